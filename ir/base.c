@@ -1,0 +1,309 @@
+/* See base.h. Arenas are chains of blocks, each twice the last up to 64 MiB. */
+#include "base.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { EXIT_IO = 6, EXIT_INTERNAL = 70 };
+
+void die_at(const char *file, int line, const char *format, ...) {
+    va_list args;
+    fflush(stdout);
+    fprintf(stderr, "%s:%d: ", file, line);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    exit(EXIT_INTERNAL);
+}
+
+/* ---- arena ---- */
+
+typedef struct Block {
+    struct Block *next;
+    size_t used, capacity;
+    _Alignas(16) unsigned char bytes[];
+} Block;
+
+struct Arena {
+    Block *first, *current;
+};
+
+static void *must(void *memory) {
+    if (!memory) {
+        fputs("rematc: out of memory\n", stderr);
+        exit(EXIT_IO);
+    }
+    return memory;
+}
+
+static Block *block_new(size_t capacity) {
+    Block *block = must(malloc(sizeof *block + capacity));
+    block->next = NULL;
+    block->used = 0;
+    block->capacity = capacity;
+    return block;
+}
+
+Arena *arena_new(void) {
+    Arena *arena = must(malloc(sizeof *arena));
+    arena->first = arena->current = block_new(64 << 10);
+    return arena;
+}
+
+void arena_reset(Arena *arena) {
+    for (Block *block = arena->first; block; block = block->next) block->used = 0;
+    arena->current = arena->first;
+}
+
+void arena_free(Arena *arena) {
+    if (!arena) return;
+    for (Block *block = arena->first, *next; block; block = next) {
+        next = block->next;
+        free(block);
+    }
+    free(arena);
+}
+
+void *arena_alloc(Arena *arena, size_t bytes) {
+    size_t size = (bytes + 15) & ~(size_t)15;
+    if (size < bytes) die("allocation of %zu bytes overflows", bytes);
+    Block *block = arena->current;
+    while (block->capacity - block->used < size) {
+        if (!block->next) {
+            size_t capacity = block->capacity < ((size_t)32 << 20) ? block->capacity * 2 : (size_t)64 << 20;
+            block->next = block_new(capacity < size ? size : capacity);
+        }
+        block = block->next;
+    }
+    arena->current = block;
+    void *result = block->bytes + block->used;
+    block->used += size;
+    return memset(result, 0, size);
+}
+
+char *arena_strndup(Arena *arena, const char *text, size_t length) {
+    char *copy = arena_alloc(arena, length + 1);
+    memcpy(copy, text, length);
+    return copy;
+}
+
+char *arena_strdup(Arena *arena, const char *text) {
+    return arena_strndup(arena, text, strlen(text));
+}
+
+char *arena_printf(Arena *arena, const char *format, ...) {
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (length < 0) die("bad format '%s'", format);
+    char *text = arena_alloc(arena, (size_t)length + 1);
+    vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    return text;
+}
+
+/* ---- growing arrays and text ---- */
+
+void vec_grow(Arena *arena, void **at, uint32_t *capacity, uint32_t count, size_t item_bytes) {
+    if (count < *capacity) return;
+    if (count >= UINT32_MAX / 2) die("array of %u items cannot grow", count);
+    uint32_t wider = *capacity ? *capacity * 2 : 8;
+    void *moved = arena_alloc(arena, item_bytes * wider);
+    if (count) memcpy(moved, *at, item_bytes * count);
+    *at = moved;
+    *capacity = wider;
+}
+
+void text_add_n(Text *text, const char *bytes, size_t count) {
+    if (text->length + count + 1 > text->capacity) {
+        size_t wider = text->capacity ? text->capacity * 2 : 256;
+        while (wider < text->length + count + 1) wider *= 2;
+        char *moved = arena_alloc(text->arena, wider);
+        if (text->length) memcpy(moved, text->at, text->length);
+        text->at = moved;
+        text->capacity = wider;
+    }
+    if (count) memcpy(text->at + text->length, bytes, count);
+    text->length += count;
+    text->at[text->length] = 0;
+}
+
+void text_add(Text *text, const char *format, ...) {
+    char line[512];
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (length < 0) die("bad format '%s'", format);
+    if ((size_t)length < sizeof line) {
+        text_add_n(text, line, (size_t)length);
+    } else {
+        char *longer = arena_alloc(text->arena, (size_t)length + 1);
+        vsnprintf(longer, (size_t)length + 1, format, again);
+        text_add_n(text, longer, (size_t)length);
+    }
+    va_end(again);
+}
+
+/* ---- hashing, names to ids (open addressing, linear probes) ---- */
+
+uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t count) {
+    const unsigned char *at = bytes;
+    for (size_t i = 0; i < count; i++) hash = (hash ^ at[i]) * 0x100000001b3u;
+    return hash;
+}
+
+typedef struct Entry {
+    const char *key;
+    uint64_t hash;
+    uint32_t value;
+} Entry;
+
+struct Map {
+    Arena *arena;
+    Entry *entries;
+    uint32_t capacity, count;
+};
+
+Map *map_new(Arena *arena) {
+    Map *map = NEW(arena, Map);
+    map->arena = arena;
+    map->capacity = 16;
+    map->entries = NEW_ARRAY(arena, Entry, map->capacity);
+    return map;
+}
+
+static Entry *map_slot(const Map *map, const char *key, uint64_t hash) {
+    uint32_t mask = map->capacity - 1, i = (uint32_t)hash & mask;
+    while (map->entries[i].key && (map->entries[i].hash != hash || strcmp(map->entries[i].key, key)))
+        i = (i + 1) & mask;
+    return &map->entries[i];
+}
+
+void map_set(Map *map, const char *key, uint32_t value) {
+    if (map->count * 2 >= map->capacity) {
+        Entry *old = map->entries;
+        uint32_t old_capacity = map->capacity;
+        map->capacity *= 2;
+        map->entries = NEW_ARRAY(map->arena, Entry, map->capacity);
+        for (uint32_t i = 0; i < old_capacity; i++)
+            if (old[i].key) *map_slot(map, old[i].key, old[i].hash) = old[i];
+    }
+    uint64_t hash = hash_bytes(HASH_SEED, key, strlen(key));
+    Entry *entry = map_slot(map, key, hash);
+    if (!entry->key) {
+        entry->key = arena_strdup(map->arena, key);
+        entry->hash = hash;
+        map->count++;
+    }
+    entry->value = value;
+}
+
+uint32_t map_get(const Map *map, const char *key) {
+    const Entry *entry = map_slot(map, key, hash_bytes(HASH_SEED, key, strlen(key)));
+    return entry->key ? entry->value : NONE;
+}
+
+/* Steele, Lea, Flood 2014: "Fast splittable pseudorandom number generators". */
+uint64_t random_next(uint64_t *state) {
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+double random_unit(uint64_t *state) {
+    return (double)(random_next(state) >> 11) * 0x1p-53;
+}
+
+/* ---- for people ---- */
+
+char *format_bytes(int64_t bytes, char out[24]) {
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    int u = 0;
+    while ((value >= 1023.995 || value <= -1023.995) && u < 4) value /= 1024, u++;
+    if (u == 0) snprintf(out, 24, "%lld B", (long long)bytes);
+    else snprintf(out, 24, "%.2f %s", value, unit[u]);
+    return out;
+}
+
+/* Does [p, end) match the whole of `name`, or a dotted prefix of it? */
+static bool glob_from(const char *p, const char *end, const char *name) {
+    for (; p < end; p++, name++) {
+        if (*p == '*') {
+            while (p < end && *p == '*') p++;
+            if (p == end) return true;
+            for (; *name; name++)
+                if (glob_from(p, end, name)) return true;
+            return glob_from(p, end, name);
+        }
+        if (!*name || (*p != '?' && *p != *name)) return false;
+    }
+    return *name == 0 || *name == '.';
+}
+
+bool glob_match(const char *pattern, const char *name) {
+    const char *open = strchr(pattern, '{'), *close = open ? strchr(open, '}') : NULL;
+    if (!close) return glob_from(pattern, pattern + strlen(pattern), name);
+    size_t head = (size_t)(open - pattern), tail = strlen(close + 1);
+    for (const char *item = open + 1; item <= close;) {
+        const char *stop = item;
+        while (stop < close && *stop != ',') stop++;
+        char one[512];
+        size_t middle = (size_t)(stop - item);
+        if (head + middle + tail + 1 > sizeof one) return false;
+        memcpy(one, pattern, head);
+        memcpy(one + head, item, middle);
+        memcpy(one + head + middle, close + 1, tail + 1);
+        if (glob_match(one, name)) return true;
+        item = stop + 1;
+    }
+    return false;
+}
+
+/* ---- files ---- */
+
+char *read_file(Arena *arena, const char *path, size_t *length) {
+    FILE *file = strcmp(path, "-") ? fopen(path, "rb") : stdin;
+    if (!file) return NULL;
+    Text text = {.arena = arena};
+    char chunk[1 << 16];
+    size_t got;
+    text_add_n(&text, "", 0);
+    while ((got = fread(chunk, 1, sizeof chunk, file)) > 0) text_add_n(&text, chunk, got);
+    int failed = ferror(file) ? errno : 0;
+    if (file != stdin) fclose(file);
+    if (failed) {
+        errno = failed;
+        return NULL;
+    }
+    *length = text.length;
+    return text.at;
+}
+
+bool write_file(const char *path, const char *bytes, size_t length) {
+    if (!strcmp(path, "-")) return fwrite(bytes, 1, length, stdout) == length && fflush(stdout) == 0;
+    char aside[4096];
+    if (snprintf(aside, sizeof aside, "%s.part", path) >= (int)sizeof aside) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    FILE *file = fopen(aside, "wb");
+    if (!file) return false;
+    bool ok = fwrite(bytes, 1, length, file) == length && fflush(file) == 0;
+    int failed = ok ? 0 : errno;
+    if (fclose(file) != 0 && ok) ok = false, failed = errno;
+    if (ok && rename(aside, path) != 0) ok = false, failed = errno;
+    if (!ok) {
+        unlink(aside);
+        errno = failed;
+    }
+    return ok;
+}

@@ -1,0 +1,81 @@
+/* The ground everything in the compiler stands on: arenas, growing arrays,
+ * strings, hashing, names, and dying when an invariant of ours is broken.
+ *
+ * `malloc` is called only in base.c. Nothing is freed singly: a pass allocates
+ * from an arena and the arena is reset or freed whole. No mutable globals. */
+#ifndef REMAT_BASE_H
+#define REMAT_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* A broken invariant of the compiler: prints "file:line: message", exits 70. */
+#define die(...) die_at(__FILE__, __LINE__, __VA_ARGS__)
+_Noreturn void die_at(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define NONE UINT32_MAX /* "no id" for every 32-bit handle */
+
+/* ---- arena: memory that lives and dies together ---- */
+typedef struct Arena Arena;
+Arena *arena_new(void);
+void arena_reset(Arena *arena); /* keeps the blocks, forgets what is in them */
+void arena_free(Arena *arena);
+/* Zeroed, aligned to 16 bytes; never NULL (out of memory: exits 6). */
+void *arena_alloc(Arena *arena, size_t bytes);
+char *arena_strndup(Arena *arena, const char *text, size_t length);
+char *arena_strdup(Arena *arena, const char *text);
+char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+#define NEW(arena, Type)           ((Type *)arena_alloc((arena), sizeof(Type)))
+#define NEW_ARRAY(arena, Type, n)  ((Type *)arena_alloc((arena), sizeof(Type) * (size_t)(n)))
+
+/* ---- growing arrays: `VEC(Node) nodes = {0}; *vec_add(arena, &nodes) = node;` ---- */
+#define VEC(Type)                                                                                            \
+    struct {                                                                                                 \
+        Type *at;                                                                                            \
+        uint32_t count, capacity;                                                                            \
+    }
+void vec_grow(Arena *arena, void **at, uint32_t *capacity, uint32_t count, size_t item_bytes);
+/* Makes room for one more, counts it, and yields its address (zeroed). */
+#define vec_add(arena, vec)                                                                                  \
+    (vec_grow((arena), (void **)&(vec)->at, &(vec)->capacity, (vec)->count, sizeof *(vec)->at),              \
+     &(vec)->at[(vec)->count++])
+
+/* ---- text that grows ---- */
+typedef struct Text {
+    Arena *arena;
+    char *at; /* always NUL-terminated once anything was added */
+    size_t length, capacity;
+} Text;
+void text_add(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void text_add_n(Text *text, const char *bytes, size_t count);
+
+/* ---- names to ids ---- */
+typedef struct Map Map;
+Map *map_new(Arena *arena);
+void map_set(Map *map, const char *key, uint32_t value); /* key is copied; last set wins */
+uint32_t map_get(const Map *map, const char *key);       /* NONE when absent */
+
+/* FNV-1a, 64 bit: the one hash used for canonical forms. Start with HASH_SEED. */
+#define HASH_SEED 0xcbf29ce484222325u
+uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t count);
+
+/* A reproducible random stream (splitmix64): tests and seeded searches. */
+uint64_t random_next(uint64_t *state);
+double random_unit(uint64_t *state); /* [0, 1) */
+
+/* "12.3 MiB", "981 B": for people. Writes into `out` and returns it. */
+char *format_bytes(int64_t bytes, char out[24]);
+/* Shell-style match with '*', '?' and {a,b}; '*' does not stop at dots.
+ * Also true when `pattern` matches a dotted prefix of `name` ("h.*.attn" matches "h.3.attn.qkv"). */
+bool glob_match(const char *pattern, const char *name);
+
+/* Whole file into the arena, NUL-terminated; "-" is standard input. NULL and errno on failure. */
+char *read_file(Arena *arena, const char *path, size_t *length);
+/* Writes aside and renames, so a reader never sees half a file; "-" is stdout. False and errno on failure. */
+bool write_file(const char *path, const char *bytes, size_t length);
+
+#endif

@@ -1,0 +1,200 @@
+/* The graph: what every stage after parsing reads and writes.
+ *
+ * Values are tensors in single-assignment form; nodes are operations in topological
+ * order, which is also the order of first execution. What is "saved for backward" is
+ * simply an edge from a forward to a backward node. Handles are ids into the arrays.
+ *
+ * Writing over an input. The last `nmut` outputs of a node are new versions of its last
+ * `nmut` inputs and live in the same storage: accumulated gradients, AdamW's weights and
+ * moments, the loss sum. Such a node runs exactly once a micro-step (or once a step).
+ * A view (OP_RESHAPE) is a node too; it has no kernel and shares its input's storage.
+ * `graph_root` follows both to the value that owns the storage. */
+#ifndef REMAT_GRAPH_H
+#define REMAT_GRAPH_H
+
+#include "base.h"
+
+typedef uint32_t ValueId;
+typedef uint32_t NodeId;
+
+typedef enum DType {
+#define DTYPE(name, NAME, bytes) DT_##NAME,
+#include "../kernels/dtype.def"
+#undef DTYPE
+    DT_COUNT
+} DType;
+extern const char *const dtype_name[DT_COUNT];
+extern const int64_t dtype_bytes[DT_COUNT];
+
+enum { MAX_RANK = 4 };
+typedef struct Type {
+    DType dtype;
+    int rank;
+    int64_t dim[MAX_RANK];
+} Type;
+
+/* Byte offsets into the source text; {0, 0} for what the compiler made. */
+typedef struct Span {
+    uint32_t beg, end;
+} Span;
+
+typedef enum Op {
+#define OP(name, ...) OP_##name,
+#include "op.def"
+#undef OP
+    OP_COUNT
+} Op;
+
+enum OpFlag {
+    OPF_VIEW = 1,    /* no kernel: the output is the input's storage */
+    OPF_INPLACE = 2, /* the first output may share storage with an input of equal bytes that dies there
+                        (any such input: the kernel reads element i before it writes element i) */
+    OPF_RANDOM = 4,  /* draws from attr.rng; no effect in evaluation */
+};
+
+typedef enum Phase { PHASE_FORWARD, PHASE_BACKWARD, PHASE_UPDATE, PHASE_COUNT } Phase;
+extern const char *const phase_name[PHASE_COUNT];
+
+typedef enum ValueKind {
+    VALUE_INPUT,      /* a batch from the data: tokens, targets, mask; filled before each micro-step */
+    VALUE_PARAM,      /* trained; persistent */
+    VALUE_FROZEN,     /* read only; persistent */
+    VALUE_STATE,      /* optimizer moments, master weights, gradient accumulators, metrics; persistent */
+    VALUE_ACTIVATION, /* made by a node and dead after its last use: activations and every gradient */
+    VALUE_KIND_COUNT
+} ValueKind;
+extern const char *const value_kind_name[VALUE_KIND_COUNT];
+
+/* What a value is for, finer than its kind: the memory report's categories. */
+typedef enum Role {
+    ROLE_ACTIVATION,  /* made in the forward phase */
+    ROLE_GRADIENT,    /* gradient of an activation */
+    ROLE_WGRAD,       /* gradient of a parameter, transient or accumulator */
+    ROLE_WEIGHT,      /* parameters, frozen or trained */
+    ROLE_OPTIMIZER,   /* moments and master weights */
+    ROLE_INPUT,
+    ROLE_METRIC,      /* loss sum, squared gradient norm, clip scale */
+    ROLE_COUNT
+} Role;
+extern const char *const role_name[ROLE_COUNT];
+
+typedef struct Attr {
+#define ATTR_F(name) double name;
+#define ATTR_I(name) int64_t name;
+#include "../kernels/attr.def"
+#undef ATTR_F
+#undef ATTR_I
+} Attr;
+
+typedef struct Value {
+    Type type;
+    NodeId def;         /* NONE for inputs, params, frozen and states */
+    uint32_t out_index; /* which output of `def` */
+    ValueKind kind;
+    Role role;
+    const char *name;   /* unique in the graph; safetensors name for weights; "h.0.attn.qkv" style otherwise */
+    Span span;
+} Value;
+
+typedef struct Node {
+    Op op;
+    uint32_t nin, nout, nmut;
+    ValueId *in, *out;
+    Attr attr;
+    Phase phase;
+    uint32_t block;     /* index of the repeated block instance it belongs to, NONE outside; for display */
+    const char *name;   /* scope path and operation, e.g. "model.layers.3.mlp.silu"; pins match it */
+    Span span;
+} Node;
+
+/* How a parameter starts, and what updates it. */
+typedef enum InitKind { INIT_NORMAL, INIT_CONSTANT } InitKind;
+typedef struct Param {
+    ValueId value;
+    InitKind init;
+    double init_value;  /* standard deviation or the constant */
+    bool decays;        /* AdamW's weight decay applies (rank >= 2) */
+    /* filled by autodiff; NONE when absent */
+    ValueId moment1, moment2, master, accumulator;
+} Param;
+
+typedef struct Graph {
+    Arena *arena;
+    VEC(Node) node;
+    VEC(Value) value;
+    VEC(Param) param;      /* trained parameters in order of declaration, then frozen ones */
+    VEC(const char *) block; /* names of repeated block instances: "h.0", "h.1", ... */
+    ValueId tokens, targets, mask; /* inputs; mask may be NONE, and is f32 [B, T] */
+    ValueId logits;        /* [B, T, V] */
+    ValueId loss_sum;      /* state f32 [1]: sum over unmasked tokens of all micro-steps so far */
+    ValueId norm_sum;      /* state f32 [1]: squared gradient norm; NONE before autodiff */
+    int64_t batch, context;      /* B and T of one micro-step */
+    int64_t accumulate;    /* micro-steps per optimizer step */
+} Graph;
+
+/* ---- building ---- */
+Graph *graph_new(Arena *arena);
+ValueId graph_value(Graph *g, Type type, ValueKind kind, Role role, const char *name, Span span);
+/* Appends a node, checks the op's arity, and makes its outputs with the op's shape rule
+ * (names: node name, then ".1", ".2" for later outputs). Dies on a shape the rule rejects: callers
+ * that take user input test with `op_infer` first. */
+NodeId graph_node(Graph *g, Op op, const ValueId *in, uint32_t nin, uint32_t nmut, uint32_t nout, const Attr *attr,
+                  Phase phase, uint32_t block, const char *name, Span span);
+/* The same, yielding the first output. */
+ValueId graph_op(Graph *g, Op op, const ValueId *in, uint32_t nin, const Attr *attr, Phase phase, uint32_t block,
+                 const char *name, Span span);
+
+/* ---- asking ---- */
+int64_t type_elements(const Type *type);
+int64_t type_bytes(const Type *type);
+bool type_equal(const Type *a, const Type *b);
+char *type_text(Arena *arena, const Type *type); /* "f32[16, 256, 256]" */
+/* The value that owns the storage `v` lives in (follows views and writes over inputs). */
+ValueId graph_root(const Graph *g, ValueId v);
+bool value_persistent(const Graph *g, ValueId v); /* its root is not VALUE_ACTIVATION */
+
+/* ---- operations ---- */
+typedef struct OpInfo {
+    const char *name;
+    int min_in, max_in; /* max_in -1: any number */
+    int min_out, max_out;
+    unsigned flags;     /* enum OpFlag */
+} OpInfo;
+extern const OpInfo op_info[OP_COUNT];
+Op op_find(const char *name); /* OP_COUNT when there is none */
+
+/* Shape rule: types of the outputs from the types of the inputs and attributes. For an op whose
+ * output type is free (reshape, cast, split, ...) `out[i]` holds the wish on entry. NULL when it fits,
+ * else what is wrong, in the arena: "input width 4096 does not match weight [4096, 14336]". */
+const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type *out, uint32_t nout, Arena *arena);
+
+/* Appends the backward nodes of `node`. grad_out[i] is the gradient of output i or NONE; writes
+ * grad_in[i] for each input whose want[i] is set (NONE when it has none). A rule builds nodes and never
+ * computes. `acc_of` is asked for the running gradient of a parameter (see autodiff.c). */
+typedef struct GradContext GradContext;
+void op_gradient(GradContext *cx, NodeId node, const ValueId *grad_out, const bool *want, ValueId *grad_in);
+
+/* ---- passes (each requires a graph that passes graph_check and leaves one) ---- */
+/* NULL when every invariant holds, else a message naming the node. Shares no code with the passes. */
+const char *graph_check(const Graph *g, Arena *arena);
+
+typedef struct TrainRule {
+    double beta1, beta2, eps, decay;
+    double clip_norm;     /* 0: no clipping (the norm is still measured) */
+    int64_t accumulate;   /* > 1: gradients live in persistent accumulators */
+    DType gradient, moment; /* storage of parameter gradients and of AdamW's moments */
+} TrainRule;
+/* forward graph -> forward + backward + update. The result is a new graph; ids of forward nodes and
+ * values are unchanged. Parameters without a path to the loss get no gradient and no update. */
+Graph *autodiff(const Graph *forward, const TrainRule *rule, Arena *arena);
+/* silu*mul, bias+gelu, residual+norm and their backward nodes into single nodes. A new graph. */
+Graph *fuse(const Graph *g, Arena *arena);
+/* Only what the logits and the loss need, dropout removed: for evaluation and sampling. */
+Graph *graph_forward_only(const Graph *g, Arena *arena);
+
+/* ---- text (dump and read back) ---- */
+void graph_print(const Graph *g, Text *out);
+/* NULL and a message ("line 12: unknown op 'foo'") when the text is not a graph. */
+Graph *graph_read(const char *text, Arena *arena, const char **error);
+
+#endif

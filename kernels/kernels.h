@@ -1,0 +1,137 @@
+/* The operations' kernels: one calling convention for every operation and both targets.
+ *
+ *     k_NAME(cx, nout, out, nin, in, attr)
+ *
+ * Tensors are contiguous, row-major, aligned to K_ALIGN bytes, in the storage type they name. Shapes, the
+ * order of operands and which of them are optional stand in ir/op.def, one row an operation; optional
+ * operands are told apart by nin and nout. The host files (*.c) and the CUDA files (*.cu) implement the
+ * same functions; on CUDA they launch on cx->stream and return at once.
+ *
+ * Every kernel is a pure function of its inputs, attributes and (seed, step, micro): the same bits every time,
+ * wherever the buffers lie and however many threads run. Sums accumulate in f32 or wider; partial sums are cut
+ * into K_LANES fixed lanes, never by the number of threads. Stores to bf16 round to nearest even.
+ * Scratch comes from cx->workspace (k_workspace says how much) or a bounded stack array, never from malloc.
+ *
+ * An output may be the same storage as an input in two cases only: the last outputs that write over the last
+ * inputs (accumulators, AdamW's state; the kernel reads the old contents through `out`), and the first output of
+ * an op marked OPF_INPLACE, which may share any one input of the same element size and count.
+ *
+ * Tests compile the host files with -DK_REAL=double: then K_F32 tensors hold doubles and every
+ * formula is exact enough for central differences. */
+#ifndef REMAT_KERNELS_H
+#define REMAT_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef K_REAL
+#define K_REAL float
+#endif
+
+enum { K_ALIGN = 256, K_LANES = 16, K_MAX_RANK = 4 };
+
+typedef enum KDType {
+#define DTYPE(name, NAME, bytes) K_##NAME,
+#include "dtype.def"
+#undef DTYPE
+    K_DTYPE_COUNT
+} KDType;
+
+typedef struct KTensor {
+    void *data;
+    int dtype; /* KDType */
+    int rank;
+    int64_t dim[K_MAX_RANK];
+} KTensor;
+
+typedef struct KAttr {
+#define ATTR_F(name) double name;
+#define ATTR_I(name) int64_t name;
+#include "attr.def"
+#undef ATTR_F
+#undef ATTR_I
+} KAttr;
+
+typedef struct KCtx {
+    void *workspace;         /* K_ALIGN-aligned; contents undefined */
+    size_t workspace_bytes;
+    void *stream;            /* cudaStream_t; NULL on the host */
+    void *blas;              /* cublasLtHandle_t; NULL on the host */
+    uint64_t seed;
+    int64_t step;            /* optimizer step, from 0 */
+    int64_t micro;           /* micro-step within the step, from 0 */
+    float learning_rate;     /* this step's */
+    float loss_scale;        /* 1 / unmasked tokens of the whole batch: cross_entropy_bwd multiplies by it */
+} KCtx;
+
+typedef void KFunction(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr);
+
+/* forward */
+KFunction k_embed;         /* y[.., d] = w[token, d]; w and y may differ in dtype */
+KFunction k_positions;     /* y = the first T rows of w, T = y.dim[0] */
+KFunction k_cast;
+KFunction k_split;         /* out[i] = columns [i D, (i+1) D) of the last dimension */
+KFunction k_concat;        /* the reverse */
+KFunction k_linear;        /* y = x w^T (+ bias) */
+KFunction k_layernorm;     /* y = (x - mean) rstd g + b; population variance; rstd = 1/sqrt(var + eps) */
+KFunction k_rmsnorm;       /* y = x rstd g; rstd = 1/sqrt(mean x^2 + eps) */
+KFunction k_gelu;          /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+KFunction k_silu;          /* x / (1 + exp(-x)) */
+KFunction k_add;
+KFunction k_add_broadcast; /* x[.., s] + b[s] */
+KFunction k_mul;
+KFunction k_scale;         /* x * factor */
+KFunction k_rope;          /* x [B, T, H, E]: pairs (i, i + E/2) rotated by t / theta^(2i/E); Llama-3 frequency scaling
+                              when rope_factor > 0; inverse rotates backwards */
+KFunction k_attend;        /* o = softmax(q k^T / sqrt(E)) v over keys (causal: 0..t); head h reads kv head h / (H/K);
+                              lse = log sum exp of the scaled scores. No T x T matrix in memory. */
+KFunction k_dropout;       /* x keep / (1 - p), keep = k_random(..., attr.rng, element) >= p; its own backward */
+KFunction k_cross_entropy; /* lse = log sum exp(logits); loss (+)= sum mask (lse - logits[target]) */
+/* backward */
+KFunction k_embed_bwd;     /* dw[token] += dy, rows in order of position: deterministic */
+KFunction k_positions_bwd;
+KFunction k_sum_leading;
+KFunction k_linear_bwd_x;  /* dx = dy w */
+KFunction k_linear_bwd_w;  /* dw (+)= dy^T x */
+KFunction k_layernorm_bwd_x;
+KFunction k_layernorm_bwd_g; /* dg (+)= sum over rows of dy (x - mean) rstd */
+KFunction k_rmsnorm_bwd_x;
+KFunction k_rmsnorm_bwd_g;
+KFunction k_gelu_bwd;
+KFunction k_silu_bwd;
+KFunction k_attend_bwd;
+KFunction k_cross_entropy_bwd; /* (exp(logits - lse) - onehot) mask loss_scale */
+/* update */
+KFunction k_square_norm;   /* sum (+)= |g|^2 */
+KFunction k_clip_scale;
+KFunction k_adamw;         /* decoupled weight decay, bias-corrected by cx->step + 1; g is multiplied by scale if given;
+                              with a master copy, the master is updated and w is its rounding */
+/* fused */
+KFunction k_swiglu;
+KFunction k_swiglu_bwd;
+KFunction k_bias_gelu;
+KFunction k_bias_gelu_bwd;
+KFunction k_add_layernorm; /* s is rounded to its storage type before it is normalised, as the unfused pair does */
+KFunction k_add_rmsnorm;
+
+/* Bytes of workspace the kernel of `name` ("linear") needs for these operands (data pointers unused).
+ * Pure arithmetic, shared with the planner; 0 for most. Source: kernels/workspace.c. */
+typedef enum KTarget { K_HOST, K_CUDA } KTarget;
+size_t k_workspace(KTarget target, const char *name, int nout, const KTensor *out, int nin, const KTensor *in,
+                   const KAttr *attr);
+
+static inline int64_t k_count(const KTensor *t) {
+    int64_t n = 1;
+    for (int i = 0; i < t->rank; i++) n *= t->dim[i];
+    return n;
+}
+static inline int64_t k_last(const KTensor *t) { return t->rank ? t->dim[t->rank - 1] : 1; }
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,144 @@
+/* Planning: from a graph, a device and a budget to a sequence of steps and a byte offset for every buffer.
+ *
+ *   cost -> (policy chooses what to keep) -> replay -> live (exact bytes) -> pack -> layout
+ *                                                      checked by plan_check and layout_check
+ *
+ * A plan names nodes; what a step reads and writes follows from replaying it: each RUN or RECOMPUTE makes a
+ * fresh instance of the node's outputs, FREE ends the current instance of a storage. At most one instance of a
+ * storage is live at a time. Storages are `graph_root` values: steps never name views or the later versions of
+ * an accumulator. Persistent storages (inputs, parameters, states) live for the whole plan and are never freed. */
+#ifndef REMAT_PLAN_H
+#define REMAT_PLAN_H
+
+#include "../ir/graph.h"
+#include "../ir/spec.h"
+
+/* ---- devices (planner/device.c) ---- */
+typedef struct Device {
+    const char *name;
+    bool cuda;                       /* else the host */
+    int64_t memory_bytes;            /* 0: no fixed size (host): the budget alone counts */
+    int64_t reserved_bytes;          /* context and library workspaces, taken off memory_bytes and off a budget */
+    double flops_per_second[DT_COUNT]; /* dense, f32 accumulation; 0: not supported */
+    double bytes_per_second;         /* device memory */
+    double copy_bytes_per_second;    /* host <-> device, one way */
+    double launch_seconds;           /* fixed cost of one operation */
+    int capability;                  /* 90 for sm_90; 0 on the host */
+} Device;
+const Device *device_find(const char *name); /* NULL when unknown */
+const Device *device_list(uint32_t *count);
+
+/* ---- cost (planner/cost.c) ---- */
+typedef struct Cost {
+    double flops, bytes;
+    int64_t workspace_bytes; /* rounded to PLAN_ALIGN */
+    double seconds;          /* roofline: max(flops / rate, bytes / bandwidth) + launch */
+} Cost;
+enum { PLAN_ALIGN = 256 }; /* every buffer's offset and rounded size */
+/* One Cost a node of `g`. Views cost nothing. */
+Cost *cost_graph(const Graph *g, const Device *device, Arena *arena);
+
+/* ---- plans ---- */
+typedef enum StepKind { STEP_RUN, STEP_RECOMPUTE, STEP_OFFLOAD, STEP_FETCH, STEP_FREE } StepKind;
+extern const char *const step_kind_name[];
+typedef struct Step {
+    StepKind kind;
+    NodeId node;   /* RUN, RECOMPUTE */
+    ValueId value; /* OFFLOAD, FETCH, FREE: a root; NONE otherwise */
+} Step;
+
+typedef enum Policy {
+    POLICY_NONE,        /* keep everything autodiff would keep */
+    POLICY_EVERY_BLOCK, /* keep inputs of repeated blocks, recompute the rest */
+    POLICY_SQRT,        /* Chen et al. 2016: about sqrt(L) segments of blocks */
+    POLICY_HEURISTIC,   /* the rule-of-thumb table: NONE or EVERY_BLOCK, with reasons */
+    POLICY_OPTIMAL,
+    POLICY_COUNT
+} Policy;
+extern const char *const policy_name[POLICY_COUNT]; /* "none", "every-block", ... */
+Policy policy_find(const char *name);               /* POLICY_COUNT when unknown */
+
+typedef struct Plan {
+    VEC(Step) step;
+    uint32_t update_begin;      /* first step of the update; the steps before it run `accumulate` times */
+    int64_t live_bytes;         /* highest sum of live bytes, workspace included: the liveness bound of packing */
+    int64_t peak_bytes;         /* height of the packed arena: what the program allocates */
+    double seconds;             /* one optimizer step, all micro-steps */
+    double recompute_seconds;   /* of which recomputation */
+    Policy policy;
+} Plan;
+
+/* ---- exact liveness of a plan (planner/live.c) ---- */
+/* A buffer has one lifetime, half-open in steps: [lo, hi). A step's own inputs, outputs and workspace are all
+ * live during it. Instances that share by running in place are one buffer. Persistent buffers are [0, steps). */
+typedef enum BufKind { BUF_VALUE, BUF_WORKSPACE } BufKind;
+typedef struct Buf {
+    BufKind kind;
+    ValueId value;     /* root value of the first instance; NONE for workspace */
+    uint32_t lo, hi;
+    int64_t bytes;     /* rounded up to PLAN_ALIGN */
+    int64_t offset;    /* filled by packing */
+    bool persistent;
+} Buf;
+
+/* Which buffer each operand of a step lives in: for step s running node n, bind[first[s] + i] is the buffer of
+ * output i for i < nout, then of the inputs, then of the workspace (NONE when there is none). FREE: one entry. */
+typedef struct Layout {
+    VEC(Buf) buf;
+    VEC(uint32_t) bind;
+    uint32_t *first;       /* one a step, and one past the end */
+    int64_t persistent_bytes; /* persistent buffers lie at [0, persistent_bytes), in value order */
+    int64_t live_bytes;    /* the liveness lower bound */
+    int64_t height_bytes;  /* highest end of any buffer */
+} Layout;
+
+/* Replays `plan`, decides running in place, and yields buffers without offsets. Dies on an impossible plan
+ * (plan_check finds those with a message first). */
+Layout *live_analyse(const Graph *g, const Cost *cost, const Plan *plan, Arena *arena);
+/* Live bytes by role at each step: table[step * (ROLE_COUNT + 1) + role]; the last column is workspace. */
+int64_t *live_by_role(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena);
+
+/* ---- packing (planner/pack.c) ---- */
+typedef struct PackItem {
+    uint32_t lo, hi;
+    int64_t bytes, align, offset;
+} PackItem;
+/* Offsets for items with half-open lifetimes; the height reached. A portfolio of first-fit orders, each dropped
+ * once it reaches the best height so far, stopping at the liveness bound. Deterministic. */
+int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch);
+int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch);
+/* Persistent buffers first, at the bottom; the rest above. Fills offset and height_bytes. */
+void pack_layout(Layout *layout, Arena *scratch);
+
+/* ---- checkers (planner/check.c): NULL when right, else what is wrong. Share no code with the planner. ---- */
+const char *plan_check(const Graph *g, const Plan *plan, Arena *arena);
+const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout, int64_t budget_bytes,
+                         Arena *arena);
+
+/* ---- the planner (planner/remat.c) ---- */
+typedef struct PlanRequest {
+    const Graph *graph;
+    const Cost *cost;
+    const Device *device;
+    const Spec *spec;      /* pins; NULL for none */
+    Policy policy;
+    int64_t budget_bytes;  /* for the arena; 0: no limit */
+} PlanRequest;
+
+typedef struct PlanResult {
+    bool feasible;
+    Plan plan;                   /* when infeasible: the plan with the smallest peak found */
+    Layout *layout;
+    double lower_bound_seconds;  /* no schedule under the budget is faster */
+    double gap;                  /* (seconds - lower bound) / lower bound */
+    int64_t keep_all_bytes;      /* packed peak of policy none */
+    double keep_all_seconds;
+    int64_t smallest_bytes;      /* smallest budget this planner can meet */
+    VEC(const char *) reason;    /* the heuristic's reasons */
+} PlanResult;
+/* Deterministic: the same request, the same plan. Fixed policies ignore the budget but for `feasible`. */
+PlanResult *plan_graph(const PlanRequest *request, Arena *arena);
+/* The plan of a forward-only graph: every storage freed after its last use. */
+PlanResult *plan_forward(const Graph *g, const Cost *cost, Arena *arena);
+
+#endif

@@ -1,0 +1,131 @@
+/* The contract between an emitted program and the runtime. An emitted train.c holds tables and four
+ * straight-line functions (one micro-step, the update, one evaluation batch, one sampling pass) and hands them
+ * to rt_main, which does the rest: arena, data, loop, log, checkpoints, signals. The runtime knows nothing of
+ * the compiler; the same sources serve both targets, but for device_host.c | device_cuda.c. */
+#ifndef REMAT_RT_H
+#define REMAT_RT_H
+
+#include "../kernels/kernels.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- what an emitted program says of itself ---- */
+
+typedef enum RtKind { RT_PARAM, RT_FROZEN, RT_MASTER, RT_MOMENT1, RT_MOMENT2, RT_ACCUMULATOR } RtKind;
+typedef struct RtTensor {       /* a persistent tensor */
+    const char *name;           /* parameters: safetensors name; states: "m.NAME", "v.NAME", "master.NAME", "grad.NAME" */
+    int kind;                   /* RtKind */
+    int dtype, rank;
+    int64_t dim[K_MAX_RANK];
+    int64_t offset;             /* bytes from the arena's start */
+    int init;                   /* parameters: 0 normal(0, init_value), 1 constant init_value */
+    double init_value;
+    int of;                     /* index of the parameter a state belongs to; its own index for parameters */
+} RtTensor;
+
+typedef struct RtCategory {     /* planned memory, for the start-up table */
+    const char *name;
+    int64_t bytes;              /* at the peak step */
+} RtCategory;
+
+typedef enum RtSchedule { RT_CONSTANT, RT_COSINE, RT_LINEAR } RtSchedule;
+typedef enum RtFormat { RT_AUTO, RT_BYTES, RT_U16, RT_U32, RT_LLMC } RtFormat;
+
+typedef struct RtRun RtRun;
+typedef void RtSteps(RtRun *run);
+
+typedef struct RtProgram {
+    const char *model;          /* "bytes_gpt" */
+    const char *source;         /* the .remat file's name */
+    const char *target;         /* "host", "cuda" */
+    const char *device;
+    int64_t arena_bytes;        /* planned peak: allocated once */
+    const RtCategory *category;
+    int categories;
+    double planned_seconds;     /* one optimizer step */
+    double flops;               /* of the model, one optimizer step, recomputation not counted: MFU */
+    double peak_flops;          /* of the device, for MFU; 0: not known */
+
+    const RtTensor *tensor;     /* parameters first */
+    int tensors;
+
+    int64_t batch, context, vocab, accumulate;
+    int64_t tokens_offset, targets_offset, mask_offset; /* i32 [B,T], i32 [B,T], f32 [B,T]; mask -1: none */
+    int64_t loss_offset, norm_offset;                   /* f32 [1] each */
+
+    RtSteps *micro_step, *update;
+    RtSteps *evaluate;          /* adds to the loss sum like a micro-step; no gradients, no dropout */
+    RtSteps *sample;            /* batch 1: tokens at sample_tokens_offset -> logits at sample_logits_offset */
+    int64_t sample_tokens_offset, sample_logits_offset; /* i32 [1,T]; [1,T,V] of sample_logits_dtype */
+    int sample_logits_dtype;
+
+    int64_t steps;
+    double learning_rate, floor;
+    int schedule;               /* RtSchedule */
+    int64_t warmup_steps;
+    uint64_t seed;
+
+    const char *train_path, *validate_path; /* NULL: none */
+    int format;                 /* RtFormat */
+    double validate_fraction;
+    int64_t validate_every, validate_batches;
+    const char *save_dir;       /* NULL: nothing is saved */
+    int64_t save_every, save_keep;
+    const char *weights_path;   /* safetensors file, or a directory of them; NULL: initialise from the seed */
+} RtProgram;
+
+/* Runs the trainer's command line: see `train --help`. Returns the exit code. */
+int rt_main(const RtProgram *program, int argc, char **argv);
+
+/* ---- what emitted steps use ---- */
+
+struct RtRun {
+    char *arena;
+    KCtx cx;
+    int64_t high_water_bytes;   /* highest end of any buffer a step used */
+    int poison;                 /* fill dead ranges with NaN */
+    struct RtProfile *profile;  /* seconds by operation; NULL unless asked for */
+};
+
+/* One operation: checks nothing, notes the high water mark, hands over workspace, calls the kernel.
+ * `kernel_name` is for the profile. */
+void rt_call(RtRun *run, const char *kernel_name, KFunction *kernel, int nout, const KTensor *out, int nin,
+             const KTensor *in, const KAttr *attr, int64_t workspace_offset, int64_t workspace_bytes);
+/* The storage at [offset, offset + bytes) is dead: filled with NaN in poison mode, else nothing. */
+void rt_free(RtRun *run, int64_t offset, int64_t bytes);
+
+/* The emitted notation:
+ *     CALL(gelu, OUT(F32(h_0_gelu, 16, 256, 1024)), IN(F32(h_0_fc, 16, 256, 1024)), ATTR(.eps = 1e-5), NO_WORKSPACE);
+ *     FREE(h_0_fc, 16777216);
+ * where h_0_gelu and h_0_fc are byte offsets into the arena. */
+#define RT_COUNT(...)      (sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
+#define RT_TENSOR(type, offset, ...)                                                                          \
+    {run->arena + (offset), type, (int)RT_COUNT(__VA_ARGS__), {__VA_ARGS__}}
+#define F32(offset, ...)   RT_TENSOR(K_F32, offset, __VA_ARGS__)
+#define BF16(offset, ...)  RT_TENSOR(K_BF16, offset, __VA_ARGS__)
+#define I32(offset, ...)   RT_TENSOR(K_I32, offset, __VA_ARGS__)
+#define OUT(...)           __VA_ARGS__
+#define IN(...)            __VA_ARGS__
+#define ATTR(...)          __VA_ARGS__
+#define WORKSPACE(offset, bytes) offset, bytes
+#define NO_WORKSPACE       0, 0
+
+/* ---- memory and transfers, one implementation a target (device_host.c, device_cuda.c) ---- */
+/* Errors print one line and exit with the codes of the command line (5 no device, 3 too little free memory). */
+void rt_device_open(RtRun *run, const char *target);
+int64_t rt_device_free_bytes(void);            /* -1: not known */
+const char *rt_device_name(void);
+char *rt_device_alloc(int64_t bytes);          /* the arena; K_ALIGN-aligned */
+void rt_device_upload(char *to, const void *from, int64_t bytes);
+void rt_device_download(void *to, const char *from, int64_t bytes);
+void rt_device_fill(char *to, int value, int64_t bytes);
+void rt_device_sync(void);
+int64_t rt_device_used_bytes(void);            /* by this process, context included; -1: not known */
+void rt_device_close(RtRun *run);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
