@@ -100,17 +100,26 @@ void rt_free(RtRun *run, int64_t offset, int64_t bytes);
  *     CALL(gelu, OUT(F32(h_0_gelu, 16, 256, 1024)), IN(F32(h_0_fc, 16, 256, 1024)), ATTR(.eps = 1e-5), NO_WORKSPACE);
  *     FREE(h_0_fc, 16777216);
  * where h_0_gelu and h_0_fc are byte offsets into the arena. */
-#define RT_COUNT(...)      (sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
-#define RT_TENSOR(type, offset, ...)                                                                          \
-    {run->arena + (offset), type, (int)RT_COUNT(__VA_ARGS__), {__VA_ARGS__}}
+#define RT_COUNT(...)      RT_COUNT_(__VA_ARGS__, 4, 3, 2, 1, 0)
+#define RT_COUNT_(a, b, c, d, n, ...) n
+#define RT_TENSOR(type, offset, ...) {run->arena + (offset), type, RT_COUNT(__VA_ARGS__), {__VA_ARGS__}}
 #define F32(offset, ...)   RT_TENSOR(K_F32, offset, __VA_ARGS__)
 #define BF16(offset, ...)  RT_TENSOR(K_BF16, offset, __VA_ARGS__)
 #define I32(offset, ...)   RT_TENSOR(K_I32, offset, __VA_ARGS__)
 #define OUT(...)           __VA_ARGS__
 #define IN(...)            __VA_ARGS__
-#define ATTR(...)          __VA_ARGS__
+#define ATTR(...)          {__VA_ARGS__} /* designated, in attr.def's order (C++ needs it) */
+#define NO_ATTR            {0}
 #define WORKSPACE(offset, bytes) offset, bytes
 #define NO_WORKSPACE       0, 0
+#define CALL(name, outs, ins, attributes, workspace)                                                          \
+    do {                                                                                                      \
+        const KTensor out_[] = {outs}, in_[] = {ins};                                                         \
+        const KAttr attr_ = attributes;                                                                       \
+        rt_call(run, #name, k_##name, (int)(sizeof out_ / sizeof *out_), out_,                                \
+                (int)(sizeof in_ / sizeof *in_), in_, &attr_, workspace);                                     \
+    } while (0)
+#define FREE(offset, bytes) rt_free(run, offset, bytes)
 
 /* ---- memory and transfers, one implementation a target (device_host.c, device_cuda.c) ---- */
 /* Errors print one line and exit with the codes of the command line (5 no device, 3 too little free memory). */
