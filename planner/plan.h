@@ -107,8 +107,13 @@ typedef struct PackItem {
  * once it reaches the best height so far, stopping at the liveness bound. Deterministic. */
 int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch);
 int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch);
-/* Persistent buffers first, at the bottom; the rest above. Fills offset and height_bytes. */
-void pack_layout(Layout *layout, Arena *scratch);
+/* Persistent buffers first, at the bottom: parameters and frozen weights, then states, then inputs; the rest
+ * above. Fills offset, persistent_bytes and height_bytes. */
+void pack_layout(Layout *layout, const Graph *g, Arena *scratch);
+/* The layout of a forward-only graph inside the training program's arena. Persistent values take, matched by
+ * name, the offsets of the training layout; those without a counterpart there (or larger than it) follow its
+ * persistent_bytes, and the transient buffers lie above both. */
+void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const Graph *tg, Arena *scratch);
 
 /* ---- checkers (planner/check.c): NULL when right, else what is wrong. Share no code with the planner. ---- */
 const char *plan_check(const Graph *g, const Plan *plan, Arena *arena);
