@@ -1,0 +1,458 @@
+/* The table of operations and their shape rules. See op.def, one row an operation.
+ *
+ * In: types of the inputs, attributes, and for a few operations the wished output type. Out: the types of the
+ * outputs, or what does not fit, in words a user can act on. A rule checks everything the kernels rely on. */
+#include "graph.h"
+
+#include <string.h>
+
+typedef struct Shape {
+    Op op;
+    const Type *in;
+    uint32_t nin;
+    const Attr *attr;
+    Type *out; /* wishes on entry (rank 0: none), results on return */
+    uint32_t nout;
+    Arena *arena;
+} Shape;
+
+typedef const char *ShapeRule(Shape *s);
+
+/* ---- pieces of rules ---- */
+
+static bool is_float(const Type *t) {
+    return t->dtype == DT_F32 || t->dtype == DT_BF16;
+}
+
+static int64_t last(const Type *t) {
+    return t->rank ? t->dim[t->rank - 1] : 1;
+}
+
+static Type vector(DType dtype, int64_t n) {
+    return (Type){.dtype = dtype, .rank = 1, .dim = {n}};
+}
+
+static Type matrix(DType dtype, int64_t rows, int64_t columns) {
+    return (Type){.dtype = dtype, .rank = 2, .dim = {rows, columns}};
+}
+
+/* x [.., D] -> f32 [..]; a lone row keeps one element. */
+static Type per_row(const Type *x) {
+    Type t = *x;
+    t.dtype = DT_F32;
+    if (t.rank > 1)
+        t.dim[--t.rank] = 0;
+    else
+        t.dim[0] = 1;
+    return t;
+}
+
+static Type with_last(const Type *x, int64_t width) {
+    Type t = *x;
+    t.dim[t.rank - 1] = width;
+    return t;
+}
+
+static bool same_dims(const Type *a, const Type *b) {
+    if (a->rank != b->rank) return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->dim[i] != b->dim[i]) return false;
+    return true;
+}
+
+/* Are b's dims the last dims of x? */
+static bool is_suffix(const Type *x, const Type *b) {
+    if (b->rank > x->rank) return false;
+    for (int i = 0; i < b->rank; i++)
+        if (x->dim[x->rank - b->rank + i] != b->dim[i]) return false;
+    return true;
+}
+
+static const char *say_type(Shape *s, const Type *t) {
+    return type_text(s->arena, t);
+}
+
+static const char *expect(Shape *s, const char *what, const Type *got, Type want) {
+    if (type_equal(got, &want)) return NULL;
+    return arena_printf(s->arena, "%s is %s, must be %s", what, say_type(s, got), say_type(s, &want));
+}
+
+static const char *expect_float(Shape *s, const char *what, const Type *got) {
+    return is_float(got)
+               ? NULL
+               : arena_printf(s->arena, "%s is %s, must be of a float type", what, say_type(s, got));
+}
+
+static const char *expect_tokens(Shape *s, const char *what, const Type *got) {
+    if (got->dtype == DT_I32) return NULL;
+    return arena_printf(s->arena, "%s are %s, must be i32", what, say_type(s, got));
+}
+
+/* Settles output i: what the rule computed, or the wish when that is the same. */
+static const char *give(Shape *s, uint32_t i, Type made) {
+    Type *out = &s->out[i];
+    if (out->rank && !type_equal(out, &made))
+        return arena_printf(s->arena, "makes %s, not %s", say_type(s, &made), say_type(s, out));
+    *out = made;
+    return NULL;
+}
+
+#define TRY(call)                                                                                            \
+    do {                                                                                                     \
+        const char *wrong_ = (call);                                                                         \
+        if (wrong_) return wrong_;                                                                           \
+    } while (0)
+
+/* ---- rules: forward ---- */
+
+static const char *shape_embed(Shape *s) {
+    const Type *tokens = &s->in[0], *w = &s->in[1];
+    TRY(expect_tokens(s, "tokens", tokens));
+    TRY(expect_float(s, "the table", w));
+    if (w->rank != 2 || tokens->rank >= MAX_RANK)
+        return arena_printf(s->arena, "the table must be [V, D], is %s", say_type(s, w));
+    Type made = *tokens;
+    made.dtype = s->out[0].rank && is_float(&s->out[0]) ? s->out[0].dtype : w->dtype;
+    made.dim[made.rank++] = w->dim[1];
+    return give(s, 0, made);
+}
+
+static const char *shape_positions(Shape *s) {
+    const Type *w = &s->in[0];
+    Type made = *w;
+    TRY(expect_float(s, "the table", w));
+    if (w->rank != 2) return arena_printf(s->arena, "the table must be [P, D], is %s", say_type(s, w));
+    if (s->out[0].rank == 2) {
+        made.dim[0] = s->out[0].dim[0];
+        if (is_float(&s->out[0])) made.dtype = s->out[0].dtype;
+    }
+    if (made.dim[0] > w->dim[0])
+        return arena_printf(s->arena, "the table has %lld positions, %lld are needed", (long long)w->dim[0],
+                            (long long)made.dim[0]);
+    return give(s, 0, made);
+}
+
+static const char *shape_cast(Shape *s) {
+    Type made = s->in[0];
+    TRY(expect_float(s, "the input", &made));
+    if (!s->out[0].rank) return "cast needs the type to cast to";
+    made.dtype = s->out[0].dtype;
+    TRY(expect_float(s, "the result", &made));
+    return give(s, 0, made);
+}
+
+static const char *shape_reshape(Shape *s) {
+    Type made = s->out[0];
+    if (!made.rank) return "reshape needs the shape to give";
+    made.dtype = s->in[0].dtype;
+    if (type_elements(&made) != type_elements(&s->in[0]))
+        return arena_printf(s->arena, "%s has %lld elements, %s has %lld", say_type(s, &s->in[0]),
+                            (long long)type_elements(&s->in[0]), say_type(s, &made),
+                            (long long)type_elements(&made));
+    return give(s, 0, made);
+}
+
+static const char *shape_split(Shape *s) {
+    const Type *x = &s->in[0];
+    TRY(expect_float(s, "the input", x));
+    if (last(x) % s->nout)
+        return arena_printf(s->arena, "last dimension %lld of %s does not divide into %u", (long long)last(x),
+                            say_type(s, x), s->nout);
+    for (uint32_t i = 0; i < s->nout; i++) TRY(give(s, i, with_last(x, last(x) / s->nout)));
+    return NULL;
+}
+
+static const char *shape_concat(Shape *s) {
+    TRY(expect_float(s, "the input", &s->in[0]));
+    for (uint32_t i = 1; i < s->nin; i++)
+        if (!type_equal(&s->in[i], &s->in[0]))
+            return arena_printf(s->arena, "pieces %s and %s differ", say_type(s, &s->in[0]),
+                                say_type(s, &s->in[i]));
+    return give(s, 0, with_last(&s->in[0], last(&s->in[0]) * s->nin));
+}
+
+static const char *shape_linear(Shape *s) {
+    const Type *x = &s->in[0], *w = &s->in[1];
+    TRY(expect_float(s, "the input", x));
+    if (w->rank != 2) return arena_printf(s->arena, "the weight must be [O, I], is %s", say_type(s, w));
+    if (last(x) != w->dim[1])
+        return arena_printf(s->arena, "input width %lld does not match weight [%lld, %lld]",
+                            (long long)last(x), (long long)w->dim[0], (long long)w->dim[1]);
+    if (w->dtype != x->dtype)
+        return arena_printf(s->arena, "input %s and weight %s differ in type", say_type(s, x),
+                            say_type(s, w));
+    if (s->nin > 2) TRY(expect(s, "the bias", &s->in[2], vector(x->dtype, w->dim[0])));
+    return give(s, 0, with_last(x, w->dim[0]));
+}
+
+static const char *shape_layernorm(Shape *s) {
+    const Type *x = &s->in[0];
+    TRY(expect_float(s, "the input", x));
+    TRY(expect(s, "the gain", &s->in[1], vector(x->dtype, last(x))));
+    TRY(expect(s, "the bias", &s->in[2], vector(x->dtype, last(x))));
+    TRY(give(s, 0, *x));
+    TRY(give(s, 1, per_row(x)));
+    return give(s, 2, per_row(x));
+}
+
+static const char *shape_rmsnorm(Shape *s) {
+    const Type *x = &s->in[0];
+    TRY(expect_float(s, "the input", x));
+    TRY(expect(s, "the gain", &s->in[1], vector(x->dtype, last(x))));
+    TRY(give(s, 0, *x));
+    return give(s, 1, per_row(x));
+}
+
+static const char *shape_same(Shape *s) {
+    const Type *x = &s->in[0];
+    TRY(expect_float(s, "the input", x));
+    for (uint32_t i = 1; i < s->nin; i++)
+        if (!type_equal(&s->in[i], x))
+            return arena_printf(s->arena, "operands %s and %s differ", say_type(s, x),
+                                say_type(s, &s->in[i]));
+    if (s->op == OP_ROPE && (x->rank != 4 || last(x) % 2))
+        return arena_printf(s->arena, "the input must be [B, T, H, E] with E even, is %s", say_type(s, x));
+    if (s->op == OP_ROPE && !(s->attr->theta > 0)) return "theta must be above 0";
+    if (s->op == OP_DROPOUT && !(s->attr->p >= 0 && s->attr->p < 1))
+        return "the probability must be in [0, 1)";
+    if (s->op == OP_CLIP_SCALE) TRY(expect(s, "the squared norm", x, vector(DT_F32, 1)));
+    return give(s, 0, *x);
+}
+
+static const char *shape_broadcast(Shape *s) {
+    const Type *x = &s->in[0], *b = &s->in[1];
+    TRY(expect_float(s, "the input", x));
+    if (b->dtype != x->dtype || !is_suffix(x, b))
+        return arena_printf(s->arena, "%s cannot be added to %s: its dimensions must be the last ones",
+                            say_type(s, b), say_type(s, x));
+    if (s->op == OP_BIAS_GELU) TRY(expect(s, "the bias", b, vector(x->dtype, last(x))));
+    return give(s, 0, *x);
+}
+
+/* q [B, T, H, E], k, v [B, T, K, E]; H a multiple of K. */
+static const char *check_heads(Shape *s, const Type *q, const Type *k, const Type *v) {
+    TRY(expect_float(s, "the query", q));
+    if (q->rank != 4) return arena_printf(s->arena, "the query must be [B, T, H, E], is %s", say_type(s, q));
+    if (!type_equal(k, v))
+        return arena_printf(s->arena, "key %s and value %s differ", say_type(s, k), say_type(s, v));
+    if (k->dtype != q->dtype || k->rank != 4 || k->dim[0] != q->dim[0] || k->dim[1] != q->dim[1] ||
+        k->dim[3] != q->dim[3])
+        return arena_printf(s->arena, "key %s does not match query %s", say_type(s, k), say_type(s, q));
+    if (q->dim[2] % k->dim[2])
+        return arena_printf(s->arena, "%lld query heads do not divide over %lld key heads",
+                            (long long)q->dim[2], (long long)k->dim[2]);
+    return NULL;
+}
+
+static Type attend_lse(const Type *q) {
+    return (Type){.dtype = DT_F32, .rank = 3, .dim = {q->dim[0], q->dim[2], q->dim[1]}};
+}
+
+static const char *shape_attend(Shape *s) {
+    TRY(check_heads(s, &s->in[0], &s->in[1], &s->in[2]));
+    TRY(give(s, 0, s->in[0]));
+    return give(s, 1, attend_lse(&s->in[0]));
+}
+
+/* logits [.., V] with what stands beside each row of them */
+static const char *check_loss_rows(Shape *s, const Type *targets, const Type *mask) {
+    const Type *logits = &s->in[0];
+    Type rows = per_row(logits);
+    TRY(expect_float(s, "the logits", logits));
+    TRY(expect_tokens(s, "targets", targets));
+    if (logits->rank < 2 || !same_dims(targets, &rows))
+        return arena_printf(s->arena, "targets %s do not match logits %s", say_type(s, targets),
+                            say_type(s, logits));
+    return mask ? expect(s, "the mask", mask, rows) : NULL;
+}
+
+static const char *shape_cross_entropy(Shape *s) {
+    const Type *loss = &s->in[s->nin - 1];
+    TRY(check_loss_rows(s, &s->in[1], s->nin == 4 ? &s->in[2] : NULL));
+    TRY(expect(s, "the loss sum", loss, vector(DT_F32, 1)));
+    TRY(give(s, 0, per_row(&s->in[0])));
+    return give(s, 1, *loss);
+}
+
+/* ---- rules: backward and update ---- */
+
+/* Gradients of weights: the wish says which weight's shape and in which type to sum. */
+static const char *shape_wish(Shape *s) {
+    const Type *dy = &s->in[0];
+    uint32_t operands = (uint32_t)op_info[s->op].min_in;
+    Type *out = &s->out[0];
+    if (s->nin > operands) TRY(give(s, 0, s->in[operands]));
+    if (!out->rank) return "a sum of gradients needs the type to sum in";
+    TRY(expect_float(s, "the gradient", dy));
+    TRY(expect_float(s, "the sum", out));
+    bool fits = false;
+    switch (s->op) {
+    case OP_EMBED_BWD: {
+        Type rows = per_row(dy);
+        TRY(expect_tokens(s, "tokens", &s->in[1]));
+        fits = dy->rank > 1 && same_dims(&s->in[1], &rows) && out->rank == 2 && out->dim[1] == last(dy);
+        break;
+    }
+    case OP_POSITIONS_BWD:
+        fits = dy->rank == 2 && out->rank == 2 && out->dim[1] == last(dy) && out->dim[0] >= dy->dim[0];
+        break;
+    case OP_SUM_LEADING: fits = is_suffix(dy, out); break;
+    case OP_LINEAR_BWD_W: {
+        const Type *x = &s->in[1];
+        Type want = matrix(out->dtype, last(dy), last(x)), dx = with_last(dy, last(x));
+        fits = type_equal(&dx, x) && type_equal(out, &want);
+        break;
+    }
+    default: { /* the gain of a norm: dy, x, then f32 [..] statistics */
+        Type want = vector(out->dtype, last(dy));
+        fits = type_equal(&s->in[1], dy) && type_equal(out, &want);
+        for (uint32_t i = 2; i < operands; i++) TRY(expect(s, "a row statistic", &s->in[i], per_row(dy)));
+    }
+    }
+    if (fits) return NULL;
+    return arena_printf(s->arena, "%s cannot be summed into %s", say_type(s, dy), say_type(s, out));
+}
+
+static const char *shape_linear_bwd_x(Shape *s) {
+    const Type *dy = &s->in[0], *w = &s->in[1];
+    TRY(expect_float(s, "the gradient", dy));
+    if (w->rank != 2 || w->dtype != dy->dtype || w->dim[0] != last(dy))
+        return arena_printf(s->arena, "gradient %s does not match weight %s", say_type(s, dy),
+                            say_type(s, w));
+    return give(s, 0, with_last(dy, w->dim[1]));
+}
+
+/* dy, x, then g and statistics (norms) or a bias (gelu), then a residual gradient to add: out like dy */
+static const char *shape_first(Shape *s) {
+    const Type *dy = &s->in[0];
+    TRY(expect_float(s, "the gradient", dy));
+    TRY(expect(s, "the input", &s->in[1], *dy));
+    uint32_t operands = (uint32_t)op_info[s->op].min_in;
+    if (operands > 2) TRY(expect(s, "the gain or bias", &s->in[2], vector(dy->dtype, last(dy))));
+    for (uint32_t i = 3; i < operands; i++) TRY(expect(s, "a row statistic", &s->in[i], per_row(dy)));
+    if (s->nin > operands) TRY(expect(s, "the gradient to add", &s->in[operands], *dy));
+    return give(s, 0, *dy);
+}
+
+static const char *shape_attend_bwd(Shape *s) {
+    const Type *q = &s->in[1];
+    TRY(check_heads(s, q, &s->in[2], &s->in[3]));
+    TRY(expect(s, "the gradient", &s->in[0], *q));
+    TRY(expect(s, "the output", &s->in[4], *q));
+    TRY(expect(s, "the log-sum-exp", &s->in[5], attend_lse(q)));
+    for (uint32_t i = 0; i < 3; i++) TRY(give(s, i, s->in[1 + i]));
+    return NULL;
+}
+
+static const char *shape_cross_entropy_bwd(Shape *s) {
+    TRY(check_loss_rows(s, &s->in[1], s->nin == 4 ? &s->in[3] : NULL));
+    TRY(expect(s, "the log-sum-exp", &s->in[2], per_row(&s->in[0])));
+    return give(s, 0, s->in[0]);
+}
+
+static const char *shape_square_norm(Shape *s) {
+    TRY(expect_float(s, "the gradient", &s->in[0]));
+    TRY(expect(s, "the sum", &s->in[1], vector(DT_F32, 1)));
+    return give(s, 0, s->in[1]);
+}
+
+/* g, scale [1]?, then w, m, v, master? which are written over */
+static const char *shape_adamw(Shape *s) {
+    uint32_t states = s->nout, first = s->nin - states;
+    if (s->nin < states + 1 || s->nin > states + 2)
+        return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, states);
+    const Type *w = &s->in[first];
+    for (uint32_t i = 0; i < s->nin; i++) TRY(expect_float(s, "an operand", &s->in[i]));
+    if (first == 2) TRY(expect(s, "the scale", &s->in[1], vector(DT_F32, 1)));
+    if (!same_dims(&s->in[0], w))
+        return arena_printf(s->arena, "gradient %s does not match weight %s", say_type(s, &s->in[0]),
+                            say_type(s, w));
+    for (uint32_t i = 0; i < states; i++) {
+        if (!same_dims(&s->in[first + i], w))
+            return arena_printf(s->arena, "state %s does not match weight %s", say_type(s, &s->in[first + i]),
+                                say_type(s, w));
+        TRY(give(s, i, s->in[first + i]));
+    }
+    if (states == 4 && s->in[first + 3].dtype != DT_F32)
+        return arena_printf(s->arena, "the master copy is %s, must be f32", say_type(s, &s->in[first + 3]));
+    return NULL;
+}
+
+/* ---- rules: fused ---- */
+
+static const char *shape_swiglu_bwd(Shape *s) {
+    TRY(expect_float(s, "the gradient", &s->in[0]));
+    for (uint32_t i = 1; i < 3; i++) TRY(expect(s, "an operand", &s->in[i], s->in[0]));
+    TRY(give(s, 0, s->in[0]));
+    return give(s, 1, s->in[0]);
+}
+
+static const char *shape_add_norm(Shape *s) {
+    const Type *a = &s->in[0];
+    TRY(expect_float(s, "the input", a));
+    TRY(expect(s, "the second input", &s->in[1], *a));
+    for (uint32_t i = 2; i < s->nin; i++)
+        TRY(expect(s, "the gain or bias", &s->in[i], vector(a->dtype, last(a))));
+    for (uint32_t i = 0; i < s->nout; i++) TRY(give(s, i, i < 2 ? *a : per_row(a)));
+    return NULL;
+}
+
+static const char *shape_add_layernorm(Shape *s) {
+    return shape_add_norm(s);
+}
+
+static const char *shape_add_rmsnorm(Shape *s) {
+    return shape_add_norm(s);
+}
+
+/* ---- the table ---- */
+
+const OpInfo op_info[OP_COUNT] = {
+#define OP(NAME, name, min_in, max_in, min_out, max_out, flags, shape, gradient, cost)                       \
+    [OP_##NAME] = {name, min_in, max_in, min_out, max_out, flags},
+#include "op.def"
+#undef OP
+};
+
+static ShapeRule *const shape_rule[OP_COUNT] = {
+#define OP(NAME, name, min_in, max_in, min_out, max_out, flags, shape, gradient, cost)                       \
+    [OP_##NAME] = shape_##shape,
+#include "op.def"
+#undef OP
+};
+
+Op op_find(const char *name) {
+    for (int op = 0; op < OP_COUNT; op++)
+        if (!strcmp(op_info[op].name, name)) return (Op)op;
+    return OP_COUNT;
+}
+
+/* Dimensions above 0 and fewer bytes than an int64_t counts. */
+static const char *check_size(const Type *t, const char *what, Arena *arena) {
+    if (t->rank < 1 || t->rank > MAX_RANK) return arena_printf(arena, "%s has rank %d", what, t->rank);
+    int64_t room = (int64_t)1 << 56;
+    for (int i = 0; i < t->rank; i++) {
+        if (t->dim[i] < 1)
+            return arena_printf(arena, "%s has a dimension of %lld", what, (long long)t->dim[i]);
+        if (t->dim[i] > room) return arena_printf(arena, "%s is too large", what);
+        room /= t->dim[i];
+    }
+    return NULL;
+}
+
+const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type *out, uint32_t nout,
+                     Arena *arena) {
+    const OpInfo *info = &op_info[op];
+    if (nin < (uint32_t)info->min_in || (info->max_in >= 0 && nin > (uint32_t)info->max_in))
+        return arena_printf(arena, "takes %d to %d inputs, not %u", info->min_in, info->max_in, nin);
+    if (nout < (uint32_t)info->min_out || nout > (uint32_t)info->max_out)
+        return arena_printf(arena, "makes %d to %d outputs, not %u", info->min_out, info->max_out, nout);
+    for (uint32_t i = 0; i < nin; i++) TRY(check_size(&in[i], "an input", arena));
+    for (uint32_t i = 0; i < nout; i++)
+        if (out[i].rank) TRY(check_size(&out[i], "an output", arena));
+    static const Attr no_attr;
+    Shape s = {op, in, nin, attr ? attr : &no_attr, out, nout, arena};
+    TRY(shape_rule[op](&s));
+    for (uint32_t i = 0; i < nout; i++) TRY(check_size(&out[i], "an output", arena));
+    return NULL;
+}
