@@ -1,0 +1,166 @@
+/* In: a planned training program. Out: a folder with everything needed to build and run it on a machine that
+ * does not have rematc. */
+#include "emit.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static void add_head(const EmitRequest *request, Text *out) {
+    const Plan *plan = request->train.plan;
+    const Graph *g = request->train.graph;
+    char peak[24], fixed[24];
+    uint32_t recomputed = 0;
+    for (uint32_t s = 0; s < plan->step.count; s++) recomputed += plan->step.at[s].kind == STEP_RECOMPUTE;
+    text_add(out,
+             "/* %s, made by rematc from %s.\n"
+             " *\n"
+             " * Target %s, planned for device %s with policy %s.\n"
+             " * Micro-batch [%" PRId64 ", %" PRId64 "], %" PRId64 " micro-step%s a step.\n"
+             " * Peak %s (%" PRId64 " bytes), of which %s persistent; %u of %u steps recompute.\n"
+             " *\n"
+             " * The steps below run in this order and nowhere else. Every tensor is named by its byte "
+             "offset into\n"
+             " * one arena; runtime/rt.h explains the notation, kernels/kernels.h what each operation "
+             "computes. */\n"
+             "#include \"runtime/rt.h\"\n\n",
+             request->spec->model, request->spec->path, request->cuda ? "cuda" : "host",
+             request->device->name, policy_name[plan->policy], g->batch, g->context, g->accumulate,
+             g->accumulate == 1 ? "" : "s", format_bytes(request->arena_bytes, peak), request->arena_bytes,
+             format_bytes(request->train.layout->persistent_bytes, fixed), recomputed, plan->step.count);
+}
+
+void emit_source(const EmitRequest *request, Text *out) {
+    EmitNames names;
+    const char *none;
+    add_head(request, out);
+    text_add(out, "/* ======== training: one micro-step, and the update ======== */\n\n");
+    emit_steps(&request->train, "train", out, &names.micro, &names.update);
+    text_add(out, "/* ======== evaluation: the loss of one batch ======== */\n\n");
+    emit_steps(&request->evaluate, "evaluate", out, &names.evaluate, &none);
+    text_add(out, "/* ======== sampling: the logits of one sequence ======== */\n\n");
+    emit_steps(&request->sample, "sample", out, &names.sample, &none);
+    text_add(out, "/* ======== what the runtime needs to know ======== */\n\n");
+    emit_tables(request, &names, out);
+    text_add(out, "int main(int argc, char **argv) {\n    return rt_main(&program, argc, argv);\n}\n");
+}
+
+/* Kernels and runtime files of the other target stay out of the folder. */
+static bool wanted(const EmitRequest *request, const char *path) {
+    const char *dot = strrchr(path, '.');
+    if (!strcmp(path, "runtime/device_cuda.c")) return request->cuda;
+    if (!strcmp(path, "runtime/device_host.c")) return !request->cuda;
+    if (strncmp(path, "kernels/", 8)) return true;
+    if (!strcmp(dot, ".cu") || !strcmp(dot, ".cuh")) return request->cuda;
+    if (!strcmp(path, "kernels/workspace.c") || strcmp(dot, ".c")) return true;
+    return !request->cuda;
+}
+
+static void add_makefile(const EmitRequest *request, Text *out) {
+    text_add(out,
+             "# Builds ./train. OBJ may name a folder shared by several programs: the objects in it do not\n"
+             "# depend on the plan.\n"
+             "OBJ ?= obj\n"
+             "CC ?= cc\n");
+    if (request->cuda) {
+        text_add(out,
+                 "NVCC ?= nvcc\n"
+                 "ARCH ?= sm_%d\n"
+                 "CFLAGS ?= -O2\n"
+                 "NVCCFLAGS ?= -O3\n"
+                 "override NVCCFLAGS += -std=c++20 -arch=$(ARCH) -I.\n"
+                 "CUDA_HOME ?= $(patsubst %%/bin/nvcc,%%,$(shell command -v $(NVCC)))\n"
+                 "LIBS = -lcublasLt -lm\n",
+                 request->device->capability ? request->device->capability : 80);
+    } else {
+        text_add(
+            out,
+            "CFLAGS ?= -O3 -march=native\n"
+            "# OpenBLAS built for OpenMP shares the threads of our own loops; the pthread build makes a "
+            "second\n"
+            "# pool that spins against them.\n"
+            "OPENBLAS := $(firstword $(wildcard /usr/lib/*/openblas-openmp))\n"
+            "BLAS_INCLUDE := $(addprefix -I,$(firstword $(wildcard /usr/include/*/openblas-openmp "
+            "/usr/include/openblas)))\n"
+            "LIBS = $(if $(OPENBLAS),-L$(OPENBLAS) -Wl$(comma)-rpath$(comma)$(OPENBLAS)) -lopenblas -lm\n"
+            "comma := ,\n");
+    }
+    text_add(out, "override CFLAGS += -std=gnu11 -I. %s\n\n",
+             request->cuda ? "-I$(CUDA_HOME)/include" : "-fopenmp $(BLAS_INCLUDE)");
+    text_add(out, "OBJECTS =");
+    for (unsigned i = 0; i < embedded_file_count; i++) {
+        const char *path = embedded_file[i].path, *dot = strrchr(path, '.');
+        if (!wanted(request, path) || (strcmp(dot, ".c") && strcmp(dot, ".cu"))) continue;
+        text_add(out, " \\\n    $(OBJ)/%.*s.o", (int)(dot - path), path);
+    }
+    text_add(out, "\n\n");
+    if (request->cuda)
+        text_add(out, "train: train.cu $(OBJECTS)\n"
+                      "\t$(NVCC) $(NVCCFLAGS) -o $@ train.cu $(OBJECTS) $(LIBS)\n\n"
+                      "$(OBJ)/%%.o: %%.cu\n"
+                      "\t@mkdir -p $(@D)\n"
+                      "\t$(NVCC) $(NVCCFLAGS) -c -o $@ $<\n\n");
+    else
+        text_add(out, "train: $(OBJ)/train.o $(OBJECTS)\n"
+                      "\t$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)\n\n"
+                      "# straight-line calls: nothing for an optimiser to find, and there may be thousands\n"
+                      "$(OBJ)/train.o: train.c\n"
+                      "\t@mkdir -p $(@D)\n"
+                      "\t$(CC) $(CFLAGS) -O1 -c -o $@ $<\n\n");
+    text_add(out, "$(OBJ)/%%.o: %%.c\n"
+                  "\t@mkdir -p $(@D)\n"
+                  "\t$(CC) $(CFLAGS) -c -o $@ $<\n\n"
+                  "$(OBJECTS): $(wildcard runtime/*.h kernels/*.h kernels/*.def)\n\n"
+                  "clean:\n\trm -rf $(OBJ) train\n\n.PHONY: clean\n");
+}
+
+static bool make_dir(const char *path) {
+    return mkdir(path, 0777) == 0 || errno == EEXIST;
+}
+
+/* mkdir -p. */
+static bool make_dirs(Arena *arena, const char *path) {
+    char *part = arena_strdup(arena, path);
+    for (char *slash = part + 1; *slash; slash++) {
+        if (*slash != '/') continue;
+        *slash = 0;
+        if (!make_dir(part)) return false;
+        *slash = '/';
+    }
+    return make_dir(part);
+}
+
+static bool write_if_changed(Arena *arena, const char *path, const char *bytes, size_t length) {
+    size_t old_length = 0;
+    char *old = read_file(arena, path, &old_length);
+    if (old && old_length == length && !memcmp(old, bytes, length)) return true;
+    return write_file(path, bytes, length);
+}
+
+bool emit_program(const EmitRequest *request, const char *dir, Arena *arena, const char **error) {
+    const char *path = dir;
+    if (!make_dirs(arena, dir)) goto failed;
+    if (!make_dirs(arena, path = arena_printf(arena, "%s/runtime", dir))) goto failed;
+    if (!make_dirs(arena, path = arena_printf(arena, "%s/kernels", dir))) goto failed;
+    for (unsigned i = 0; i < embedded_file_count; i++) {
+        const EmbeddedFile *file = &embedded_file[i];
+        if (!wanted(request, file->path)) continue;
+        path = arena_printf(arena, "%s/%s", dir, file->path);
+        if (!write_if_changed(arena, path, file->beg, (size_t)(file->end - file->beg))) goto failed;
+    }
+    Text source = {.arena = arena}, makefile = {.arena = arena}, json = {.arena = arena};
+    emit_source(request, &source);
+    path = arena_printf(arena, "%s/%s", dir, request->cuda ? "train.cu" : "train.c");
+    if (!write_if_changed(arena, path, source.at, source.length)) goto failed;
+    add_makefile(request, &makefile);
+    path = arena_printf(arena, "%s/Makefile", dir);
+    if (!write_if_changed(arena, path, makefile.at, makefile.length)) goto failed;
+    emit_plan_json(request, &json);
+    path = arena_printf(arena, "%s/plan.json", dir);
+    if (!write_if_changed(arena, path, json.at, json.length)) goto failed;
+    return true;
+failed:
+    *error = arena_printf(arena, "cannot write '%s': %s", path, strerror(errno));
+    return false;
+}

@@ -1,0 +1,59 @@
+/* From a planned graph to a folder that builds a training program by itself: train.c or train.cu, the
+ * kernels and the runtime it uses, a Makefile, and the plan as JSON. */
+#ifndef REMAT_EMIT_H
+#define REMAT_EMIT_H
+
+#include "../ir/graph.h"
+#include "../ir/spec.h"
+#include "../planner/plan.h"
+
+/* A graph with the plan and the layout that run it. */
+typedef struct Part {
+    const Graph *graph;
+    const Cost *cost;
+    const Plan *plan;
+    const Layout *layout;
+} Part;
+
+typedef struct EmitRequest {
+    const Spec *spec;
+    const Device *device;
+    bool cuda;           /* the target; need not be what the device suggests */
+    Part train;          /* one micro-step and the update */
+    Part evaluate;       /* forward only, same batch; its layout lies inside train's arena (pack_forward) */
+    Part sample;         /* forward only, batch 1; the same */
+    int64_t arena_bytes; /* highest end of the three layouts */
+} EmitRequest;
+
+/* Writes the folder (made when missing). A file whose content is unchanged is left alone, so that make
+ * rebuilds little. False and a message in the arena on an I/O error. */
+bool emit_program(const EmitRequest *request, const char *dir, Arena *arena, const char **error);
+
+/* The program's text and the plan as JSON, as they are written. */
+void emit_source(const EmitRequest *request, Text *out);
+void emit_plan_json(const EmitRequest *request, Text *out);
+
+/* Runs `make` in the folder. 0, or what went wrong: 5 no compiler or a failed build (make's own output is
+ * on stderr), 6 I/O. */
+int build_program(const char *dir, bool quiet);
+
+/* ---- inside codegen ---- */
+
+/* The straight-line functions of one part (step.c). Their names begin with `prefix` ("train", "evaluate",
+ * "sample"); `micro` and `update` get the names of the functions to call, "NULL" when there is none. */
+void emit_steps(const Part *part, const char *prefix, Text *out, const char **micro, const char **update);
+/* static const RtProgram program = {...} and its tables (table.c). */
+typedef struct EmitNames {
+    const char *micro, *update, *evaluate, *sample;
+} EmitNames;
+void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out);
+
+/* Sources carried into every emitted folder, compiled into rematc (embedded.c, made by embed.cmake). */
+typedef struct EmbeddedFile {
+    const char *path; /* "kernels/elem.c" */
+    const char *beg, *end;
+} EmbeddedFile;
+extern const EmbeddedFile embedded_file[];
+extern const unsigned embedded_file_count;
+
+#endif
