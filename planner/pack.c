@@ -1,0 +1,387 @@
+/* Packing: an offset for every buffer so that no two that live at once share a byte (dynamic storage
+ * allocation).
+ *
+ * In: items with half-open lifetimes. Out: offsets and the height reached. Lifetimes are compressed to the
+ * times at which one begins, the items are split where no lifetime crosses, and each part tries a portfolio
+ * of first-fit orders; an order is dropped once it reaches the best height, and the search stops at the
+ * liveness bound. First fit asks a segment tree over time for the bytes taken during a lifetime; since packed
+ * bytes are mostly contiguous, its sets of taken ranges stay short, and placing n items costs about n log^2
+ * n. */
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- taken bytes by time ---- */
+
+typedef struct Range {
+    int64_t beg, end;
+} Range;
+typedef VEC(Range) RangeSet; /* disjoint, ascending, not touching */
+
+/* Leaf i is compressed time i. `across` of a tree node: bytes of the items that cover its whole span but not
+ * its parent's; `within`: bytes of the items placed at it or below. A lifetime meets `across` of the
+ * ancestors of its canonical nodes and `within` of those nodes. */
+typedef struct Tree {
+    Arena *arena;
+    uint32_t leaves; /* a power of two */
+    RangeSet *across, *within;
+} Tree;
+
+static Tree tree_new(uint32_t times, Arena *arena) {
+    Tree tree = {.arena = arena, .leaves = 1};
+    while (tree.leaves < times) tree.leaves *= 2;
+    tree.across = NEW_ARRAY(arena, RangeSet, tree.leaves * 2);
+    tree.within = NEW_ARRAY(arena, RangeSet, tree.leaves * 2);
+    return tree;
+}
+
+static void tree_clear(Tree *tree) {
+    for (uint32_t i = 0; i < tree->leaves * 2; i++) tree->across[i].count = tree->within[i].count = 0;
+}
+
+/* Index of the first range that ends after `at`. */
+static uint32_t range_after(const RangeSet *set, int64_t at) {
+    uint32_t low = 0, high = set->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (set->at[middle].end > at)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static void range_add(Arena *arena, RangeSet *set, int64_t beg, int64_t end) {
+    uint32_t first = range_after(set, beg - 1), last = first; /* [first, last) overlap or touch the new one */
+    while (last < set->count && set->at[last].beg <= end) last++;
+    if (first < last) {
+        if (set->at[first].beg < beg) beg = set->at[first].beg;
+        if (set->at[last - 1].end > end) end = set->at[last - 1].end;
+    } else {
+        (void)vec_add(arena, set);
+        last = first;
+        memmove(&set->at[first + 1], &set->at[first], sizeof(Range) * (set->count - 1 - first));
+        set->at[first] = (Range){beg, end};
+        return;
+    }
+    set->at[first] = (Range){beg, end};
+    memmove(&set->at[first + 1], &set->at[last], sizeof(Range) * (set->count - last));
+    set->count -= last - first - 1;
+}
+
+enum { VISIT_MAX = 160 }; /* two paths of at most 32 levels, canonical nodes and ancestors */
+
+/* The range sets that a lifetime [lo, hi) meets. */
+static uint32_t tree_visit(const Tree *tree, uint32_t lo, uint32_t hi, const RangeSet *visit[VISIT_MAX]) {
+    uint32_t count = 0, low_leaf = lo + tree->leaves, high_leaf = hi - 1 + tree->leaves;
+    for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
+        if (l & 1 && tree->within[l].count) visit[count++] = &tree->within[l];
+        if (l & 1) l++;
+        if (h & 1 && tree->within[h - 1].count) visit[count++] = &tree->within[h - 1];
+        if (h & 1) h--;
+    }
+    /* Every ancestor of both end leaves; those inside a canonical node only repeat what it holds. */
+    for (uint32_t l = low_leaf, h = high_leaf; l; l /= 2, h /= 2) {
+        if (tree->across[l].count) visit[count++] = &tree->across[l];
+        if (h != l && tree->across[h].count) visit[count++] = &tree->across[h];
+    }
+    return count;
+}
+
+static void tree_add(Tree *tree, uint32_t lo, uint32_t hi, int64_t beg, int64_t end) {
+    uint32_t low_leaf = lo + tree->leaves, high_leaf = hi - 1 + tree->leaves;
+    for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
+        if (l & 1) range_add(tree->arena, &tree->across[l++], beg, end);
+        if (h & 1) range_add(tree->arena, &tree->across[--h], beg, end);
+    }
+    for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
+        if (l & 1) range_add(tree->arena, &tree->within[l++], beg, end);
+        if (h & 1) range_add(tree->arena, &tree->within[--h], beg, end);
+    }
+    /* Ancestors: exactly those nodes above the end leaves whose span holds a canonical node. */
+    for (uint32_t l = low_leaf / 2, h = high_leaf / 2, span = 2; l; l /= 2, h /= 2, span *= 2) {
+        uint32_t first = l * span - tree->leaves, other = h * span - tree->leaves;
+        if (lo > first || hi < first + span) range_add(tree->arena, &tree->within[l], beg, end);
+        if (h != l && (lo > other || hi < other + span)) range_add(tree->arena, &tree->within[h], beg, end);
+    }
+}
+
+/* The lowest multiple of `align` with `bytes` free above it during [lo, hi). */
+static int64_t tree_fit(const Tree *tree, uint32_t lo, uint32_t hi, int64_t bytes, int64_t align) {
+    const RangeSet *visit[VISIT_MAX];
+    uint32_t count = tree_visit(tree, lo, hi, visit), agreed = 0;
+    int64_t at = 0;
+    for (uint32_t i = 0; agreed < count; i = i + 1 < count ? i + 1 : 0) {
+        const RangeSet *set = visit[i];
+        uint32_t r = range_after(set, at);
+        bool moved = false;
+        for (; r < set->count && set->at[r].beg < at + bytes; r++) {
+            at = (set->at[r].end + align - 1) / align * align;
+            moved = true;
+        }
+        agreed = moved ? 1 : agreed + 1;
+    }
+    return at;
+}
+
+/* ---- parts: items between two cuts, with what the orders sort by ---- */
+
+typedef struct Entry {
+    uint32_t item;   /* index in the caller's array */
+    uint32_t lo, hi; /* compressed */
+    int64_t bytes, align, length, max_live, offset;
+    bool at_peak;
+} Entry;
+
+typedef enum Key { KEY_BYTES, KEY_AREA, KEY_MAX_LIVE, KEY_LENGTH, KEY_BIRTH, KEY_DEATH, KEY_AT_PEAK } Key;
+/* Two keys an order; sizes and such descend, birth ascends, death descends. */
+static const Key portfolio[][2] = {
+    {KEY_LENGTH, KEY_BYTES}, {KEY_BYTES, KEY_BIRTH},    {KEY_AREA, KEY_BIRTH},  {KEY_MAX_LIVE, KEY_DEATH},
+    {KEY_AT_PEAK, KEY_AREA}, {KEY_MAX_LIVE, KEY_BYTES}, {KEY_BIRTH, KEY_BYTES}, {KEY_AT_PEAK, KEY_BYTES},
+};
+
+typedef struct Ranked {
+    double key[2];
+    uint32_t entry;
+} Ranked;
+
+static int ranked_compare(const void *left, const void *right) {
+    const Ranked *a = left, *b = right;
+    for (int k = 0; k < 2; k++)
+        if (a->key[k] != b->key[k]) return a->key[k] > b->key[k] ? -1 : 1;
+    return a->entry < b->entry ? -1 : a->entry > b->entry;
+}
+
+static double entry_key(const Entry *e, Key key) {
+    switch (key) {
+    case KEY_BYTES: return (double)e->bytes;
+    case KEY_AREA: return (double)e->bytes * (double)e->length;
+    case KEY_MAX_LIVE: return (double)e->max_live;
+    case KEY_LENGTH: return (double)e->length;
+    case KEY_BIRTH: return -(double)e->lo;
+    case KEY_DEATH: return (double)e->hi;
+    case KEY_AT_PEAK: return e->at_peak;
+    }
+    return 0;
+}
+
+/* Bytes live at each time; the highest. */
+static int64_t profile(const Entry *entry, uint32_t count, int64_t *live, uint32_t times) {
+    memset(live, 0, sizeof *live * (times + 1));
+    for (uint32_t i = 0; i < count; i++) {
+        live[entry[i].lo] += entry[i].bytes;
+        live[entry[i].hi] -= entry[i].bytes;
+    }
+    int64_t highest = 0;
+    for (uint32_t t = 0; t < times; t++) {
+        if (t) live[t] += live[t - 1];
+        if (live[t] > highest) highest = live[t];
+    }
+    return highest;
+}
+
+/* Fills max_live (highest live bytes during the lifetime) and at_peak, by a table of maxima over powers of
+ * two. */
+static void measure(Entry *entry, uint32_t count, const int64_t *live, uint32_t times, int64_t highest,
+                    Arena *scratch) {
+    uint32_t levels = 1;
+    while ((1u << levels) <= times) levels++;
+    int64_t **table = NEW_ARRAY(scratch, int64_t *, levels);
+    table[0] = NEW_ARRAY(scratch, int64_t, times);
+    memcpy(table[0], live, sizeof *live * times);
+    for (uint32_t k = 1; k < levels; k++) {
+        uint32_t half = 1u << (k - 1);
+        table[k] = NEW_ARRAY(scratch, int64_t, times);
+        for (uint32_t t = 0; t + 2 * half <= times; t++) {
+            int64_t a = table[k - 1][t], b = table[k - 1][t + half];
+            table[k][t] = a > b ? a : b;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        Entry *e = &entry[i];
+        uint32_t k = 0;
+        while ((2u << k) <= e->hi - e->lo) k++;
+        int64_t a = table[k][e->lo], b = table[k][e->hi - (1u << k)];
+        e->max_live = a > b ? a : b;
+        e->at_peak = e->max_live == highest;
+    }
+}
+
+/* Places the entries in one order; the height, or `best` as soon as it cannot be beaten. */
+static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranked, Tree *tree, int64_t best,
+                         int64_t *offset) {
+    int64_t height = 0;
+    tree_clear(tree);
+    for (uint32_t i = 0; i < count; i++) {
+        const Entry *e = &entry[ranked[i].entry];
+        int64_t at = tree_fit(tree, e->lo, e->hi, e->bytes, e->align);
+        if (at + e->bytes >= best) return best;
+        if (at + e->bytes > height) height = at + e->bytes;
+        offset[ranked[i].entry] = at;
+        tree_add(tree, e->lo, e->hi, at, at + e->bytes);
+    }
+    return height;
+}
+
+/* One part: entries whose lifetimes lie in [0, times). Stops at `goal` or its own bound, whichever is higher.
+ */
+static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t goal, Arena *scratch) {
+    int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1), *offset = NEW_ARRAY(scratch, int64_t, count);
+    Ranked *ranked = NEW_ARRAY(scratch, Ranked, count);
+    Tree tree = tree_new(times, scratch);
+    int64_t highest = profile(entry, count, live, times), best = INT64_MAX;
+    measure(entry, count, live, times, highest, scratch);
+    if (goal < highest) goal = highest;
+    for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal; p++) {
+        for (uint32_t i = 0; i < count; i++)
+            ranked[i] =
+                (Ranked){{entry_key(&entry[i], portfolio[p][0]), entry_key(&entry[i], portfolio[p][1])}, i};
+        qsort(ranked, count, sizeof *ranked, ranked_compare);
+        int64_t height = first_fit(entry, count, ranked, &tree, best, offset);
+        if (height >= best) continue;
+        best = height;
+        for (uint32_t i = 0; i < count; i++) entry[i].offset = offset[i];
+    }
+    return best;
+}
+
+/* ---- items to parts ---- */
+
+static int birth_compare(const void *left, const void *right) {
+    const Entry *a = left, *b = right;
+    if (a->lo != b->lo) return a->lo < b->lo ? -1 : 1;
+    return a->item < b->item ? -1 : a->item > b->item;
+}
+
+/* Entries for the items that hold any bytes at any time, by birth. */
+static Entry *collect(const PackItem *item, uint32_t count, uint32_t *entries, Arena *scratch) {
+    Entry *entry = NEW_ARRAY(scratch, Entry, count);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (item[i].bytes <= 0 || item[i].lo >= item[i].hi) continue;
+        entry[n++] = (Entry){.item = i,
+                             .lo = item[i].lo,
+                             .hi = item[i].hi,
+                             .bytes = item[i].bytes,
+                             .align = item[i].align > 0 ? item[i].align : 1,
+                             .length = (int64_t)item[i].hi - item[i].lo};
+    }
+    qsort(entry, n, sizeof *entry, birth_compare);
+    *entries = n;
+    return entry;
+}
+
+/* Only births matter: a lifetime becomes the run of distinct births inside it. Returns how many there are. */
+static uint32_t compress(Entry *entry, uint32_t count, Arena *scratch) {
+    uint32_t *birth = NEW_ARRAY(scratch, uint32_t, count), times = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (!times || birth[times - 1] != entry[i].lo) birth[times++] = entry[i].lo;
+    for (uint32_t i = 0, at = 0; i < count; i++) {
+        while (birth[at] < entry[i].lo) at++;
+        uint32_t low = at, high = times; /* first birth at or after the death */
+        while (low < high) {
+            uint32_t middle = (low + high) / 2;
+            if (birth[middle] >= entry[i].hi)
+                high = middle;
+            else
+                low = middle + 1;
+        }
+        entry[i].lo = at;
+        entry[i].hi = low;
+    }
+    return times;
+}
+
+int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch) {
+    uint32_t n;
+    Entry *entry = collect(item, count, &n, scratch);
+    uint32_t times = compress(entry, n, scratch);
+    return profile(entry, n, NEW_ARRAY(scratch, int64_t, times + 1), times);
+}
+
+int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch) {
+    uint32_t n;
+    Entry *entry = collect(item, count, &n, scratch);
+    uint32_t times = compress(entry, n, scratch);
+    int64_t height = profile(entry, n, NEW_ARRAY(scratch, int64_t, times + 1), times);
+    for (uint32_t i = 0; i < count; i++) item[i].offset = 0;
+    for (uint32_t beg = 0, end; beg < n; beg = end) {
+        uint32_t base = entry[beg].lo, death = entry[beg].hi;
+        for (end = beg + 1; end < n && entry[end].lo < death; end++)
+            if (entry[end].hi > death) death = entry[end].hi;
+        for (uint32_t i = beg; i < end; i++) {
+            entry[i].lo -= base;
+            entry[i].hi -= base;
+        }
+        int64_t reached = pack_part(&entry[beg], end - beg, death - base, height, scratch);
+        if (reached > height) height = reached;
+    }
+    for (uint32_t i = 0; i < n; i++) item[entry[i].item].offset = entry[i].offset;
+    return height;
+}
+
+/* ---- layouts ---- */
+
+/* Where a persistent value lies: parameters and frozen weights, then states, then inputs. */
+static int shelf(const Graph *g, ValueId v) {
+    switch (g->value.at[v].kind) {
+    case VALUE_PARAM:
+    case VALUE_FROZEN: return 0;
+    case VALUE_STATE: return 1;
+    default: return 2;
+    }
+}
+
+/* Packs the buffers that are not persistent at and above `base`; fills height_bytes. */
+static void pack_transients(Layout *layout, int64_t base, Arena *scratch) {
+    PackItem *item = NEW_ARRAY(scratch, PackItem, layout->buf.count);
+    uint32_t *of = NEW_ARRAY(scratch, uint32_t, layout->buf.count), count = 0;
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        const Buf *buf = &layout->buf.at[b];
+        if (buf->persistent) continue;
+        of[count] = b;
+        item[count++] = (PackItem){.lo = buf->lo, .hi = buf->hi, .bytes = buf->bytes, .align = PLAN_ALIGN};
+    }
+    pack_items(item, count, scratch);
+    layout->height_bytes = 0;
+    for (uint32_t i = 0; i < count; i++) layout->buf.at[of[i]].offset = base + item[i].offset;
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        int64_t end = layout->buf.at[b].offset + layout->buf.at[b].bytes;
+        if (end > layout->height_bytes) layout->height_bytes = end;
+    }
+}
+
+void pack_layout(Layout *layout, const Graph *g, Arena *scratch) {
+    int64_t base = 0;
+    for (int s = 0; s < 3; s++)
+        for (uint32_t b = 0; b < layout->buf.count; b++) {
+            Buf *buf = &layout->buf.at[b];
+            if (!buf->persistent || shelf(g, buf->value) != s) continue;
+            buf->offset = base;
+            base += buf->bytes;
+        }
+    layout->persistent_bytes = base;
+    pack_transients(layout, base, scratch);
+}
+
+void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const Graph *tg, Arena *scratch) {
+    Map *home = map_new(scratch);
+    for (uint32_t b = 0; b < train->buf.count; b++)
+        if (train->buf.at[b].persistent) map_set(home, tg->value.at[train->buf.at[b].value].name, b);
+    int64_t base = train->persistent_bytes;
+    for (uint32_t b = 0; b < forward->buf.count; b++) {
+        Buf *buf = &forward->buf.at[b];
+        if (!buf->persistent) continue;
+        uint32_t at = map_get(home, fg->value.at[buf->value].name);
+        if (at != NONE && train->buf.at[at].bytes >= buf->bytes) {
+            buf->offset = train->buf.at[at].offset;
+        } else {
+            buf->offset = base;
+            base += buf->bytes;
+        }
+    }
+    forward->persistent_bytes = base;
+    pack_transients(forward, base, scratch);
+}
