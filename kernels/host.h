@@ -100,6 +100,34 @@ static inline real k_lane_sum(const KVec *v) {
     return lane[0];
 }
 
+/* A sum over rows [rows, width] -> [width]: how many lanes of rows hold partial sums in the workspace
+ * (real [lanes, width]); 0 when the columns are shared out instead. */
+static inline int k_row_lanes(int64_t rows, int64_t width) {
+    return rows > K_LANES && width <= 8192 ? K_LANES : 0;
+}
+/* sum[i] = partial[0][i] + partial[1][i] + ...; n columns of rows `stride` apart. */
+static inline void k_sum_lanes(const real *partial, int64_t stride, int lanes, int64_t n, real *sum) {
+    memcpy(sum, partial, (size_t)n * sizeof(real));
+    for (int lane = 1; lane < lanes; lane++) {
+        const real *x = partial + lane * stride;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) sum[i] += x[i];
+    }
+}
+/* y[first + i] = x[i], or += when `adds`: how a gradient sum reaches its storage; n is at most K_RUN. */
+static inline void k_accumulate(const KTensor *y, int64_t first, int64_t n, const real *x, int adds) {
+    real old_buffer[K_RUN], new_buffer[K_RUN];
+    const real *old = adds ? k_load(y, first, n, old_buffer) : NULL;
+    real *to = k_target(y, first, new_buffer);
+    if (adds) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) to[i] = old[i] + x[i];
+    } else {
+        memcpy(to, x, (size_t)n * sizeof(real));
+    }
+    k_store(y, first, n, to);
+}
+
 /* ---- elementary functions: float by polynomial (about 2 ulp), double by libm ---- */
 
 /* exp(x) = 2^n (1 + p): n = round(x log2 e), p = expm1 of the rest by a minimax polynomial on |r| <= ln 2
