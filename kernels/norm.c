@@ -1,8 +1,8 @@
 /* Layer norm and RMS norm with their gradients on the host. RMS norm is layer norm with a mean of zero and no
- * bias, so both share the row functions below. Sums over a row go to K_LANES lanes, in runs of K_RUN elements;
- * a row is read whole before any of it is written, which makes every operand fit for writing in place.
- * The fused residual + norm stores s = a + b first and normalises what it stored, through the same
- * row function (never inlined), hence with the same bits as the separate pair. */
+ * bias, so both share the row functions below. Sums over a row go to K_LANES lanes, in runs of K_RUN
+ * elements; a row is read whole before any of it is written, which makes every operand fit for writing in
+ * place. The fused residual + norm stores s = a + b first and normalises what it stored, through the same row
+ * function (never inlined), hence with the same bits as the separate pair. */
 #include "host.h"
 
 enum { SERIAL_ELEMENTS = 16384 };

@@ -1,0 +1,115 @@
+/* The update on the host: squared gradient norm, clipping factor, AdamW. AdamW is one pass over memory: it
+ * loads a run of every operand, updates it and stores it. Sums go to K_LANES lanes, fixed by the number of
+ * elements alone. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-math-errno") /* lets square roots vectorise; not in outlined parallel regions */
+#endif
+#include "host.h"
+
+enum { SERIAL_ELEMENTS = 16384 };
+
+static double run_squares(const real *x, int64_t n) {
+    KVec a = {0}, b = {0};
+    int64_t i = 0;
+    for (; i + 2 * K_LANES <= n; i += 2 * K_LANES) {
+        a += *(const KVec *)(x + i) * *(const KVec *)(x + i);
+        b += *(const KVec *)(x + i + K_LANES) * *(const KVec *)(x + i + K_LANES);
+    }
+    for (; i < n; i++) a[i % K_LANES] += x[i] * x[i];
+    a += b;
+    return (double)k_lane_sum(&a);
+}
+
+/* g, sum [1] (written over) -> sum + |g|^2. A lane holds a stretch of runs and sums them in double. */
+void k_square_norm(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                   const KAttr *attr) {
+    (void)cx, (void)nout, (void)nin, (void)attr;
+    const int64_t n = k_count(&in[0]), runs = (n + K_RUN - 1) / K_RUN;
+    double partial[K_LANES] = {0};
+#pragma omp parallel for schedule(static) if (n > SERIAL_ELEMENTS)
+    for (int lane = 0; lane < K_LANES; lane++) {
+        double sum = 0;
+        for (int64_t r = runs * lane / K_LANES; r < runs * (lane + 1) / K_LANES; r++) {
+            real buffer[K_RUN];
+            int64_t count = k_min(K_RUN, n - r * K_RUN);
+            sum += run_squares(k_load(&in[0], r * K_RUN, count, buffer), count);
+        }
+        partial[lane] = sum;
+    }
+    double sum = 0;
+    for (int lane = 0; lane < K_LANES; lane++) sum += partial[lane];
+    k_put(&out[0], 0, (real)((double)k_get(&out[0], 0) + sum));
+}
+
+/* sum [1] -> min(1, max_norm / sqrt(sum)) */
+void k_clip_scale(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                  const KAttr *attr) {
+    (void)cx, (void)nout, (void)nin;
+    const double scale = attr->max_norm / sqrt((double)k_get(&in[0], 0));
+    k_put(&out[0], 0, scale > 1 ? (real)1 : (real)scale);
+}
+
+typedef struct AdamW {
+    real scale, beta1, rest1, beta2, rest2, correct1, correct2, eps, rate, decay;
+} AdamW;
+
+__attribute__((noinline)) static void adamw_run(const AdamW *rule, int64_t n, const real *g, real *w, real *m,
+                                                real *v) {
+    const AdamW a = *rule;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real slope = g[i] * a.scale;
+        real first = a.beta1 * m[i] + a.rest1 * slope;
+        real second = a.beta2 * v[i] + a.rest2 * (slope * slope);
+        m[i] = first;
+        v[i] = second;
+        real root = K_REAL_IS_DOUBLE ? (real)sqrt((double)(second * a.correct2))
+                                     : (real)sqrtf((float)(second * a.correct2));
+        w[i] -= a.rate * (first * a.correct1 / (root + a.eps) + a.decay * w[i]);
+    }
+}
+
+/* A run of a tensor to update in place: its own memory, or `buffer` filled from it. */
+static inline real *open_run(const KTensor *t, int64_t first, int64_t n, real *buffer) {
+    real *to = k_target(t, first, buffer);
+    k_load(t, first, n, buffer);
+    return to;
+}
+
+/* g, scale [1]?, w, m, v, master? -> w, m, v, master?. The arithmetic is Loshchilov and Hutter 2019,
+ * algorithm 2, with the rate's schedule in cx->learning_rate and time counted from 1. */
+void k_adamw(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
+    const KTensor *g = &in[0], *master = nout > 3 ? &out[3] : NULL;
+    const int64_t n = k_count(g), runs = (n + K_RUN - 1) / K_RUN;
+    const double time = (double)(cx->step + 1);
+    const AdamW rule = {
+        .scale = nin > nout + 1 ? k_get(&in[1], 0) : (real)1,
+        .beta1 = (real)attr->beta1,
+        .rest1 = (real)(1 - attr->beta1),
+        .beta2 = (real)attr->beta2,
+        .rest2 = (real)(1 - attr->beta2),
+        .correct1 = (real)(1 / (1 - pow(attr->beta1, time))),
+        .correct2 = (real)(1 / (1 - pow(attr->beta2, time))),
+        .eps = (real)attr->eps,
+        .rate = (real)cx->learning_rate,
+        .decay = (real)attr->decay,
+    };
+#pragma omp parallel for schedule(static) if (n > SERIAL_ELEMENTS)
+    for (int64_t r = 0; r < runs; r++) {
+        real g_buffer[K_RUN], w_buffer[K_RUN], m_buffer[K_RUN], v_buffer[K_RUN];
+        const int64_t first = r * K_RUN, count = k_min(K_RUN, n - first);
+        const KTensor *exact = master ? master : &out[0];
+        const real *slope = k_load(g, first, count, g_buffer);
+        real *w = open_run(exact, first, count, w_buffer), *m = open_run(&out[1], first, count, m_buffer);
+        real *v = open_run(&out[2], first, count, v_buffer);
+        adamw_run(&rule, count, slope, w, m, v);
+        k_store(exact, first, count, w);
+        k_store(&out[1], first, count, m);
+        k_store(&out[2], first, count, v);
+        if (master) {
+            real *rounded = k_target(&out[0], first, g_buffer);
+            if (rounded != g_buffer) memcpy(rounded, w, (size_t)count * sizeof(real));
+            k_store(&out[0], first, count, w);
+        }
+    }
+}
