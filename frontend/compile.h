@@ -1,0 +1,41 @@
+/* The pipeline: each arrow of the flow is one function here, each result is checked by code that shares
+ * nothing with its producer, and each can be dumped.
+ *
+ *   text -> Ast -> Spec + forward Graph -> + backward, update -> fused -> Cost -> Plan -> Layout -> program
+ */
+#ifndef REMAT_COMPILE_H
+#define REMAT_COMPILE_H
+
+#include "../codegen/emit.h"
+#include "ast.h"
+#include "options.h"
+
+typedef struct Compilation {
+    Arena *arena;
+    const Options *options;
+    Diag *diag;
+    Ast *ast;
+    Spec spec;
+    Device device; /* a copy: the target may override what it is */
+    Policy policy;
+    int64_t budget_bytes; /* of the whole program; 0: none */
+    Graph *forward;       /* as written */
+    Graph *grad;          /* with backward and update */
+    Graph *graph;         /* fused: what is planned */
+    PlanResult *result;
+    EmitRequest request; /* the parts, once planned */
+} Compilation;
+
+/* Each returns -1 to go on, or the exit code to leave with after the messages were printed. */
+int compile_parse(Compilation *c);
+int compile_lower(Compilation *c); /* settings, device, and the forward graph of the smallest batch */
+int compile_plan(Compilation *c);  /* everything else; picks the micro-batch when it is `auto` */
+
+/* A plan of the same file with another policy or budget, for comparisons. NULL when it cannot be built. */
+PlanResult *compile_replan(Compilation *c, Policy policy, int64_t budget_bytes);
+
+/* Bytes an arena may have under a budget for the whole program; 0: no limit. -1: nothing is left. */
+int64_t compile_arena_budget(const Compilation *c, int64_t budget_bytes);
+void compile_messages(const Compilation *c); /* prints what `diag` holds to stderr */
+
+#endif

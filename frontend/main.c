@@ -1,0 +1,334 @@
+/* rematc: one verb a run. Results go to stdout, messages to stderr. */
+#include "compile.h"
+#include "report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int print_text(const Text *text) {
+    if (text->length && (fwrite(text->at, 1, text->length, stdout) != text->length || fflush(stdout))) {
+        fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
+        return EXIT_IO;
+    }
+    return EXIT_FINE;
+}
+
+/* ---- check ---- */
+
+static int verb_check(Compilation *c) {
+    int code = compile_parse(c);
+    if (code < 0) code = compile_lower(c);
+    if (code >= 0) return code;
+    int64_t parameters = 0;
+    for (uint32_t p = 0; p < c->forward->param.count; p++)
+        parameters += type_elements(&c->forward->value.at[c->forward->param.at[p].value].type);
+    Text out = {.arena = c->arena};
+    if (c->options->json)
+        text_add(&out,
+                 "{\"model\": \"%s\", \"parameters\": %" PRId64 ", \"batch\": %" PRId64
+                 ", \"context\": %" PRId64 ", \"operations\": %u}\n",
+                 c->spec.model, parameters, c->forward->batch, c->forward->context, c->forward->node.count);
+    else
+        text_add(&out,
+                 "%s: fine; %s has %" PRId64 " parameters and %u forward operations on [%" PRId64 ", %" PRId64
+                 "] tokens\n",
+                 c->options->file, c->spec.model, parameters, c->forward->node.count, c->forward->batch,
+                 c->forward->context);
+    return print_text(&out);
+}
+
+/* ---- plan ---- */
+
+static int planned(Compilation *c) {
+    int code = compile_parse(c);
+    if (code < 0) code = compile_lower(c);
+    if (code < 0) code = compile_plan(c);
+    return code;
+}
+
+static int compare(Compilation *c) {
+    int code = compile_parse(c);
+    if (code < 0) code = compile_lower(c);
+    if (code >= 0) return code;
+    int64_t budget = c->budget_bytes;
+    CompareRow rows[POLICY_COUNT];
+    /* the fixed policies are planned without a limit, so that each shows what it needs */
+    c->budget_bytes = 0;
+    c->policy = POLICY_NONE;
+    code = compile_plan(c);
+    if (code >= 0) return code;
+    c->budget_bytes = budget;
+    int64_t arena_budget = compile_arena_budget(c, budget);
+    const Graph *g = c->request.train.graph;
+    for (int p = 0; p < POLICY_COUNT; p++) {
+        PlanResult *result = compile_replan(c, (Policy)p, p == POLICY_OPTIMAL ? budget : 0);
+        if (!result) result = compile_replan(c, (Policy)p, 0);
+        rows[p] = (CompareRow){
+            .policy = (Policy)p,
+            .feasible = result->feasible &&
+                        (!budget || (arena_budget > 0 && result->plan.peak_bytes <= arena_budget)),
+            .peak_bytes = result->plan.peak_bytes + c->device.reserved_bytes,
+            .seconds = result->plan.seconds,
+            .tokens_per_second = (double)(g->batch * g->context * g->accumulate) / result->plan.seconds,
+            .batch = g->batch};
+    }
+    Text out = {.arena = c->arena};
+    if (c->options->json)
+        report_compare_json(rows, POLICY_COUNT, budget, &out);
+    else
+        report_compare(rows, POLICY_COUNT, budget, &out);
+    return print_text(&out);
+}
+
+static int verb_plan(Compilation *c) {
+    if (c->options->compare) return compare(c);
+    int code = planned(c);
+    if (code >= 0) return code;
+    PlanReport report = {.request = &c->request, .result = c->result, .budget_bytes = c->budget_bytes};
+    if (c->budget_bytes && c->policy == POLICY_OPTIMAL) {
+        report.more_bytes = (int64_t)512 << 20;
+        if (report.more_bytes > c->budget_bytes / 10) report.more_bytes = c->budget_bytes / 10;
+        PlanResult *more = compile_replan(c, POLICY_OPTIMAL, c->budget_bytes + report.more_bytes);
+        if (more && more->feasible) report.more_seconds = more->plan.seconds;
+    }
+    Text out = {.arena = c->arena};
+    if (c->options->json)
+        report_plan_json(&report, &out);
+    else
+        report_plan(&report, &out);
+    return print_text(&out);
+}
+
+/* ---- dump ---- */
+
+static void dump_plan(const Part *part, Text *out) {
+    for (uint32_t s = 0; s < part->plan->step.count; s++) {
+        const Step *step = &part->plan->step.at[s];
+        if (s == part->plan->update_begin) text_add(out, "update\n");
+        bool runs = step->kind == STEP_RUN || step->kind == STEP_RECOMPUTE;
+        text_add(out, "%u %s %s\n", s, step_kind_name[step->kind],
+                 runs ? part->graph->node.at[step->node].name : part->graph->value.at[step->value].name);
+    }
+    text_add(out, "peak %" PRId64 " bytes\n", part->plan->peak_bytes);
+}
+
+static void dump_layout(const Part *part, Text *out) {
+    text_add(out, "# offset bytes [from, to) value\n");
+    for (uint32_t b = 0; b < part->layout->buf.count; b++) {
+        const Buf *buf = &part->layout->buf.at[b];
+        text_add(out, "%" PRId64 " %" PRId64 " [%u, %u) %s%s\n", buf->offset, buf->bytes, buf->lo, buf->hi,
+                 buf->kind == BUF_WORKSPACE ? "workspace" : part->graph->value.at[buf->value].name,
+                 buf->persistent ? " persistent" : "");
+    }
+    text_add(out, "height %" PRId64 " bytes, live %" PRId64 " bytes\n", part->layout->height_bytes,
+             part->layout->live_bytes);
+}
+
+/* A graph in text form is read, checked and printed again. */
+static int dump_graph_text(Compilation *c) {
+    size_t length;
+    char *text = read_file(c->arena, c->options->file, &length);
+    if (!text) {
+        fprintf(stderr, "rematc: cannot read '%s': %s\n", c->options->file, strerror(errno));
+        return EXIT_IO;
+    }
+    const char *error = NULL;
+    Graph *g = graph_read(text, c->arena, &error);
+    if (g) error = graph_check(g, c->arena);
+    if (error) {
+        fprintf(stderr, "%s: error: %s\n", c->options->file, error);
+        return EXIT_SOURCE;
+    }
+    Text out = {.arena = c->arena};
+    graph_print(g, &out);
+    return print_text(&out);
+}
+
+static int verb_dump(Compilation *c) {
+    static const char *const stages[] = {"ast", "graph", "grad", "fuse", "plan", "layout"};
+    const char *stage = c->options->stage ? c->options->stage : "graph";
+    size_t s = 0;
+    while (s < COUNT_OF(stages) && strcmp(stage, stages[s])) s++;
+    if (s == COUNT_OF(stages)) {
+        fprintf(stderr, "rematc: --stage is ast, graph, grad, fuse, plan or layout, not '%s'\n", stage);
+        return EXIT_USAGE;
+    }
+    size_t name_length = strlen(c->options->file);
+    if (name_length > 6 && !strcmp(c->options->file + name_length - 6, ".graph")) {
+        if (s >= 1 && s <= 3) return dump_graph_text(c);
+        fprintf(stderr, "rematc: a .graph file has the stages graph, grad and fuse only\n");
+        return EXIT_USAGE;
+    }
+    int code = compile_parse(c);
+    Text out = {.arena = c->arena};
+    if (code < 0 && s == 0) {
+        ast_print(c->ast, &out);
+        return print_text(&out);
+    }
+    if (code < 0) code = compile_lower(c);
+    if (code < 0 && s > 1) code = compile_plan(c);
+    if (code >= 0) return code;
+    switch (s) {
+    case 1: graph_print(c->forward, &out); break;
+    case 2: graph_print(c->grad, &out); break;
+    case 3: graph_print(c->graph, &out); break;
+    case 4: dump_plan(&c->request.train, &out); break;
+    default: dump_layout(&c->request.train, &out); break;
+    }
+    return print_text(&out);
+}
+
+/* ---- emit, build, run ---- */
+
+/* "examples/bytes-gpt.remat" -> "bytes-gpt.train" */
+static const char *default_dir(const Compilation *c) {
+    const char *slash = strrchr(c->options->file, '/'), *base = slash ? slash + 1 : c->options->file;
+    const char *dot = strrchr(base, '.');
+    if (!strcmp(base, "-")) base = c->spec.model, dot = NULL;
+    return arena_printf(c->arena, "%.*s.train", dot ? (int)(dot - base) : (int)strlen(base), base);
+}
+
+static int emitted(Compilation *c, const char **dir) {
+    int code = planned(c);
+    if (code >= 0) return code;
+    *dir = c->options->output ? c->options->output : default_dir(c);
+    const char *error = NULL;
+    if (emit_program(&c->request, *dir, c->arena, &error)) return -1;
+    fprintf(stderr, "rematc: %s\n", error);
+    return EXIT_IO;
+}
+
+static int verb_emit(Compilation *c) {
+    const char *dir;
+    int code = emitted(c, &dir);
+    if (code >= 0) return code;
+    char peak[24];
+    printf("%s: %s for %s, peak %s\n", dir, c->request.cuda ? "train.cu" : "train.c", c->device.name,
+           format_bytes(c->request.arena_bytes, peak));
+    return EXIT_FINE;
+}
+
+static int built(Compilation *c, const char **dir) {
+    int code = emitted(c, dir);
+    if (code >= 0) return code;
+    code = build_program(*dir, c->options->quiet);
+    return code ? code : -1;
+}
+
+static int verb_build(Compilation *c) {
+    const char *dir;
+    int code = built(c, &dir);
+    if (code >= 0) return code;
+    printf("%s/train\n", dir);
+    return EXIT_FINE;
+}
+
+static int verb_run(Compilation *c) {
+    const char *dir;
+    int code = built(c, &dir);
+    if (code >= 0) return code;
+    char **argv = NEW_ARRAY(c->arena, char *, c->options->rest_count + 2);
+    argv[0] = arena_printf(c->arena, "%s/train", dir);
+    if (!strchr(argv[0], '/')) argv[0] = arena_printf(c->arena, "./%s", argv[0]);
+    for (int i = 0; i < c->options->rest_count; i++) argv[i + 1] = c->options->rest[i];
+    fflush(NULL);
+    execv(argv[0], argv);
+    fprintf(stderr, "rematc: cannot run '%s': %s\n", argv[0], strerror(errno));
+    return EXIT_ENVIRONMENT;
+}
+
+/* ---- fmt, explain, devices ---- */
+
+static int verb_fmt(Compilation *c) {
+    int code = compile_parse(c);
+    if (code >= 0) return code;
+    Text out = {.arena = c->arena};
+    fmt_print(c->ast, &out);
+    if (c->options->check) {
+        bool same = c->ast->length == out.length && !memcmp(c->ast->source, out.at, out.length);
+        if (!same)
+            fprintf(stderr, "%s: not in canonical form; `rematc fmt --write` changes it\n", c->options->file);
+        return same ? EXIT_FINE : EXIT_SOURCE;
+    }
+    if (!c->options->write) return print_text(&out);
+    if (write_file(c->options->file, out.at, out.length)) return EXIT_FINE;
+    fprintf(stderr, "rematc: cannot write '%s': %s\n", c->options->file, strerror(errno));
+    return EXIT_IO;
+}
+
+static int verb_explain(Compilation *c) {
+    Code code = code_find(c->options->file);
+    if (code == CODE_COUNT) {
+        fprintf(stderr, "rematc: there is no error code '%s'\n", c->options->file);
+        const char *near = diag_nearest(c->options->file, code_name, CODE_COUNT);
+        if (near) fprintf(stderr, "help: did you mean '%s'?\n", near);
+        return EXIT_USAGE;
+    }
+    printf("%s: %s\n\n%s\n", code_name[code], code_title[code], code_text[code]);
+    return EXIT_FINE;
+}
+
+static int verb_devices(Compilation *c) {
+    uint32_t count;
+    const Device *list = device_list(&count);
+    const char *wanted = c->options->file;
+    Text out = {.arena = c->arena};
+    bool found = false;
+    if (c->options->json)
+        text_add(&out, "[");
+    else
+        text_add(&out, "%-12s %12s %14s %14s %12s %12s\n", "device", "memory MiB", "bf16 TFLOP/s",
+                 "f32 TFLOP/s", "memory GB/s", "copy GB/s");
+    for (uint32_t i = 0; i < count; i++) {
+        const Device *d = &list[i];
+        if (wanted && strcmp(wanted, d->name)) continue;
+        if (c->options->json)
+            text_add(&out,
+                     "%s\n  {\"name\": \"%s\", \"cuda\": %s, \"memory_bytes\": %" PRId64
+                     ", \"reserved_bytes\": %" PRId64
+                     ", \"bf16_flops_per_second\": %.6g, \"f32_flops_per_second\": %.6g, "
+                     "\"bytes_per_second\": %.6g"
+                     ", \"copy_bytes_per_second\": %.6g, \"capability\": %d}",
+                     found ? "," : "", d->name, d->cuda ? "true" : "false", d->memory_bytes,
+                     d->reserved_bytes, d->flops_per_second[DT_BF16], d->flops_per_second[DT_F32],
+                     d->bytes_per_second, d->copy_bytes_per_second, d->capability);
+        else
+            text_add(&out, "%-12s %12" PRId64 " %14.1f %14.1f %12.0f %12.1f\n", d->name,
+                     d->memory_bytes >> 20, d->flops_per_second[DT_BF16] / 1e12,
+                     d->flops_per_second[DT_F32] / 1e12, d->bytes_per_second / 1e9,
+                     d->copy_bytes_per_second / 1e9);
+        found = true;
+    }
+    if (c->options->json) text_add(&out, "\n]\n");
+    if (!found) {
+        const char **names = NEW_ARRAY(c->arena, const char *, count);
+        for (uint32_t i = 0; i < count; i++) names[i] = list[i].name;
+        const char *near = diag_nearest(wanted, names, count);
+        fprintf(stderr, "rematc: unknown device '%s'%s%s%s\n", wanted, near ? "; did you mean '" : "",
+                near ? near : "", near ? "'?" : "");
+        return EXIT_USAGE;
+    }
+    return print_text(&out);
+}
+
+int verb_graph(Compilation *c);
+
+int main(int argc, char **argv) {
+    static int (*const verb[VERB_COUNT])(Compilation *) = {
+        [VERB_CHECK] = verb_check, [VERB_PLAN] = verb_plan,       [VERB_DUMP] = verb_dump,
+        [VERB_EMIT] = verb_emit,   [VERB_BUILD] = verb_build,     [VERB_RUN] = verb_run,
+        [VERB_FMT] = verb_fmt,     [VERB_EXPLAIN] = verb_explain, [VERB_DEVICES] = verb_devices,
+    };
+    Arena *arena = arena_new();
+    Options options;
+    int code = options_parse(&options, arena, argc, argv);
+    if (code < 0) {
+        Compilation compilation = {.arena = arena, .options = &options};
+        code = verb[options.verb](&compilation);
+    }
+    arena_free(arena);
+    return code;
+}

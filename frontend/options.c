@@ -1,0 +1,209 @@
+/* See options.h. One row a verb, one row an option. */
+#include "options.h"
+
+#include "diag.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef REMAT_VERSION
+#define REMAT_VERSION "0.1.0"
+#endif
+
+typedef struct VerbRow {
+    const char *name, *argument, *summary;
+    bool argument_needed;
+} VerbRow;
+static const VerbRow verb_row[VERB_COUNT] = {
+    [VERB_CHECK] = {"check", "SPEC", "parse, shapes, everything that can be wrong before planning", true},
+    [VERB_PLAN] = {"plan", "SPEC", "the memory plan: peak, what is kept and recomputed, step time, bound",
+                   true},
+    [VERB_DUMP] = {"dump", "SPEC", "one stage as text: ast, graph, grad, fuse, plan, layout", true},
+    [VERB_GRAPH] = {"graph", "SPEC", "the memory plan as a picture (svg, png, pdf, dot)", true},
+    [VERB_EMIT] = {"emit", "SPEC", "write the training program's sources into a folder", true},
+    [VERB_BUILD] = {"build", "SPEC", "emit and compile it to DIR/train", true},
+    [VERB_RUN] = {"run", "SPEC", "build and run it; what follows `--` goes to the trainer", true},
+    [VERB_FMT] = {"fmt", "SPEC", "print the canonical form of a file", true},
+    [VERB_EXPLAIN] = {"explain", "CODE", "what an error code means, with an example", true},
+    [VERB_DEVICES] = {"devices", "[NAME]", "known devices and their figures", false},
+};
+
+enum {
+    ALL_SPEC = 1 << VERB_CHECK | 1 << VERB_PLAN | 1 << VERB_DUMP | 1 << VERB_GRAPH | 1 << VERB_EMIT |
+               1 << VERB_BUILD | 1 << VERB_RUN
+};
+enum { PLANNED = ALL_SPEC & ~(1 << VERB_CHECK) };
+
+typedef struct OptionRow {
+    const char *name, *argument; /* argument NULL: a switch */
+    unsigned verbs;
+    size_t offset; /* of a const char * or a bool in Options */
+    const char *summary;
+} OptionRow;
+#define AT(field) offsetof(Options, field)
+static const OptionRow option_row[] = {
+    {"--set", "NAME=VALUE", ALL_SPEC, 0, "replace a dim or a setting of the file (may be repeated)"},
+    {"--device", "NAME", ALL_SPEC, AT(device), "plan for this device instead of the file's"},
+    {"--budget", "SIZE", ALL_SPEC, AT(budget), "device memory to fit, with a unit: 21GiB"},
+    {"--policy", "NAME", PLANNED, AT(policy), "none, every-block, sqrt, heuristic or optimal (the default)"},
+    {"--compare", NULL, 1 << VERB_PLAN, AT(compare), "one row a policy"},
+    {"--json", NULL, 1 << VERB_PLAN | 1 << VERB_DEVICES | 1 << VERB_CHECK, AT(json), "for programs"},
+    {"--stage", "STAGE", 1 << VERB_DUMP, AT(stage), "ast, graph, grad, fuse, plan or layout"},
+    {"-o", "PATH", PLANNED & ~(1 << VERB_PLAN | 1 << VERB_DUMP), AT(output), "where to write"},
+    {"--format", "FORMAT", 1 << VERB_GRAPH, AT(format), "svg, png, pdf or dot, when PATH does not say"},
+    {"--layer", "N", 1 << VERB_GRAPH, 0, "unfold the N-th repeated layer"},
+    {"--target", "TARGET", PLANNED, AT(target), "host or cuda; follows the device unless named"},
+    {"--quiet", NULL, 1 << VERB_BUILD | 1 << VERB_RUN, AT(quiet), "nothing but errors while building"},
+    {"--write", NULL, 1 << VERB_FMT, AT(write), "write the file in place"},
+    {"--check", NULL, 1 << VERB_FMT, AT(check), "exit 1 when the file is not in canonical form"},
+    {"--diagnostics", "FORMAT", ALL_SPEC | 1 << VERB_FMT, 0, "text or json, for messages on stderr"},
+};
+
+static void print_help(void) {
+    printf("usage: rematc VERB [OPTIONS] [ARGUMENT]\n\n"
+           "Compiles a .remat file (a model, how to train it, a device, a memory budget) into a training\n"
+           "program whose peak memory is known to the byte before it runs.\n\n");
+    for (int v = 0; v < VERB_COUNT; v++)
+        printf("  %-8s %-7s %s\n", verb_row[v].name, verb_row[v].argument, verb_row[v].summary);
+    printf("\n`rematc VERB --help` lists a verb's options. `-` is standard input or output.\n"
+           "Exit codes: 0 fine, 1 errors in the file, 2 usage, 3 no plan fits the budget,\n"
+           "4 verification failed, 5 no compiler or device, 6 input or output, 70 a bug in rematc.\n");
+}
+
+static void print_verb_help(Verb verb) {
+    printf("usage: rematc %s %s [OPTIONS]%s\n\n%s\n\n", verb_row[verb].name, verb_row[verb].argument,
+           verb == VERB_RUN ? " [-- TRAINER OPTIONS]" : "", verb_row[verb].summary);
+    for (size_t i = 0; i < COUNT_OF(option_row); i++) {
+        const OptionRow *row = &option_row[i];
+        if (!(row->verbs & 1u << verb)) continue;
+        char left[48];
+        snprintf(left, sizeof left, "%s %s", row->name, row->argument ? row->argument : "");
+        printf("  %-22s %s\n", left, row->summary);
+    }
+    printf("  %-22s %s\n", "--help, --version", "");
+}
+
+static int usage_error(const char *what, const char *word, const char *const *known, uint32_t count) {
+    fprintf(stderr, "rematc: %s '%s'\n", what, word);
+    const char *near = diag_nearest(word, known, count);
+    if (near)
+        fprintf(stderr, "help: did you mean '%s'?\n", near);
+    else
+        fprintf(stderr, "help: see `rematc --help`\n");
+    return EXIT_USAGE;
+}
+
+static Verb find_verb(const char *word) {
+    int v = 0;
+    while (v < VERB_COUNT && strcmp(verb_row[v].name, word)) v++;
+    return (Verb)v;
+}
+
+static int set_option(Options *options, Arena *arena, const OptionRow *row, const char *value) {
+    char *base = (char *)options;
+    if (!strcmp(row->name, "--set")) {
+        *vec_add(arena, &options->set) = value;
+    } else if (!strcmp(row->name, "--layer")) {
+        char *end;
+        options->layer = strtol(value, &end, 10);
+        if (*end || end == value || options->layer < 0) {
+            fprintf(stderr, "rematc: --layer takes a layer's number from 0, not '%s'\n", value);
+            return EXIT_USAGE;
+        }
+    } else if (!strcmp(row->name, "--diagnostics")) {
+        if (strcmp(value, "json") && strcmp(value, "text")) {
+            fprintf(stderr, "rematc: --diagnostics takes text or json, not '%s'\n", value);
+            return EXIT_USAGE;
+        }
+        options->json_diagnostics = !strcmp(value, "json");
+    } else if (row->argument) {
+        *(const char **)(void *)(base + row->offset) = value;
+    } else {
+        *(bool *)(void *)(base + row->offset) = true;
+    }
+    return -1;
+}
+
+/* One option at argv[i]; *used says how many words it took. */
+static int parse_option(Options *options, Arena *arena, int argc, char **argv, int i, int *used) {
+    const char *word = argv[i], *equals = word[1] == '-' ? strchr(word, '=') : NULL;
+    size_t length = equals ? (size_t)(equals - word) : strlen(word);
+    const char *known[COUNT_OF(option_row)];
+    uint32_t count = 0;
+    for (size_t k = 0; k < COUNT_OF(option_row); k++) {
+        const OptionRow *row = &option_row[k];
+        if (!(row->verbs & 1u << options->verb)) continue;
+        known[count++] = row->name;
+        if (strlen(row->name) != length || strncmp(row->name, word, length)) continue;
+        if (!row->argument) {
+            if (equals) {
+                fprintf(stderr, "rematc: %s takes no value\n", row->name);
+                return EXIT_USAGE;
+            }
+            return set_option(options, arena, row, NULL);
+        }
+        if (equals) return set_option(options, arena, row, equals + 1);
+        if (i + 1 >= argc) {
+            fprintf(stderr, "rematc: %s needs a value: %s\n", row->name, row->argument);
+            return EXIT_USAGE;
+        }
+        *used = 2;
+        return set_option(options, arena, row, argv[i + 1]);
+    }
+    return usage_error(arena_printf(arena, "%s has no option", verb_row[options->verb].name),
+                       arena_strndup(arena, word, length), known, count);
+}
+
+int options_parse(Options *options, Arena *arena, int argc, char **argv) {
+    *options = (Options){.layer = -1};
+    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        print_help();
+        return argc < 2 ? EXIT_USAGE : EXIT_FINE;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("rematc %s\n", REMAT_VERSION);
+        return EXIT_FINE;
+    }
+    options->verb = find_verb(argv[1]);
+    if (options->verb == VERB_COUNT) {
+        const char *names[VERB_COUNT];
+        for (int v = 0; v < VERB_COUNT; v++) names[v] = verb_row[v].name;
+        return usage_error("there is no verb", argv[1], names, VERB_COUNT);
+    }
+    for (int i = 2, used; i < argc; i += used) {
+        used = 1;
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            print_verb_help(options->verb);
+            return EXIT_FINE;
+        }
+        if (!strcmp(argv[i], "--version")) {
+            printf("rematc %s\n", REMAT_VERSION);
+            return EXIT_FINE;
+        }
+        if (!strcmp(argv[i], "--")) {
+            if (options->verb != VERB_RUN) {
+                fprintf(stderr, "rematc: only `run` hands options on after `--`\n");
+                return EXIT_USAGE;
+            }
+            options->rest = argv + i + 1;
+            options->rest_count = argc - i - 1;
+            break;
+        }
+        if (argv[i][0] == '-' && argv[i][1]) {
+            int code = parse_option(options, arena, argc, argv, i, &used);
+            if (code >= 0) return code;
+        } else if (options->file) {
+            fprintf(stderr, "rematc: one %s at a time, and '%s' is a second\n",
+                    verb_row[options->verb].argument, argv[i]);
+            return EXIT_USAGE;
+        } else {
+            options->file = argv[i];
+        }
+    }
+    if (!options->file && verb_row[options->verb].argument_needed) {
+        fprintf(stderr, "rematc: %s needs a %s; see `rematc %s --help`\n", verb_row[options->verb].name,
+                verb_row[options->verb].argument, verb_row[options->verb].name);
+        return EXIT_USAGE;
+    }
+    return -1;
+}

@@ -1,0 +1,239 @@
+/* In: a plan and its layout. Out: text or JSON for people and programs. Nothing is decided here. */
+#include "report.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const role_label[ROLE_COUNT + 1] = {
+    [ROLE_ACTIVATION] = "activations", [ROLE_GRADIENT] = "activation gradients",
+    [ROLE_WGRAD] = "weight gradients", [ROLE_WEIGHT] = "weights",
+    [ROLE_OPTIMIZER] = "optimizer",    [ROLE_INPUT] = "inputs",
+    [ROLE_METRIC] = "metrics",         [ROLE_COUNT] = "workspace"};
+
+void plan_peak_roles(const Part *part, int64_t roles[ROLE_COUNT + 1], Arena *arena) {
+    int64_t *table = live_by_role(part->graph, part->plan, part->layout, arena), best = -1;
+    for (uint32_t s = 0; s < part->plan->step.count; s++) {
+        const int64_t *row = &table[(size_t)s * (ROLE_COUNT + 1)];
+        int64_t total = 0;
+        for (int r = 0; r <= ROLE_COUNT; r++) total += row[r];
+        if (total <= best) continue;
+        best = total;
+        memcpy(roles, row, sizeof(int64_t) * (ROLE_COUNT + 1));
+    }
+}
+
+/* "h.3.attn.qkv" in block "h.3" -> "h.*.attn.qkv". */
+static const char *general_name(const Graph *g, const Node *node, const char *name, Arena *arena) {
+    if (node->block == NONE) return name;
+    const char *block = g->block.at[node->block], *dot = strrchr(block, '.');
+    size_t length = strlen(block);
+    if (!dot || strncmp(name, block, length)) return name;
+    return arena_printf(arena, "%.*s.*%s", (int)(dot - block), block, name + length);
+}
+
+Decisions plan_decisions(const Part *part, Arena *arena) {
+    const Graph *g = part->graph;
+    const Plan *plan = part->plan;
+    uint32_t turn = 0; /* the first backward step */
+    uint32_t *again = NEW_ARRAY(arena, uint32_t, g->node.count);
+    bool *kept = NEW_ARRAY(arena, bool, g->value.count);
+    for (uint32_t s = 0; s < plan->step.count; s++) {
+        const Step *step = &plan->step.at[s];
+        if (step->kind == STEP_RECOMPUTE) again[step->node]++;
+        if (!turn && step->kind == STEP_RUN && g->node.at[step->node].phase != PHASE_FORWARD) turn = s;
+    }
+    for (uint32_t b = 0; b < part->layout->buf.count; b++) {
+        const Buf *buf = &part->layout->buf.at[b];
+        if (buf->kind == BUF_VALUE && !buf->persistent && buf->lo < turn && buf->hi > turn)
+            kept[buf->value] = true;
+    }
+    Decisions decisions = {0};
+    Map *index = map_new(arena);
+    for (uint32_t n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        ValueId root = graph_root(g, node->out[0]);
+        if (node->phase != PHASE_FORWARD || op_info[node->op].flags & OPF_VIEW || value_persistent(g, root))
+            continue;
+        const char *name = general_name(g, node, node->name, arena);
+        uint32_t i = map_get(index, name);
+        if (i == NONE) {
+            i = decisions.row.count;
+            *vec_add(arena, &decisions.row) = (DecisionRow){.name = name, .op = op_info[node->op].name};
+            map_set(index, name, i);
+        }
+        DecisionRow *row = &decisions.row.at[i];
+        bool any = false;
+        for (uint32_t o = 0; o < node->nout; o++) {
+            if (!kept[node->out[o]]) continue;
+            any = true;
+            row->kept_bytes += type_bytes(&g->value.at[node->out[o]].type);
+        }
+        if (again[n])
+            row->recomputed++, row->recompute_seconds += again[n] * part->cost[n].seconds;
+        else if (any)
+            row->kept++;
+        else
+            row->dropped++;
+    }
+    return decisions;
+}
+
+static const char *seconds_text(double seconds, char out[24]) {
+    if (seconds < 1e-3)
+        snprintf(out, 24, "%.1f us", seconds * 1e6);
+    else if (seconds < 1)
+        snprintf(out, 24, "%.2f ms", seconds * 1e3);
+    else
+        snprintf(out, 24, "%.3f s", seconds);
+    return out;
+}
+
+static double tokens_of(const Graph *g) {
+    return (double)(g->batch * g->context * g->accumulate);
+}
+
+void report_plan(const PlanReport *report, Text *out) {
+    const EmitRequest *request = report->request;
+    const PlanResult *result = report->result;
+    const Part *train = &request->train;
+    const Graph *g = train->graph;
+    char a[24], b[24];
+    text_add(out, "%s on %s, policy %s\n", request->spec->model, request->device->name,
+             policy_name[train->plan->policy]);
+    text_add(out,
+             "  micro-batch     B = %" PRId64 ", T = %" PRId64 ", %" PRId64
+             " micro-step%s a step (%.0f tokens)\n",
+             g->batch, g->context, g->accumulate, g->accumulate == 1 ? "" : "s", tokens_of(g));
+    if (report->budget_bytes)
+        text_add(out, "  budget          %s%s\n", format_bytes(report->budget_bytes, a),
+                 request->device->reserved_bytes
+                     ? arena_printf(out->arena, " (%s of it reserved for the context)",
+                                    format_bytes(request->device->reserved_bytes, b))
+                     : "");
+    text_add(out, "  peak            %s (%" PRId64 " bytes)\n", format_bytes(request->arena_bytes, a),
+             request->arena_bytes);
+    int64_t roles[ROLE_COUNT + 1] = {0}, total = 0;
+    plan_peak_roles(train, roles, out->arena);
+    for (int r = 0; r <= ROLE_COUNT; r++) {
+        total += roles[r];
+        if (roles[r]) text_add(out, "    %-21s %s\n", role_label[r], format_bytes(roles[r], a));
+    }
+    if (request->arena_bytes > total)
+        text_add(out, "    %-21s %s\n", "packing", format_bytes(request->arena_bytes - total, a));
+    text_add(out, "  keep-all peak   %s; this plan saves %.1f%%\n", format_bytes(result->keep_all_bytes, a),
+             100.0 * (1 - (double)request->arena_bytes / (double)result->keep_all_bytes));
+    text_add(out, "  smallest budget %s\n",
+             format_bytes(result->smallest_bytes + request->device->reserved_bytes, a));
+    text_add(out, "  step time       %s, of which recomputation %s (%.2f%% over keep-all), %.0f tokens/s\n",
+             seconds_text(train->plan->seconds, a), seconds_text(train->plan->recompute_seconds, b),
+             100 * (train->plan->seconds / result->keep_all_seconds - 1),
+             tokens_of(g) / train->plan->seconds);
+    text_add(out, "  lower bound     %s; gap %.3f%%\n", seconds_text(result->lower_bound_seconds, a),
+             100 * result->gap);
+    if (report->more_seconds > 0)
+        text_add(out, "  %s more         %s a step (%.2f%% faster)\n", format_bytes(report->more_bytes, a),
+                 seconds_text(report->more_seconds, b),
+                 100 * (train->plan->seconds / report->more_seconds - 1));
+    for (uint32_t i = 0; i < result->reason.count; i++)
+        text_add(out, "  because         %s\n", result->reason.at[i]);
+    Decisions decisions = plan_decisions(train, out->arena);
+    text_add(out, "\n  %-40s %-16s %6s %6s %12s %12s\n", "forward operation", "op", "kept", "again",
+             "kept bytes", "again time");
+    for (uint32_t i = 0; i < decisions.row.count; i++) {
+        const DecisionRow *row = &decisions.row.at[i];
+        if (!row->kept && !row->recomputed) continue;
+        text_add(out, "  %-40s %-16s %6u %6u %12s %12s\n", row->name, row->op, row->kept, row->recomputed,
+                 row->kept_bytes ? format_bytes(row->kept_bytes, a) : "-",
+                 row->recomputed ? seconds_text(row->recompute_seconds, b) : "-");
+    }
+}
+
+static void add_json(json_t *root, Text *out) {
+    char *text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    if (!text) die("a report has no JSON form");
+    text_add(out, "%s\n", text);
+    free(text); /* jansson's own allocation */
+    json_decref(root);
+}
+
+void report_plan_json(const PlanReport *report, Text *out) {
+    const EmitRequest *request = report->request;
+    const PlanResult *result = report->result;
+    const Part *train = &request->train;
+    const Graph *g = train->graph;
+    json_t *root = json_object(), *peak = json_object(), *list = json_array(), *reasons = json_array();
+    json_object_set_new(root, "model", json_string(request->spec->model));
+    json_object_set_new(root, "device", json_string(request->device->name));
+    json_object_set_new(root, "policy", json_string(policy_name[train->plan->policy]));
+    json_object_set_new(root, "batch", json_integer(g->batch));
+    json_object_set_new(root, "context", json_integer(g->context));
+    json_object_set_new(root, "accumulate", json_integer(g->accumulate));
+    json_object_set_new(root, "budget_bytes", json_integer(report->budget_bytes));
+    json_object_set_new(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
+    json_object_set_new(root, "peak_bytes", json_integer(request->arena_bytes));
+    json_object_set_new(root, "live_bytes", json_integer(train->layout->live_bytes));
+    json_object_set_new(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
+    json_object_set_new(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
+    json_object_set_new(root, "smallest_bytes", json_integer(result->smallest_bytes));
+    json_object_set_new(root, "seconds", json_real(train->plan->seconds));
+    json_object_set_new(root, "recompute_seconds", json_real(train->plan->recompute_seconds));
+    json_object_set_new(root, "keep_all_seconds", json_real(result->keep_all_seconds));
+    json_object_set_new(root, "lower_bound_seconds", json_real(result->lower_bound_seconds));
+    json_object_set_new(root, "gap", json_real(result->gap));
+    json_object_set_new(root, "tokens_per_second", json_real(tokens_of(g) / train->plan->seconds));
+    if (report->more_seconds > 0) {
+        json_object_set_new(root, "more_bytes", json_integer(report->more_bytes));
+        json_object_set_new(root, "more_seconds", json_real(report->more_seconds));
+    }
+    int64_t roles[ROLE_COUNT + 1] = {0};
+    plan_peak_roles(train, roles, out->arena);
+    for (int r = 0; r <= ROLE_COUNT; r++) json_object_set_new(peak, role_label[r], json_integer(roles[r]));
+    json_object_set_new(root, "peak", peak);
+    for (uint32_t i = 0; i < result->reason.count; i++)
+        json_array_append_new(reasons, json_string(result->reason.at[i]));
+    json_object_set_new(root, "reasons", reasons);
+    Decisions decisions = plan_decisions(train, out->arena);
+    for (uint32_t i = 0; i < decisions.row.count; i++) {
+        const DecisionRow *row = &decisions.row.at[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:i, s:I, s:f}", "name", row->name, "op",
+                                              row->op, "kept", (int)row->kept, "recomputed",
+                                              (int)row->recomputed, "kept_bytes", (json_int_t)row->kept_bytes,
+                                              "recompute_seconds", row->recompute_seconds));
+    }
+    json_object_set_new(root, "decisions", list);
+    add_json(root, out);
+}
+
+void report_compare(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out) {
+    char a[24], b[24];
+    double fastest = row[0].seconds;
+    int64_t largest = row[0].peak_bytes;
+    if (budget_bytes) text_add(out, "budget %s\n", format_bytes(budget_bytes, a));
+    text_add(out, "%-14s %12s %8s %12s %9s %10s  %s\n", "policy", "peak", "saving", "step", "slowdown",
+             "tokens/s", budget_bytes ? "fits" : "");
+    for (uint32_t i = 0; i < count; i++)
+        text_add(out, "%-14s %12s %7.1f%% %12s %8.2f%% %10.0f  %s\n", policy_name[row[i].policy],
+                 format_bytes(row[i].peak_bytes, a), 100 * (1 - (double)row[i].peak_bytes / (double)largest),
+                 seconds_text(row[i].seconds, b), 100 * (row[i].seconds / fastest - 1),
+                 row[i].tokens_per_second,
+                 !budget_bytes     ? ""
+                 : row[i].feasible ? "yes"
+                                   : "no");
+}
+
+void report_compare_json(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out) {
+    json_t *root = json_object(), *list = json_array();
+    json_object_set_new(root, "budget_bytes", json_integer(budget_bytes));
+    for (uint32_t i = 0; i < count; i++)
+        json_array_append_new(
+            list, json_pack("{s:s, s:b, s:I, s:I, s:f, s:f, s:f, s:f}", "policy", policy_name[row[i].policy],
+                            "fits", (int)row[i].feasible, "batch", (json_int_t)row[i].batch, "peak_bytes",
+                            (json_int_t)row[i].peak_bytes, "saving",
+                            1 - (double)row[i].peak_bytes / (double)row[0].peak_bytes, "seconds",
+                            row[i].seconds, "slowdown", row[i].seconds / row[0].seconds - 1,
+                            "tokens_per_second", row[i].tokens_per_second));
+    json_object_set_new(root, "policies", list);
+    add_json(root, out);
+}

@@ -1,0 +1,44 @@
+/* What people read about a plan: the summary, the comparison of policies, why nothing fits. */
+#ifndef REMAT_REPORT_H
+#define REMAT_REPORT_H
+
+#include "../codegen/emit.h"
+
+/* Which storages a plan keeps from forward to backward and which it makes again, summed over equal layers. */
+typedef struct DecisionRow {
+    const char *name; /* "h.*.attn.qkv" */
+    const char *op;
+    uint32_t kept, recomputed, dropped; /* storages: alive at the turn; made again; needed no more */
+    int64_t kept_bytes;
+    double recompute_seconds;
+} DecisionRow;
+typedef struct Decisions {
+    VEC(DecisionRow) row;
+} Decisions;
+Decisions plan_decisions(const Part *part, Arena *arena);
+
+/* Bytes of each role at the plan's peak step; the last entry is workspace. */
+void plan_peak_roles(const Part *part, int64_t roles[ROLE_COUNT + 1], Arena *arena);
+extern const char *const role_label[ROLE_COUNT + 1];
+
+typedef struct PlanReport {
+    const EmitRequest *request;
+    const PlanResult *result;
+    int64_t budget_bytes; /* for the whole program, reserved bytes included; 0: none */
+    int64_t more_bytes;   /* a budget that much larger ... */
+    double more_seconds;  /* ... takes this long a step; 0: not asked */
+} PlanReport;
+void report_plan(const PlanReport *report, Text *out);
+void report_plan_json(const PlanReport *report, Text *out);
+
+typedef struct CompareRow {
+    Policy policy;
+    bool feasible;
+    int64_t peak_bytes;
+    double seconds, tokens_per_second;
+    int64_t batch;
+} CompareRow;
+void report_compare(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out);
+void report_compare_json(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out);
+
+#endif
