@@ -195,6 +195,17 @@ static void head(Builder *b, ValueId x, int64_t V, ValueId table) {
     graph_node(g, OP_CROSS_ENTROPY, in, nin, 1, 2, NULL, PHASE_FORWARD, NONE, name(b, "loss"), (Span){0});
 }
 
+static void trained_first(Graph *g) {
+    Param *sorted = NEW_ARRAY(g->arena, Param, g->param.count);
+    uint32_t count = 0;
+    for (int frozen = 0; frozen < 2; frozen++)
+        for (uint32_t p = 0; p < g->param.count; p++)
+            if ((g->value.at[g->param.at[p].value].kind == VALUE_FROZEN) == frozen)
+                sorted[count++] = g->param.at[p];
+    g->param.at = sorted;
+    g->param.capacity = count;
+}
+
 Graph *random_graph(uint64_t seed, Arena *arena) {
     Builder b = {.state = seed, .g = graph_new(arena), .block = NONE, .scope = ""};
     Graph *g = b.g;
@@ -226,6 +237,7 @@ Graph *random_graph(uint64_t seed, Arena *arena) {
     }
     b.block = NONE, b.scope = "", b.serial = 1000;
     head(&b, x, V, table);
+    trained_first(g);
     return g;
 }
 

@@ -1,0 +1,454 @@
+/* The invariants of a graph, checked from its arrays alone. Shares no code with the passes, and trusts no id.
+ *
+ * In: any graph. Out: NULL, or the first invariant that does not hold and where. What must hold stands over
+ * each function below; versions are tracked by replaying the nodes in order:
+ *
+ *     storage[v]  the value whose bytes v lives in          (through views and writes over inputs)
+ *     epoch[v]    how often that storage had been written over when v was made
+ *     now[s]      how often storage s has been written over so far: reading v is right while epoch[v] ==
+ * now[s] */
+#include "graph.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+typedef struct Check {
+    const Graph *g;
+    Arena *arena;
+    uint32_t nodes, values;
+    ValueId *storage;
+    uint32_t *epoch, *now;
+    uint32_t *uses;     /* by value: operands that read it */
+    uint32_t *param_of; /* by value: its row in g->param, NONE */
+    Type *types;        /* room for one node's operands */
+} Check;
+
+#define TRY(call)                                                                                            \
+    do {                                                                                                     \
+        const char *wrong_ = (call);                                                                         \
+        if (wrong_) return wrong_;                                                                           \
+    } while (0)
+
+static const char *node_wrong(Check *c, NodeId id, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static const char *node_wrong(Check *c, NodeId id, const char *format, ...) {
+    const Node *node = &c->g->node.at[id];
+    char what[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    bool known = node->op < OP_COUNT;
+    return arena_printf(c->arena, "node %u '%s' (%s): %s", id, node->name ? node->name : "",
+                        known ? op_info[node->op].name : "unknown operation", what);
+}
+
+static const char *value_wrong(Check *c, ValueId v, const char *what) {
+    const char *name = c->g->value.at[v].name;
+    return arena_printf(c->arena, "value %u '%s': %s", v, name ? name : "", what);
+}
+
+static bool is_type(const Type *t, DType dtype, int rank, int64_t d0, int64_t d1) {
+    return t->dtype == dtype && t->rank == rank && t->dim[0] == d0 && (rank < 2 || t->dim[1] == d1);
+}
+
+static bool has_dims(const Type *a, const Type *b) {
+    if (a->rank != b->rank) return false;
+    return memcmp(a->dim, b->dim, sizeof a->dim[0] * (size_t)a->rank) == 0;
+}
+
+/* ---- values ---- */
+
+static bool role_fits(ValueKind kind, Role role) {
+    switch (kind) {
+    case VALUE_INPUT: return role == ROLE_INPUT;
+    case VALUE_PARAM:
+    case VALUE_FROZEN: return role == ROLE_WEIGHT;
+    case VALUE_STATE: return role == ROLE_OPTIMIZER || role == ROLE_WGRAD || role == ROLE_METRIC;
+    default: return role != ROLE_INPUT;
+    }
+}
+
+/* Types are of 1 to 4 positive dimensions and a size that fits 63 bits; names are there and unique;
+ * activations, and only they, have a node, which has them among its outputs; the role is one the kind can
+ * have. */
+static const char *check_values(Check *c) {
+    const Graph *g = c->g;
+    Map *names = map_new(c->arena);
+    for (ValueId v = 0; v < c->values; v++) {
+        const Value *value = &g->value.at[v];
+        const Type *t = &value->type;
+        if (!value->name || !*value->name) return value_wrong(c, v, "has no name");
+        if (map_get(names, value->name) != NONE) return value_wrong(c, v, "has the name of another value");
+        map_set(names, value->name, v);
+        if (t->dtype >= DT_COUNT || t->rank < 1 || t->rank > MAX_RANK)
+            return value_wrong(c, v, "has no proper type");
+        int64_t room = (int64_t)1 << 56;
+        for (int i = 0; i < t->rank; i++) {
+            if (t->dim[i] < 1 || t->dim[i] > room) return value_wrong(c, v, "has an impossible dimension");
+            room /= t->dim[i];
+        }
+        if (value->kind >= VALUE_KIND_COUNT || value->role >= ROLE_COUNT ||
+            !role_fits(value->kind, value->role))
+            return value_wrong(c, v, "has a role its kind cannot have");
+        if ((value->kind == VALUE_ACTIVATION) != (value->def != NONE))
+            return value_wrong(c, v, "must have a defining node if and only if it is an activation");
+        if (value->def == NONE) continue;
+        if (value->def >= c->nodes) return value_wrong(c, v, "is defined by a node that is not there");
+        const Node *node = &g->node.at[value->def];
+        if (value->out_index >= node->nout || node->out[value->out_index] != v)
+            return value_wrong(c, v, "is not the output it says it is");
+    }
+    return NULL;
+}
+
+/* ---- one node ---- */
+
+/* Ids are in range, inputs come from earlier nodes, outputs are this node's; phases never go back. */
+static const char *check_links(Check *c, NodeId id) {
+    const Graph *g = c->g;
+    const Node *node = &g->node.at[id];
+    if (node->op >= OP_COUNT) return node_wrong(c, id, "operation %d", (int)node->op);
+    if (!node->name || !*node->name) return node_wrong(c, id, "has no name");
+    if (node->phase >= PHASE_COUNT) return node_wrong(c, id, "phase %d", (int)node->phase);
+    if (id && node->phase < g->node.at[id - 1].phase)
+        return node_wrong(c, id, "phase %s after %s", phase_name[node->phase],
+                          phase_name[g->node.at[id - 1].phase]);
+    if (node->block != NONE && node->block >= g->block.count)
+        return node_wrong(c, id, "block %u", node->block);
+    const OpInfo *info = &op_info[node->op];
+    if (node->nin < (uint32_t)info->min_in || (info->max_in >= 0 && node->nin > (uint32_t)info->max_in))
+        return node_wrong(c, id, "%u inputs", node->nin);
+    if (node->nout < (uint32_t)info->min_out || node->nout > (uint32_t)info->max_out)
+        return node_wrong(c, id, "%u outputs", node->nout);
+    for (uint32_t i = 0; i < node->nin; i++) {
+        if (node->in[i] >= c->values) return node_wrong(c, id, "input %u is no value", i);
+        NodeId def = g->value.at[node->in[i]].def;
+        if (def != NONE && def >= id) return node_wrong(c, id, "input %u is made only later", i);
+    }
+    for (uint32_t i = 0; i < node->nout; i++) {
+        ValueId v = node->out[i];
+        if (v >= c->values || g->value.at[v].def != id || g->value.at[v].out_index != i)
+            return node_wrong(c, id, "output %u is not defined by it", i);
+    }
+    return NULL;
+}
+
+/* The shape rule, given the types the outputs have, comes to the same types. */
+static const char *check_types(Check *c, NodeId id) {
+    const Graph *g = c->g;
+    const Node *node = &g->node.at[id];
+    Type *in = c->types, *out = c->types + node->nin;
+    for (uint32_t i = 0; i < node->nin; i++) in[i] = g->value.at[node->in[i]].type;
+    for (uint32_t i = 0; i < node->nout; i++) out[i] = g->value.at[node->out[i]].type;
+    const char *wrong = op_infer(node->op, in, node->nin, &node->attr, out, node->nout, c->arena);
+    if (wrong) return node_wrong(c, id, "%s", wrong);
+    for (uint32_t i = 0; i < node->nout; i++)
+        if (!type_equal(&out[i], &g->value.at[node->out[i]].type))
+            return node_wrong(c, id, "output %u has not the type the operation gives it", i);
+    return NULL;
+}
+
+static bool is_gradient_sum(Op op) {
+    switch (op) {
+    case OP_EMBED_BWD:
+    case OP_POSITIONS_BWD:
+    case OP_SUM_LEADING:
+    case OP_LINEAR_BWD_W:
+    case OP_LAYERNORM_BWD_G:
+    case OP_RMSNORM_BWD_G: return true;
+    default: return false;
+    }
+}
+
+/* How many inputs an operation writes over follows from its operands; `acc` says whether what they hold
+ * counts: an accumulator starts over in each step (2), a sum begun in this micro-step goes on (1). */
+static const char *check_accumulation(Check *c, NodeId id) {
+    const Graph *g = c->g;
+    const Node *node = &g->node.at[id];
+    uint32_t want = 0;
+    if (is_gradient_sum(node->op))
+        want = node->nin - (uint32_t)op_info[node->op].min_in;
+    else if (node->op == OP_CROSS_ENTROPY || node->op == OP_SQUARE_NORM)
+        want = 1;
+    else if (node->op == OP_ADAMW)
+        want = node->nout;
+    if (node->nmut != want) return node_wrong(c, id, "writes over %u inputs, must over %u", node->nmut, want);
+
+    const Value *over = node->nmut ? &g->value.at[node->in[node->nin - node->nmut]] : NULL;
+    bool begins = over && over->kind == VALUE_STATE;
+    int64_t acc = 0;
+    if (is_gradient_sum(node->op))
+        acc = !over ? 0 : begins ? 2 : 1;
+    else if (node->op == OP_SQUARE_NORM)
+        acc = !begins;
+    if (node->attr.acc != acc)
+        return node_wrong(c, id, "acc is %lld, must be %lld", (long long)node->attr.acc, (long long)acc);
+    if (acc == 2 && g->accumulate == 1) return node_wrong(c, id, "an accumulator without accumulation");
+    return NULL;
+}
+
+/* Roles follow the phase: what is made, and what may be written over. */
+static const char *check_roles(Check *c, NodeId id) {
+    const Graph *g = c->g;
+    const Node *node = &g->node.at[id];
+    uint32_t fresh = node->nout - node->nmut;
+    for (uint32_t i = 0; i < node->nout; i++) {
+        Role role = g->value.at[node->out[i]].role;
+        bool fits;
+        if (i >= fresh) {
+            Role over = g->value.at[node->in[node->nin - node->nmut + i - fresh]].role;
+            if (role != over)
+                return node_wrong(c, id, "output %u is %s over %s", i, role_name[role], role_name[over]);
+            fits = node->phase == PHASE_FORWARD ? role == ROLE_METRIC
+                   : node->phase == PHASE_BACKWARD
+                       ? role == ROLE_WGRAD
+                       : role == ROLE_METRIC || role == ROLE_WEIGHT || role == ROLE_OPTIMIZER;
+        } else {
+            fits = node->phase == PHASE_FORWARD ? role == ROLE_ACTIVATION
+                   : node->phase == PHASE_BACKWARD
+                       ? role == ROLE_GRADIENT || (role == ROLE_WGRAD && is_gradient_sum(node->op))
+                       : role == ROLE_METRIC;
+            if (role == ROLE_WGRAD && g->accumulate > 1)
+                return node_wrong(c, id, "a gradient that does not outlive its micro-step");
+        }
+        if (!fits)
+            return node_wrong(c, id, "makes %s in the %s phase", role_name[role], phase_name[node->phase]);
+    }
+    for (uint32_t i = 0; node->phase == PHASE_UPDATE && i < node->nin; i++) {
+        Role role = g->value.at[node->in[i]].role;
+        if (role == ROLE_ACTIVATION || role == ROLE_GRADIENT || role == ROLE_INPUT)
+            return node_wrong(c, id, "the update reads input %u, which belongs to a micro-step", i);
+    }
+    return NULL;
+}
+
+/* ---- versions ---- */
+
+/* Every input is the storage's current version; what is written over is persistent or a parameter's gradient,
+ * is no view, is read by no other operand of the node, and is written over once. */
+static const char *check_versions(Check *c, NodeId id) {
+    const Graph *g = c->g;
+    const Node *node = &g->node.at[id];
+    uint32_t first = node->nin - node->nmut, fresh = node->nout - node->nmut;
+    for (uint32_t i = 0; i < node->nin; i++) {
+        ValueId v = node->in[i];
+        if (c->epoch[v] != c->now[c->storage[v]])
+            return node_wrong(c, id, "reads '%s', which was written over", g->value.at[v].name);
+        c->uses[v]++;
+    }
+    for (uint32_t i = 0; i < node->nout; i++) c->storage[node->out[i]] = node->out[i];
+    if (op_info[node->op].flags & OPF_VIEW) {
+        c->storage[node->out[0]] = c->storage[node->in[0]];
+        c->epoch[node->out[0]] = c->epoch[node->in[0]];
+    }
+    for (uint32_t i = first; i < node->nin; i++) {
+        ValueId v = node->in[i], s = c->storage[v], made = node->out[fresh + i - first];
+        const Value *root = &g->value.at[s];
+        bool may = root->kind == VALUE_STATE || (root->kind == VALUE_PARAM && node->op == OP_ADAMW) ||
+                   (root->kind == VALUE_ACTIVATION && root->role == ROLE_WGRAD);
+        if (!may) return node_wrong(c, id, "may not write over '%s'", root->name);
+        NodeId def = g->value.at[v].def;
+        if (def != NONE && (op_info[g->node.at[def].op].flags & OPF_VIEW))
+            return node_wrong(c, id, "writes over the view '%s'", g->value.at[v].name);
+        for (uint32_t j = 0; j < node->nin; j++)
+            if (j != i && c->storage[node->in[j]] == s)
+                return node_wrong(c, id, "reads and writes over '%s'", g->value.at[v].name);
+        if (!type_equal(&g->value.at[v].type, &g->value.at[made].type))
+            return node_wrong(c, id, "writes over '%s' with another type", g->value.at[v].name);
+        c->storage[made] = s;
+        c->epoch[made] = ++c->now[s];
+    }
+    return NULL;
+}
+
+/* ---- the whole ---- */
+
+/* Backward and update nodes are there because something reads what they make, or because it is a last
+ * version. */
+static const char *check_used(Check *c) {
+    const Graph *g = c->g;
+    for (NodeId id = 0; id < c->nodes; id++) {
+        const Node *node = &g->node.at[id];
+        bool used = node->phase == PHASE_FORWARD;
+        for (uint32_t i = 0; i < node->nout; i++)
+            used |=
+                c->uses[node->out[i]] > 0 || g->value.at[c->storage[node->out[i]]].kind != VALUE_ACTIVATION;
+        if (!used) return node_wrong(c, id, "nothing uses what it makes");
+    }
+    return NULL;
+}
+
+/* A random stream belongs to one forward node; its backward node draws the same numbers. */
+static const char *check_streams(Check *c) {
+    const Graph *g = c->g;
+    Map *streams = map_new(c->arena);
+    for (NodeId id = 0; id < c->nodes; id++) {
+        const Node *node = &g->node.at[id];
+        if (!(op_info[node->op].flags & OPF_RANDOM)) continue;
+        char key[32];
+        snprintf(key, sizeof key, "%lld", (long long)node->attr.rng);
+        NodeId first = map_get(streams, key);
+        if (node->phase == PHASE_FORWARD) {
+            if (first != NONE) return node_wrong(c, id, "shares random stream %s", key);
+            map_set(streams, key, id);
+            continue;
+        }
+        if (node->phase != PHASE_BACKWARD || first == NONE)
+            return node_wrong(c, id, "no forward node draws from random stream %s", key);
+        const Node *origin = &g->node.at[first];
+        if (origin->op != node->op || origin->attr.p != node->attr.p ||
+            !type_equal(&g->value.at[origin->out[0]].type, &g->value.at[node->out[0]].type))
+            return node_wrong(c, id, "draws other numbers than '%s'", origin->name);
+    }
+    return NULL;
+}
+
+static bool is_state(const Check *c, ValueId v, Role role, const Type *dims) {
+    if (v >= c->values) return false;
+    const Value *value = &c->g->value.at[v];
+    return value->kind == VALUE_STATE && value->role == role && has_dims(&value->type, dims);
+}
+
+/* Each weight has one row, trained ones first; optimizer state comes whole, fits its weight and is not
+ * shared. */
+static const char *check_params(Check *c) {
+    const Graph *g = c->g;
+    bool frozen_seen = false;
+    for (uint32_t v = 0; v < c->values; v++) c->param_of[v] = NONE;
+    for (uint32_t p = 0; p < g->param.count; p++) {
+        const Param *param = &g->param.at[p];
+        ValueId v = param->value;
+        if (v >= c->values) return arena_printf(c->arena, "parameter %u is no value", p);
+        const Value *value = &g->value.at[v];
+        bool trained = value->kind == VALUE_PARAM;
+        if (!trained && value->kind != VALUE_FROZEN) return value_wrong(c, v, "is listed as a parameter");
+        if (c->param_of[v] != NONE) return value_wrong(c, v, "is listed twice");
+        if (trained && frozen_seen) return value_wrong(c, v, "is trained and listed after a frozen one");
+        frozen_seen |= !trained;
+        c->param_of[v] = p;
+        if (param->init != INIT_NORMAL && param->init != INIT_CONSTANT)
+            return value_wrong(c, v, "has no initialisation");
+
+        const ValueId state[] = {param->moment1, param->moment2, param->master, param->accumulator};
+        for (uint32_t i = 0; i < COUNT_OF(state); i++) {
+            if (state[i] == NONE) continue;
+            if (!is_state(c, state[i], i < 3 ? ROLE_OPTIMIZER : ROLE_WGRAD, &value->type))
+                return value_wrong(c, v, "has a state that does not fit it");
+            if (c->param_of[state[i]] != NONE) return value_wrong(c, v, "shares a state");
+            c->param_of[state[i]] = p;
+        }
+        bool updated = param->moment1 != NONE;
+        if ((param->moment2 != NONE) != updated || (!updated && param->master != NONE) ||
+            (updated && !trained))
+            return value_wrong(c, v, "has part of an optimizer state");
+        if (updated && (param->master != NONE) != (value->type.dtype != DT_F32))
+            return value_wrong(c, v, "must have a master copy if and only if it is not stored in f32");
+    }
+    for (uint32_t v = 0; v < c->values; v++) {
+        const Value *value = &g->value.at[v];
+        bool metric = value->kind == VALUE_STATE && value->role == ROLE_METRIC;
+        if (value->kind != VALUE_INPUT && value->kind != VALUE_ACTIVATION && !metric &&
+            c->param_of[v] == NONE)
+            return value_wrong(c, v, "belongs to no parameter");
+    }
+    return NULL;
+}
+
+/* Each parameter with optimizer state is updated once, from its own states and its own gradient; a gradient
+ * sum over an accumulator writes over one that is listed. */
+static const char *check_update(Check *c) {
+    const Graph *g = c->g;
+    uint32_t *updates = NEW_ARRAY(c->arena, uint32_t, g->param.count);
+    for (NodeId id = 0; id < c->nodes; id++) {
+        const Node *node = &g->node.at[id];
+        if (node->op != OP_ADAMW) continue;
+        if (node->phase != PHASE_UPDATE) return node_wrong(c, id, "outside the update");
+        const ValueId *in = node->in + node->nin - node->nmut;
+        uint32_t p = c->param_of[in[0]];
+        if (p == NONE || g->param.at[p].value != in[0])
+            return node_wrong(c, id, "updates what is no parameter");
+        const Param *param = &g->param.at[p];
+        if (in[1] != param->moment1 || in[2] != param->moment2 ||
+            (node->nmut == 4 ? in[3] : NONE) != param->master)
+            return node_wrong(c, id, "has not the states of its parameter");
+        const Value *gradient = &g->value.at[c->storage[node->in[0]]];
+        if (gradient->role != ROLE_WGRAD ||
+            (gradient->kind == VALUE_STATE && c->storage[node->in[0]] != param->accumulator))
+            return node_wrong(c, id, "has not the gradient of its parameter");
+        updates[p]++;
+    }
+    for (uint32_t p = 0; p < g->param.count; p++)
+        if (updates[p] != (g->param.at[p].moment1 != NONE))
+            return value_wrong(c, g->param.at[p].value, "is not updated exactly once");
+    return NULL;
+}
+
+static bool is_metric(const Check *c, ValueId v) {
+    const Type scalar = {.dtype = DT_F32, .rank = 1, .dim = {1}};
+    return is_state(c, v, ROLE_METRIC, &scalar) && c->g->value.at[v].type.dtype == DT_F32;
+}
+
+static bool is_batch(const Check *c, ValueId v, DType dtype) {
+    const Graph *g = c->g;
+    return v < c->values && g->value.at[v].kind == VALUE_INPUT &&
+           is_type(&g->value.at[v].type, dtype, 2, g->batch, g->context);
+}
+
+/* The named values are what they are named for. Without a loss there are neither targets nor a loss sum. */
+static const char *check_fields(Check *c) {
+    const Graph *g = c->g;
+    if (g->batch < 1 || g->context < 1 || g->accumulate < 1)
+        return "batch, context and accumulate must be positive";
+    if (!is_batch(c, g->tokens, DT_I32)) return "tokens are no i32 [batch, context] input";
+    if (g->targets != NONE && !is_batch(c, g->targets, DT_I32))
+        return "targets are no i32 [batch, context] input";
+    if (g->mask != NONE && !is_batch(c, g->mask, DT_F32)) return "the mask is no f32 [batch, context] input";
+    if (g->loss_sum != NONE && !is_metric(c, g->loss_sum)) return "loss_sum is no f32 [1] metric";
+    if (g->norm_sum != NONE && !is_metric(c, g->norm_sum)) return "norm_sum is no f32 [1] metric";
+    if (g->logits >= c->values || g->value.at[g->logits].kind != VALUE_ACTIVATION ||
+        g->value.at[g->logits].role != ROLE_ACTIVATION || g->value.at[g->logits].type.rank != 3)
+        return "logits are no activation [batch, context, vocabulary]";
+    bool loss = false;
+    for (NodeId id = 0; id < c->nodes; id++) {
+        if (g->node.at[id].op != OP_CROSS_ENTROPY) continue;
+        loss = true;
+        if (g->node.at[id].phase != PHASE_FORWARD) return node_wrong(c, id, "outside the forward phase");
+        if (c->storage[g->node.at[id].out[1]] != g->loss_sum)
+            return node_wrong(c, id, "does not add to loss_sum");
+    }
+    if (loss && g->targets == NONE) return "a loss without targets";
+    if (c->nodes && g->node.at[c->nodes - 1].phase != PHASE_FORWARD && (!loss || g->norm_sum == NONE))
+        return "a backward phase without a loss or without norm_sum";
+    return NULL;
+}
+
+const char *graph_check(const Graph *g, Arena *arena) {
+    Check c = {.g = g, .arena = arena, .nodes = g->node.count, .values = g->value.count};
+    c.storage = NEW_ARRAY(arena, ValueId, c.values);
+    c.epoch = NEW_ARRAY(arena, uint32_t, c.values);
+    c.now = NEW_ARRAY(arena, uint32_t, c.values);
+    c.uses = NEW_ARRAY(arena, uint32_t, c.values);
+    c.param_of = NEW_ARRAY(arena, uint32_t, c.values);
+    uint32_t operands = 0;
+    for (NodeId id = 0; id < c.nodes; id++) {
+        uint32_t n = g->node.at[id].nin + g->node.at[id].nout;
+        if (n > operands) operands = n;
+    }
+    c.types = NEW_ARRAY(arena, Type, operands);
+    TRY(check_values(&c));
+    for (ValueId v = 0; v < c.values; v++) c.storage[v] = v;
+    for (NodeId id = 0; id < c.nodes; id++) {
+        TRY(check_links(&c, id));
+        TRY(check_types(&c, id));
+        TRY(check_accumulation(&c, id));
+        TRY(check_versions(&c, id));
+        TRY(check_roles(&c, id));
+    }
+    TRY(check_params(&c));
+    TRY(check_used(&c));
+    TRY(check_streams(&c));
+    TRY(check_update(&c));
+    return check_fields(&c);
+}
