@@ -1,0 +1,188 @@
+/* One operation of an emitted step: rt_call notes how high in the arena it reaches, hands over the workspace,
+ * and calls the kernel; with a profile it also waits and takes the time. rt_free and the fills serve poison
+ * mode, where every byte that no live buffer holds is NaN. Small helpers of all files are here too. */
+#include "internal.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const int64_t dtype_bytes[] = {
+#define DTYPE(name, NAME, bytes) bytes,
+#include "../kernels/dtype.def"
+#undef DTYPE
+};
+
+int64_t rt_dtype_bytes(int dtype) {
+    return dtype_bytes[dtype];
+}
+
+int64_t rt_tensor_count(const RtTensor *tensor) {
+    int64_t count = 1;
+    for (int i = 0; i < tensor->rank; i++) count *= tensor->dim[i];
+    return count;
+}
+
+int64_t rt_tensor_bytes(const RtTensor *tensor) {
+    return rt_tensor_count(tensor) * dtype_bytes[tensor->dtype];
+}
+
+float rt_from_bf16(uint16_t bits) {
+    uint32_t word = (uint32_t)bits << 16;
+    float value;
+    memcpy(&value, &word, sizeof value);
+    return value;
+}
+
+/* Round to nearest even; NaN stays NaN. */
+uint16_t rt_to_bf16(float value) {
+    uint32_t word;
+    memcpy(&word, &value, sizeof word);
+    if ((word & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(word >> 16 | 0x40);
+    return (uint16_t)((word + 0x7fffu + (word >> 16 & 1)) >> 16);
+}
+
+/* ---- messages ---- */
+
+static void message(const char *kind, const char *format, va_list arguments) {
+    fflush(stdout);
+    fprintf(stderr, "%strain: %s: ", isatty(STDERR_FILENO) ? "\r\033[K" : "", kind);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+}
+
+void rt_fail(int code, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    message("error", format, arguments);
+    va_end(arguments);
+    exit(code);
+}
+
+void rt_warn(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    message("warning", format, arguments);
+    va_end(arguments);
+}
+
+int rt_error(RtError *error, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error->text, sizeof error->text, format, arguments);
+    va_end(arguments);
+    return 0;
+}
+
+void *rt_allocate(size_t bytes) {
+    void *memory = calloc(1, bytes ? bytes : 1);
+    if (!memory) rt_fail(RT_EXIT_MEMORY, "out of memory for %zu bytes", bytes);
+    return memory;
+}
+
+char *rt_text(const char *format, ...) {
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    char *text = rt_allocate((size_t)length + 1);
+    vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    return text;
+}
+
+double rt_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* ---- operations ---- */
+
+static void note_end(RtRun *run, int64_t end) {
+    end = (end + K_ALIGN - 1) / K_ALIGN * K_ALIGN;
+    if (end > run->high_water_bytes) run->high_water_bytes = end;
+}
+
+static void note_tensors(RtRun *run, int count, const KTensor *tensor) {
+    for (int i = 0; i < count; i++)
+        note_end(run, (const char *)tensor[i].data - run->arena +
+                          k_count(&tensor[i]) * dtype_bytes[tensor[i].dtype]);
+}
+
+static void profile_add(RtProfile *profile, const char *name, double seconds) {
+    int capacity = (int)(sizeof profile->entry / sizeof *profile->entry), i = 0;
+    while (i < profile->entries && profile->entry[i].name != name &&
+           strcmp(profile->entry[i].name, name) != 0)
+        i++;
+    if (i == capacity) return;
+    if (i == profile->entries) profile->entry[profile->entries++].name = name;
+    profile->entry[i].seconds += seconds;
+    profile->entry[i].calls++;
+}
+
+void rt_call(RtRun *run, const char *kernel_name, KFunction *kernel, int nout, const KTensor *out, int nin,
+             const KTensor *in, const KAttr *attr, int64_t workspace_offset, int64_t workspace_bytes) {
+    note_tensors(run, nout, out);
+    note_tensors(run, nin, in);
+    run->cx.workspace = NULL;
+    run->cx.workspace_bytes = (size_t)workspace_bytes;
+    if (workspace_bytes > 0) {
+        note_end(run, workspace_offset + workspace_bytes);
+        run->cx.workspace = run->arena + workspace_offset;
+        if (run->poison) rt_device_fill(run->arena + workspace_offset, 0xff, workspace_bytes);
+    }
+    if (!run->profile) {
+        kernel(&run->cx, nout, out, nin, in, attr);
+        return;
+    }
+    rt_device_sync();
+    double begin = rt_seconds();
+    kernel(&run->cx, nout, out, nin, in, attr);
+    rt_device_sync();
+    profile_add(run->profile, kernel_name, rt_seconds() - begin);
+}
+
+void rt_free(RtRun *run, int64_t offset, int64_t bytes) {
+    if (run->poison) rt_device_fill(run->arena + offset, 0xff, bytes);
+}
+
+static int by_offset(const void *left, const void *right) {
+    const RtTensor *a = *(const RtTensor *const *)left, *b = *(const RtTensor *const *)right;
+    return (a->offset > b->offset) - (a->offset < b->offset);
+}
+
+void rt_poison_transient(RtRun *run, const RtProgram *program) {
+    const RtTensor **order = rt_allocate((size_t)program->tensors * sizeof *order);
+    int kept = 0;
+    for (int i = 0; i < program->tensors; i++)
+        if (program->tensor[i].kind != RT_ACCUMULATOR) order[kept++] = &program->tensor[i];
+    qsort(order, (size_t)kept, sizeof *order, by_offset);
+    int64_t begin = 0;
+    for (int i = 0; i < kept; i++) {
+        if (order[i]->offset > begin) rt_device_fill(run->arena + begin, 0xff, order[i]->offset - begin);
+        int64_t end = order[i]->offset + rt_tensor_bytes(order[i]);
+        if (end > begin) begin = end;
+    }
+    if (program->arena_bytes > begin) rt_device_fill(run->arena + begin, 0xff, program->arena_bytes - begin);
+    free(order);
+}
+
+static int by_seconds(const void *left, const void *right) {
+    double a = ((const RtProfileEntry *)left)->seconds, b = ((const RtProfileEntry *)right)->seconds;
+    return (a < b) - (a > b);
+}
+
+void rt_profile_print(const RtProfile *profile, FILE *to) {
+    RtProfile sorted = *profile;
+    double total = 0;
+    for (int i = 0; i < sorted.entries; i++) total += sorted.entry[i].seconds;
+    qsort(sorted.entry, (size_t)sorted.entries, sizeof *sorted.entry, by_seconds);
+    fprintf(to, "%-20s %10s %12s %8s\n", "operation", "calls", "seconds", "share");
+    for (int i = 0; i < sorted.entries; i++)
+        fprintf(to, "%-20s %10lld %12.4f %7.1f%%\n", sorted.entry[i].name, (long long)sorted.entry[i].calls,
+                sorted.entry[i].seconds, total > 0 ? 100 * sorted.entry[i].seconds / total : 0);
+}

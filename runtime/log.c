@@ -1,0 +1,189 @@
+/* What a run says. On a terminal: one line, rewritten in place. Otherwise: one JSON line a step on stdout.
+ * With
+ * --log the JSON lines also go to a file that never holds a step twice: resuming cuts what lies beyond the
+ * checkpoint, a half-written last line included. Tables and summaries go to stderr, so stdout stays JSON.
+ * Floats are printed with nine digits, which tell any two apart. */
+#include "internal.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void size_text(char *text, size_t size, int64_t bytes) {
+    static const char *const unit[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    int i = 0;
+    while (value >= 1024 && i < 4) value /= 1024, i++;
+    snprintf(text, size, i ? "%.2f %s" : "%.0f %s", value, unit[i]);
+}
+
+static void time_text(char *text, size_t size, double seconds) {
+    long long whole = (long long)(seconds + 0.5);
+    if (whole >= 3600)
+        snprintf(text, size, "%lldh%02lldm", whole / 3600, whole / 60 % 60);
+    else
+        snprintf(text, size, "%lldm%02llds", whole / 60, whole % 60);
+}
+
+/* The byte after the last whole line of a step up to `step`. */
+static int64_t kept_bytes(FILE *file, int64_t step) {
+    char *line = NULL;
+    size_t capacity = 0;
+    int64_t kept = 0;
+    ssize_t length;
+    while ((length = getline(&line, &capacity, file)) > 0) {
+        const char *found = strstr(line, "\"step\":");
+        if (!found || line[length - 1] != '\n' || strtoll(found + 7, NULL, 10) > step) break;
+        kept += length;
+    }
+    free(line);
+    return kept;
+}
+
+void rt_log_open(RtLog *log, const char *path, int64_t step, int quiet) {
+    *log = (RtLog){.terminal = isatty(STDOUT_FILENO), .quiet = quiet, .first_step = step};
+    if (!path) return;
+    FILE *file = fopen(path, "a+");
+    struct stat status;
+    if (!file || fstat(fileno(file), &status) != 0)
+        rt_fail(RT_EXIT_IO, "cannot write the log '%s': %s", path, strerror(errno));
+    if (S_ISREG(status.st_mode)) {
+        rewind(file);
+        int64_t kept = step > 0 ? kept_bytes(file, step) : 0;
+        if (fflush(file) != 0 || ftruncate(fileno(file), kept) != 0)
+            rt_fail(RT_EXIT_IO, "cannot cut the log '%s': %s", path, strerror(errno));
+        fseek(file, 0, SEEK_END);
+    }
+    log->file = file;
+}
+
+void rt_log_break(RtLog *log) {
+    if (log->line_open) fputc('\n', stdout);
+    log->line_open = 0;
+    fflush(stdout);
+}
+
+/* A JSON line to the file, and to stdout where that is no terminal. */
+static void emit(RtLog *log, const char *line) {
+    if (log->file && (fprintf(log->file, "%s\n", line) < 0 || fflush(log->file) != 0)) {
+        rt_warn("cannot write the log: %s; it ends here", strerror(errno));
+        fclose(log->file);
+        log->file = NULL;
+    }
+    if (log->quiet || log->terminal) return;
+    printf("%s\n", line);
+    fflush(stdout);
+}
+
+void rt_log_plan(const RtProgram *program, int64_t free_bytes) {
+    char text[32];
+    size_text(text, sizeof text, program->arena_bytes);
+    fprintf(stderr, "%s (%s) on %s: planned memory %s (%lld bytes)\n", program->model, program->source,
+            rt_device_name(), text, (long long)program->arena_bytes);
+    for (int i = 0; i < program->categories; i++) {
+        size_text(text, sizeof text, program->category[i].bytes);
+        fprintf(stderr, "  %-24s %12s\n", program->category[i].name, text);
+    }
+    if (free_bytes >= 0)
+        size_text(text, sizeof text, free_bytes);
+    else
+        snprintf(text, sizeof text, "not known");
+    fprintf(stderr, "  %-24s %12s\n", "free on the device", text);
+}
+
+void rt_log_step(RtLog *log, const RtProgram *program, const RtRun *run, const RtStepRecord *record) {
+    double tokens = (double)(program->batch * program->context * program->accumulate);
+    log->measured_steps++;
+    log->measured_seconds += record->seconds;
+    double mean = log->measured_seconds / (double)log->measured_steps;
+    double left = mean * (double)(record->steps - record->step);
+    char mfu[32] = "null", norm[32] = "null";
+    if (program->peak_flops > 0)
+        snprintf(mfu, sizeof mfu, "%.4f", program->flops / (record->seconds * program->peak_flops));
+    if (record->gradient_norm >= 0) snprintf(norm, sizeof norm, "%.9g", record->gradient_norm);
+    char line[512];
+    snprintf(line, sizeof line,
+             "{\"step\":%lld,\"loss\":%.9g,\"grad_norm\":%s,\"learning_rate\":%.9g,\"step_seconds\":%.6f,"
+             "\"tokens_per_second\":%.1f,\"mfu\":%s,\"planned_bytes\":%lld,\"measured_bytes\":%lld,"
+             "\"time_left_seconds\":%.1f}",
+             (long long)record->step, (double)record->loss, norm, record->learning_rate, record->seconds,
+             tokens / record->seconds, mfu, (long long)program->arena_bytes, (long long)run->high_water_bytes,
+             left);
+    emit(log, line);
+    if (log->quiet || !log->terminal) return;
+    char planned[32], measured[32], time_left[32], share[32] = "";
+    size_text(planned, sizeof planned, program->arena_bytes);
+    size_text(measured, sizeof measured, run->high_water_bytes);
+    time_text(time_left, sizeof time_left, left);
+    if (program->peak_flops > 0)
+        snprintf(share, sizeof share, "  mfu %.0f%%",
+                 100 * program->flops / (record->seconds * program->peak_flops));
+    printf(
+        "\r\033[Kstep %lld/%lld  loss %.4f  norm %.2f  lr %.2e  %.3f s  %.0f tok/s%s  mem %s of %s  left %s",
+        (long long)record->step, (long long)record->steps, (double)record->loss,
+        record->gradient_norm >= 0 ? record->gradient_norm : 0.0, record->learning_rate, record->seconds,
+        tokens / record->seconds, share, measured, planned, time_left);
+    log->line_open = 1;
+    fflush(stdout);
+}
+
+void rt_log_validation(RtLog *log, int64_t step, double loss) {
+    char line[128];
+    snprintf(line, sizeof line, "{\"step\":%lld,\"validation_loss\":%.9g}", (long long)step, loss);
+    emit(log, line);
+    if (log->quiet || !log->terminal) return;
+    rt_log_break(log);
+    printf("step %lld  validation loss %.4f\n", (long long)step, loss);
+    fflush(stdout);
+}
+
+/* A JSON string of UTF-8 text. */
+static char *quote(const char *text) {
+    char *quoted = rt_allocate(6 * strlen(text) + 3), *to = quoted;
+    *to++ = '"';
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\')
+            *to++ = '\\', *to++ = (char)c;
+        else if (c < 0x20)
+            to += sprintf(to, "\\u%04x", c);
+        else
+            *to++ = (char)c;
+    }
+    *to++ = '"';
+    return quoted;
+}
+
+void rt_log_sample(RtLog *log, int64_t step, const char *text) {
+    char *quoted = quote(text), *line = rt_text("{\"step\":%lld,\"sample\":%s}", (long long)step, quoted);
+    emit(log, line);
+    free(line);
+    free(quoted);
+    rt_log_break(log);
+    if (!log->quiet) fprintf(stderr, "---- sample ----\n%s\n----------------\n", text);
+}
+
+void rt_log_end(RtLog *log, const RtProgram *program, const RtRun *run, int64_t step) {
+    rt_log_break(log);
+    if (!log->measured_steps) return;
+    double mean = log->measured_seconds / (double)log->measured_steps;
+    char line[384];
+    snprintf(line, sizeof line,
+             "{\"step\":%lld,\"planned_bytes\":%lld,\"measured_bytes\":%lld,\"planned_step_seconds\":%.6f,"
+             "\"measured_step_seconds\":%.6f}",
+             (long long)step, (long long)program->arena_bytes, (long long)run->high_water_bytes,
+             program->planned_seconds, mean);
+    emit(log, line);
+    if (log->quiet) return;
+    char planned[32], measured[32];
+    size_text(planned, sizeof planned, program->arena_bytes);
+    size_text(measured, sizeof measured, run->high_water_bytes);
+    fprintf(stderr, "peak memory: planned %s (%lld bytes), measured %s (%lld bytes)\n", planned,
+            (long long)program->arena_bytes, measured, (long long)run->high_water_bytes);
+    fprintf(stderr, "step time: planned %.3f s, measured %.3f s (mean of %lld)\n", program->planned_seconds,
+            mean, (long long)log->measured_steps);
+}

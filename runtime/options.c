@@ -1,0 +1,162 @@
+/* The trainer's command line: argv in, RtOptions out. Every option is used or refused; a number is read whole
+ * or refused; an unknown option is answered with the nearest known one. */
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Option {
+    const char *name, *argument, *help; /* argument NULL: a flag */
+} Option;
+
+static const Option known[] = {
+    {"--steps", "N", "stop after N optimizer steps in all; the schedule stays that of the program"},
+    {"--data", "FILE", "train on this file (or quoted pattern of shards) instead"},
+    {"--save-dir", "DIR", "checkpoints go here instead"},
+    {"--resume", NULL, "go on from the newest checkpoint (the default when there is one)"},
+    {"--fresh", NULL, "start from step 0; checkpoints already there are renamed to *.old"},
+    {"--seed", "N", "another seed for weights, data order and dropout"},
+    {"--dry-run", NULL, "print the planned memory, allocate it, exit"},
+    {"--log", "FILE.jsonl", "one JSON line a step, whatever the terminal shows"},
+    {"--quiet", NULL, "print nothing but warnings and errors"},
+    {"--sample", "N", "generate N tokens at the end (256 for byte data, else none)"},
+    {"--threads", "N", "use N threads"},
+    {"--poison", NULL, "fill dead memory with NaN, to find a read of it"},
+    {"--profile", NULL, "seconds by operation at the end"},
+    {"--help", NULL, "this text"},
+    {"--version", NULL, "the model, its source and its target"},
+};
+enum { KNOWN = sizeof known / sizeof *known };
+
+static void print_help(const RtProgram *program, const char *name) {
+    printf("usage: %s [options]\ntrains %s (from %s) on %s\n\n", name, program->model, program->source,
+           program->device);
+    for (int i = 0; i < KNOWN; i++) {
+        char left[40];
+        snprintf(left, sizeof left, "%s %s", known[i].name, known[i].argument ? known[i].argument : "");
+        printf("  %-20s %s\n", left, known[i].help);
+    }
+    printf(
+        "\nexit codes: 0 done, 1 the loss is not a number, 2 usage, 3 too little free memory, 5 no device,\n"
+        "6 files, 75 stopped by a signal after saving (run again to go on)\n");
+}
+
+/* Levenshtein distance of two short words. */
+static int distance(const char *a, const char *b) {
+    int row[40], width = (int)strlen(b);
+    if (width >= 40) return 99;
+    for (int j = 0; j <= width; j++) row[j] = j;
+    for (int i = 0; a[i]; i++) {
+        int corner = row[0];
+        row[0] = i + 1;
+        for (int j = 0; j < width; j++) {
+            int best = corner + (a[i] != b[j]);
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j + 1] + 1 < best) best = row[j + 1] + 1;
+            corner = row[j + 1];
+            row[j + 1] = best;
+        }
+    }
+    return row[width];
+}
+
+static int unknown(const char *text, size_t length) {
+    char word[64];
+    snprintf(word, sizeof word, "%.*s", (int)length, text);
+    const char *nearest = NULL;
+    int least = (int)strlen(word) / 3 + 1;
+    for (int i = 0; i < KNOWN; i++) {
+        int d = distance(word, known[i].name);
+        if (d < least) least = d, nearest = known[i].name;
+    }
+    fprintf(stderr, "train: error: unknown option '%s'", word);
+    if (nearest) fprintf(stderr, "; did you mean %s?", nearest);
+    fprintf(stderr, "\ntry --help\n");
+    return RT_EXIT_USAGE;
+}
+
+static int read_whole(const char *name, const char *text, int64_t low, int64_t high, int64_t *value) {
+    char *end;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (errno || end == text || *end || number < low || number > high) {
+        fprintf(stderr, "train: error: %s takes a whole number of at least %lld, not '%s'\n", name,
+                (long long)low, text);
+        return 0;
+    }
+    *value = number;
+    return 1;
+}
+
+static int take_text(const char *name, const char *text, const char **value) {
+    if (*text) {
+        *value = text;
+        return 1;
+    }
+    fprintf(stderr, "train: error: %s takes a name, not an empty word\n", name);
+    return 0;
+}
+
+static int set_value(RtOptions *options, const char *name, const char *text) {
+    int64_t number = 0;
+    if (!strcmp(name, "--data")) return take_text(name, text, &options->data);
+    if (!strcmp(name, "--save-dir")) return take_text(name, text, &options->save_dir);
+    if (!strcmp(name, "--log")) return take_text(name, text, &options->log);
+    if (!strcmp(name, "--steps")) return read_whole(name, text, 0, INT64_C(1) << 40, &options->steps);
+    if (!strcmp(name, "--sample")) return read_whole(name, text, 0, 1 << 24, &options->sample);
+    if (!strcmp(name, "--threads")) {
+        if (!read_whole(name, text, 1, 4096, &number)) return 0;
+        options->threads = (int)number;
+        return 1;
+    }
+    if (!read_whole(name, text, 0, INT64_MAX, &number)) return 0;
+    options->seed = (uint64_t)number;
+    return 1;
+}
+
+static void set_flag(RtOptions *options, const char *name, int *resume) {
+    if (!strcmp(name, "--resume")) *resume = 1;
+    if (!strcmp(name, "--fresh")) options->fresh = 1;
+    if (!strcmp(name, "--dry-run")) options->dry_run = 1;
+    if (!strcmp(name, "--quiet")) options->quiet = 1;
+    if (!strcmp(name, "--poison")) options->poison = 1;
+    if (!strcmp(name, "--profile")) options->profile = 1;
+}
+
+int rt_options_parse(RtOptions *options, const RtProgram *program, int argc, char **argv) {
+    *options = (RtOptions){.steps = -1, .sample = -1, .seed = program->seed};
+    int resume = 0;
+    for (int i = 1; i < argc; i++) {
+        const char *equals = strchr(argv[i], '=');
+        size_t length = equals ? (size_t)(equals - argv[i]) : strlen(argv[i]);
+        const Option *option = NULL;
+        for (int k = 0; k < KNOWN; k++)
+            if (strlen(known[k].name) == length && !memcmp(known[k].name, argv[i], length))
+                option = &known[k];
+        if (!option) return unknown(argv[i], length);
+        if (!option->argument && equals) {
+            fprintf(stderr, "train: error: %s takes no value\n", option->name);
+            return RT_EXIT_USAGE;
+        }
+        if (!strcmp(option->name, "--help")) return print_help(program, argv[0]), 0;
+        if (!strcmp(option->name, "--version"))
+            return printf("%s from %s, %s for %s\n", program->model, program->source, program->target,
+                          program->device),
+                   0;
+        if (!option->argument) {
+            set_flag(options, option->name, &resume);
+            continue;
+        }
+        if (!equals && i + 1 == argc) {
+            fprintf(stderr, "train: error: %s needs a value: %s\n", option->name, option->argument);
+            return RT_EXIT_USAGE;
+        }
+        if (!set_value(options, option->name, equals ? equals + 1 : argv[++i])) return RT_EXIT_USAGE;
+    }
+    if (resume && options->fresh) {
+        fprintf(stderr, "train: error: --resume and --fresh contradict each other\n");
+        return RT_EXIT_USAGE;
+    }
+    return -1;
+}

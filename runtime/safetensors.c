@@ -1,0 +1,402 @@
+/* Reads safetensors files. In: bytes that anyone may have written. Out: a table of tensors, sorted by name,
+ * whose ranges lie inside the file, do not overlap and match their shapes; or one message that says what is
+ * wrong. The header is decoded in place in a copy, so its length bounds every allocation. */
+#include "safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct {
+    const char *name;
+    int bytes;
+} dtypes[] = {{"F64", 8}, {"F32", 4}, {"F16", 2},  {"BF16", 2},    {"I64", 8},
+              {"I32", 4}, {"I16", 2}, {"I8", 1},   {"U64", 8},     {"U32", 4},
+              {"U16", 2}, {"U8", 1},  {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
+
+const char *st_dtype_name(int dtype) {
+    return dtype == K_F32 ? "F32" : dtype == K_BF16 ? "BF16" : "I32";
+}
+
+void st_shape_text(char *text, size_t size, int rank, const int64_t *dim) {
+    size_t used = (size_t)snprintf(text, size, "[");
+    for (int i = 0; i < rank && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%lld", i ? ", " : "", (long long)dim[i]);
+    if (used < size) snprintf(text + used, size - used, "]");
+}
+
+/* ---- the header's JSON: objects of strings, and of tensors ---- */
+
+typedef struct Reader {
+    char *at, *end;
+    const char *start;
+    RtError *error;
+} Reader;
+
+static int bad(Reader *reader, const char *what) {
+    return rt_error(reader->error, "header byte %lld: %s", (long long)(reader->at - reader->start), what);
+}
+
+static void skip_space(Reader *reader) {
+    while (reader->at < reader->end && strchr(" \t\r\n", *reader->at) && *reader->at) reader->at++;
+}
+
+static int peek(Reader *reader, char c) {
+    skip_space(reader);
+    return reader->at < reader->end && *reader->at == c;
+}
+
+static int accept(Reader *reader, char c) {
+    if (!peek(reader, c)) return 0;
+    reader->at++;
+    return 1;
+}
+
+static int expect(Reader *reader, char c, const char *what) {
+    return accept(reader, c) || bad(reader, what);
+}
+
+static int hex4(Reader *reader, unsigned *value) {
+    if (reader->end - reader->at < 4) return bad(reader, "cut short in an escape");
+    *value = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = *reader->at++;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
+        if (digit < 0) return bad(reader, "an escape that is no number");
+        *value = *value << 4 | (unsigned)digit;
+    }
+    return 1;
+}
+
+static char *put_utf8(char *to, unsigned code) {
+    if (code < 0x80) {
+        *to++ = (char)code;
+    } else if (code < 0x800) {
+        *to++ = (char)(0xc0 | code >> 6);
+        *to++ = (char)(0x80 | (code & 0x3f));
+    } else if (code < 0x10000) {
+        *to++ = (char)(0xe0 | code >> 12);
+        *to++ = (char)(0x80 | (code >> 6 & 0x3f));
+        *to++ = (char)(0x80 | (code & 0x3f));
+    } else {
+        *to++ = (char)(0xf0 | code >> 18);
+        *to++ = (char)(0x80 | (code >> 12 & 0x3f));
+        *to++ = (char)(0x80 | (code >> 6 & 0x3f));
+        *to++ = (char)(0x80 | (code & 0x3f));
+    }
+    return to;
+}
+
+static int read_escape(Reader *reader, char **to) {
+    if (reader->at >= reader->end) return bad(reader, "cut short in a string");
+    char c = *reader->at++;
+    const char *plain = "\"\\/bfnrt", *meaning = "\"\\/\b\f\n\r\t", *found = c ? strchr(plain, c) : NULL;
+    if (found) {
+        *(*to)++ = meaning[found - plain];
+        return 1;
+    }
+    if (c != 'u') return bad(reader, "an unknown escape");
+    unsigned code, low;
+    if (!hex4(reader, &code)) return 0;
+    if (code >= 0xd800 && code < 0xdc00) {
+        if (reader->end - reader->at < 2 || reader->at[0] != '\\' || reader->at[1] != 'u')
+            return bad(reader, "half a surrogate pair");
+        reader->at += 2;
+        if (!hex4(reader, &low)) return 0;
+        if (low < 0xdc00 || low > 0xdfff) return bad(reader, "half a surrogate pair");
+        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+    } else if (code >= 0xdc00 && code <= 0xdfff) {
+        return bad(reader, "half a surrogate pair");
+    }
+    if (code == 0) return bad(reader, "a NUL in a string");
+    *to = put_utf8(*to, code);
+    return 1;
+}
+
+/* An escape is never shorter than what it stands for, so the string is decoded where it stands. */
+static int read_string(Reader *reader, const char **string) {
+    if (!expect(reader, '"', "a string should stand here")) return 0;
+    char *to = reader->at;
+    *string = to;
+    while (reader->at < reader->end && *reader->at != '"') {
+        unsigned char c = (unsigned char)*reader->at++;
+        if (c < 0x20) return bad(reader, "a control character in a string");
+        if (c != '\\')
+            *to++ = (char)c;
+        else if (!read_escape(reader, &to))
+            return 0;
+    }
+    if (reader->at >= reader->end) return bad(reader, "cut short in a string");
+    reader->at++;
+    *to = 0;
+    return 1;
+}
+
+static int read_count(Reader *reader, int64_t *value) {
+    skip_space(reader);
+    if (reader->at >= reader->end || *reader->at < '0' || *reader->at > '9')
+        return bad(reader, "a whole number should stand here");
+    int leading_zero = *reader->at == '0';
+    *value = 0;
+    for (int digits = 0; reader->at < reader->end && *reader->at >= '0' && *reader->at <= '9'; digits++) {
+        if (digits && leading_zero) return bad(reader, "a number with a leading zero");
+        int digit = *reader->at++ - '0';
+        if (*value > (INT64_MAX - digit) / 10) return bad(reader, "a number that is too large");
+        *value = *value * 10 + digit;
+    }
+    return 1;
+}
+
+static int read_counts(Reader *reader, int64_t *value, int most, int *count) {
+    *count = 0;
+    if (!expect(reader, '[', "a list should stand here")) return 0;
+    if (accept(reader, ']')) return 1;
+    do {
+        if (*count == most) return bad(reader, "a list that is too long");
+        if (!read_count(reader, &value[(*count)++])) return 0;
+    } while (accept(reader, ','));
+    return expect(reader, ']', "a list should end here");
+}
+
+static int read_tensor(Reader *reader, StTensor *tensor) {
+    int64_t range[2];
+    int ranges = 0;
+    unsigned seen = 0;
+    if (!expect(reader, '{', "a tensor's description should stand here")) return 0;
+    do {
+        const char *key;
+        if (!read_string(reader, &key) || !expect(reader, ':', "':' should stand here")) return 0;
+        unsigned which = !strcmp(key, "dtype")          ? 1u
+                         : !strcmp(key, "shape")        ? 2u
+                         : !strcmp(key, "data_offsets") ? 4u
+                                                        : 0u;
+        if (!which || seen & which)
+            return bad(reader, "an unknown or repeated key in a tensor's description");
+        seen |= which;
+        int read = which == 1   ? read_string(reader, &tensor->dtype)
+                   : which == 2 ? read_counts(reader, tensor->dim, ST_MAX_RANK, &tensor->rank)
+                                : read_counts(reader, range, 2, &ranges);
+        if (!read) return 0;
+    } while (accept(reader, ','));
+    if (!expect(reader, '}', "a tensor's description should end here")) return 0;
+    if (seen != 7 || ranges != 2) return bad(reader, "a tensor without dtype, shape or two data_offsets");
+    tensor->begin = range[0];
+    tensor->end = range[1];
+    return 1;
+}
+
+static int read_metadata(Reader *reader, StFile *file) {
+    int capacity = 0;
+    if (file->pairs) return bad(reader, "two __metadata__");
+    if (!expect(reader, '{', "an object should stand here")) return 0;
+    if (accept(reader, '}')) return 1;
+    do {
+        if (file->pairs == capacity) {
+            capacity = capacity ? 2 * capacity : 16;
+            StPair *grown = realloc(file->pair, (size_t)capacity * sizeof *grown);
+            if (!grown) return rt_error(reader->error, "out of memory for the header");
+            file->pair = grown;
+        }
+        StPair *pair = &file->pair[file->pairs];
+        if (!read_string(reader, &pair->key) || !expect(reader, ':', "':' should stand here") ||
+            !read_string(reader, &pair->value))
+            return 0;
+        file->pairs++;
+    } while (accept(reader, ','));
+    return expect(reader, '}', "an object should end here");
+}
+
+static int read_header(Reader *reader, StFile *file) {
+    int capacity = 0;
+    if (!expect(reader, '{', "an object should stand here")) return 0;
+    if (!accept(reader, '}')) {
+        do {
+            const char *name;
+            if (!read_string(reader, &name) || !expect(reader, ':', "':' should stand here")) return 0;
+            if (!strcmp(name, "__metadata__")) {
+                if (!read_metadata(reader, file)) return 0;
+                continue;
+            }
+            if (file->tensors == capacity) {
+                capacity = capacity ? 2 * capacity : 64;
+                StTensor *grown = realloc(file->tensor, (size_t)capacity * sizeof *grown);
+                if (!grown) return rt_error(reader->error, "out of memory for the header");
+                file->tensor = grown;
+            }
+            StTensor *tensor = &file->tensor[file->tensors];
+            *tensor = (StTensor){.name = name};
+            if (!read_tensor(reader, tensor)) return 0;
+            file->tensors++;
+        } while (accept(reader, ','));
+        if (!expect(reader, '}', "the header should end here")) return 0;
+    }
+    skip_space(reader);
+    return reader->at == reader->end || bad(reader, "text after the header's end");
+}
+
+/* ---- what the table must hold ---- */
+
+static int check_tensor(StTensor *tensor, int64_t data_bytes, RtError *error) {
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
+        if (!strcmp(dtypes[i].name, tensor->dtype)) tensor->element_bytes = dtypes[i].bytes;
+    if (!tensor->element_bytes)
+        return rt_error(error, "tensor '%.200s' has the unknown dtype '%.40s'", tensor->name, tensor->dtype);
+    if (tensor->begin > tensor->end || tensor->end > data_bytes)
+        return rt_error(error, "tensor '%.200s' lies at bytes %lld to %lld of %lld: is the file cut short?",
+                        tensor->name, (long long)tensor->begin, (long long)tensor->end,
+                        (long long)data_bytes);
+    int64_t bytes = tensor->element_bytes;
+    for (int i = 0; i < tensor->rank; i++)
+        if (__builtin_mul_overflow(bytes, tensor->dim[i], &bytes))
+            return rt_error(error, "the shape of tensor '%.200s' is too large", tensor->name);
+    if (bytes != tensor->end - tensor->begin)
+        return rt_error(error, "tensor '%.200s' has %lld bytes where its shape needs %lld", tensor->name,
+                        (long long)(tensor->end - tensor->begin), (long long)bytes);
+    return 1;
+}
+
+static int by_name(const void *left, const void *right) {
+    return strcmp(((const StTensor *)left)->name, ((const StTensor *)right)->name);
+}
+
+typedef struct Range {
+    int64_t begin, end;
+    int index;
+} Range;
+
+static int by_begin(const void *left, const void *right) {
+    const Range *a = left, *b = right;
+    if (a->begin != b->begin) return a->begin < b->begin ? -1 : 1;
+    return (a->end > b->end) - (a->end < b->end);
+}
+
+static int check_ranges(StFile *file, RtError *error) {
+    Range *range = malloc((size_t)(file->tensors + 1) * sizeof *range);
+    file->order = malloc((size_t)(file->tensors + 1) * sizeof *file->order);
+    int good = range && file->order ? 1 : rt_error(error, "out of memory for the header");
+    for (int i = 0; good && i < file->tensors; i++)
+        range[i] = (Range){file->tensor[i].begin, file->tensor[i].end, i};
+    if (good) qsort(range, (size_t)file->tensors, sizeof *range, by_begin);
+    int64_t end = 0;
+    for (int i = 0; good && i < file->tensors; i++) {
+        const char *name = file->tensor[range[i].index].name;
+        if (range[i].begin < end)
+            good = rt_error(error, "tensor '%.200s' overlaps another", name);
+        else if (range[i].begin > end)
+            good = rt_error(error, "there is a hole before tensor '%.200s'", name);
+        end = range[i].end;
+        file->order[i] = range[i].index;
+    }
+    if (good && end != file->data_bytes)
+        good = rt_error(error, "the tensors end at byte %lld but the file holds %lld", (long long)end,
+                        (long long)file->data_bytes);
+    free(range);
+    return good;
+}
+
+static int check_table(StFile *file, RtError *error) {
+    for (int i = 0; i < file->tensors; i++)
+        if (!check_tensor(&file->tensor[i], file->data_bytes, error)) return 0;
+    if (file->tensors) qsort(file->tensor, (size_t)file->tensors, sizeof *file->tensor, by_name);
+    for (int i = 1; i < file->tensors; i++)
+        if (!strcmp(file->tensor[i - 1].name, file->tensor[i].name))
+            return rt_error(error, "tensor '%.200s' stands there twice", file->tensor[i].name);
+    return check_ranges(file, error);
+}
+
+int st_parse(StFile *file, const char *header, int64_t header_bytes, int64_t data_bytes, RtError *error) {
+    *file = (StFile){
+        .fd = -1, .header_bytes = header_bytes, .data_offset = 8 + header_bytes, .data_bytes = data_bytes};
+    file->raw = malloc((size_t)header_bytes + 1);
+    file->text = malloc((size_t)header_bytes + 1);
+    int good = file->raw && file->text ? 1 : rt_error(error, "out of memory for the header");
+    if (good) {
+        memcpy(file->raw, header, (size_t)header_bytes);
+        memcpy(file->text, header, (size_t)header_bytes);
+        file->raw[header_bytes] = file->text[header_bytes] = 0;
+        Reader reader = {file->text, file->text + header_bytes, file->text, error};
+        good = read_header(&reader, file) && check_table(file, error);
+    }
+    if (!good) st_close(file);
+    return good;
+}
+
+/* ---- files ---- */
+
+static int read_at(int fd, void *to, int64_t bytes, int64_t offset, RtError *error) {
+    char *at = to;
+    while (bytes > 0) {
+        ssize_t got = pread(fd, at, (size_t)bytes, offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return rt_error(error, "cannot read: %s", strerror(errno));
+        if (got == 0) return rt_error(error, "the file ends early");
+        at += got;
+        bytes -= got;
+        offset += got;
+    }
+    return 1;
+}
+
+static int read_file(StFile *file, int fd, RtError *error) {
+    struct stat status;
+    unsigned char length[8];
+    if (fstat(fd, &status) != 0) return rt_error(error, "%s", strerror(errno));
+    if (!S_ISREG(status.st_mode)) return rt_error(error, "not a regular file");
+    if (status.st_size < 8) return rt_error(error, "only %lld bytes long", (long long)status.st_size);
+    if (!read_at(fd, length, 8, 0, error)) return 0;
+    uint64_t header_bytes = 0;
+    for (int i = 7; i >= 0; i--) header_bytes = header_bytes << 8 | length[i];
+    if (header_bytes > ST_MAX_HEADER_BYTES || (int64_t)header_bytes > status.st_size - 8)
+        return rt_error(error, "no safetensors file, or cut short: a header of %llu bytes in a file of %lld",
+                        (unsigned long long)header_bytes, (long long)status.st_size);
+    char *header = malloc((size_t)header_bytes + 1);
+    if (!header) return rt_error(error, "out of memory for the header");
+    int good =
+        read_at(fd, header, (int64_t)header_bytes, 8, error) &&
+        st_parse(file, header, (int64_t)header_bytes, status.st_size - 8 - (int64_t)header_bytes, error);
+    free(header);
+    return good;
+}
+
+int st_open(StFile *file, const char *path, RtError *error) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return rt_error(error, "%s", strerror(errno));
+    if (!read_file(file, fd, error)) {
+        close(fd);
+        return 0;
+    }
+    file->fd = fd;
+    return 1;
+}
+
+void st_close(StFile *file) {
+    if (file->fd >= 0) close(file->fd);
+    free(file->raw);
+    free(file->text);
+    free(file->tensor);
+    free(file->order);
+    free(file->pair);
+    *file = (StFile){.fd = -1};
+}
+
+const StTensor *st_find(const StFile *file, const char *name) {
+    StTensor key = {.name = name};
+    return file->tensors ? bsearch(&key, file->tensor, (size_t)file->tensors, sizeof key, by_name) : NULL;
+}
+
+const char *st_metadata(const StFile *file, const char *key) {
+    for (int i = 0; i < file->pairs; i++)
+        if (!strcmp(file->pair[i].key, key)) return file->pair[i].value;
+    return NULL;
+}
+
+int st_read(const StFile *file, const StTensor *tensor, int64_t offset, void *to, int64_t bytes,
+            RtError *error) {
+    return read_at(file->fd, to, bytes, file->data_offset + tensor->begin + offset, error);
+}

@@ -1,0 +1,46 @@
+/* The safetensors container: 8 bytes of header length, a JSON header naming every tensor's type, shape and
+ * byte range, then the bytes. Reading trusts nothing: every length, range and name is checked before use, and
+ * a file whose bytes are not exactly its tensors (torn, padded, overlapping) is refused. */
+#ifndef REMAT_SAFETENSORS_H
+#define REMAT_SAFETENSORS_H
+
+#include "internal.h"
+
+enum { ST_MAX_RANK = 8, ST_MAX_HEADER_BYTES = 100000000 };
+
+typedef struct StTensor {
+    const char *name, *dtype; /* dtype as written: "F32", "BF16", "F16" ... */
+    int element_bytes, rank;
+    int64_t dim[ST_MAX_RANK];
+    int64_t begin, end; /* bytes after the header */
+} StTensor;
+
+typedef struct StPair {
+    const char *key, *value;
+} StPair;
+
+typedef struct StFile {
+    int fd;
+    char *raw, *text; /* the header as it is, and decoded in place: names point into it */
+    int64_t header_bytes, data_offset, data_bytes;
+    StTensor *tensor; /* sorted by name */
+    int *order;       /* indices of tensor[] by begin */
+    int tensors;
+    StPair *pair; /* __metadata__ */
+    int pairs;
+} StFile;
+
+/* 1, or 0 with an error and nothing to close. */
+int st_open(StFile *file, const char *path, RtError *error);
+/* The header alone, of a file with data_bytes after it; st_close frees it. */
+int st_parse(StFile *file, const char *header, int64_t header_bytes, int64_t data_bytes, RtError *error);
+void st_close(StFile *file);
+const StTensor *st_find(const StFile *file, const char *name); /* NULL: not there */
+const char *st_metadata(const StFile *file, const char *key);  /* NULL: not there */
+/* Bytes [offset, offset + bytes) of a tensor. */
+int st_read(const StFile *file, const StTensor *tensor, int64_t offset, void *to, int64_t bytes,
+            RtError *error);
+const char *st_dtype_name(int dtype);                                      /* of a KDType */
+void st_shape_text(char *text, size_t size, int rank, const int64_t *dim); /* "[4, 8]" */
+
+#endif

@@ -1,0 +1,103 @@
+/* Text from the trained model: starting from one token (a newline for byte data), each next token is drawn
+ * from softmax(logits / 0.8) with bits that depend on the seed, the step and its position only. The window is
+ * the last T tokens; a causal model does not see what stands after the newest. Bytes that are not valid
+ * UTF-8, and control characters, are shown as \xNN. */
+#include "internal.h"
+#include "../kernels/random.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double temperature = 0.8;
+
+/* The logits of window position `row` as floats. */
+static void download_logits(const RtRun *run, const RtProgram *program, int64_t row, float *logits) {
+    int64_t bytes = rt_dtype_bytes(program->sample_logits_dtype);
+    const char *from = run->arena + program->sample_logits_offset + row * program->vocab * bytes;
+    rt_device_download(logits, from, program->vocab * bytes);
+    if (program->sample_logits_dtype != K_BF16) return;
+    for (int64_t i = program->vocab; i-- > 0;) {
+        uint16_t bits;
+        memcpy(&bits, (const char *)logits + 2 * i, sizeof bits);
+        logits[i] = rt_from_bf16(bits);
+    }
+}
+
+static int32_t draw(const float *logits, int64_t vocab, double uniform) {
+    double largest = -INFINITY, sum = 0, passed = 0;
+    for (int64_t i = 0; i < vocab; i++) largest = logits[i] > largest ? (double)logits[i] : largest;
+    for (int64_t i = 0; i < vocab; i++) sum += exp(((double)logits[i] - largest) / temperature);
+    for (int64_t i = 0; i < vocab; i++) {
+        passed += exp(((double)logits[i] - largest) / temperature);
+        if (passed > uniform * sum) return (int32_t)i;
+    }
+    return (int32_t)(vocab - 1);
+}
+
+/* Bytes of the valid UTF-8 sequence at `at`, or 0 (RFC 3629). */
+static int64_t utf8_length(const unsigned char *at, int64_t left) {
+    unsigned char c = at[0];
+    int64_t length = c < 0x80                ? 1
+                     : c >= 0xc2 && c < 0xe0 ? 2
+                     : c >= 0xe0 && c < 0xf0 ? 3
+                     : c >= 0xf0 && c < 0xf5 ? 4
+                                             : 0;
+    if (length > left) return 0;
+    for (int64_t i = 1; i < length; i++)
+        if ((at[i] & 0xc0) != 0x80) return 0;
+    if ((c == 0xe0 && at[1] < 0xa0) || (c == 0xed && at[1] > 0x9f) || (c == 0xf0 && at[1] < 0x90) ||
+        (c == 0xf4 && at[1] > 0x8f))
+        return 0;
+    return length;
+}
+
+static char *bytes_text(const int32_t *token, int64_t count) {
+    unsigned char *bytes = rt_allocate((size_t)count);
+    char *text = rt_allocate(4 * (size_t)count + 1), *to = text;
+    for (int64_t i = 0; i < count; i++) bytes[i] = (unsigned char)token[i];
+    for (int64_t i = 0; i < count;) {
+        int64_t length = utf8_length(bytes + i, count - i);
+        int control = (bytes[i] < 0x20 && bytes[i] != '\n' && bytes[i] != '\t') || bytes[i] == 0x7f;
+        if (length && !control) {
+            memcpy(to, bytes + i, (size_t)length);
+            to += length;
+            i += length;
+        } else {
+            to += sprintf(to, "\\x%02x", bytes[i++]);
+        }
+    }
+    free(bytes);
+    return text;
+}
+
+static char *numbers_text(const int32_t *token, int64_t count) {
+    char *text = rt_allocate(12 * (size_t)count + 1), *to = text;
+    for (int64_t i = 0; i < count; i++) to += sprintf(to, "%s%d", i ? " " : "", token[i]);
+    return text;
+}
+
+char *rt_sample_text(RtRun *run, const RtProgram *program, int format, uint64_t seed, int64_t step,
+                     int64_t count) {
+    enum { STREAM = 0x73616d70 };
+    int64_t context = program->context;
+    int32_t *token = rt_allocate((size_t)(count + context + 1) * sizeof *token);
+    float *logits = rt_allocate((size_t)program->vocab * sizeof *logits);
+    uint64_t key = k_random_key(seed, step, 0, STREAM);
+    token[0] = format == RT_BYTES && program->vocab > '\n' ? '\n' : 0;
+    run->cx.step = step;
+    run->cx.micro = 0;
+    for (int64_t made = 0; made < count; made++) {
+        int64_t have = made + 1, begin = have > context ? have - context : 0;
+        rt_device_upload(run->arena + program->sample_tokens_offset, token + begin,
+                         context * (int64_t)sizeof *token);
+        program->sample(run);
+        rt_device_sync();
+        download_logits(run, program, have - begin - 1, logits);
+        token[have] = draw(logits, program->vocab, k_random24(key, (uint64_t)made) * 0x1p-24);
+    }
+    char *text = format == RT_BYTES ? bytes_text(token + 1, count) : numbers_text(token + 1, count);
+    free(logits);
+    free(token);
+    return text;
+}

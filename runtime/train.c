@@ -1,0 +1,306 @@
+/* The trainer: an emitted program and a command line in, a trained model out. Step s is a pure function of
+ * the tensors after step s-1, the data cursor and the seed, so a checkpoint of those is all that resuming
+ * needs. A signal between micro-steps drops the unfinished step (only `update` writes parameters and states),
+ * saves and exits 75; everything that can be wrong at the start is checked before the first step. */
+#include "internal.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+typedef struct Trainer {
+    const RtProgram *program;
+    RtOptions options;
+    RtRun run;
+    RtLog log;
+    RtState state;
+    RtData train, validate;
+    const char *save_dir;
+    int lock;
+    int64_t steps, saved_step;
+    int32_t *tokens, *targets; /* [B, T] */
+    float *ones;               /* [B, T] */
+    void *chunk;
+} Trainer;
+
+static volatile sig_atomic_t signals;
+
+static void on_signal(int number) {
+    if (signals) _exit(128 + number);
+    signals = 1;
+}
+
+static void catch_signals(void) {
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    signals = 0;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is answered like a full disk */
+}
+
+/* ---- start ---- */
+
+static void check_memory(const RtProgram *program, int quiet) {
+    int64_t free_bytes = rt_device_free_bytes();
+    if (!quiet) rt_log_plan(program, free_bytes);
+    if (free_bytes >= 0 && free_bytes < program->arena_bytes)
+        rt_fail(
+            RT_EXIT_MEMORY,
+            "%s has %lld bytes free and the plan needs %lld; compile again with a budget of at most %lldMiB",
+            rt_device_name(), (long long)free_bytes, (long long)program->arena_bytes,
+            (long long)(free_bytes >> 20));
+}
+
+static void allocate(Trainer *trainer) {
+    const RtProgram *program = trainer->program;
+    size_t rows = (size_t)(program->batch * program->context);
+    trainer->run.arena = rt_device_alloc(program->arena_bytes);
+    trainer->tokens = rt_allocate(rows * sizeof *trainer->tokens);
+    trainer->targets = rt_allocate(rows * sizeof *trainer->targets);
+    trainer->ones = rt_allocate(rows * sizeof *trainer->ones);
+    trainer->chunk = rt_allocate(RT_CHUNK_BYTES);
+    for (size_t i = 0; i < rows; i++) trainer->ones[i] = 1;
+    if (trainer->options.profile) trainer->run.profile = rt_allocate(sizeof *trainer->run.profile);
+    trainer->run.poison = trainer->options.poison;
+}
+
+static void open_data(Trainer *trainer) {
+    const RtProgram *program = trainer->program;
+    const char *path = trainer->options.data ? trainer->options.data : program->train_path;
+    int validates = program->evaluate && program->validate_every > 0;
+    if (!path) rt_fail(RT_EXIT_IO, "no training data: name it with --data");
+    int format = trainer->options.data && program->format != RT_BYTES ? RT_AUTO : program->format;
+    rt_data_open(&trainer->train, path, format, program->batch, program->context, program->vocab);
+    if (validates && program->validate_path)
+        rt_data_open(&trainer->validate, program->validate_path, program->format, 1, program->context,
+                     program->vocab);
+    else if (validates && program->validate_fraction > 0)
+        rt_data_split(&trainer->train, &trainer->validate, program->validate_fraction, program->batch);
+}
+
+static void initialise(Trainer *trainer) {
+    const RtProgram *program = trainer->program;
+    trainer->state = (RtState){.seed = trainer->options.seed, .windows = trainer->train.count};
+    int resumes = trainer->save_dir && rt_checkpoint_newest(trainer->save_dir, trainer->options.fresh) >= 0 &&
+                  !trainer->options.fresh;
+    int frozen = 0;
+    for (int i = 0; i < program->tensors; i++) frozen |= program->tensor[i].kind == RT_FROZEN;
+    if (trainer->run.poison) rt_poison_transient(&trainer->run, program);
+    if (!resumes || frozen) {
+        rt_init_tensors(&trainer->run, program, trainer->state.seed, trainer->chunk);
+        if (program->weights_path)
+            rt_weights_load(&trainer->run, program, program->weights_path, trainer->chunk,
+                            trainer->options.quiet);
+    }
+    if (!resumes) return;
+    RtState saved;
+    rt_checkpoint_load(&trainer->run, program, trainer->save_dir, &saved, trainer->chunk);
+    if (saved.seed != trainer->state.seed)
+        rt_warn("the checkpoint was made with seed %llu; from here on the seed is %llu",
+                (unsigned long long)saved.seed, (unsigned long long)trainer->state.seed);
+    if (saved.windows != trainer->state.windows)
+        rt_warn(
+            "the training data had %lld windows and has %lld: the order differs from an uninterrupted run's",
+            (long long)saved.windows, (long long)trainer->state.windows);
+    trainer->state.step = saved.step;
+    trainer->state.cursor = saved.cursor;
+    trainer->saved_step = saved.step;
+    if (!trainer->options.quiet) fprintf(stderr, "resuming after step %lld\n", (long long)saved.step);
+}
+
+/* ---- steps ---- */
+
+static double learning_rate(const RtProgram *program, int64_t step) {
+    if (step < program->warmup_steps)
+        return program->learning_rate * (double)(step + 1) / (double)program->warmup_steps;
+    if (program->schedule == RT_CONSTANT) return program->learning_rate;
+    double length = (double)(program->steps - program->warmup_steps);
+    double progress = length > 0 ? (double)(step - program->warmup_steps) / length : 1;
+    if (progress > 1) progress = 1;
+    double shape =
+        program->schedule == RT_COSINE ? 0.5 * (1 + cos(3.14159265358979323846 * progress)) : 1 - progress;
+    return program->learning_rate * (program->floor + (1 - program->floor) * shape);
+}
+
+/* The split's windows for one batch: training shuffles, validation takes `count` evenly spread ones in order.
+ */
+static void upload_batch(Trainer *trainer, const RtData *data, int64_t position, int64_t spread) {
+    const RtProgram *program = trainer->program;
+    int64_t context = program->context, bytes = program->batch * context * 4;
+    for (int64_t row = 0; row < program->batch; row++) {
+        int64_t at = position + row;
+        int64_t window = spread ? at % spread * data->count / spread
+                                : rt_data_shuffle(trainer->state.seed, at, data->count);
+        rt_data_window(data, window, trainer->tokens + row * context, trainer->targets + row * context);
+    }
+    rt_device_upload(trainer->run.arena + program->tokens_offset, trainer->tokens, bytes);
+    rt_device_upload(trainer->run.arena + program->targets_offset, trainer->targets, bytes);
+    if (program->mask_offset >= 0)
+        rt_device_upload(trainer->run.arena + program->mask_offset, trainer->ones, bytes);
+}
+
+static float download_float(const Trainer *trainer, int64_t offset) {
+    float value;
+    rt_device_download(&value, trainer->run.arena + offset, sizeof value);
+    return value;
+}
+
+static _Noreturn void diverged(const Trainer *trainer, const char *what, double value) {
+    int64_t newest = trainer->save_dir ? rt_checkpoint_newest(trainer->save_dir, 0) : -1;
+    char *kept = newest < 0 ? rt_text("nothing was saved")
+                            : rt_text("the checkpoint of step %lld in '%s' is kept", (long long)newest,
+                                      trainer->save_dir);
+    rt_fail(
+        1,
+        "the %s of step %lld is %g; %s. Lower the learning rate; --poison tells whether dead memory was read",
+        what, (long long)trainer->state.step + 1, value, kept);
+}
+
+/* One optimizer step; 0 when a signal came before its update: nothing has changed then. */
+static int one_step(Trainer *trainer) {
+    const RtProgram *program = trainer->program;
+    RtRun *run = &trainer->run;
+    double begin = rt_seconds(), rate = learning_rate(program, trainer->state.step);
+    double targets = (double)(program->batch * program->context * program->accumulate);
+    run->cx.seed = trainer->state.seed;
+    run->cx.step = trainer->state.step;
+    run->cx.learning_rate = (float)rate;
+    run->cx.loss_scale = (float)(1 / targets);
+    rt_device_fill(run->arena + program->loss_offset, 0, sizeof(float));
+    for (int64_t micro = 0; micro < program->accumulate; micro++) {
+        if (signals) return 0;
+        run->cx.micro = micro;
+        upload_batch(trainer, &trainer->train, trainer->state.cursor + micro * program->batch, 0);
+        program->micro_step(run);
+    }
+    float loss = (float)((double)download_float(trainer, program->loss_offset) / targets);
+    if (!isfinite(loss)) diverged(trainer, "loss", (double)loss);
+    if (signals) return 0;
+    program->update(run);
+    double norm = -1;
+    if (program->norm_offset >= 0) {
+        norm = sqrt((double)download_float(trainer, program->norm_offset));
+        if (!isfinite(norm)) diverged(trainer, "gradient norm", norm);
+    }
+    rt_device_sync();
+    trainer->state.step++;
+    trainer->state.cursor += program->accumulate * program->batch;
+    rt_log_step(&trainer->log, program, run,
+                &(RtStepRecord){trainer->state.step, trainer->steps, loss, norm, rate, rt_seconds() - begin});
+    return 1;
+}
+
+static void validate(Trainer *trainer) {
+    const RtProgram *program = trainer->program;
+    int64_t batches = trainer->validate.count / program->batch, most = program->validate_batches;
+    if (batches < 1) batches = 1;
+    if (most > 0 && batches > most) batches = most;
+    int64_t rows = batches * program->batch,
+            spread = rows < trainer->validate.count ? rows : trainer->validate.count;
+    double sum = 0;
+    trainer->run.cx.micro = 0;
+    for (int64_t i = 0; i < batches; i++) {
+        upload_batch(trainer, &trainer->validate, i * program->batch, spread);
+        rt_device_fill(trainer->run.arena + program->loss_offset, 0, sizeof(float));
+        program->evaluate(&trainer->run);
+        sum += (double)download_float(trainer, program->loss_offset);
+    }
+    rt_log_validation(&trainer->log, trainer->state.step, sum / (double)(rows * program->context));
+}
+
+static void save(Trainer *trainer) {
+    RtError error;
+    if (!trainer->save_dir || trainer->saved_step == trainer->state.step) return;
+    if (!rt_checkpoint_save(&trainer->run, trainer->program, trainer->save_dir, &trainer->state,
+                            trainer->program->save_keep, trainer->chunk, &error))
+        rt_fail(RT_EXIT_IO, "%s", error.text);
+    trainer->saved_step = trainer->state.step;
+}
+
+/* 0 when all steps are done, 75 when a signal ended them. */
+static int loop(Trainer *trainer) {
+    const RtProgram *program = trainer->program;
+    while (trainer->state.step < trainer->steps) {
+        if (signals || !one_step(trainer)) break;
+        int64_t step = trainer->state.step;
+        if (trainer->validate.count && step % program->validate_every == 0) validate(trainer);
+        if (step == trainer->steps || (program->save_every > 0 && step % program->save_every == 0))
+            save(trainer);
+    }
+    if (trainer->state.step >= trainer->steps) return 0;
+    rt_log_break(&trainer->log);
+    save(trainer);
+    if (!trainer->options.quiet) {
+        if (trainer->save_dir)
+            fprintf(stderr, "stopped by a signal after step %lld; run again to resume\n",
+                    (long long)trainer->state.step);
+        else
+            fprintf(stderr, "stopped by a signal after step %lld; nothing is saved without a save folder\n",
+                    (long long)trainer->state.step);
+    }
+    return RT_EXIT_SAVED;
+}
+
+static void finish(Trainer *trainer, int trained) {
+    const RtProgram *program = trainer->program;
+    int64_t sample = trainer->options.sample;
+    if (sample < 0)
+        sample = trained && trainer->train.format == RT_BYTES && !trainer->options.quiet ? 256 : 0;
+    if (sample > 0 && !program->sample) rt_warn("this program was built without sampling");
+    if (sample > 0 && program->sample) {
+        char *text = rt_sample_text(&trainer->run, program, trainer->train.format, trainer->state.seed,
+                                    trainer->state.step, sample);
+        rt_log_sample(&trainer->log, trainer->state.step, text);
+        free(text);
+    }
+    rt_log_end(&trainer->log, program, &trainer->run, trainer->state.step);
+}
+
+int rt_main(const RtProgram *program, int argc, char **argv) {
+    Trainer *trainer = rt_allocate(sizeof *trainer);
+    trainer->program = program;
+    trainer->saved_step = trainer->lock = -1;
+    int code = rt_options_parse(&trainer->options, program, argc, argv);
+    if (code >= 0) return code;
+    const RtOptions *options = &trainer->options;
+    trainer->steps = options->steps >= 0 ? options->steps : program->steps;
+    trainer->save_dir = options->save_dir ? options->save_dir : program->save_dir;
+#ifdef _OPENMP
+    if (options->threads) omp_set_num_threads(options->threads);
+#else
+    if (options->threads > 1) rt_warn("--threads: this program was built without OpenMP");
+#endif
+    catch_signals();
+    rt_device_open(&trainer->run, program->target);
+    check_memory(program, options->quiet);
+    if (options->dry_run) {
+        allocate(trainer);
+        rt_device_fill(trainer->run.arena, 0, program->arena_bytes);
+        rt_device_sync();
+        if (!options->quiet) fprintf(stderr, "allocated; this was a dry run\n");
+        rt_device_close(&trainer->run);
+        return 0;
+    }
+    open_data(trainer);
+    if (trainer->save_dir) trainer->lock = rt_checkpoint_directory(trainer->save_dir);
+    allocate(trainer);
+    initialise(trainer);
+    rt_log_open(&trainer->log, options->log, trainer->state.step, options->quiet);
+    int trained = trainer->state.step < trainer->steps;
+    if (!trained && !options->quiet)
+        fprintf(stderr, "nothing to do: %lld of %lld steps are done\n", (long long)trainer->state.step,
+                (long long)trainer->steps);
+    code = loop(trainer);
+    if (code == 0) finish(trainer, trained);
+    if (trainer->run.profile) rt_profile_print(trainer->run.profile, stderr);
+    if (trainer->log.file) fclose(trainer->log.file);
+    if (trainer->lock >= 0) close(trainer->lock);
+    rt_device_close(&trainer->run);
+    return code;
+}

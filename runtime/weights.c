@@ -1,0 +1,182 @@
+/* Pretrained weights: every parameter of the program is found in a safetensors file, or in exactly one of the
+ * files of a directory, with its shape, and converted to its own dtype; masters take the unrounded source. A
+ * name may differ by a leading "model." or "transformer." where only one tensor fits. */
+#include "safetensors.h"
+
+#include <errno.h>
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct Source {
+    StFile *file;
+    char **path;
+    int files;
+} Source;
+
+typedef struct Found {
+    int file; /* -1: nowhere */
+    const StTensor *tensor;
+} Found;
+
+static void open_source(Source *source, const char *path) {
+    struct stat status;
+    if (stat(path, &status) != 0) rt_fail(RT_EXIT_IO, "weights: cannot open '%s': %s", path, strerror(errno));
+    glob_t found = {0};
+    int folder = S_ISDIR(status.st_mode);
+    char *pattern = rt_text("%s/*.safetensors", path);
+    if (folder && glob(pattern, 0, NULL, &found) != 0)
+        rt_fail(RT_EXIT_IO, "weights: no .safetensors file in '%s'", path);
+    source->files = folder ? (int)found.gl_pathc : 1;
+    source->file = rt_allocate((size_t)source->files * sizeof *source->file);
+    source->path = rt_allocate((size_t)source->files * sizeof *source->path);
+    for (int i = 0; i < source->files; i++) {
+        RtError error = {{0}};
+        source->path[i] = rt_text("%s", folder ? found.gl_pathv[i] : path);
+        if (!st_open(&source->file[i], source->path[i], &error))
+            rt_fail(RT_EXIT_IO, "weights: '%s': %s", source->path[i], error.text);
+    }
+    if (folder) globfree(&found);
+    free(pattern);
+}
+
+static void close_source(Source *source) {
+    for (int i = 0; i < source->files; i++) {
+        st_close(&source->file[i]);
+        free(source->path[i]);
+    }
+    free(source->file);
+    free(source->path);
+}
+
+static Found find_exact(const Source *source, const char *name) {
+    Found found = {-1, NULL};
+    for (int i = 0; i < source->files; i++) {
+        const StTensor *tensor = st_find(&source->file[i], name);
+        if (tensor && found.tensor)
+            rt_fail(RT_EXIT_IO, "weights: '%s' is both in '%s' and in '%s'", name, source->path[found.file],
+                    source->path[i]);
+        if (tensor) found = (Found){i, tensor};
+    }
+    return found;
+}
+
+static Found find_tensor(const Source *source, const char *name) {
+    static const char *const prefixes[] = {"model.", "transformer."};
+    Found found = find_exact(source, name);
+    if (found.tensor) return found;
+    for (int i = 0; i < 2; i++) {
+        size_t length = strlen(prefixes[i]);
+        char *longer = rt_text("%s%s", prefixes[i], name);
+        const char *spelling[2] = {longer, strncmp(name, prefixes[i], length) ? NULL : name + length};
+        for (int k = 0; k < 2; k++) {
+            Found other = spelling[k] ? find_exact(source, spelling[k]) : (Found){-1, NULL};
+            if (other.tensor && found.tensor)
+                rt_fail(RT_EXIT_IO, "weights: '%s' could be '%s' or '%s'", name, found.tensor->name,
+                        other.tensor->name);
+            if (other.tensor) found = other;
+        }
+        free(longer);
+    }
+    return found;
+}
+
+static int is_weight(const RtTensor *tensor) {
+    return tensor->kind == RT_PARAM || tensor->kind == RT_FROZEN;
+}
+
+/* Finds all before reading any; one message counts what is missing and names the first. */
+static void match_all(const Source *source, const RtProgram *program, const char *path, Found *found) {
+    int missing = 0;
+    const char *first = NULL;
+    for (int i = 0; i < program->tensors; i++) {
+        const RtTensor *tensor = &program->tensor[i];
+        if (!is_weight(tensor)) continue;
+        found[i] = find_tensor(source, tensor->name);
+        const StTensor *have = found[i].tensor;
+        if (!have) {
+            if (!missing++) first = tensor->name;
+            continue;
+        }
+        char a[128], b[128];
+        st_shape_text(a, sizeof a, have->rank, have->dim);
+        st_shape_text(b, sizeof b, tensor->rank, tensor->dim);
+        int transposed = have->rank == 2 && tensor->rank == 2 && have->dim[0] == tensor->dim[1] &&
+                         have->dim[1] == tensor->dim[0];
+        if (strcmp(a, b) != 0)
+            rt_fail(RT_EXIT_IO, "weights: '%s' is %s in '%s' where the model has %s%s", have->name, a,
+                    source->path[found[i].file], b, transposed ? " (the file's is transposed)" : "");
+        if (strcmp(have->dtype, "F32") != 0 && strcmp(have->dtype, "BF16") != 0 &&
+            strcmp(have->dtype, "F16") != 0)
+            rt_fail(RT_EXIT_IO, "weights: '%s' is stored as %s; F32, BF16 and F16 can be read", have->name,
+                    have->dtype);
+    }
+    if (missing)
+        rt_fail(RT_EXIT_IO, "weights: '%s' lacks %d of the model's tensors; the first is '%s'", path, missing,
+                first);
+}
+
+static float from_f16(uint16_t bits) {
+    uint32_t sign = (uint32_t)(bits & 0x8000) << 16, exponent = bits >> 10 & 31, fraction = bits & 0x3ff,
+             word;
+    if (exponent == 0) {
+        float value = (float)fraction * 0x1p-24f;
+        return sign ? -value : value;
+    }
+    if (exponent == 31)
+        word = sign | 0x7f800000u | fraction << 13;
+    else
+        word = sign | (exponent + 112) << 23 | fraction << 13;
+    float value;
+    memcpy(&value, &word, sizeof value);
+    return value;
+}
+
+static float element(const void *source, char kind, int64_t i) {
+    if (kind == 'F') return ((const float *)source)[i];
+    if (kind == 'B') return rt_from_bf16(((const uint16_t *)source)[i]);
+    return from_f16(((const uint16_t *)source)[i]);
+}
+
+/* `from` and `to` are halves of the transfer buffer. */
+static void load_tensor(RtRun *run, const RtTensor *tensor, const StFile *file, const StTensor *have,
+                        const char *path, void *chunk) {
+    int64_t count = rt_tensor_count(tensor), most = RT_CHUNK_BYTES / 2 / 4,
+            bytes = rt_dtype_bytes(tensor->dtype);
+    char *from = chunk, *to = from + RT_CHUNK_BYTES / 2;
+    char kind = !strcmp(have->dtype, "F32") ? 'F' : have->dtype[0] == 'B' ? 'B' : 'H';
+    for (int64_t begin = 0; begin < count; begin += most) {
+        int64_t part = count - begin < most ? count - begin : most;
+        RtError error = {{0}};
+        if (!st_read(file, have, begin * have->element_bytes, from, part * have->element_bytes, &error))
+            rt_fail(RT_EXIT_IO, "weights: '%s': %s", path, error.text);
+        for (int64_t i = 0; i < part; i++) {
+            float value = element(from, kind, i);
+            if (tensor->dtype == K_BF16)
+                ((uint16_t *)to)[i] = rt_to_bf16(value);
+            else
+                ((float *)to)[i] = value;
+        }
+        rt_device_upload(run->arena + tensor->offset + begin * bytes, to, part * bytes);
+    }
+}
+
+void rt_weights_load(RtRun *run, const RtProgram *program, const char *path, void *chunk, int quiet) {
+    Source source;
+    open_source(&source, path);
+    Found *found = rt_allocate((size_t)program->tensors * sizeof *found);
+    match_all(&source, program, path, found);
+    int loaded = 0, held = 0;
+    for (int i = 0; i < program->tensors; i++) {
+        const RtTensor *tensor = &program->tensor[i];
+        if (!is_weight(tensor) && tensor->kind != RT_MASTER) continue;
+        const Found *at = is_weight(tensor) ? &found[i] : &found[tensor->of];
+        load_tensor(run, tensor, &source.file[at->file], at->tensor, source.path[at->file], chunk);
+        loaded += is_weight(tensor);
+    }
+    for (int i = 0; i < source.files; i++) held += source.file[i].tensors;
+    if (!quiet) fprintf(stderr, "weights: %d of the %d tensors in %s\n", loaded, held, path);
+    free(found);
+    close_source(&source);
+}
