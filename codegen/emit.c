@@ -102,17 +102,16 @@ static void add_makefile(const EmitRequest *request, Text *out) {
                       "\t@mkdir -p $(@D)\n"
                       "\t$(NVCC) $(NVCCFLAGS) -c -o $@ $<\n\n");
     else
-        text_add(out, "train: $(OBJ)/train.o $(OBJECTS)\n"
+        text_add(out, "train: train.o $(OBJECTS)\n"
                       "\t$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)\n\n"
                       "# straight-line calls: nothing for an optimiser to find, and there may be thousands\n"
-                      "$(OBJ)/train.o: train.c\n"
-                      "\t@mkdir -p $(@D)\n"
+                      "train.o: train.c\n"
                       "\t$(CC) $(CFLAGS) -O1 -c -o $@ $<\n\n");
     text_add(out, "$(OBJ)/%%.o: %%.c\n"
                   "\t@mkdir -p $(@D)\n"
                   "\t$(CC) $(CFLAGS) -c -o $@ $<\n\n"
                   "$(OBJECTS): $(wildcard runtime/*.h kernels/*.h kernels/*.def)\n\n"
-                  "clean:\n\trm -rf $(OBJ) train\n\n.PHONY: clean\n");
+                  "clean:\n\trm -rf $(OBJ) train train.o\n\n.PHONY: clean\n");
 }
 
 static bool make_dir(const char *path) {
