@@ -295,7 +295,9 @@ static bool bind_value(Check *c, uint32_t s, uint32_t b) {
         storage->buffer = b;
         return life_begins(c, s, b, step->value, type_bytes(&r->g->value.at[step->value].type));
     }
-    if (b != storage->buffer && !(b == NONE && storage->taken && step->kind == STEP_FREE))
+    /* Freeing what was overwritten in place frees no bytes: the buffer, if one is named, lives on. */
+    bool lives_on = storage->taken && step->kind == STEP_FREE;
+    if (lives_on ? b != NONE && (b != storage->buffer || c->life[b].owner == NONE) : b != storage->buffer)
         return fail(r, "%s is bound to buffer %u, but lies in %u", step_text(r, s), b, storage->buffer);
     if (step->kind == STEP_OFFLOAD)
         return !storage->taken || fail(r, "%s: it was overwritten in place", step_text(r, s));
