@@ -178,7 +178,7 @@ const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type
 
 /* Appends the backward nodes of `node`. grad_out[i] is the gradient of output i or NONE; writes
  * grad_in[i] for each input whose want[i] is set (NONE when it has none). A rule builds nodes and never
- * computes. `acc_of` is asked for the running gradient of a parameter (see autodiff.c). */
+ * computes. Of a trained parameter, grad_in is the running sum of its gradient (see gradient.h). */
 typedef struct GradContext GradContext;
 void op_gradient(GradContext *cx, NodeId node, const ValueId *grad_out, const bool *want, ValueId *grad_in);
 

@@ -253,5 +253,6 @@ TrainRule random_rule(uint64_t seed) {
 
 Graph *random_training_graph(uint64_t seed, Arena *arena) {
     TrainRule rule = random_rule(seed);
-    return autodiff(random_graph(seed, arena), &rule, arena);
+    Graph *g = autodiff(random_graph(seed, arena), &rule, arena);
+    return seed % 4 ? fuse(g, arena) : g;
 }
