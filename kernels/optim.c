@@ -1,9 +1,6 @@
 /* The update on the host: squared gradient norm, clipping factor, AdamW. AdamW is one pass over memory: it
  * loads a run of every operand, updates it and stores it. Sums go to K_LANES lanes, fixed by the number of
- * elements alone. */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-math-errno") /* lets square roots vectorise; not in outlined parallel regions */
-#endif
+ * elements alone. Compile with -fno-math-errno, or the square roots do not vectorise. */
 #include "host.h"
 
 enum { SERIAL_ELEMENTS = 16384 };
@@ -53,8 +50,7 @@ typedef struct AdamW {
     real scale, beta1, rest1, beta2, rest2, correct1, correct2, eps, rate, decay;
 } AdamW;
 
-__attribute__((noinline)) static void adamw_run(const AdamW *rule, int64_t n, const real *g, real *w, real *m,
-                                                real *v) {
+static void adamw_run(const AdamW *rule, int64_t n, const real *g, real *w, real *m, real *v) {
     const AdamW a = *rule;
 #pragma omp simd
     for (int64_t i = 0; i < n; i++) {

@@ -1,0 +1,25 @@
+# Every operation's kernel, as a float and as a double module that the test opens side by side.
+find_package(OpenMP REQUIRED COMPONENTS C)
+find_library(OPS_OPENBLAS openblas PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp
+             PATH_SUFFIXES openblas-openmp REQUIRED)
+find_path(OPS_CBLAS cblas.h PATHS /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp
+          PATH_SUFFIXES openblas-openmp openblas REQUIRED)
+get_filename_component(ops_openblas_folder ${OPS_OPENBLAS} DIRECTORY)
+file(GLOB ops_kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.c)
+foreach(ops_real float double)
+  set(module ops_kernels_${ops_real})
+  add_library(${module} MODULE ${ops_kernels})
+  target_compile_definitions(${module} PRIVATE K_REAL=${ops_real})
+  target_compile_options(${module} PRIVATE -O3 -march=native -fno-math-errno)
+  target_include_directories(${module} PRIVATE ${OPS_CBLAS})
+  target_link_libraries(${module} PRIVATE ${OPS_OPENBLAS} OpenMP::OpenMP_C m)
+  set_target_properties(${module} PROPERTIES BUILD_RPATH ${ops_openblas_folder})
+  if(CMAKE_C_COMPILER_ID MATCHES Clang)
+    target_compile_options(${module} PRIVATE -Wno-pass-failed) # double's exp is libm's, hence scalar
+  endif()
+endforeach()
+
+remat_test(test_ops test_ops.c ops_engine.c ops_reference.c LIBS OpenMP::OpenMP_C ${CMAKE_DL_LIBS} m)
+add_dependencies(test_ops ops_kernels_float ops_kernels_double)
+target_compile_definitions(test_ops PRIVATE OPS_FLOAT="$<TARGET_FILE:ops_kernels_float>"
+                                            OPS_DOUBLE="$<TARGET_FILE:ops_kernels_double>")
