@@ -1,0 +1,254 @@
+/* The closure bound by parametric minimum cuts. In: a problem and an instant; out: bounds and trades.
+ *
+ * Let d be "storage u is demanded after the instant", y "operation v runs again after it". A demanded storage
+ * is resident, at lambda a byte, or its maker runs again; an operation that runs again demands its inputs:
+ *
+ *     source --inf--> d_u (read by a first execution after the instant)
+ *     d_u --lambda m_u--> y_maker(u) --c_v--> sink
+ *     y_v --inf--> d_u for every u that v reads
+ *
+ * and a storage whose maker may not run again pays to the sink. A cut's value less lambda x bytes is a valid
+ * bound at every lambda >= 0 (Lagrange); capacities are rounded down, so it stays one. */
+#include "bound.h"
+#include "cut.h"
+
+#include <math.h>
+#include <string.h>
+
+#define UNITS ((double)((int64_t)1 << 40)) /* total seconds of the operations that may run again */
+
+struct Closure {
+    const Problem *p;
+    uint32_t instant;
+    int64_t fixed_bytes;
+    bool *demanded;       /* by storage: read by a first execution after the instant, and not fixed */
+    uint32_t *storage_at; /* vertex of a storage, NONE outside */
+    uint32_t *op_at;
+    uint32_t *price_arc; /* by storage */
+    uint32_t *inside;    /* storages in the network */
+    uint32_t inside_count;
+    int64_t all_bytes;  /* of the demanded */
+    int64_t most_bytes; /* of everything inside */
+    double units_per_second;
+    Cut *cut;
+};
+
+static void fix(Closure *c, bool *fixed) {
+    const Problem *p = c->p;
+    c->fixed_bytes = p->persistent_bytes + p->workspace_bytes[c->instant];
+    for (EACH(i, p->reads, c->instant)) {
+        fixed[p->reads.list[i]] = true;
+        c->fixed_bytes += p->bytes[p->reads.list[i]];
+    }
+    for (EACH(i, p->makes, c->instant)) {
+        fixed[p->makes.list[i]] = true;
+        c->fixed_bytes += p->bytes[p->makes.list[i]];
+    }
+    if (list_begin(&p->takeover, c->instant) < list_end(&p->takeover, c->instant))
+        c->fixed_bytes -= p->bytes[p->makes.list[list_begin(&p->makes, c->instant)]];
+}
+
+/* Everything reached from the demanded storages through operations that may run again. */
+static void collect(Closure *c, const bool *fixed, uint32_t *vertices) {
+    const Problem *p = c->p;
+    for (uint32_t op = c->instant + 1; op < p->ops; op++)
+        for (EACH(i, p->reads, op)) {
+            uint32_t s = p->reads.list[i];
+            if (p->maker[s] >= c->instant || fixed[s] || c->demanded[s]) continue;
+            c->demanded[s] = true;
+            c->all_bytes += p->bytes[s];
+            c->storage_at[s] = (*vertices)++;
+            c->inside[c->inside_count++] = s;
+        }
+    for (uint32_t next = 0; next < c->inside_count; next++) {
+        uint32_t maker = p->maker[c->inside[next]];
+        if (!p->rerun[maker] || c->instant >= p->update_begin || c->op_at[maker] != NONE) continue;
+        c->op_at[maker] = (*vertices)++;
+        for (EACH(i, p->reads, maker)) {
+            uint32_t s = p->reads.list[i];
+            if (fixed[s] || c->storage_at[s] != NONE) continue;
+            c->storage_at[s] = (*vertices)++;
+            c->inside[c->inside_count++] = s;
+        }
+    }
+}
+
+Closure *closure_new(const Problem *p, uint32_t instant, Arena *arena) {
+    Closure *c = NEW(arena, Closure);
+    c->p = p;
+    c->instant = instant;
+    c->demanded = NEW_ARRAY(arena, bool, p->storages + 1);
+    c->storage_at = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    c->op_at = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    c->price_arc = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    c->inside = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    memset(c->storage_at, 0xff, sizeof *c->storage_at * p->storages);
+    memset(c->op_at, 0xff, sizeof *c->op_at * p->ops);
+    bool *fixed = NEW_ARRAY(arena, bool, p->storages + 1);
+    fix(c, fixed);
+    uint32_t vertices = 2;
+    collect(c, fixed, &vertices);
+
+    double total = 0;
+    for (uint32_t op = 0; op < instant; op++)
+        if (c->op_at[op] != NONE) total += p->seconds[op];
+    c->units_per_second = total > 0 ? UNITS / total : 1;
+    c->cut = cut_new(vertices, arena);
+    for (uint32_t i = 0; i < c->inside_count; i++) {
+        uint32_t s = c->inside[i], maker = c->op_at[p->maker[s]];
+        c->most_bytes += p->bytes[s];
+        if (c->demanded[s]) cut_arc(c->cut, CUT_SOURCE, c->storage_at[s], CUT_INFINITE);
+        c->price_arc[s] = cut_arc(c->cut, c->storage_at[s], maker == NONE ? CUT_SINK : maker, 0);
+    }
+    for (uint32_t op = 0; op < instant; op++) {
+        if (c->op_at[op] == NONE) continue;
+        cut_arc(c->cut, c->op_at[op], CUT_SINK, (int64_t)(p->seconds[op] * c->units_per_second));
+        for (EACH(i, p->reads, op))
+            if (!fixed[p->reads.list[i]])
+                cut_arc(c->cut, c->op_at[op], c->storage_at[p->reads.list[i]], CUT_INFINITE);
+    }
+    return c;
+}
+
+int64_t closure_fixed_bytes(const Closure *closure) {
+    return closure->fixed_bytes;
+}
+
+/* The cut at `price` units a byte: its value in units, and its trade. */
+static double cut_at(Closure *c, double price, Trade *trade, Arena *arena) {
+    const Problem *p = c->p;
+    for (uint32_t i = 0; i < c->inside_count; i++)
+        cut_capacity(c->cut, c->price_arc[c->inside[i]], (int64_t)(price * (double)p->bytes[c->inside[i]]));
+    double value = (double)cut_solve(c->cut);
+    *trade = (Trade){.keep = arena ? NEW_ARRAY(arena, bool, p->storages + 1) : NULL};
+    for (uint32_t i = 0; i < c->inside_count; i++) {
+        uint32_t s = c->inside[i], maker = c->op_at[p->maker[s]];
+        bool again = maker != NONE && cut_source_side(c->cut, maker);
+        if (!cut_source_side(c->cut, c->storage_at[s]) || again) continue;
+        trade->bytes += p->bytes[s];
+        if (trade->keep) trade->keep[s] = true;
+    }
+    for (uint32_t op = 0; op < c->instant; op++)
+        if (c->op_at[op] != NONE && cut_source_side(c->cut, c->op_at[op])) trade->seconds += p->seconds[op];
+    return value;
+}
+
+/* Keeps all that is demanded. */
+static Trade trade_all(const Closure *c, Arena *arena) {
+    Trade trade = {.bytes = c->all_bytes};
+    if (!arena) return trade;
+    trade.keep = NEW_ARRAY(arena, bool, c->p->storages + 1);
+    memcpy(trade.keep, c->demanded, sizeof *trade.keep * c->p->storages);
+    return trade;
+}
+
+/* Highest price whose capacities still sum to less than CUT_INFINITE. */
+static double highest_price(const Closure *c) {
+    return (double)((int64_t)1 << 59) / (double)(c->most_bytes + 1);
+}
+
+static double price_between(const Closure *c, const Trade *more, const Trade *less) {
+    double price =
+        (less->seconds - more->seconds) * c->units_per_second / (double)(more->bytes - less->bytes);
+    double highest = highest_price(c);
+    return price < highest ? price : highest;
+}
+
+/* Whether the cut at the price between two trades lies below their line by more than rounding. */
+static bool below(const Closure *c, double price, const Trade *corner, const Trade *end) {
+    double line = end->seconds * c->units_per_second + price * (double)end->bytes;
+    double value = corner->seconds * c->units_per_second + price * (double)corner->bytes;
+    return value < line * (1 - 1e-9) - 1;
+}
+
+double closure_bound(Closure *c, int64_t bytes, uint32_t cuts) {
+    Trade more = trade_all(c, NULL), less;
+    if (more.bytes <= bytes) return 0;
+    cut_at(c, highest_price(c), &less, NULL);
+    double best = 0;
+    /* the dearest price finds the fewest bytes but for rounding of capacities: one unit a storage */
+    if ((double)less.bytes * (1 - 1e-6) > (double)bytes) {
+        double price = highest_price(c), value = (double)cut_solve(c->cut) - price * (double)bytes;
+        if (value > UNITS) return INFINITY;
+    }
+    for (uint32_t i = 0; i < cuts; i++) {
+        if (more.bytes <= less.bytes) break;
+        double price = price_between(c, &more, &less);
+        Trade corner;
+        double value = (cut_at(c, price, &corner, NULL) - price * (double)bytes) / c->units_per_second;
+        if (value > best) best = value;
+        if (!below(c, price, &corner, &more)) break;
+        if (corner.bytes > bytes)
+            more = corner;
+        else
+            less = corner;
+    }
+    return best;
+}
+
+Trades closure_hull(Closure *c, uint32_t cuts, Arena *arena) {
+    Trades trades = {0};
+    Trade least;
+    cut_at(c, highest_price(c), &least, arena);
+    *vec_add(arena, &trades) = trade_all(c, arena);
+    if (least.bytes >= trades.at[0].bytes) return trades;
+    *vec_add(arena, &trades) = least;
+    /* split the segment with the widest gap in seconds until each is a side of the hull */
+    bool *side = NEW_ARRAY(arena, bool, cuts + 2);
+    for (uint32_t i = 0; i < cuts; i++) {
+        uint32_t widest = NONE;
+        for (uint32_t k = 0; k + 1 < trades.count; k++)
+            if (!side[k] && (widest == NONE || trades.at[k].bytes - trades.at[k + 1].bytes >
+                                                   trades.at[widest].bytes - trades.at[widest + 1].bytes))
+                widest = k;
+        if (widest == NONE) break;
+        const Trade *more = &trades.at[widest], *less = &trades.at[widest + 1];
+        double price = price_between(c, more, less);
+        Trade corner;
+        cut_at(c, price, &corner, arena);
+        if (!below(c, price, &corner, more) || corner.bytes >= more->bytes || corner.bytes <= less->bytes) {
+            side[widest] = true;
+            continue;
+        }
+        (void)vec_add(arena, &trades);
+        memmove(&trades.at[widest + 2], &trades.at[widest + 1],
+                sizeof *trades.at * (trades.count - widest - 2));
+        memmove(&side[widest + 2], &side[widest + 1], sizeof *side * (cuts + 2 - widest - 2));
+        trades.at[widest + 1] = corner;
+        side[widest + 1] = false;
+    }
+    return trades;
+}
+
+uint32_t bound_instants(const Problem *p, const int64_t *live, uint32_t apart, uint32_t *instant,
+                        uint32_t count) {
+    uint32_t found = 0;
+    while (found < count) {
+        uint32_t best = NONE;
+        for (uint32_t op = 0; op < p->ops; op++) {
+            bool near = false;
+            for (uint32_t i = 0; i < found && !near; i++)
+                near = (op > instant[i] ? op - instant[i] : instant[i] - op) <= apart;
+            if (!near && (best == NONE || live[op] > live[best])) best = op;
+        }
+        if (best == NONE) break;
+        instant[found++] = best;
+    }
+    return found;
+}
+
+double bound_seconds(const Problem *p, const int64_t *live, int64_t budget_bytes) {
+    enum { INSTANTS = 20, CUTS = 12 };
+    uint32_t instant[INSTANTS];
+    uint32_t count = bound_instants(p, live, p->ops / 400, instant, INSTANTS);
+    Arena *scratch = arena_new();
+    double best = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        arena_reset(scratch);
+        Closure *closure = closure_new(p, instant[i], scratch);
+        double seconds = closure_bound(closure, budget_bytes - closure_fixed_bytes(closure), CUTS);
+        if (seconds > best) best = seconds;
+    }
+    arena_free(scratch);
+    return best;
+}

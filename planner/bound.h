@@ -1,0 +1,35 @@
+/* The single-instant closure bound: what must be recomputed after one operation ran, given what may be
+ * resident while it runs. Any schedule, with any number of recomputations, passes through that instant. */
+#ifndef REMAT_BOUND_H
+#define REMAT_BOUND_H
+
+#include "problem.h"
+
+/* A point of the trade: bytes resident besides the fixed ones, seconds of recomputation afterwards. */
+typedef struct Trade {
+    int64_t bytes;
+    double seconds;
+    bool *keep; /* by storage: resident; NULL where only the value was asked for */
+} Trade;
+typedef VEC(Trade) Trades;
+
+typedef struct Closure Closure;
+/* The problem at the instant when operation `instant` runs for the first time. */
+Closure *closure_new(const Problem *p, uint32_t instant, Arena *arena);
+/* Resident at the instant whatever the schedule: persistent storages, operands and workspace of the
+ * operation, counted as if it ran in place wherever it may. */
+int64_t closure_fixed_bytes(const Closure *closure);
+/* No schedule whose resident bytes at the instant are at most `bytes` besides the fixed ones recomputes for
+ * less. INFINITY: none exists. */
+double closure_bound(Closure *closure, int64_t bytes, uint32_t cuts);
+/* Corners of the lower convex hull of (bytes, seconds), most bytes first; at most `cuts` minimum cuts. */
+Trades closure_hull(Closure *closure, uint32_t cuts, Arena *arena);
+
+/* The operations with the highest live bytes when everything is kept, at most `count`, none closer to another
+ * than `apart`; highest first. `live` is by operation. */
+uint32_t bound_instants(const Problem *p, const int64_t *live, uint32_t apart, uint32_t *instant,
+                        uint32_t count);
+/* Seconds of recomputation no schedule under the budget can avoid: the largest bound over the instants. */
+double bound_seconds(const Problem *p, const int64_t *live, int64_t budget_bytes);
+
+#endif

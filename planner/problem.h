@@ -1,0 +1,95 @@
+/* The planner's own view of a training step: operations in order of first execution, and the transient
+ * storages they make and read. Views and writes over inputs are contracted into their storage, persistent
+ * storages are a constant. Nothing here knows of graphs, so the same core plans an outside DAG.
+ *
+ * Time is the index of an operation in first-execution order. A storage's uses are the time it is made and
+ * the times it is first read at; between two uses lies a gap, and a last gap follows the last use:
+ *
+ *     use   made        read       read
+ *     time   3 . . . . . 7 . . . . . 21 . . . .
+ *     gap      [3, 7)      [7, 21)      [21, end)
+ *
+ * A Retention says, for each gap, from which time on an instance of the storage is kept to the gap's end: the
+ * gap's start keeps it throughout, start + 1 drops it but keeps it once recomputed, the end recomputes it for
+ * each reader. */
+#ifndef REMAT_PROBLEM_H
+#define REMAT_PROBLEM_H
+
+#include "plan.h"
+
+/* list[first[i]] .. list[first[i + 1] - 1] belong to i. */
+typedef struct Lists {
+    uint32_t *first, *list;
+} Lists;
+
+typedef struct Problem {
+    uint32_t ops, storages, gaps;
+    /* by operation */
+    double *seconds; /* one execution, times how often a step runs it */
+    int64_t *workspace_bytes;
+    bool *rerun;        /* may run again */
+    Lists reads, makes; /* distinct transient storages; a write over an input is a read */
+    Lists takeover;     /* storages whose bytes the first of `makes` may take over if they die there */
+    /* by storage */
+    int64_t *bytes;
+    uint32_t *maker;
+    /* by gap; those of storage s are gap_first[s] .. gap_first[s + 1] - 1 */
+    uint32_t *gap_first, *gap_begin, *gap_end; /* times; the last gap of a storage ends at `ops` */
+    bool *may_drop;                            /* its maker may run again at the gap's end */
+    int64_t persistent_bytes;
+    uint32_t update_begin; /* first operation of the update */
+    /* from a graph; NULL otherwise */
+    NodeId *op_node;
+    ValueId *storage_root;
+    uint32_t *node_op, *value_storage; /* NONE for views; NONE for persistent storages */
+} Problem;
+
+static inline uint32_t list_begin(const Lists *lists, uint32_t i) {
+    return lists->first[i];
+}
+static inline uint32_t list_end(const Lists *lists, uint32_t i) {
+    return lists->first[i + 1];
+}
+#define EACH(name, lists, i)                                                                                 \
+    uint32_t name = list_begin(&(lists), (i)), name##_end = list_end(&(lists), (i));                         \
+    name < name##_end;                                                                                       \
+    name++
+
+/* Requires a checked graph. Sizes are rounded to PLAN_ALIGN. */
+Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena);
+/* Fills gaps and may_drop from the lists above; problem_from_graph calls it. */
+void problem_index(Problem *p, Arena *arena);
+
+typedef uint32_t *Retention; /* keep_from, one a gap */
+
+/* An execution of operation `op`; `again` marks recomputation. */
+typedef struct Run {
+    uint32_t op;
+    bool again;
+} Run;
+
+/* A retention replayed lazily: what is missing is recomputed just before its first need, in order of first
+ * execution, and freed after its last. */
+typedef struct Sequence {
+    VEC(Run) run;
+    double seconds;
+    int64_t peak_bytes; /* highest live bytes, persistent ones included */
+    uint32_t peak_run;  /* where */
+} Sequence;
+
+/* Scratch memory reused over many replays of one problem. */
+typedef struct Replay Replay;
+Replay *replay_new(const Problem *p, Arena *arena);
+/* Generates the runs, their seconds and their peak. The sequence's array is reused. */
+void replay(Replay *r, const uint32_t *keep_from, Sequence *sequence);
+/* After replay: live bytes during each run, persistent ones included. */
+const int64_t *replay_live(const Replay *r);
+/* After replay: the first-execution time each run serves. */
+const uint32_t *replay_time(const Replay *r);
+/* After replay: the storages that die with each run, as lists. */
+const Lists *replay_deaths(const Replay *r);
+
+/* The plan that runs `sequence` (the last one replayed). */
+void replay_plan(Replay *r, const Sequence *sequence, Arena *arena, Plan *plan);
+
+#endif

@@ -1,0 +1,157 @@
+/* The planner's entry. In: a graph with costs, a policy and a budget; out: a plan, packed, with its bound.
+ * Invariant: the result depends on the request alone; candidates do not depend on the budget, which only
+ * chooses among them, so more memory never gives a slower plan and less never a higher peak. */
+#include "bound.h"
+#include "policy.h"
+#include "search.h"
+
+#include <math.h>
+#include <string.h>
+
+static double parameter_count(const Graph *g) {
+    double count = 0;
+    for (uint32_t i = 0; i < g->param.count; i++)
+        count += (double)type_elements(&g->value.at[g->param.at[i].value].type);
+    return count;
+}
+
+/* Whether the rule of thumb would checkpoint; a device without memory of its own has the budget's. */
+static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *arena) {
+    int64_t vram = request->device && request->device->memory_bytes ? request->device->memory_bytes
+                                                                    : request->budget_bytes;
+    Reasons reasons = {0};
+    bool enable = heuristic_decide(parameter_count(request->graph), (double)vram, request->graph->context,
+                                   false, &reasons, arena);
+    result->reason.at = reasons.at;
+    result->reason.count = reasons.count;
+    result->reason.capacity = reasons.capacity;
+    return enable;
+}
+
+/* One segment length of about sqrt(blocks): Chen et al. 2016. */
+static uint32_t sqrt_length(uint32_t blocks) {
+    uint32_t length = (uint32_t)lround(sqrt((double)blocks));
+    return length ? length : 1;
+}
+
+static void retain_policy(const PlanRequest *request, const Problem *p, const Blocks *blocks, Policy policy,
+                          PlanResult *result, uint32_t *keep_from, Arena *arena) {
+    switch (policy) {
+    case POLICY_EVERY_BLOCK: retain_segments(p, blocks, 1, false, keep_from); break;
+    case POLICY_SQRT: retain_segments(p, blocks, sqrt_length(blocks->count), false, keep_from); break;
+    case POLICY_HEURISTIC:
+        if (heuristic(request, result, arena))
+            retain_segments(p, blocks, 1, false, keep_from);
+        else
+            retain_all(p, keep_from);
+        break;
+    default: retain_all(p, keep_from);
+    }
+}
+
+/* Packs the plan of `keep_from` into `plan`; its layout. */
+static Layout *realise(const PlanRequest *request, Replay *r, const uint32_t *keep_from, Plan *plan,
+                       Arena *arena) {
+    Sequence sequence = {0};
+    replay(r, keep_from, &sequence);
+    replay_plan(r, &sequence, arena, plan);
+    Layout *layout = live_analyse(request->graph, request->cost, plan, arena);
+    if (layout->live_bytes != plan->live_bytes)
+        die("replay counts %lld live bytes, the buffers %lld", (long long)plan->live_bytes,
+            (long long)layout->live_bytes);
+    Arena *scratch = arena_new();
+    pack_layout(layout, request->graph, scratch);
+    arena_free(scratch);
+    plan->peak_bytes = layout->height_bytes;
+    return layout;
+}
+
+/* Gaps that pins decide; NULL without pins. */
+static uint32_t *pinned_gaps(const PlanRequest *request, Problem *p, const Blocks *blocks, Arena *scratch) {
+    if (!request->spec || !request->spec->pin.count) return NULL;
+    uint32_t *pinned = NEW_ARRAY(scratch, uint32_t, p->gaps + 1);
+    for (uint32_t gap = 0; gap < p->gaps; gap++) pinned[gap] = NONE;
+    retain_pins(request->graph, p, request->spec, blocks->boundary, pinned);
+    return pinned;
+}
+
+/* The fastest candidate whose packed height fits; without one, the smallest. Sets smallest_bytes. */
+static void choose(const PlanRequest *request, Replay *r, const Front *front, PlanResult *result,
+                   Arena *arena) {
+    enum { SMALLEST = 2 };
+    int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
+    result->smallest_bytes = INT64_MAX;
+    for (uint32_t i = 0; i < front->count && i < SMALLEST; i++) {
+        Plan plan = {0};
+        Layout *layout = realise(request, r, front->at[i].keep_from, &plan, arena);
+        if (plan.peak_bytes >= result->smallest_bytes) continue;
+        result->smallest_bytes = plan.peak_bytes;
+        result->plan = plan;
+        result->layout = layout;
+    }
+    result->feasible = false;
+    for (uint32_t i = front->count; i-- > 0 && !result->feasible;) {
+        if (front->at[i].peak_bytes > budget) continue;
+        Plan plan = {0};
+        Layout *layout = realise(request, r, front->at[i].keep_from, &plan, arena);
+        if (plan.peak_bytes > budget) continue;
+        result->plan = plan;
+        result->layout = layout;
+        result->feasible = true;
+        if (plan.peak_bytes < result->smallest_bytes) result->smallest_bytes = plan.peak_bytes;
+    }
+}
+
+static void keep_all(const PlanRequest *request, const Problem *p, Replay *r, uint32_t *keep_from,
+                     int64_t *live, PlanResult *result, Arena *scratch) {
+    Plan plan = {0};
+    retain_all(p, keep_from);
+    realise(request, r, keep_from, &plan, scratch);
+    result->keep_all_bytes = plan.peak_bytes;
+    result->keep_all_seconds = plan.seconds;
+    memcpy(live, replay_live(r), sizeof *live * p->ops); /* nothing runs twice: run i is operation i */
+}
+
+PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
+    PlanResult *result = NEW(arena, PlanResult);
+    Arena *scratch = arena_new();
+    Problem *p = problem_from_graph(request->graph, request->cost, scratch);
+    Blocks blocks = blocks_of(request->graph, p, scratch);
+    Replay *r = replay_new(p, scratch);
+    uint32_t *keep_from = NEW_ARRAY(scratch, uint32_t, p->gaps + 1);
+    int64_t *live = NEW_ARRAY(scratch, int64_t, p->ops + 1);
+    keep_all(request, p, r, keep_from, live, result, scratch);
+
+    const uint32_t *pinned = pinned_gaps(request, p, &blocks, scratch);
+    if (request->policy == POLICY_OPTIMAL) {
+        Front front = search_front(p, &blocks, pinned, scratch);
+        choose(request, r, &front, result, arena);
+    } else {
+        retain_policy(request, p, &blocks, request->policy, result, keep_from, arena);
+        retain_pins(request->graph, p, request->spec, blocks.boundary, keep_from);
+        result->layout = realise(request, r, keep_from, &result->plan, arena);
+        result->smallest_bytes = result->plan.peak_bytes;
+        result->feasible = request->budget_bytes <= 0 || result->plan.peak_bytes <= request->budget_bytes;
+    }
+    result->plan.policy = request->policy;
+    result->lower_bound_seconds = result->keep_all_seconds;
+    if (request->budget_bytes > 0)
+        result->lower_bound_seconds += bound_seconds(p, live, request->budget_bytes);
+    result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;
+    arena_free(scratch);
+    return result;
+}
+
+PlanResult *plan_forward(const Graph *g, const Cost *cost, Arena *arena) {
+    PlanRequest request = {.graph = g, .cost = cost};
+    PlanResult *result = NEW(arena, PlanResult);
+    Arena *scratch = arena_new();
+    Problem *p = problem_from_graph(g, cost, scratch);
+    uint32_t *keep_from = NEW_ARRAY(scratch, uint32_t, p->gaps + 1);
+    result->layout = realise(&request, replay_new(p, scratch), keep_from, &result->plan, arena);
+    result->feasible = true;
+    result->keep_all_bytes = result->smallest_bytes = result->plan.peak_bytes;
+    result->keep_all_seconds = result->lower_bound_seconds = result->plan.seconds;
+    arena_free(scratch);
+    return result;
+}

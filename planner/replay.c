@@ -1,0 +1,190 @@
+/* Lazy replay of a retention (problem.h). In: keep_from by gap; out: the sequence of runs, its seconds and
+ * its exact peak. Invariant: an instance lives from the run that makes it to its last read before the storage
+ * is made anew, and a run's inputs, outputs and workspace are all live during it, but for an output that
+ * takes over an input dying there. */
+#include "problem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct Replay {
+    const Problem *p;
+    Arena *arena;
+    bool *available;   /* by storage */
+    uint32_t *cursor;  /* by storage: the gap that holds the current time */
+    uint32_t *mark;    /* by operation: the last time + 1 it was called for */
+    uint32_t *pending; /* operations of the current group */
+    /* by run */
+    VEC(uint32_t) time;
+    VEC(int64_t) live;
+    VEC(uint32_t) death_first, death;
+    Lists deaths;
+    bool *read_later; /* by storage, scanning backwards */
+};
+
+Replay *replay_new(const Problem *p, Arena *arena) {
+    Replay *r = NEW(arena, Replay);
+    r->p = p;
+    r->arena = arena;
+    r->available = NEW_ARRAY(arena, bool, p->storages + 1);
+    r->read_later = NEW_ARRAY(arena, bool, p->storages + 1);
+    r->cursor = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    r->mark = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    r->pending = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    return r;
+}
+
+static int by_number(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The operations that must run again before `time` can, ascending, into r->pending. */
+static uint32_t missing(Replay *r, uint32_t time) {
+    const Problem *p = r->p;
+    uint32_t count = 0;
+    for (uint32_t next = 0, op = time;; op = r->pending[next++]) {
+        for (EACH(i, p->reads, op)) {
+            uint32_t s = p->reads.list[i], maker = p->maker[s];
+            if (r->available[s] || r->mark[maker] == time + 1) continue;
+            if (!p->rerun[maker] || time >= p->update_begin)
+                die("operation %u is needed again at %u but may not be", maker, time);
+            r->mark[maker] = time + 1;
+            r->pending[count++] = maker;
+        }
+        if (next == count) break;
+    }
+    if (count > 1) qsort(r->pending, count, sizeof *r->pending, by_number);
+    return count;
+}
+
+/* Whether what an operation touched at `time` is still there afterwards. */
+static void settle(Replay *r, const Lists *lists, uint32_t op, uint32_t time, const uint32_t *keep_from) {
+    const Problem *p = r->p;
+    for (EACH(i, *lists, op)) {
+        uint32_t s = lists->list[i];
+        while (r->cursor[s] + 1 < p->gap_first[s + 1] && p->gap_end[r->cursor[s]] <= time) r->cursor[s]++;
+        r->available[s] = keep_from[r->cursor[s]] <= time;
+    }
+}
+
+static void generate(Replay *r, const uint32_t *keep_from, Sequence *sequence) {
+    const Problem *p = r->p;
+    sequence->run.count = r->time.count = 0;
+    sequence->seconds = 0;
+    memset(r->available, 0, sizeof *r->available * p->storages);
+    memset(r->mark, 0, sizeof *r->mark * p->ops);
+    memcpy(r->cursor, p->gap_first, sizeof *r->cursor * p->storages);
+    for (uint32_t time = 0; time < p->ops; time++) {
+        uint32_t count = missing(r, time);
+        r->pending[count] = time;
+        for (uint32_t i = 0; i <= count; i++) {
+            *vec_add(r->arena, &sequence->run) = (Run){r->pending[i], i < count};
+            *vec_add(r->arena, &r->time) = time;
+            sequence->seconds += p->seconds[r->pending[i]];
+        }
+        for (uint32_t i = 0; i <= count; i++) {
+            settle(r, &p->reads, r->pending[i], time, keep_from);
+            settle(r, &p->makes, r->pending[i], time, keep_from);
+        }
+    }
+}
+
+/* Which storages die with each run: at their last read before they are made anew, or at once if never read.
+ */
+static void find_deaths(Replay *r, const Sequence *sequence) {
+    const Problem *p = r->p;
+    uint32_t runs = sequence->run.count;
+    memset(r->read_later, 0, sizeof *r->read_later * p->storages);
+    r->death.count = r->death_first.count = 0;
+    while (r->death_first.count <= runs) *vec_add(r->arena, &r->death_first) = 0;
+    for (uint32_t i = runs; i-- > 0;) {
+        uint32_t op = sequence->run.at[i].op;
+        for (EACH(k, p->makes, op)) {
+            uint32_t s = p->makes.list[k];
+            if (!r->read_later[s]) *vec_add(r->arena, &r->death) = s;
+            r->read_later[s] = false;
+        }
+        for (EACH(k, p->reads, op)) {
+            uint32_t s = p->reads.list[k];
+            if (!r->read_later[s]) *vec_add(r->arena, &r->death) = s;
+            r->read_later[s] = true;
+        }
+        r->death_first.at[i] = r->death.count;
+    }
+    /* collected from the last run to the first: turn them round */
+    uint32_t deaths = r->death.count;
+    for (uint32_t a = 0, b = deaths; a + 1 < b; a++) {
+        uint32_t s = r->death.at[--b];
+        r->death.at[b] = r->death.at[a];
+        r->death.at[a] = s;
+    }
+    for (uint32_t i = 0; i < runs; i++) r->death_first.at[i] = deaths - r->death_first.at[i];
+    r->death_first.at[runs] = deaths;
+    r->deaths = (Lists){r->death_first.at, r->death.at};
+}
+
+/* The storage that dies with run `i` whose bytes the run's first output takes over; NONE if there is none. */
+static uint32_t taken_over(const Replay *r, uint32_t i, uint32_t op) {
+    for (EACH(k, r->p->takeover, op))
+        for (EACH(d, r->deaths, i))
+            if (r->deaths.list[d] == r->p->takeover.list[k]) return r->p->takeover.list[k];
+    return NONE;
+}
+
+static void measure(Replay *r, Sequence *sequence) {
+    const Problem *p = r->p;
+    r->live.count = 0;
+    int64_t live = p->persistent_bytes;
+    sequence->peak_bytes = live;
+    sequence->peak_run = 0;
+    for (uint32_t i = 0; i < sequence->run.count; i++) {
+        uint32_t op = sequence->run.at[i].op, taken = taken_over(r, i, op);
+        for (EACH(k, p->makes, op)) live += p->bytes[p->makes.list[k]];
+        if (taken != NONE) live -= p->bytes[taken];
+        int64_t now = live + p->workspace_bytes[op];
+        *vec_add(r->arena, &r->live) = now;
+        if (now > sequence->peak_bytes) sequence->peak_bytes = now, sequence->peak_run = i;
+        for (EACH(d, r->deaths, i))
+            if (r->deaths.list[d] != taken) live -= p->bytes[r->deaths.list[d]];
+    }
+}
+
+void replay(Replay *r, const uint32_t *keep_from, Sequence *sequence) {
+    generate(r, keep_from, sequence);
+    find_deaths(r, sequence);
+    measure(r, sequence);
+}
+
+const int64_t *replay_live(const Replay *r) {
+    return r->live.at;
+}
+const uint32_t *replay_time(const Replay *r) {
+    return r->time.at;
+}
+const Lists *replay_deaths(const Replay *r) {
+    return &r->deaths;
+}
+
+void replay_plan(Replay *r, const Sequence *sequence, Arena *arena, Plan *plan) {
+    const Problem *p = r->p;
+    plan->step.count = 0;
+    plan->update_begin = NONE;
+    plan->seconds = plan->recompute_seconds = 0;
+    for (uint32_t i = 0; i < sequence->run.count; i++) {
+        Run run = sequence->run.at[i];
+        if (run.op == p->update_begin && !run.again) plan->update_begin = plan->step.count;
+        *vec_add(arena, &plan->step) = (Step){.kind = run.again ? STEP_RECOMPUTE : STEP_RUN,
+                                              .node = p->op_node ? p->op_node[run.op] : run.op,
+                                              .value = NONE};
+        plan->seconds += p->seconds[run.op];
+        if (run.again) plan->recompute_seconds += p->seconds[run.op];
+        for (EACH(d, r->deaths, i)) {
+            uint32_t s = r->deaths.list[d];
+            *vec_add(arena, &plan->step) =
+                (Step){.kind = STEP_FREE, .node = NONE, .value = p->storage_root ? p->storage_root[s] : s};
+        }
+    }
+    if (plan->update_begin == NONE) plan->update_begin = plan->step.count;
+    plan->live_bytes = sequence->peak_bytes;
+}

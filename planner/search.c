@@ -1,0 +1,193 @@
+/* The search for good retentions. In: a problem; out: a front of plans from the fastest to the smallest.
+ *
+ * 1. Whole families: segments of every length, plain and nested, and the sets that minimum cuts keep at the
+ *    highest-live instants, each also mixed with its neighbour by a prefix of the order.
+ * 2. Descent: for peaks from keep-all's down in even steps, the nearest plan of the front, shaved and filled.
+ *
+ * Everything tried depends on the problem only. The front holds a plan if none is both faster and smaller. */
+#include "search.h"
+#include "bound.h"
+
+#include <string.h>
+
+typedef struct Search {
+    const Problem *p;
+    const Blocks *blocks;
+    const uint32_t *pinned;
+    Arena *arena; /* the front's */
+    Arena *scratch;
+    Replay *replay;
+    Shaver *shaver;
+    Sequence sequence;
+    uint32_t *keep_from; /* the one being built */
+    Front front;
+    uint32_t replays_left;
+} Search;
+
+/* Puts the last replayed sequence into the front unless a plan there is as fast and as small. */
+static void admit(Search *s, const uint32_t *keep_from) {
+    int64_t peak = s->sequence.peak_bytes;
+    double seconds = s->sequence.seconds;
+    uint32_t at = 0;
+    while (at < s->front.count && s->front.at[at].peak_bytes <= peak) at++;
+    if (at > 0 && s->front.at[at - 1].seconds <= seconds) return;
+    uint32_t first = at, last = at;
+    if (first > 0 && s->front.at[first - 1].peak_bytes == peak) first--;
+    while (last < s->front.count && s->front.at[last].seconds >= seconds) last++;
+    Candidate added = {.peak_bytes = peak, .seconds = seconds};
+    added.keep_from = NEW_ARRAY(s->arena, uint32_t, s->p->gaps + 1);
+    memcpy(added.keep_from, keep_from, sizeof *keep_from * s->p->gaps);
+    uint32_t count = s->front.count;
+    if (first == last) (void)vec_add(s->arena, &s->front);
+    memmove(&s->front.at[first + 1], &s->front.at[last], sizeof *s->front.at * (count - last));
+    s->front.at[first] = added;
+    s->front.count = count - (last - first) + 1;
+}
+
+static void obey_pins(const Search *s, uint32_t *keep_from) {
+    if (!s->pinned) return;
+    for (uint32_t gap = 0; gap < s->p->gaps; gap++)
+        if (s->pinned[gap] != NONE) keep_from[gap] = s->pinned[gap];
+}
+
+static void consider(Search *s, uint32_t *keep_from) {
+    obey_pins(s, keep_from);
+    replay(s->replay, keep_from, &s->sequence);
+    if (s->replays_left) s->replays_left--;
+    admit(s, keep_from);
+}
+
+/* What a closure keeps at its instant, as a retention: the rest is kept from when it is made again. */
+static void retain_trade(const Problem *p, uint32_t instant, const bool *keep, uint32_t *keep_from) {
+    retain_all(p, keep_from);
+    for (uint32_t s = 0; s < p->storages; s++) {
+        if (p->maker[s] >= instant || keep[s]) continue;
+        for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++)
+            if (p->gap_begin[gap] < instant && p->gap_end[gap] > instant && p->may_drop[gap])
+                keep_from[gap] = instant + 1;
+    }
+}
+
+/* Storages made before `time` as in `early`, the others as in `late`. */
+static void mix(const Problem *p, const uint32_t *early, const uint32_t *late, uint32_t time, uint32_t *out) {
+    for (uint32_t s = 0; s < p->storages; s++) {
+        const uint32_t *from = p->maker[s] < time ? early : late;
+        for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++) out[gap] = from[gap];
+    }
+}
+
+/* Plans between two: the one that drops more is taken over for a growing prefix, at block borders. */
+static void consider_mixes(Search *s, const uint32_t *more, const uint32_t *less, uint32_t most) {
+    const Problem *p = s->p;
+    uint32_t previous = NONE, border = 0, borders = 0, end = p->update_begin;
+    if (s->blocks) {
+        end = s->blocks->boundary;
+        for (uint32_t op = 0; op < end; op++)
+            borders += s->blocks->op_block[op] != previous, previous = s->blocks->op_block[op];
+    } else {
+        borders = end;
+    }
+    uint32_t stride = borders / (most + 1) + 1;
+    previous = NONE;
+    for (uint32_t op = 0; op < end && s->replays_left; op++) {
+        bool new_border = s->blocks ? s->blocks->op_block[op] != previous : true;
+        previous = s->blocks ? s->blocks->op_block[op] : previous;
+        if (!new_border || ++border % stride) continue;
+        mix(p, less, more, op, s->keep_from);
+        consider(s, s->keep_from);
+    }
+}
+
+static void try_segments(Search *s) {
+    uint32_t blocks = s->blocks->count;
+    uint32_t *every = NEW_ARRAY(s->scratch, uint32_t, s->p->gaps + 1);
+    uint32_t *all = NEW_ARRAY(s->scratch, uint32_t, s->p->gaps + 1);
+    retain_all(s->p, all);
+    retain_segments(s->p, s->blocks, 1, false, every);
+    consider_mixes(s, all, every, 24);
+    for (uint32_t length = 1; length <= blocks; length += length / 8 + 1)
+        for (int nested = 0; nested <= 1; nested++) {
+            retain_segments(s->p, s->blocks, length, nested, s->keep_from);
+            consider(s, s->keep_from);
+        }
+}
+
+/* Live bytes of keep-all by operation. */
+static int64_t *keep_all_live(Search *s) {
+    retain_all(s->p, s->keep_from);
+    consider(s, s->keep_from);
+    int64_t *live = NEW_ARRAY(s->scratch, int64_t, s->p->ops + 1);
+    for (uint32_t i = 0; i < s->sequence.run.count; i++)
+        if (!s->sequence.run.at[i].again) live[s->sequence.run.at[i].op] = replay_live(s->replay)[i];
+    return live;
+}
+
+static void try_cuts(Search *s, const int64_t *live, uint32_t instants, uint32_t cuts, uint32_t mixes) {
+    uint32_t instant[8];
+    uint32_t count = bound_instants(s->p, live, s->p->ops / 50, instant, instants);
+    uint32_t *more = NEW_ARRAY(s->scratch, uint32_t, s->p->gaps + 1);
+    uint32_t *less = NEW_ARRAY(s->scratch, uint32_t, s->p->gaps + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        Trades hull = closure_hull(closure_new(s->p, instant[i], s->scratch), cuts, s->scratch);
+        for (uint32_t k = 0; k < hull.count; k++) {
+            retain_trade(s->p, instant[i], hull.at[k].keep, less);
+            consider(s, less);
+            if (k > 0 && i == 0) consider_mixes(s, more, less, mixes);
+            uint32_t *swap = more;
+            more = less;
+            less = swap;
+        }
+    }
+}
+
+/* The fastest plan of at most `peak` bytes; the smallest one if there is none. */
+static const Candidate *nearest(const Search *s, int64_t peak) {
+    uint32_t at = 0;
+    while (at + 1 < s->front.count && s->front.at[at + 1].peak_bytes <= peak) at++;
+    return &s->front.at[at];
+}
+
+/* Shaves and fills towards `target`, from the plan that is the fastest at `start` bytes. */
+static bool descend(Search *s, int64_t start, int64_t target) {
+    memcpy(s->keep_from, nearest(s, start)->keep_from, sizeof *s->keep_from * s->p->gaps);
+    bool reached = shave(s->shaver, target, s->keep_from, &s->sequence);
+    admit(s, s->keep_from);
+    if (reached) {
+        fill(s->shaver, target, s->keep_from, &s->sequence);
+        admit(s, s->keep_from);
+    }
+    return reached;
+}
+
+Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinned, Arena *arena) {
+    Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
+    s.scratch = arena_new();
+    s.replay = replay_new(p, s.scratch);
+    s.shaver = shaver_new(p, pinned, s.replay, s.scratch);
+    s.keep_from = NEW_ARRAY(s.scratch, uint32_t, p->gaps + 1);
+    /* effort by size: a replay costs about 0.1 microseconds an operation */
+    uint32_t effort = 400000 / (p->ops + 1);
+    uint32_t levels = effort / 4 < 12 ? 12 : effort / 4 > 64 ? 64 : effort / 4;
+    s.replays_left = effort < 100 ? 100 : effort;
+
+    int64_t *live = keep_all_live(&s);
+    int64_t highest = s.sequence.peak_bytes;
+    if (blocks && blocks->count) try_segments(&s);
+    try_cuts(&s, live, 2, 16, 12);
+
+    int64_t lowest = s.front.at[0].peak_bytes;
+    int64_t step = (highest - lowest) / levels + 1;
+    for (uint32_t k = 1; k <= levels; k++) {
+        int64_t target = highest - step * k;
+        descend(&s, target, target);
+        descend(&s, target + 2 * step, target);
+    }
+    int64_t floor = p->persistent_bytes;
+    for (uint32_t k = 0; k < 12; k++) {
+        lowest = s.front.at[0].peak_bytes;
+        if (!descend(&s, lowest, lowest - (lowest - floor) / 24 - 1) && s.front.at[0].peak_bytes == lowest)
+            break;
+    }
+    arena_free(s.scratch);
+    return s.front;
+}

@@ -1,0 +1,28 @@
+/* The search for good retentions: a front of plans, none both slower and larger than another. The front
+ * depends on the problem alone, never on a budget. */
+#ifndef REMAT_SEARCH_H
+#define REMAT_SEARCH_H
+
+#include "policy.h"
+
+typedef struct Candidate {
+    int64_t peak_bytes;
+    double seconds;
+    uint32_t *keep_from;
+} Candidate;
+typedef VEC(Candidate) Front; /* peaks ascending, seconds descending */
+
+/* `blocks` is NULL for an outside DAG. `pinned` has, for each gap, the time from which a pin keeps it, or
+ * NONE where the search is free; NULL: no pins. */
+Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinned, Arena *arena);
+
+/* The parts of the search, over one retention (planner/shave.c). */
+typedef struct Shaver Shaver;
+Shaver *shaver_new(const Problem *p, const uint32_t *pinned, Replay *r, Arena *arena);
+/* Drops what is cheapest a byte at the highest instants until the peak is at most `target_bytes`, if it can.
+ * `sequence` is the replay of the result. */
+bool shave(Shaver *shaver, int64_t target_bytes, uint32_t *keep_from, Sequence *sequence);
+/* Keeps again what fits below `target_bytes`, dearest a byte first. `sequence` as above, on entry too. */
+void fill(Shaver *shaver, int64_t target_bytes, uint32_t *keep_from, Sequence *sequence);
+
+#endif

@@ -1,0 +1,258 @@
+/* Local changes to a retention. In: a retention, a target; out: one whose peak is lower, or whose
+ * recomputation is less. `shave` drops idle storages at the highest runs, `fill` keeps dropped ones where
+ * there is room; both judge by the last replay and are measured by the next. */
+#include "search.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PEAKS = 8, ROUNDS = 48 };
+
+typedef struct Drop {
+    double price; /* seconds a byte */
+    uint32_t gap, from, storage, until;
+} Drop;
+
+struct Shaver {
+    const Problem *p;
+    const uint32_t *pinned;
+    Replay *r;
+    Arena *arena;
+    uint32_t *gap_at;     /* by storage, while scanning */
+    uint32_t *touched;    /* by storage: last run that made or read it */
+    bool *live;           /* by storage */
+    uint32_t *rerun_time; /* by operation: the last time it runs again, NONE if never */
+    uint32_t *stamp;      /* by operation: the price query that counted it */
+    uint32_t query;
+    int64_t *room; /* live bytes by run as drops are chosen */
+    uint32_t room_count;
+    VEC(Drop) drop;
+    uint32_t *before; /* a retention to go back to */
+};
+
+Shaver *shaver_new(const Problem *p, const uint32_t *pinned, Replay *r, Arena *arena) {
+    Shaver *v = NEW(arena, Shaver);
+    v->p = p;
+    v->pinned = pinned;
+    v->r = r;
+    v->arena = arena;
+    v->gap_at = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    v->touched = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    v->live = NEW_ARRAY(arena, bool, p->storages + 1);
+    v->rerun_time = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    v->stamp = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    v->before = NEW_ARRAY(arena, uint32_t, p->gaps + 1);
+    return v;
+}
+
+static bool is_free(const Shaver *v, uint32_t gap) {
+    return v->p->may_drop[gap] && (!v->pinned || v->pinned[gap] == NONE);
+}
+
+/* The gap of `s` that holds `time`. */
+static uint32_t gap_of(const Problem *p, uint32_t s, uint32_t time) {
+    uint32_t low = p->gap_first[s], high = p->gap_first[s + 1];
+    while (low + 1 < high) {
+        uint32_t middle = (low + high) / 2;
+        if (p->gap_begin[middle] <= time)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Seconds to make `s` again at `when`, given what the retention keeps and what runs again anyway. */
+static double remake_seconds(Shaver *v, const uint32_t *keep_from, uint32_t s, uint32_t after, uint32_t when,
+                             uint32_t depth) {
+    const Problem *p = v->p;
+    uint32_t maker = p->maker[s];
+    if (v->stamp[maker] == v->query) return 0;
+    v->stamp[maker] = v->query;
+    if (v->rerun_time[maker] != NONE && v->rerun_time[maker] > after) return 0;
+    if (!p->rerun[maker]) return 0; /* it is kept for as long as it is needed */
+    double seconds = p->seconds[maker];
+    if (depth == 0) return seconds;
+    for (EACH(i, p->reads, maker)) {
+        uint32_t u = p->reads.list[i], gap = gap_of(p, u, when ? when - 1 : 0);
+        if (keep_from[gap] > p->gap_begin[gap])
+            seconds += remake_seconds(v, keep_from, u, after, when, depth - 1);
+    }
+    return seconds;
+}
+
+/* State after run `stop`'s inputs and outputs are in place: live storages, their gaps and last touches. */
+static void scan_to(Shaver *v, const Sequence *sequence, uint32_t stop) {
+    const Problem *p = v->p;
+    const Lists *deaths = replay_deaths(v->r);
+    memset(v->live, 0, sizeof *v->live * p->storages);
+    memset(v->touched, 0xff, sizeof *v->touched * p->storages);
+    for (uint32_t i = 0; i <= stop; i++) {
+        uint32_t op = sequence->run.at[i].op;
+        for (EACH(k, p->reads, op)) v->touched[p->reads.list[k]] = i;
+        for (EACH(k, p->makes, op)) v->touched[p->makes.list[k]] = i, v->live[p->makes.list[k]] = true;
+        if (i < stop)
+            for (EACH(d, *deaths, i)) v->live[deaths->list[d]] = false;
+    }
+}
+
+static int by_price(const void *a, const void *b) {
+    const Drop *x = a, *y = b;
+    if (x->price != y->price) return x->price < y->price ? -1 : 1;
+    return x->storage < y->storage ? -1 : x->storage > y->storage;
+}
+
+/* The drops that would lower the live bytes at run `at`. */
+static void find_drops(Shaver *v, const Sequence *sequence, uint32_t at, const uint32_t *keep_from) {
+    const Problem *p = v->p;
+    uint32_t time = replay_time(v->r)[at];
+    const Lists *deaths = replay_deaths(v->r);
+    v->drop.count = 0;
+    scan_to(v, sequence, at);
+    for (EACH(d, *deaths, at)) v->live[deaths->list[d]] = false;
+    for (uint32_t s = 0; s < p->storages; s++) {
+        if (!v->live[s] || v->touched[s] == at) continue;
+        uint32_t gap = gap_of(p, s, time);
+        if (p->gap_begin[gap] == time && gap > p->gap_first[s] && replay_time(v->r)[v->touched[s]] < time)
+            gap--;
+        uint32_t from = p->gap_end[gap] == time ? time : time + 1;
+        if (!is_free(v, gap) || keep_from[gap] >= from) continue;
+        v->query++;
+        double seconds = remake_seconds(v, keep_from, s, time, p->gap_end[gap], 12);
+        *vec_add(v->arena, &v->drop) =
+            (Drop){.price = (seconds + 1e-12) / (double)p->bytes[s], .gap = gap, .from = from, .storage = s};
+    }
+    if (v->drop.count) qsort(v->drop.at, v->drop.count, sizeof *v->drop.at, by_price);
+}
+
+/* The first run after `at` that touches `s`. */
+static uint32_t next_touch(const Shaver *v, const Sequence *sequence, uint32_t at, uint32_t s) {
+    const Problem *p = v->p;
+    for (uint32_t i = at + 1; i < sequence->run.count; i++)
+        for (EACH(k, p->reads, sequence->run.at[i].op))
+            if (p->reads.list[k] == s) return i;
+    return sequence->run.count;
+}
+
+static void copy_room(Shaver *v, uint32_t runs) {
+    if (v->room_count < runs) {
+        v->room_count = runs * 2;
+        v->room = NEW_ARRAY(v->arena, int64_t, v->room_count);
+    }
+    memcpy(v->room, replay_live(v->r), sizeof *v->room * runs);
+}
+
+static void note_reruns(Shaver *v, const Sequence *sequence) {
+    memset(v->rerun_time, 0xff, sizeof *v->rerun_time * v->p->ops);
+    for (uint32_t i = 0; i < sequence->run.count; i++)
+        if (sequence->run.at[i].again) v->rerun_time[sequence->run.at[i].op] = replay_time(v->r)[i];
+}
+
+/* Chooses drops at the highest runs above the target. False when there is nothing to drop at one of them. */
+static bool lower_peaks(Shaver *v, int64_t target, const Sequence *sequence, uint32_t *keep_from) {
+    uint32_t runs = sequence->run.count;
+    copy_room(v, runs);
+    note_reruns(v, sequence);
+    for (uint32_t peak = 0; peak < PEAKS; peak++) {
+        uint32_t at = 0;
+        for (uint32_t i = 1; i < runs; i++)
+            if (v->room[i] > v->room[at]) at = i;
+        if (v->room[at] <= target) break;
+        find_drops(v, sequence, at, keep_from);
+        bool any = false;
+        for (uint32_t d = 0; d < v->drop.count && v->room[at] > target; d++) {
+            const Drop *drop = &v->drop.at[d];
+            keep_from[drop->gap] = drop->from;
+            any = true;
+            uint32_t until = next_touch(v, sequence, at, drop->storage);
+            for (uint32_t i = v->touched[drop->storage] + 1; i < until; i++)
+                v->room[i] -= v->p->bytes[drop->storage];
+        }
+        if (!any) return peak > 0;
+    }
+    return true;
+}
+
+bool shave(Shaver *v, int64_t target_bytes, uint32_t *keep_from, Sequence *sequence) {
+    replay(v->r, keep_from, sequence);
+    for (uint32_t round = 0; round < ROUNDS && sequence->peak_bytes > target_bytes; round++) {
+        if (!lower_peaks(v, target_bytes, sequence, keep_from)) return false;
+        replay(v->r, keep_from, sequence);
+    }
+    return sequence->peak_bytes <= target_bytes;
+}
+
+/* ---- keeping again ---- */
+
+/* Every run that repeats an operation, with the last touch of its outputs before: keeping one of them from
+ * there saves the run if it is all the run is for. */
+static void find_fills(Shaver *v, const Sequence *sequence, const uint32_t *keep_from) {
+    const Problem *p = v->p;
+    v->drop.count = 0;
+    memset(v->touched, 0xff, sizeof *v->touched * p->storages);
+    for (uint32_t i = 0; i < sequence->run.count; i++) {
+        Run run = sequence->run.at[i];
+        for (EACH(k, p->makes, run.op)) {
+            uint32_t s = p->makes.list[k];
+            uint32_t last = v->touched[s];
+            v->touched[s] = i;
+            if (!run.again || last == NONE) continue;
+            uint32_t before = replay_time(v->r)[last], gap = gap_of(p, s, before);
+            if (!is_free(v, gap) || keep_from[gap] <= before) continue;
+            *vec_add(v->arena, &v->drop) = (Drop){.price = -p->seconds[run.op] / (double)p->bytes[s],
+                                                  .gap = gap,
+                                                  .from = before,
+                                                  .storage = s,
+                                                  .until = i};
+        }
+        for (EACH(k, p->reads, run.op)) v->touched[p->reads.list[k]] = i;
+    }
+    /* `touched` no longer says where each began: find it again when one is tried */
+    if (v->drop.count) qsort(v->drop.at, v->drop.count, sizeof *v->drop.at, by_price);
+}
+
+static uint32_t last_touch(const Shaver *v, const Sequence *sequence, uint32_t before, uint32_t s) {
+    const Problem *p = v->p;
+    for (uint32_t i = before; i-- > 0;) {
+        uint32_t op = sequence->run.at[i].op;
+        for (EACH(k, p->makes, op))
+            if (p->makes.list[k] == s) return i;
+        for (EACH(k, p->reads, op))
+            if (p->reads.list[k] == s) return i;
+    }
+    return 0;
+}
+
+static uint32_t keep_what_fits(Shaver *v, int64_t target, const Sequence *sequence, uint32_t most,
+                               uint32_t *keep_from) {
+    uint32_t kept = 0;
+    copy_room(v, sequence->run.count);
+    for (uint32_t d = 0; d < v->drop.count && kept < most; d++) {
+        const Drop *drop = &v->drop.at[d];
+        int64_t bytes = v->p->bytes[drop->storage];
+        uint32_t begin = last_touch(v, sequence, drop->until, drop->storage) + 1, i = begin;
+        while (i < drop->until && v->room[i] + bytes <= target) i++;
+        if (i < drop->until) continue;
+        for (i = begin; i < drop->until; i++) v->room[i] += bytes;
+        keep_from[drop->gap] = drop->from;
+        kept++;
+    }
+    return kept;
+}
+
+void fill(Shaver *v, int64_t target_bytes, uint32_t *keep_from, Sequence *sequence) {
+    uint32_t most = NONE;
+    for (uint32_t round = 0; round < 6; round++) {
+        double seconds = sequence->seconds;
+        memcpy(v->before, keep_from, sizeof *keep_from * v->p->gaps);
+        find_fills(v, sequence, keep_from);
+        uint32_t kept = keep_what_fits(v, target_bytes, sequence, most, keep_from);
+        if (!kept) return;
+        replay(v->r, keep_from, sequence);
+        if (sequence->peak_bytes <= target_bytes && sequence->seconds < seconds) continue;
+        memcpy(keep_from, v->before, sizeof *keep_from * v->p->gaps);
+        replay(v->r, keep_from, sequence);
+        most = kept / 3;
+        if (!most) return;
+    }
+}
