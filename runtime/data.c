@@ -20,7 +20,7 @@ enum { LLMC_HEADER_BYTES = 1024, LLMC_GPT2 = 20240520, LLMC_LLAMA3 = 20240801 };
 enum { LLMC_GPT2_VERSION = 1, LLMC_LLAMA3_VERSION = 7 };
 static const int64_t scan_tokens = INT64_C(1) << 28; /* checked at the start; the rest when handed out */
 
-static void map_file(RtShard *shard, const char *path) {
+static void map_file(RtShard *shard, char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) rt_fail(RT_EXIT_IO, "data: cannot open '%s': %s", path, strerror(errno));
     struct stat status;
@@ -102,7 +102,7 @@ static void check_tokens(const RtShard *shard, int64_t vocab) {
     }
 }
 
-static void open_shard(RtData *data, RtShard *shard, const char *path, int format) {
+static void open_shard(RtData *data, RtShard *shard, char *path, int format) {
     map_file(shard, path);
     int chosen = format == RT_AUTO ? guess_format(shard, data->vocab) : format;
     if (data->format != RT_AUTO && data->format != chosen)
@@ -156,6 +156,15 @@ void rt_data_split(RtData *train, RtData *validate, double fraction, int64_t bat
     train->count = train->windows - held;
     validate->first = train->count;
     validate->count = held;
+}
+
+void rt_data_close(RtData *data) {
+    for (int i = 0; i < data->shards; i++) {
+        munmap(data->shard[i].map, (size_t)data->shard[i].map_bytes);
+        free(data->shard[i].path);
+    }
+    free(data->shard);
+    *data = (RtData){0};
 }
 
 /* A balanced Feistel network over the next even power of two, walked until it lands inside the range

@@ -51,7 +51,7 @@ typedef struct RtShard {
     void *map;
     int64_t map_bytes, tokens, windows;
     int token_bytes; /* 1, 2, 4 */
-    const char *path;
+    char *path;
 } RtShard;
 typedef struct RtData { /* windows of T+1 tokens, T apart, none across two shards */
     RtShard *shard;
@@ -64,6 +64,7 @@ typedef struct RtData { /* windows of T+1 tokens, T apart, none across two shard
 void rt_data_open(RtData *data, const char *path, int format, int64_t batch, int64_t context, int64_t vocab);
 /* Cuts the last `fraction` of the windows off into `validate`. Exits 6 where either side is too short. */
 void rt_data_split(RtData *train, RtData *validate, double fraction, int64_t batch);
+void rt_data_close(RtData *data); /* of a split, only the part that was opened */
 /* The window at `position` of an endless run of seeded permutations of [0, count). */
 int64_t rt_data_shuffle(uint64_t seed, int64_t position, int64_t count);
 /* Fills row i of tokens and targets [B, T] with the split's window `window`. */

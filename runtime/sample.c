@@ -35,7 +35,8 @@ static int32_t draw(const float *logits, int64_t vocab, double uniform) {
     return (int32_t)(vocab - 1);
 }
 
-/* Bytes of the valid UTF-8 sequence at `at`, or 0 (RFC 3629). */
+/* Bytes of the valid UTF-8 sequence at `at` (RFC 3629), or 0; control characters beyond ASCII count as
+ * invalid. */
 static int64_t utf8_length(const unsigned char *at, int64_t left) {
     unsigned char c = at[0];
     int64_t length = c < 0x80                ? 1
@@ -46,8 +47,8 @@ static int64_t utf8_length(const unsigned char *at, int64_t left) {
     if (length > left) return 0;
     for (int64_t i = 1; i < length; i++)
         if ((at[i] & 0xc0) != 0x80) return 0;
-    if ((c == 0xe0 && at[1] < 0xa0) || (c == 0xed && at[1] > 0x9f) || (c == 0xf0 && at[1] < 0x90) ||
-        (c == 0xf4 && at[1] > 0x8f))
+    if ((c == 0xc2 && at[1] < 0xa0) || (c == 0xe0 && at[1] < 0xa0) || (c == 0xed && at[1] > 0x9f) ||
+        (c == 0xf0 && at[1] < 0x90) || (c == 0xf4 && at[1] > 0x8f))
         return 0;
     return length;
 }

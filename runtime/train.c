@@ -158,8 +158,8 @@ static _Noreturn void diverged(const Trainer *trainer, const char *what, double 
                                       trainer->save_dir);
     rt_fail(
         1,
-        "the %s of step %lld is %g; %s. Lower the learning rate; --poison tells whether dead memory was read",
-        what, (long long)trainer->state.step + 1, value, kept);
+        "the %s of step %lld is %s; %s. Lower the learning rate; --poison tells whether dead memory was read",
+        what, (long long)trainer->state.step + 1, isnan(value) ? "not a number" : "infinite", kept);
 }
 
 /* One optimizer step; 0 when a signal came before its update: nothing has changed then. */
@@ -262,31 +262,9 @@ static void finish(Trainer *trainer, int trained) {
     rt_log_end(&trainer->log, program, &trainer->run, trainer->state.step);
 }
 
-int rt_main(const RtProgram *program, int argc, char **argv) {
-    Trainer *trainer = rt_allocate(sizeof *trainer);
-    trainer->program = program;
-    trainer->saved_step = trainer->lock = -1;
-    int code = rt_options_parse(&trainer->options, program, argc, argv);
-    if (code >= 0) return code;
+/* Everything between the device's opening and its closing. */
+static int train(Trainer *trainer) {
     const RtOptions *options = &trainer->options;
-    trainer->steps = options->steps >= 0 ? options->steps : program->steps;
-    trainer->save_dir = options->save_dir ? options->save_dir : program->save_dir;
-#ifdef _OPENMP
-    if (options->threads) omp_set_num_threads(options->threads);
-#else
-    if (options->threads > 1) rt_warn("--threads: this program was built without OpenMP");
-#endif
-    catch_signals();
-    rt_device_open(&trainer->run, program->target);
-    check_memory(program, options->quiet);
-    if (options->dry_run) {
-        allocate(trainer);
-        rt_device_fill(trainer->run.arena, 0, program->arena_bytes);
-        rt_device_sync();
-        if (!options->quiet) fprintf(stderr, "allocated; this was a dry run\n");
-        rt_device_close(&trainer->run);
-        return 0;
-    }
     open_data(trainer);
     if (trainer->save_dir) trainer->lock = rt_checkpoint_directory(trainer->save_dir);
     allocate(trainer);
@@ -296,11 +274,49 @@ int rt_main(const RtProgram *program, int argc, char **argv) {
     if (!trained && !options->quiet)
         fprintf(stderr, "nothing to do: %lld of %lld steps are done\n", (long long)trainer->state.step,
                 (long long)trainer->steps);
-    code = loop(trainer);
+    int code = loop(trainer);
     if (code == 0) finish(trainer, trained);
     if (trainer->run.profile) rt_profile_print(trainer->run.profile, stderr);
+    return code;
+}
+
+static void release(Trainer *trainer) {
     if (trainer->log.file) fclose(trainer->log.file);
     if (trainer->lock >= 0) close(trainer->lock);
+    if (trainer->validate.shard != trainer->train.shard) rt_data_close(&trainer->validate);
+    rt_data_close(&trainer->train);
     rt_device_close(&trainer->run);
+    free(trainer->run.profile);
+    free(trainer->tokens);
+    free(trainer->targets);
+    free(trainer->ones);
+    free(trainer->chunk);
+}
+
+int rt_main(const RtProgram *program, int argc, char **argv) {
+    Trainer trainer = {.program = program, .lock = -1, .saved_step = -1};
+    int code = rt_options_parse(&trainer.options, program, argc, argv);
+    if (code >= 0) return code;
+    const RtOptions *options = &trainer.options;
+    trainer.steps = options->steps >= 0 ? options->steps : program->steps;
+    trainer.save_dir = options->save_dir ? options->save_dir : program->save_dir;
+#ifdef _OPENMP
+    if (options->threads) omp_set_num_threads(options->threads);
+#else
+    if (options->threads > 1) rt_warn("--threads: this program was built without OpenMP");
+#endif
+    catch_signals();
+    rt_device_open(&trainer.run, program->target);
+    check_memory(program, options->quiet);
+    if (options->dry_run) {
+        allocate(&trainer);
+        rt_device_fill(trainer.run.arena, 0, program->arena_bytes);
+        rt_device_sync();
+        if (!options->quiet) fprintf(stderr, "allocated; this was a dry run\n");
+        code = 0;
+    } else {
+        code = train(&trainer);
+    }
+    release(&trainer);
     return code;
 }
