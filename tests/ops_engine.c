@@ -36,7 +36,7 @@ bool library_open(Library *library, const char *path, size_t real_bytes) {
 
 /* ---- memory ---- */
 
-enum { POOL_BYTES = 512 << 20, GUARD_BYTES = 256, GUARD = 0xa5 };
+enum { POOL_BYTES = 1 << 30, GUARD_BYTES = 256, GUARD = 0xa5 };
 static char *pool;
 static size_t pool_used;
 
