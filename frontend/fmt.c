@@ -115,9 +115,18 @@ static uint32_t newlines(const Writer *w, uint32_t beg, uint32_t end) {
     return count;
 }
 
-/* Starts a line for what stands at `beg` in the source: a blank one before it if there was one. */
+/* Is the line above the one that holds `at` blank? */
+static bool blank_above(const Writer *w, uint32_t at) {
+    const char *source = w->ast->source;
+    uint32_t newlines_seen = 0;
+    while (at && strchr(" \t\r\n", source[at - 1]) && newlines_seen < 2)
+        newlines_seen += source[--at] == '\n';
+    return newlines_seen == 2;
+}
+
+/* Starts a line for what stands at `beg` in the source, with a blank one before it if there was one. */
 static void start_line(Writer *w, uint32_t beg, bool first) {
-    if (!first && newlines(w, w->written, beg) > 1) text_add(w->out, "\n");
+    if (!first && blank_above(w, beg)) text_add(w->out, "\n");
     text_add(w->out, "%*s", w->indent, "");
 }
 
@@ -186,7 +195,7 @@ static bool section_on_one_line(Writer *w, const Section *section) {
         text_add(&line, i ? "  " : " ");
         fmt_entry(section, &section->entry.at[i], &line);
     }
-    text_add(&line, " }");
+    text_add(&line, section->entry.count ? " }" : "}");
     if (line.length > WIDEST) return false;
     text_add_n(w->out, line.at, line.length);
     return true;

@@ -100,7 +100,7 @@ item:
     $$ = tree_item(parser, strcmp($1->text, "host") ? ITEM_BUDGET : ITEM_HOST, @$);
     $$->value = tree_size(parser, $2);
   }
-| KW_MAXIMIZE NAME           { $$ = tree_item(parser, ITEM_MAXIMIZE, @$); $$->name = tree_name($2); }
+| KW_MAXIMIZE NAME           { $$ = tree_item(parser, ITEM_MAXIMIZE, @$); $$->name = tree_plain_name(parser, $2); }
 | KW_PIN STRING              {
     ItemKind kind = ITEM_KEEP;
     while (strcmp(item_word[kind], $1->text)) kind++;

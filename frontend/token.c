@@ -62,8 +62,10 @@ static void close_braces(Classifier *c, Span place, const char *found) {
     if (!c->braces) return;
     uint32_t open = c->brace[c->braces - 1].token;
     Diag *diag = c->parser->diag;
-    diag_error(diag, E0107, place, "expected '}' before %s", found);
-    diag_note(diag, c->out.at[open].span, "this '{' is still open");
+    if (!c->parser->open_text) {
+        diag_error(diag, E0107, place, "expected '}' before %s", found);
+        diag_note(diag, c->out.at[open].span, "this '{' is still open");
+    }
     while (c->braces) {
         Token close = {.kind = '}', .span = place, .implied = true, .braces = c->braces};
         close.match = c->brace[--c->braces].token;
@@ -83,6 +85,7 @@ static int section_word(const Classifier *c, Context context, const Token *token
     static const char *const data_words[] = {"bytes", "u16", "u32", "llmc", NULL};
     static const char *const units[] = {"steps", "batches", NULL};
     const Token *before = &c->out.at[c->out.count - 1];
+    if (token[1].kind == '=' || strchr("(,=", before->kind < 128 ? before->kind : 'x')) return NAME;
     bool behind_number = before->kind == INT || before->kind == FLOAT || before->kind == SIZE;
     if (before->kind == KEY || before->kind == '+' || before->kind == '*' || before->kind == '/' ||
         before->kind == '-')
@@ -95,7 +98,9 @@ static int section_word(const Classifier *c, Context context, const Token *token
 
 static int body_word(const Classifier *c, const Token *token) {
     uint32_t count = c->out.count;
-    int next = token[1].kind;
+    int next = token[1].kind, before = c->out.at[count - 1].kind;
+    bool operand = strchr("=,+-*/(", before < 128 ? before : 'x') || before == DOTS || before == RETURN;
+    if (operand && !token->line_start) return NAME;
     if (is(token, "return") && next != '=' && next != ',') return RETURN;
     if (is(token, "repeat") && next == NAME) return REPEAT;
     if (is(token, "in") && count > 1 && c->out.at[count - 2].kind == REPEAT) return IN;

@@ -11,7 +11,7 @@ Name tree_name(const Token *token) {
 
 Name tree_plain_name(Parser *parser, const Token *token) {
     if (strchr(token->text, '.'))
-        diag_error(parser->diag, E0113, token->span, "'%s' cannot be defined: a new name has no dots",
+        diag_error(parser->diag, E0113, token->span, "'%s': a name here has no dots",
                    token->text);
     return tree_name(token);
 }

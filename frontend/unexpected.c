@@ -62,6 +62,7 @@ static const char *expected_text(Parser *parser, const int *expected, uint32_t c
         if (expr && (kind == ')' || kind == ']')) continue; /* the comma before it was not the mistake */
         if (entry && kind != '}') continue;
         if (stmt && kind != '}' && kind != '=') continue;
+        if (kind == '=' && closes) continue;
         if (kind == DOTS && closes) continue;
         const char *text = kind_text(kind, parser->arena);
         if (text) part[parts++] = text;
@@ -97,7 +98,9 @@ static const char *place_text(Parser *parser, uint32_t at) {
 static void suggest_word(Parser *parser, const int *expected, uint32_t count) {
     static const char *const body_words[] = {"return", "repeat"};
     const Token *found = &parser->token.at[parser->last], *before = parser->last ? found - 1 : NULL;
-    if (has(expected, count, KW_BLOCK) && found->kind == NAME) {
+    if (has(expected, count, AS) && found->kind == NAME && !strcmp(found->text, "as")) {
+        diag_help(parser->diag, "'as' is followed by a shape: as [B, T, D]");
+    } else if (has(expected, count, KW_BLOCK) && found->kind == NAME) {
         const char *words[ITEM_KIND_COUNT + SECTION_COUNT];
         uint32_t n = 0;
         for (int i = 0; i < ITEM_KIND_COUNT; i++)
@@ -106,8 +109,6 @@ static void suggest_word(Parser *parser, const int *expected, uint32_t count) {
         diag_suggest(parser->diag, found->text, words, n);
     } else if (has(expected, count, '=') && before && before->kind == NAME && found->braces) {
         diag_suggest(parser->diag, before->text, body_words, COUNT_OF(body_words));
-    } else if (has(expected, count, AS) && found->kind == NAME && !strcmp(found->text, "as")) {
-        diag_help(parser->diag, "'as' is followed by a shape: as [B, T, D]");
     }
 }
 
