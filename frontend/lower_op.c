@@ -441,8 +441,8 @@ static Operand lower_cross_entropy(Lower *l, Call *call) {
     uint32_t n = 2;
     if (mask_arg) in[n++] = mask.value;
     in[n++] = g->loss_sum;
-    NodeId node = node_add(l, OP_CROSS_ENTROPY, in, n, 1, 2, NULL, &(Attr){.acc = 2},
-                           node_name(l, "cross_entropy", 2), call->expr->span);
+    NodeId node = node_add(l, OP_CROSS_ENTROPY, in, n, 1, 2, NULL, NULL, node_name(l, "cross_entropy", 2),
+                           call->expr->span);
     return node == NONE ? poison() : (Operand){.kind = OPERAND_LOSS};
 }
 

@@ -83,6 +83,12 @@ static const char *expect_float(Shape *s, const char *what, const Type *got) {
                : arena_printf(s->arena, "%s is %s, must be of a float type", what, say_type(s, got));
 }
 
+/* [n] of any float type: gains and biases keep the type that parameters are stored in. */
+static const char *expect_vector(Shape *s, const char *what, const Type *got, int64_t n) {
+    if (is_float(got)) return expect(s, what, got, vector(got->dtype, n));
+    return expect_float(s, what, got);
+}
+
 static const char *expect_tokens(Shape *s, const char *what, const Type *got) {
     if (got->dtype == DT_I32) return NULL;
     return arena_printf(s->arena, "%s are %s, must be i32", what, say_type(s, got));
@@ -183,15 +189,15 @@ static const char *shape_linear(Shape *s) {
     if (w->dtype != x->dtype)
         return arena_printf(s->arena, "input %s and weight %s differ in type", say_type(s, x),
                             say_type(s, w));
-    if (s->nin > 2) TRY(expect(s, "the bias", &s->in[2], vector(x->dtype, w->dim[0])));
+    if (s->nin > 2) TRY(expect_vector(s, "the bias", &s->in[2], w->dim[0]));
     return give(s, 0, with_last(x, w->dim[0]));
 }
 
 static const char *shape_layernorm(Shape *s) {
     const Type *x = &s->in[0];
     TRY(expect_float(s, "the input", x));
-    TRY(expect(s, "the gain", &s->in[1], vector(x->dtype, last(x))));
-    TRY(expect(s, "the bias", &s->in[2], vector(x->dtype, last(x))));
+    TRY(expect_vector(s, "the gain", &s->in[1], last(x)));
+    TRY(expect_vector(s, "the bias", &s->in[2], last(x)));
     TRY(give(s, 0, *x));
     TRY(give(s, 1, per_row(x)));
     return give(s, 2, per_row(x));
@@ -200,7 +206,7 @@ static const char *shape_layernorm(Shape *s) {
 static const char *shape_rmsnorm(Shape *s) {
     const Type *x = &s->in[0];
     TRY(expect_float(s, "the input", x));
-    TRY(expect(s, "the gain", &s->in[1], vector(x->dtype, last(x))));
+    TRY(expect_vector(s, "the gain", &s->in[1], last(x)));
     TRY(give(s, 0, *x));
     return give(s, 1, per_row(x));
 }
@@ -224,10 +230,10 @@ static const char *shape_same(Shape *s) {
 static const char *shape_broadcast(Shape *s) {
     const Type *x = &s->in[0], *b = &s->in[1];
     TRY(expect_float(s, "the input", x));
-    if (b->dtype != x->dtype || !is_suffix(x, b))
+    if (s->op == OP_BIAS_GELU) TRY(expect_vector(s, "the bias", b, last(x)));
+    if ((s->op != OP_BIAS_GELU && b->dtype != x->dtype) || !is_suffix(x, b))
         return arena_printf(s->arena, "%s cannot be added to %s: its dimensions must be the last ones",
                             say_type(s, b), say_type(s, x));
-    if (s->op == OP_BIAS_GELU) TRY(expect(s, "the bias", b, vector(x->dtype, last(x))));
     return give(s, 0, *x);
 }
 
@@ -330,7 +336,7 @@ static const char *shape_first(Shape *s) {
     TRY(expect_float(s, "the gradient", dy));
     TRY(expect(s, "the input", &s->in[1], *dy));
     uint32_t operands = (uint32_t)op_info[s->op].min_in;
-    if (operands > 2) TRY(expect(s, "the gain or bias", &s->in[2], vector(dy->dtype, last(dy))));
+    if (operands > 2) TRY(expect_vector(s, "the gain or bias", &s->in[2], last(dy)));
     for (uint32_t i = 3; i < operands; i++) TRY(expect(s, "a row statistic", &s->in[i], per_row(dy)));
     if (s->nin > operands) TRY(expect(s, "the gradient to add", &s->in[operands], *dy));
     return give(s, 0, *dy);
@@ -394,7 +400,7 @@ static const char *shape_add_norm(Shape *s) {
     TRY(expect_float(s, "the input", a));
     TRY(expect(s, "the second input", &s->in[1], *a));
     for (uint32_t i = 2; i < s->nin; i++)
-        TRY(expect(s, "the gain or bias", &s->in[i], vector(a->dtype, last(a))));
+        TRY(expect_vector(s, "the gain or bias", &s->in[i], last(a)));
     for (uint32_t i = 0; i < s->nout; i++) TRY(give(s, i, i < 2 ? *a : per_row(a)));
     return NULL;
 }
