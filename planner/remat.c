@@ -135,8 +135,11 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     }
     result->plan.policy = request->policy;
     result->lower_bound_seconds = result->keep_all_seconds;
-    if (request->budget_bytes > 0)
-        result->lower_bound_seconds += bound_seconds(p, live, request->budget_bytes);
+    if (request->budget_bytes > 0) {
+        /* a plan that does not fit is judged at the budget it would need */
+        int64_t peak = result->plan.peak_bytes, budget = request->budget_bytes;
+        result->lower_bound_seconds += bound_seconds(p, live, budget > peak ? budget : peak);
+    }
     result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;
     arena_free(scratch);
     return result;
