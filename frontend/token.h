@@ -30,6 +30,7 @@ typedef struct Parser {
     uint32_t synced; /* where the latest recovery resumed, NONE before any */
     bool resync;     /* deliver SYNC before `cursor` */
     bool too_deep;   /* reported once */
+    Map *keys;       /* of the section being read: index of the entry */
     bool open_text;  /* a text without its closing quote was reported: it may have eaten brackets */
     int start;       /* START_FILE or START_VALUE: delivered first */
     bool started;

@@ -11,8 +11,7 @@ Name tree_name(const Token *token) {
 
 Name tree_plain_name(Parser *parser, const Token *token) {
     if (strchr(token->text, '.'))
-        diag_error(parser->diag, E0113, token->span, "'%s': a name here has no dots",
-                   token->text);
+        diag_error(parser->diag, E0113, token->span, "'%s': a name here has no dots", token->text);
     return tree_name(token);
 }
 
@@ -91,6 +90,7 @@ Stmt *tree_stmt(Parser *parser, StmtKind kind, Span span) {
 }
 
 Section *tree_section(Parser *parser) {
+    parser->keys = map_new(parser->arena);
     return NEW(parser->arena, Section);
 }
 
@@ -100,10 +100,12 @@ static void twice(Parser *parser, Span again, Span first, const char *what) {
 }
 
 void tree_add_entry(Parser *parser, Section *section, const Entry *entry) {
-    for (uint32_t i = 0; i < section->entry.count; i++)
-        if (!strcmp(section->entry.at[i].key.text, entry->key.text))
-            twice(parser, entry->key.span, section->entry.at[i].key.span,
-                  arena_printf(parser->arena, "'%s'", entry->key.text));
+    uint32_t before = map_get(parser->keys, entry->key.text);
+    if (before != NONE)
+        twice(parser, entry->key.span, section->entry.at[before].key.span,
+              arena_printf(parser->arena, "'%s'", entry->key.text));
+    else
+        map_set(parser->keys, entry->key.text, section->entry.count);
     *vec_add(parser->arena, &section->entry) = *entry;
 }
 
@@ -116,16 +118,15 @@ static Span head(const Ast *ast, Span span) {
 
 void tree_add_item(Parser *parser, Item *item) {
     Ast *ast = parser->ast;
-    const Item *before = ast->single[item->kind];
+    const Span *before = ast->single[item->kind] ? &ast->single[item->kind]->span : NULL;
     const char *what = item_word[item->kind];
     switch (item->kind) {
     case ITEM_SECTION:
         what = section_name[item->section->kind];
-        for (uint32_t i = 0; i < ast->item.count; i++)
-            if (ast->item.at[i]->kind == ITEM_SECTION &&
-                ast->item.at[i]->section->kind == item->section->kind)
-                before = ast->item.at[i];
-        if (!before) ast->section[item->section->kind] = item->section;
+        if (ast->section[item->section->kind])
+            before = &ast->section[item->section->kind]->span;
+        else
+            ast->section[item->section->kind] = item->section;
         break;
     case ITEM_BLOCK: *vec_add(parser->arena, &ast->block) = item->block; break;
     case ITEM_MODEL:
@@ -145,13 +146,18 @@ void tree_add_item(Parser *parser, Item *item) {
         break;
     }
     if (before)
-        twice(parser, head(ast, item->span), head(ast, before->span),
-              arena_printf(parser->arena, "'%s'", what));
+        twice(parser, head(ast, item->span), head(ast, *before), arena_printf(parser->arena, "'%s'", what));
     *vec_add(parser->arena, &ast->item) = item;
 }
 
 void tree_check_named(Parser *parser, const ArgList *args) {
+    enum { MOST = 64 };
     const Arg *last = &args->at[args->count - 1], *before = last - 1;
+    if (args->count > MOST) {
+        if (args->count == MOST + 1)
+            diag_error(parser->diag, E0116, last->span, "a call has at most %d arguments", MOST);
+        return;
+    }
     if (!last->name.text) {
         if (before->name.text && last->value->kind != EXPR_NAME) {
             diag_error(parser->diag, E0118, last->span, "an argument without a name follows a named one");

@@ -116,6 +116,10 @@ void syntax_error(Parser *parser, const int *expected, uint32_t count) {
     const Token *found = &parser->token.at[parser->last];
     if (found->kind == JUNK || found->implied) return;
     Span span = found->span;
+    if (diag_errors(parser->diag) >= DIAG_MAX_ERRORS) { /* counted, not shown */
+        diag_error(parser->diag, E0102, span, "syntax error");
+        return;
+    }
     uint32_t open = tokens_enclosing(parser, parser->last);
     bool other_closer = strchr(")]}", found->kind < 128 && found->kind ? found->kind : 'x') && open != NONE &&
                         has(expected, count, ']') && parser->token.at[open].kind == '[';
