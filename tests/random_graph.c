@@ -74,20 +74,26 @@ static ValueId in_compute(Builder *b, ValueId w) {
     return as_type(b, OP_CAST, w, type);
 }
 
+/* Gains and biases may stay as they are stored. */
+static ValueId vector(Builder *b, const char *what, int64_t n) {
+    ValueId v = weight(b, what, 1, n, 0);
+    return chance(b, 0.5) ? in_compute(b, v) : v;
+}
+
 static ValueId linear(Builder *b, ValueId x, int64_t outputs) {
     const Type *type = &b->g->value.at[x].type;
     ValueId in[3] = {x, in_compute(b, weight(b, "w", 2, outputs, type->dim[type->rank - 1]))};
     uint32_t nin = 2;
-    if (chance(b, 0.5)) in[nin++] = in_compute(b, weight(b, "b", 1, outputs, 0));
+    if (chance(b, 0.5)) in[nin++] = vector(b, "b", outputs);
     return node(b, OP_LINEAR, in, nin, NULL);
 }
 
 static ValueId norm(Builder *b, ValueId x) {
     Attr attr = {.eps = 1e-5};
     int64_t width = b->g->value.at[x].type.dim[2];
-    ValueId gain = in_compute(b, weight(b, "gain", 1, width, 0));
+    ValueId gain = vector(b, "gain", width);
     if (chance(b, 0.5)) return node(b, OP_RMSNORM, (ValueId[]){x, gain}, 2, &attr);
-    ValueId bias = in_compute(b, weight(b, "bias", 1, width, 0));
+    ValueId bias = vector(b, "bias", width);
     return node(b, OP_LAYERNORM, (ValueId[]){x, gain, bias}, 3, &attr);
 }
 

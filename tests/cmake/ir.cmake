@@ -1,0 +1,2 @@
+# The graph, its checker and text; the passes over it.
+remat_test(test_ir test_ir.c small_net.c random_graph.c LIBS remat_ir)
