@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -95,8 +96,33 @@ void rt_log_plan(const RtProgram *program, int64_t free_bytes) {
     fprintf(stderr, "  %-24s %12s\n", "free on the device", text);
 }
 
+static double batch_tokens(const RtProgram *program) {
+    return (double)(program->batch * program->context * program->accumulate);
+}
+
+/* One line that fits the terminal, over the last one. */
+static void rewrite_line(RtLog *log, const RtProgram *program, const RtRun *run, const RtStepRecord *record,
+                         double left) {
+    char planned[32], measured[32], time_left[32], share[32] = "", shown[256];
+    struct winsize window = {0};
+    int width = ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 ? window.ws_col - 1 : 255;
+    size_text(planned, sizeof planned, program->arena_bytes);
+    size_text(measured, sizeof measured, run->high_water_bytes);
+    time_text(time_left, sizeof time_left, left);
+    if (program->peak_flops > 0)
+        snprintf(share, sizeof share, "  mfu %.0f%%",
+                 100 * program->flops / (record->seconds * program->peak_flops));
+    snprintf(shown, sizeof shown,
+             "step %lld/%lld  loss %.4f  norm %.2f  lr %.1e  %.3f s  %.0f tok/s%s  left %s  mem %s of %s",
+             (long long)record->step, (long long)record->steps, (double)record->loss,
+             record->gradient_norm >= 0 ? record->gradient_norm : 0.0, record->learning_rate, record->seconds,
+             batch_tokens(program) / record->seconds, share, time_left, measured, planned);
+    printf("\r\033[K%.*s", width, shown);
+    log->line_open = 1;
+    fflush(stdout);
+}
+
 void rt_log_step(RtLog *log, const RtProgram *program, const RtRun *run, const RtStepRecord *record) {
-    double tokens = (double)(program->batch * program->context * program->accumulate);
     log->measured_steps++;
     log->measured_seconds += record->seconds;
     double mean = log->measured_seconds / (double)log->measured_steps;
@@ -111,24 +137,10 @@ void rt_log_step(RtLog *log, const RtProgram *program, const RtRun *run, const R
              "\"tokens_per_second\":%.1f,\"mfu\":%s,\"planned_bytes\":%lld,\"measured_bytes\":%lld,"
              "\"time_left_seconds\":%.1f}",
              (long long)record->step, (double)record->loss, norm, record->learning_rate, record->seconds,
-             tokens / record->seconds, mfu, (long long)program->arena_bytes, (long long)run->high_water_bytes,
-             left);
+             batch_tokens(program) / record->seconds, mfu, (long long)program->arena_bytes,
+             (long long)run->high_water_bytes, left);
     emit(log, line);
-    if (log->quiet || !log->terminal) return;
-    char planned[32], measured[32], time_left[32], share[32] = "";
-    size_text(planned, sizeof planned, program->arena_bytes);
-    size_text(measured, sizeof measured, run->high_water_bytes);
-    time_text(time_left, sizeof time_left, left);
-    if (program->peak_flops > 0)
-        snprintf(share, sizeof share, "  mfu %.0f%%",
-                 100 * program->flops / (record->seconds * program->peak_flops));
-    printf(
-        "\r\033[Kstep %lld/%lld  loss %.4f  norm %.2f  lr %.2e  %.3f s  %.0f tok/s%s  mem %s of %s  left %s",
-        (long long)record->step, (long long)record->steps, (double)record->loss,
-        record->gradient_norm >= 0 ? record->gradient_norm : 0.0, record->learning_rate, record->seconds,
-        tokens / record->seconds, share, measured, planned, time_left);
-    log->line_open = 1;
-    fflush(stdout);
+    if (!log->quiet && log->terminal) rewrite_line(log, program, run, record, left);
 }
 
 void rt_log_validation(RtLog *log, int64_t step, double loss) {

@@ -12,7 +12,7 @@ typedef struct Option {
 
 static const Option known[] = {
     {"--steps", "N", "stop after N optimizer steps in all; the schedule stays that of the program"},
-    {"--data", "FILE", "train on this file (or quoted pattern of shards) instead"},
+    {"--data", "FILE", "train on this file (or quoted pattern of shards), of the same format"},
     {"--save-dir", "DIR", "checkpoints go here instead"},
     {"--resume", NULL, "go on from the newest checkpoint (the default when there is one)"},
     {"--fresh", NULL, "start from step 0; checkpoints already there are renamed to *.old"},

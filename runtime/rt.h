@@ -55,8 +55,9 @@ typedef struct RtProgram {
     int64_t tokens_offset, targets_offset, mask_offset; /* i32 [B,T], i32 [B,T], f32 [B,T]; mask -1: none */
     int64_t loss_offset, norm_offset;                   /* f32 [1] each */
 
-    RtSteps *micro_step, *update;
-    RtSteps *evaluate;          /* adds to the loss sum like a micro-step; no gradients, no dropout */
+    RtSteps *micro_step;        /* gradients and the loss sum; writes no parameter and no optimizer state */
+    RtSteps *update;            /* parameters, states and the sum of squares at norm_offset (-1: none) */
+    RtSteps *evaluate;          /* the loss sum of one batch, as in micro-step 0; no gradients, no dropout */
     RtSteps *sample;            /* batch 1: tokens at sample_tokens_offset -> logits at sample_logits_offset */
     int64_t sample_tokens_offset, sample_logits_offset; /* i32 [1,T]; [1,T,V] of sample_logits_dtype */
     int sample_logits_dtype;
@@ -122,7 +123,9 @@ void rt_free(RtRun *run, int64_t offset, int64_t bytes);
 #define FREE(offset, bytes) rt_free(run, offset, bytes)
 
 /* ---- memory and transfers, one implementation a target (device_host.c, device_cuda.c) ---- */
-/* Errors print one line and exit with the codes of the command line (5 no device, 3 too little free memory). */
+/* Errors print one line and exit with the codes of the command line (5 no device, 3 too little free memory).
+ * Uploads, downloads and fills come after everything issued before them and before everything issued later; when
+ * an upload or a download returns, the host buffer may be used again. */
 void rt_device_open(RtRun *run, const char *target);
 int64_t rt_device_free_bytes(void);            /* -1: not known */
 const char *rt_device_name(void);

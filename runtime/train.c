@@ -75,8 +75,7 @@ static void open_data(Trainer *trainer) {
     const char *path = trainer->options.data ? trainer->options.data : program->train_path;
     int validates = program->evaluate && program->validate_every > 0;
     if (!path) rt_fail(RT_EXIT_IO, "no training data: name it with --data");
-    int format = trainer->options.data && program->format != RT_BYTES ? RT_AUTO : program->format;
-    rt_data_open(&trainer->train, path, format, program->batch, program->context, program->vocab);
+    rt_data_open(&trainer->train, path, program->format, program->batch, program->context, program->vocab);
     if (validates && program->validate_path)
         rt_data_open(&trainer->validate, program->validate_path, program->format, 1, program->context,
                      program->vocab);
@@ -189,10 +188,11 @@ static int one_step(Trainer *trainer) {
         if (!isfinite(norm)) diverged(trainer, "gradient norm", norm);
     }
     rt_device_sync();
+    double seconds = fmax(rt_seconds() - begin, 1e-9);
     trainer->state.step++;
     trainer->state.cursor += program->accumulate * program->batch;
     rt_log_step(&trainer->log, program, run,
-                &(RtStepRecord){trainer->state.step, trainer->steps, loss, norm, rate, rt_seconds() - begin});
+                &(RtStepRecord){trainer->state.step, trainer->steps, loss, norm, rate, seconds});
     return 1;
 }
 
