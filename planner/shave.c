@@ -1,6 +1,7 @@
 /* Local changes to a retention. In: a retention, a target; out: one whose peak is lower, or whose
  * recomputation is less. `shave` drops idle storages at the highest runs, `fill` keeps dropped ones where
  * there is room; both judge by the last replay and are measured by the next. */
+#include "profile.h"
 #include "search.h"
 
 #include <stdlib.h>
@@ -10,7 +11,8 @@ enum { PEAKS = 8, ROUNDS = 48 };
 
 typedef struct Drop {
     double price; /* seconds a byte */
-    uint32_t gap, from, storage, until;
+    uint32_t gap, from, storage;
+    uint32_t begin, until; /* runs between which the storage is not touched */
 } Drop;
 
 struct Shaver {
@@ -24,8 +26,7 @@ struct Shaver {
     uint32_t *rerun_time; /* by operation: the last time it runs again, NONE if never */
     uint32_t *stamp;      /* by operation: the price query that counted it */
     uint32_t query;
-    int64_t *room; /* live bytes by run as drops are chosen */
-    uint32_t room_count;
+    Profile room; /* live bytes by run as changes are chosen */
     VEC(Drop) drop;
     uint32_t *before; /* a retention to go back to */
 };
@@ -35,7 +36,7 @@ Shaver *shaver_new(const Problem *p, const uint32_t *pinned, Replay *r, Arena *a
     v->p = p;
     v->pinned = pinned;
     v->r = r;
-    v->arena = arena;
+    v->arena = v->room.arena = arena;
     v->gap_at = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     v->touched = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     v->live = NEW_ARRAY(arena, bool, p->storages + 1);
@@ -119,8 +120,11 @@ static void find_drops(Shaver *v, const Sequence *sequence, uint32_t at, const u
         if (!is_free(v, gap) || keep_from[gap] >= from) continue;
         v->query++;
         double seconds = remake_seconds(v, keep_from, s, time, p->gap_end[gap], 12);
-        *vec_add(v->arena, &v->drop) =
-            (Drop){.price = (seconds + 1e-12) / (double)p->bytes[s], .gap = gap, .from = from, .storage = s};
+        *vec_add(v->arena, &v->drop) = (Drop){.price = (seconds + 1e-12) / (double)p->bytes[s],
+                                              .gap = gap,
+                                              .from = from,
+                                              .storage = s,
+                                              .begin = v->touched[s] + 1};
     }
     if (v->drop.count) qsort(v->drop.at, v->drop.count, sizeof *v->drop.at, by_price);
 }
@@ -134,14 +138,6 @@ static uint32_t next_touch(const Shaver *v, const Sequence *sequence, uint32_t a
     return sequence->run.count;
 }
 
-static void copy_room(Shaver *v, uint32_t runs) {
-    if (v->room_count < runs) {
-        v->room_count = runs * 2;
-        v->room = NEW_ARRAY(v->arena, int64_t, v->room_count);
-    }
-    memcpy(v->room, replay_live(v->r), sizeof *v->room * runs);
-}
-
 static void note_reruns(Shaver *v, const Sequence *sequence) {
     memset(v->rerun_time, 0xff, sizeof *v->rerun_time * v->p->ops);
     for (uint32_t i = 0; i < sequence->run.count; i++)
@@ -151,24 +147,21 @@ static void note_reruns(Shaver *v, const Sequence *sequence) {
 /* Chooses drops at the highest runs above the target. False when there is nothing to drop at one of them. */
 static bool lower_peaks(Shaver *v, int64_t target, const Sequence *sequence, uint32_t *keep_from) {
     uint32_t runs = sequence->run.count;
-    copy_room(v, runs);
+    profile_load(&v->room, replay_live(v->r), runs);
     note_reruns(v, sequence);
     for (uint32_t peak = 0; peak < PEAKS; peak++) {
-        uint32_t at = 0;
-        for (uint32_t i = 1; i < runs; i++)
-            if (v->room[i] > v->room[at]) at = i;
-        if (v->room[at] <= target) break;
+        int64_t bytes;
+        uint32_t at = profile_peak(&v->room, &bytes);
+        if (bytes <= target) break;
         find_drops(v, sequence, at, keep_from);
-        bool any = false;
-        for (uint32_t d = 0; d < v->drop.count && v->room[at] > target; d++) {
+        if (!v->drop.count) return peak > 0;
+        for (uint32_t d = 0; d < v->drop.count && bytes > target; d++) {
             const Drop *drop = &v->drop.at[d];
             keep_from[drop->gap] = drop->from;
-            any = true;
-            uint32_t until = next_touch(v, sequence, at, drop->storage);
-            for (uint32_t i = v->touched[drop->storage] + 1; i < until; i++)
-                v->room[i] -= v->p->bytes[drop->storage];
+            bytes -= v->p->bytes[drop->storage];
+            profile_add(&v->room, drop->begin, next_touch(v, sequence, at, drop->storage),
+                        -v->p->bytes[drop->storage]);
         }
-        if (!any) return peak > 0;
     }
     return true;
 }
@@ -203,37 +196,24 @@ static void find_fills(Shaver *v, const Sequence *sequence, const uint32_t *keep
                                                   .gap = gap,
                                                   .from = before,
                                                   .storage = s,
+                                                  .begin = last + 1,
                                                   .until = i};
         }
         for (EACH(k, p->reads, run.op)) v->touched[p->reads.list[k]] = i;
     }
-    /* `touched` no longer says where each began: find it again when one is tried */
     if (v->drop.count) qsort(v->drop.at, v->drop.count, sizeof *v->drop.at, by_price);
-}
-
-static uint32_t last_touch(const Shaver *v, const Sequence *sequence, uint32_t before, uint32_t s) {
-    const Problem *p = v->p;
-    for (uint32_t i = before; i-- > 0;) {
-        uint32_t op = sequence->run.at[i].op;
-        for (EACH(k, p->makes, op))
-            if (p->makes.list[k] == s) return i;
-        for (EACH(k, p->reads, op))
-            if (p->reads.list[k] == s) return i;
-    }
-    return 0;
 }
 
 static uint32_t keep_what_fits(Shaver *v, int64_t target, const Sequence *sequence, uint32_t most,
                                uint32_t *keep_from) {
     uint32_t kept = 0;
-    copy_room(v, sequence->run.count);
+    profile_load(&v->room, replay_live(v->r), sequence->run.count);
     for (uint32_t d = 0; d < v->drop.count && kept < most; d++) {
         const Drop *drop = &v->drop.at[d];
         int64_t bytes = v->p->bytes[drop->storage];
-        uint32_t begin = last_touch(v, sequence, drop->until, drop->storage) + 1, i = begin;
-        while (i < drop->until && v->room[i] + bytes <= target) i++;
-        if (i < drop->until) continue;
-        for (i = begin; i < drop->until; i++) v->room[i] += bytes;
+        if (drop->begin < drop->until && profile_highest(&v->room, drop->begin, drop->until) + bytes > target)
+            continue;
+        profile_add(&v->room, drop->begin, drop->until, bytes);
         keep_from[drop->gap] = drop->from;
         kept++;
     }
