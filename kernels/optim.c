@@ -17,10 +17,11 @@ static double run_squares(const real *x, int64_t n) {
     return (double)k_lane_sum(&a);
 }
 
-/* g, sum [1] (written over) -> sum + |g|^2. A lane holds a stretch of runs and sums them in double. */
+/* g, sum [1] (written over) -> sum (+)= |g|^2, as attr.acc says. A lane holds a stretch of runs and sums them
+ * in double. */
 void k_square_norm(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                    const KAttr *attr) {
-    (void)cx, (void)nout, (void)nin, (void)attr;
+    (void)nout, (void)nin;
     const int64_t n = k_count(&in[0]), runs = (n + K_RUN - 1) / K_RUN;
     double partial[K_LANES] = {0};
 #pragma omp parallel for schedule(static) if (n > SERIAL_ELEMENTS)
@@ -33,9 +34,9 @@ void k_square_norm(const KCtx *cx, int nout, const KTensor *out, int nin, const 
         }
         partial[lane] = sum;
     }
-    double sum = 0;
+    double sum = k_adds(cx, attr) ? (double)k_get(&out[0], 0) : 0;
     for (int lane = 0; lane < K_LANES; lane++) sum += partial[lane];
-    k_put(&out[0], 0, (real)((double)k_get(&out[0], 0) + sum));
+    k_put(&out[0], 0, (real)sum);
 }
 
 /* sum [1] -> min(1, max_norm / sqrt(sum)) */

@@ -179,7 +179,7 @@ bool reference(const Call *call, double *out[MAX_OPERANDS]) {
     case OP_ADAMW: adamw(call, in, out); return true;
     case OP_CLIP_SCALE: out[0][0] = fmin(1, call->attr.max_norm / sqrt(in[0][0])); return true;
     case OP_SQUARE_NORM:
-        out[0][0] = in[1][0];
+        out[0][0] = call->attr.acc ? in[1][0] : 0;
         for (int64_t i = 0; i < call->in[0].count; i++) out[0][0] += in[0][i] * in[0][i];
         return true;
     case OP_SPLIT:

@@ -41,7 +41,7 @@ static const Row rows[] = {
     {OP_EMBED, "i50257:R w:50257x768", HIDDEN, ATTR(.eps = 0)},
     {OP_EMBED_BWD, HIDDEN " i50257:R w+:50257x768", "w:50257x768", ATTR(.acc = 0)},
     {OP_EMBED_BWD, HIDDEN " i50257:R w+:50257x768", "w:50257x768", ATTR(.acc = 1)},
-    {OP_SQUARE_NORM, WEIGHTS " s!:1", "s:1", ATTR(.eps = 0)},
+    {OP_SQUARE_NORM, WEIGHTS " s+:1", "s:1", ATTR(.eps = 0)},
     {OP_ADAMW, WEIGHTS " w!:38597376 w!:38597376 v!:38597376", "w:38597376 w:38597376 v:38597376",
      ATTR(.eps = 1e-8, .beta1 = 0.9, .beta2 = 0.95, .decay = 0.1)},
 };
