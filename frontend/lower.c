@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { MAX_CALLS = 100000, MAX_ITEMS = 4096 };
+
 /* ---- blocks ---- */
 
 uint32_t block_find(const Lower *l, const char *name) {
@@ -44,8 +46,8 @@ static bool argument_fits(Lower *l, const Block *block, uint32_t i, const Expr *
 static bool arguments_fit(Lower *l, const Expr *call, const Block *block, Operand *argument) {
     bool ok = true;
     if (call->args.count != block->param.count) {
-        diag_error(l->diag, E0301, call->span, "%s takes %u values, not %u", block->name.text,
-                   block->param.count, call->args.count);
+        diag_error(l->diag, E0301, call->span, "%s takes %u value%s, not %u", block->name.text,
+                   block->param.count, block->param.count == 1 ? "" : "s", call->args.count);
         diag_note(l->diag, block->name.span, "'%s' is defined here", block->name.text);
         return false;
     }
@@ -72,6 +74,10 @@ Operand block_call(Lower *l, const Expr *call, uint32_t index) {
     if (!arguments_fit(l, call, block, argument)) return poison();
     if (l->block_busy[index]) {
         diag_error(l->diag, E0212, call->span, "block '%s' calls itself", block->name.text);
+        return poison();
+    }
+    if (l->calls++ >= MAX_CALLS) {
+        too_large(l, call->span, "more than 100000 block calls and repetitions");
         return poison();
     }
     l->block_busy[index] = true;
@@ -130,8 +136,8 @@ static bool result_fits(Lower *l, const Block *block, uint32_t i, const Expr *gi
 static void return_lower(Lower *l, const Stmt *stmt, const Block *block, Operand *result) {
     uint32_t count = stmt->result.count;
     if (count != block->result.count) {
-        diag_error(l->diag, E0318, stmt->span, "return: block '%s' is declared to give %u values, not %u",
-                   block->name.text, block->result.count, count);
+        diag_error(l->diag, E0318, stmt->span, "return: block '%s' is declared to give %u value%s, not %u",
+                   block->name.text, block->result.count, block->result.count == 1 ? "" : "s", count);
         return;
     }
     Operand out = {.kind = OPERAND_MANY, .item = NEW_ARRAY(l->arena, Operand, count), .items = count};
@@ -186,6 +192,7 @@ static void repeat_lower(Lower *l, const Stmt *stmt) {
     const char *outer_scope = l->scope;
     uint32_t outer_block = l->block, first = l->variable.count;
     for (int64_t i = low.value; i < high.value && !l->too_large; i++) {
+        if (l->calls++ >= MAX_CALLS) too_large(l, stmt->span, "more than 100000 block calls and repetitions");
         variable_set(l, stmt->variable, (Operand){.kind = OPERAND_NUMBER, .number = (double)i});
         if (l->variable.count == first) break; /* the counter's name is taken */
         l->variable.at[first].used = true;
@@ -274,6 +281,16 @@ static void model_lower(Lower *l) {
 
 /* ---- entry points ---- */
 
+/* Small enough for passes that look at all pairs of things. */
+static bool sizes_fine(const Ast *ast, Diag *diag) {
+    uint32_t count = ast->item.count;
+    for (int i = 0; i < SECTION_COUNT; i++)
+        if (ast->section[i] && ast->section[i]->entry.count > count) count = ast->section[i]->entry.count;
+    if (count <= MAX_ITEMS) return true;
+    diag_error(diag, E0320, NO_SPAN, "%u dims, blocks, ties or other items; at most %d", count, MAX_ITEMS);
+    return false;
+}
+
 int64_t spec_dim(const Spec *spec, const char *name) {
     for (uint32_t i = 0; i < spec->dim.count; i++)
         if (!strcmp(spec->dim.at[i].name, name)) return spec->dim.at[i].value;
@@ -290,6 +307,7 @@ bool lower_spec(const Ast *ast, Diag *diag, Arena *arena, Spec *out) {
     Lower l = {.ast = ast, .spec = out, .diag = diag, .arena = arena, .scope = "", .block = NONE};
     *out = (Spec){.path = ast->path,
                   .model = ast->model && ast->model->name.text ? ast->model->name.text : "model"};
+    if (!sizes_fine(ast, diag)) return false;
     dims_read(&l, 0, 0);
     settings_read(&l, out);
     for (uint32_t i = 0; i < l.dim.count; i++) {
@@ -332,6 +350,7 @@ static void mark_settings(Lower *l) {
 
 Graph *lower_graph(const Ast *ast, const Spec *spec, int64_t batch, int64_t context, Diag *diag,
                    Arena *arena) {
+    if (!sizes_fine(ast, diag)) return NULL;
     Graph *g = graph_new(arena);
     Lower l = {
         .ast = ast, .spec = spec, .diag = diag, .arena = arena, .graph = g, .scope = "", .block = NONE};

@@ -216,15 +216,18 @@ static bool dim_resolve(Lower *l, uint32_t index, Span use) {
         diag_note(l->diag, d->name.span, "'%s' is defined here", d->name.text);
         return false;
     }
+    if (!depth_enter(l, d->name.span)) return false;
     d->state = DIM_VISITING;
     bool automatic = d->expr->kind == EXPR_CALL && !strcmp(d->expr->callee.text, "auto"), ok;
     ok = automatic ? read_auto(l, d) : dim_eval(l, d->expr, &d->dim);
+    l->depth--;
     if (ok && (d->dim.value < 1 || d->dim.value > dim_limit)) {
         diag_error(l->diag, E0320, d->expr->span, "dimension '%s' is %lld, must be 1 to 2^40", d->name.text,
                    (long long)d->dim.value);
         ok = false;
     }
     if (ok && (automatic || !d->dim.form || form_constant(d->dim.form))) d->dim.form = form_of_name(l, index);
+    d->dim.written = NULL;
     d->state = ok ? DIM_KNOWN : DIM_FAILED;
     return ok;
 }

@@ -7,6 +7,24 @@
 
 #include <string.h>
 
+/* ---- limits: a hostile file gets an answer, not the machine ---- */
+
+enum { MAX_VARIABLES = 10000, MAX_DEPTH = 1000 };
+
+void too_large(Lower *l, Span span, const char *what) {
+    if (!l->too_large) diag_error(l->diag, E0320, span, "the model is too large: %s", what);
+    l->too_large = true;
+}
+
+bool depth_enter(Lower *l, Span span) {
+    if (l->depth < MAX_DEPTH && !l->too_large) {
+        l->depth++;
+        return true;
+    }
+    too_large(l, span, "nested more than 1000 deep");
+    return false;
+}
+
 /* ---- operands and variables ---- */
 
 Operand poison(void) {
@@ -37,11 +55,13 @@ void variable_set(Lower *l, Name name, Operand operand) {
     if (dims_find(l, name.text) || !strncmp(name.text, "data.", 5)) {
         diag_error(l->diag, E0206, name.span, "'%s' is already the name of a %s", name.text,
                    dims_find(l, name.text) ? "dimension" : "batch input");
-        return;
+        operand = poison();
     }
     Variable *v = variable_find(l, name.text);
     if (v)
         check_read(l, v);
+    else if (l->variable.count - l->frame >= MAX_VARIABLES)
+        return too_large(l, name.span, "more than 10000 variables");
     else
         v = vec_add(l->arena, &l->variable);
     *v = (Variable){.name = name.text, .span = name.span, .operand = operand};
@@ -270,7 +290,7 @@ static Operand call_lower(Lower *l, const Expr *expr) {
     return poison();
 }
 
-Operand expr_lower(Lower *l, const Expr *expr) {
+static Operand kind_lower(Lower *l, const Expr *expr) {
     switch (expr->kind) {
     case EXPR_NAME: return name_lower(l, expr);
     case EXPR_INT:
@@ -288,6 +308,13 @@ Operand expr_lower(Lower *l, const Expr *expr) {
         diag_error(l->diag, E0302, expr->span, "%s cannot stand here: a value is wanted", expr_text(l, expr));
         return poison();
     }
+}
+
+Operand expr_lower(Lower *l, const Expr *expr) {
+    if (!depth_enter(l, expr->span)) return poison();
+    Operand out = kind_lower(l, expr);
+    l->depth--;
+    return out;
 }
 
 Operand expr_tensor(Lower *l, const Expr *expr) {

@@ -61,8 +61,7 @@ NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut,
     Graph *g = l->graph;
     if (l->too_large) return NONE;
     if (g->node.count >= MAX_NODES) {
-        l->too_large = true;
-        diag_error(l->diag, E0320, span, "the model has more than %d operations", MAX_NODES);
+        too_large(l, span, "more than 262144 operations");
         return NONE;
     }
     Type types[MAX_TENSORS], made[MAX_TENSORS] = {{0}};
@@ -553,7 +552,8 @@ Operand op_lower(Lower *l, const Expr *expr) {
             if (kind[1] != '+') kind++;
         }
     }
+    if (!ok) return poison();
     if (*kind && !(kind[1] == '+' && given))
         return misuse(l, s, expr->span, "arguments are missing"), poison();
-    return ok ? s->lower(l, &call) : poison();
+    return s->lower(l, &call);
 }

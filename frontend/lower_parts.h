@@ -111,7 +111,9 @@ typedef struct Lower {
     bool *tie_used;
     int64_t dropouts;
     Shape embedding; /* of the table that data.tokens index; rank 0: none yet */
-    bool too_large;
+    int depth;
+    uint32_t calls; /* of blocks, and repetitions */
+    bool too_large; /* reported; nothing more is lowered */
 } Lower;
 
 /* ---- lower_dim.c ---- */
@@ -141,6 +143,9 @@ Type shape_type(const Shape *s, DType dtype);
 bool number_eval(Lower *l, const Expr *expr, double *out);
 
 /* ---- lower_expr.c ---- */
+void too_large(Lower *l, Span span, const char *what);
+/* One level deeper; false, and reported, where that is too deep. The caller takes it back: l->depth--. */
+bool depth_enter(Lower *l, Span span);
 Operand poison(void);
 Operand tensor_of(Lower *l, ValueId value, const Shape *shape);
 Variable *variable_find(Lower *l, const char *name);

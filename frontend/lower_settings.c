@@ -23,7 +23,7 @@ static bool read_number(Lower *l, const Expr *e, const char *what, double low, d
     }
     if (!number_eval(l, e, &value)) return false;
     if (value < low || value > high) {
-        diag_error(l->diag, E0402, e->span, "%s: %.10g is out of range (%.10g to %.10g)", what, value, low,
+        diag_error(l->diag, E0402, e->span, "%s: %.15g is out of range (%.15g to %.15g)", what, value, low,
                    high);
         return false;
     }
@@ -359,6 +359,8 @@ static void read_weights(Lower *l, Spec *out) {
     if (!weights) return;
     out->weights_path = weights->name.text;
     if (!*weights->name.text) diag_error(l->diag, E0401, weights->name.span, "weights: the path is empty");
+    for (uint32_t i = 0; i < l->ast->item.count; i++)
+        if (l->ast->item.at[i]->kind == ITEM_ADAPT) return;
     if (!weights->flag) return;
     diag_error(l->diag, E0406, weights->span,
                "weights: frozen, and nothing adapts them: nothing would be trained");

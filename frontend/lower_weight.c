@@ -66,8 +66,9 @@ static ValueId weight_twice(Lower *l, const Weight *first, const Expr *name, con
                same ? "" : ", with different shapes");
     if (!same)
         diag_note(l->diag, NO_SPAN, "%s here, %s before", shape_text(l, shape), shape_text(l, &first->shape));
-    diag_note(l->diag, first->span, "it is first used here");
-    if (first->span.beg == name->span.beg && !strchr(l->scope, '.'))
+    bool again = first->span.beg == name->span.beg;
+    if (!again) diag_note(l->diag, first->span, "it is first used here");
+    if (again && l->block != NONE)
         diag_help(l->diag, "number the repetitions: repeat i in 0..L scope \"h.{i}\" { .. }");
     else
         diag_help(l->diag, "give each its own name; to share one on purpose, write: tie \"other\" = \"%s\"",
