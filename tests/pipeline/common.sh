@@ -1,0 +1,40 @@
+# Sourced by the pipeline tests: sh NAME.sh REMATC SOURCE_DIR WORK_DIR. Programs share one folder of objects.
+set -eu
+rematc=$1 source_dir=$2 work=$3
+rm -rf "$work"
+mkdir -p "$work"
+cd "$work"
+OBJ=$(dirname "$work")/pipeline-objects${REMAT_CFLAGS_NAME:-}
+export OBJ
+OMP_NUM_THREADS=2
+export OMP_NUM_THREADS
+spec=$source_dir/examples/bytes-gpt.remat
+# a model small enough to train in a blink, with everything the large one has
+small="--set D=32 --set L=4 --set H=2 --set B=4 --set T=32 --set tokens_per_step=256 --set train=corpus.txt"
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+corpus() {
+    [ -f corpus.txt ] || sh "$source_dir/examples/corpus.sh" corpus.txt
+}
+# expect CODE COMMAND...: the exit code, and no sign of a crash
+expect() {
+    want=$1
+    shift
+    got=0
+    "$@" >stdout.txt 2>stderr.txt || got=$?
+    [ "$got" = "$want" ] || { cat stdout.txt stderr.txt >&2; fail "exit $got, not $want: $*"; }
+    if grep -qE 'AddressSanitizer|runtime error:|LeakSanitizer' stderr.txt; then
+        cat stderr.txt >&2
+        fail "sanitizer report: $*"
+    fi
+}
+# losses FILE.jsonl: step, loss and gradient norm of every training line
+losses() {
+    sed -n 's/.*"step": *\([0-9]*\),.*"loss": *\([^,}]*\),.*"grad_norm": *\([^,}]*\).*/\1 \2 \3/p' "$1"
+}
+json_int() { # json_int KEY FILE: the first integer under that key
+    sed -n "s/.*\"$1\": *\\([0-9][0-9]*\\).*/\\1/p" "$2" | head -n 1
+}

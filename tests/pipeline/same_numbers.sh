@@ -1,0 +1,43 @@
+#!/bin/sh
+# The plan never changes the numbers: 20 steps at six budgets and under every policy, dropout and accumulation on,
+# give the same losses and the same final checkpoint; and the arena's high water is the planned peak.
+. "$(dirname "$0")/common.sh"
+corpus
+"$rematc" plan "$spec" $small --json --budget 1GiB >plan.json
+low=$(json_int smallest_bytes plan.json)
+high=$(json_int keep_all_bytes plan.json)
+[ "$low" -lt "$high" ] || fail "no room between $low and $high bytes"
+
+train_one() { # name, options of rematc
+    name=$1
+    shift
+    "$rematc" build "$spec" $small --set "dir=$name.save" "$@" -o "$name" --quiet >/dev/null
+    "$name/train" --steps 20 --quiet --log "$name.jsonl" >/dev/null
+    losses "$name.jsonl" >"$name.losses"
+    [ "$(wc -l <"$name.losses")" = 20 ] || fail "$name: $(wc -l <"$name.losses") losses, not 20"
+    planned=$(sed -n 's/.*"planned_bytes": *\([0-9]*\).*/\1/p' "$name.jsonl" | head -n 1)
+    measured=$(sed -n 's/.*"measured_bytes": *\([0-9]*\).*/\1/p' "$name.jsonl" | tail -n 1)
+    [ "$planned" = "$measured" ] || fail "$name: planned $planned bytes, measured $measured"
+    ls "$name".save/step-*20.safetensors >/dev/null || fail "$name: no checkpoint"
+}
+train_one none --policy none --budget 1GiB
+reference=none
+n=0
+check_one() {
+    train_one "$@"
+    cmp "$reference.losses" "$1.losses" || fail "$1: losses differ from $reference"
+    cmp "$reference".save/step-*20.safetensors "$1".save/step-*20.safetensors || fail "$1: weights differ from $reference"
+    n=$((n + 1))
+}
+for policy in every-block sqrt heuristic; do check_one $policy --policy $policy --budget 1GiB; done
+for i in 0 1 2 3 4 5; do
+    budget=$((low + (high - low) * i / 5))
+    check_one "budget$i" --budget "${budget}B"
+    measured=$(sed -n 's/.*"measured_bytes": *\([0-9]*\).*/\1/p' "budget$i.jsonl" | tail -n 1)
+    [ "$measured" -le "$budget" ] || fail "budget$i: $measured bytes used of $budget"
+done
+for name in none every-block budget0; do # dead memory full of NaN changes nothing
+    "$name/train" --steps 20 --quiet --fresh --poison --save-dir "$name.poison" --log "$name.poison.jsonl" >/dev/null
+    losses "$name.poison.jsonl" | cmp - "$reference.losses" || fail "$name: poison changes the losses"
+done
+echo "$n programs gave the losses and the weights of keep-all; smallest budget $((100 * low / high))% of keep-all"
