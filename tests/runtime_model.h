@@ -21,6 +21,8 @@ static int model_delay_us;   /* per micro-step, signals or not */
 static int model_nan_step;   /* the loss of this step is NaN; 0: never */
 static int model_reads_dead; /* a wrong program: the loss of the second micro-step reads freed logits */
 
+static const char *model_rows_path; /* every micro-step appends the first token of each row; NULL: not */
+
 static inline float load(const KTensor *t, int64_t i) {
     return t->dtype == K_BF16 ? rt_from_bf16(((const uint16_t *)t->data)[i]) : ((const float *)t->data)[i];
 }
@@ -112,8 +114,17 @@ static inline void model_forward(RtRun *run) {
          NO_ATTR, NO_WORKSPACE);
 }
 
+static inline void record_rows(const RtRun *run) {
+    FILE *file = model_rows_path ? fopen(model_rows_path, "ab") : NULL;
+    if (!file) return;
+    const int32_t *tokens = (const int32_t *)(run->arena + at_tokens);
+    for (int row = 0; row < MODEL_B; row++) fputc(tokens[row * MODEL_T], file);
+    fclose(file);
+}
+
 static inline void model_micro_step(RtRun *run) {
     for (double end = rt_seconds() + 1e-6 * model_delay_us; rt_seconds() < end;) usleep(200);
+    record_rows(run);
     model_forward(run);
     CALL(model_grad, OUT(TABLE_OF(GRAD_TABLE), BIAS_OF(GRAD_BIAS)),
          IN(F32(at_logits, MODEL_B, MODEL_T, MODEL_V), I32(at_tokens, MODEL_B, MODEL_T),

@@ -13,7 +13,8 @@
 
 static void clear_run(void) {
     model_delay_us = model_nan_step = model_reads_dead = 0;
-    assert_int_equal(system("rm -rf out log.jsonl"), 0);
+    model_rows_path = NULL;
+    assert_int_equal(system("rm -rf out log.jsonl rows"), 0);
 }
 
 /* A text of 74 training windows, so that 20 steps of 8 cross two epoch boundaries, and the reference run:
@@ -322,6 +323,32 @@ static void test_data_errors(void **state) {
     assert_false(exists("out"));
 }
 
+/* Windows 0..92 begin with their own number: each epoch of 93 rows shows each once, in another order. */
+static void test_epochs(void **state) {
+    (void)state;
+    clear_run();
+    unsigned char text[93 * MODEL_T + 1] = {0};
+    for (int i = 0; i < 93; i++) text[i * MODEL_T] = (unsigned char)i;
+    write_bytes("numbered.txt", text, sizeof text);
+    RtProgram program = model_program();
+    program.validate_every = 0;
+    program.steps = 24; /* 192 rows */
+    model_rows_path = "rows";
+    assert_int_equal(train(&program, "--data numbered.txt --steps 13"), 0);
+    assert_int_equal(train(&program, "--data numbered.txt"), 0);
+    size_t rows;
+    char *row = read_text("rows", &rows);
+    assert_int_equal(rows, 24 * MODEL_ACCUMULATE * MODEL_B);
+    for (int epoch = 0; epoch < 2; epoch++) {
+        int seen[93] = {0};
+        for (int i = 0; i < 93; i++) seen[(int)row[93 * epoch + i]]++;
+        for (int i = 0; i < 93; i++) assert_int_equal(seen[i], 1);
+    }
+    assert_memory_not_equal(row, row + 93, 93);
+    free(row);
+    model_rows_path = NULL;
+}
+
 static void test_schedule_is_the_programs(void **state) {
     (void)state;
     clear_run();
@@ -352,6 +379,7 @@ int main(void) {
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_data_errors),
         cmocka_unit_test(test_schedule_is_the_programs),
+        cmocka_unit_test(test_epochs),
     };
     return cmocka_run_group_tests_name("runtime", tests, make_reference, leave_folder);
 }
