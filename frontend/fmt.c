@@ -107,6 +107,7 @@ typedef struct Writer {
     uint32_t comment; /* the next one to write */
     uint32_t written; /* source offset up to which things are written: blank lines are looked for behind it */
     int indent;
+    VEC(size_t) behind; /* offsets in `out` of comments behind code: aligned at the end */
 } Writer;
 
 static uint32_t newlines(const Writer *w, uint32_t beg, uint32_t end) {
@@ -159,13 +160,42 @@ static void end_line(Writer *w, uint32_t end) {
         if (beg >= end && !newlines(w, end, beg) && end) {
             const char *between = w->ast->source + end;
             if (strspn(between, " \t") >= beg - end) {
-                text_add(w->out, "  ");
+                *vec_add(w->out->arena, &w->behind) = w->out->length;
                 write_comment(w);
                 return;
             }
         }
     }
     text_add(w->out, "\n");
+}
+
+/* Characters on the line before `end`. */
+static size_t line_width(const char *text, size_t end) {
+    size_t width = 0;
+    while (end && text[end - 1] != '\n') width += ((unsigned char)text[--end] & 0xc0) != 0x80;
+    return width;
+}
+
+/* Comments behind code on neighbouring lines start in one column, two behind the longest. */
+static void align_comments(const Writer *w, Text *out) {
+    const char *text = w->out->at;
+    size_t copied = 0;
+    for (uint32_t i = 0, next; i < w->behind.count; i = next) {
+        size_t widest = line_width(text, w->behind.at[i]);
+        for (next = i + 1; next < w->behind.count; next++) {
+            const char *newline = strchr(text + w->behind.at[next - 1], '\n');
+            if (memchr(newline + 1, '\n', w->behind.at[next] - (size_t)(newline + 1 - text))) break;
+            size_t width = line_width(text, w->behind.at[next]);
+            if (width > widest) widest = width;
+        }
+        for (uint32_t k = i; k < next; k++) {
+            size_t at = w->behind.at[k];
+            text_add_n(out, text + copied, at - copied);
+            text_add(out, "%*s", (int)(widest - line_width(text, at)) + 2, "");
+            copied = at;
+        }
+    }
+    text_add_n(out, text + copied, w->out->length - copied);
 }
 
 /* ---- sections ---- */
@@ -185,6 +215,11 @@ static void fmt_entry(const Section *section, const Entry *entry, Text *out) {
     }
 }
 
+/* Between entries on a line; `dir "out/" every 250 steps keep 3` reads as one phrase. */
+static const char *entry_gap(const Section *section) {
+    return section->kind == SECTION_SAVE ? " " : "  ";
+}
+
 /* The section on one line, when it was on one in the source and fits. */
 static bool section_on_one_line(Writer *w, const Section *section) {
     if (newlines(w, section->body.beg, section->body.end) || comment_before(w, section->body.end))
@@ -192,7 +227,7 @@ static bool section_on_one_line(Writer *w, const Section *section) {
     Text line = {.arena = w->out->arena};
     text_add(&line, "%s {", section_name[section->kind]);
     for (uint32_t i = 0; i < section->entry.count; i++) {
-        text_add(&line, i ? "  " : " ");
+        text_add(&line, "%s", i ? entry_gap(section) : " ");
         fmt_entry(section, &section->entry.at[i], &line);
     }
     text_add(&line, section->entry.count ? " }" : "}");
@@ -214,7 +249,7 @@ static void fmt_section(Writer *w, const Section *section) {
         bool joined = i && !newlines(w, w->written, entry->span.beg) && !comment_before(w, entry->span.end) &&
                       w->out->length - line_beg + 2 + one.length <= WIDEST;
         if (joined) {
-            text_add(w->out, "  ");
+            text_add(w->out, "%s", entry_gap(section));
         } else {
             if (i) end_line(w, section->entry.at[i - 1].span.end);
             bool any = comments_until(w, entry->span.end, i == 0);
@@ -361,8 +396,9 @@ static void fmt_item(Writer *w, const Item *item) {
 }
 
 void fmt_print(const Ast *ast, Text *out) {
-    Writer w = {.ast = ast, .out = out};
-    text_add_n(out, "", 0);
+    Text lines = {.arena = out->arena};
+    Writer w = {.ast = ast, .out = &lines};
+    text_add_n(&lines, "", 0);
     for (uint32_t i = 0; i < ast->item.count; i++) {
         const Item *item = ast->item.at[i];
         uint32_t hoisted = item->section ? item->section->body.beg
@@ -380,9 +416,10 @@ void fmt_print(const Ast *ast, Text *out) {
                      next->span.beg >= item->span.end && !newlines(&w, item->span.end, next->span.beg) &&
                      !comment_before(&w, next->span.end);
         if (joins)
-            text_add(out, "  ");
+            text_add(&lines, "  ");
         else
             end_line(&w, item->span.end);
     }
     comments_until(&w, (uint32_t)ast->length + 1, !ast->item.count);
+    align_comments(&w, out);
 }

@@ -331,6 +331,22 @@ static void repeated(const char *before, const char *unit, int times, const char
     arena_free(text.arena);
 }
 
+static void test_examples(void **state) {
+    (void)state;
+    static const char *const names[] = {"bytes-gpt", "gpt2-124m", "gpt2-xl", "llama3-8b", "qwen2-0.5b"};
+    Arena *arena = arena_new();
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        size_t length;
+        char *text = read_file(arena, arena_printf(arena, "%s/%s.remat", EXAMPLES, names[i]), &length);
+        assert_non_null(text);
+        Parsed p = parse_n(text, length);
+        if (!p.ast) fail_msg("%s: %s", names[i], errors(&p));
+        arena_free(p.arena);
+        must_cope(text, length);
+    }
+    arena_free(arena);
+}
+
 static void test_deep_and_huge(void **state) {
     (void)state;
     enum { MANY = 50000 };
@@ -462,6 +478,7 @@ int main(void) {
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_deep_and_huge),
         cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_examples),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 # The front end's text half: unit tests, golden files, mutated input.
 remat_test(test_parse test_parse.c LIBS remat_frontend)
+target_compile_definitions(test_parse PRIVATE EXAMPLES="${CMAKE_SOURCE_DIR}/examples")
 
 add_executable(golden ${CMAKE_SOURCE_DIR}/tests/golden.c)
 target_link_libraries(golden PRIVATE remat_frontend)
