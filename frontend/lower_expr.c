@@ -58,10 +58,12 @@ void variable_set(Lower *l, Name name, Operand operand) {
         operand = poison();
     }
     Variable *v = variable_find(l, name.text);
+    if (!v && l->variable.count - l->frame >= MAX_VARIABLES) {
+        too_large(l, name.span, "more than 10000 variables");
+        return;
+    }
     if (v)
         check_read(l, v);
-    else if (l->variable.count - l->frame >= MAX_VARIABLES)
-        return too_large(l, name.span, "more than 10000 variables");
     else
         v = vec_add(l->arena, &l->variable);
     *v = (Variable){.name = name.text, .span = name.span, .operand = operand};
