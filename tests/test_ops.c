@@ -184,7 +184,7 @@ static void check_gradients(const Case *c) {
     double *weight[MAX_OPERANDS] = {0};
     for (int i = 0; i < call->nin; i++) add_name(&program, 'i', i, &call->in[i], call->value[i]);
     for (int o = 0; o < call->nout; o++) {
-        char used[4];
+        char used[16];
         snprintf(used, sizeof used, "g%d", o);
         add_name(&program, 'o', o, &call->out[o], forward.value[o]);
         if (strstr(c->gradients, used)) weight[o] = random_values(&call->out[o], 0);
