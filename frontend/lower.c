@@ -1,7 +1,7 @@
 /* Statements, blocks and repetitions, and the two entry points of lowering. See lower.h.
  *
  * In: a tree that parsed. Out: Spec and Graph. A block's body is lowered anew at each call, with the scope of
- * the repetition it stands in; a body in which something failed is not tried again. */
+ * the repetition it stands in; a repetition stops at the first round in which something failed. */
 #include "lower_parts.h"
 
 #include <string.h>
