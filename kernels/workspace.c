@@ -1,0 +1,33 @@
+/* Bytes of workspace each kernel needs. In: an operation's name and operand shapes; out: bytes, 0 for most.
+ * Pure arithmetic: the planner calls it when it plans, the kernels carve what was planned. */
+#include "tiles.h"
+
+static size_t product_bytes(char op, const KTensor *out, const KTensor *in) {
+    KProduct p = k_product(op, out, in);
+    KTiles t = k_tiles(&p);
+    return t.a_bytes + t.b_bytes + t.c_bytes;
+}
+
+static int ends_with(const char *name, const char *end) {
+    size_t n = strlen(name), m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+static size_t host_bytes(const char *name, const KTensor *out, const KTensor *in) {
+    if (strcmp(name, "linear") == 0) return product_bytes('y', out, in);
+    if (strcmp(name, "linear_bwd_x") == 0) return product_bytes('x', out, in);
+    if (strcmp(name, "linear_bwd_w") == 0) return product_bytes('w', out, in);
+    if (ends_with(name, "_bwd_g") || strcmp(name, "sum_leading") == 0) {
+        const int64_t width = k_count(out);
+        const int64_t rows = width ? k_count(in) / width : 0;
+        return (size_t)k_row_lanes(rows, width) * (size_t)width * sizeof(real);
+    }
+    if (strcmp(name, "embed_bwd") == 0) return 2 * (size_t)k_count(&in[1]) * sizeof(int32_t);
+    return 0;
+}
+
+size_t k_workspace(KTarget target, const char *name, int nout, const KTensor *out, int nin, const KTensor *in,
+                   const KAttr *attr) {
+    (void)nout, (void)nin, (void)attr;
+    return target == K_HOST ? host_bytes(name, out, in) : 0;
+}
