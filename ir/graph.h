@@ -195,12 +195,15 @@ typedef struct TrainRule {
 /* forward graph -> forward + backward + update. The result is a new graph; ids of forward nodes and
  * values are unchanged. Parameters without a path to the loss get no gradient and no update. */
 Graph *autodiff(const Graph *forward, const TrainRule *rule, Arena *arena);
-/* silu*mul, bias+gelu, residual+norm and their backward nodes into single nodes. A new graph. */
+/* silu*mul, bias+gelu, residual+norm and their backward nodes into single nodes. A new graph. Never across the
+ * border of a repeated block: its input stays one value made outside it. */
 Graph *fuse(const Graph *g, Arena *arena);
-/* Only what the logits and the loss need, dropout removed: for evaluation and sampling. */
+/* Only what the logits and the loss need, dropout removed: for evaluation and sampling. A new graph, of one before
+ * or after autodiff and fuse; parameter p is value p, every parameter and input is kept. */
 Graph *graph_forward_only(const Graph *g, Arena *arena);
 
 /* ---- text (dump and read back) ---- */
+/* Everything but spans. */
 void graph_print(const Graph *g, Text *out);
 /* NULL and a message ("line 12: unknown op 'foo'") when the text is not a graph. */
 Graph *graph_read(const char *text, Arena *arena, const char **error);
