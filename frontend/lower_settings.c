@@ -235,9 +235,6 @@ static void read_schedule(Lower *l, Spec *out) {
     argument_number(l, e, "floor", 0, 1, &out->floor);
     const Arg *warmup = e->kind == EXPR_CALL ? call_named(e, "warmup") : NULL;
     if (warmup) read_count(l, warmup->value, "warmup", 0, INT64_C(1) << 40, &out->warmup_steps);
-    if (warmup && out->steps && out->warmup_steps > out->steps)
-        diag_error(l->diag, E0402, warmup->span, "warmup: %lld steps of warm-up, but only %lld steps in all",
-                   (long long)out->warmup_steps, (long long)out->steps);
 }
 
 static void tokens_mismatch(Lower *l, const Spec *out, Span span, int64_t unit, const char *each) {

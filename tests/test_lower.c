@@ -146,13 +146,13 @@ static void automatic_batch(void **state) {
     check_graph(&l);
     assert_true(l.spec.batch_auto);
     assert_int_equal(l.spec.batch_low, 1);
-    assert_int_equal(l.spec.batch_high, 32);
+    assert_int_equal(l.spec.batch_high, 8);
     assert_int_equal(l.graph->accumulate, 512);
-    assert_true(lower_batch_fits(&l.spec, 16));
+    assert_true(lower_batch_fits(&l.spec, 4));
     assert_false(lower_batch_fits(&l.spec, 3));
-    Graph *wide = lower_graph(l.ast, &l.spec, 16, 0, l.diag, l.arena);
+    Graph *wide = lower_graph(l.ast, &l.spec, 4, 0, l.diag, l.arena);
     assert_non_null(wide);
-    assert_int_equal(wide->accumulate, 32);
+    assert_int_equal(wide->accumulate, 128);
     arena_free(l.arena);
 }
 
