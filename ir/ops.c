@@ -399,8 +399,7 @@ static const char *shape_add_norm(Shape *s) {
     const Type *a = &s->in[0];
     TRY(expect_float(s, "the input", a));
     TRY(expect(s, "the second input", &s->in[1], *a));
-    for (uint32_t i = 2; i < s->nin; i++)
-        TRY(expect_vector(s, "the gain or bias", &s->in[i], last(a)));
+    for (uint32_t i = 2; i < s->nin; i++) TRY(expect_vector(s, "the gain or bias", &s->in[i], last(a)));
     for (uint32_t i = 0; i < s->nout; i++) TRY(give(s, i, i < 2 ? *a : per_row(a)));
     return NULL;
 }
