@@ -97,22 +97,34 @@ KERNEL(cast) {
 
 /* ---- activations ---- */
 
+/* 1 / (1 + exp(-x)). Up to 88 the exponential stays in range, so that one factor 2^n will do; beyond it the
+ * result is 0 (below 1e-38). */
+static inline real sigmoid(real x) {
+    if (K_REAL_IS_DOUBLE) return k_sigmoid(x);
+    float f = (float)-x, p;
+    f = f > 88.0f ? 88.0f : f;
+    f = f < -87.0f ? -87.0f : f;
+    float scale = k_power_of_two(k_exp_split(f, &p));
+    float s = 1.0f / (1.0f + (scale + scale * p));
+    return (real)(f >= 88.0f ? 0.0f : s);
+}
+
 /* 0.5 (1 + tanh(u)) = sigmoid(2 u), with u = sqrt(2/pi) (x + 0.044715 x^3). */
 static const real gelu_linear = (real)1.5957691216057307117597842397375; /* 2 sqrt(2/pi) */
 static const real gelu_cubic = (real)(0.044715 * 1.5957691216057307117597842397375);
 
 static inline real gelu(real x) {
-    return x * k_sigmoid(x * (gelu_linear + gelu_cubic * x * x));
+    return x * sigmoid(x * (gelu_linear + gelu_cubic * x * x));
 }
 static inline real gelu_slope(real x) {
-    real s = k_sigmoid(x * (gelu_linear + gelu_cubic * x * x));
+    real s = sigmoid(x * (gelu_linear + gelu_cubic * x * x));
     return s + x * s * ((real)1 - s) * (gelu_linear + (real)3 * gelu_cubic * x * x);
 }
 static inline real silu(real x) {
-    return x * k_sigmoid(x);
+    return x * sigmoid(x);
 }
 static inline real silu_slope(real x) {
-    real s = k_sigmoid(x);
+    real s = sigmoid(x);
     return s * ((real)1 + x * ((real)1 - s));
 }
 
@@ -145,7 +157,7 @@ KERNEL(swiglu_bwd) { /* dy, g, u -> dg, du */
     OPERANDS;
     EACH {
         real dy = x0[i], g = x1[i], u = x2[i];
-        real s = k_sigmoid(g);
+        real s = sigmoid(g);
         y0[i] = dy * u * (s * ((real)1 + g * ((real)1 - s)));
         y1[i] = dy * (g * s);
     }
