@@ -73,7 +73,7 @@ static void make_outputs(Analysis *a, uint32_t at, uint32_t op) {
 
 static void bind_value(Analysis *a, uint32_t at, ValueId v) {
     uint32_t s = a->p->value_storage[v];
-    uint32_t buffer = s == NONE ? a->persistent[graph_root(a->g, v)] : a->holder[s];
+    uint32_t buffer = s == NONE ? a->persistent[a->p->value_root[v]] : a->holder[s];
     if (buffer == NONE) die("step %u needs '%s', which is not live", at, a->g->value.at[v].name);
     *vec_add(a->arena, &a->layout->bind) = buffer;
 }

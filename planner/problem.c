@@ -44,12 +44,24 @@ static bool *find_overwritten(const Graph *g, const Problem *p, Arena *arena) {
     return overwritten;
 }
 
+/* graph_root of every value in one pass: an operation's inputs come before its outputs. */
+static void find_roots(const Graph *g, Problem *p, Arena *arena) {
+    p->value_root = NEW_ARRAY(arena, ValueId, g->value.count + 1);
+    for (ValueId v = 0; v < g->value.count; v++) p->value_root[v] = v;
+    for (uint32_t n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        if (op_info[node->op].flags & OPF_VIEW) p->value_root[node->out[0]] = p->value_root[node->in[0]];
+        for (uint32_t i = 1; i <= node->nmut; i++)
+            p->value_root[node->out[node->nout - i]] = p->value_root[node->in[node->nin - i]];
+    }
+}
+
 static void number_storages(const Graph *g, Problem *p, Arena *arena) {
     p->value_storage = NEW_ARRAY(arena, uint32_t, g->value.count + 1);
     p->storage_root = NEW_ARRAY(arena, ValueId, g->value.count + 1);
     p->bytes = NEW_ARRAY(arena, int64_t, g->value.count + 1);
     for (ValueId v = 0; v < g->value.count; v++) {
-        ValueId root = graph_root(g, v);
+        ValueId root = p->value_root[v];
         const Value *value = &g->value.at[root];
         if (value->kind != VALUE_ACTIVATION) {
             p->value_storage[v] = NONE;
@@ -82,6 +94,7 @@ static void add_takeovers(const Graph *g, const Problem *p, const Node *node, co
 
 Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena) {
     Problem *p = NEW(arena, Problem);
+    find_roots(g, p, arena);
     number_storages(g, p, arena);
     bool *overwritten = find_overwritten(g, p, arena);
     p->maker = NEW_ARRAY(arena, uint32_t, p->storages + 1);

@@ -42,6 +42,7 @@ typedef struct Problem {
     NodeId *op_node;
     ValueId *storage_root;
     uint32_t *node_op, *value_storage; /* NONE for views; NONE for persistent storages */
+    ValueId *value_root;
 } Problem;
 
 static inline uint32_t list_begin(const Lists *lists, uint32_t i) {

@@ -124,7 +124,9 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
 
     const uint32_t *pinned = pinned_gaps(request, p, &blocks, scratch);
     if (request->policy == POLICY_OPTIMAL) {
-        Front front = search_front(p, &blocks, pinned, scratch);
+        bool all_fits =
+            !pinned && (request->budget_bytes <= 0 || result->keep_all_bytes <= request->budget_bytes);
+        Front front = search_front(p, &blocks, pinned, all_fits, scratch);
         choose(request, r, &front, result, arena);
     } else {
         retain_policy(request, p, &blocks, request->policy, result, keep_from, arena);

@@ -22,12 +22,15 @@ typedef struct Search {
     uint32_t *keep_from; /* the one being built */
     Front front;
     uint32_t replays_left;
+    int64_t
+        floor_bytes; /* once known, nothing smaller is admitted: it is the answer to "how little is enough" */
 } Search;
 
 /* Puts the last replayed sequence into the front unless a plan there is as fast and as small. */
 static void admit(Search *s, const uint32_t *keep_from) {
     int64_t peak = s->sequence.peak_bytes;
     double seconds = s->sequence.seconds;
+    if (peak < s->floor_bytes) return;
     uint32_t at = 0;
     while (at < s->front.count && s->front.at[at].peak_bytes <= peak) at++;
     if (at > 0 && s->front.at[at - 1].seconds <= seconds) return;
@@ -159,7 +162,29 @@ static bool descend(Search *s, int64_t start, int64_t target) {
     return reached;
 }
 
-Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinned, Arena *arena) {
+/* Even steps from keep-all's peak down to the smallest. */
+static void descend_by_levels(Search *s, int64_t highest, uint32_t levels) {
+    int64_t lowest = s->front.at[0].peak_bytes, step = (highest - lowest) / levels + 1;
+    for (uint32_t k = 1; k <= levels && highest - step * k > lowest; k++) {
+        int64_t target = highest - step * k;
+        descend(s, target, target);
+        descend(s, target + 2 * step, target);
+    }
+}
+
+/* Ever smaller plans until none is found. */
+static void descend_to_floor(Search *s) {
+    for (uint32_t k = 0; k < 12; k++) {
+        int64_t lowest = s->front.at[0].peak_bytes;
+        if (!descend(s, lowest, lowest - (lowest - s->p->persistent_bytes) / 24 - 1) &&
+            s->front.at[0].peak_bytes == lowest)
+            break;
+    }
+    s->floor_bytes = s->front.at[0].peak_bytes;
+}
+
+Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinned, bool all_fits,
+                   Arena *arena) {
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
     s.replay = replay_new(p, s.scratch);
@@ -174,20 +199,8 @@ Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinne
     int64_t highest = s.sequence.peak_bytes;
     if (blocks && blocks->count) try_segments(&s);
     try_cuts(&s, live, 2, 16, 12);
-
-    int64_t lowest = s.front.at[0].peak_bytes;
-    int64_t step = (highest - lowest) / levels + 1;
-    for (uint32_t k = 1; k <= levels; k++) {
-        int64_t target = highest - step * k;
-        descend(&s, target, target);
-        descend(&s, target + 2 * step, target);
-    }
-    int64_t floor = p->persistent_bytes;
-    for (uint32_t k = 0; k < 12; k++) {
-        lowest = s.front.at[0].peak_bytes;
-        if (!descend(&s, lowest, lowest - (lowest - floor) / 24 - 1) && s.front.at[0].peak_bytes == lowest)
-            break;
-    }
+    descend_to_floor(&s);
+    if (!all_fits) descend_by_levels(&s, highest, levels);
     arena_free(s.scratch);
     return s.front;
 }

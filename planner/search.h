@@ -12,9 +12,11 @@ typedef struct Candidate {
 } Candidate;
 typedef VEC(Candidate) Front; /* peaks ascending, seconds descending */
 
-/* `blocks` is NULL for an outside DAG. `pinned` has, for each gap, the time from which a pin keeps it, or
+/* `all_fits`: the plan that keeps everything will be chosen, so only the smallest plan matters besides.
+ * `blocks` is NULL for an outside DAG. `pinned` has, for each gap, the time from which a pin keeps it, or
  * NONE where the search is free; NULL: no pins. */
-Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinned, Arena *arena);
+Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinned, bool all_fits,
+                   Arena *arena);
 
 /* The parts of the search, over one retention (planner/shave.c). */
 typedef struct Shaver Shaver;
