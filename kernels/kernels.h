@@ -90,7 +90,8 @@ KFunction k_rope;          /* x [B, T, H, E]: pairs (i, i + E/2) rotated by t / 
 KFunction k_attend;        /* o = softmax(q k^T / sqrt(E)) v over keys (causal: 0..t); head h reads kv head h / (H/K);
                               lse = log sum exp of the scaled scores. No T x T matrix in memory. */
 KFunction k_dropout;       /* x keep / (1 - p), keep = k_random(..., attr.rng, element) >= p; its own backward */
-KFunction k_cross_entropy; /* lse = log sum exp(logits); loss (+)= sum mask (lse - logits[target]) */
+KFunction k_cross_entropy; /* lse = log sum exp(logits); loss += sum mask (lse - logits[target]), always
+                              added: the caller zeroes it before a step. A negative target counts as masked */
 /* backward */
 KFunction k_embed_bwd;     /* dw[token] += dy, rows in order of position: deterministic */
 KFunction k_positions_bwd;

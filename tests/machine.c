@@ -191,6 +191,7 @@ void machine_micro_step(Machine *m, uint64_t seed, int64_t micro) {
     }
     for (int64_t u = 0; u < g->accumulate; u++)
         for (int64_t i = 0; i < tokens; i++) count += unmasked(g, seed, u, i);
+    if (micro == 0) machine_reals(m, g->loss_sum)[0] = 0;
     m->cx.micro = micro;
     m->cx.loss_scale = (float)(1.0 / (double)(count ? count : 1));
     run_steps(m, 0, m->plan->update_begin);
