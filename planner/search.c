@@ -8,7 +8,10 @@
 #include "search.h"
 #include "bound.h"
 
+#include <math.h>
 #include <string.h>
+
+enum { SWINGS = 4 };
 
 typedef struct Search {
     const Problem *p;
@@ -150,13 +153,23 @@ static const Candidate *nearest(const Search *s, int64_t peak) {
     return &s->front.at[at];
 }
 
-/* Shaves and fills towards `target`, from the plan that is the fastest at `start` bytes. */
-static bool descend(Search *s, int64_t start, int64_t target) {
+/* Shaves and fills towards `target`, from the plan that is the fastest at `start` bytes, then a few times
+ * more by keeping too much and shaving again, as long as that helps. */
+static bool descend(Search *s, int64_t start, int64_t target, uint32_t swings) {
     memcpy(s->keep_from, nearest(s, start)->keep_from, sizeof *s->keep_from * s->p->gaps);
-    bool reached = shave(s->shaver, target, s->keep_from, &s->sequence);
-    admit(s, s->keep_from);
-    if (reached) {
+    int64_t room = (target - s->p->persistent_bytes) / 16;
+    double best = HUGE_VAL;
+    bool reached = false;
+    for (uint32_t swing = 0;; swing++) {
+        bool fits = shave(s->shaver, target, s->keep_from, &s->sequence);
+        admit(s, s->keep_from);
+        if (!fits) break;
+        reached = true;
         fill(s->shaver, target, s->keep_from, &s->sequence);
+        admit(s, s->keep_from);
+        if (swing == swings || s->sequence.seconds >= best) break;
+        best = s->sequence.seconds;
+        fill(s->shaver, target + room, s->keep_from, &s->sequence);
         admit(s, s->keep_from);
     }
     return reached;
@@ -167,8 +180,8 @@ static void descend_by_levels(Search *s, int64_t highest, uint32_t levels) {
     int64_t lowest = s->front.at[0].peak_bytes, step = (highest - lowest) / levels + 1;
     for (uint32_t k = 1; k <= levels && highest - step * k > lowest; k++) {
         int64_t target = highest - step * k;
-        descend(s, target, target);
-        descend(s, target + 2 * step, target);
+        descend(s, target, target, SWINGS);
+        descend(s, target + 2 * step, target, SWINGS);
     }
 }
 
@@ -176,7 +189,7 @@ static void descend_by_levels(Search *s, int64_t highest, uint32_t levels) {
 static void descend_to_floor(Search *s) {
     for (uint32_t k = 0; k < 12; k++) {
         int64_t lowest = s->front.at[0].peak_bytes;
-        if (!descend(s, lowest, lowest - (lowest - s->p->persistent_bytes) / 24 - 1) &&
+        if (!descend(s, lowest, lowest - (lowest - s->p->persistent_bytes) / 24 - 1, 0) &&
             s->front.at[0].peak_bytes == lowest)
             break;
     }
@@ -192,7 +205,7 @@ Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinne
     s.keep_from = NEW_ARRAY(s.scratch, uint32_t, p->gaps + 1);
     /* effort by size: a replay costs about 0.1 microseconds an operation */
     uint32_t effort = 400000 / (p->ops + 1);
-    uint32_t levels = effort / 4 < 12 ? 12 : effort / 4 > 64 ? 64 : effort / 4;
+    uint32_t levels = effort / 4 < 12 ? 12 : effort / 4 > 96 ? 96 : effort / 4;
     s.replays_left = effort < 100 ? 100 : effort;
 
     int64_t *live = keep_all_live(&s);
