@@ -278,6 +278,6 @@ const char *picture_group_name(const Picture *p, const Group *group, Arena *aren
         if (end > i + 1)
             text_add(&name, "%s%s", end > i + 2 ? " to " : ", ", p->g->block.at[group->block.at[end - 1]]);
     }
-    if (count > 1) text_add(&name, ": \u00d7%u layers, all alike", count);
+    if (count > 1) text_add(&name, ": \u00d7%u layers", count);
     return name.at;
 }

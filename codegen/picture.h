@@ -55,7 +55,7 @@ typedef struct Picture {
 } Picture;
 
 Picture *picture_new(const Graph *g, const Plan *plan, const Layout *layout, int layer, Arena *arena);
-/* "h.0 to h.10: 11 layers" */
+/* "h.0 to h.10: ×11 layers" */
 const char *picture_group_name(const Picture *p, const Group *group, Arena *arena);
 
 #endif

@@ -339,6 +339,21 @@ static void unchanged_ones_pass(void **state) {
     arena_free(arena);
 }
 
+/* One in sixteen is a real training graph, planned. */
+static Toy any_toy(uint64_t *seed, Arena *arena) {
+    if (below(seed, 16)) return toy_new(seed, arena);
+    uint32_t count;
+    const Device *device = &device_list(&count)[0];
+    Toy toy = {.g = random_training_graph(random_next(seed), arena)};
+    toy.cost = cost_graph(toy.g, device, arena);
+    PlanRequest request = {.graph = toy.g, .cost = toy.cost, .device = device};
+    request.policy = (Policy[]){POLICY_NONE, POLICY_EVERY_BLOCK, POLICY_SQRT}[below(seed, 3)];
+    PlanResult *result = plan_graph(&request, arena);
+    toy.plan = result->plan;
+    toy.layout = result->layout;
+    return toy;
+}
+
 static void mutants_die(void **state) {
     (void)state;
     Arena *arena = arena_new();
@@ -349,7 +364,7 @@ static void mutants_die(void **state) {
         int made = 0, rejected = 0;
         while (made < mutants_a_kind) {
             arena_reset(arena);
-            Toy toy = toy_new(&seed, arena);
+            Toy toy = any_toy(&seed, arena);
             for (int i = 0; i < 10 && made < mutants_a_kind; i++) {
                 Toy mutant = copy(&toy, arena);
                 if (!mutation[k].change(&mutant, &seed)) continue;
