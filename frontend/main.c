@@ -1,5 +1,6 @@
 /* rematc: one verb a run. Results go to stdout, messages to stderr. */
 #include "compile.h"
+#include "../codegen/dot.h"
 #include "report.h"
 
 #include <errno.h>
@@ -314,13 +315,48 @@ static int verb_devices(Compilation *c) {
     return print_text(&out);
 }
 
-int verb_graph(Compilation *c);
+/* ---- graph ---- */
+
+static int verb_graph(Compilation *c) {
+    static const char *const formats[] = {"svg", "png", "pdf", "dot"};
+    const char *path = c->options->output, *format = c->options->format;
+    if (!path) {
+        fprintf(stderr, "rematc: graph needs -o FILE.svg, .png, .pdf or .dot\n");
+        return EXIT_USAGE;
+    }
+    const char *dot = strrchr(path, '.');
+    if (!format) format = dot ? dot + 1 : "";
+    size_t f = 0;
+    while (f < COUNT_OF(formats) && strcmp(format, formats[f])) f++;
+    if (f == COUNT_OF(formats)) {
+        fprintf(stderr, "rematc: a picture is svg, png, pdf or dot, not '%s'; name it so, or use --format\n",
+                format);
+        return EXIT_USAGE;
+    }
+    int code = planned(c);
+    if (code >= 0) return code;
+    const Part *train = &c->request.train;
+    if (c->options->layer >= (int64_t)train->graph->block.count) {
+        fprintf(stderr, "rematc: there is no layer %" PRId64 "; %s has %u\n", c->options->layer,
+                c->spec.model, train->graph->block.count);
+        return EXIT_USAGE;
+    }
+    char peak[24], error[256] = "";
+    char *title = arena_printf(c->arena, "%s on %s, policy %s, peak %s", c->spec.model, c->device.name,
+                               policy_name[c->policy], format_bytes(c->request.arena_bytes, peak));
+    if (dot_write(train->graph, train->plan, train->layout, train->cost, title, (int)c->options->layer, path,
+                  format, error, sizeof error))
+        return EXIT_FINE;
+    fprintf(stderr, "rematc: %s\n", error);
+    return EXIT_IO;
+}
 
 int main(int argc, char **argv) {
     static int (*const verb[VERB_COUNT])(Compilation *) = {
-        [VERB_CHECK] = verb_check, [VERB_PLAN] = verb_plan,       [VERB_DUMP] = verb_dump,
-        [VERB_EMIT] = verb_emit,   [VERB_BUILD] = verb_build,     [VERB_RUN] = verb_run,
-        [VERB_FMT] = verb_fmt,     [VERB_EXPLAIN] = verb_explain, [VERB_DEVICES] = verb_devices,
+        [VERB_CHECK] = verb_check,     [VERB_PLAN] = verb_plan,   [VERB_DUMP] = verb_dump,
+        [VERB_EMIT] = verb_emit,       [VERB_BUILD] = verb_build, [VERB_RUN] = verb_run,
+        [VERB_GRAPH] = verb_graph,     [VERB_FMT] = verb_fmt,     [VERB_EXPLAIN] = verb_explain,
+        [VERB_DEVICES] = verb_devices,
     };
     Arena *arena = arena_new();
     Options options;
