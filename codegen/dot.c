@@ -4,9 +4,9 @@
  * in the left column and backward boxes in the right one. Between the columns run saved tensors; what passes
  * rows by goes round the outside in lanes, forward on the left, gradients on the right.
  *
- *      [update]           The graph and the context are freed before dot_write returns; what Graphviz's
- *  [f0] --- [b0]          plugins and the font library keep for themselves is never given back.
- *  [f1] --- [b1]  */
+ *      [update]      The graph is freed before dot_write returns. The context never is: Graphviz's text
+ *  [f0] --- [b0]     plugin knows the last font by its address in a context, and looks there again when
+ *  [f1] --- [b1]     the next picture is drawn. */
 #include "dot.h"
 #include "picture.h"
 
@@ -14,6 +14,7 @@
 #include <graphviz/gvc.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -27,7 +28,7 @@ static const struct {
 static const char weight_fill[] = "#ddd0ee", peak_line[] = "#d3122b";
 
 #ifdef __SANITIZE_ADDRESS__
-/* Text layout keeps its caches for the life of the process; a leak of ours is found all the same. */
+/* Contexts and font caches live as long as the process; a leak of ours is found all the same. */
 const char *__lsan_default_options(void);
 const char *__lsan_default_options(void) {
     return "print_suppressions=0";
@@ -486,10 +487,11 @@ static void draw_edges(Drawing *d, const double half[2], double right_x) {
 /* ---- to a file ---- */
 
 static void explain(const char *path, const char *format, char *error, size_t error_bytes) {
-    const char *why = aglasterr();
+    char *why = aglasterr(); /* ours to free */
     snprintf(error, error_bytes, "Graphviz cannot draw '%s' as %s%s%s", path, format, why ? ": " : "",
              why ? why : "");
     error[strcspn(error, "\n")] = 0;
+    free(why);
 }
 
 /* A layout without edges, for the sizes of the boxes. */
@@ -532,7 +534,6 @@ bool dot_write(const Graph *g, const Plan *plan, const Layout *layout, const Cos
         snprintf(error, error_bytes, "cannot write '%s': %s", path, strerror(errno));
     if (data) gvFreeRenderData(data);
     agclose(d.graph);
-    gvFreeContext(context);
     arena_free(arena);
     return ok;
 }
