@@ -90,7 +90,7 @@ void k_linear_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const
 
 void k_linear_bwd_w(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                     const KAttr *attr) {
-    (void)nout, (void)nin;
+    (void)nout;
     KProduct p = k_product('w', &out[0], in);
-    product(cx, &p, NULL, k_adds(cx, attr));
+    product(cx, &p, NULL, nin > 2 && k_adds(cx, attr));
 }

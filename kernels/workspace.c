@@ -1,5 +1,6 @@
 /* Bytes of workspace each kernel needs. In: an operation's name and operand shapes; out: bytes, 0 for most.
  * Pure arithmetic: the planner calls it when it plans, the kernels carve what was planned. */
+#include "attention.h"
 #include "tiles.h"
 
 static size_t product_bytes(char op, const KTensor *out, const KTensor *in) {
@@ -8,20 +9,20 @@ static size_t product_bytes(char op, const KTensor *out, const KTensor *in) {
     return t.a_bytes + t.b_bytes + t.c_bytes;
 }
 
-static int ends_with(const char *name, const char *end) {
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
+/* Partial sums over the rows of `x`. */
+static size_t lanes_bytes(const KTensor *out, const KTensor *x) {
+    const int64_t width = k_count(out), rows = width ? k_count(x) / width : 0;
+    return (size_t)(k_row_lanes(rows, width) * width) * sizeof(real);
 }
 
 static size_t host_bytes(const char *name, const KTensor *out, const KTensor *in) {
     if (strcmp(name, "linear") == 0) return product_bytes('y', out, in);
     if (strcmp(name, "linear_bwd_x") == 0) return product_bytes('x', out, in);
     if (strcmp(name, "linear_bwd_w") == 0) return product_bytes('w', out, in);
-    if (ends_with(name, "_bwd_g") || strcmp(name, "sum_leading") == 0) {
-        const int64_t width = k_count(out);
-        const int64_t rows = width ? k_count(in) / width : 0;
-        return (size_t)k_row_lanes(rows, width) * (size_t)width * sizeof(real);
-    }
+    if (strcmp(name, "attend_bwd") == 0) return k_attend_bwd_bytes(&out[1]);
+    if (strcmp(name, "layernorm_bwd_g") == 0 || strcmp(name, "rmsnorm_bwd_g") == 0 ||
+        strcmp(name, "sum_leading") == 0)
+        return lanes_bytes(out, in);
     if (strcmp(name, "embed_bwd") == 0) return 2 * (size_t)k_count(&in[1]) * sizeof(int32_t);
     return 0;
 }

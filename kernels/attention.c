@@ -1,0 +1,267 @@
+/* Attention over [B, T, heads, E] without a T x T matrix: a tile of queries meets the keys a tile at a time
+ * (Dao et al. 2022, FlashAttention: running maximum and sum forwards, probabilities again from lse
+ * backwards).
+ *
+ * Scores are kept transposed, S^T [key, query], so that the softmax runs down columns with queries in the
+ * vector lanes, and only Q^T (and dO^T) need packing: every other operand is read as it lies (panel.h). A
+ * tile that is all masked is skipped. Forward: one task a (batch, head, query tile). Backward: one a (batch,
+ * kv head), which sums dK and dV over its query heads and tiles in order. Heads whose width is no multiple of
+ * the vector, and bf16, go through padded copies; their dK and dV are summed in the workspace (attention.h).
+ */
+#include "attention.h"
+#include "panel.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TILE = 64, MAX_WIDTH = K_ATTEND_MAX_WIDTH };
+
+typedef struct Heads {
+    int64_t batch, time, query_heads, kv_heads, width, padded; /* B, T, H, K, E, E rounded up to K_LANES */
+    real scale;
+    int causal;
+} Heads;
+
+typedef struct Block { /* rows of E numbers, padded with zeros when copied */
+    const real *data;
+    int64_t stride;
+} Block;
+
+static Heads heads_of(const KTensor *q, const KTensor *k, const KAttr *attr) {
+    Heads h = {.batch = q->dim[0], .time = q->dim[1], .query_heads = q->dim[2], .kv_heads = k->dim[2]};
+    h.width = q->dim[3];
+    h.padded = k_attend_padded(h.width);
+    h.scale = (real)(1 / sqrt((double)h.width));
+    h.causal = attr->causal != 0;
+    if (h.width > MAX_WIDTH) {
+        fprintf(stderr, "attend: heads of more than %d numbers are not supported\n", MAX_WIDTH);
+        exit(70);
+    }
+    return h;
+}
+
+/* Rows [t, t + n) of a head; `copy` has room for n * padded numbers. */
+static Block block_load(const Heads *h, const KTensor *x, int64_t b, int64_t t, int64_t head, int64_t n,
+                        real *copy) {
+    const int64_t stride = x->dim[2] * h->width, first = (b * h->time + t) * stride + head * h->width;
+    if (k_attend_direct(x)) return (Block){(const real *)x->data + first, stride};
+    for (int64_t r = 0; r < n; r++) {
+        real *to = copy + r * h->padded;
+        const real *from = k_load(x, first + r * stride, h->width, to);
+        if (from != to) memcpy(to, from, (size_t)h->width * sizeof(real));
+        for (int64_t i = h->width; i < h->padded; i++) to[i] = 0;
+    }
+    return (Block){copy, h->padded};
+}
+
+static void block_store(const Heads *h, const KTensor *x, int64_t b, int64_t t, int64_t head, int64_t n,
+                        const real *from, int64_t from_stride) {
+    const int64_t stride = x->dim[2] * h->width, first = (b * h->time + t) * stride + head * h->width;
+    for (int64_t r = 0; r < n; r++) {
+        if (x->dtype == K_F32)
+            memcpy((real *)x->data + first + r * stride, from + r * from_stride,
+                   (size_t)h->width * sizeof(real));
+        else
+            k_store(x, first + r * stride, h->width, from + r * from_stride);
+    }
+}
+
+/* x [n, padded] -> xt [padded, TILE], columns from n on zero. */
+static void block_transpose(const Heads *h, Block x, int64_t n, real *xt) {
+    for (int64_t e = 0; e < h->padded; e++) {
+        for (int64_t i = 0; i < n; i++) xt[e * TILE + i] = x.data[i * x.stride + e];
+        for (int64_t i = n; i < TILE; i++) xt[e * TILE + i] = 0;
+    }
+}
+
+/* s [keys, TILE] = rows of x times xt [padded, TILE] */
+static void block_scores(const Heads *h, Block x, int64_t keys, const real *xt, real *s) {
+    k_panel(keys, TILE, h->padded, x.data, x.stride, 1, xt, TILE, 0, s, TILE);
+}
+
+/* Scores after the diagonal become -infinity; key and query are the positions of s[0]. */
+static void mask_scores(real *s, int64_t keys, int64_t key, int64_t query) {
+    for (int64_t j = 0; j < keys; j++)
+        for (int64_t i = 0; i < k_min(TILE, key + j - query); i++) s[j * TILE + i] = (real)-INFINITY;
+}
+
+/* One tile of the running softmax: s becomes exp(s scale - maximum); the sums so far are multiplied by
+ * `fade`. */
+static void soften(const Heads *h, real *s, int64_t keys, real *maximum, real *sum, real *fade) {
+    real top[TILE];
+    memcpy(top, maximum, sizeof top);
+    for (int64_t j = 0; j < keys; j++) {
+        real *row = s + j * TILE;
+#pragma omp simd
+        for (int64_t i = 0; i < TILE; i++) {
+            row[i] *= h->scale;
+            top[i] = row[i] > top[i] ? row[i] : top[i];
+        }
+    }
+#pragma omp simd
+    for (int64_t i = 0; i < TILE; i++) {
+        fade[i] = k_exp(maximum[i] - top[i]);
+        maximum[i] = top[i];
+        sum[i] *= fade[i];
+    }
+    for (int64_t j = 0; j < keys; j++) {
+        real *row = s + j * TILE;
+#pragma omp simd
+        for (int64_t i = 0; i < TILE; i++) {
+            row[i] = k_exp(row[i] - top[i]);
+            sum[i] += row[i];
+        }
+    }
+}
+
+static void attend_tile(const Heads *h, const KTensor *out, const KTensor *in, int64_t b, int64_t head,
+                        int64_t t) {
+    _Alignas(64) real qt[MAX_WIDTH * TILE], s[TILE * TILE], o[TILE * MAX_WIDTH], copy[TILE * MAX_WIDTH];
+    real maximum[TILE], sum[TILE] = {0}, fade[TILE];
+    const int64_t n = k_min(TILE, h->time - t), kv = head / (h->query_heads / h->kv_heads);
+    const int64_t end = h->causal ? t + n : h->time;
+
+    block_transpose(h, block_load(h, &in[0], b, t, head, n, copy), n, qt);
+    memset(o, 0, (size_t)(n * h->padded) * sizeof(real));
+    for (int64_t i = 0; i < TILE; i++) maximum[i] = (real)-INFINITY;
+    for (int64_t key = 0; key < end; key += TILE) {
+        const int64_t keys = k_min(TILE, end - key);
+        block_scores(h, block_load(h, &in[1], b, key, kv, keys, copy), keys, qt, s);
+        if (h->causal && key + keys > t) mask_scores(s, keys, key, t);
+        soften(h, s, keys, maximum, sum, fade);
+        for (int64_t i = 0; key > 0 && i < n; i++)
+#pragma omp simd
+            for (int64_t e = 0; e < h->padded; e++) o[i * h->padded + e] *= fade[i];
+        Block v = block_load(h, &in[2], b, key, kv, keys, copy);
+        k_panel(n, h->padded, keys, s, 1, TILE, v.data, v.stride, 1, o, h->padded);
+    }
+    real *lse = (real *)out[1].data + (b * h->query_heads + head) * h->time + t;
+    for (int64_t i = 0; i < n; i++) {
+        lse[i] = maximum[i] + (real)log((double)sum[i]);
+        const real inverse = 1 / sum[i];
+#pragma omp simd
+        for (int64_t e = 0; e < h->padded; e++) o[i * h->padded + e] *= inverse;
+    }
+    block_store(h, &out[0], b, t, head, n, o, h->padded);
+}
+
+void k_attend(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
+    (void)cx, (void)nout, (void)nin;
+    const Heads h = heads_of(&in[0], &in[1], attr);
+    const int64_t tiles = (h.time + TILE - 1) / TILE, heads = h.batch * h.query_heads;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t task = 0; task < heads * tiles; task++) {
+        const int64_t tile = tiles - 1 - task / heads, head = task % heads; /* the longest tiles first */
+        attend_tile(&h, out, in, head / h.query_heads, head % h.query_heads, tile * TILE);
+    }
+}
+
+/* ---- backward: dV = P^T dO, dS = P (dO V^T - D), D = rows of dO . O, dQ = dS K scale, dK = dS^T Q scale
+ * ---- */
+
+typedef struct Sums { /* where dK and dV of one kv head are summed: [T, stride] */
+    real *dk, *dv;
+    int64_t stride;
+} Sums;
+
+typedef struct Operands {
+    const KTensor *dout, *q, *k, *v, *out, *lse, *dq, *dk, *dv;
+} Operands;
+
+/* p and dp [keys, TILE] hold scores and dO V^T; they become P and dS scale. */
+static void score_gradient(const Heads *h, real *p, real *dp, int64_t keys, const real *lse,
+                           const real *dot) {
+    for (int64_t j = 0; j < keys; j++) {
+        real *pj = p + j * TILE, *dpj = dp + j * TILE;
+#pragma omp simd
+        for (int64_t i = 0; i < TILE; i++) {
+            pj[i] = k_exp(pj[i] * h->scale - lse[i]);
+            dpj[i] = pj[i] * (dpj[i] - dot[i]) * h->scale;
+        }
+    }
+}
+
+/* lse and D of a tile's queries. Those past the end get lse = infinity: P and dS are zero there. */
+static void row_terms(const Heads *h, const Operands *op, int64_t b, int64_t head, int64_t t, int64_t n,
+                      Block dout, real *lse, real *dot) {
+    real copy[MAX_WIDTH];
+    const real *from = (const real *)op->lse->data + (b * h->query_heads + head) * h->time + t;
+    for (int64_t i = 0; i < TILE; i++) {
+        lse[i] = i < n ? from[i] : (real)INFINITY;
+        dot[i] = 0;
+        if (i >= n) continue;
+        const real *o = block_load(h, op->out, b, t + i, head, 1, copy).data,
+                   *d = dout.data + i * dout.stride;
+        KVec sum = {0};
+        for (int64_t e = 0; e < h->padded; e += K_LANES)
+            sum += *(const KVec *)(o + e) * *(const KVec *)(d + e);
+        dot[i] = k_lane_sum(&sum);
+    }
+}
+
+static void attend_bwd_tile(const Heads *h, const Operands *op, const Sums *sums, int64_t b, int64_t kv,
+                            int64_t head, int64_t t) {
+    _Alignas(64) real qt[MAX_WIDTH * TILE], dot_t[MAX_WIDTH * TILE], p[TILE * TILE], dp[TILE * TILE];
+    _Alignas(64) real q_copy[TILE * MAX_WIDTH], d_copy[TILE * MAX_WIDTH], copy[TILE * MAX_WIDTH];
+    _Alignas(64) real dq[TILE * MAX_WIDTH];
+    real lse[TILE], dot[TILE];
+    const int64_t n = k_min(TILE, h->time - t), end = h->causal ? t + n : h->time;
+
+    const Block q = block_load(h, op->q, b, t, head, n, q_copy),
+                d = block_load(h, op->dout, b, t, head, n, d_copy);
+    block_transpose(h, q, n, qt);
+    block_transpose(h, d, n, dot_t);
+    row_terms(h, op, b, head, t, n, d, lse, dot);
+    memset(dq, 0, (size_t)(n * h->padded) * sizeof(real));
+    for (int64_t key = 0; key < end; key += TILE) {
+        const int64_t keys = k_min(TILE, end - key), width = h->padded;
+        real *dk = sums->dk + key * sums->stride, *dv = sums->dv + key * sums->stride;
+        block_scores(h, block_load(h, op->v, b, key, kv, keys, copy), keys, dot_t, dp);
+        const Block k = block_load(h, op->k, b, key, kv, keys, copy);
+        block_scores(h, k, keys, qt, p);
+        if (h->causal && key + keys > t) mask_scores(p, keys, key, t);
+        score_gradient(h, p, dp, keys, lse, dot);
+        k_panel(keys, width, n, p, TILE, 1, d.data, d.stride, 1, dv, sums->stride);
+        k_panel(keys, width, n, dp, TILE, 1, q.data, q.stride, 1, dk, sums->stride);
+        k_panel(n, width, keys, dp, 1, TILE, k.data, k.stride, 1, dq, width);
+    }
+    block_store(h, op->dq, b, t, head, n, dq, h->padded);
+}
+
+/* dK and dV of a head are summed in their own storage when it is f32 of a vector's multiple, else in the
+ * workspace: first all of dK, then all of dV, [B, K, T, padded] each. */
+static Sums sums_of(const KCtx *cx, const Heads *h, const Operands *op, int64_t b, int64_t kv) {
+    Sums s;
+    const int64_t size = h->time * h->padded, index = b * h->kv_heads + kv;
+    if (k_attend_direct(op->dk)) {
+        const int64_t first = (b * h->time * h->kv_heads + kv) * h->width;
+        s = (Sums){(real *)op->dk->data + first, (real *)op->dv->data + first, h->kv_heads * h->width};
+    } else {
+        real *workspace = cx->workspace;
+        s = (Sums){workspace + index * size, workspace + (h->batch * h->kv_heads + index) * size, h->padded};
+    }
+    for (int64_t t = 0; t < h->time; t++) {
+        memset(s.dk + t * s.stride, 0, (size_t)h->padded * sizeof(real));
+        memset(s.dv + t * s.stride, 0, (size_t)h->padded * sizeof(real));
+    }
+    return s;
+}
+
+void k_attend_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                  const KAttr *attr) {
+    (void)nout, (void)nin;
+    const Operands op = {&in[0], &in[1], &in[2], &in[3], &in[4], &in[5], &out[0], &out[1], &out[2]};
+    const Heads h = heads_of(op.q, op.k, attr);
+    const int64_t group = h.query_heads / h.kv_heads;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t task = 0; task < h.batch * h.kv_heads; task++) {
+        const int64_t b = task / h.kv_heads, kv = task % h.kv_heads;
+        const Sums sums = sums_of(cx, &h, &op, b, kv);
+        for (int64_t head = kv * group; head < (kv + 1) * group; head++)
+            for (int64_t t = 0; t < h.time; t += TILE) attend_bwd_tile(&h, &op, &sums, b, kv, head, t);
+        if (!k_attend_direct(op.dk)) {
+            block_store(&h, op.dk, b, 0, kv, h.time, sums.dk, sums.stride);
+            block_store(&h, op.dv, b, 0, kv, h.time, sums.dv, sums.stride);
+        }
+    }
+}
