@@ -70,9 +70,11 @@ static void add_tensor(const Names *names, Text *out, ValueId value, uint32_t bu
 
 static void add_attributes(Text *out, const Attr *attr) {
     const char *comma = "";
+    char digits[32];
     Text list = {.arena = out->arena};
 #define ATTR_F(name)                                                                                         \
-    if (attr->name != 0) text_add(&list, "%s." #name " = %.17g", comma, attr->name), comma = ", ";
+    if (attr->name != 0)                                                                                     \
+        text_add(&list, "%s." #name " = %s", comma, format_number(attr->name, digits)), comma = ", ";
 #define ATTR_I(name)                                                                                         \
     if (attr->name != 0) text_add(&list, "%s." #name " = %" PRId64, comma, attr->name), comma = ", ";
 #include "../kernels/attr.def"

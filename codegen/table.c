@@ -46,11 +46,13 @@ static void add_row(Text *out, const Part *part, const int64_t *offset, ValueId 
 #include "../kernels/dtype.def"
 #undef DTYPE
     };
+    char digits[32];
     text_add(out, "    {");
     add_string(out, value->name);
     text_add(out, ", %s, %s, %d, {", kind, dtype[value->type.dtype], value->type.rank);
     for (int i = 0; i < value->type.rank; i++) text_add(out, "%s%" PRId64, i ? ", " : "", value->type.dim[i]);
-    text_add(out, "}, INT64_C(%" PRId64 "), %d, %.17g, %u},\n", offset[id], init, init_value, of);
+    text_add(out, "}, INT64_C(%" PRId64 "), %d, %s, %u},\n", offset[id], init,
+             format_number(init_value, digits), of);
 }
 
 static uint32_t add_tensors(Text *out, const Part *part) {
@@ -143,11 +145,12 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) 
                                          [DATA_LLMC] = "RT_LLMC"};
     uint32_t tensors = add_tensors(out, train), categories = add_categories(out, train);
     const Type *logits = &g->value.at[g->logits].type;
+    char digits[32];
     text_add(out, "static const RtProgram program = {\n");
 #define FIELD_STRING(name, value)                                                                            \
     (text_add(out, "    ." name " = "), add_string(out, value), text_add(out, ",\n"))
 #define FIELD_INT(name, value)  text_add(out, "    ." name " = INT64_C(%" PRId64 "),\n", (int64_t)(value))
-#define FIELD_REAL(name, value) text_add(out, "    ." name " = %.17g,\n", (double)(value))
+#define FIELD_REAL(name, value) text_add(out, "    ." name " = %s,\n", format_number(value, digits))
 #define FIELD_NAME(name, value) text_add(out, "    ." name " = %s,\n", value)
     FIELD_STRING("model", spec->model);
     FIELD_STRING("source", spec->path);

@@ -220,7 +220,7 @@ static const char *change_that_fits(const Compilation *c, const char *dim, int64
         Trial trial = try_batch(&other, 0, POLICY_OPTIMAL, arena_budget);
         if (!trial.result->feasible) continue;
         char needs[24];
-        return arena_printf(c->arena, "%s = %" PRId64 " fits (%s)", dim, smaller,
+        return arena_printf(c->arena, "%s = %" PRId64 " (%s)", dim, smaller,
                             format_bytes(trial.result->smallest_bytes + c->device.reserved_bytes, needs));
     }
     return NULL;
@@ -261,9 +261,9 @@ static int infeasible(Compilation *c, const Trial *trial, int64_t arena_budget) 
             change[0] = change_that_fits(c, "B", trial->graph->batch, arena_budget);
         change[1] = change_that_fits(c, "T", trial->graph->context, arena_budget);
         if (change[0] && change[1])
-            diag_help(c->diag, "%s; so does %s", change[0], change[1]);
+            diag_help(c->diag, "%s would fit; so would %s", change[0], change[1]);
         else if (change[0] || change[1])
-            diag_help(c->diag, "%s", change[0] ? change[0] : change[1]);
+            diag_help(c->diag, "%s would fit", change[0] ? change[0] : change[1]);
     }
     compile_messages(c);
     return EXIT_INFEASIBLE;

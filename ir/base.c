@@ -229,8 +229,18 @@ char *format_bytes(int64_t bytes, char out[24]) {
     double value = (double)bytes;
     int u = 0;
     while ((value >= 1023.995 || value <= -1023.995) && u < 4) value /= 1024, u++;
-    if (u == 0) snprintf(out, 24, "%lld B", (long long)bytes);
-    else snprintf(out, 24, "%.2f %s", value, unit[u]);
+    if (u == 0)
+        snprintf(out, 24, "%lld B", (long long)bytes);
+    else
+        snprintf(out, 24, "%.2f %s", value, unit[u]);
+    return out;
+}
+
+char *format_number(double value, char out[32]) {
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(out, 32, "%.*g", digits, value);
+        if (strtod(out, NULL) == value) break;
+    }
     return out;
 }
 

@@ -14,10 +14,11 @@
 
 /* A broken invariant of the compiler: prints "file:line: message", exits 70. */
 #define die(...) die_at(__FILE__, __LINE__, __VA_ARGS__)
-_Noreturn void die_at(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
+_Noreturn void die_at(const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-#define NONE UINT32_MAX /* "no id" for every 32-bit handle */
+#define NONE            UINT32_MAX /* "no id" for every 32-bit handle */
 
 /* ---- arena: memory that lives and dies together ---- */
 typedef struct Arena Arena;
@@ -29,8 +30,8 @@ void *arena_alloc(Arena *arena, size_t bytes);
 char *arena_strndup(Arena *arena, const char *text, size_t length);
 char *arena_strdup(Arena *arena, const char *text);
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
-#define NEW(arena, Type)           ((Type *)arena_alloc((arena), sizeof(Type)))
-#define NEW_ARRAY(arena, Type, n)  ((Type *)arena_alloc((arena), sizeof(Type) * (size_t)(n)))
+#define NEW(arena, Type)          ((Type *)arena_alloc((arena), sizeof(Type)))
+#define NEW_ARRAY(arena, Type, n) ((Type *)arena_alloc((arena), sizeof(Type) * (size_t)(n)))
 
 /* ---- growing arrays: `VEC(Node) nodes = {0}; *vec_add(arena, &nodes) = node;` ---- */
 #define VEC(Type)                                                                                            \
@@ -69,6 +70,8 @@ double random_unit(uint64_t *state); /* [0, 1) */
 
 /* "12.3 MiB", "981 B": for people. Writes into `out` and returns it. */
 char *format_bytes(int64_t bytes, char out[24]);
+/* The fewest digits that read back as the same number. */
+char *format_number(double value, char out[32]);
 /* Shell-style match with '*', '?' and {a,b}; '*' does not stop at dots.
  * Also true when `pattern` matches a dotted prefix of `name` ("h.*.attn" matches "h.3.attn.qkv"). */
 bool glob_match(const char *pattern, const char *name);

@@ -43,21 +43,12 @@ static void print_name(Text *out, const char *name) {
         print_quoted(out, name);
 }
 
-/* The fewest digits that read back as the same number. */
-static char *number_text(char out[32], double value) {
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(out, 32, "%.*g", digits, value);
-        if (strtod(out, NULL) == value) break;
-    }
-    return out;
-}
-
 static void print_attr(Text *out, const Attr *attr) {
     const char *before = " {";
     char digits[32];
 #define ATTR_F(name)                                                                                         \
     if (attr->name != 0)                                                                                     \
-        text_add(out, "%s" #name "=%s", before, number_text(digits, attr->name)), before = ", ";
+        text_add(out, "%s" #name "=%s", before, format_number(attr->name, digits)), before = ", ";
 #define ATTR_I(name)                                                                                         \
     if (attr->name != 0) text_add(out, "%s" #name "=%lld", before, (long long)attr->name), before = ", ";
 #include "../kernels/attr.def"
@@ -110,7 +101,7 @@ static void print_value(const Graph *g, ValueId v, const Param *param, Text *out
     if (param) {
         char digits[32];
         text_add(out, " %s=%s%s", param->init == INIT_NORMAL ? "normal" : "constant",
-                 number_text(digits, param->init_value), param->decays ? " decays" : "");
+                 format_number(param->init_value, digits), param->decays ? " decays" : "");
         print_id(out, " m=", param->moment1);
         print_id(out, " v=", param->moment2);
         print_id(out, " master=", param->master);
