@@ -75,30 +75,48 @@ static uint32_t *pinned_gaps(const PlanRequest *request, Problem *p, const Block
     return pinned;
 }
 
-/* The fastest candidate whose packed height fits; without one, the smallest. Sets smallest_bytes. */
-static void choose(const PlanRequest *request, Replay *r, const Front *front, PlanResult *result,
-                   Arena *arena) {
-    enum { SMALLEST = 2 };
+typedef struct Realised {
+    Plan plan;
+    Layout *layout;
+} Realised;
+
+/* The fastest plan whose packed height fits, among the front and the smallest plan; without one, the
+ * smallest. */
+static void choose(const PlanRequest *request, Replay *r, const Front *front, const Front *smallest,
+                   PlanResult *result, Arena *arena) {
     int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
-    result->smallest_bytes = INT64_MAX;
-    for (uint32_t i = 0; i < front->count && i < SMALLEST; i++) {
-        Plan plan = {0};
-        Layout *layout = realise(request, r, front->at[i].keep_from, &plan, arena);
-        if (plan.peak_bytes >= result->smallest_bytes) continue;
-        result->smallest_bytes = plan.peak_bytes;
-        result->plan = plan;
-        result->layout = layout;
+    Realised least = {.layout = NULL};
+    for (uint32_t i = 0; i < smallest->count; i++) {
+        Realised next = {.layout = NULL};
+        next.layout = realise(request, r, smallest->at[i].keep_from, &next.plan, arena);
+        if (!least.layout || next.plan.peak_bytes < least.plan.peak_bytes) least = next;
     }
-    result->feasible = false;
-    for (uint32_t i = front->count; i-- > 0 && !result->feasible;) {
+    Realised best = least;
+    result->smallest_bytes = least.plan.peak_bytes;
+    result->feasible = least.plan.peak_bytes <= budget;
+    for (uint32_t i = front->count; i-- > 0 && result->feasible;) {
         if (front->at[i].peak_bytes > budget) continue;
-        Plan plan = {0};
-        Layout *layout = realise(request, r, front->at[i].keep_from, &plan, arena);
-        if (plan.peak_bytes > budget) continue;
-        result->plan = plan;
-        result->layout = layout;
-        result->feasible = true;
-        if (plan.peak_bytes < result->smallest_bytes) result->smallest_bytes = plan.peak_bytes;
+        if (front->at[i].seconds >= least.plan.seconds) break;
+        Realised next = {.layout = NULL};
+        next.layout = realise(request, r, front->at[i].keep_from, &next.plan, arena);
+        if (next.plan.peak_bytes > budget) continue;
+        best = next;
+        break;
+    }
+    result->plan = best.plan;
+    result->layout = best.layout;
+}
+
+static void add_fixed_policies(const PlanRequest *request, const Problem *p, const Blocks *blocks, Replay *r,
+                               Front *front, Arena *scratch) {
+    static const Policy fixed[] = {POLICY_EVERY_BLOCK, POLICY_SQRT};
+    for (uint32_t i = 0; i < COUNT_OF(fixed); i++) {
+        uint32_t *keep_from = NEW_ARRAY(scratch, uint32_t, p->gaps + 1);
+        Sequence sequence = {0};
+        retain_policy(request, p, blocks, fixed[i], NULL, keep_from, scratch);
+        retain_pins(request->graph, p, request->spec, blocks->boundary, keep_from);
+        replay(r, keep_from, &sequence);
+        *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, keep_from};
     }
 }
 
@@ -126,8 +144,10 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     if (request->policy == POLICY_OPTIMAL) {
         bool all_fits =
             !pinned && (request->budget_bytes <= 0 || result->keep_all_bytes <= request->budget_bytes);
-        Front front = search_front(p, &blocks, pinned, all_fits, scratch);
-        choose(request, r, &front, result, arena);
+        Front smallest = {0};
+        Front front = search_front(p, &blocks, pinned, all_fits, &smallest, scratch);
+        add_fixed_policies(request, p, &blocks, r, &smallest, scratch);
+        choose(request, r, &front, &smallest, result, arena);
     } else {
         retain_policy(request, p, &blocks, request->policy, result, keep_from, arena);
         retain_pins(request->graph, p, request->spec, blocks.boundary, keep_from);

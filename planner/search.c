@@ -197,7 +197,7 @@ static void descend_to_floor(Search *s) {
 }
 
 Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinned, bool all_fits,
-                   Arena *arena) {
+                   Front *smallest, Arena *arena) {
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
     s.replay = replay_new(p, s.scratch);
@@ -213,6 +213,9 @@ Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinne
     if (blocks && blocks->count) try_segments(&s);
     try_cuts(&s, live, 2, 16, 12);
     descend_to_floor(&s);
+    if (smallest)
+        for (uint32_t i = 0; i < s.front.count && i < SEARCH_SMALLEST; i++)
+            *vec_add(arena, smallest) = s.front.at[i];
     if (!all_fits) descend_by_levels(&s, highest, levels);
     arena_free(s.scratch);
     return s.front;

@@ -12,11 +12,13 @@ typedef struct Candidate {
 } Candidate;
 typedef VEC(Candidate) Front; /* peaks ascending, seconds descending */
 
-/* `all_fits`: the plan that keeps everything will be chosen, so only the smallest plan matters besides.
- * `blocks` is NULL for an outside DAG. `pinned` has, for each gap, the time from which a pin keeps it, or
- * NONE where the search is free; NULL: no pins. */
+/* `blocks` is NULL for an outside DAG. `pinned` has, for each gap, the time from which a pin keeps it, or
+ * NONE where the search is free; NULL: no pins. `all_fits`: the plan that keeps everything will be chosen, so
+ * only the smallest ones matter besides. `smallest`: the front's first few before refinement, the same in
+ * either case. */
+enum { SEARCH_SMALLEST = 3 };
 Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinned, bool all_fits,
-                   Arena *arena);
+                   Front *smallest, Arena *arena);
 
 /* The parts of the search, over one retention (planner/shave.c). */
 typedef struct Shaver Shaver;

@@ -61,6 +61,14 @@ static void random_graphs_pass_the_checkers(void **state) {
                 if (policy == POLICY_OPTIMAL) assert_true(result->feasible);
                 if (policy == POLICY_OPTIMAL && i == 0) roles_add_up(&request, result, arena);
             }
+        for (int policy = 0; policy < POLICY_OPTIMAL; policy++) {
+            request.policy = (Policy)policy;
+            const PlanResult *fixed = plan_graph(&request, arena);
+            request.policy = POLICY_OPTIMAL;
+            request.budget_bytes = fixed->plan.peak_bytes;
+            const PlanResult *optimal = plan_graph(&request, arena);
+            assert_true(optimal->feasible && optimal->plan.seconds <= fixed->plan.seconds);
+        }
         request.policy = POLICY_OPTIMAL;
         request.budget_bytes = low - 1;
         PlanResult *result = plan_graph(&request, arena);
