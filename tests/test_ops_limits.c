@@ -147,6 +147,26 @@ static void large_logits_and_scores(void **state) {
     assert_close(&attend, 1, narrow.value[1], wide.value[1], 1e-5);
 }
 
+/* A negative target is a masked one: no loss, no gradient. */
+static void negative_targets(void **state) {
+    (void)state;
+    Call call = make_call(OP_CROSS_ENTROPY, "a:6x33 i33:6 s!:1", "s:6 s:1", 0, (KAttr){.eps = 0});
+    call.value[1][0] = call.value[1][4] = -1;
+    Result result = run(&call, &library_float);
+    double want = call.value[2][0];
+    for (int64_t r = 0; r < 6; r++) {
+        assert_true(isfinite(result.value[0][r]));
+        if (call.value[1][r] >= 0)
+            want += result.value[0][r] - call.value[0][r * 33 + (int64_t)call.value[1][r]];
+    }
+    assert_true(fabs(result.value[1][0] - want) < 1e-5 * want);
+    Call back = make_call(OP_CROSS_ENTROPY_BWD, "a:6x33 i33:6 s:6", "a:6x33", 0, (KAttr){.eps = 0});
+    memcpy(back.value[1], call.value[1], 6 * sizeof(double));
+    result = run(&back, &library_float);
+    for (int64_t i = 0; i < back.out[0].count; i++)
+        assert_int_equal(result.value[0][i] == 0, i / 33 == 0 || i / 33 == 4);
+}
+
 static void clipping_of_nothing(void **state) {
     (void)state;
     Call call = make_call(OP_CLIP_SCALE, "s:1", "s:1", 0, (KAttr){.max_norm = 1});
@@ -163,7 +183,7 @@ int main(void) {
         cmocka_unit_test(rounding_to_bf16),     cmocka_unit_test(dropout_stream),
         cmocka_unit_test(norms_far_from_zero),  cmocka_unit_test(tokens_outside_the_vocabulary),
         cmocka_unit_test(activations_saturate), cmocka_unit_test(large_logits_and_scores),
-        cmocka_unit_test(clipping_of_nothing),
+        cmocka_unit_test(clipping_of_nothing),  cmocka_unit_test(negative_targets),
     };
     if (!library_open(&library_float, OPS_FLOAT, sizeof(float)) ||
         !library_open(&library_double, OPS_DOUBLE, sizeof(double)))
