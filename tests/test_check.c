@@ -417,12 +417,52 @@ static void planned_graphs_pass(void **state) {
     arena_free(arena);
 }
 
+/* A forward-only program in the training program's arena: the same weights in the same place, nothing of the
+ * training program's persistent bytes touched but its own. */
+static void forward_parts_fit(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    uint32_t count;
+    const Device *device = &device_list(&count)[0];
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        arena_reset(arena);
+        Graph *g = random_training_graph(seed, arena), *f = graph_forward_only(g, arena);
+        PlanRequest request = {.graph = g, .cost = cost_graph(g, device, arena), .device = device};
+        Layout *train = plan_graph(&request, arena)->layout;
+        Cost *cost = cost_graph(f, device, arena);
+        PlanResult *forward = plan_forward(f, cost, arena);
+        Layout *layout = forward->layout;
+        pack_forward(layout, f, train, g, arena);
+        forward->plan.peak_bytes = layout->height_bytes;
+        assert_null(layout_check(f, cost, &forward->plan, layout, 0, arena));
+        assert_null(toy_run(f, cost, &forward->plan, layout, arena));
+        uint32_t shared = 0;
+        for (uint32_t b = 0; b < layout->buf.count; b++) {
+            const Buf *mine = &layout->buf.at[b];
+            if (!mine->persistent) assert_true(mine->offset >= train->persistent_bytes);
+            for (uint32_t t = 0; mine->persistent && t < train->buf.count; t++) {
+                const Buf *theirs = &train->buf.at[t];
+                if (!theirs->persistent) continue;
+                bool same = !strcmp(f->value.at[mine->value].name, g->value.at[theirs->value].name);
+                bool meet = mine->offset < theirs->offset + theirs->bytes &&
+                            theirs->offset < mine->offset + mine->bytes;
+                assert_true(same == meet);
+                if (same) assert_int_equal(mine->offset, theirs->offset);
+                shared += same;
+            }
+        }
+        assert_true(shared > 2);
+    }
+    arena_free(arena);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) mutants_a_kind = atoi(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unchanged_ones_pass),
         cmocka_unit_test(mutants_die),
         cmocka_unit_test(planned_graphs_pass),
+        cmocka_unit_test(forward_parts_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
