@@ -1,4 +1,4 @@
-/* The fixed policies as retentions. In: a problem and its blocks; out: keep_from by gap (problem.h). */
+/* The fixed policies as retentions. In: a problem and its blocks; out: what each gap keeps (problem.h). */
 #include "policy.h"
 
 #include <string.h>
@@ -33,16 +33,16 @@ Blocks blocks_of(const Graph *g, const Problem *p, Arena *arena) {
     return blocks;
 }
 
-void retain_all(const Problem *p, uint32_t *keep_from) {
-    memset(keep_from, 0, sizeof *keep_from * p->gaps);
+void retain_all(const Problem *p, Keep *retain) {
+    memset(retain, 0, sizeof *retain * p->gaps);
 }
 
 /* Sets when storage `s` is kept again in each gap that reaches past the boundary. */
-static void drop_over(const Problem *p, uint32_t s, uint32_t boundary, uint32_t from, uint32_t *keep_from) {
+static void drop_over(const Problem *p, uint32_t s, uint32_t boundary, uint32_t from, Keep *retain) {
     for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++) {
         if (!p->may_drop[gap] || p->gap_end[gap] < boundary) continue;
         uint32_t at = from > p->gap_begin[gap] ? from : p->gap_begin[gap];
-        keep_from[gap] = at < p->gap_end[gap] ? at : p->gap_end[gap];
+        retain[gap] = (Keep){.from = at < p->gap_end[gap] ? at : p->gap_end[gap]};
     }
 }
 
@@ -50,8 +50,7 @@ static uint32_t segment_of(uint32_t block, uint32_t length) {
     return block == NONE ? NONE : block / length;
 }
 
-void retain_segments(const Problem *p, const Blocks *blocks, uint32_t length, bool nested,
-                     uint32_t *keep_from) {
+void retain_segments(const Problem *p, const Blocks *blocks, uint32_t length, bool nested, Keep *retain) {
     Arena *scratch = arena_new();
     bool *outer = NEW_ARRAY(scratch, bool, p->storages + 1); /* read from another segment */
     bool *inner = NEW_ARRAY(scratch, bool, p->storages + 1); /* read from another block */
@@ -61,17 +60,17 @@ void retain_segments(const Problem *p, const Blocks *blocks, uint32_t length, bo
             if (here != there) inner[s] = true;
             if (segment_of(here, length) != segment_of(there, length)) outer[s] = true;
         }
-    retain_all(p, keep_from);
+    retain_all(p, retain);
     for (uint32_t s = 0; s < p->storages; s++) {
         uint32_t block = blocks->op_block[p->maker[s]];
         if (p->maker[s] >= blocks->boundary || block == NONE || outer[s]) continue;
         uint32_t from = nested && !inner[s] ? blocks->backward_begin[block] : blocks->boundary;
-        drop_over(p, s, blocks->boundary, from, keep_from);
+        drop_over(p, s, blocks->boundary, from, retain);
     }
     arena_free(scratch);
 }
 
-void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t boundary, uint32_t *keep_from) {
+void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t boundary, Keep *retain) {
     if (!spec) return;
     for (uint32_t i = 0; i < spec->pin.count; i++) {
         const Pin *pin = &spec->pin.at[i];
@@ -80,9 +79,10 @@ void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t bo
                 !glob_match(pin->pattern, g->node.at[p->op_node[p->maker[s]]].name))
                 continue;
             if (pin->kind == PIN_RECOMPUTE)
-                drop_over(p, s, boundary, boundary, keep_from);
+                drop_over(p, s, boundary, boundary, retain);
             else if (pin->kind == PIN_KEEP)
-                for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++) keep_from[gap] = 0;
+                for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++)
+                    retain[gap] = (Keep){0, 0};
         }
     }
 }

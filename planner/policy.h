@@ -14,14 +14,13 @@ typedef struct Blocks {
 Blocks blocks_of(const Graph *g, const Problem *p, Arena *arena);
 
 /* Keeps every gap throughout. */
-void retain_all(const Problem *p, uint32_t *keep_from);
+void retain_all(const Problem *p, Keep *retain);
 /* Keeps, over the boundary, only what lies outside blocks and what a segment of `length` blocks reads from
  * outside. A segment is recomputed at its first need; `nested` keeps its block inputs then, and each block's
  * inside only once that block's own backward pass begins. */
-void retain_segments(const Problem *p, const Blocks *blocks, uint32_t length, bool nested,
-                     uint32_t *keep_from);
+void retain_segments(const Problem *p, const Blocks *blocks, uint32_t length, bool nested, Keep *retain);
 /* Pins: operations whose outputs are kept, or recomputed when needed after the boundary. */
-void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t boundary, uint32_t *keep_from);
+void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t boundary, Keep *retain);
 
 typedef VEC(const char *) Reasons;
 /* The decision table of the rule of thumb; true: checkpoint every block. Gigabytes are 10^9 bytes.

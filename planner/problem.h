@@ -9,9 +9,9 @@
  *     time   3 . . . . . 7 . . . . . 21 . . . .
  *     gap      [3, 7)      [7, 21)      [21, end)
  *
- * A Retention says, for each gap, from which time on an instance of the storage is kept to the gap's end: the
- * gap's start keeps it throughout, start + 1 drops it but keeps it once recomputed, the end recomputes it for
- * each reader. */
+ * A retention says for each gap (struct Keep) how long the instance live at its start is kept, and from which
+ * time on one that is made again is kept to the gap's end. All zero keeps it throughout; from = start + 1
+ * drops it but keeps it once recomputed; from = end recomputes it for every reader. */
 #ifndef REMAT_PROBLEM_H
 #define REMAT_PROBLEM_H
 
@@ -61,7 +61,11 @@ Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena);
 /* Fills gaps and may_drop from the lists above; problem_from_graph calls it. */
 void problem_index(Problem *p, Arena *arena);
 
-typedef uint32_t *Retention; /* keep_from, one a gap */
+/* Of one gap: what is live at its start is kept for readers up to time `until`, and what is made (or was live
+ * at the start) at time `from` or later to the gap's end. */
+typedef struct Keep {
+    uint32_t until, from;
+} Keep;
 
 /* An execution of operation `op`; `again` marks recomputation. */
 typedef struct Run {
@@ -82,7 +86,7 @@ typedef struct Sequence {
 typedef struct Replay Replay;
 Replay *replay_new(const Problem *p, Arena *arena);
 /* Generates the runs, their seconds and their peak. The sequence's array is reused. */
-void replay(Replay *r, const uint32_t *keep_from, Sequence *sequence);
+void replay(Replay *r, const Keep *retain, Sequence *sequence);
 /* After replay: live bytes during each run, persistent ones included. */
 const int64_t *replay_live(const Replay *r);
 /* After replay: the first-execution time each run serves. */

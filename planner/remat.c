@@ -35,25 +35,24 @@ static uint32_t sqrt_length(uint32_t blocks) {
 }
 
 static void retain_policy(const PlanRequest *request, const Problem *p, const Blocks *blocks, Policy policy,
-                          PlanResult *result, uint32_t *keep_from, Arena *arena) {
+                          PlanResult *result, Keep *retain, Arena *arena) {
     switch (policy) {
-    case POLICY_EVERY_BLOCK: retain_segments(p, blocks, 1, false, keep_from); break;
-    case POLICY_SQRT: retain_segments(p, blocks, sqrt_length(blocks->count), false, keep_from); break;
+    case POLICY_EVERY_BLOCK: retain_segments(p, blocks, 1, false, retain); break;
+    case POLICY_SQRT: retain_segments(p, blocks, sqrt_length(blocks->count), false, retain); break;
     case POLICY_HEURISTIC:
         if (heuristic(request, result, arena))
-            retain_segments(p, blocks, 1, false, keep_from);
+            retain_segments(p, blocks, 1, false, retain);
         else
-            retain_all(p, keep_from);
+            retain_all(p, retain);
         break;
-    default: retain_all(p, keep_from);
+    default: retain_all(p, retain);
     }
 }
 
-/* Packs the plan of `keep_from` into `plan`; its layout. */
-static Layout *realise(const PlanRequest *request, Replay *r, const uint32_t *keep_from, Plan *plan,
-                       Arena *arena) {
+/* Packs the plan of `retain` into `plan`; its layout. */
+static Layout *realise(const PlanRequest *request, Replay *r, const Keep *retain, Plan *plan, Arena *arena) {
     Sequence sequence = {0};
-    replay(r, keep_from, &sequence);
+    replay(r, retain, &sequence);
     replay_plan(r, &sequence, arena, plan);
     Layout *layout = live_analyse(request->graph, request->cost, plan, arena);
     if (layout->live_bytes != plan->live_bytes)
@@ -67,10 +66,10 @@ static Layout *realise(const PlanRequest *request, Replay *r, const uint32_t *ke
 }
 
 /* Gaps that pins decide; NULL without pins. */
-static uint32_t *pinned_gaps(const PlanRequest *request, Problem *p, const Blocks *blocks, Arena *scratch) {
+static Keep *pinned_gaps(const PlanRequest *request, Problem *p, const Blocks *blocks, Arena *scratch) {
     if (!request->spec || !request->spec->pin.count) return NULL;
-    uint32_t *pinned = NEW_ARRAY(scratch, uint32_t, p->gaps + 1);
-    for (uint32_t gap = 0; gap < p->gaps; gap++) pinned[gap] = NONE;
+    Keep *pinned = NEW_ARRAY(scratch, Keep, p->gaps + 1);
+    for (uint32_t gap = 0; gap < p->gaps; gap++) pinned[gap].from = NONE;
     retain_pins(request->graph, p, request->spec, blocks->boundary, pinned);
     return pinned;
 }
@@ -80,29 +79,36 @@ typedef struct Realised {
     Layout *layout;
 } Realised;
 
-/* The fastest plan whose packed height fits, among the front and the smallest plan; without one, the
- * smallest. */
-static void choose(const PlanRequest *request, Replay *r, const Front *front, const Front *smallest,
+/* The fastest plan whose packed height fits; without one, the one of least height. Packing may undo what made
+ * a plan better, so some stand beside the front: its smallest before refinement, and the fixed policies. */
+static void choose(const PlanRequest *request, Replay *r, const Front *front, const Front *beside,
                    PlanResult *result, Arena *arena) {
     int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
-    Realised least = {.layout = NULL};
-    for (uint32_t i = 0; i < smallest->count; i++) {
+    Realised least = {.layout = NULL}, best = {.layout = NULL};
+    for (uint32_t i = 0; i < beside->count; i++) {
+        const Candidate *candidate = &beside->at[i];
+        bool may_be_least = !least.layout || candidate->peak_bytes < least.plan.peak_bytes;
+        bool may_be_best =
+            candidate->peak_bytes <= budget && (!best.layout || candidate->seconds < best.plan.seconds);
+        if (!may_be_least && !may_be_best) continue;
         Realised next = {.layout = NULL};
-        next.layout = realise(request, r, smallest->at[i].keep_from, &next.plan, arena);
+        next.layout = realise(request, r, candidate->retain, &next.plan, arena);
         if (!least.layout || next.plan.peak_bytes < least.plan.peak_bytes) least = next;
+        if (next.plan.peak_bytes <= budget && (!best.layout || next.plan.seconds < best.plan.seconds))
+            best = next;
     }
-    Realised best = least;
-    result->smallest_bytes = least.plan.peak_bytes;
-    result->feasible = least.plan.peak_bytes <= budget;
-    for (uint32_t i = front->count; i-- > 0 && result->feasible;) {
+    for (uint32_t i = front->count; i-- > 0 && best.layout;) {
         if (front->at[i].peak_bytes > budget) continue;
-        if (front->at[i].seconds >= least.plan.seconds) break;
+        if (front->at[i].seconds >= best.plan.seconds) break;
         Realised next = {.layout = NULL};
-        next.layout = realise(request, r, front->at[i].keep_from, &next.plan, arena);
+        next.layout = realise(request, r, front->at[i].retain, &next.plan, arena);
         if (next.plan.peak_bytes > budget) continue;
         best = next;
         break;
     }
+    result->smallest_bytes = least.plan.peak_bytes;
+    result->feasible = best.layout != NULL;
+    if (!best.layout) best = least;
     result->plan = best.plan;
     result->layout = best.layout;
 }
@@ -111,20 +117,20 @@ static void add_fixed_policies(const PlanRequest *request, const Problem *p, con
                                Front *front, Arena *scratch) {
     static const Policy fixed[] = {POLICY_EVERY_BLOCK, POLICY_SQRT};
     for (uint32_t i = 0; i < COUNT_OF(fixed); i++) {
-        uint32_t *keep_from = NEW_ARRAY(scratch, uint32_t, p->gaps + 1);
+        Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
         Sequence sequence = {0};
-        retain_policy(request, p, blocks, fixed[i], NULL, keep_from, scratch);
-        retain_pins(request->graph, p, request->spec, blocks->boundary, keep_from);
-        replay(r, keep_from, &sequence);
-        *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, keep_from};
+        retain_policy(request, p, blocks, fixed[i], NULL, retain, scratch);
+        retain_pins(request->graph, p, request->spec, blocks->boundary, retain);
+        replay(r, retain, &sequence);
+        *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, retain};
     }
 }
 
-static void keep_all(const PlanRequest *request, const Problem *p, Replay *r, uint32_t *keep_from,
-                     int64_t *live, PlanResult *result, Arena *scratch) {
+static void keep_all(const PlanRequest *request, const Problem *p, Replay *r, Keep *retain, int64_t *live,
+                     PlanResult *result, Arena *scratch) {
     Plan plan = {0};
-    retain_all(p, keep_from);
-    realise(request, r, keep_from, &plan, scratch);
+    retain_all(p, retain);
+    realise(request, r, retain, &plan, scratch);
     result->keep_all_bytes = plan.peak_bytes;
     result->keep_all_seconds = plan.seconds;
     memcpy(live, replay_live(r), sizeof *live * p->ops); /* nothing runs twice: run i is operation i */
@@ -136,22 +142,22 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     Problem *p = problem_from_graph(request->graph, request->cost, scratch);
     Blocks blocks = blocks_of(request->graph, p, scratch);
     Replay *r = replay_new(p, scratch);
-    uint32_t *keep_from = NEW_ARRAY(scratch, uint32_t, p->gaps + 1);
+    Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
     int64_t *live = NEW_ARRAY(scratch, int64_t, p->ops + 1);
-    keep_all(request, p, r, keep_from, live, result, scratch);
+    keep_all(request, p, r, retain, live, result, scratch);
 
-    const uint32_t *pinned = pinned_gaps(request, p, &blocks, scratch);
+    const Keep *pinned = pinned_gaps(request, p, &blocks, scratch);
     if (request->policy == POLICY_OPTIMAL) {
         bool all_fits =
             !pinned && (request->budget_bytes <= 0 || result->keep_all_bytes <= request->budget_bytes);
-        Front smallest = {0};
-        Front front = search_front(p, &blocks, pinned, all_fits, &smallest, scratch);
-        add_fixed_policies(request, p, &blocks, r, &smallest, scratch);
-        choose(request, r, &front, &smallest, result, arena);
+        Front beside = {0};
+        Front front = search_front(p, &blocks, pinned, all_fits, &beside, scratch);
+        add_fixed_policies(request, p, &blocks, r, &beside, scratch);
+        choose(request, r, &front, &beside, result, arena);
     } else {
-        retain_policy(request, p, &blocks, request->policy, result, keep_from, arena);
-        retain_pins(request->graph, p, request->spec, blocks.boundary, keep_from);
-        result->layout = realise(request, r, keep_from, &result->plan, arena);
+        retain_policy(request, p, &blocks, request->policy, result, retain, arena);
+        retain_pins(request->graph, p, request->spec, blocks.boundary, retain);
+        result->layout = realise(request, r, retain, &result->plan, arena);
         result->smallest_bytes = result->plan.peak_bytes;
         result->feasible = request->budget_bytes <= 0 || result->plan.peak_bytes <= request->budget_bytes;
     }
@@ -172,8 +178,8 @@ PlanResult *plan_forward(const Graph *g, const Cost *cost, Arena *arena) {
     PlanResult *result = NEW(arena, PlanResult);
     Arena *scratch = arena_new();
     Problem *p = problem_from_graph(g, cost, scratch);
-    uint32_t *keep_from = NEW_ARRAY(scratch, uint32_t, p->gaps + 1);
-    result->layout = realise(&request, replay_new(p, scratch), keep_from, &result->plan, arena);
+    Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
+    result->layout = realise(&request, replay_new(p, scratch), retain, &result->plan, arena);
     result->feasible = true;
     result->keep_all_bytes = result->smallest_bytes = result->plan.peak_bytes;
     result->keep_all_seconds = result->lower_bound_seconds = result->plan.seconds;

@@ -1,4 +1,4 @@
-/* Lazy replay of a retention (problem.h). In: keep_from by gap; out: the sequence of runs, its seconds and
+/* Lazy replay of a retention (problem.h). In: what each gap keeps; out: the sequence of runs, its seconds and
  * its exact peak. Invariant: an instance lives from the run that makes it to its last read before the storage
  * is made anew, and a run's inputs, outputs and workspace are all live during it, but for an output that
  * takes over an input dying there. */
@@ -10,7 +10,7 @@
 struct Replay {
     const Problem *p;
     Arena *arena;
-    bool *available;   /* by storage */
+    uint32_t *touched; /* by storage: the time it was last made or read, NONE if never */
     uint32_t *cursor;  /* by storage: the gap that holds the current time */
     uint32_t *mark;    /* by operation: the last time + 1 it was called for */
     uint32_t *pending; /* operations of the current group */
@@ -26,7 +26,7 @@ Replay *replay_new(const Problem *p, Arena *arena) {
     Replay *r = NEW(arena, Replay);
     r->p = p;
     r->arena = arena;
-    r->available = NEW_ARRAY(arena, bool, p->storages + 1);
+    r->touched = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     r->read_later = NEW_ARRAY(arena, bool, p->storages + 1);
     r->cursor = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     r->mark = NEW_ARRAY(arena, uint32_t, p->ops + 1);
@@ -39,14 +39,21 @@ static int by_number(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+/* Whether what was there of `s` when it was last touched is still there at `time`. */
+static bool available(const Replay *r, const Keep *retain, uint32_t s, uint32_t time) {
+    if (r->touched[s] == NONE) return false;
+    const Keep *keep = &retain[r->cursor[s]];
+    return keep->from <= r->touched[s] || time <= keep->until;
+}
+
 /* The operations that must run again before `time` can, ascending, into r->pending. */
-static uint32_t missing(Replay *r, uint32_t time) {
+static uint32_t missing(Replay *r, const Keep *retain, uint32_t time) {
     const Problem *p = r->p;
     uint32_t count = 0;
     for (uint32_t next = 0, op = time;; op = r->pending[next++]) {
         for (EACH(i, p->reads, op)) {
             uint32_t s = p->reads.list[i], maker = p->maker[s];
-            if (r->available[s] || r->mark[maker] == time + 1) continue;
+            if (r->mark[maker] == time + 1 || available(r, retain, s, time)) continue;
             if (!p->rerun[maker] || time >= p->update_begin)
                 die("operation %u is needed again at %u but may not be", maker, time);
             r->mark[maker] = time + 1;
@@ -58,25 +65,25 @@ static uint32_t missing(Replay *r, uint32_t time) {
     return count;
 }
 
-/* Whether what an operation touched at `time` is still there afterwards. */
-static void settle(Replay *r, const Lists *lists, uint32_t op, uint32_t time, const uint32_t *keep_from) {
+/* Notes what an operation touched at `time`, and which gap that begins. */
+static void settle(Replay *r, const Lists *lists, uint32_t op, uint32_t time) {
     const Problem *p = r->p;
     for (EACH(i, *lists, op)) {
         uint32_t s = lists->list[i];
         while (r->cursor[s] + 1 < p->gap_first[s + 1] && p->gap_end[r->cursor[s]] <= time) r->cursor[s]++;
-        r->available[s] = keep_from[r->cursor[s]] <= time;
+        r->touched[s] = time;
     }
 }
 
-static void generate(Replay *r, const uint32_t *keep_from, Sequence *sequence) {
+static void generate(Replay *r, const Keep *retain, Sequence *sequence) {
     const Problem *p = r->p;
     sequence->run.count = r->time.count = 0;
     sequence->seconds = 0;
-    memset(r->available, 0, sizeof *r->available * p->storages);
+    memset(r->touched, 0xff, sizeof *r->touched * p->storages);
     memset(r->mark, 0, sizeof *r->mark * p->ops);
     memcpy(r->cursor, p->gap_first, sizeof *r->cursor * p->storages);
     for (uint32_t time = 0; time < p->ops; time++) {
-        uint32_t count = missing(r, time);
+        uint32_t count = missing(r, retain, time);
         r->pending[count] = time;
         for (uint32_t i = 0; i <= count; i++) {
             *vec_add(r->arena, &sequence->run) = (Run){r->pending[i], i < count};
@@ -84,8 +91,8 @@ static void generate(Replay *r, const uint32_t *keep_from, Sequence *sequence) {
             sequence->seconds += p->seconds[r->pending[i]];
         }
         for (uint32_t i = 0; i <= count; i++) {
-            settle(r, &p->reads, r->pending[i], time, keep_from);
-            settle(r, &p->makes, r->pending[i], time, keep_from);
+            settle(r, &p->reads, r->pending[i], time);
+            settle(r, &p->makes, r->pending[i], time);
         }
     }
 }
@@ -150,8 +157,8 @@ static void measure(Replay *r, Sequence *sequence) {
     }
 }
 
-void replay(Replay *r, const uint32_t *keep_from, Sequence *sequence) {
-    generate(r, keep_from, sequence);
+void replay(Replay *r, const Keep *retain, Sequence *sequence) {
+    generate(r, retain, sequence);
     find_deaths(r, sequence);
     measure(r, sequence);
 }

@@ -16,13 +16,13 @@ enum { SWINGS = 4 };
 typedef struct Search {
     const Problem *p;
     const Blocks *blocks;
-    const uint32_t *pinned;
+    const Keep *pinned;
     Arena *arena; /* the front's */
     Arena *scratch;
     Replay *replay;
     Shaver *shaver;
     Sequence sequence;
-    uint32_t *keep_from; /* the one being built */
+    Keep *retain; /* the one being built */
     Front front;
     uint32_t replays_left;
     int64_t
@@ -30,7 +30,7 @@ typedef struct Search {
 } Search;
 
 /* Puts the last replayed sequence into the front unless a plan there is as fast and as small. */
-static void admit(Search *s, const uint32_t *keep_from) {
+static void admit(Search *s, const Keep *retain) {
     int64_t peak = s->sequence.peak_bytes;
     double seconds = s->sequence.seconds;
     if (peak < s->floor_bytes) return;
@@ -41,8 +41,8 @@ static void admit(Search *s, const uint32_t *keep_from) {
     if (first > 0 && s->front.at[first - 1].peak_bytes == peak) first--;
     while (last < s->front.count && s->front.at[last].seconds >= seconds) last++;
     Candidate added = {.peak_bytes = peak, .seconds = seconds};
-    added.keep_from = NEW_ARRAY(s->arena, uint32_t, s->p->gaps + 1);
-    memcpy(added.keep_from, keep_from, sizeof *keep_from * s->p->gaps);
+    added.retain = NEW_ARRAY(s->arena, Keep, s->p->gaps + 1);
+    memcpy(added.retain, retain, sizeof *retain * s->p->gaps);
     uint32_t count = s->front.count;
     if (first == last) (void)vec_add(s->arena, &s->front);
     memmove(&s->front.at[first + 1], &s->front.at[last], sizeof *s->front.at * (count - last));
@@ -50,40 +50,40 @@ static void admit(Search *s, const uint32_t *keep_from) {
     s->front.count = count - (last - first) + 1;
 }
 
-static void obey_pins(const Search *s, uint32_t *keep_from) {
+static void obey_pins(const Search *s, Keep *retain) {
     if (!s->pinned) return;
     for (uint32_t gap = 0; gap < s->p->gaps; gap++)
-        if (s->pinned[gap] != NONE) keep_from[gap] = s->pinned[gap];
+        if (s->pinned[gap].from != NONE) retain[gap] = s->pinned[gap];
 }
 
-static void consider(Search *s, uint32_t *keep_from) {
-    obey_pins(s, keep_from);
-    replay(s->replay, keep_from, &s->sequence);
+static void consider(Search *s, Keep *retain) {
+    obey_pins(s, retain);
+    replay(s->replay, retain, &s->sequence);
     if (s->replays_left) s->replays_left--;
-    admit(s, keep_from);
+    admit(s, retain);
 }
 
 /* What a closure keeps at its instant, as a retention: the rest is kept from when it is made again. */
-static void retain_trade(const Problem *p, uint32_t instant, const bool *keep, uint32_t *keep_from) {
-    retain_all(p, keep_from);
+static void retain_trade(const Problem *p, uint32_t instant, const bool *keep, Keep *retain) {
+    retain_all(p, retain);
     for (uint32_t s = 0; s < p->storages; s++) {
         if (p->maker[s] >= instant || keep[s]) continue;
         for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++)
             if (p->gap_begin[gap] < instant && p->gap_end[gap] > instant && p->may_drop[gap])
-                keep_from[gap] = instant + 1;
+                retain[gap] = (Keep){.from = instant + 1};
     }
 }
 
 /* Storages made before `time` as in `early`, the others as in `late`. */
-static void mix(const Problem *p, const uint32_t *early, const uint32_t *late, uint32_t time, uint32_t *out) {
+static void mix(const Problem *p, const Keep *early, const Keep *late, uint32_t time, Keep *out) {
     for (uint32_t s = 0; s < p->storages; s++) {
-        const uint32_t *from = p->maker[s] < time ? early : late;
+        const Keep *from = p->maker[s] < time ? early : late;
         for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++) out[gap] = from[gap];
     }
 }
 
 /* Plans between two: the one that drops more is taken over for a growing prefix, at block borders. */
-static void consider_mixes(Search *s, const uint32_t *more, const uint32_t *less, uint32_t most) {
+static void consider_mixes(Search *s, const Keep *more, const Keep *less, uint32_t most) {
     const Problem *p = s->p;
     uint32_t previous = NONE, border = 0, borders = 0, end = p->update_begin;
     if (s->blocks) {
@@ -99,29 +99,29 @@ static void consider_mixes(Search *s, const uint32_t *more, const uint32_t *less
         bool new_border = s->blocks ? s->blocks->op_block[op] != previous : true;
         previous = s->blocks ? s->blocks->op_block[op] : previous;
         if (!new_border || ++border % stride) continue;
-        mix(p, less, more, op, s->keep_from);
-        consider(s, s->keep_from);
+        mix(p, less, more, op, s->retain);
+        consider(s, s->retain);
     }
 }
 
 static void try_segments(Search *s) {
     uint32_t blocks = s->blocks->count;
-    uint32_t *every = NEW_ARRAY(s->scratch, uint32_t, s->p->gaps + 1);
-    uint32_t *all = NEW_ARRAY(s->scratch, uint32_t, s->p->gaps + 1);
+    Keep *every = NEW_ARRAY(s->scratch, Keep, s->p->gaps + 1);
+    Keep *all = NEW_ARRAY(s->scratch, Keep, s->p->gaps + 1);
     retain_all(s->p, all);
     retain_segments(s->p, s->blocks, 1, false, every);
     consider_mixes(s, all, every, 24);
     for (uint32_t length = 1; length <= blocks; length += length / 8 + 1)
         for (int nested = 0; nested <= 1; nested++) {
-            retain_segments(s->p, s->blocks, length, nested, s->keep_from);
-            consider(s, s->keep_from);
+            retain_segments(s->p, s->blocks, length, nested, s->retain);
+            consider(s, s->retain);
         }
 }
 
 /* Live bytes of keep-all by operation. */
 static int64_t *keep_all_live(Search *s) {
-    retain_all(s->p, s->keep_from);
-    consider(s, s->keep_from);
+    retain_all(s->p, s->retain);
+    consider(s, s->retain);
     int64_t *live = NEW_ARRAY(s->scratch, int64_t, s->p->ops + 1);
     for (uint32_t i = 0; i < s->sequence.run.count; i++)
         if (!s->sequence.run.at[i].again) live[s->sequence.run.at[i].op] = replay_live(s->replay)[i];
@@ -131,15 +131,15 @@ static int64_t *keep_all_live(Search *s) {
 static void try_cuts(Search *s, const int64_t *live, uint32_t instants, uint32_t cuts, uint32_t mixes) {
     uint32_t instant[8];
     uint32_t count = bound_instants(s->p, live, s->p->ops / 50, instant, instants);
-    uint32_t *more = NEW_ARRAY(s->scratch, uint32_t, s->p->gaps + 1);
-    uint32_t *less = NEW_ARRAY(s->scratch, uint32_t, s->p->gaps + 1);
+    Keep *more = NEW_ARRAY(s->scratch, Keep, s->p->gaps + 1);
+    Keep *less = NEW_ARRAY(s->scratch, Keep, s->p->gaps + 1);
     for (uint32_t i = 0; i < count; i++) {
         Trades hull = closure_hull(closure_new(s->p, instant[i], s->scratch), cuts, s->scratch);
         for (uint32_t k = 0; k < hull.count; k++) {
             retain_trade(s->p, instant[i], hull.at[k].keep, less);
             consider(s, less);
             if (k > 0 && i == 0) consider_mixes(s, more, less, mixes);
-            uint32_t *swap = more;
+            Keep *swap = more;
             more = less;
             less = swap;
         }
@@ -156,21 +156,21 @@ static const Candidate *nearest(const Search *s, int64_t peak) {
 /* Shaves and fills towards `target`, from the plan that is the fastest at `start` bytes, then a few times
  * more by keeping too much and shaving again, as long as that helps. */
 static bool descend(Search *s, int64_t start, int64_t target, uint32_t swings) {
-    memcpy(s->keep_from, nearest(s, start)->keep_from, sizeof *s->keep_from * s->p->gaps);
+    memcpy(s->retain, nearest(s, start)->retain, sizeof *s->retain * s->p->gaps);
     int64_t room = (target - s->p->persistent_bytes) / 16;
     double best = HUGE_VAL;
     bool reached = false;
     for (uint32_t swing = 0;; swing++) {
-        bool fits = shave(s->shaver, target, s->keep_from, &s->sequence);
-        admit(s, s->keep_from);
+        bool fits = shave(s->shaver, target, s->retain, &s->sequence);
+        admit(s, s->retain);
         if (!fits) break;
         reached = true;
-        fill(s->shaver, target, s->keep_from, &s->sequence);
-        admit(s, s->keep_from);
+        fill(s->shaver, target, s->retain, &s->sequence);
+        admit(s, s->retain);
         if (swing == swings || s->sequence.seconds >= best) break;
         best = s->sequence.seconds;
-        fill(s->shaver, target + room, s->keep_from, &s->sequence);
-        admit(s, s->keep_from);
+        fill(s->shaver, target + room, s->retain, &s->sequence);
+        admit(s, s->retain);
     }
     return reached;
 }
@@ -196,13 +196,13 @@ static void descend_to_floor(Search *s) {
     s->floor_bytes = s->front.at[0].peak_bytes;
 }
 
-Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinned, bool all_fits,
-                   Front *smallest, Arena *arena) {
+Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, bool all_fits, Front *smallest,
+                   Arena *arena) {
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
     s.replay = replay_new(p, s.scratch);
     s.shaver = shaver_new(p, pinned, s.replay, s.scratch);
-    s.keep_from = NEW_ARRAY(s.scratch, uint32_t, p->gaps + 1);
+    s.retain = NEW_ARRAY(s.scratch, Keep, p->gaps + 1);
     /* effort by size: a replay costs about 0.1 microseconds an operation */
     uint32_t effort = 400000 / (p->ops + 1);
     uint32_t levels = effort / 4 < 12 ? 12 : effort / 4 > 96 ? 96 : effort / 4;

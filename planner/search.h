@@ -8,7 +8,7 @@
 typedef struct Candidate {
     int64_t peak_bytes;
     double seconds;
-    uint32_t *keep_from;
+    Keep *retain;
 } Candidate;
 typedef VEC(Candidate) Front; /* peaks ascending, seconds descending */
 
@@ -17,16 +17,16 @@ typedef VEC(Candidate) Front; /* peaks ascending, seconds descending */
  * only the smallest ones matter besides. `smallest`: the front's first few before refinement, the same in
  * either case. */
 enum { SEARCH_SMALLEST = 3 };
-Front search_front(const Problem *p, const Blocks *blocks, const uint32_t *pinned, bool all_fits,
-                   Front *smallest, Arena *arena);
+Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, bool all_fits, Front *smallest,
+                   Arena *arena);
 
 /* The parts of the search, over one retention (planner/shave.c). */
 typedef struct Shaver Shaver;
-Shaver *shaver_new(const Problem *p, const uint32_t *pinned, Replay *r, Arena *arena);
+Shaver *shaver_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena);
 /* Drops what is cheapest a byte at the highest instants until the peak is at most `target_bytes`, if it can.
  * `sequence` is the replay of the result. */
-bool shave(Shaver *shaver, int64_t target_bytes, uint32_t *keep_from, Sequence *sequence);
+bool shave(Shaver *shaver, int64_t target_bytes, Keep *retain, Sequence *sequence);
 /* Keeps again what fits below `target_bytes`, dearest a byte first. `sequence` as above, on entry too. */
-void fill(Shaver *shaver, int64_t target_bytes, uint32_t *keep_from, Sequence *sequence);
+void fill(Shaver *shaver, int64_t target_bytes, Keep *retain, Sequence *sequence);
 
 #endif

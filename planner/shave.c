@@ -11,13 +11,14 @@ enum { PEAKS = 8, ROUNDS = 48 };
 
 typedef struct Drop {
     double price; /* seconds a byte */
-    uint32_t gap, from, storage;
+    uint32_t gap, storage;
+    Keep keep;             /* what the gap would keep */
     uint32_t begin, until; /* runs between which the storage is not touched */
 } Drop;
 
 struct Shaver {
     const Problem *p;
-    const uint32_t *pinned;
+    const Keep *pinned;
     Replay *r;
     Arena *arena;
     uint32_t *gap_at;     /* by storage, while scanning */
@@ -28,10 +29,10 @@ struct Shaver {
     uint32_t query;
     Profile room; /* live bytes by run as changes are chosen */
     VEC(Drop) drop;
-    uint32_t *before; /* a retention to go back to */
+    Keep *before; /* a retention to go back to */
 };
 
-Shaver *shaver_new(const Problem *p, const uint32_t *pinned, Replay *r, Arena *arena) {
+Shaver *shaver_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena) {
     Shaver *v = NEW(arena, Shaver);
     v->p = p;
     v->pinned = pinned;
@@ -42,12 +43,12 @@ Shaver *shaver_new(const Problem *p, const uint32_t *pinned, Replay *r, Arena *a
     v->live = NEW_ARRAY(arena, bool, p->storages + 1);
     v->rerun_time = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     v->stamp = NEW_ARRAY(arena, uint32_t, p->ops + 1);
-    v->before = NEW_ARRAY(arena, uint32_t, p->gaps + 1);
+    v->before = NEW_ARRAY(arena, Keep, p->gaps + 1);
     return v;
 }
 
 static bool is_free(const Shaver *v, uint32_t gap) {
-    return v->p->may_drop[gap] && (!v->pinned || v->pinned[gap] == NONE);
+    return v->p->may_drop[gap] && (!v->pinned || v->pinned[gap].from == NONE);
 }
 
 /* The gap of `s` that holds `time`. */
@@ -64,7 +65,7 @@ static uint32_t gap_of(const Problem *p, uint32_t s, uint32_t time) {
 }
 
 /* Seconds to make `s` again at `when`, given what the retention keeps and what runs again anyway. */
-static double remake_seconds(Shaver *v, const uint32_t *keep_from, uint32_t s, uint32_t after, uint32_t when,
+static double remake_seconds(Shaver *v, const Keep *retain, uint32_t s, uint32_t after, uint32_t when,
                              uint32_t depth) {
     const Problem *p = v->p;
     uint32_t maker = p->maker[s];
@@ -76,8 +77,8 @@ static double remake_seconds(Shaver *v, const uint32_t *keep_from, uint32_t s, u
     if (depth == 0) return seconds;
     for (EACH(i, p->reads, maker)) {
         uint32_t u = p->reads.list[i], gap = gap_of(p, u, when ? when - 1 : 0);
-        if (keep_from[gap] > p->gap_begin[gap])
-            seconds += remake_seconds(v, keep_from, u, after, when, depth - 1);
+        if (retain[gap].from > p->gap_begin[gap] && retain[gap].until < when)
+            seconds += remake_seconds(v, retain, u, after, when, depth - 1);
     }
     return seconds;
 }
@@ -103,8 +104,15 @@ static int by_price(const void *a, const void *b) {
     return x->storage < y->storage ? -1 : x->storage > y->storage;
 }
 
+/* What a gap keeps once an instance last touched at time `last` goes and none is kept before `from`. */
+static Keep dropped(const Problem *p, uint32_t gap, Keep keep, uint32_t last, uint32_t from) {
+    if (keep.from <= p->gap_begin[gap]) return (Keep){.until = last, .from = from};
+    if (keep.from <= last) return (Keep){.until = keep.until, .from = from};
+    return (Keep){.until = last < keep.until ? last : keep.until, .from = keep.from};
+}
+
 /* The drops that would lower the live bytes at run `at`. */
-static void find_drops(Shaver *v, const Sequence *sequence, uint32_t at, const uint32_t *keep_from) {
+static void find_drops(Shaver *v, const Sequence *sequence, uint32_t at, const Keep *retain) {
     const Problem *p = v->p;
     uint32_t time = replay_time(v->r)[at];
     const Lists *deaths = replay_deaths(v->r);
@@ -117,12 +125,13 @@ static void find_drops(Shaver *v, const Sequence *sequence, uint32_t at, const u
         if (p->gap_begin[gap] == time && gap > p->gap_first[s] && replay_time(v->r)[v->touched[s]] < time)
             gap--;
         uint32_t from = p->gap_end[gap] == time ? time : time + 1;
-        if (!is_free(v, gap) || keep_from[gap] >= from) continue;
+        Keep keep = dropped(p, gap, retain[gap], replay_time(v->r)[v->touched[s]], from);
+        if (!is_free(v, gap) || (keep.from <= retain[gap].from && keep.until >= retain[gap].until)) continue;
         v->query++;
-        double seconds = remake_seconds(v, keep_from, s, time, p->gap_end[gap], 12);
+        double seconds = remake_seconds(v, retain, s, time, p->gap_end[gap], 12);
         *vec_add(v->arena, &v->drop) = (Drop){.price = (seconds + 1e-12) / (double)p->bytes[s],
                                               .gap = gap,
-                                              .from = from,
+                                              .keep = keep,
                                               .storage = s,
                                               .begin = v->touched[s] + 1};
     }
@@ -145,7 +154,7 @@ static void note_reruns(Shaver *v, const Sequence *sequence) {
 }
 
 /* Chooses drops at the highest runs above the target. False when there is nothing to drop at one of them. */
-static bool lower_peaks(Shaver *v, int64_t target, const Sequence *sequence, uint32_t *keep_from) {
+static bool lower_peaks(Shaver *v, int64_t target, const Sequence *sequence, Keep *retain) {
     uint32_t runs = sequence->run.count;
     profile_load(&v->room, replay_live(v->r), runs);
     note_reruns(v, sequence);
@@ -153,11 +162,11 @@ static bool lower_peaks(Shaver *v, int64_t target, const Sequence *sequence, uin
         int64_t bytes;
         uint32_t at = profile_peak(&v->room, &bytes);
         if (bytes <= target) break;
-        find_drops(v, sequence, at, keep_from);
+        find_drops(v, sequence, at, retain);
         if (!v->drop.count) return peak > 0;
         for (uint32_t d = 0; d < v->drop.count && bytes > target; d++) {
             const Drop *drop = &v->drop.at[d];
-            keep_from[drop->gap] = drop->from;
+            retain[drop->gap] = drop->keep;
             bytes -= v->p->bytes[drop->storage];
             profile_add(&v->room, drop->begin, next_touch(v, sequence, at, drop->storage),
                         -v->p->bytes[drop->storage]);
@@ -166,11 +175,11 @@ static bool lower_peaks(Shaver *v, int64_t target, const Sequence *sequence, uin
     return true;
 }
 
-bool shave(Shaver *v, int64_t target_bytes, uint32_t *keep_from, Sequence *sequence) {
-    replay(v->r, keep_from, sequence);
+bool shave(Shaver *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
+    replay(v->r, retain, sequence);
     for (uint32_t round = 0; round < ROUNDS && sequence->peak_bytes > target_bytes; round++) {
-        if (!lower_peaks(v, target_bytes, sequence, keep_from)) return false;
-        replay(v->r, keep_from, sequence);
+        if (!lower_peaks(v, target_bytes, sequence, retain)) return false;
+        replay(v->r, retain, sequence);
     }
     return sequence->peak_bytes <= target_bytes;
 }
@@ -179,7 +188,7 @@ bool shave(Shaver *v, int64_t target_bytes, uint32_t *keep_from, Sequence *seque
 
 /* Every run that repeats an operation, with the last touch of its outputs before: keeping one of them from
  * there saves the run if it is all the run is for. */
-static void find_fills(Shaver *v, const Sequence *sequence, const uint32_t *keep_from) {
+static void find_fills(Shaver *v, const Sequence *sequence, const Keep *retain) {
     const Problem *p = v->p;
     v->drop.count = 0;
     memset(v->touched, 0xff, sizeof *v->touched * p->storages);
@@ -190,11 +199,17 @@ static void find_fills(Shaver *v, const Sequence *sequence, const uint32_t *keep
             uint32_t last = v->touched[s];
             v->touched[s] = i;
             if (!run.again || last == NONE) continue;
-            uint32_t before = replay_time(v->r)[last], gap = gap_of(p, s, before);
-            if (!is_free(v, gap) || keep_from[gap] <= before) continue;
+            uint32_t before = replay_time(v->r)[last], now = replay_time(v->r)[i], gap = gap_of(p, s, before);
+            if (!is_free(v, gap) || retain[gap].from <= before) continue;
+            Keep keep = retain[gap];
+            bool from_start = before <= keep.until || before == p->gap_begin[gap];
+            if (keep.from > now && from_start)
+                keep.until = now;
+            else
+                keep.from = before;
             *vec_add(v->arena, &v->drop) = (Drop){.price = -p->seconds[run.op] / (double)p->bytes[s],
                                                   .gap = gap,
-                                                  .from = before,
+                                                  .keep = keep,
                                                   .storage = s,
                                                   .begin = last + 1,
                                                   .until = i};
@@ -205,7 +220,7 @@ static void find_fills(Shaver *v, const Sequence *sequence, const uint32_t *keep
 }
 
 static uint32_t keep_what_fits(Shaver *v, int64_t target, const Sequence *sequence, uint32_t most,
-                               uint32_t *keep_from) {
+                               Keep *retain) {
     uint32_t kept = 0;
     profile_load(&v->room, replay_live(v->r), sequence->run.count);
     for (uint32_t d = 0; d < v->drop.count && kept < most; d++) {
@@ -214,24 +229,24 @@ static uint32_t keep_what_fits(Shaver *v, int64_t target, const Sequence *sequen
         if (drop->begin < drop->until && profile_highest(&v->room, drop->begin, drop->until) + bytes > target)
             continue;
         profile_add(&v->room, drop->begin, drop->until, bytes);
-        keep_from[drop->gap] = drop->from;
+        retain[drop->gap] = drop->keep;
         kept++;
     }
     return kept;
 }
 
-void fill(Shaver *v, int64_t target_bytes, uint32_t *keep_from, Sequence *sequence) {
+void fill(Shaver *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
     uint32_t most = NONE;
     for (uint32_t round = 0; round < 6; round++) {
         double seconds = sequence->seconds;
-        memcpy(v->before, keep_from, sizeof *keep_from * v->p->gaps);
-        find_fills(v, sequence, keep_from);
-        uint32_t kept = keep_what_fits(v, target_bytes, sequence, most, keep_from);
+        memcpy(v->before, retain, sizeof *retain * v->p->gaps);
+        find_fills(v, sequence, retain);
+        uint32_t kept = keep_what_fits(v, target_bytes, sequence, most, retain);
         if (!kept) return;
-        replay(v->r, keep_from, sequence);
+        replay(v->r, retain, sequence);
         if (sequence->peak_bytes <= target_bytes && sequence->seconds < seconds) continue;
-        memcpy(keep_from, v->before, sizeof *keep_from * v->p->gaps);
-        replay(v->r, keep_from, sequence);
+        memcpy(retain, v->before, sizeof *retain * v->p->gaps);
+        replay(v->r, retain, sequence);
         most = kept / 3;
         if (!most) return;
     }

@@ -81,7 +81,7 @@ static KeepAll keep_all(const Problem *p, Arena *arena) {
     KeepAll all = {.live = NEW_ARRAY(arena, int64_t, p->ops + 1)};
     Replay *r = replay_new(p, arena);
     Sequence sequence = {0};
-    replay(r, NEW_ARRAY(arena, uint32_t, p->gaps + 1), &sequence);
+    replay(r, NEW_ARRAY(arena, Keep, p->gaps + 1), &sequence);
     memcpy(all.live, replay_live(r), sizeof *all.live * p->ops);
     all.peak_bytes = sequence.peak_bytes;
     all.seconds = sequence.seconds;
