@@ -185,13 +185,18 @@ static void descend_by_levels(Search *s, int64_t highest, uint32_t levels) {
     }
 }
 
-/* Ever smaller plans until none is found. */
-static void descend_to_floor(Search *s) {
-    for (uint32_t k = 0; k < 12; k++) {
+/* Ever smaller plans, from each of the smallest few, in steps that shrink `patience` times when they fail. */
+static void descend_to_floor(Search *s, uint32_t starts, uint32_t patience) {
+    enum { ROUNDS = 16 };
+    int64_t divisor = 24;
+    for (uint32_t round = 0, failures = 0; round < ROUNDS && failures < patience; round++) {
         int64_t lowest = s->front.at[0].peak_bytes;
-        if (!descend(s, lowest, lowest - (lowest - s->p->persistent_bytes) / 24 - 1, 0) &&
-            s->front.at[0].peak_bytes == lowest)
-            break;
+        int64_t target = lowest - (lowest - s->p->persistent_bytes) / divisor - 1;
+        for (uint32_t k = 0; k < starts && k < s->front.count && s->front.at[0].peak_bytes == lowest; k++)
+            descend(s, s->front.at[k].peak_bytes, target, 0);
+        if (s->front.at[0].peak_bytes < lowest) continue;
+        divisor *= 4;
+        failures++;
     }
     s->floor_bytes = s->front.at[0].peak_bytes;
 }
@@ -212,7 +217,8 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, b
     int64_t highest = s.sequence.peak_bytes;
     if (blocks && blocks->count) try_segments(&s);
     try_cuts(&s, live, 2, 16, 12);
-    descend_to_floor(&s);
+    bool small = p->ops < 1000;
+    descend_to_floor(&s, small ? 3 : 1, small ? 4 : 1);
     if (smallest)
         for (uint32_t i = 0; i < s.front.count && i < SEARCH_SMALLEST; i++)
             *vec_add(arena, smallest) = s.front.at[i];
