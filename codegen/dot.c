@@ -49,7 +49,7 @@ typedef struct Drawing {
     Agraph_t *graph;
     Agnode_t **forward, **backward; /* by shown box; backward NULL when there is none */
     Agnode_t **band, **header;      /* by shown box that begins a group: its background and its name */
-    Agnode_t *title, *update;
+    Agnode_t *title, *legend, *update;
     int64_t weight_bytes, optimizer_bytes;
     Point *size, *at; /* by node sequence number, in points: width and height; centre */
 } Drawing;
@@ -271,20 +271,26 @@ static void draw_title(Drawing *d, const char *title, const Plan *plan, const Co
                  line, bytes_text(d, p->peak_bytes), p->peak_step, plan->step.count,
                  escape(d->arena, p->g->node.at[p->peak_node].name), all > 0 ? 100 * recomputed / all : 0.0,
                  end);
-    text_add(&html, "%s<table border=\"0\" cellspacing=\"3\" cellpadding=\"2\">", line);
-    for (int f = FATE_COUNT - 1; f >= 0; f--)
-        if (p->tensors[f])
-            add_legend(&html, fate_look[f].fill, fate_look[f].line, 1,
-                       arena_printf(d->arena, "%s: %u tensor%s, %s", fate_look[f].label, p->tensors[f],
-                                    p->tensors[f] == 1 ? "" : "s", bytes_text(d, p->bytes[f])));
-    add_legend(&html, weight_fill, "#6f4fa0", 1, "weights, always in memory");
-    add_legend(&html, "#ffffff", peak_line, 4, "where memory peaks");
     text_add(&html,
-             "</table>%s%s<font point-size=\"14\">left: forward, downwards; right: backward, upwards;<br "
+             "%s<font point-size=\"14\">left: forward, downwards; right: backward, upwards;<br "
              "align=\"left\"/>between them what is saved; the thicker, the more bytes<br "
              "align=\"left\"/></font>%s</table>",
-             end, line, end);
+             line, end);
     d->title = add_box(d, "title", html.at);
+}
+
+static void draw_legend(Drawing *d) {
+    Text html = {.arena = d->arena};
+    text_add(&html, "<table border=\"0\" cellspacing=\"3\" cellpadding=\"2\">");
+    for (int f = FATE_COUNT - 1; f >= 0; f--)
+        if (d->p->tensors[f])
+            add_legend(&html, fate_look[f].fill, fate_look[f].line, 1,
+                       arena_printf(d->arena, "%s: %u tensor%s, %s", fate_look[f].label, d->p->tensors[f],
+                                    d->p->tensors[f] == 1 ? "" : "s", bytes_text(d, d->p->bytes[f])));
+    add_legend(&html, weight_fill, "#6f4fa0", 1, "weights, always in memory");
+    add_legend(&html, "#ffffff", peak_line, 4, "where memory peaks");
+    text_add(&html, "</table>");
+    d->legend = add_box(d, "legend", html.at);
 }
 
 static int64_t persistent_bytes(const Picture *p, Role role) {
@@ -306,6 +312,7 @@ static void draw_nodes(Drawing *d, const char *title, const Plan *plan, const Co
     d->weight_bytes = persistent_bytes(d->p, ROLE_WEIGHT);
     d->optimizer_bytes = persistent_bytes(d->p, ROLE_OPTIMIZER);
     draw_title(d, title, plan, cost);
+    draw_legend(d);
     draw_boxes(d);
     draw_update(d);
 }
@@ -383,7 +390,9 @@ static void place(Drawing *d, double half[2], double *right_x) {
         if (d->backward[i]) put(d, d->backward[i], *right_x, y - height / 2);
         y -= height + ROW_GAP;
     }
-    put(d, d->title, left + width_points(d, d->title) / 2, height_points(d, d->title) / 2 + 2 * ROW_GAP);
+    double legend = height_points(d, d->legend), head = height_points(d, d->title);
+    put(d, d->legend, left + width_points(d, d->legend) / 2, legend / 2 + 2 * ROW_GAP);
+    put(d, d->title, left + width_points(d, d->title) / 2, legend + head / 2 + 2 * ROW_GAP);
 }
 
 /* ---- edges ---- */
