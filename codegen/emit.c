@@ -86,7 +86,7 @@ static void add_makefile(const EmitRequest *request, Text *out) {
             "LIBS = $(if $(OPENBLAS),-L$(OPENBLAS) -Wl$(comma)-rpath$(comma)$(OPENBLAS)) -lopenblas -lm\n"
             "comma := ,\n");
     }
-    text_add(out, "override CFLAGS += -std=gnu11 -I. %s\n\n",
+    text_add(out, "override CFLAGS += -std=gnu11 -fno-math-errno -I. %s\n\n",
              request->cuda ? "-I$(CUDA_HOME)/include" : "-fopenmp $(BLAS_INCLUDE)");
     text_add(out, "OBJECTS =");
     for (unsigned i = 0; i < embedded_file_count; i++) {
