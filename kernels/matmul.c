@@ -1,96 +1,209 @@
-/* Linear layers: y = x w^T + bias, dx = dy w, dw (+)= dy^T x, each a BLAS product of [rows, width] matrices.
+/* Linear layers: y = x w^T + bias, dx = dy w, dw (+)= dy^T x.
  *
- * f32 operands go to BLAS as they lie, in one call. bf16 operands are widened a tile at a time into the
- * workspace (tiles.h), summed in f32 over the whole depth, and rounded once. A bias, or the old contents of
- * an accumulator, is what the sum starts from. */
-#include "gemm.h"
-#include "tiles.h"
+ * C [M, N] is cut into tiles, shared out among threads. A tile sums over the depth a chunk at a time: the
+ * chunks of A and B are copied (bf16 widened, B in strips as wide as the register block) to the thread's
+ * stack, where they stay in its second-level cache (Goto and van de Geijn 2008), and multiplied by panel.h's
+ * register blocks. A bf16 C is summed in f32 and rounded once. The chunks depend on the depth only, so
+ * neither the number of threads nor the tiles change a bit; it is also why the products are not BLAS calls,
+ * whose bits follow the number of threads. */
+#include "panel.h"
 
-/* One operand's tile: rows and columns as stored. */
-typedef struct Tile {
-    const real *data;
-    int64_t stride;
-} Tile;
+#include <omp.h>
 
-static Tile tile_load(const KTensor *t, int64_t row, int64_t column, int64_t rows, int64_t columns,
-                      real *scratch) {
-    int64_t stride = k_last(t);
-    if (t->dtype == K_F32) return (Tile){(const real *)t->data + row * stride + column, stride};
-    const uint16_t *from = (const uint16_t *)t->data + row * stride + column;
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < rows; r++) k_widen(scratch + r * columns, from + r * stride, columns);
-    return (Tile){scratch, columns};
+enum {
+    STRIP = K_PANEL_VECS * K_LANES,
+    TILE_ROWS = 264,            /* at most; a multiple of the register block's rows */
+    TILE_COLUMNS = 8 * 48,      /* at most; a multiple of STRIP */
+    DEPTH = 256,                /* at most */
+    A_STRIDE = DEPTH + K_LANES, /* rows of the copy of A do not share a cache set */
+};
+
+/* op(X)[rows, depth] of a stored matrix; transposed: X is stored [depth, rows]. */
+typedef struct Matrix {
+    const KTensor *x;
+    int transposed;
+} Matrix;
+
+typedef struct Product {
+    int64_t rows, columns, depth, chunk; /* M, N, K, and how much of K is summed at a time */
+    Matrix a, b;                         /* b is op(B)^T: [N, K] unless transposed */
+    const KTensor *c, *bias;
+    int adds; /* C's old contents count */
+} Product;
+
+/* The copy of A: row-major [m, A_STRIDE], or [k, TILE_ROWS] when A is stored transposed. */
+static void copy_a(const Product *p, int64_t row, int64_t m, int64_t at, int64_t k, real *to) {
+    const int64_t stride = k_last(p->a.x), lines = p->a.transposed ? k : m, n = p->a.transposed ? m : k;
+    const int64_t to_stride = p->a.transposed ? TILE_ROWS : A_STRIDE,
+                  padded = p->a.transposed ? TILE_ROWS : k;
+    for (int64_t r = 0; r < lines; r++) {
+        const int64_t first = p->a.transposed ? (at + r) * stride + row : (row + r) * stride + at;
+        const real *from = k_load(p->a.x, first, n, to + r * to_stride);
+        if (from != to + r * to_stride) memcpy(to + r * to_stride, from, (size_t)n * sizeof(real));
+        for (int64_t i = n; i < padded; i++) to[r * to_stride + i] = 0;
+    }
+    const int64_t whole = (m + K_PANEL_ROWS - 1) / K_PANEL_ROWS * K_PANEL_ROWS;
+    if (!p->a.transposed)
+        for (int64_t r = m; r < whole; r++) memset(to + r * A_STRIDE, 0, (size_t)k * sizeof(real));
 }
 
-/* What a tile of C starts from: its bias, its old contents, or nothing. */
-static void tile_start(const KProduct *p, const KTensor *bias, int adds, real *c, int64_t stride, int64_t row,
-                       int64_t column, int64_t rows, int64_t columns) {
-    if (!bias && !(adds && p->c->dtype == K_BF16)) return;
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
-        real *to = c + r * stride;
-        if (!bias)
-            k_widen(to, (const uint16_t *)p->c->data + (row + r) * p->columns + column, columns);
-        else if (bias->dtype == K_BF16)
-            k_widen(to, (const uint16_t *)bias->data + column, columns);
-        else
-            memcpy(to, (const real *)bias->data + column, (size_t)columns * sizeof(real));
+/* n <= STRIP columns of B stored [K, N], as [k, STRIP]. */
+static void copy_strip(const KTensor *x, int64_t column, int64_t n, int64_t at, int64_t k, real *to) {
+    for (int64_t l = 0; l < k; l++, to += STRIP) {
+        const real *from = k_load(x, (at + l) * k_last(x) + column, n, to);
+        if (from != to) memcpy(to, from, (size_t)n * sizeof(real));
+        for (int64_t j = n; j < STRIP; j++) to[j] = 0;
     }
 }
 
-static void tile_finish(const KTensor *c, const real *from, int64_t row, int64_t column, int64_t rows,
-                        int64_t columns) {
-    uint16_t *to = (uint16_t *)c->data + row * k_last(c) + column;
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < rows; r++) k_round(to + r * k_last(c), from + r * columns, columns);
+/* n <= K_LANES columns of B stored [N, K], as [k, STRIP]. */
+static void transpose_lanes(const KTensor *x, int64_t column, int64_t n, int64_t at, int64_t k, real *to) {
+    real square[K_LANES * K_LANES];
+    const int64_t stride = k_last(x);
+    for (int64_t l = 0; l < k; l += K_LANES) {
+        const int64_t lines = k_min(K_LANES, k - l);
+        if (x->dtype == K_F32 && n == K_LANES && lines == K_LANES) {
+            k_transpose((const real *)x->data + column * stride + at + l, stride, to + l * STRIP, STRIP);
+            continue;
+        }
+        real turned[K_LANES * K_LANES];
+        memset(square, 0, sizeof square);
+        for (int64_t j = 0; j < n; j++) {
+            const real *from = k_load(x, (column + j) * stride + at + l, lines, square + j * K_LANES);
+            if (from != square + j * K_LANES)
+                memcpy(square + j * K_LANES, from, (size_t)lines * sizeof(real));
+        }
+        k_transpose(square, K_LANES, turned, K_LANES);
+        for (int64_t i = 0; i < lines; i++)
+            memcpy(to + (l + i) * STRIP, turned + i * K_LANES, K_LANES * sizeof(real));
+    }
 }
 
-static void product(const KCtx *cx, const KProduct *p, const KTensor *bias, int adds) {
-    const KTiles t = k_tiles(p);
-    char *workspace = cx->workspace;
-    real *a_scratch = (real *)(void *)workspace;
-    real *b_scratch = (real *)(void *)(workspace + t.a_bytes);
-    real *c_scratch = (real *)(void *)(workspace + t.a_bytes + t.b_bytes);
+/* The copy of B: strips of [k, STRIP], zeros past the last column. */
+static void copy_b(const Product *p, int64_t column, int64_t n, int64_t at, int64_t k, real *to) {
+    for (int64_t j = 0; j < n; j += STRIP, to += STRIP * k) {
+        if (p->b.transposed)
+            copy_strip(p->b.x, column + j, k_min(STRIP, n - j), at, k, to);
+        else
+            for (int64_t i = 0; i < STRIP; i += K_LANES)
+                transpose_lanes(p->b.x, column + j + i, k_min(K_LANES, n - j - i), at, k, to + i);
+    }
+}
 
-    for (int64_t row = 0; row < p->rows; row += t.m) {
-        int64_t m = k_min(t.m, p->rows - row);
-        for (int64_t column = 0; column < p->columns; column += t.n) {
-            int64_t n = k_min(t.n, p->columns - column);
-            int wide = p->c->dtype == K_F32;
-            real *c = wide ? (real *)p->c->data + row * p->columns + column : c_scratch;
-            int64_t stride = wide ? p->columns : n;
-            tile_start(p, bias, adds, c, stride, row, column, m, n);
-            for (int64_t depth = 0; depth < p->depth; depth += t.k) {
-                int64_t k = k_min(t.k, p->depth - depth);
-                Tile a = p->transpose_a ? tile_load(p->a, depth, row, k, m, a_scratch)
-                                        : tile_load(p->a, row, depth, m, k, a_scratch);
-                Tile b = p->transpose_b ? tile_load(p->b, column, depth, n, k, b_scratch)
-                                        : tile_load(p->b, depth, column, k, n, b_scratch);
-                real beta = depth > 0 || bias || adds;
-                k_gemm(p->transpose_a, p->transpose_b, m, n, k, 1, a.data, a.stride, b.data, b.stride, beta,
-                       c, stride);
-            }
-            if (!wide) tile_finish(p->c, c, row, column, m, n);
+static void block(const Product *p, int64_t k, const real *a, const real *b, int adds, real *c,
+                  int64_t c_stride) {
+    if (p->a.transposed)
+        k_panel_block(K_PANEL_ROWS, K_PANEL_VECS, k, a, 1, TILE_ROWS, b, STRIP, adds, c, c_stride);
+    else
+        k_panel_block(K_PANEL_ROWS, K_PANEL_VECS, k, a, A_STRIDE, 1, b, STRIP, adds, c, c_stride);
+}
+
+/* A block that hangs over C's edge. */
+static void edge(const Product *p, int64_t k, const real *a, const real *b, int adds, real *c,
+                 int64_t c_stride, int64_t m, int64_t n) {
+    real whole[K_PANEL_ROWS * STRIP];
+    for (int64_t i = 0; adds && i < m; i++)
+        memcpy(whole + i * STRIP, c + i * c_stride, (size_t)n * sizeof(real));
+    if (adds) {
+        for (int64_t i = 0; i < K_PANEL_ROWS; i++)
+            for (int64_t j = i < m ? n : 0; j < STRIP; j++) whole[i * STRIP + j] = 0;
+    }
+    block(p, k, a, b, adds, whole, STRIP);
+    for (int64_t i = 0; i < m; i++) memcpy(c + i * c_stride, whole + i * STRIP, (size_t)n * sizeof(real));
+}
+
+/* c [m, n] (+)= the copies of A and B. A strip of B stays in the first-level cache. */
+static void multiply(const Product *p, int64_t m, int64_t n, int64_t k, const real *a, const real *b,
+                     int adds, real *c, int64_t c_stride) {
+    const int64_t a_row = p->a.transposed ? 1 : A_STRIDE;
+    for (int64_t j = 0; j < n; j += STRIP, b += STRIP * k)
+        for (int64_t i = 0; i < m; i += K_PANEL_ROWS) {
+            if (i + K_PANEL_ROWS <= m && j + STRIP <= n)
+                block(p, k, a + i * a_row, b, adds, c + i * c_stride + j, c_stride);
+            else
+                edge(p, k, a + i * a_row, b, adds, c + i * c_stride + j, c_stride, k_min(K_PANEL_ROWS, m - i),
+                     k_min(STRIP, n - j));
         }
+}
+
+/* The sum starts from the bias or the old contents. Is there anything to start from? */
+static int start(const Product *p, int64_t row, int64_t column, int64_t m, int64_t n, real *c,
+                 int64_t c_stride) {
+    for (int64_t i = 0; i < m && (p->bias || p->adds); i++) {
+        real *to = c + i * c_stride;
+        const real *from =
+            p->bias ? k_load(p->bias, column, n, to) : k_load(p->c, (row + i) * p->columns + column, n, to);
+        if (from != to) memcpy(to, from, (size_t)n * sizeof(real));
+    }
+    return p->bias || p->adds;
+}
+
+static void tile(const Product *p, int64_t row, int64_t column, int64_t m, int64_t n) {
+    _Alignas(64) real a[TILE_ROWS * A_STRIDE], b[DEPTH * TILE_COLUMNS], sums[TILE_ROWS * TILE_COLUMNS];
+    const int in_place = p->c->dtype == K_F32;
+    real *c = in_place ? (real *)p->c->data + row * p->columns + column : sums;
+    const int64_t c_stride = in_place ? p->columns : n;
+    const int starts = start(p, row, column, m, n, c, c_stride);
+    for (int64_t at = 0; at < p->depth; at += p->chunk) {
+        const int64_t k = k_min(p->chunk, p->depth - at);
+        copy_a(p, row, m, at, k, a);
+        copy_b(p, column, n, at, k, b);
+        multiply(p, m, n, k, a, b, starts || at > 0, c, c_stride);
+    }
+    for (int64_t i = 0; i < m && !in_place; i++) k_store(p->c, (row + i) * p->columns + column, n, c + i * n);
+}
+
+static int64_t pieces(int64_t n, int64_t size) {
+    return (n + size - 1) / size;
+}
+static int64_t even(int64_t n, int64_t most, int64_t unit) { /* n in equal pieces of at most `most` */
+    return n ? pieces(pieces(n, pieces(n, most)), unit) * unit : unit;
+}
+
+static void multiply_all(Product p) {
+    p.chunk = even(p.depth, DEPTH, 1);
+    int64_t m = even(p.rows, TILE_ROWS, K_PANEL_ROWS), n = even(p.columns, TILE_COLUMNS, STRIP);
+    const int threads = omp_get_max_threads();
+    while (n > 2 * STRIP && pieces(p.rows, m) * pieces(p.columns, n) < 4 * threads)
+        n = even(n, n / 2 + STRIP / 2, STRIP);
+    const int64_t across = pieces(p.columns, n), tiles = pieces(p.rows, m) * across;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t i = 0; i < tiles; i++) {
+        const int64_t row = i / across * m, column = i % across * n;
+        tile(&p, row, column, k_min(m, p.rows - row), k_min(n, p.columns - column));
     }
 }
 
 void k_linear(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    (void)nout, (void)attr;
-    KProduct p = k_product('y', &out[0], in);
-    product(cx, &p, nin > 2 ? &in[2] : NULL, 0);
+    (void)cx, (void)nout, (void)attr;
+    multiply_all((Product){.rows = k_rows(&in[0]),
+                           .columns = k_last(out),
+                           .depth = k_last(&in[0]),
+                           .a = {&in[0], 0},
+                           .b = {&in[1], 0},
+                           .c = out,
+                           .bias = nin > 2 ? &in[2] : NULL});
 }
 
 void k_linear_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                     const KAttr *attr) {
-    (void)nout, (void)nin, (void)attr;
-    KProduct p = k_product('x', &out[0], in);
-    product(cx, &p, NULL, 0);
+    (void)cx, (void)nout, (void)nin, (void)attr;
+    multiply_all((Product){.rows = k_rows(&in[0]),
+                           .columns = k_last(out),
+                           .depth = k_last(&in[0]),
+                           .a = {&in[0], 0},
+                           .b = {&in[1], 1},
+                           .c = out});
 }
 
 void k_linear_bwd_w(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                     const KAttr *attr) {
     (void)nout;
-    KProduct p = k_product('w', &out[0], in);
-    product(cx, &p, NULL, nin > 2 && k_adds(cx, attr));
+    multiply_all((Product){.rows = k_last(&in[0]),
+                           .columns = k_last(out),
+                           .depth = k_rows(&in[0]),
+                           .a = {&in[0], 1},
+                           .b = {&in[1], 1},
+                           .c = out,
+                           .adds = nin > 2 && k_adds(cx, attr)});
 }

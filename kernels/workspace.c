@@ -1,13 +1,6 @@
 /* Bytes of workspace each kernel needs. In: an operation's name and operand shapes; out: bytes, 0 for most.
  * Pure arithmetic: the planner calls it when it plans, the kernels carve what was planned. */
 #include "attention.h"
-#include "tiles.h"
-
-static size_t product_bytes(char op, const KTensor *out, const KTensor *in) {
-    KProduct p = k_product(op, out, in);
-    KTiles t = k_tiles(&p);
-    return t.a_bytes + t.b_bytes + t.c_bytes;
-}
 
 /* Partial sums over the rows of `x`. */
 static size_t lanes_bytes(const KTensor *out, const KTensor *x) {
@@ -16,9 +9,6 @@ static size_t lanes_bytes(const KTensor *out, const KTensor *x) {
 }
 
 static size_t host_bytes(const char *name, const KTensor *out, const KTensor *in) {
-    if (strcmp(name, "linear") == 0) return product_bytes('y', out, in);
-    if (strcmp(name, "linear_bwd_x") == 0) return product_bytes('x', out, in);
-    if (strcmp(name, "linear_bwd_w") == 0) return product_bytes('w', out, in);
     if (strcmp(name, "attend_bwd") == 0) return k_attend_bwd_bytes(&out[1]);
     if (strcmp(name, "layernorm_bwd_g") == 0 || strcmp(name, "rmsnorm_bwd_g") == 0 ||
         strcmp(name, "sum_leading") == 0)
