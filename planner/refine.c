@@ -1,0 +1,265 @@
+/* Local search under a budget. In: a schedule; out: a cheaper one that fits. Ruin and recreate (Schrimpf et
+ * al. 2000): take some reruns out, mostly near each other; while the peak is over the budget, give up the
+ * live storage there that is cheapest to make again before its next read, with what it needs in turn; take
+ * out reruns that turned out not to be needed. Worse results are accepted as in simulated annealing.
+ * Invariant: between rounds the schedule on the grid fits. */
+#include "refine.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Drop {
+    double price; /* seconds for each byte gained */
+    uint32_t storage, time;
+} Drop;
+
+typedef struct Change {
+    uint32_t cell;
+    bool inserted;
+} Change;
+
+struct Refiner {
+    const Problem *p;
+    Arena *arena;
+    Grid *grid;
+    int64_t budget;
+    uint64_t random, changes;
+    VEC(Change) journal; /* since the round began */
+    VEC(uint32_t) chain; /* reruns of the drop being priced */
+    uint32_t *chained;   /* by operation: the query that put it into the chain */
+    uint32_t query;
+    double chain_seconds;
+    int64_t chain_bytes; /* that the chain's operands add at the peak */
+    double noise;
+    VEC(uint32_t) order;
+};
+
+Refiner *refiner_new(const Problem *p, uint64_t seed, Arena *arena) {
+    Refiner *r = NEW(arena, Refiner);
+    r->p = p;
+    r->arena = arena;
+    r->grid = grid_new(p, arena);
+    r->random = seed;
+    r->chained = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    return r;
+}
+
+void refiner_budget(Refiner *r, int64_t budget_bytes) {
+    r->budget = budget_bytes;
+}
+
+static uint32_t below(Refiner *r, uint32_t bound) {
+    return (uint32_t)(random_next(&r->random) % bound);
+}
+
+static void insert(Refiner *r, uint32_t cell) {
+    grid_insert(r->grid, cell);
+    *vec_add(r->arena, &r->journal) = (Change){cell, true};
+    r->changes++;
+}
+
+static void take_out(Refiner *r, uint32_t cell) {
+    grid_remove(r->grid, cell);
+    *vec_add(r->arena, &r->journal) = (Change){cell, false};
+    r->changes++;
+}
+
+static void go_back(Refiner *r) {
+    while (r->journal.count) {
+        Change change = r->journal.at[--r->journal.count];
+        if (change.inserted)
+            grid_remove(r->grid, change.cell);
+        else
+            grid_insert(r->grid, change.cell);
+        r->changes++;
+    }
+}
+
+/* ---- recreate ---- */
+
+/* Puts `op` before `time` into the chain, and whatever it reads that is not there then: kept since its last
+ * touch where the budget allows, else run again too. False when that cannot be. */
+static bool chain_up(Refiner *r, uint32_t op, uint32_t time, uint32_t peak, uint32_t depth) {
+    const Problem *p = r->p;
+    uint32_t cell = grid_cell(time, op);
+    if (r->chained[op] == r->query || grid_has(r->grid, cell)) return true;
+    if (!p->rerun[op] || depth == 0) return false;
+    r->chained[op] = r->query;
+    *vec_add(r->arena, &r->chain) = cell;
+    r->chain_seconds += p->seconds[op];
+    for (EACH(i, p->reads, op)) {
+        uint32_t s = p->reads.list[i], maker = p->maker[s];
+        if (r->chained[maker] == r->query) continue;
+        Touch touch = grid_touch(r->grid, s, cell);
+        if (touch.next != NONE && touch.next_reads) continue;
+        bool rises = touch.before < peak && peak <= cell;
+        bool fits = !rises && grid_highest(r->grid, touch.before + 1, cell + 1) + p->bytes[s] <= r->budget;
+        if (!fits && p->rerun[maker] && below(r, 8)) {
+            if (!chain_up(r, maker, time, peak, depth - 1)) return false;
+            continue;
+        }
+        if (rises) r->chain_bytes += p->bytes[s];
+    }
+    return true;
+}
+
+static void price_chain(Refiner *r, uint32_t op, uint32_t time, uint32_t peak) {
+    r->query++;
+    r->chain.count = 0;
+    r->chain_seconds = 0;
+    r->chain_bytes = 0;
+    if (!chain_up(r, op, time, peak, 64)) r->chain_seconds = HUGE_VAL;
+}
+
+/* The best drop at the highest cell; false when there is none. */
+static bool find_drop(Refiner *r, uint32_t peak, int64_t excess, Drop *best) {
+    const Problem *p = r->p;
+    best->price = HUGE_VAL;
+    for (uint32_t s = 0; s < p->storages; s++) {
+        if (p->maker[s] > grid_time(r->grid, peak) || !p->rerun[p->maker[s]]) continue;
+        Touch touch = grid_touch(r->grid, s, peak);
+        if (touch.before == NONE || touch.next == peak || touch.next == NONE || !touch.next_reads) continue;
+        uint32_t time = grid_time(r->grid, touch.next), cell = grid_cell(time, p->maker[s]);
+        if (cell <= peak || time >= p->update_begin) continue;
+        price_chain(r, p->maker[s], time, peak);
+        r->changes++;
+        int64_t gain = p->bytes[s] - r->chain_bytes;
+        if (gain > excess) gain = excess;
+        if (gain <= 0 || r->chain_seconds == HUGE_VAL) continue;
+        double price = (r->chain_seconds + 1e-12) / (double)gain * (1 + r->noise * random_unit(&r->random));
+        if (price < best->price) *best = (Drop){price, s, time};
+    }
+    return best->price < HUGE_VAL;
+}
+
+static bool repair(Refiner *r) {
+    uint32_t peak;
+    int64_t bytes;
+    for (uint32_t tries = r->p->ops * 2 + 64; (bytes = grid_peak(r->grid, &peak)) > r->budget; tries--) {
+        Drop drop;
+        if (tries == 0 || !find_drop(r, peak, bytes - r->budget, &drop)) return false;
+        price_chain(r, r->p->maker[drop.storage], drop.time, peak);
+        for (uint32_t i = 0; i < r->chain.count; i++) insert(r, r->chain.at[i]);
+    }
+    return true;
+}
+
+/* ---- clean up ---- */
+
+typedef struct Removal {
+    double key;
+    uint32_t cell;
+} Removal;
+
+static int dearest_first(const void *a, const void *b) {
+    const Removal *x = a, *y = b;
+    if (x->key != y->key) return x->key > y->key ? -1 : 1;
+    return x->cell < y->cell ? -1 : x->cell > y->cell;
+}
+
+/* Takes out reruns as long as the budget holds without them. */
+static void prune(Refiner *r) {
+    uint32_t count;
+    const uint32_t *cells = grid_cells(r->grid, &count);
+    Arena *scratch = arena_new();
+    Removal *removal = NEW_ARRAY(scratch, Removal, count + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        double seconds = r->p->seconds[grid_op(r->grid, cells[i])];
+        removal[i] = (Removal){seconds * (1 + r->noise * random_unit(&r->random)), cells[i]};
+    }
+    qsort(removal, count, sizeof *removal, dearest_first);
+    for (uint32_t i = 0; i < count; i++) {
+        take_out(r, removal[i].cell);
+        if (grid_peak(r->grid, NULL) > r->budget) insert(r, removal[i].cell);
+    }
+    arena_free(scratch);
+}
+
+static int by_number(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void take_if_better(Refiner *r, Schedule *best) {
+    double seconds = grid_seconds(r->grid);
+    if (best->found && seconds >= best->seconds) return;
+    uint32_t count;
+    const uint32_t *cells = grid_cells(r->grid, &count);
+    best->found = true;
+    best->seconds = seconds;
+    best->peak_bytes = grid_peak(r->grid, NULL);
+    best->cell.count = 0;
+    for (uint32_t i = 0; i < count; i++) *vec_add(r->arena, &best->cell) = cells[i];
+    qsort(best->cell.at, count, sizeof *best->cell.at, by_number);
+}
+
+bool refiner_try(Refiner *r, const uint32_t *cells, uint32_t count, Schedule *best) {
+    r->noise = 0;
+    grid_load(r->grid, cells, count);
+    r->journal.count = 0;
+    if (!repair(r)) return false;
+    prune(r);
+    take_if_better(r, best);
+    return true;
+}
+
+/* ---- ruin ---- */
+
+/* Takes out a few reruns: around one of them in time or among the operations, or anywhere. */
+static void ruin(Refiner *r) {
+    uint32_t count;
+    const uint32_t *cells = grid_cells(r->grid, &count);
+    if (!count) return;
+    uint32_t centre = cells[below(r, count)], kind = below(r, 3);
+    uint32_t most = 1 + below(r, count < 12 ? count : 12);
+    uint32_t reach = 1 + below(r, 1 + r->p->ops / 8);
+    uint32_t time = grid_time(r->grid, centre), op = grid_op(r->grid, centre);
+    r->order.count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t t = grid_time(r->grid, cells[i]), o = grid_op(r->grid, cells[i]);
+        uint32_t apart = kind == 0   ? (t > time ? t - time : time - t)
+                         : kind == 1 ? (o > op ? o - op : op - o)
+                                     : 0;
+        if (apart <= reach) *vec_add(r->arena, &r->order) = cells[i];
+    }
+    for (uint32_t i = 0; i < most && r->order.count; i++) {
+        uint32_t pick = below(r, r->order.count);
+        take_out(r, r->order.at[pick]);
+        r->order.at[pick] = r->order.at[--r->order.count];
+    }
+}
+
+uint64_t refiner_improve(Refiner *r, Schedule *best, double enough_seconds, uint64_t changes,
+                         bool (*stop)(void *), void *context) {
+    static const double noises[] = {0.1, 0.5, 1, 3};
+    uint64_t begin = r->changes;
+    grid_load(r->grid, best->cell.at, best->cell.count);
+    double now = best->seconds, hot = best->seconds * 0.02, last_best = now;
+    uint64_t since = r->changes;
+    for (uint32_t round = 0; best->seconds > enough_seconds && r->changes - begin < changes; round++) {
+        if (round % 64 == 0 && stop && stop(context)) break;
+        double left = 1 - (double)(r->changes - begin) / (double)changes;
+        double heat = hot * left * left;
+        r->journal.count = 0;
+        r->noise = noises[below(r, COUNT_OF(noises))];
+        ruin(r);
+        if (repair(r)) {
+            prune(r);
+            take_if_better(r, best);
+            double seconds = grid_seconds(r->grid);
+            if (seconds <= now || random_unit(&r->random) < exp((now - seconds) / (heat + 1e-300))) {
+                now = seconds;
+                if (best->seconds < last_best) last_best = best->seconds, since = r->changes;
+                if (r->changes - since > changes / 8) { /* nothing new for long: from the best again */
+                    grid_load(r->grid, best->cell.at, best->cell.count);
+                    now = best->seconds;
+                    since = r->changes;
+                }
+                continue;
+            }
+        }
+        go_back(r);
+    }
+    return r->changes - begin;
+}

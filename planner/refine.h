@@ -1,0 +1,27 @@
+/* Local search on the grid of runs under a budget: ruin and recreate. Seeded and counted, so that the same
+ * call gives the same schedule. */
+#ifndef REMAT_REFINE_H
+#define REMAT_REFINE_H
+
+#include "grid.h"
+
+typedef struct Schedule {
+    bool found;
+    double seconds; /* of the reruns */
+    int64_t peak_bytes;
+    VEC(uint32_t) cell; /* reruns, ascending */
+} Schedule;
+
+typedef struct Refiner Refiner;
+Refiner *refiner_new(const Problem *p, uint64_t seed, Arena *arena);
+void refiner_budget(Refiner *refiner, int64_t budget_bytes);
+
+/* Starts from `cells`: adds reruns until the budget holds, removes what is not needed, and takes the result
+ * into `best` if it is cheaper. False when it could not be made to fit. */
+bool refiner_try(Refiner *refiner, const uint32_t *cells, uint32_t count, Schedule *best);
+/* Improves `best`, which fits, until its seconds are at most `enough_seconds` or `changes` of the grid were
+ * made. Returns the changes made. `stop` is asked now and then whether to give up early; may be NULL. */
+uint64_t refiner_improve(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes,
+                         bool (*stop)(void *), void *context);
+
+#endif
