@@ -4,3 +4,5 @@ remat_test(test_numbers test_numbers.c machine.c random_graph.c
 remat_test(test_gradients test_gradients.c machine.c random_graph.c
            LIBS remat_frontend remat_planner remat_ir remat_kernels_double TIMEOUT 300)
 target_compile_definitions(test_gradients PRIVATE K_REAL=double EXAMPLES_DIR="${CMAKE_SOURCE_DIR}/examples")
+# tiny tensors: one thread each (threads and bits are test_ops's matter)
+set_tests_properties(test_numbers test_gradients PROPERTIES ENVIRONMENT OMP_NUM_THREADS=1)

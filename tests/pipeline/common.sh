@@ -6,8 +6,8 @@ mkdir -p "$work"
 cd "$work"
 OBJ=$(dirname "$work")/pipeline-objects${REMAT_CFLAGS_NAME:-}
 export OBJ
-OMP_NUM_THREADS=2
-export OMP_NUM_THREADS
+OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive # tests run side by side: do not spin
+export OMP_NUM_THREADS OMP_WAIT_POLICY
 spec=$source_dir/examples/bytes-gpt.remat
 # a model small enough to train in a blink, with everything the large one has
 small="--set D=32 --set L=4 --set H=2 --set B=4 --set T=32 --set tokens_per_step=256 --set train=corpus.txt"
