@@ -2,6 +2,7 @@
 #include "compile.h"
 #include "../codegen/dot.h"
 #include "report.h"
+#include "solve.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -351,12 +352,16 @@ static int verb_graph(Compilation *c) {
     return EXIT_IO;
 }
 
+static int verb_solve(Compilation *c) {
+    return solve_outside(c->options, c->arena);
+}
+
 int main(int argc, char **argv) {
     static int (*const verb[VERB_COUNT])(Compilation *) = {
         [VERB_CHECK] = verb_check,     [VERB_PLAN] = verb_plan,   [VERB_DUMP] = verb_dump,
         [VERB_EMIT] = verb_emit,       [VERB_BUILD] = verb_build, [VERB_RUN] = verb_run,
         [VERB_GRAPH] = verb_graph,     [VERB_FMT] = verb_fmt,     [VERB_EXPLAIN] = verb_explain,
-        [VERB_DEVICES] = verb_devices,
+        [VERB_DEVICES] = verb_devices, [VERB_SOLVE] = verb_solve,
     };
     Arena *arena = arena_new();
     Options options;

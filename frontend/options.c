@@ -26,6 +26,8 @@ static const VerbRow verb_row[VERB_COUNT] = {
     [VERB_FMT] = {"fmt", "SPEC", "print the canonical form of a file", true},
     [VERB_EXPLAIN] = {"explain", "CODE", "what an error code means, with an example", true},
     [VERB_DEVICES] = {"devices", "[NAME]", "known devices and their figures", false},
+    [VERB_SOLVE] = {"solve", "GRAPH.json", "rematerialisation of an outside DAG (networkx node-link JSON)",
+                    true},
 };
 
 enum {
@@ -45,9 +47,14 @@ static const OptionRow option_row[] = {
     {"--set", "NAME=VALUE", ALL_SPEC, 0, "replace a dim or a setting of the file (may be repeated)"},
     {"--device", "NAME", ALL_SPEC, AT(device), "plan for this device instead of the file's"},
     {"--budget", "SIZE", ALL_SPEC, AT(budget), "device memory to fit, with a unit: 21GiB"},
+    {"--budget", "N|0.8", 1 << VERB_SOLVE, AT(budget),
+     "bytes, or a fraction of the peak without recomputation"},
+    {"--time", "S", 1 << VERB_SOLVE, AT(time),
+     "improve for at most S seconds; how long it takes is bounded anyway"},
     {"--policy", "NAME", PLANNED, AT(policy), "none, every-block, sqrt, heuristic or optimal (the default)"},
     {"--compare", NULL, 1 << VERB_PLAN, AT(compare), "one row a policy"},
-    {"--json", NULL, 1 << VERB_PLAN | 1 << VERB_DEVICES | 1 << VERB_CHECK, AT(json), "for programs"},
+    {"--json", NULL, 1 << VERB_PLAN | 1 << VERB_DEVICES | 1 << VERB_CHECK | 1 << VERB_SOLVE, AT(json),
+     "for programs"},
     {"--stage", "STAGE", 1 << VERB_DUMP, AT(stage), "ast, graph, grad, fuse, plan or layout"},
     {"-o", "PATH", PLANNED & ~(1 << VERB_PLAN | 1 << VERB_DUMP), AT(output), "where to write"},
     {"--format", "FORMAT", 1 << VERB_GRAPH, AT(format), "svg, png, pdf or dot, when PATH does not say"},
@@ -64,7 +71,7 @@ static void print_help(void) {
            "Compiles a .remat file (a model, how to train it, a device, a memory budget) into a training\n"
            "program whose peak memory is known to the byte before it runs.\n\n");
     for (int v = 0; v < VERB_COUNT; v++)
-        printf("  %-8s %-7s %s\n", verb_row[v].name, verb_row[v].argument, verb_row[v].summary);
+        printf("  %-8s %-10s %s\n", verb_row[v].name, verb_row[v].argument, verb_row[v].summary);
     printf("\n`rematc VERB --help` lists a verb's options. `-` is standard input or output.\n"
            "Exit codes: 0 fine, 1 errors in the file, 2 usage, 3 no plan fits the budget,\n"
            "4 verification failed, 5 no compiler or device, 6 input or output, 70 a bug in rematc.\n");
@@ -80,7 +87,7 @@ static void print_verb_help(Verb verb) {
         snprintf(left, sizeof left, "%s %s", row->name, row->argument ? row->argument : "");
         printf("  %-22s %s\n", left, row->summary);
     }
-    printf("  %-22s %s\n", "--help, --version", "");
+    printf("  %-22s %s\n", "--help, --version", "this text; the compiler's version");
 }
 
 static int usage_error(const char *what, const char *word, const char *const *known, uint32_t count) {

@@ -26,6 +26,7 @@ typedef enum Verb {
     VERB_FMT,
     VERB_EXPLAIN,
     VERB_DEVICES,
+    VERB_SOLVE,
     VERB_COUNT
 } Verb;
 
@@ -33,7 +34,7 @@ typedef struct Options {
     Verb verb;
     const char *file;   /* SPEC, CODE or NAME; NULL when not given */
     const char *output; /* -o */
-    const char *device, *budget, *policy, *stage, *target, *format;
+    const char *device, *budget, *policy, *stage, *target, *format, *time;
     int64_t layer;         /* -1: folded */
     VEC(const char *) set; /* --set name=value, in order */
     bool json, compare, json_diagnostics, write, check, quiet;

@@ -4,6 +4,7 @@
 
 #include "problem.h"
 
+enum { OUTSIDE_MOST_NODES = 3000 };
 typedef struct OutsideLink {
     uint32_t from, to; /* nodes, by order of first execution; from < to */
 } OutsideLink;
@@ -34,6 +35,8 @@ typedef struct SolveRequest {
 } SolveRequest;
 enum { SOLVE_EXACT_OPS = 12 };
 
+/* Peak when every node runs once. */
+int64_t outside_keep_all(const Problem *p);
 Solution solve(const SolveRequest *request, Arena *arena);
 
 /* Replays `run` by the rules alone and says what is wrong with it, or NULL: every operand live, first runs in

@@ -263,3 +263,35 @@ uint64_t refiner_improve(Refiner *r, Schedule *best, double enough_seconds, uint
     }
     return r->changes - begin;
 }
+
+bool refiner_shrink(Refiner *r, Schedule *least, int64_t target_bytes, uint64_t changes, bool (*stop)(void *),
+                    void *context) {
+    enum { MOST_FAILURES = 24 };
+    uint64_t begin = r->changes;
+    uint32_t failures = 0;
+    int64_t step = (least->peak_bytes - target_bytes) / 8;
+    grid_load(r->grid, least->cell.at, least->cell.count);
+    while (least->peak_bytes > target_bytes && r->changes - begin < changes && !(stop && stop(context))) {
+        int64_t room = least->peak_bytes - target_bytes;
+        if (step > room) step = room;
+        if (step < 1) step = 1;
+        r->budget = least->peak_bytes - step;
+        r->journal.count = 0;
+        r->noise = failures ? 0.2 * failures : 0;
+        for (uint32_t i = 0; failures && i < 1 + failures / 4; i++) ruin(r);
+        if (repair(r)) {
+            least->found = false; /* a lower peak is better at any cost */
+            prune(r);
+            take_if_better(r, least);
+            failures = 0;
+            continue;
+        }
+        go_back(r);
+        if (++failures < MOST_FAILURES) continue;
+        if (step == 1) break;
+        step /= 4;
+        failures = 1;
+    }
+    r->budget = target_bytes;
+    return least->peak_bytes <= target_bytes;
+}

@@ -24,4 +24,9 @@ bool refiner_try(Refiner *refiner, const uint32_t *cells, uint32_t count, Schedu
 uint64_t refiner_improve(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes,
                          bool (*stop)(void *), void *context);
 
+/* Lowers the peak of `least`, which was found, step by step and at most to `target_bytes`. True when it got
+ * there. Leaves the budget at the target. */
+bool refiner_shrink(Refiner *refiner, Schedule *least, int64_t target_bytes, uint64_t changes,
+                    bool (*stop)(void *), void *context);
+
 #endif

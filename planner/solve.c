@@ -129,6 +129,13 @@ static void write_runs(const Solver *s, Solution *solution) {
     solution->peak_bytes = s->best.peak_bytes;
 }
 
+int64_t outside_keep_all(const Problem *p) {
+    Arena *scratch = arena_new();
+    int64_t bytes = grid_peak(grid_new(p, scratch), NULL);
+    arena_free(scratch);
+    return bytes;
+}
+
 Solution solve(const SolveRequest *request, Arena *arena) {
     const Problem *p = request->problem;
     Solution solution = {0};
@@ -139,18 +146,24 @@ Solution solve(const SolveRequest *request, Arena *arena) {
     s.there = NEW_ARRAY(s.scratch, bool, p->storages + 1);
     s.refiner = refiner_new(p, 1, s.scratch);
     refiner_budget(s.refiner, request->budget_bytes);
-    refiner_try(s.refiner, NULL, 0, &s.best);
-    if (!is_proved(&s)) {
+    solution.feasible = refiner_try(s.refiner, NULL, 0, &s.best);
+    if (!solution.feasible || !is_proved(&s)) {
         Instants instants = bound_all(&s, live, 6);
         try_hulls(&s, &instants);
-        if (s.best.found && !is_proved(&s))
+        solution.feasible = s.best.found;
+        if (!s.best.found) {
+            Schedule least = {.found = true, .peak_bytes = solution.keep_all_bytes};
+            refiner_shrink(s.refiner, &least, request->budget_bytes, 2000000, too_late, &s);
+            solution.feasible = least.peak_bytes <= request->budget_bytes;
+            s.best = least;
+        }
+        if (solution.feasible && !is_proved(&s))
             refiner_improve(s.refiner, &s.best, s.bound + 1e-9 * s.total,
                             request->changes ? request->changes : 20000000, too_late, &s);
     }
-    solution.feasible = s.best.found;
-    if (s.best.found) write_runs(&s, &solution);
+    write_runs(&s, &solution);
     solution.lower_bound_seconds = s.total + s.bound;
-    solution.proved = is_proved(&s);
+    solution.proved = solution.feasible && is_proved(&s);
     arena_free(s.scratch);
     return solution;
 }
