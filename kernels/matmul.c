@@ -11,11 +11,11 @@
 #include <omp.h>
 
 enum {
-    STRIP = K_PANEL_VECS * K_LANES,
-    TILE_ROWS = 264,            /* at most; a multiple of the register block's rows */
-    TILE_COLUMNS = 8 * 48,      /* at most; a multiple of STRIP */
-    DEPTH = 256,                /* at most */
-    A_STRIDE = DEPTH + K_LANES, /* rows of the copy of A do not share a cache set */
+    STRIP = K_PANEL_VECS * K_REG, /* a multiple of K_LANES */
+    TILE_ROWS = 264,              /* at most; a multiple of the register block's rows */
+    TILE_COLUMNS = 8 * 48,        /* at most; a multiple of STRIP */
+    DEPTH = 256,                  /* at most */
+    A_STRIDE = DEPTH + K_LANES,   /* rows of the copy of A do not share a cache set */
 };
 
 /* op(X)[rows, depth] of a stored matrix; transposed: X is stored [depth, rows]. */

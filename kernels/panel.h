@@ -9,34 +9,39 @@
 
 #include "host.h"
 
-/* rows x (vecs K_LANES) accumulators, vecs numbers of b and one of a fill the vector registers. */
-#ifdef __AVX512F__
-enum { K_PANEL_ROWS = 8, K_PANEL_VECS = 3 };
+/* K_REG numbers fill a vector register; rows x vecs sums, vecs registers of b and one number of a fill them
+ * all. A block is a multiple of K_LANES wide. */
+#if defined __AVX512F__
+enum { K_REG_BYTES = 64, K_PANEL_ROWS = 8, K_FLOAT_VECS = 3 };
+#elif defined __AVX__
+enum { K_REG_BYTES = 32, K_PANEL_ROWS = 6, K_FLOAT_VECS = 2 };
 #else
-enum { K_PANEL_ROWS = 6, K_PANEL_VECS = 1 };
+enum { K_REG_BYTES = 16, K_PANEL_ROWS = 2, K_FLOAT_VECS = 4 };
 #endif
+enum { K_REG = K_REG_BYTES / sizeof(real), K_PANEL_VECS = K_REAL_IS_DOUBLE ? K_LANES / K_REG : K_FLOAT_VECS };
+typedef real KReg __attribute__((vector_size(K_REG_BYTES), aligned(sizeof(real)), may_alias));
 
 /* rows and vecs are constants at every call, so the block stays in registers. */
 static inline __attribute__((always_inline)) void
 k_panel_block(const int rows, const int vecs, int64_t k, const real *a, int64_t a_row, int64_t a_column,
               const real *b, int64_t b_stride, int adds, real *c, int64_t c_stride) {
-    KVec sum[K_PANEL_ROWS][K_PANEL_VECS];
+    KReg sum[K_PANEL_ROWS][K_PANEL_VECS];
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++)
-#pragma GCC unroll 3
-        for (int j = 0; j < vecs; j++) sum[i][j] = (KVec){0};
+#pragma GCC unroll 8
+        for (int j = 0; j < vecs; j++) sum[i][j] = (KReg){0};
     for (int64_t l = 0; l < k; l++) {
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++)
-#pragma GCC unroll 3
+#pragma GCC unroll 8
             for (int j = 0; j < vecs; j++)
-                sum[i][j] += a[i * a_row + l * a_column] * *(const KVec *)(b + l * b_stride + j * K_LANES);
+                sum[i][j] += a[i * a_row + l * a_column] * *(const KReg *)(b + l * b_stride + j * K_REG);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++)
-#pragma GCC unroll 3
+#pragma GCC unroll 8
         for (int j = 0; j < vecs; j++) {
-            KVec *to = (KVec *)(c + i * c_stride + j * K_LANES);
+            KReg *to = (KReg *)(c + i * c_stride + j * K_REG);
             if (adds) sum[i][j] += *to;
             *to = sum[i][j];
         }
@@ -57,43 +62,67 @@ k_panel_columns(const int vecs, int64_t m, int64_t k, const real *a, int64_t a_r
 
 static inline void k_panel(int64_t m, int64_t n, int64_t k, const real *a, int64_t a_row, int64_t a_column,
                            const real *b, int64_t b_stride, int adds, real *c, int64_t c_stride) {
-    int64_t left = n / K_LANES;
-    for (; left >= K_PANEL_VECS && left != K_PANEL_VECS + 1; left -= K_PANEL_VECS) {
-        k_panel_columns(K_PANEL_VECS, m, k, a, a_row, a_column, b, b_stride, adds, c, c_stride);
-        b += K_PANEL_VECS * K_LANES, c += K_PANEL_VECS * K_LANES;
-    }
-#ifdef __AVX512F__
-    for (; left >= 2; left -= 2) {
-        k_panel_columns(2, m, k, a, a_row, a_column, b, b_stride, adds, c, c_stride);
-        b += 2 * K_LANES, c += 2 * K_LANES;
-    }
-#endif
-    for (; left > 0; left--) {
+    enum { WIDE = K_PANEL_VECS, LESS = K_PANEL_VECS > 2 ? 2 : 1 };
+    int64_t left = n / K_REG;
+    for (; left >= WIDE && left != WIDE + 1; left -= WIDE, b += WIDE * K_REG, c += WIDE * K_REG)
+        k_panel_columns(WIDE, m, k, a, a_row, a_column, b, b_stride, adds, c, c_stride);
+    for (; left >= LESS; left -= LESS, b += LESS * K_REG, c += LESS * K_REG)
+        k_panel_columns(LESS, m, k, a, a_row, a_column, b, b_stride, adds, c, c_stride);
+    for (; left > 0; left--, b += K_REG, c += K_REG)
         k_panel_columns(1, m, k, a, a_row, a_column, b, b_stride, adds, c, c_stride);
-        b += K_LANES, c += K_LANES;
-    }
 }
 
-/* to[j][i] = from[i][j] of K_LANES x K_LANES numbers: four rounds of merging row i with row i + 8. */
-static inline void k_transpose(const real *from, int64_t from_stride, real *to, int64_t to_stride) {
-    KVec x[K_LANES], y[K_LANES];
+/* A square of as many floats a side as fill a register: log2(side) rounds of merging row i with row i +
+ * side/2. */
+typedef float KFloats __attribute__((vector_size(K_REG_BYTES), aligned(sizeof(float)), may_alias));
+enum { K_SIDE = K_REG_BYTES / sizeof(float) };
+#if defined __AVX512F__
+enum { K_SIDE_ROUNDS = 4 };
+#define K_MERGE_LOW(a, b)                                                                                    \
+    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define K_MERGE_HIGH(a, b)                                                                                   \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif defined __AVX__
+enum { K_SIDE_ROUNDS = 3 };
+#define K_MERGE_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define K_MERGE_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+enum { K_SIDE_ROUNDS = 2 };
+#define K_MERGE_LOW(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define K_MERGE_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#endif
+
+static inline void k_transpose_square(const float *from, int64_t from_stride, float *to, int64_t to_stride) {
+    KFloats x[K_SIDE], y[K_SIDE];
 #pragma GCC unroll 16
-    for (int i = 0; i < K_LANES; i++) x[i] = *(const KVec *)(from + i * from_stride);
+    for (int i = 0; i < K_SIDE; i++) x[i] = *(const KFloats *)(from + i * from_stride);
 #pragma GCC unroll 4
-    for (int round = 0; round < 4; round++) {
+    for (int round = 0; round < K_SIDE_ROUNDS; round++) {
 #pragma GCC unroll 8
-        for (int i = 0; i < K_LANES / 2; i++) {
-            const KVec low = x[i], high = x[i + K_LANES / 2];
-            y[2 * i] =
-                __builtin_shufflevector(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-            y[2 * i + 1] = __builtin_shufflevector(low, high, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29,
-                                                   14, 30, 15, 31);
+        for (int i = 0; i < K_SIDE / 2; i++) {
+            y[2 * i] = K_MERGE_LOW(x[i], x[i + K_SIDE / 2]);
+            y[2 * i + 1] = K_MERGE_HIGH(x[i], x[i + K_SIDE / 2]);
         }
 #pragma GCC unroll 16
-        for (int i = 0; i < K_LANES; i++) x[i] = y[i];
+        for (int i = 0; i < K_SIDE; i++) x[i] = y[i];
     }
 #pragma GCC unroll 16
-    for (int i = 0; i < K_LANES; i++) *(KVec *)(to + i * to_stride) = x[i];
+    for (int i = 0; i < K_SIDE; i++) *(KFloats *)(to + i * to_stride) = x[i];
+}
+
+/* to[j][i] = from[i][j] of K_LANES x K_LANES numbers. */
+static inline void k_transpose(const real *from, int64_t from_stride, real *to, int64_t to_stride) {
+    const int step = K_REAL_IS_DOUBLE ? 1 : K_SIDE;
+    for (int i = 0; i < K_LANES; i += step)
+        for (int j = 0; j < K_LANES; j += step) {
+            const real *x = from + i * from_stride + j;
+            real *y = to + j * to_stride + i;
+            if (K_REAL_IS_DOUBLE)
+                *y = *x;
+            else
+                k_transpose_square((const float *)(const void *)x, from_stride, (float *)(void *)y,
+                                   to_stride);
+        }
 }
 
 #endif
