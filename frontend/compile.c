@@ -83,7 +83,10 @@ static int find_device(Compilation *c) {
         if (c->policy == POLICY_COUNT) {
             fprintf(stderr, "rematc: unknown policy '%s'\n", c->options->policy);
             const char *near = diag_nearest(c->options->policy, policy_name, POLICY_COUNT);
-            if (near) fprintf(stderr, "help: did you mean '%s'?\n", near);
+            if (near)
+                fprintf(stderr, "help: did you mean '%s'?\n", near);
+            else
+                fprintf(stderr, "help: known: none, every-block, sqrt, heuristic, optimal\n");
             return EXIT_USAGE;
         }
     }
@@ -254,7 +257,10 @@ static int infeasible(Compilation *c, const Trial *trial, int64_t arena_budget) 
         text_add(&floor, " + context %s", format_bytes(c->device.reserved_bytes, reserved));
     diag_note(c->diag, NO_SPAN, "floor = %s   (B = %" PRId64 ")", floor.at, trial->graph->batch);
     if (c->policy != POLICY_OPTIMAL) {
-        diag_help(c->diag, "policy optimal needs %s at least", least);
+        result =
+            plan_checked(c, trial->graph, trial->cost, POLICY_OPTIMAL, arena_budget > 0 ? arena_budget : 1);
+        diag_help(c->diag, "policy optimal needs %s at least",
+                  format_bytes(result->smallest_bytes + c->device.reserved_bytes, least));
     } else if (arena_budget > 0) {
         const char *change[2] = {NULL, NULL};
         if (trial->graph->batch > 1 && !c->spec.tokens_per_step)

@@ -141,7 +141,7 @@ int rt_options_parse(RtOptions *options, const RtProgram *program, int argc, cha
         }
         if (!strcmp(option->name, "--help")) return print_help(program, argv[0]), 0;
         if (!strcmp(option->name, "--version"))
-            return printf("%s from %s, %s for %s\n", program->model, program->source, program->target,
+            return printf("%s from %s, target %s, device %s\n", program->model, program->source, program->target,
                           program->device),
                    0;
         if (!option->argument) {
