@@ -1,6 +1,7 @@
 /* Bytes of workspace each kernel needs. In: an operation's name and operand shapes; out: bytes, 0 for most.
  * Pure arithmetic: the planner calls it when it plans, the kernels carve what was planned. */
 #include "attention.h"
+#include "cuda_sizes.h"
 
 /* Partial sums over the rows of `x`. */
 static size_t lanes_bytes(const KTensor *out, const KTensor *x) {
@@ -17,8 +18,23 @@ static size_t host_bytes(const char *name, const KTensor *out, const KTensor *in
     return 0;
 }
 
+static size_t cuda_bytes(const char *name, const KTensor *out, const KTensor *in) {
+    if (strcmp(name, "linear") == 0 || strcmp(name, "linear_bwd_x") == 0 || strcmp(name, "linear_bwd_w") == 0)
+        return k_cuda_product_bytes(in, out);
+    if (strcmp(name, "attend_bwd") == 0) return (size_t)k_rows(&in[1]) * sizeof(float); /* f32 [B, H, T] */
+    if (strcmp(name, "layernorm_bwd_g") == 0 || strcmp(name, "rmsnorm_bwd_g") == 0 ||
+        strcmp(name, "sum_leading") == 0) {
+        const int64_t width = k_count(out);
+        return width ? k_cuda_row_lanes_bytes(k_count(in) / width, width) : 0;
+    }
+    if (strcmp(name, "embed_bwd") == 0) return k_cuda_sort_bytes(k_count(&in[1]));
+    if (strcmp(name, "cross_entropy") == 0) return (size_t)k_rows(in) * sizeof(double);
+    if (strcmp(name, "square_norm") == 0) return (size_t)k_cuda_square_blocks(k_count(in)) * sizeof(double);
+    return 0;
+}
+
 size_t k_workspace(KTarget target, const char *name, int nout, const KTensor *out, int nin, const KTensor *in,
                    const KAttr *attr) {
     (void)nout, (void)nin, (void)attr;
-    return target == K_HOST ? host_bytes(name, out, in) : 0;
+    return target == K_HOST ? host_bytes(name, out, in) : cuda_bytes(name, out, in);
 }

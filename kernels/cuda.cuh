@@ -1,0 +1,156 @@
+/* What the CUDA kernels share: launches that are checked, storage types <-> f32, chunks of four elements, and
+ * sums over a block.
+ *
+ * A tensor reaches a kernel as a KView; which type it holds is a branch that all threads take alike. Kernels
+ * move chunks of four elements: one vector access where the chunk is whole and aligned, else one by one. All
+ * arithmetic is f32. Sums follow fixed trees and there are no floating-point atomics, so the same inputs give
+ * the same bits. Shared memory is dynamic throughout: K_SHARED. */
+#ifndef REMAT_CUDA_CUH
+#define REMAT_CUDA_CUH
+
+#include "cuda_sizes.h"
+#include "random.h"
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- host side ---- */
+
+enum { K_EXIT_DEVICE = 5, K_EXIT_INTERNAL = 70 };
+
+static inline void k_cuda_check(cudaError_t status, const char *what) {
+    if (status == cudaSuccess) return;
+    fprintf(stderr, "train: error: CUDA: %s: %s\n", what, cudaGetErrorString(status));
+    exit(K_EXIT_DEVICE);
+}
+
+#ifndef K_LAUNCH /* tests may run kernels in another way */
+#define K_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                             \
+    do {                                                                                                     \
+        kernel<<<grid, block, shared_bytes, (cudaStream_t)(stream)>>>(__VA_ARGS__);              \
+        k_cuda_check(cudaGetLastError(), #kernel);                                                           \
+    } while (0)
+#define K_SHARED(type, name)                                                                                 \
+    extern __shared__ __align__(16) unsigned char k_shared_bytes[];                                          \
+    type *name = (type *)k_shared_bytes
+#endif
+
+static inline dim3 k_grid(int64_t x, int64_t y = 1) {
+    if (x > INT32_MAX || y > UINT16_MAX) {
+        fprintf(stderr, "train: error: CUDA: a grid of %lld x %lld blocks\n", (long long)x, (long long)y);
+        exit(K_EXIT_INTERNAL);
+    }
+    return dim3((unsigned)x, (unsigned)y);
+}
+
+/* attr.acc: does this call add to what the accumulator holds? */
+static inline int k_adds(const KCtx *cx, const KAttr *attr) {
+    return attr->acc == 1 || (attr->acc == 2 && cx->micro != 0);
+}
+static inline int64_t k_rows(const KTensor *t) {
+    return k_last(t) ? k_count(t) / k_last(t) : 0;
+}
+/* Threads for a row of `width`: one a chunk, whole warps, at most 512. */
+static inline int k_row_threads(int64_t width) {
+    return (int)k_cuda_clamp(k_cuda_ceil(width, 128), 1, 16) * 32;
+}
+
+struct KView {
+    void *data;
+    int dtype;
+};
+static inline KView k_view(const KTensor *t) {
+    return {t->data, t->dtype};
+}
+static inline KView k_no_view() {
+    return {NULL, K_F32};
+}
+
+/* ---- device side ---- */
+
+struct K4 {
+    float at[4];
+};
+
+static __device__ inline float k_from_bits(uint32_t bits) {
+    return __uint_as_float(bits);
+}
+static __device__ inline uint32_t k_bf16_bits(float x) {
+    return __bfloat16_as_ushort(__float2bfloat16_rn(x));
+}
+
+static __device__ inline float k_get(KView v, int64_t i) {
+    if (v.dtype == K_F32) return ((const float *)v.data)[i];
+    return k_from_bits((uint32_t)((const uint16_t *)v.data)[i] << 16);
+}
+static __device__ inline void k_put(KView v, int64_t i, float x) {
+    if (v.dtype == K_F32)
+        ((float *)v.data)[i] = x;
+    else
+        ((uint16_t *)v.data)[i] = (uint16_t)k_bf16_bits(x);
+}
+
+/* Elements [i, i + n), n <= 4; zeros after them. */
+static __device__ inline K4 k_load4(KView v, int64_t i, int n) {
+    K4 x = {{0, 0, 0, 0}};
+    if (n == 4 && (i & 3) == 0) {
+        if (v.dtype == K_F32) {
+            const float4 f = *(const float4 *)((const float *)v.data + i);
+            x = {{f.x, f.y, f.z, f.w}};
+        } else {
+            const uint2 u = *(const uint2 *)((const uint16_t *)v.data + i);
+            x = {{k_from_bits(u.x << 16), k_from_bits(u.x & 0xffff0000u), k_from_bits(u.y << 16),
+                  k_from_bits(u.y & 0xffff0000u)}};
+        }
+        return x;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+        if (j < n) x.at[j] = k_get(v, i + j);
+    return x;
+}
+static __device__ inline void k_store4(KView v, int64_t i, int n, K4 x) {
+    if (n == 4 && (i & 3) == 0) {
+        if (v.dtype == K_F32)
+            *(float4 *)((float *)v.data + i) = make_float4(x.at[0], x.at[1], x.at[2], x.at[3]);
+        else
+            *(uint2 *)((uint16_t *)v.data + i) =
+                make_uint2(k_bf16_bits(x.at[0]) | k_bf16_bits(x.at[1]) << 16,
+                           k_bf16_bits(x.at[2]) | k_bf16_bits(x.at[3]) << 16);
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+        if (j < n) k_put(v, i + j, x.at[j]);
+}
+/* What is left of a row or tensor of `count` elements at i, up to a chunk. */
+static __device__ inline int k_chunk(int64_t i, int64_t count) {
+    return count - i < 4 ? (int)(count - i) : 4;
+}
+
+static __device__ inline float k_warp_sum(float x) {
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) x += __shfl_xor_sync(0xffffffffu, x, step);
+    return x;
+}
+
+/* Sum over the block, the same bits in every thread; scratch has room for 32 numbers. All threads call it. */
+static __device__ inline float k_block_sum(float x, float *scratch) {
+    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, warps = (int)blockDim.x / 32;
+    x = k_warp_sum(x);
+    if (lane == 0) scratch[warp] = x;
+    __syncthreads();
+    x = k_warp_sum(lane < warps ? scratch[lane] : 0.0f);
+    __syncthreads(); /* scratch may be used again */
+    return x;
+}
+
+static __device__ inline float k_sigmoid(float x) {
+    return 1.0f / (1.0f + expf(-x));
+}
+
+#endif

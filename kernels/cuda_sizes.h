@@ -1,0 +1,66 @@
+/* How the CUDA kernels cut their work, and so the workspace they need: functions of shapes and types alone,
+ * never of the device, shared by the kernels and by k_workspace. Sums that several blocks share leave one
+ * partial result a lane in the workspace, which a second kernel adds in order. */
+#ifndef REMAT_CUDA_SIZES_H
+#define REMAT_CUDA_SIZES_H
+
+#include "kernels.h"
+
+enum {
+    K_CUDA_SQUARE_BLOCKS = 256,  /* most lanes of a squared norm */
+    K_CUDA_SQUARE_RUN = 8192,    /* elements a lane takes at least */
+    K_CUDA_SORT_TILE = 256,      /* positions a block of the radix sort ranks; also its number of digits */
+    K_CUDA_ATTEND_MAX_WIDTH = 256,
+};
+
+static inline int64_t k_cuda_ceil(int64_t n, int64_t unit) {
+    return (n + unit - 1) / unit;
+}
+static inline int64_t k_cuda_clamp(int64_t n, int64_t low, int64_t high) {
+    return n < low ? low : n > high ? high : n;
+}
+static inline size_t k_cuda_aligned(size_t bytes) {
+    return (bytes + K_ALIGN - 1) / K_ALIGN * K_ALIGN;
+}
+
+/* A sum over rows [rows, width] -> [width]: lanes of rows, f32 [lanes, width] in the workspace when there is
+ * more than one. About 512 blocks of 32 columns, no lane under 32 rows. */
+static inline int64_t k_cuda_row_lanes(int64_t rows, int64_t width) {
+    int64_t wanted = 512 / k_cuda_clamp(k_cuda_ceil(width, 32), 1, 512);
+    return k_cuda_clamp(wanted, 1, k_cuda_clamp(rows / 32, 1, 64));
+}
+static inline size_t k_cuda_row_lanes_bytes(int64_t rows, int64_t width) {
+    int64_t lanes = k_cuda_row_lanes(rows, width);
+    return lanes > 1 ? (size_t)(lanes * width) * sizeof(float) : 0;
+}
+
+static inline int64_t k_cuda_square_blocks(int64_t count) {
+    return k_cuda_clamp(k_cuda_ceil(count, K_CUDA_SQUARE_RUN), 1, K_CUDA_SQUARE_BLOCKS);
+}
+
+/* embed_bwd: two orders of the positions, then digit counts [256, tiles]. */
+static inline int64_t k_cuda_sort_tiles(int64_t positions) {
+    return k_cuda_ceil(positions, K_CUDA_SORT_TILE);
+}
+static inline size_t k_cuda_sort_bytes(int64_t positions) {
+    return (size_t)(2 * positions + K_CUDA_SORT_TILE * k_cuda_sort_tiles(positions)) * sizeof(int32_t);
+}
+
+/* A matrix product. Products too small to fill a device are split over the depth by cuBLASLt, which keeps f32
+ * partial results: room for enough of them to make about 128 tiles of 128 x 128, and never less than 1 MiB. */
+static inline size_t k_cuda_blas_bytes(int64_t rows, int64_t columns) {
+    const int64_t elements = k_cuda_clamp(rows * columns, 1, INT64_C(1) << 62);
+    const int64_t parts = k_cuda_clamp(k_cuda_ceil(INT64_C(1) << 21, elements), 1, 32);
+    const size_t bytes = parts > 1 ? (size_t)(parts * elements) * sizeof(float) : 0;
+    return k_cuda_aligned(bytes < 1 << 20 ? 1 << 20 : bytes);
+}
+/* cuBLASLt has no bf16 result of f32 operands: the product is made in f32 behind its workspace, then rounded. */
+static inline size_t k_cuda_scratch_bytes(const KTensor *a, const KTensor *c) {
+    return a->dtype == K_F32 && c->dtype == K_BF16 ? k_cuda_aligned((size_t)k_count(c) * sizeof(float)) : 0;
+}
+static inline size_t k_cuda_product_bytes(const KTensor *a, const KTensor *c) {
+    const int64_t columns = k_last(c), rows = columns ? k_count(c) / columns : 0;
+    return k_cuda_blas_bytes(rows, columns) + k_cuda_scratch_bytes(a, c);
+}
+
+#endif
