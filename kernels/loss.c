@@ -3,15 +3,20 @@
  * order, in double. A row whose target is outside the vocabulary (-1 in many data sets) counts as masked. */
 #include "host.h"
 
+/* NaN is passed over. Columns K_RUN apart share a running maximum; these are folded in halves. */
 static real row_maximum(const KTensor *logits, int64_t first, int64_t width) {
-    real buffer[K_RUN], maximum = (real)-INFINITY;
+    real buffer[K_RUN], top[K_RUN];
+    for (int64_t i = 0; i < K_RUN; i++) top[i] = (real)-INFINITY;
     for (int64_t at = 0; at < width; at += K_RUN) {
         const int64_t n = k_min(K_RUN, width - at);
         const real *x = k_load(logits, first + at, n, buffer);
-#pragma omp simd reduction(max : maximum)
-        for (int64_t i = 0; i < n; i++) maximum = x[i] > maximum ? x[i] : maximum;
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) top[i] = x[i] > top[i] ? x[i] : top[i];
     }
-    return maximum;
+    for (int64_t half = K_RUN / 2; half > 0; half /= 2)
+#pragma omp simd
+        for (int64_t i = 0; i < half; i++) top[i] = top[i + half] > top[i] ? top[i + half] : top[i];
+    return top[0];
 }
 
 static real row_log_sum_exp(const KTensor *logits, int64_t first, int64_t width) {
