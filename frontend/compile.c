@@ -188,6 +188,13 @@ PlanResult *compile_replan(Compilation *c, Policy policy, int64_t budget_bytes) 
     return plan_checked(c, c->request.train.graph, c->request.train.cost, policy, arena_budget);
 }
 
+PlanResult *compile_policy(const Compilation *c, Policy policy, int64_t budget_bytes, const Graph **graph) {
+    int64_t arena_budget = compile_arena_budget(c, budget_bytes);
+    Trial trial = best_trial(c, policy, arena_budget < 0 ? 1 : arena_budget);
+    *graph = trial.graph;
+    return trial.result;
+}
+
 /* Evaluation and sampling: forward only, inside the training arena. */
 static Part forward_part(const Compilation *c, const Graph *forward, const Part *train, const char *stage) {
     Graph *g = checked(fuse(checked(graph_forward_only(forward, c->arena), stage, c->arena), c->arena), stage,

@@ -33,6 +33,9 @@ int compile_plan(Compilation *c);  /* everything else; picks the micro-batch whe
 
 /* A plan of the same file with another policy or budget, for comparisons. NULL when it cannot be built. */
 PlanResult *compile_replan(Compilation *c, Policy policy, int64_t budget_bytes);
+/* After compile_lower: the plan of a policy at the micro-batch it is fastest with under the budget (0: no limit), or,
+ * where none fits, at the smallest; `graph` is the one it plans. */
+PlanResult *compile_policy(const Compilation *c, Policy policy, int64_t budget_bytes, const Graph **graph);
 
 /* Bytes an arena may have under a budget for the whole program; 0: no limit. -1: nothing is left. */
 int64_t compile_arena_budget(const Compilation *c, int64_t budget_bytes);

@@ -55,33 +55,25 @@ static int compare(Compilation *c) {
     int code = compile_parse(c);
     if (code < 0) code = compile_lower(c);
     if (code >= 0) return code;
-    int64_t budget = c->budget_bytes;
     CompareRow rows[POLICY_COUNT];
-    /* the fixed policies are planned without a limit, so that each shows what it needs */
-    c->budget_bytes = 0;
-    c->policy = POLICY_NONE;
-    code = compile_plan(c);
-    if (code >= 0) return code;
-    c->budget_bytes = budget;
-    int64_t arena_budget = compile_arena_budget(c, budget);
-    const Graph *g = c->request.train.graph;
     for (int p = 0; p < POLICY_COUNT; p++) {
-        PlanResult *result = compile_replan(c, (Policy)p, p == POLICY_OPTIMAL ? budget : 0);
-        if (!result) result = compile_replan(c, (Policy)p, 0);
-        rows[p] = (CompareRow){
-            .policy = (Policy)p,
-            .feasible = result->feasible &&
-                        (!budget || (arena_budget > 0 && result->plan.peak_bytes <= arena_budget)),
-            .peak_bytes = result->plan.peak_bytes + c->device.reserved_bytes,
-            .seconds = result->plan.seconds,
-            .tokens_per_second = (double)(g->batch * g->context * g->accumulate) / result->plan.seconds,
-            .batch = g->batch};
+        const Graph *g;
+        const PlanResult *result = compile_policy(c, (Policy)p, c->budget_bytes, &g);
+        rows[p] = (CompareRow){.policy = (Policy)p,
+                               .feasible = result->feasible,
+                               .peak_bytes = result->plan.peak_bytes + c->device.reserved_bytes,
+                               .seconds = result->plan.seconds,
+                               .tokens_per_second =
+                                   (double)(g->batch * g->context * g->accumulate) / result->plan.seconds,
+                               .batch = g->batch,
+                               .reason = result->reason.at,
+                               .reasons = result->reason.count};
     }
     Text out = {.arena = c->arena};
     if (c->options->json)
-        report_compare_json(rows, POLICY_COUNT, budget, &out);
+        report_compare_json(rows, POLICY_COUNT, c->budget_bytes, &out);
     else
-        report_compare(rows, POLICY_COUNT, budget, &out);
+        report_compare(rows, POLICY_COUNT, c->budget_bytes, &out);
     return print_text(&out);
 }
 

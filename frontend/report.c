@@ -206,34 +206,44 @@ void report_plan_json(const PlanReport *report, Text *out) {
     add_json(root, out);
 }
 
+/* How much longer a token takes than in the first row, which keeps everything. */
+static double slowdown(const CompareRow *row, uint32_t i) {
+    return row[0].tokens_per_second / row[i].tokens_per_second - 1;
+}
+
 void report_compare(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out) {
     char a[24], b[24];
-    double fastest = row[0].seconds;
-    int64_t largest = row[0].peak_bytes;
     if (budget_bytes) text_add(out, "budget %s\n", format_bytes(budget_bytes, a));
-    text_add(out, "%-14s %12s %8s %12s %9s %10s  %s\n", "policy", "peak", "saving", "step", "slowdown",
-             "tokens/s", budget_bytes ? "fits" : "");
+    text_add(out, "%-14s %5s %12s %8s %12s %9s %10s%s\n", "policy", "B", "peak", "saving", "step", "slowdown",
+             "tokens/s", budget_bytes ? "  fits" : "");
     for (uint32_t i = 0; i < count; i++)
-        text_add(out, "%-14s %12s %7.1f%% %12s %8.2f%% %10.0f  %s\n", policy_name[row[i].policy],
-                 format_bytes(row[i].peak_bytes, a), 100 * (1 - (double)row[i].peak_bytes / (double)largest),
-                 seconds_text(row[i].seconds, b), 100 * (row[i].seconds / fastest - 1),
-                 row[i].tokens_per_second,
+        text_add(out, "%-14s %5" PRId64 " %12s %7.1f%% %12s %8.2f%% %10.0f%s\n", policy_name[row[i].policy],
+                 row[i].batch, format_bytes(row[i].peak_bytes, a),
+                 100 * (1 - (double)row[i].peak_bytes / (double)row[0].peak_bytes),
+                 seconds_text(row[i].seconds, b), 100 * slowdown(row, i), row[i].tokens_per_second,
                  !budget_bytes     ? ""
-                 : row[i].feasible ? "yes"
-                                   : "no");
+                 : row[i].feasible ? "  yes"
+                                   : "  no");
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t j = 0; j < row[i].reasons; j++)
+            text_add(out, "%s: %s\n", policy_name[row[i].policy], row[i].reason[j]);
 }
 
 void report_compare_json(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out) {
     json_t *root = json_object(), *list = json_array();
     json_object_set_new(root, "budget_bytes", json_integer(budget_bytes));
-    for (uint32_t i = 0; i < count; i++)
-        json_array_append_new(
-            list, json_pack("{s:s, s:b, s:I, s:I, s:f, s:f, s:f, s:f}", "policy", policy_name[row[i].policy],
-                            "fits", (int)row[i].feasible, "batch", (json_int_t)row[i].batch, "peak_bytes",
-                            (json_int_t)row[i].peak_bytes, "saving",
-                            1 - (double)row[i].peak_bytes / (double)row[0].peak_bytes, "seconds",
-                            row[i].seconds, "slowdown", row[i].seconds / row[0].seconds - 1,
-                            "tokens_per_second", row[i].tokens_per_second));
+    for (uint32_t i = 0; i < count; i++) {
+        json_t *reasons = json_array();
+        for (uint32_t j = 0; j < row[i].reasons; j++)
+            json_array_append_new(reasons, json_string(row[i].reason[j]));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:b, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "policy",
+                                        policy_name[row[i].policy], "fits", (int)row[i].feasible, "batch",
+                                        (json_int_t)row[i].batch, "peak_bytes", (json_int_t)row[i].peak_bytes,
+                                        "saving", 1 - (double)row[i].peak_bytes / (double)row[0].peak_bytes,
+                                        "seconds", row[i].seconds, "slowdown", slowdown(row, i),
+                                        "tokens_per_second", row[i].tokens_per_second, "reasons", reasons));
+    }
     json_object_set_new(root, "policies", list);
     add_json(root, out);
 }

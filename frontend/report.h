@@ -37,6 +37,8 @@ typedef struct CompareRow {
     int64_t peak_bytes;
     double seconds, tokens_per_second;
     int64_t batch;
+    const char *const *reason; /* the heuristic's */
+    uint32_t reasons;
 } CompareRow;
 void report_compare(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out);
 void report_compare_json(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out);
