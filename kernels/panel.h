@@ -9,6 +9,13 @@
 
 #include "host.h"
 
+/* The next loop, of a constant and small number of rounds, is unrolled whole. */
+#ifdef __clang__
+#define K_UNROLL _Pragma("unroll")
+#else
+#define K_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 /* K_REG numbers fill a vector register; rows x vecs sums, vecs registers of b and one number of a fill them
  * all. A block is a multiple of K_LANES wide. */
 #if defined __AVX512F__
@@ -26,25 +33,28 @@ static inline __attribute__((always_inline)) void
 k_panel_block(const int rows, const int vecs, int64_t k, const real *a, int64_t a_row, int64_t a_column,
               const real *b, int64_t b_stride, int adds, real *c, int64_t c_stride) {
     KReg sum[K_PANEL_ROWS][K_PANEL_VECS];
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
+    K_UNROLL
+    for (int i = 0; i < rows; i++) {
+        K_UNROLL
         for (int j = 0; j < vecs; j++) sum[i][j] = (KReg){0};
+    }
     for (int64_t l = 0; l < k; l++) {
-#pragma GCC unroll 8
-        for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
+        K_UNROLL
+        for (int i = 0; i < rows; i++) {
+            K_UNROLL
             for (int j = 0; j < vecs; j++)
                 sum[i][j] += a[i * a_row + l * a_column] * *(const KReg *)(b + l * b_stride + j * K_REG);
+        }
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
+    K_UNROLL
+    for (int i = 0; i < rows; i++) {
+        K_UNROLL
         for (int j = 0; j < vecs; j++) {
             KReg *to = (KReg *)(c + i * c_stride + j * K_REG);
             if (adds) sum[i][j] += *to;
             *to = sum[i][j];
         }
+    }
 }
 
 /* vecs vectors of columns, all rows. */
@@ -94,19 +104,19 @@ enum { K_SIDE_ROUNDS = 2 };
 
 static inline void k_transpose_square(const float *from, int64_t from_stride, float *to, int64_t to_stride) {
     KFloats x[K_SIDE], y[K_SIDE];
-#pragma GCC unroll 16
+    K_UNROLL
     for (int i = 0; i < K_SIDE; i++) x[i] = *(const KFloats *)(from + i * from_stride);
-#pragma GCC unroll 4
+    K_UNROLL
     for (int round = 0; round < K_SIDE_ROUNDS; round++) {
-#pragma GCC unroll 8
+        K_UNROLL
         for (int i = 0; i < K_SIDE / 2; i++) {
             y[2 * i] = K_MERGE_LOW(x[i], x[i + K_SIDE / 2]);
             y[2 * i + 1] = K_MERGE_HIGH(x[i], x[i + K_SIDE / 2]);
         }
-#pragma GCC unroll 16
+        K_UNROLL
         for (int i = 0; i < K_SIDE; i++) x[i] = y[i];
     }
-#pragma GCC unroll 16
+    K_UNROLL
     for (int i = 0; i < K_SIDE; i++) *(KFloats *)(to + i * to_stride) = x[i];
 }
 
