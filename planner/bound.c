@@ -24,8 +24,9 @@ struct Closure {
     bool *demanded;       /* by storage: read by a first execution after the instant, and not fixed */
     uint32_t *storage_at; /* vertex of a storage, NONE outside */
     uint32_t *op_at;
-    uint32_t *price_arc; /* by storage */
-    uint32_t *inside;    /* storages in the network */
+    uint32_t *price_arc;               /* by storage */
+    uint32_t *seconds_arc, *force_arc; /* by operation */
+    uint32_t *inside;                  /* storages in the network */
     uint32_t inside_count;
     int64_t all_bytes;  /* of the demanded */
     int64_t most_bytes; /* of everything inside */
@@ -81,6 +82,8 @@ Closure *closure_new(const Problem *p, uint32_t instant, Arena *arena) {
     c->storage_at = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     c->op_at = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     c->price_arc = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    c->seconds_arc = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    c->force_arc = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     c->inside = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     memset(c->storage_at, 0xff, sizeof *c->storage_at * p->storages);
     memset(c->op_at, 0xff, sizeof *c->op_at * p->ops);
@@ -102,7 +105,9 @@ Closure *closure_new(const Problem *p, uint32_t instant, Arena *arena) {
     }
     for (uint32_t op = 0; op < instant; op++) {
         if (c->op_at[op] == NONE) continue;
-        cut_arc(c->cut, c->op_at[op], CUT_SINK, (int64_t)(p->seconds[op] * c->units_per_second));
+        c->seconds_arc[op] =
+            cut_arc(c->cut, c->op_at[op], CUT_SINK, (int64_t)(p->seconds[op] * c->units_per_second));
+        c->force_arc[op] = cut_arc(c->cut, CUT_SOURCE, c->op_at[op], 0);
         for (EACH(i, p->reads, op))
             if (!fixed[p->reads.list[i]])
                 cut_arc(c->cut, c->op_at[op], c->storage_at[p->reads.list[i]], CUT_INFINITE);
@@ -112,6 +117,21 @@ Closure *closure_new(const Problem *p, uint32_t instant, Arena *arena) {
 
 int64_t closure_fixed_bytes(const Closure *closure) {
     return closure->fixed_bytes;
+}
+
+/* Highest price whose capacities still sum to less than CUT_INFINITE. */
+static double highest_price(const Closure *c) {
+    return (double)((int64_t)1 << 59) / (double)(c->most_bytes + 1);
+}
+
+bool closure_may_run(const Closure *c, uint32_t op) {
+    return c->op_at[op] != NONE;
+}
+
+void closure_force(Closure *c, uint32_t op, Force force) {
+    int64_t seconds = (int64_t)(c->p->seconds[op] * c->units_per_second);
+    cut_capacity(c->cut, c->seconds_arc[op], force == FORCE_NEVER ? CUT_INFINITE : seconds);
+    cut_capacity(c->cut, c->force_arc[op], force == FORCE_AGAIN ? CUT_INFINITE : 0);
 }
 
 /* The cut at `price` units a byte: its value in units, and its trade. */
@@ -133,6 +153,15 @@ static double cut_at(Closure *c, double price, Trade *trade, Arena *arena) {
     return value;
 }
 
+double closure_at(Closure *c, double price, int64_t bytes, Trade *trade, bool *again, Arena *arena) {
+    double units = price * c->units_per_second, highest = highest_price(c);
+    if (units > highest) units = highest;
+    double value = cut_at(c, units, trade, arena);
+    for (uint32_t op = 0; again && op < c->instant; op++)
+        again[op] = c->op_at[op] != NONE && cut_source_side(c->cut, c->op_at[op]);
+    return (value - units * (double)bytes) / c->units_per_second;
+}
+
 /* Keeps all that is demanded. */
 static Trade trade_all(const Closure *c, Arena *arena) {
     Trade trade = {.bytes = c->all_bytes};
@@ -140,11 +169,6 @@ static Trade trade_all(const Closure *c, Arena *arena) {
     trade.keep = NEW_ARRAY(arena, bool, c->p->storages + 1);
     memcpy(trade.keep, c->demanded, sizeof *trade.keep * c->p->storages);
     return trade;
-}
-
-/* Highest price whose capacities still sum to less than CUT_INFINITE. */
-static double highest_price(const Closure *c) {
-    return (double)((int64_t)1 << 59) / (double)(c->most_bytes + 1);
 }
 
 static double price_between(const Closure *c, const Trade *more, const Trade *less) {

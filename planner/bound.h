@@ -25,6 +25,14 @@ double closure_bound(Closure *closure, int64_t bytes, uint32_t cuts);
 /* Corners of the lower convex hull of (bytes, seconds), most bytes first; at most `cuts` minimum cuts. */
 Trades closure_hull(Closure *closure, uint32_t cuts, Arena *arena);
 
+/* For branching: whether `op` is in the network at all, and what it is made to do from now on. */
+typedef enum Force { FORCE_FREE, FORCE_AGAIN, FORCE_NEVER } Force;
+bool closure_may_run(const Closure *closure, uint32_t op);
+void closure_force(Closure *closure, uint32_t op, Force force);
+/* One cut at `price` seconds a byte: a bound for `bytes` under the forces in place, the cut's trade, and in
+ * `again` the operations that run again. */
+double closure_at(Closure *closure, double price, int64_t bytes, Trade *trade, bool *again, Arena *arena);
+
 /* The operations with the highest live bytes when everything is kept, at most `count`, none closer to another
  * than `apart`; highest first. `live` is by operation. */
 uint32_t bound_instants(const Problem *p, const int64_t *live, uint32_t apart, uint32_t *instant,

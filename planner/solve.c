@@ -3,6 +3,7 @@
  * closure bound at the instants that do not fit, and its sets replayed lazily; local search. */
 #include "bound.h"
 #include "outside.h"
+#include "prove.h"
 #include "refine.h"
 
 #include <math.h>
@@ -105,6 +106,27 @@ static void try_hulls(Solver *s, const Instants *instants) {
     arena_free(arena);
 }
 
+/* ---- proofs ---- */
+
+static double try_set(void *context, uint32_t instant, const bool *keep) {
+    Solver *s = context;
+    try_trade(s, instant, keep);
+    return s->best.found ? s->best.seconds : HUGE_VAL;
+}
+
+static void prove(Solver *s, const Instants *instants, uint32_t cuts) {
+    Proof proof = {.unit_seconds = prove_unit(s->p), .found = try_set, .context = s};
+    Arena *arena = arena_new();
+    for (uint32_t i = 0; i < instants->count && !is_proved(s) && !too_late(s); i++) {
+        proof.upper_seconds = s->best.found ? s->best.seconds : HUGE_VAL;
+        proof.cuts = cuts;
+        double seconds = prove_instant(s->p, instants->at[i].time, s->request->budget_bytes, &proof, arena);
+        if (seconds > s->bound) s->bound = seconds;
+        arena_reset(arena);
+    }
+    arena_free(arena);
+}
+
 static int64_t *keep_all(const Problem *p, Solution *solution, Arena *arena) {
     Grid *grid = grid_new(p, arena);
     int64_t *live = NEW_ARRAY(arena, int64_t, p->ops + 1);
@@ -157,6 +179,9 @@ Solution solve(const SolveRequest *request, Arena *arena) {
             solution.feasible = least.peak_bytes <= request->budget_bytes;
             s.best = least;
         }
+        if (solution.feasible && !is_proved(&s))
+            refiner_improve(s.refiner, &s.best, s.bound + 1e-9 * s.total, 300000, too_late, &s);
+        for (uint32_t cuts = 500; cuts <= 5000 && !is_proved(&s); cuts *= 10) prove(&s, &instants, cuts);
         if (solution.feasible && !is_proved(&s))
             refiner_improve(s.refiner, &s.best, s.bound + 1e-9 * s.total,
                             request->changes ? request->changes : 20000000, too_late, &s);
