@@ -94,15 +94,6 @@ static int find_device(Compilation *c) {
     return -1;
 }
 
-int compile_lower(Compilation *c) {
-    bool fine = lower_spec(c->ast, c->diag, c->arena, &c->spec);
-    c->forward = lower_graph(c->ast, &c->spec, 0, 0, c->diag, c->arena);
-    if (!fine || !c->forward) return source_errors(c);
-    const char *broken = graph_check(c->forward, c->arena);
-    if (broken) die("lowered graph: %s", broken);
-    return find_device(c);
-}
-
 static TrainRule train_rule(const Spec *spec, int64_t accumulate) {
     return (TrainRule){.beta1 = spec->beta1,
                        .beta2 = spec->beta2,
@@ -112,6 +103,40 @@ static TrainRule train_rule(const Spec *spec, int64_t accumulate) {
                        .accumulate = accumulate,
                        .gradient = spec->gradient,
                        .moment = spec->moment};
+}
+
+/* Pins are matched against what is planned: operations that were fused into others and views have no memory
+ * that could be kept or freed. False, and said, where a pin fits nothing else. */
+static bool pins_fit(const Compilation *c) {
+    if (!c->spec.pin.count) return true;
+    TrainRule rule = train_rule(&c->spec, c->forward->accumulate);
+    const Graph *g = fuse(autodiff(c->forward, &rule, c->arena), c->arena);
+    bool all = true;
+    for (uint32_t i = 0; i < c->spec.pin.count; i++) {
+        const Pin *pin = &c->spec.pin.at[i];
+        bool any = false;
+        for (uint32_t n = 0; n < g->node.count && !any; n++) {
+            const Node *node = &g->node.at[n];
+            any = node->phase == PHASE_FORWARD && !(op_info[node->op].flags & OPF_VIEW) &&
+                  glob_match(pin->pattern, node->name);
+        }
+        if (any) continue;
+        diag_error(c->diag, E0208, pin->span,
+                   "'%s' names only views and operations that become part of the next one", pin->pattern);
+        diag_help(c->diag, "`rematc dump --stage fuse` lists the names that are left");
+        all = false;
+    }
+    return all;
+}
+
+int compile_lower(Compilation *c) {
+    bool fine = lower_spec(c->ast, c->diag, c->arena, &c->spec);
+    c->forward = lower_graph(c->ast, &c->spec, 0, 0, c->diag, c->arena);
+    if (!fine || !c->forward) return source_errors(c);
+    const char *broken = graph_check(c->forward, c->arena);
+    if (broken) die("lowered graph: %s", broken);
+    if (!pins_fit(c)) return source_errors(c);
+    return find_device(c);
 }
 
 static Graph *checked(Graph *g, const char *stage, Arena *arena) {
