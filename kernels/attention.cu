@@ -140,7 +140,7 @@ static __device__ inline float row_maximum(float x) {
 
 /* ---- forward ---- */
 
-template <class S> __global__ void __launch_bounds__(THREADS) attend_kernel(Attend p) {
+template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_kernel(Attend p) {
     K_SHARED(float, shared);
     float *q = shared, *kv = q + S::QUERY_TILE, *weight = kv + S::KEY_TILE; /* [QUERIES, SCORE_STRIDE] */
     const int ty = (int)threadIdx.x / 16, tx = (int)threadIdx.x % 16;
@@ -251,7 +251,7 @@ static __device__ inline void put_scores(float *to, int row_stride, int column_s
             to[(ty + 16 * i) * row_stride + (tx + 16 * j) * column_stride] = score[i][j];
 }
 
-template <class S> __global__ void __launch_bounds__(THREADS) attend_dq_kernel(Attend p) {
+template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_dq_kernel(Attend p) {
     K_SHARED(float, shared);
     float *q = shared, *dout = q + S::QUERY_TILE, *k = dout + S::QUERY_TILE, *v = k + S::KEY_TILE;
     float *dscore = v + S::KEY_TILE; /* [QUERIES, SCORE_STRIDE] */
@@ -283,7 +283,7 @@ template <class S> __global__ void __launch_bounds__(THREADS) attend_dq_kernel(A
     store_tile(p, p.dq, sum, one, b, t, head, p.heads);
 }
 
-template <class S> __global__ void __launch_bounds__(THREADS) attend_dkv_kernel(Attend p) {
+template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_dkv_kernel(Attend p) {
     K_SHARED(float, shared);
     float *q = shared, *dout = q + S::QUERY_TILE, *k = dout + S::QUERY_TILE, *v = k + S::KEY_TILE;
     float *turned = v + S::KEY_TILE; /* [KEYS, TURNED_STRIDE] */
@@ -309,12 +309,12 @@ template <class S> __global__ void __launch_bounds__(THREADS) attend_dkv_kernel(
             put_scores(turned, 1, S::TURNED_STRIDE, score);
             __syncthreads();
             add_product<S::COLUMNS, S::GROUPS, S::QUERIES, S::TURNED_STRIDE, S::STRIDE>(dv, turned, dout,
-                                                                                       p.padded);
+                                                                                        p.padded);
             __syncthreads();
             put_scores(turned, 1, S::TURNED_STRIDE, dp);
             __syncthreads();
             add_product<S::COLUMNS, S::GROUPS, S::QUERIES, S::TURNED_STRIDE, S::STRIDE>(dk, turned, q,
-                                                                                       p.padded);
+                                                                                        p.padded);
             __syncthreads();
         }
     float one[S::COLUMNS];

@@ -31,7 +31,7 @@ static inline void k_cuda_check(cudaError_t status, const char *what) {
 #ifndef K_LAUNCH /* tests may run kernels in another way */
 #define K_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                             \
     do {                                                                                                     \
-        kernel<<<grid, block, shared_bytes, (cudaStream_t)(stream)>>>(__VA_ARGS__);              \
+        kernel<<<grid, block, shared_bytes, (cudaStream_t)(stream)>>>(__VA_ARGS__);                          \
         k_cuda_check(cudaGetLastError(), #kernel);                                                           \
     } while (0)
 #define K_SHARED(type, name)                                                                                 \

@@ -7,9 +7,9 @@
 #include "kernels.h"
 
 enum {
-    K_CUDA_SQUARE_BLOCKS = 256,  /* most lanes of a squared norm */
-    K_CUDA_SQUARE_RUN = 8192,    /* elements a lane takes at least */
-    K_CUDA_SORT_TILE = 256,      /* positions a block of the radix sort ranks; also its number of digits */
+    K_CUDA_SQUARE_BLOCKS = 256, /* most lanes of a squared norm */
+    K_CUDA_SQUARE_RUN = 8192,   /* elements a lane takes at least */
+    K_CUDA_SORT_TILE = 256,     /* positions a block of the radix sort ranks; also its number of digits */
     K_CUDA_ATTEND_MAX_WIDTH = 256,
 };
 
@@ -47,14 +47,16 @@ static inline size_t k_cuda_sort_bytes(int64_t positions) {
 }
 
 /* A matrix product. Products too small to fill a device are split over the depth by cuBLASLt, which keeps f32
- * partial results: room for enough of them to make about 128 tiles of 128 x 128, and never less than 1 MiB. */
+ * partial results: room for enough of them to make about 128 tiles of 128 x 128, and never less than 1 MiB.
+ */
 static inline size_t k_cuda_blas_bytes(int64_t rows, int64_t columns) {
     const int64_t elements = k_cuda_clamp(rows * columns, 1, INT64_C(1) << 62);
     const int64_t parts = k_cuda_clamp(k_cuda_ceil(INT64_C(1) << 21, elements), 1, 32);
     const size_t bytes = parts > 1 ? (size_t)(parts * elements) * sizeof(float) : 0;
     return k_cuda_aligned(bytes < 1 << 20 ? 1 << 20 : bytes);
 }
-/* cuBLASLt has no bf16 result of f32 operands: the product is made in f32 behind its workspace, then rounded. */
+/* cuBLASLt has no bf16 result of f32 operands: the product is made in f32 behind its workspace, then rounded.
+ */
 static inline size_t k_cuda_scratch_bytes(const KTensor *a, const KTensor *c) {
     return a->dtype == K_F32 && c->dtype == K_BF16 ? k_cuda_aligned((size_t)k_count(c) * sizeof(float)) : 0;
 }

@@ -177,8 +177,8 @@ static void copy_columns(const KCtx *cx, const KTensor *to, int64_t to_first, co
                          int64_t from_first, int64_t width) {
     const int64_t rows = k_rows(to), chunks = rows * k_cuda_ceil(width, 4);
     if (chunks == 0) return;
-    K_LAUNCH(columns_kernel, map_grid(chunks), MAP_THREADS, 0,
-             cx->stream, k_view(to), k_last(to), to_first, k_view(from), k_last(from), from_first, width, rows);
+    K_LAUNCH(columns_kernel, map_grid(chunks), MAP_THREADS, 0, cx->stream, k_view(to), k_last(to), to_first,
+             k_view(from), k_last(from), from_first, width, rows);
 }
 
 void k_split(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
@@ -210,9 +210,8 @@ void k_positions_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, cons
     (void)nout;
     const int64_t count = k_count(&out[0]);
     if (count == 0) return;
-    K_LAUNCH(positions_bwd_kernel, map_grid(count), MAP_THREADS,
-             0, cx->stream, k_view(&out[0]), k_view(&in[0]), k_count(&in[0]), count,
-             nin > 1 && k_adds(cx, attr));
+    K_LAUNCH(positions_bwd_kernel, map_grid(count), MAP_THREADS, 0, cx->stream, k_view(&out[0]),
+             k_view(&in[0]), k_count(&in[0]), count, nin > 1 && k_adds(cx, attr));
 }
 
 /* ---- rotary embedding (Su et al. 2021), Llama-3's frequency scaling ---- */
@@ -260,5 +259,6 @@ void k_rope(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor
                     in->dim[2],
                     in->dim[3] / 2};
     if (k_count(in) == 0) return;
-    K_LAUNCH(rope_kernel, k_grid(k_cuda_ceil(r.time * r.half, 128), in->dim[0]), 128, 0, cx->stream, k_view(&out[0]), k_view(&in[0]), r);
+    K_LAUNCH(rope_kernel, k_grid(k_cuda_ceil(r.time * r.half, 128), in->dim[0]), 128, 0, cx->stream,
+             k_view(&out[0]), k_view(&in[0]), r);
 }

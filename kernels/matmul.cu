@@ -82,8 +82,9 @@ static void make_product(Product *p, cublasLtHandle_t blas, const void *bias) {
         check(cublasLtMatmulDescSetAttribute(p->matmul, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
                                              sizeof epilogue),
               "epilogue", s);
-        check(cublasLtMatmulDescSetAttribute(p->matmul, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
-              "bias", s);
+        check(
+            cublasLtMatmulDescSetAttribute(p->matmul, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
+            "bias", s);
     }
     /* stored [columns, depth] when B is transposed, else [depth, columns]; A likewise */
     const int64_t b_width = s->transpose_b ? s->depth : s->columns;
@@ -125,8 +126,9 @@ static void multiply(const KCtx *cx, const Shape *shape, const void *a, const vo
     const cublasLtHandle_t blas = (cublasLtHandle_t)cx->blas;
     const Product *p = find_product(blas, shape, bias);
     if (bias)
-        check(cublasLtMatmulDescSetAttribute(p->matmul, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
-              "bias", shape);
+        check(
+            cublasLtMatmulDescSetAttribute(p->matmul, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
+            "bias", shape);
     const float alpha = 1, beta = adds ? 1.0f : 0.0f;
     check(cublasLtMatmul(blas, p->matmul, &alpha, b, p->a, a, p->b, &beta, c, p->c, c, p->c, &p->algorithm,
                          cx->workspace, shape->workspace_bytes, (cudaStream_t)cx->stream),

@@ -1,7 +1,7 @@
-/* Layer norm and RMS norm, their gradients, and sums over rows, on CUDA. RMS norm is layer norm with a mean of
- * zero and no bias. A block has a row: its threads meet at the sums, then each writes the chunks it alone has
- * read, so every operand may be written in place. The fused residual + norm is the same kernel with one more
- * part in front: s is stored, rounded to its type, and read again by the thread that wrote it. */
+/* Layer norm and RMS norm, their gradients, and sums over rows, on CUDA. RMS norm is layer norm with a mean
+ * of zero and no bias. A block has a row: its threads meet at the sums, then each writes the chunks it alone
+ * has read, so every operand may be written in place. The fused residual + norm is the same kernel with one
+ * more part in front: s is stored, rounded to its type, and read again by the thread that wrote it. */
 #include "cuda.cuh"
 
 enum { SUM_COLUMNS = 32, SUM_ROWS = 8 };

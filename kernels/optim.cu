@@ -1,5 +1,5 @@
-/* The update on CUDA: squared gradient norm, clipping factor, AdamW (Loshchilov and Hutter 2019, algorithm 2).
- * The norm's partial sums lie where k_cuda_square_blocks puts them, whatever the device, and are added in
+/* The update on CUDA: squared gradient norm, clipping factor, AdamW (Loshchilov and Hutter 2019, algorithm
+ * 2). The norm's partial sums lie where k_cuda_square_blocks puts them, whatever the device, and are added in
  * order. AdamW reads every operand of a chunk, updates it and writes it back. */
 #include "cuda.cuh"
 
@@ -104,6 +104,6 @@ void k_adamw(const KCtx *cx, int nout, const KTensor *out, int nin, const KTenso
     p.decay = (float)attr->decay;
     p.count = k_count(&in[0]);
     if (p.count == 0) return;
-    K_LAUNCH(adamw_kernel, k_grid(k_cuda_clamp(k_cuda_ceil(p.count, 4 * THREADS), 1, ADAMW_BLOCKS)), THREADS, 0,
-             cx->stream, p);
+    K_LAUNCH(adamw_kernel, k_grid(k_cuda_clamp(k_cuda_ceil(p.count, 4 * THREADS), 1, ADAMW_BLOCKS)), THREADS,
+             0, cx->stream, p);
 }

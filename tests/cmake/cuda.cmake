@@ -1,0 +1,36 @@
+# The CUDA kernels. On a simulated device: every operation, wherever there is a C++ compiler. With nvcc: every
+# example's program for two architectures. A GPU is never needed; tests/gpu/check.sh is for one.
+include(CheckLanguage)
+check_language(CXX)
+if(CMAKE_CXX_COMPILER)
+  enable_language(CXX)
+  set(cuda_sim ${CMAKE_CURRENT_SOURCE_DIR}/cuda_sim)
+  set(cuda_names ${CMAKE_CURRENT_BINARY_DIR}/cuda_names)
+  set(cuda_renamed ${cuda_names}/cuda_functions.h ${cuda_names}/cuda_rename.h)
+  add_custom_command(OUTPUT ${cuda_renamed} DEPENDS ${CMAKE_SOURCE_DIR}/kernels/kernels.h ${cuda_sim}/rename.sh VERBATIM
+                     COMMAND sh ${cuda_sim}/rename.sh ${CMAKE_SOURCE_DIR}/kernels/kernels.h ${cuda_names})
+
+  # The kernels under names of their own, what makes them functions over host memory, and the device.
+  file(GLOB cuda_kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.cu)
+  add_library(ops_kernels_cuda MODULE ${cuda_kernels} ${cuda_renamed} ${cuda_sim}/module.cpp
+              ${cuda_sim}/workspace.c ${cuda_sim}/sim.cpp ${cuda_sim}/blas.cpp)
+  set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX
+                              COMPILE_OPTIONS "-x;c++;-include;${cuda_names}/cuda_rename.h")
+  # fibers on stacks of their own are not for the address sanitizer
+  target_compile_options(ops_kernels_cuda PRIVATE -O2 -fopenmp-simd -Wno-unknown-pragmas -Wno-pedantic
+                         -fno-sanitize=all $<$<COMPILE_LANGUAGE:CXX>:-std=c++20>)
+  target_compile_definitions(ops_kernels_cuda PRIVATE REMAT_CUDA_SIM)
+  target_include_directories(ops_kernels_cuda PRIVATE ${cuda_sim} ${cuda_names} ${CMAKE_SOURCE_DIR})
+
+  remat_test(test_ops_cuda test_ops.c ops_engine.c ops_reference.c LIBS OpenMP::OpenMP_C ${CMAKE_DL_LIBS} m)
+  add_dependencies(test_ops_cuda ops_kernels_cuda ops_kernels_double)
+  target_compile_definitions(test_ops_cuda PRIVATE OPS_CUDA=1 OPS_FLOAT="$<TARGET_FILE:ops_kernels_cuda>"
+                             OPS_DOUBLE="$<TARGET_FILE:ops_kernels_double>")
+endif()
+
+find_program(REMAT_NVCC nvcc PATHS /usr/local/cuda/bin)
+if(REMAT_NVCC AND TARGET rematc)
+  add_test(NAME cuda_programs COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/gpu/compile.sh $<TARGET_FILE:rematc>
+           ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/cuda_programs)
+  set_tests_properties(cuda_programs PROPERTIES TIMEOUT 600 ENVIRONMENT "NVCC=${REMAT_NVCC}")
+endif()

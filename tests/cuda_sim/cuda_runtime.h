@@ -1,0 +1,107 @@
+/* CUDA's language and runtime, as far as the kernels use them, for a C++ compiler on the CPU: sim.cpp runs
+ * the threads of a block as fibers that switch at barriers and shuffles. Only for tests. */
+#ifndef REMAT_CUDA_SIM_RUNTIME_H
+#define REMAT_CUDA_SIM_RUNTIME_H
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#define __global__
+#define __device__
+#define __host__
+#define __launch_bounds__(...)
+
+struct dim3 {
+    unsigned x, y, z;
+    dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
+static inline float4 make_float4(float x, float y, float z, float w) {
+    return {x, y, z, w};
+}
+static inline uint2 make_uint2(unsigned x, unsigned y) {
+    return {x, y};
+}
+static inline float __uint_as_float(unsigned bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* ---- inside a kernel ---- */
+
+extern dim3 sim_thread_index, sim_block_index, sim_block_size, sim_grid_size;
+#define threadIdx sim_thread_index
+#define blockIdx  sim_block_index
+#define blockDim  sim_block_size
+#define gridDim   sim_grid_size
+
+void sim_barrier(const char *file, int line);
+uint32_t sim_shuffle_xor(unsigned mask, uint32_t bits, int step, const char *file, int line);
+void *sim_shared_memory(void);
+
+static inline float sim_shuffle_xor_float(unsigned mask, float x, int step, const char *file, int line) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return __uint_as_float(sim_shuffle_xor(mask, bits, step, file, line));
+}
+#define __syncthreads()                sim_barrier(__FILE__, __LINE__)
+#define __shfl_xor_sync(mask, x, step) sim_shuffle_xor_float(mask, x, step, __FILE__, __LINE__)
+#define K_SHARED(type, name)           type *name = (type *)sim_shared_memory()
+
+/* ---- launches ---- */
+
+typedef struct SimStream *cudaStream_t;
+void sim_launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
+                void (*thread)(void *), void *arguments);
+template <class Thread>
+void sim_launch_closure(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
+                        Thread thread) {
+    sim_launch(
+        name, kernel, grid, block, shared_bytes, [](void *closure) { (*(Thread *)closure)(); }, &thread);
+}
+#define K_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                             \
+    do {                                                                                                     \
+        (void)(stream);                                                                                      \
+        sim_launch_closure(#kernel, (const void *)(kernel), grid, block, shared_bytes,                       \
+                           [&]() { kernel(__VA_ARGS__); });                                                  \
+    } while (0)
+
+/* ---- runtime ---- */
+
+typedef enum cudaError {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorMemoryAllocation = 2
+} cudaError_t;
+typedef enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 } cudaFuncAttribute;
+typedef enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 } cudaMemcpyKind;
+
+const char *cudaGetErrorString(cudaError_t status);
+cudaError_t sim_set_shared_limit(const void *kernel, cudaFuncAttribute attribute, int bytes);
+template <class Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel kernel, cudaFuncAttribute attribute, int bytes) {
+    return sim_set_shared_limit((const void *)kernel, attribute, bytes);
+}
+cudaError_t cudaMalloc(void **pointer, size_t bytes);
+cudaError_t cudaFree(void *pointer);
+static inline cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t) {
+    memset(to, value, bytes);
+    return cudaSuccess;
+}
+static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind) {
+    memcpy(to, from, bytes);
+    return cudaSuccess;
+}
+static inline cudaError_t cudaDeviceSynchronize(void) {
+    return cudaSuccess;
+}
+
+#endif

@@ -1,0 +1,94 @@
+/* The CUDA kernels as the operation tests want them: functions k_NAME over host memory. Operands and
+ * workspace, with the guard bytes behind them, go to device buffers, the kernel runs, everything comes back.
+ * Operands that share storage share a buffer. Serves the simulated device and a real one; the kernels are
+ * compiled with their names turned into cuda_k_NAME (rename.sh). */
+#include "kernels/kernels.h"
+
+#include <cublasLt.h>
+#include <cuda_runtime.h>
+
+#include <cstdio>
+#include <cstdlib>
+#ifdef REMAT_CUDA_SIM
+#include "sim.h"
+#endif
+
+enum { MAX_BUFFERS = 20, GUARD_BYTES = 256 };
+
+extern "C" {
+#define FUNCTION(name) KFunction cuda_k_##name;
+#include "cuda_functions.h"
+#undef FUNCTION
+size_t cuda_k_workspace(KTarget target, const char *name, int nout, const KTensor *out, int nin,
+                        const KTensor *in, const KAttr *attr);
+}
+
+static void check(bool fine, const char *what) {
+    if (fine) return;
+    fprintf(stderr, "device: %s: %s\n", what, cudaGetErrorString(cudaDeviceSynchronize()));
+    exit(1);
+}
+
+struct Buffer {
+    void *host, *device;
+    size_t bytes;
+};
+struct Buffers {
+    Buffer at[MAX_BUFFERS];
+    int count;
+};
+
+static void *to_device(Buffers *buffers, void *host, size_t bytes) {
+    for (int i = 0; i < buffers->count; i++)
+        if (buffers->at[i].host == host && host) return buffers->at[i].device;
+    Buffer *b = &buffers->at[buffers->count++];
+    *b = {host, nullptr, bytes + GUARD_BYTES};
+    check(cudaMalloc(&b->device, b->bytes) == cudaSuccess, "cudaMalloc");
+    check(cudaMemcpy(b->device, host, b->bytes, cudaMemcpyHostToDevice) == cudaSuccess, "upload");
+    return b->device;
+}
+static KTensor tensor_to_device(Buffers *buffers, const KTensor *t) {
+    KTensor moved = *t;
+    moved.data = to_device(buffers, t->data, (size_t)k_count(t) * (t->dtype == K_BF16 ? 2 : 4));
+    return moved;
+}
+
+static void call(KFunction *kernel, const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                 const KAttr *attr) {
+    static cublasLtHandle_t blas;
+    static bool opened;
+    if (!opened) check(cublasLtCreate(&blas) == CUBLAS_STATUS_SUCCESS, "cublasLtCreate");
+    opened = true;
+    Buffers buffers = {};
+    KTensor device_out[8], device_in[8];
+    KCtx device_cx = *cx;
+    device_cx.blas = blas;
+    if (cx->workspace_bytes) device_cx.workspace = to_device(&buffers, cx->workspace, cx->workspace_bytes);
+    for (int i = 0; i < nout; i++) device_out[i] = tensor_to_device(&buffers, &out[i]);
+    for (int i = 0; i < nin; i++) device_in[i] = tensor_to_device(&buffers, &in[i]);
+    kernel(&device_cx, nout, device_out, nin, device_in, attr);
+    check(cudaDeviceSynchronize() == cudaSuccess, "kernel");
+    for (int i = 0; i < buffers.count; i++) {
+        Buffer *b = &buffers.at[i];
+        check(cudaMemcpy(b->host, b->device, b->bytes, cudaMemcpyDeviceToHost) == cudaSuccess, "download");
+        check(cudaFree(b->device) == cudaSuccess, "cudaFree");
+    }
+}
+
+extern "C" {
+#define FUNCTION(name)                                                                                       \
+    void k_##name(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,                  \
+                  const KAttr *attr) {                                                                       \
+        call(cuda_k_##name, cx, nout, out, nin, in, attr);                                                   \
+    }
+#include "cuda_functions.h"
+
+/* The tests ask for a workspace once a call, whatever target they name. */
+size_t k_workspace(KTarget, const char *name, int nout, const KTensor *out, int nin, const KTensor *in,
+                   const KAttr *attr) {
+#ifdef REMAT_CUDA_SIM
+    sim_next_schedule();
+#endif
+    return cuda_k_workspace(K_CUDA, name, nout, out, nin, in, attr);
+}
+}

@@ -1,0 +1,13 @@
+/* What a test may ask of the simulated device. */
+#ifndef REMAT_CUDA_SIM_H
+#define REMAT_CUDA_SIM_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+void sim_next_schedule(void); /* later launches order their blocks and threads in another way */
+#ifdef __cplusplus
+}
+#endif
+
+#endif
