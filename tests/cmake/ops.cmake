@@ -1,15 +1,12 @@
 # Every operation's kernel, as a float and as a double module that the tests open side by side.
 find_package(OpenMP REQUIRED COMPONENTS C)
 file(GLOB ops_kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.c)
-get_filename_component(ops_openblas_folder ${REMAT_OPENBLAS} DIRECTORY) # kernels/CMakeLists.txt found it
 foreach(ops_real float double)
   set(module ops_kernels_${ops_real})
   add_library(${module} MODULE ${ops_kernels})
   target_compile_definitions(${module} PRIVATE K_REAL=${ops_real})
   target_compile_options(${module} PRIVATE -O3 -march=native -fno-math-errno)
-  target_include_directories(${module} PRIVATE ${REMAT_CBLAS})
-  target_link_libraries(${module} PRIVATE ${REMAT_OPENBLAS} OpenMP::OpenMP_C m)
-  target_link_options(${module} PRIVATE -Wl,-rpath,${ops_openblas_folder})
+  target_link_libraries(${module} PRIVATE OpenMP::OpenMP_C m)
   if(CMAKE_C_COMPILER_ID MATCHES Clang)
     target_compile_options(${module} PRIVATE -Wno-pass-failed) # double's exp is libm's, hence scalar
   endif()
