@@ -4,9 +4,10 @@
  * In: items with half-open lifetimes. Out: offsets and the height reached. Lifetimes are compressed to the
  * times at which one begins, the items are split where no lifetime crosses, and each part tries a portfolio
  * of first-fit orders; an order is dropped once it reaches the best height, and the search stops at the
- * liveness bound. First fit asks a segment tree over time for the bytes taken during a lifetime; since packed
- * bytes are mostly contiguous, its sets of taken ranges stay short, and placing n items costs about n log^2
- * n. */
+ * liveness bound. A small part left above it goes to the exact search. First fit asks a segment tree over
+ * time for the bytes taken during a lifetime; since packed bytes are mostly contiguous, its sets of taken
+ * ranges stay short, and placing n items costs about n log^2 n. */
+#include "pack_exact.h"
 #include "plan.h"
 
 #include <stdlib.h>
@@ -40,9 +41,15 @@ static void tree_clear(Tree *tree) {
     for (uint32_t i = 0; i < tree->leaves * 2; i++) tree->across[i].count = tree->within[i].count = 0;
 }
 
-/* Index of the first range that ends after `at`. */
-static uint32_t range_after(const RangeSet *set, int64_t at) {
-    uint32_t low = 0, high = set->count;
+/* Index of the first range that ends after `at`; no earlier one than `from` does. Looks near `from` first. */
+static uint32_t range_after(const RangeSet *set, int64_t at, uint32_t from) {
+    uint32_t low = from, high = from, step = 1;
+    while (high < set->count && set->at[high].end <= at) {
+        low = high + 1;
+        high += step;
+        step *= 2;
+    }
+    if (high > set->count) high = set->count;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
         if (set->at[middle].end > at)
@@ -54,7 +61,8 @@ static uint32_t range_after(const RangeSet *set, int64_t at) {
 }
 
 static void range_add(Arena *arena, RangeSet *set, int64_t beg, int64_t end) {
-    uint32_t first = range_after(set, beg - 1), last = first; /* [first, last) overlap or touch the new one */
+    uint32_t first = range_after(set, beg - 1, 0),
+             last = first; /* [first, last) overlap or touch the new one */
     while (last < set->count && set->at[last].beg <= end) last++;
     if (first < last) {
         if (set->at[first].beg < beg) beg = set->at[first].beg;
@@ -111,16 +119,18 @@ static void tree_add(Tree *tree, uint32_t lo, uint32_t hi, int64_t beg, int64_t 
 /* The lowest multiple of `align` with `bytes` free above it during [lo, hi). */
 static int64_t tree_fit(const Tree *tree, uint32_t lo, uint32_t hi, int64_t bytes, int64_t align) {
     const RangeSet *visit[VISIT_MAX];
-    uint32_t count = tree_visit(tree, lo, hi, visit), agreed = 0;
+    uint32_t count = tree_visit(tree, lo, hi, visit), agreed = 0, next[VISIT_MAX];
     int64_t at = 0;
+    memset(next, 0, sizeof *next * count);
     for (uint32_t i = 0; agreed < count; i = i + 1 < count ? i + 1 : 0) {
         const RangeSet *set = visit[i];
-        uint32_t r = range_after(set, at);
+        uint32_t r = range_after(set, at, next[i]);
         bool moved = false;
         for (; r < set->count && set->at[r].beg < at + bytes; r++) {
             at = (set->at[r].end + align - 1) / align * align;
             moved = true;
         }
+        next[i] = r;
         agreed = moved ? 1 : agreed + 1;
     }
     return at;
@@ -138,7 +148,7 @@ typedef struct Entry {
 typedef enum Key { KEY_BYTES, KEY_AREA, KEY_MAX_LIVE, KEY_LENGTH, KEY_BIRTH, KEY_DEATH, KEY_AT_PEAK } Key;
 /* Two keys an order; sizes and such descend, birth ascends, death descends. */
 static const Key portfolio[][2] = {
-    {KEY_LENGTH, KEY_BYTES}, {KEY_BYTES, KEY_BIRTH},    {KEY_AREA, KEY_BIRTH},  {KEY_MAX_LIVE, KEY_DEATH},
+    {KEY_LENGTH, KEY_BYTES}, {KEY_MAX_LIVE, KEY_DEATH}, {KEY_BYTES, KEY_BIRTH}, {KEY_AREA, KEY_BIRTH},
     {KEY_AT_PEAK, KEY_AREA}, {KEY_MAX_LIVE, KEY_BYTES}, {KEY_BIRTH, KEY_BYTES}, {KEY_AT_PEAK, KEY_BYTES},
 };
 
@@ -209,12 +219,12 @@ static void measure(Entry *entry, uint32_t count, const int64_t *live, uint32_t 
     }
 }
 
-/* Places the entries in one order; the height, or `best` as soon as it cannot be beaten. */
+/* Places the entries in one order; the height, or `best` as soon as it cannot be beaten. Adds to `placed`. */
 static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranked, Tree *tree, int64_t best,
-                         int64_t *offset) {
+                         int64_t *offset, uint32_t *placed) {
     int64_t height = 0;
     tree_clear(tree);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++, ++*placed) {
         const Entry *e = &entry[ranked[i].entry];
         int64_t at = tree_fit(tree, e->lo, e->hi, e->bytes, e->align);
         if (at + e->bytes >= best) return best;
@@ -222,6 +232,30 @@ static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranke
         offset[ranked[i].entry] = at;
         tree_add(tree, e->lo, e->hi, at, at + e->bytes);
     }
+    return height;
+}
+
+enum { PORTFOLIO_ITEMS = 24000 }; /* no further order once so many items were placed */
+
+/* What the exact search may take: parts of at most so many buffers, placements; a part within a two-hundredth
+ * of its goal is left alone. */
+enum { EXACT_ITEMS = 2000, EXACT_NODES = 8000, EXACT_GAP = 200 };
+
+/* The exact search after the portfolio: the height reached. */
+static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_t goal, Arena *scratch) {
+    ExactItem *item = NEW_ARRAY(scratch, ExactItem, count);
+    ExactRun *run = NEW_ARRAY(scratch, ExactRun, count);
+    for (uint32_t i = 0; i < count; i++) {
+        run[i] = (ExactRun){entry[i].lo, entry[i].hi};
+        item[i] = (ExactItem){.run = &run[i],
+                              .runs = 1,
+                              .bytes = entry[i].bytes,
+                              .align = entry[i].align,
+                              .fixed = -1,
+                              .offset = entry[i].offset};
+    }
+    height = exact_lowest(item, count, height, goal, goal / (10 * EXACT_GAP), EXACT_NODES, NULL, scratch);
+    for (uint32_t i = 0; i < count; i++) entry[i].offset = item[i].offset;
     return height;
 }
 
@@ -234,16 +268,19 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
     int64_t highest = profile(entry, count, live, times), best = INT64_MAX;
     measure(entry, count, live, times, highest, scratch);
     if (goal < highest) goal = highest;
-    for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal; p++) {
+    for (uint32_t p = 0, placed = 0; p < COUNT_OF(portfolio) && best > goal && placed < PORTFOLIO_ITEMS;
+         p++) {
         for (uint32_t i = 0; i < count; i++)
             ranked[i] =
                 (Ranked){{entry_key(&entry[i], portfolio[p][0]), entry_key(&entry[i], portfolio[p][1])}, i};
         qsort(ranked, count, sizeof *ranked, ranked_compare);
-        int64_t height = first_fit(entry, count, ranked, &tree, best, offset);
+        int64_t height = first_fit(entry, count, ranked, &tree, best, offset, &placed);
         if (height >= best) continue;
         best = height;
         for (uint32_t i = 0; i < count; i++) entry[i].offset = offset[i];
     }
+    if (count <= EXACT_ITEMS && best - goal > goal / EXACT_GAP)
+        best = search_lower(entry, count, best, goal, scratch);
     return best;
 }
 

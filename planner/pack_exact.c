@@ -37,9 +37,12 @@ typedef struct Search {
     uint32_t *twin; /* an equal item earlier in the array, or NONE */
     uint32_t *rank;
     uint32_t *fixed, fixed_count;
-    int64_t *low, *offset;         /* by item; low is NOWHERE once placed */
-    int64_t *floor, *left, *level; /* by section: highest end placed, bytes unplaced, lowest low unplaced */
-    uint32_t dirty_lo, dirty_hi;   /* sections whose level may have changed */
+    int64_t *low, *offset; /* by item; low is NOWHERE once placed */
+    uint32_t *death;       /* by item: the section after its last */
+    /* By section: highest end placed, bytes unplaced; of the unplaced items the lowest low, how many have it,
+     * the last death. */
+    int64_t *floor, *left, *level, *ready, *reach;
+    uint32_t dirty_lo, dirty_hi; /* sections whose level may have changed */
     VEC(Slot) trail;
     VEC(uint32_t) stack; /* options of the nodes above */
 } Search;
@@ -92,12 +95,19 @@ static bool raise_item(Search *s, uint32_t i, int64_t to) {
 static bool settle_section(Search *s, uint32_t t) {
     int64_t level = NOWHERE, highest = 0,
             above = 0; /* above: bytes of the items that start above the level */
+    int64_t ready = 0, reach = t + 1;
     for (uint32_t m = s->first[t]; m < s->first[t + 1]; m++) {
-        int64_t low = s->low[s->member[m]];
-        if (low < level) level = low;
-        if (low < NOWHERE && low > highest) highest = low;
+        uint32_t i = s->member[m];
+        int64_t low = s->low[i];
+        if (low == NOWHERE) continue;
+        if (low < level) level = low, ready = 0;
+        ready += low == level;
+        if (low > highest) highest = low;
+        if (s->death[i] > reach) reach = s->death[i];
     }
     if (level != s->level[t]) set(s, &s->level[t], level);
+    if (ready != s->ready[t]) set(s, &s->ready[t], ready);
+    if (reach != s->reach[t]) set(s, &s->reach[t], reach);
     if (level == NOWHERE) return true;
     if (level + s->left[t] > s->capacity) return false;
     if (highest + s->left[t] <= s->capacity) return true;
@@ -261,11 +271,7 @@ static ExactAnswer search_part(Search *s, uint32_t lo, uint32_t hi) {
 static uint32_t part_end(const Search *s, uint32_t beg) {
     uint32_t end = beg + 1;
     for (uint32_t t = beg; t < end; t++)
-        for (uint32_t m = s->first[t]; m < s->first[t + 1]; m++) {
-            uint32_t i = s->member[m];
-            if (s->low[i] != NOWHERE && s->run[i][s->runs[i] - 1].hi > end)
-                end = s->run[i][s->runs[i] - 1].hi;
-        }
+        if (s->reach[t] > end) end = (uint32_t)s->reach[t];
     return end;
 }
 
@@ -423,8 +429,12 @@ static Search *search_new(const ExactItem *item, uint32_t count, Arena *arena) {
     s->floor = NEW_ARRAY(arena, int64_t, s->sections + 1);
     s->left = NEW_ARRAY(arena, int64_t, s->sections + 1);
     s->level = NEW_ARRAY(arena, int64_t, s->sections + 1);
+    s->ready = NEW_ARRAY(arena, int64_t, s->sections + 1);
+    s->reach = NEW_ARRAY(arena, int64_t, s->sections + 1);
+    s->death = NEW_ARRAY(arena, uint32_t, count + 1);
     s->fixed = NEW_ARRAY(arena, uint32_t, count + 1);
     for (uint32_t i = 0; i < count; i++) {
+        if (s->runs[i]) s->death[i] = s->run[i][s->runs[i] - 1].hi;
         if (s->runs[i] && item[i].fixed >= 0) s->fixed[s->fixed_count++] = i;
         for (uint32_t r = 0; r < s->runs[i]; r++)
             for (uint32_t t = s->run[i][r].lo; t < s->run[i][r].hi; t++) s->left[t] += item[i].bytes;
@@ -486,72 +496,4 @@ ExactAnswer exact_pack(ExactItem *item, uint32_t count, int64_t capacity, uint64
     for (uint32_t i = 0; i < count; i++)
         item[i].offset = s->runs[i] ? s->offset[i] : item[i].fixed >= 0 ? item[i].fixed : 0;
     return EXACT_FOUND;
-}
-
-int64_t exact_bound(const ExactItem *item, uint32_t count, Arena *scratch) {
-    Search s = {.arena = scratch, .item = item, .count = count};
-    find_sections(&s);
-    int64_t highest = 0, *live = NEW_ARRAY(scratch, int64_t, s.sections + 1);
-    for (uint32_t i = 0; i < count; i++) {
-        for (uint32_t r = 0; r < s.runs[i]; r++)
-            for (uint32_t t = s.run[i][r].lo; t < s.run[i][r].hi; t++) live[t] += item[i].bytes;
-        if (s.runs[i] && item[i].fixed + item[i].bytes > highest) highest = item[i].fixed + item[i].bytes;
-    }
-    for (uint32_t t = 0; t < s.sections; t++)
-        if (live[t] > highest) highest = live[t];
-    return highest;
-}
-
-static int64_t common_divisor(int64_t a, int64_t b) {
-    while (b) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
-/* Every end of a canonical packing is a multiple of this. */
-static int64_t grain_of(const ExactItem *item, uint32_t count) {
-    int64_t grain = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (!item[i].runs) continue;
-        grain = common_divisor(item[i].bytes, grain);
-        if (item[i].align > 1) grain = common_divisor(item[i].align, grain);
-        if (item[i].fixed > 0) grain = common_divisor(item[i].fixed, grain);
-    }
-    return grain ? grain : 1;
-}
-
-int64_t exact_lowest(ExactItem *item, uint32_t count, int64_t height, int64_t slack, uint64_t nodes,
-                     ExactProof *proof, Arena *arena) {
-    Arena *scratch = arena_new();
-    int64_t *offset = NEW_ARRAY(arena, int64_t, count + 1), grain = grain_of(item, count);
-    int64_t proved = exact_bound(item, count, scratch), goal = (proved + grain - 1) / grain * grain;
-    uint64_t left = nodes, used;
-    for (uint32_t i = 0; i < count; i++) offset[i] = item[i].offset;
-    proved = goal;
-    /* The bound itself is the likeliest height, and gets half; the rest halves what lies between. */
-    for (bool first = true; left && goal < height && (height - proved > slack || first); first = false) {
-        int64_t middle = first ? goal : goal + (height - goal) / 2 / grain * grain;
-        if (middle >= height) break;
-        arena_reset(scratch);
-        ExactAnswer answer =
-            exact_pack(item, count, middle, first ? (left + 1) / 2 : (left + 3) / 4, &used, scratch);
-        left -= used < left ? used : left;
-        if (answer == EXACT_FOUND) {
-            height = 0;
-            for (uint32_t i = 0; i < count; i++) {
-                offset[i] = item[i].offset;
-                if (item[i].runs && offset[i] + item[i].bytes > height) height = offset[i] + item[i].bytes;
-            }
-            continue;
-        }
-        goal = middle + grain;
-        if (answer == EXACT_IMPOSSIBLE) proved = goal;
-    }
-    for (uint32_t i = 0; i < count; i++) item[i].offset = offset[i];
-    arena_free(scratch);
-    if (proof) *proof = (ExactProof){proved < height ? proved : height, nodes - left};
-    return height;
 }

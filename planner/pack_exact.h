@@ -32,9 +32,14 @@ typedef struct ExactProof {
     uint64_t nodes; /* placements tried */
 } ExactProof;
 
-/* From a packing of that height (in the items' offsets) to the lowest found, left in their offsets; stops
- * within `slack` bytes of what is proved, or after `nodes` placements in all. */
-int64_t exact_lowest(ExactItem *item, uint32_t count, int64_t height, int64_t slack, uint64_t nodes,
-                     ExactProof *proof, Arena *arena);
+/* First fit in a few orders, in about count^2 steps; the height. Items at fixed offsets are not checked
+ * against each other. */
+int64_t exact_first_fit(ExactItem *item, uint32_t count, Arena *scratch);
+
+/* From a packing of that height (in the items' offsets) towards one as high as `goal` or the liveness bound;
+ * the lowest found is left in the offsets. Stops within `slack` bytes of the goal, or after `nodes`
+ * placements. */
+int64_t exact_lowest(ExactItem *item, uint32_t count, int64_t height, int64_t goal, int64_t slack,
+                     uint64_t nodes, ExactProof *proof, Arena *scratch);
 
 #endif
