@@ -2,6 +2,7 @@
 #include "compile.h"
 #include "../codegen/dot.h"
 #include "report.h"
+#include "pack_verb.h"
 #include "solve.h"
 
 #include <errno.h>
@@ -344,6 +345,10 @@ static int verb_graph(Compilation *c) {
     return EXIT_IO;
 }
 
+static int verb_pack(Compilation *c) {
+    return pack_outside(c->options, c->arena);
+}
+
 static int verb_solve(Compilation *c) {
     return solve_outside(c->options, c->arena);
 }
@@ -353,7 +358,7 @@ int main(int argc, char **argv) {
         [VERB_CHECK] = verb_check,     [VERB_PLAN] = verb_plan,   [VERB_DUMP] = verb_dump,
         [VERB_EMIT] = verb_emit,       [VERB_BUILD] = verb_build, [VERB_RUN] = verb_run,
         [VERB_GRAPH] = verb_graph,     [VERB_FMT] = verb_fmt,     [VERB_EXPLAIN] = verb_explain,
-        [VERB_DEVICES] = verb_devices, [VERB_SOLVE] = verb_solve,
+        [VERB_DEVICES] = verb_devices, [VERB_SOLVE] = verb_solve, [VERB_PACK] = verb_pack,
     };
     Arena *arena = arena_new();
     Options options;

@@ -28,6 +28,7 @@ static const VerbRow verb_row[VERB_COUNT] = {
     [VERB_DEVICES] = {"devices", "[NAME]", "known devices and their figures", false},
     [VERB_SOLVE] = {"solve", "GRAPH.json", "rematerialisation of an outside DAG (networkx node-link JSON)",
                     true},
+    [VERB_PACK] = {"pack", "BUFFERS.csv", "offsets for buffers from outside (minimalloc's columns)", true},
 };
 
 enum {
@@ -51,12 +52,14 @@ static const OptionRow option_row[] = {
      "bytes, or a fraction of the peak without recomputation"},
     {"--time", "S", 1 << VERB_SOLVE, AT(time),
      "improve for at most S seconds; how long it takes is bounded anyway"},
+    {"--capacity", "N", 1 << VERB_PACK, AT(capacity), "the height to fit; left out: the smallest found"},
     {"--policy", "NAME", PLANNED, AT(policy), "none, every-block, sqrt, heuristic or optimal (the default)"},
     {"--compare", NULL, 1 << VERB_PLAN, AT(compare), "one row a policy"},
-    {"--json", NULL, 1 << VERB_PLAN | 1 << VERB_DEVICES | 1 << VERB_CHECK | 1 << VERB_SOLVE, AT(json),
-     "for programs"},
+    {"--json", NULL, 1 << VERB_PLAN | 1 << VERB_DEVICES | 1 << VERB_CHECK | 1 << VERB_SOLVE | 1 << VERB_PACK,
+     AT(json), "for programs"},
     {"--stage", "STAGE", 1 << VERB_DUMP, AT(stage), "ast, graph, grad, fuse, plan or layout"},
-    {"-o", "PATH", PLANNED & ~(1 << VERB_PLAN | 1 << VERB_DUMP), AT(output), "where to write"},
+    {"-o", "PATH", (PLANNED & ~(1 << VERB_PLAN | 1 << VERB_DUMP)) | 1 << VERB_PACK, AT(output),
+     "where to write"},
     {"--format", "FORMAT", 1 << VERB_GRAPH, AT(format), "svg, png, pdf or dot, when PATH does not say"},
     {"--layer", "N", 1 << VERB_GRAPH, 0, "unfold the N-th repeated layer"},
     {"--target", "TARGET", PLANNED, AT(target), "host or cuda; follows the device unless named"},

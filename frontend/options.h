@@ -27,6 +27,7 @@ typedef enum Verb {
     VERB_EXPLAIN,
     VERB_DEVICES,
     VERB_SOLVE,
+    VERB_PACK,
     VERB_COUNT
 } Verb;
 
@@ -35,6 +36,7 @@ typedef struct Options {
     const char *file;   /* SPEC, CODE or NAME; NULL when not given */
     const char *output; /* -o */
     const char *device, *budget, *policy, *stage, *target, *format, *time;
+    const char *capacity;  /* pack; NULL: the smallest height */
     int64_t layer;         /* -1: folded */
     VEC(const char *) set; /* --set name=value, in order */
     bool json, compare, json_diagnostics, write, check, quiet;

@@ -23,6 +23,10 @@ typedef struct Slot { /* an old value to put back */
     int64_t *at, old;
 } Slot;
 
+typedef struct Tally { /* by section, being counted */
+    int64_t *bytes, *level, *ready, *reach;
+} Tally;
+
 typedef struct Search {
     Arena *arena;
     const ExactItem *item;
@@ -42,6 +46,8 @@ typedef struct Search {
     /* By section: highest end placed, bytes unplaced; of the unplaced items the lowest low, how many have it,
      * the last death. */
     int64_t *floor, *left, *level, *ready, *reach;
+    Tally tally;
+    uint32_t *order;             /* items by falling low, as far as the last sorting knew */
     uint32_t dirty_lo, dirty_hi; /* sections whose level may have changed */
     VEC(Slot) trail;
     VEC(uint32_t) stack; /* options of the nodes above */
@@ -64,6 +70,7 @@ static int64_t round_up(int64_t bytes, int64_t align) {
 }
 
 static bool overlap(const Search *s, uint32_t a, uint32_t b) {
+    if (s->run[a][0].lo >= s->death[b] || s->run[b][0].lo >= s->death[a]) return false;
     for (uint32_t i = 0; i < s->runs[a]; i++)
         for (uint32_t j = 0; j < s->runs[b]; j++)
             if (s->run[a][i].lo < s->run[b][j].hi && s->run[b][j].lo < s->run[a][i].hi) return true;
@@ -90,54 +97,71 @@ static bool raise_item(Search *s, uint32_t i, int64_t to) {
     return true;
 }
 
-/* Finds the level of section `t`. Could the items left there follow each other below the capacity, none below
- * its `low`? */
-static bool settle_section(Search *s, uint32_t t) {
-    int64_t level = NOWHERE, highest = 0,
-            above = 0; /* above: bytes of the items that start above the level */
-    int64_t ready = 0, reach = t + 1;
-    for (uint32_t m = s->first[t]; m < s->first[t + 1]; m++) {
-        uint32_t i = s->member[m];
+/* The unplaced items are those of `order` from here on. Few lows change between two calls: insertion is
+ * quick. */
+static uint32_t sort_order(Search *s) {
+    uint32_t *order = s->order;
+    for (uint32_t k = 1; k < s->count; k++) {
+        uint32_t i = order[k], at = k;
         int64_t low = s->low[i];
-        if (low == NOWHERE) continue;
-        if (low < level) level = low, ready = 0;
-        ready += low == level;
-        if (low > highest) highest = low;
-        if (s->death[i] > reach) reach = s->death[i];
+        for (; at && s->low[order[at - 1]] < low; at--) order[at] = order[at - 1];
+        order[at] = i;
     }
-    if (level != s->level[t]) set(s, &s->level[t], level);
-    if (ready != s->ready[t]) set(s, &s->ready[t], ready);
-    if (reach != s->reach[t]) set(s, &s->reach[t], reach);
-    if (level == NOWHERE) return true;
-    if (level + s->left[t] > s->capacity) return false;
-    if (highest + s->left[t] <= s->capacity) return true;
-    int64_t start[128], bytes[128];
-    uint32_t n = 0;
-    for (uint32_t m = s->first[t]; m < s->first[t + 1]; m++) {
-        uint32_t i = s->member[m];
-        int64_t low = s->low[i];
-        if (low == NOWHERE || low == level) continue;
-        above += s->item[i].bytes;
-        if (n == COUNT_OF(start)) return true;
-        uint32_t at = n++;
-        for (; at && start[at - 1] < low; at--) start[at] = start[at - 1], bytes[at] = bytes[at - 1];
-        start[at] = low;
-        bytes[at] = s->item[i].bytes;
+    uint32_t placed = 0, high = s->count; /* lows fall: the placed are at the front */
+    while (placed < high) {
+        uint32_t middle = (placed + high) / 2;
+        if (s->low[order[middle]] == NOWHERE)
+            placed = middle + 1;
+        else
+            high = middle;
     }
-    if (highest + above <= s->capacity) return true;
-    for (uint32_t k = 0, sum_end = n; k < sum_end; k++) {
-        if (k) bytes[k] += bytes[k - 1];
-        if (start[k] + bytes[k] > s->capacity) return false;
+    return placed;
+}
+
+/* Adds item `i`, of the highest low yet to be added, to the sections [lo, hi) it holds bytes in. */
+static bool stack_item(Search *s, uint32_t i, uint32_t lo, uint32_t hi) {
+    Tally *tally = &s->tally;
+    int64_t low = s->low[i], bytes = s->item[i].bytes, room = s->capacity - low, death = s->death[i];
+    for (uint32_t r = 0; r < s->runs[i]; r++) {
+        uint32_t beg = s->run[i][r].lo > lo ? s->run[i][r].lo : lo;
+        uint32_t end = s->run[i][r].hi < hi ? s->run[i][r].hi : hi;
+        int64_t over = 0;
+        for (uint32_t t = beg; t < end; t++) {
+            tally->bytes[t] += bytes;
+            over |= room - tally->bytes[t];
+        }
+        if (over < 0) return false;
+        for (uint32_t t = beg; t < end; t++) {
+            tally->ready[t] = tally->level[t] == low ? tally->ready[t] + 1 : 1;
+            tally->level[t] = low;
+            tally->reach[t] = tally->reach[t] > death ? tally->reach[t] : death;
+        }
     }
     return true;
 }
 
+/* Level, ready and reach of the dirty sections. Could the items left in each follow each other below the
+ * capacity, none below its low? */
 static bool settle(Search *s) {
     uint32_t lo = s->dirty_lo, hi = s->dirty_hi;
+    Tally *tally = &s->tally;
     s->dirty_lo = UINT32_MAX;
     s->dirty_hi = 0;
-    for (uint32_t t = lo; t < hi; t++)
-        if (!settle_section(s, t)) return false;
+    for (uint32_t t = lo; t < hi; t++) {
+        tally->bytes[t] = tally->ready[t] = 0;
+        tally->level[t] = NOWHERE;
+        tally->reach[t] = t + 1;
+    }
+    for (uint32_t k = sort_order(s); k < s->count; k++) {
+        uint32_t i = s->order[k];
+        if (s->run[i][0].lo < hi && s->death[i] > lo && !stack_item(s, i, lo, hi)) return false;
+    }
+    for (uint32_t t = lo; t < hi; t++) {
+        if (s->level[t] != tally->level[t]) set(s, &s->level[t], tally->level[t]);
+        if (s->ready[t] != tally->ready[t]) set(s, &s->ready[t], tally->ready[t]);
+        if (s->reach[t] != tally->reach[t]) set(s, &s->reach[t], tally->reach[t]);
+        if (s->left[t] != tally->bytes[t]) set(s, &s->left[t], tally->bytes[t]);
+    }
     return true;
 }
 
@@ -146,29 +170,25 @@ static bool place(Search *s, uint32_t i) {
     int64_t top = s->low[i] + s->item[i].bytes;
     s->offset[i] = s->low[i];
     s->dirty_lo = s->run[i][0].lo;
-    s->dirty_hi = s->run[i][s->runs[i] - 1].hi;
+    s->dirty_hi = s->death[i];
     set(s, &s->low[i], NOWHERE);
     for (uint32_t r = 0; r < s->runs[i]; r++)
-        for (uint32_t t = s->run[i][r].lo; t < s->run[i][r].hi; t++) {
-            set(s, &s->floor[t], top);
-            set(s, &s->left[t], s->left[t] - s->item[i].bytes);
-            for (uint32_t m = s->first[t]; m < s->first[t + 1]; m++)
-                if (s->low[s->member[m]] < top && !raise_item(s, s->member[m], top)) return false;
-        }
+        for (uint32_t t = s->run[i][r].lo; t < s->run[i][r].hi; t++) set(s, &s->floor[t], top);
+    for (uint32_t k = s->count; k-- > 0;) {
+        uint32_t other = s->order[k];
+        if (s->low[other] < top && overlap(s, i, other) && !raise_item(s, other, top)) return false;
+    }
     return settle(s);
 }
 
 /* Item `i` does not lie at its low: it lies on something still to be placed. */
 static bool lift(Search *s, uint32_t i) {
     int64_t lowest = NOWHERE;
-    for (uint32_t r = 0; r < s->runs[i]; r++)
-        for (uint32_t t = s->run[i][r].lo; t < s->run[i][r].hi; t++)
-            for (uint32_t m = s->first[t]; m < s->first[t + 1]; m++) {
-                uint32_t k = s->member[m];
-                if (k == i || s->low[k] == NOWHERE) continue;
-                int64_t end = s->low[k] + s->item[k].bytes;
-                if (end < lowest) lowest = end;
-            }
+    for (uint32_t k = s->count; k-- > 0;) {
+        uint32_t other = s->order[k];
+        int64_t end = s->low[other] + s->item[other].bytes;
+        if (end < lowest && other != i && overlap(s, i, other)) lowest = end;
+    }
     return lowest < NOWHERE && raise_item(s, i, lowest);
 }
 
@@ -429,11 +449,17 @@ static Search *search_new(const ExactItem *item, uint32_t count, Arena *arena) {
     s->floor = NEW_ARRAY(arena, int64_t, s->sections + 1);
     s->left = NEW_ARRAY(arena, int64_t, s->sections + 1);
     s->level = NEW_ARRAY(arena, int64_t, s->sections + 1);
+    s->tally.bytes = NEW_ARRAY(arena, int64_t, s->sections + 1);
+    s->tally.level = NEW_ARRAY(arena, int64_t, s->sections + 1);
+    s->tally.ready = NEW_ARRAY(arena, int64_t, s->sections + 1);
+    s->tally.reach = NEW_ARRAY(arena, int64_t, s->sections + 1);
+    s->order = NEW_ARRAY(arena, uint32_t, count + 1);
     s->ready = NEW_ARRAY(arena, int64_t, s->sections + 1);
     s->reach = NEW_ARRAY(arena, int64_t, s->sections + 1);
     s->death = NEW_ARRAY(arena, uint32_t, count + 1);
     s->fixed = NEW_ARRAY(arena, uint32_t, count + 1);
     for (uint32_t i = 0; i < count; i++) {
+        s->order[i] = i;
         if (s->runs[i]) s->death[i] = s->run[i][s->runs[i] - 1].hi;
         if (s->runs[i] && item[i].fixed >= 0) s->fixed[s->fixed_count++] = i;
         for (uint32_t r = 0; r < s->runs[i]; r++)
