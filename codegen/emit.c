@@ -95,7 +95,7 @@ static void add_makefile(const EmitRequest *request, Text *out) {
                       "\t$(NVCC) $(NVCCFLAGS) -o $@ $^ $(LIBS)\n\n"
                       "# straight-line calls and no device code: nothing for an optimiser to find\n"
                       "train.o: train.cu\n"
-                      "\t$(NVCC) -x c++ $(filter-out -O%%,$(NVCCFLAGS)) -O1 -c -o $@ $<\n\n"
+                      "\t$(NVCC) -x c++ $(filter-out -O%%,$(NVCCFLAGS)) -O0 -c -o $@ $<\n\n"
                       "$(OBJ)/%%.o: %%.cu\n"
                       "\t@mkdir -p $(@D)\n"
                       "\t$(NVCC) $(NVCCFLAGS) $(GENCODE) -c -o $@ $<\n\n");
