@@ -90,24 +90,13 @@ static uint32_t add_tensors(Text *out, const Part *part) {
 }
 
 static uint32_t add_categories(Text *out, const Part *part) {
-    static const char *const label[ROLE_COUNT + 1] = {
-        [ROLE_ACTIVATION] = "activations", [ROLE_GRADIENT] = "activation gradients",
-        [ROLE_WGRAD] = "weight gradients", [ROLE_WEIGHT] = "weights",
-        [ROLE_OPTIMIZER] = "optimizer",    [ROLE_INPUT] = "inputs",
-        [ROLE_METRIC] = "metrics",         [ROLE_COUNT] = "workspace"};
-    int64_t *table = live_by_role(part->graph, part->plan, part->layout, out->arena), best = -1,
-            *peak = table;
-    for (uint32_t s = 0; s < part->plan->step.count; s++) {
-        int64_t *row = &table[(size_t)s * (ROLE_COUNT + 1)], total = 0;
-        for (int r = 0; r <= ROLE_COUNT; r++) total += row[r];
-        if (total > best) best = total, peak = row;
-    }
+    const int64_t *peak = live_at_peak(part->graph, part->plan, part->layout, out->arena);
     uint32_t rows = 0;
     int64_t total = 0;
     text_add(out, "static const RtCategory categories[] = { /* at the step with the most live bytes */\n");
-    for (int r = 0; r <= ROLE_COUNT; r++) {
+    for (int r = 0; r < LIVE_COLUMNS; r++) {
         if (!peak[r]) continue;
-        text_add(out, "    {\"%s\", INT64_C(%" PRId64 ")},\n", label[r], peak[r]);
+        text_add(out, "    {\"%s\", INT64_C(%" PRId64 ")},\n", live_label[r], peak[r]);
         total += peak[r];
         rows++;
     }

@@ -2,7 +2,6 @@
 #include "compile.h"
 
 #include "lower.h"
-#include "report.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -275,14 +274,12 @@ static int infeasible(Compilation *c, const Trial *trial, int64_t arena_budget) 
                    policy_name[c->policy],
                    format_bytes(result->plan.peak_bytes + c->device.reserved_bytes, reserved), budget,
                    c->device.name);
-    Part part = {.graph = trial->graph, .cost = trial->cost, .plan = &result->plan, .layout = result->layout};
-    int64_t roles[ROLE_COUNT + 1] = {0};
-    plan_peak_roles(&part, roles, c->arena);
+    const int64_t *roles = live_at_peak(trial->graph, &result->plan, result->layout, c->arena);
     Text floor = {.arena = c->arena};
-    for (int r = 0; r <= ROLE_COUNT; r++) {
+    for (int r = 0; r < LIVE_COLUMNS; r++) {
         char size[24];
         if (roles[r] >= 1 << 10)
-            text_add(&floor, "%s%s %s", floor.length ? " + " : "", role_label[r],
+            text_add(&floor, "%s%s %s", floor.length ? " + " : "", live_label[r],
                      format_bytes(roles[r], size));
     }
     if (c->device.reserved_bytes)

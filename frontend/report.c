@@ -6,24 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const role_label[ROLE_COUNT + 1] = {
-    [ROLE_ACTIVATION] = "activations", [ROLE_GRADIENT] = "activation gradients",
-    [ROLE_WGRAD] = "weight gradients", [ROLE_WEIGHT] = "weights",
-    [ROLE_OPTIMIZER] = "optimizer",    [ROLE_INPUT] = "inputs",
-    [ROLE_METRIC] = "metrics",         [ROLE_COUNT] = "workspace"};
-
-void plan_peak_roles(const Part *part, int64_t roles[ROLE_COUNT + 1], Arena *arena) {
-    int64_t *table = live_by_role(part->graph, part->plan, part->layout, arena), best = -1;
-    for (uint32_t s = 0; s < part->plan->step.count; s++) {
-        const int64_t *row = &table[(size_t)s * (ROLE_COUNT + 1)];
-        int64_t total = 0;
-        for (int r = 0; r <= ROLE_COUNT; r++) total += row[r];
-        if (total <= best) continue;
-        best = total;
-        memcpy(roles, row, sizeof(int64_t) * (ROLE_COUNT + 1));
-    }
-}
-
 /* "h.3.attn.qkv" in block "h.3" -> "h.*.attn.qkv". */
 static const char *general_name(const Graph *g, const Node *node, const char *name, Arena *arena) {
     if (node->block == NONE) return name;
@@ -114,11 +96,11 @@ void report_plan(const PlanReport *report, Text *out) {
                      : "");
     text_add(out, "  peak            %s (%" PRId64 " bytes)\n", format_bytes(request->arena_bytes, a),
              request->arena_bytes);
-    int64_t roles[ROLE_COUNT + 1] = {0}, total = 0;
-    plan_peak_roles(train, roles, out->arena);
-    for (int r = 0; r <= ROLE_COUNT; r++) {
+    const int64_t *roles = live_at_peak(g, train->plan, train->layout, out->arena);
+    int64_t total = 0;
+    for (int r = 0; r < LIVE_COLUMNS; r++) {
         total += roles[r];
-        if (roles[r]) text_add(out, "    %-21s %s\n", role_label[r], format_bytes(roles[r], a));
+        if (roles[r]) text_add(out, "    %-21s %s\n", live_label[r], format_bytes(roles[r], a));
     }
     if (request->arena_bytes > total)
         text_add(out, "    %-21s %s\n", "packing", format_bytes(request->arena_bytes - total, a));
@@ -187,9 +169,8 @@ void report_plan_json(const PlanReport *report, Text *out) {
         json_object_set_new(root, "more_bytes", json_integer(report->more_bytes));
         json_object_set_new(root, "more_seconds", json_real(report->more_seconds));
     }
-    int64_t roles[ROLE_COUNT + 1] = {0};
-    plan_peak_roles(train, roles, out->arena);
-    for (int r = 0; r <= ROLE_COUNT; r++) json_object_set_new(peak, role_label[r], json_integer(roles[r]));
+    const int64_t *roles = live_at_peak(g, train->plan, train->layout, out->arena);
+    for (int r = 0; r < LIVE_COLUMNS; r++) json_object_set_new(peak, live_label[r], json_integer(roles[r]));
     json_object_set_new(root, "peak", peak);
     for (uint32_t i = 0; i < result->reason.count; i++)
         json_array_append_new(reasons, json_string(result->reason.at[i]));

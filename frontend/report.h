@@ -17,10 +17,6 @@ typedef struct Decisions {
 } Decisions;
 Decisions plan_decisions(const Part *part, Arena *arena);
 
-/* Bytes of each role at the plan's peak step; the last entry is workspace. */
-void plan_peak_roles(const Part *part, int64_t roles[ROLE_COUNT + 1], Arena *arena);
-extern const char *const role_label[ROLE_COUNT + 1];
-
 typedef struct PlanReport {
     const EmitRequest *request;
     const PlanResult *result;

@@ -188,3 +188,21 @@ int64_t *live_by_role(const Graph *g, const Plan *plan, const Layout *layout, Ar
     arena_free(scratch);
     return table;
 }
+
+const char *const live_label[LIVE_COLUMNS] = {
+    [ROLE_ACTIVATION] = "activations", [ROLE_GRADIENT] = "activation gradients",
+    [ROLE_WGRAD] = "weight gradients", [ROLE_WEIGHT] = "weights",
+    [ROLE_OPTIMIZER] = "optimizer",    [ROLE_INPUT] = "inputs",
+    [ROLE_METRIC] = "metrics",         [ROLE_COUNT] = "workspace"};
+
+const int64_t *live_at_peak(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena) {
+    const int64_t *table = live_by_role(g, plan, layout, arena), *peak = table;
+    int64_t most = -1;
+    for (uint32_t s = 0; s < plan->step.count; s++) {
+        const int64_t *row = &table[(size_t)s * LIVE_COLUMNS];
+        int64_t total = 0;
+        for (int c = 0; c < LIVE_COLUMNS; c++) total += row[c];
+        if (total > most) most = total, peak = row;
+    }
+    return peak;
+}
