@@ -49,10 +49,10 @@ static void fix(Closure *c, bool *fixed) {
         c->fixed_bytes -= p->bytes[p->makes.list[list_begin(&p->makes, c->instant)]];
 }
 
-/* Everything reached from the demanded storages through operations that may run again. */
-static void collect(Closure *c, const bool *fixed, uint32_t *vertices) {
+/* Everything reached from the storages demanded up to `until` through operations that may run again. */
+static void collect(Closure *c, uint32_t until, const bool *fixed, uint32_t *vertices) {
     const Problem *p = c->p;
-    for (uint32_t op = c->instant + 1; op < p->ops; op++)
+    for (uint32_t op = c->instant + 1; op <= until; op++)
         for (EACH(i, p->reads, op)) {
             uint32_t s = p->reads.list[i];
             if (p->maker[s] >= c->instant || fixed[s] || c->demanded[s]) continue;
@@ -75,6 +75,10 @@ static void collect(Closure *c, const bool *fixed, uint32_t *vertices) {
 }
 
 Closure *closure_new(const Problem *p, uint32_t instant, Arena *arena) {
+    return closure_window(p, instant, p->ops - 1, arena);
+}
+
+Closure *closure_window(const Problem *p, uint32_t instant, uint32_t until, Arena *arena) {
     Closure *c = NEW(arena, Closure);
     c->p = p;
     c->instant = instant;
@@ -90,7 +94,7 @@ Closure *closure_new(const Problem *p, uint32_t instant, Arena *arena) {
     bool *fixed = NEW_ARRAY(arena, bool, p->storages + 1);
     fix(c, fixed);
     uint32_t vertices = 2;
-    collect(c, fixed, &vertices);
+    collect(c, until, fixed, &vertices);
 
     double total = 0;
     for (uint32_t op = 0; op < instant; op++)

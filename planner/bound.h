@@ -16,6 +16,8 @@ typedef VEC(Trade) Trades;
 typedef struct Closure Closure;
 /* The problem at the instant when operation `instant` runs for the first time. */
 Closure *closure_new(const Problem *p, uint32_t instant, Arena *arena);
+/* The same, of what runs again before operation `until` has run for the first time. */
+Closure *closure_window(const Problem *p, uint32_t instant, uint32_t until, Arena *arena);
 /* Resident at the instant whatever the schedule: persistent storages, operands and workspace of the
  * operation, counted as if it ran in place wherever it may. */
 int64_t closure_fixed_bytes(const Closure *closure);

@@ -4,6 +4,7 @@
 #include "bound.h"
 #include "policy.h"
 #include "search.h"
+#include "window.h"
 
 #include <math.h>
 #include <string.h>
@@ -166,7 +167,9 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     if (request->budget_bytes > 0) {
         /* a plan that does not fit is judged at the budget it would need */
         int64_t peak = result->plan.peak_bytes, budget = request->budget_bytes;
-        result->lower_bound_seconds += bound_seconds(p, live, budget > peak ? budget : peak);
+        budget = budget > peak ? budget : peak;
+        double single = bound_seconds(p, live, budget), several = window_seconds(p, live, budget);
+        result->lower_bound_seconds += single > several ? single : several;
     }
     result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;
     arena_free(scratch);

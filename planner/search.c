@@ -7,6 +7,7 @@
  * Everything tried depends on the problem only. The front holds a plan if none is both faster and smaller. */
 #include "search.h"
 #include "bound.h"
+#include "chain.h"
 
 #include <math.h>
 #include <string.h>
@@ -118,6 +119,12 @@ static void try_segments(Search *s) {
         }
 }
 
+static void try_chain(Search *s, int64_t highest) {
+    Retentions chain =
+        chain_retentions(s->p, s->blocks->boundary, highest - s->p->persistent_bytes, s->scratch);
+    for (uint32_t i = 0; i < chain.count; i++) consider(s, chain.at[i]);
+}
+
 /* Live bytes of keep-all by operation. */
 static int64_t *keep_all_live(Search *s) {
     retain_all(s->p, s->retain);
@@ -216,6 +223,7 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, b
     int64_t *live = keep_all_live(&s);
     int64_t highest = s.sequence.peak_bytes;
     if (blocks && blocks->count) try_segments(&s);
+    if (blocks) try_chain(&s, highest);
     try_cuts(&s, live, 2, 16, 12);
     bool small = p->ops < 1000;
     descend_to_floor(&s, small ? 3 : 1, small ? 4 : 1);

@@ -1,0 +1,323 @@
+/* Optimal checkpointing of a chain by dynamic programming (Beaumont, Eyraud-Dubois, Herrmann, Joly and
+ * Shilova, "Optimal checkpointing for heterogeneous chains"). In: links with their choices; out: retentions.
+ *
+ * S(i, j, m): least seconds of recomputation to run blocks i..j backward with m bytes besides block i's
+ * input: run block i by choice c, keep what it keeps and its output, then S(i + 1, j, less those bytes); or
+ *   run i..k-1 keeping nothing, keep block k's input: S(k, j, less its bytes), and then S(i, k - 1, m) from
+ * i.
+ *
+ * Segments whose kinds read the same share one table, so equal blocks cost run length x memory. A segment
+ * that ends with the loss head has not run before: its forward pass is free. The others are run again while
+ * the gradient that enters them is live, so their m is net of it. Gradients that live until the update shrink
+ * m. */
+#include "chain.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { SLOTS = 4096, TABLES = 1024, LEVELS = 48 };
+
+/* One way to run a segment: seconds + after[m - after_slots] + before[m - before_slots], from `least` slots
+ * on. */
+typedef struct Move {
+    double seconds;
+    uint32_t least, after_slots, before_slots, choice,
+        split;                    /* split: NONE for a choice of the first block */
+    const double *after, *before; /* NULL: nothing */
+} Move;
+
+typedef struct Chain {
+    const Problem *p;
+    Links links;
+    const Kind *kinds;
+    Arena *arena;     /* tables */
+    int64_t unit;     /* bytes a slot */
+    double **whole;   /* by first link: segments that end with the loss head */
+    double **segment; /* by first * count + last: the others */
+    double *run_seconds;
+    int64_t *grown; /* prefix sums over links */
+    int64_t incoming_most, incoming_least;
+    Move *move;
+} Chain;
+
+/* What was decided for a link. */
+typedef struct Decision {
+    const Choice *choice;
+    uint32_t since, input_since; /* times from which its inside and its input are kept; 0: the first pass */
+} Decision;
+
+static const Kind *kind_of(const Chain *c, uint32_t i) {
+    return &c->kinds[c->links.at[i].kind];
+}
+
+static uint32_t slots(const Chain *c, int64_t bytes) {
+    return bytes <= 0                 ? 0
+           : bytes / c->unit >= SLOTS ? SLOTS + 1
+                                      : (uint32_t)((bytes + c->unit - 1) / c->unit);
+}
+
+static uint32_t larger(uint32_t a, uint32_t b) {
+    return a > b ? a : b;
+}
+
+static int64_t grown_bytes(const Chain *c, uint32_t first, uint32_t last) {
+    return c->grown[last + 1] - c->grown[first];
+}
+
+/* Least bytes a forward pass over link `i` takes. */
+static int64_t pass_bytes(const Chain *c, uint32_t i) {
+    const Kind *kind = kind_of(c, i);
+    int64_t least = INT64_MAX;
+    for (uint32_t k = 0; k < kind->choice.count; k++)
+        if (kind->choice.at[k].forward_bytes < least) least = kind->choice.at[k].forward_bytes;
+    return least;
+}
+
+/* The moves of a segment of one link. */
+static uint32_t single_moves(Chain *c, uint32_t i, bool head) {
+    const Kind *kind = kind_of(c, i);
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < kind->choice.count; k++) {
+        const Choice *choice = &kind->choice.at[k];
+        if (!head && choice->kept_bytes > 0) continue; /* it runs again just before its backward pass */
+        int64_t bytes = choice->backward_bytes - (head ? 0 : c->incoming_least);
+        if (head && choice->forward_bytes > bytes) bytes = choice->forward_bytes;
+        c->move[count++] =
+            (Move){.seconds = choice->seconds, .least = slots(c, bytes), .choice = k, .split = NONE};
+    }
+    return count;
+}
+
+static uint32_t list_moves(Chain *c, uint32_t i, uint32_t j) {
+    uint32_t n = c->links.count, count = 0;
+    bool head = j == n - 1;
+    if (i == j) return single_moves(c, i, head);
+    const Kind *kind = kind_of(c, i);
+    const double *after = head ? c->whole[i + 1] : c->segment[(i + 1) * n + j];
+    int64_t credit = head ? 0 : c->incoming_least;
+    for (uint32_t k = 0; k < kind->choice.count; k++) {
+        const Choice *choice = &kind->choice.at[k];
+        uint32_t forward = slots(c, choice->forward_bytes);
+        uint32_t backward = slots(c, choice->backward_bytes + grown_bytes(c, i + 1, j) - credit);
+        c->move[count++] =
+            (Move){.seconds = choice->seconds + (head ? 0 : kind->forward_seconds),
+                   .least = larger(forward, backward),
+                   .after_slots = slots(c, choice->kept_bytes + kind_of(c, i + 1)->input_bytes),
+                   .after = after,
+                   .choice = k,
+                   .split = NONE};
+    }
+    int64_t pass = 0;
+    for (uint32_t k = i + 1; k <= j; k++) {
+        int64_t bytes = pass_bytes(c, k - 1) + (k - 1 > i ? kind_of(c, k - 1)->input_bytes : 0);
+        if (bytes > pass) pass = bytes;
+        c->move[count++] =
+            (Move){.seconds = head ? 0 : c->run_seconds[k] - c->run_seconds[i],
+                   .least = slots(c, pass),
+                   .after_slots = slots(c, kind_of(c, k)->input_bytes),
+                   .before_slots = slots(c, grown_bytes(c, k, j) + (head ? c->incoming_most : 0)),
+                   .after = head ? c->whole[k] : c->segment[k * n + j],
+                   .before = c->segment[i * n + k - 1],
+                   .split = k};
+    }
+    return count;
+}
+
+/* The first slot a move is possible at. */
+static uint32_t move_first(const Move *move) {
+    return larger(move->least, larger(move->after_slots, move->before_slots));
+}
+
+static double move_seconds(const Move *move, uint32_t m) {
+    if (m < move_first(move)) return HUGE_VAL;
+    return move->seconds + (move->after ? move->after[m - move->after_slots] : 0) +
+           (move->before ? move->before[m - move->before_slots] : 0);
+}
+
+static double *fill_table(Chain *c, uint32_t i, uint32_t j) {
+    double *restrict table = NEW_ARRAY(c->arena, double, SLOTS + 1);
+    for (uint32_t m = 0; m <= SLOTS; m++) table[m] = HUGE_VAL;
+    uint32_t count = list_moves(c, i, j);
+    for (uint32_t k = 0; k < count; k++) {
+        const Move *move = &c->move[k];
+        uint32_t first = move_first(move);
+        if (first > SLOTS) continue;
+        static const double nothing[SLOTS + 1];
+        const double *restrict after = move->after ? move->after + (first - move->after_slots) : nothing;
+        const double *restrict before = move->before ? move->before + (first - move->before_slots) : nothing;
+        double seconds = move->seconds;
+        for (uint32_t m = first; m <= SLOTS; m++) {
+            double sum = seconds + after[m - first] + before[m - first];
+            table[m] = sum < table[m] ? sum : table[m];
+        }
+    }
+    return table;
+}
+
+/* For every segment the first one whose kinds read the same; false when there are too many. */
+static bool find_equals(const Links *links, uint32_t *equal) {
+    uint32_t n = links->count, distinct = n;
+    for (uint32_t length = 1; length < n; length++)
+        for (uint32_t i = 0; i + length < n; i++) {
+            uint32_t j = i + length - 1, same = 0;
+            for (; same < i; same++) {
+                bool prefix = length == 1 || equal[same * n + same + length - 2] == equal[i * n + j - 1];
+                if (prefix && links->at[same + length - 1].kind == links->at[j].kind) break;
+            }
+            equal[i * n + j] = same * n + same + length - 1;
+            if (same == i && ++distinct > TABLES) return false;
+        }
+    return true;
+}
+
+static void fill_tables(Chain *c, const uint32_t *equal) {
+    uint32_t n = c->links.count;
+    for (uint32_t length = 1; length < n; length++)
+        for (uint32_t i = 0; i + length < n; i++) {
+            uint32_t at = i * n + i + length - 1;
+            c->segment[at] = equal[at] == at ? fill_table(c, i, i + length - 1) : c->segment[equal[at]];
+        }
+    for (uint32_t i = n; i-- > 0;) c->whole[i] = fill_table(c, i, n - 1);
+}
+
+/* ---- from tables to retentions ---- */
+
+static void decide(Chain *c, uint32_t i, uint32_t j, uint32_t m, uint32_t since, Decision *decision) {
+    uint32_t count = list_moves(c, i, j), best = 0;
+    for (uint32_t k = 1; k < count; k++)
+        if (move_seconds(&c->move[k], m) < move_seconds(&c->move[best], m)) best = k;
+    Move move = c->move[best];
+    if (move.split == NONE) {
+        decision[i].choice = &kind_of(c, i)->choice.at[move.choice];
+        decision[i].since = since;
+        if (i == j) return;
+        decision[i + 1].input_since = since;
+        decide(c, i + 1, j, m - move.after_slots, since, decision);
+        return;
+    }
+    decision[move.split].input_since = since;
+    decide(c, move.split, j, m - move.after_slots, since, decision);
+    uint32_t again = c->links.at[move.split - 1].backward_begin;
+    decide(c, i, move.split - 1, m - move.before_slots, again, decision);
+}
+
+/* The gap of `s` that begins at `time`, or holds it. */
+static uint32_t gap_at(const Problem *p, uint32_t s, uint32_t time) {
+    uint32_t gap = p->gap_first[s];
+    while (gap + 1 < p->gap_first[s + 1] && p->gap_end[gap] <= time) gap++;
+    return gap;
+}
+
+/* A time of a kind's own problem as one of the whole; what the first pass makes is kept `since`. */
+static uint32_t time_of(const Chain *c, const Link *link, const Kind *kind, uint32_t own, uint32_t since) {
+    if (own <= kind->forward_ops) return own ? since : 0;
+    uint32_t backward = own - kind->forward_ops - 1;
+    return backward < link->backward_end - link->backward_begin ? link->backward_begin + backward : c->p->ops;
+}
+
+static void retain_inside(const Chain *c, uint32_t i, const Decision *decision, Keep *retain) {
+    const Problem *p = c->p;
+    const Link *link = &c->links.at[i];
+    const Kind *kind = kind_of(c, i);
+    const Problem *own = kind->own;
+    uint32_t output = i + 1 < c->links.count ? c->links.at[i + 1].input : NONE;
+    for (uint32_t t = 0; t < own->storages; t++) {
+        uint32_t s = block_storage(p, link, kind, t);
+        if (s == NONE || s == output) continue;
+        for (uint32_t gap = own->gap_first[t]; gap < own->gap_first[t + 1]; gap++) {
+            uint32_t begin = own->gap_begin[gap];
+            if (begin == kind->forward_ops || begin + 1 == own->ops) continue;
+            uint32_t time = begin < kind->forward_ops
+                                ? link->begin + begin
+                                : link->backward_begin + (begin - kind->forward_ops - 1);
+            uint32_t at = gap_at(p, s, time);
+            if (!p->may_drop[at]) continue;
+            bool over = p->gap_begin[at] < c->links.boundary && p->gap_end[at] >= c->links.boundary;
+            const Keep *keep = &decision->choice->retain[gap];
+            if (keep->from <= begin) {
+                retain[at] = (Keep){.from = over ? decision->since : 0};
+            } else {
+                uint32_t until = keep->until > begin && decision->since == 0
+                                     ? time_of(c, link, kind, keep->until, p->gap_begin[at])
+                                     : 0;
+                uint32_t from = keep->until > begin && decision->since != 0
+                                    ? decision->since
+                                    : time_of(c, link, kind, keep->from, decision->since);
+                retain[at] = (Keep){.until = until, .from = from};
+            }
+        }
+    }
+}
+
+static Keep *retention_of(const Chain *c, const Decision *decision, Arena *arena) {
+    const Problem *p = c->p;
+    Keep *retain = NEW_ARRAY(arena, Keep, p->gaps + 1);
+    for (uint32_t i = 0; i < c->links.count; i++) {
+        retain_inside(c, i, &decision[i], retain);
+        uint32_t s = c->links.at[i].input;
+        if (s == NONE) continue;
+        for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++)
+            if (p->may_drop[gap] && p->gap_begin[gap] < c->links.boundary &&
+                p->gap_end[gap] >= c->links.boundary)
+                retain[gap] = (Keep){.from = decision[i].input_since};
+    }
+    return retain;
+}
+
+/* Least slots the whole chain runs in; SLOTS + 1 if none. */
+static uint32_t least_slots(const Chain *c) {
+    uint32_t m = 0;
+    while (m <= SLOTS && c->whole[0][m] == HUGE_VAL) m++;
+    return m;
+}
+
+static int64_t solve(Chain *c, int64_t most_bytes, const uint32_t *equal, Retentions *found, Arena *arena) {
+    c->arena = arena_new();
+    c->unit = most_bytes / SLOTS + 1;
+    uint32_t n = c->links.count;
+    c->whole = NEW_ARRAY(c->arena, double *, n);
+    c->segment = NEW_ARRAY(c->arena, double *, n *n);
+    fill_tables(c, equal);
+    Decision *decision = NEW_ARRAY(c->arena, Decision, n);
+    uint32_t least = least_slots(c);
+    double last = HUGE_VAL;
+    for (uint32_t k = 0; k <= LEVELS && least <= SLOTS; k++) {
+        uint32_t m = least + (SLOTS - least) * k / LEVELS;
+        if (c->whole[0][m] >= last) continue;
+        last = c->whole[0][m];
+        decide(c, 0, n - 1, m, 0, decision);
+        *vec_add(arena, found) = retention_of(c, decision, arena);
+    }
+    arena_free(c->arena);
+    return least * c->unit;
+}
+
+Retentions chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes, Arena *arena) {
+    Retentions found = {0};
+    Arena *scratch = arena_new();
+    Chain c = {.p = p, .links = blocks_find(p, boundary, scratch)};
+    uint32_t n = c.links.count;
+    uint32_t *equal = NEW_ARRAY(scratch, uint32_t, (size_t)n * n);
+    if (n >= 2 && n <= TABLES && find_equals(&c.links, equal)) {
+        c.kinds = blocks_kinds(p, &c.links, scratch);
+        c.move = NEW_ARRAY(scratch, Move, BLOCK_CHOICES + n);
+        c.run_seconds = NEW_ARRAY(scratch, double, n + 1);
+        c.grown = NEW_ARRAY(scratch, int64_t, n + 1);
+        c.incoming_least = INT64_MAX;
+        for (uint32_t i = 0; i < n; i++) {
+            const Kind *kind = kind_of(&c, i);
+            c.run_seconds[i + 1] = c.run_seconds[i] + kind->forward_seconds;
+            c.grown[i + 1] = c.grown[i] + kind->grown_bytes;
+            if (i + 1 == n) break;
+            if (kind->incoming_bytes > c.incoming_most) c.incoming_most = kind->incoming_bytes;
+            if (kind->incoming_bytes < c.incoming_least) c.incoming_least = kind->incoming_bytes;
+        }
+        int64_t least = solve(&c, most_bytes, equal, &found, arena);
+        for (int round = 0; round < 2 && least * 4 < most_bytes; round++) {
+            most_bytes = least * 3;
+            least = solve(&c, most_bytes, equal, &found, arena);
+        }
+    }
+    arena_free(scratch);
+    return found;
+}

@@ -1,0 +1,264 @@
+/* The ways to run one block. In: a link of the chain; out: its own problem and the choices no other beats in
+ * bytes kept, seconds, forward and backward peak at once. Invariant: a choice is measured by replaying it.
+ *
+ *     own problem    forward ops | middle | backward ops | end
+ *
+ * The middle reads the block's output and makes the gradients that come from outside; the end reads what
+ * outlives the block. Storages from before the block count as persistent. */
+#include "blocks.h"
+#include "bound.h"
+#include "search.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Builder {
+    const Problem *p;
+    const Link *link;
+    Problem *own;
+    uint32_t forward, backward, middle, end; /* counts of operations, and two of their numbers */
+    uint32_t *own_storage;                   /* by storage of p; NONE outside */
+    Arena *arena;
+    VEC(uint32_t) reads_first, reads, makes_first, makes, takeover_first, takeover;
+    VEC(uint32_t)
+    crossing, arriving, leaving; /* storages of p: read by the middle, made by it, read at the end */
+} Builder;
+
+static bool inside(const Link *link, uint32_t op) {
+    return (op >= link->begin && op < link->end) || (op >= link->backward_begin && op < link->backward_end);
+}
+
+static uint32_t take(Builder *b, uint32_t s, uint32_t maker) {
+    Problem *own = b->own;
+    b->own_storage[s] = own->storages;
+    own->bytes[own->storages] = b->p->bytes[s];
+    own->maker[own->storages] = maker;
+    return own->storages++;
+}
+
+/* Numbers the storages and tells which cross the block's borders, and how. */
+static void take_storages(Builder *b, int64_t *grown_bytes) {
+    const Problem *p = b->p;
+    const Link *link = b->link;
+    for (uint32_t i = 0; i < b->end; i++) {
+        if (i == b->middle) {
+            for (uint32_t op = link->backward_begin; op < link->backward_end; op++)
+                for (EACH(k, p->reads, op)) {
+                    uint32_t s = p->reads.list[k];
+                    bool before = p->maker[s] >= link->end && p->maker[s] < link->backward_begin;
+                    if (!before || b->own_storage[s] != NONE) continue;
+                    take(b, s, b->middle);
+                    *vec_add(b->arena, &b->arriving) = s;
+                }
+            continue;
+        }
+        uint32_t op = i < b->middle ? link->begin + i : link->backward_begin + (i - b->middle - 1);
+        for (EACH(k, p->makes, op)) take(b, p->makes.list[k], i);
+    }
+    bool *noted = NEW_ARRAY(b->arena, bool, p->storages + 1);
+    for (uint32_t op = link->end; op < p->ops; op++) {
+        if (inside(link, op)) continue;
+        for (EACH(k, p->reads, op)) {
+            uint32_t s = p->reads.list[k];
+            if (b->own_storage[s] == NONE || noted[s] || op < p->maker[s]) continue;
+            bool forward = p->maker[s] < link->end, late = op >= link->backward_end;
+            if (!forward && !late) continue; /* a gradient's earlier reader */
+            if (p->maker[s] >= link->end && p->maker[s] < link->backward_begin)
+                continue; /* it only passes by */
+            noted[s] = true;
+            if (forward && !late)
+                *vec_add(b->arena, &b->crossing) = s;
+            else
+                *vec_add(b->arena, &b->leaving) = s;
+        }
+    }
+    for (uint32_t i = 0; i < b->leaving.count; i++) {
+        const Problem *q = p;
+        for (uint32_t op = q->update_begin; op < q->ops; op++)
+            for (EACH(k, q->reads, op))
+                if (q->reads.list[k] == b->leaving.at[i]) {
+                    *grown_bytes += q->bytes[b->leaving.at[i]];
+                    op = q->ops - 1;
+                    break;
+                }
+    }
+}
+
+static void add_lists(Builder *b, uint32_t op) {
+    const Problem *p = b->p;
+    for (EACH(k, p->reads, op))
+        if (b->own_storage[p->reads.list[k]] != NONE)
+            *vec_add(b->arena, &b->reads) = b->own_storage[p->reads.list[k]];
+    for (EACH(k, p->makes, op)) *vec_add(b->arena, &b->makes) = b->own_storage[p->makes.list[k]];
+    for (EACH(k, p->takeover, op))
+        if (b->own_storage[p->takeover.list[k]] != NONE)
+            *vec_add(b->arena, &b->takeover) = b->own_storage[p->takeover.list[k]];
+}
+
+static void take_ops(Builder *b) {
+    const Problem *p = b->p;
+    Problem *own = b->own;
+    for (uint32_t i = 0; i <= b->end; i++) {
+        *vec_add(b->arena, &b->reads_first) = b->reads.count;
+        *vec_add(b->arena, &b->makes_first) = b->makes.count;
+        *vec_add(b->arena, &b->takeover_first) = b->takeover.count;
+        if (i == b->middle) {
+            for (uint32_t k = 0; k < b->crossing.count; k++)
+                *vec_add(b->arena, &b->reads) = b->own_storage[b->crossing.at[k]];
+            for (uint32_t k = 0; k < b->arriving.count; k++)
+                *vec_add(b->arena, &b->makes) = b->own_storage[b->arriving.at[k]];
+        } else if (i == b->end) {
+            for (uint32_t k = 0; k < b->leaving.count; k++)
+                *vec_add(b->arena, &b->reads) = b->own_storage[b->leaving.at[k]];
+        } else {
+            uint32_t op = i < b->middle ? b->link->begin + i : b->link->backward_begin + (i - b->middle - 1);
+            own->seconds[i] = p->seconds[op];
+            own->workspace_bytes[i] = p->workspace_bytes[op];
+            own->rerun[i] = p->rerun[op];
+            add_lists(b, op);
+        }
+    }
+    *vec_add(b->arena, &b->reads_first) = b->reads.count;
+    *vec_add(b->arena, &b->makes_first) = b->makes.count;
+    *vec_add(b->arena, &b->takeover_first) = b->takeover.count;
+    own->reads = (Lists){b->reads_first.at, b->reads.at};
+    own->makes = (Lists){b->makes_first.at, b->makes.at};
+    own->takeover = (Lists){b->takeover_first.at, b->takeover.at};
+}
+
+static void build(const Problem *p, const Link *link, Kind *kind, Arena *arena) {
+    Builder b = {.p = p, .link = link, .arena = arena, .own = NEW(arena, Problem)};
+    Problem *own = b.own;
+    b.forward = link->end - link->begin;
+    b.backward = link->backward_end - link->backward_begin;
+    b.middle = b.forward;
+    b.end = b.forward + 1 + b.backward;
+    b.own_storage = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    memset(b.own_storage, 0xff, sizeof *b.own_storage * (p->storages + 1));
+    own->ops = own->update_begin = b.end + 1;
+    own->seconds = NEW_ARRAY(arena, double, own->ops + 1);
+    own->workspace_bytes = NEW_ARRAY(arena, int64_t, own->ops + 1);
+    own->rerun = NEW_ARRAY(arena, bool, own->ops + 1);
+    own->bytes = NEW_ARRAY(arena, int64_t, p->storages + 1);
+    own->maker = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    take_storages(&b, &kind->grown_bytes);
+    take_ops(&b);
+    problem_index(own, arena);
+    kind->own = own;
+    kind->forward_ops = b.forward;
+    for (uint32_t i = 0; i < b.forward; i++) kind->forward_seconds += own->seconds[i];
+    for (uint32_t i = 0; i < b.arriving.count; i++) kind->incoming_bytes += p->bytes[b.arriving.at[i]];
+    if (link->input != NONE) kind->input_bytes = p->bytes[link->input];
+}
+
+uint32_t block_storage(const Problem *p, const Link *link, const Kind *kind, uint32_t own) {
+    uint32_t maker = kind->own->maker[own];
+    if (maker == kind->forward_ops) return NONE;
+    uint32_t place = 0;
+    while (kind->own->makes.list[list_begin(&kind->own->makes, maker) + place] != own) place++;
+    uint32_t op = maker < kind->forward_ops ? link->begin + maker
+                                            : link->backward_begin + (maker - kind->forward_ops - 1);
+    return p->makes.list[list_begin(&p->makes, op) + place];
+}
+
+/* ---- choices ---- */
+
+typedef struct Sweep {
+    Kind *kind;
+    Replay *replay;
+    Sequence sequence;
+    double base_seconds;
+    int64_t output_bytes;
+    Arena *arena;
+    VEC(Choice) found;
+} Sweep;
+
+/* Notes the retention that was replayed last. */
+static void note(Sweep *w, const Keep *retain) {
+    const Problem *own = w->kind->own;
+    Choice choice = {.seconds = w->sequence.seconds - w->base_seconds};
+    const int64_t *live = replay_live(w->replay);
+    for (uint32_t i = 0, past = 0; i < w->sequence.run.count; i++) {
+        Run run = w->sequence.run.at[i];
+        if (run.op == w->kind->forward_ops && !run.again) {
+            past = 1;
+            choice.kept_bytes = live[i] - w->kind->incoming_bytes - w->output_bytes;
+        }
+        int64_t *highest = past ? &choice.backward_bytes : &choice.forward_bytes;
+        if ((past == 0 || run.op != w->kind->forward_ops) && live[i] > *highest) *highest = live[i];
+    }
+    if (choice.kept_bytes < 0) choice.kept_bytes = 0;
+    choice.retain = NEW_ARRAY(w->arena, Keep, own->gaps + 1);
+    memcpy(choice.retain, retain, sizeof *retain * own->gaps);
+    *vec_add(w->arena, &w->found) = choice;
+}
+
+static bool beats(const Choice *a, const Choice *b) {
+    return a->kept_bytes <= b->kept_bytes && a->seconds <= b->seconds &&
+           a->forward_bytes <= b->forward_bytes && a->backward_bytes <= b->backward_bytes;
+}
+
+static int by_kept(const void *a, const void *b) {
+    const Choice *x = a, *y = b;
+    if (x->kept_bytes != y->kept_bytes) return x->kept_bytes < y->kept_bytes ? -1 : 1;
+    return x->seconds < y->seconds ? -1 : x->seconds > y->seconds;
+}
+
+/* Into the kind: the choices that no other beats, thinned to BLOCK_CHOICES; the extremes stay. */
+static void keep_best(Sweep *w) {
+    Choice *found = w->found.at;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < w->found.count; i++) {
+        bool beaten = false;
+        for (uint32_t j = 0; j < w->found.count && !beaten; j++)
+            beaten = i != j && beats(&found[j], &found[i]) && (!beats(&found[i], &found[j]) || j < i);
+        if (!beaten) *vec_add(w->arena, &w->kind->choice) = found[i];
+    }
+    count = w->kind->choice.count;
+    qsort(w->kind->choice.at, count, sizeof *w->kind->choice.at, by_kept);
+    if (count <= BLOCK_CHOICES) return;
+    for (uint32_t i = 0; i < BLOCK_CHOICES; i++)
+        w->kind->choice.at[i] = w->kind->choice.at[(uint64_t)i * (count - 1) / (BLOCK_CHOICES - 1)];
+    w->kind->choice.count = BLOCK_CHOICES;
+}
+
+static void sweep(Kind *kind, Arena *arena) {
+    enum { CUTS = 20, STEPS = 4 };
+    const Problem *own = kind->own;
+    Sweep w = {.kind = kind, .arena = arena, .replay = replay_new(own, arena)};
+    Shaver *shaver = shaver_new(own, NULL, w.replay, arena);
+    Keep *retain = NEW_ARRAY(arena, Keep, own->gaps + 1);
+    for (uint32_t op = 0; op < own->ops; op++) w.base_seconds += own->seconds[op];
+    for (EACH(k, own->reads, kind->forward_ops)) w.output_bytes += own->bytes[own->reads.list[k]];
+    replay(w.replay, retain, &w.sequence);
+    note(&w, retain);
+    Trades hull = closure_hull(closure_new(own, kind->forward_ops, arena), CUTS, arena);
+    for (uint32_t t = 0; t < hull.count; t++) {
+        memset(retain, 0, sizeof *retain * own->gaps);
+        for (uint32_t gap = 0, s = 0; gap < own->gaps; gap++) {
+            while (gap >= own->gap_first[s + 1]) s++;
+            bool over = own->gap_begin[gap] < kind->forward_ops && own->gap_end[gap] > kind->forward_ops;
+            if (over && own->may_drop[gap] && !hull.at[t].keep[s])
+                retain[gap] = (Keep){.from = kind->forward_ops + 1};
+        }
+        replay(w.replay, retain, &w.sequence);
+        note(&w, retain);
+        for (uint32_t step = 0; step < STEPS; step++) {
+            if (!shave(shaver, w.sequence.peak_bytes - w.sequence.peak_bytes / 16 - 1, retain, &w.sequence))
+                break;
+            note(&w, retain);
+        }
+    }
+    keep_best(&w);
+}
+
+Kind *blocks_kinds(const Problem *p, const Links *links, Arena *arena) {
+    Kind *kinds = NEW_ARRAY(arena, Kind, links->kinds + 1);
+    for (uint32_t i = 0; i < links->count; i++) {
+        Kind *kind = &kinds[links->at[i].kind];
+        if (kind->own) continue;
+        build(p, &links->at[i], kind, arena);
+        sweep(kind, arena);
+    }
+    return kinds;
+}

@@ -1,0 +1,3 @@
+add_executable(chain_table bench/chain_table.c)
+target_link_libraries(chain_table PRIVATE remat_frontend remat_planner)
+target_include_directories(chain_table PRIVATE ${CMAKE_SOURCE_DIR})
