@@ -33,7 +33,7 @@ typedef struct SolveRequest {
     double time_seconds; /* give up improving after this long; 0: never. The only thing read from a clock. */
     uint32_t exact_ops;  /* problems of at most this many operations are searched exhaustively */
 } SolveRequest;
-enum { SOLVE_EXACT_OPS = 12 };
+enum { SOLVE_EXACT_OPS = 10 };
 
 /* Peak when every node runs once. */
 int64_t outside_keep_all(const Problem *p);

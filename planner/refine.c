@@ -112,6 +112,34 @@ static void price_chain(Refiner *r, uint32_t op, uint32_t time, uint32_t peak) {
     if (!chain_up(r, op, time, peak, 64)) r->chain_seconds = HUGE_VAL;
 }
 
+/* The last time at which every operand of `op` that is gone by `time` is still there; NONE if some are gone
+ * by the peak, `time` if none is gone. */
+static uint32_t while_there(const Refiner *r, uint32_t op, uint32_t time, uint32_t peak) {
+    const Problem *p = r->p;
+    uint32_t earliest = time;
+    for (EACH(i, p->reads, op)) {
+        Touch touch = grid_touch(r->grid, p->reads.list[i], grid_cell(time, op));
+        if (touch.next != NONE && touch.next_reads) continue;
+        uint32_t last = grid_time(r->grid, touch.before);
+        if (touch.before < grid_cell(last, op)) last--; /* gone when it would be the turn of `op` */
+        if (last < earliest) earliest = last;
+    }
+    return earliest > op && grid_cell(earliest, op) > peak ? earliest : NONE;
+}
+
+static void offer_drop(Refiner *r, uint32_t storage, uint32_t time, uint32_t peak, int64_t excess,
+                       Drop *best) {
+    const Problem *p = r->p;
+    if (grid_has(r->grid, grid_cell(time, p->maker[storage]))) return;
+    price_chain(r, p->maker[storage], time, peak);
+    r->changes++;
+    int64_t gain = p->bytes[storage] - r->chain_bytes;
+    if (gain > excess) gain = excess;
+    if (gain <= 0 || r->chain_seconds == HUGE_VAL) return;
+    double price = (r->chain_seconds + 1e-12) / (double)gain * (1 + r->noise * random_unit(&r->random));
+    if (price < best->price) *best = (Drop){price, storage, time};
+}
+
 /* The best drop at the highest cell; false when there is none. */
 static bool find_drop(Refiner *r, uint32_t peak, int64_t excess, Drop *best) {
     const Problem *p = r->p;
@@ -122,13 +150,9 @@ static bool find_drop(Refiner *r, uint32_t peak, int64_t excess, Drop *best) {
         if (touch.before == NONE || touch.next == peak || touch.next == NONE || !touch.next_reads) continue;
         uint32_t time = grid_time(r->grid, touch.next), cell = grid_cell(time, p->maker[s]);
         if (cell <= peak || time >= p->update_begin) continue;
-        price_chain(r, p->maker[s], time, peak);
-        r->changes++;
-        int64_t gain = p->bytes[s] - r->chain_bytes;
-        if (gain > excess) gain = excess;
-        if (gain <= 0 || r->chain_seconds == HUGE_VAL) continue;
-        double price = (r->chain_seconds + 1e-12) / (double)gain * (1 + r->noise * random_unit(&r->random));
-        if (price < best->price) *best = (Drop){price, s, time};
+        offer_drop(r, s, time, peak, excess, best);
+        uint32_t early = while_there(r, p->maker[s], time, peak);
+        if (early != NONE && early != time) offer_drop(r, s, early, peak, excess, best);
     }
     return best->price < HUGE_VAL;
 }
@@ -158,6 +182,23 @@ static int dearest_first(const void *a, const void *b) {
     return x->cell < y->cell ? -1 : x->cell > y->cell;
 }
 
+/* Whether the budget might hold without a rerun: what it makes would be kept since it was there last, and at
+ * best all it reads would be gone meanwhile. */
+static bool may_go(const Refiner *r, uint32_t cell) {
+    const Problem *p = r->p;
+    uint32_t op = grid_op(r->grid, cell), lo = cell;
+    int64_t more = 0;
+    for (EACH(i, p->makes, op)) {
+        Touch next = grid_touch(r->grid, p->makes.list[i], cell + 1);
+        if (next.next == NONE || !next.next_reads) continue;
+        Touch touch = grid_touch(r->grid, p->makes.list[i], cell);
+        if (touch.before + 1 < lo) lo = touch.before + 1;
+        more += p->bytes[p->makes.list[i]];
+    }
+    for (EACH(i, p->reads, op)) more -= p->bytes[p->reads.list[i]];
+    return lo == cell || more <= 0 || grid_highest(r->grid, lo, cell) + more <= r->budget;
+}
+
 /* Takes out reruns as long as the budget holds without them. */
 static void prune(Refiner *r) {
     uint32_t count;
@@ -170,6 +211,7 @@ static void prune(Refiner *r) {
     }
     qsort(removal, count, sizeof *removal, dearest_first);
     for (uint32_t i = 0; i < count; i++) {
+        if (!may_go(r, removal[i].cell)) continue;
         take_out(r, removal[i].cell);
         if (grid_peak(r->grid, NULL) > r->budget) insert(r, removal[i].cell);
     }
@@ -264,33 +306,41 @@ uint64_t refiner_improve(Refiner *r, Schedule *best, double enough_seconds, uint
     return r->changes - begin;
 }
 
+/* One round of ruin and recreate; false, and nothing changed, when it could not be made to fit. */
+static bool wander(Refiner *r, bool tidy) {
+    r->journal.count = 0;
+    ruin(r);
+    if (!repair(r)) {
+        go_back(r);
+        return false;
+    }
+    if (tidy) prune(r);
+    return true;
+}
+
 bool refiner_shrink(Refiner *r, Schedule *least, int64_t target_bytes, uint64_t changes, bool (*stop)(void *),
                     void *context) {
-    enum { MOST_FAILURES = 24 };
     uint64_t begin = r->changes;
-    uint32_t failures = 0;
     int64_t step = (least->peak_bytes - target_bytes) / 8;
     grid_load(r->grid, least->cell.at, least->cell.count);
-    while (least->peak_bytes > target_bytes && r->changes - begin < changes && !(stop && stop(context))) {
-        int64_t room = least->peak_bytes - target_bytes;
+    for (uint32_t round = 0; least->peak_bytes > target_bytes && r->changes - begin < changes; round++) {
+        if (stop && stop(context)) break;
+        int64_t room = least->peak_bytes - target_bytes, fine = room / 256;
+        if (step < fine) step = fine;
         if (step > room) step = room;
         if (step < 1) step = 1;
         r->budget = least->peak_bytes - step;
-        r->journal.count = 0;
-        r->noise = failures ? 0.2 * failures : 0;
-        for (uint32_t i = 0; failures && i < 1 + failures / 4; i++) ruin(r);
-        if (repair(r)) {
+        r->noise = random_unit(&r->random) * (round % 4);
+        if (wander(r, round % 2)) {
             least->found = false; /* a lower peak is better at any cost */
-            prune(r);
             take_if_better(r, least);
-            failures = 0;
+            step *= 2;
             continue;
         }
-        go_back(r);
-        if (++failures < MOST_FAILURES) continue;
-        if (step == 1) break;
-        step /= 4;
-        failures = 1;
+        step -= step / 8;
+        r->budget = least->peak_bytes; /* elsewhere at the same height */
+        r->noise = random_unit(&r->random);
+        wander(r, true);
     }
     r->budget = target_bytes;
     return least->peak_bytes <= target_bytes;

@@ -2,6 +2,7 @@
  * lower bound. Steps, until the two meet: everything kept; every schedule there is, for a few operations; the
  * closure bound at the instants that do not fit, and its sets replayed lazily; local search. */
 #include "bound.h"
+#include "exact.h"
 #include "outside.h"
 #include "prove.h"
 #include "refine.h"
@@ -138,17 +139,90 @@ static int64_t *keep_all(const Problem *p, Solution *solution, Arena *arena) {
     return live;
 }
 
-static void write_runs(const Solver *s, Solution *solution) {
+/* ---- the answer ---- */
+
+static void add_runs(const Solver *s, const Schedule *schedule, Solution *solution) {
     uint32_t next = 0;
-    solution->seconds = 0;
     for (uint32_t time = 0; time < s->p->ops; time++) {
-        for (; next < s->best.cell.count && s->best.cell.at[next] < grid_cell(time, time); next++)
-            *vec_add(s->arena, &solution->run) = s->best.cell.at[next] - grid_cell(time, 0);
+        for (; next < schedule->cell.count && schedule->cell.at[next] < grid_cell(time, time); next++)
+            *vec_add(s->arena, &solution->run) = schedule->cell.at[next] - grid_cell(time, 0);
         *vec_add(s->arena, &solution->run) = time;
     }
-    for (uint32_t i = 0; i < solution->run.count; i++)
-        solution->seconds += s->p->seconds[solution->run.at[i]];
-    solution->peak_bytes = s->best.peak_bytes;
+}
+
+/* Seconds and peak of the runs: a storage lives from its making to its last read before it is made anew. */
+static void measure(const Solver *s, Solution *solution) {
+    const Problem *p = s->p;
+    uint32_t runs = solution->run.count;
+    bool *read_later = NEW_ARRAY(s->scratch, bool, p->storages + 1);
+    int64_t *change = NEW_ARRAY(s->scratch, int64_t, runs + 1); /* of the live bytes after each run */
+    for (uint32_t i = runs; i-- > 0;) {
+        uint32_t op = solution->run.at[i];
+        for (EACH(k, p->makes, op)) {
+            uint32_t u = p->makes.list[k];
+            if (!read_later[u]) change[i] -= p->bytes[u];
+            read_later[u] = false;
+        }
+        for (EACH(k, p->reads, op)) {
+            uint32_t u = p->reads.list[k];
+            if (!read_later[u]) change[i] -= p->bytes[u];
+            read_later[u] = true;
+        }
+    }
+    int64_t live = p->persistent_bytes;
+    solution->peak_bytes = live;
+    solution->seconds = 0;
+    for (uint32_t i = 0; i < runs; i++) {
+        uint32_t op = solution->run.at[i];
+        for (EACH(k, p->makes, op)) live += p->bytes[p->makes.list[k]];
+        if (live + p->workspace_bytes[op] > solution->peak_bytes)
+            solution->peak_bytes = live + p->workspace_bytes[op];
+        live += change[i];
+        solution->seconds += p->seconds[op];
+    }
+}
+
+/* Every schedule there is, where they are few. True when that settled it. */
+static bool search_all(Solver *s, Solution *solution) {
+    const Problem *p = s->p;
+    uint32_t most = s->request->exact_ops < EXACT_MOST_OPS ? s->request->exact_ops : EXACT_MOST_OPS;
+    if (p->ops > most || p->storages > EXACT_MOST_OPS || s->bound == HUGE_VAL) return false;
+    double upper = s->best.found ? (s->total + s->best.seconds) * (1 - 1e-12) : HUGE_VAL;
+    ExactRuns exact = exact_runs(p, s->request->budget_bytes, upper, s->arena);
+    if (exact.exists) {
+        solution->run.at = exact.run.at;
+        solution->run.count = exact.run.count;
+        solution->run.capacity = exact.run.capacity;
+        s->bound = exact.seconds - s->total;
+    } else {
+        s->bound = s->best.found ? s->best.seconds : HUGE_VAL;
+    }
+    return exact.exists;
+}
+
+/* Changes of the grid that take a few seconds. */
+static uint64_t default_changes(const Problem *p) {
+    double changes = 1e10 / pow((double)p->ops + 1, 1.5);
+    return changes > 2e7 ? (uint64_t)2e7 : (uint64_t)changes + 1000;
+}
+
+/* Finds a schedule that fits, if it can, then the best it can. `least`: the smallest found, where none fits.
+ */
+static void search(Solver *s, const int64_t *live, int64_t keep_all_bytes, Schedule *least) {
+    uint64_t changes = s->request->changes ? s->request->changes : default_changes(s->p);
+    double nothing = 1e-9 * s->total;
+    Instants instants = bound_all(s, live, 6);
+    try_hulls(s, &instants);
+    if (!s->best.found) {
+        *least = (Schedule){.found = true, .peak_bytes = keep_all_bytes};
+        if (refiner_shrink(s->refiner, least, s->request->budget_bytes, changes, too_late, s))
+            s->best = *least;
+    }
+    if (s->best.found && !is_proved(s))
+        refiner_improve(s->refiner, &s->best, s->bound + nothing, changes / 20, too_late, s);
+    for (uint32_t cuts = 500; cuts <= 5000 && !is_proved(s); cuts *= 10) prove(s, &instants, cuts);
+    if (s->best.found && !is_proved(s))
+        refiner_improve(s->refiner, &s->best, s->bound + nothing, changes, too_late, s);
 }
 
 int64_t outside_keep_all(const Problem *p) {
@@ -161,6 +235,7 @@ int64_t outside_keep_all(const Problem *p) {
 Solution solve(const SolveRequest *request, Arena *arena) {
     const Problem *p = request->problem;
     Solution solution = {0};
+    Schedule least = {0};
     Solver s = {.p = p, .request = request, .arena = arena, .scratch = arena_new()};
     if (request->time_seconds > 0) s.deadline = clock_seconds() + request->time_seconds;
     int64_t *live = keep_all(p, &solution, s.scratch);
@@ -168,27 +243,14 @@ Solution solve(const SolveRequest *request, Arena *arena) {
     s.there = NEW_ARRAY(s.scratch, bool, p->storages + 1);
     s.refiner = refiner_new(p, 1, s.scratch);
     refiner_budget(s.refiner, request->budget_bytes);
-    solution.feasible = refiner_try(s.refiner, NULL, 0, &s.best);
-    if (!solution.feasible || !is_proved(&s)) {
-        Instants instants = bound_all(&s, live, 6);
-        try_hulls(&s, &instants);
-        solution.feasible = s.best.found;
-        if (!s.best.found) {
-            Schedule least = {.found = true, .peak_bytes = solution.keep_all_bytes};
-            refiner_shrink(s.refiner, &least, request->budget_bytes, 2000000, too_late, &s);
-            solution.feasible = least.peak_bytes <= request->budget_bytes;
-            s.best = least;
-        }
-        if (solution.feasible && !is_proved(&s))
-            refiner_improve(s.refiner, &s.best, s.bound + 1e-9 * s.total, 300000, too_late, &s);
-        for (uint32_t cuts = 500; cuts <= 5000 && !is_proved(&s); cuts *= 10) prove(&s, &instants, cuts);
-        if (solution.feasible && !is_proved(&s))
-            refiner_improve(s.refiner, &s.best, s.bound + 1e-9 * s.total,
-                            request->changes ? request->changes : 20000000, too_late, &s);
-    }
-    write_runs(&s, &solution);
+    if (!refiner_try(s.refiner, NULL, 0, &s.best) || !is_proved(&s))
+        search(&s, live, solution.keep_all_bytes, &least);
+    bool settled = !is_proved(&s) && search_all(&s, &solution);
+    solution.feasible = settled || s.best.found;
+    solution.proved = settled || is_proved(&s);
+    if (!settled) add_runs(&s, s.best.found ? &s.best : &least, &solution);
+    measure(&s, &solution);
     solution.lower_bound_seconds = s.total + s.bound;
-    solution.proved = solution.feasible && is_proved(&s);
     arena_free(s.scratch);
     return solution;
 }
