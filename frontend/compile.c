@@ -234,28 +234,35 @@ static Part forward_part(const Compilation *c, const Graph *forward, const Part 
     return (Part){.graph = g, .cost = cost, .plan = &result->plan, .layout = result->layout};
 }
 
+bool compile_variant(const Compilation *c, const char *const *set, uint32_t count, Compilation *variant) {
+    const Options *options = c->options;
+    *variant = *c;
+    variant->diag = diag_new(c->arena, c->ast->path, c->ast->source, c->ast->length);
+    variant->ast = ast_parse(c->arena, c->ast->path, c->ast->source, c->ast->length, variant->diag);
+    bool fine = variant->ast != NULL;
+    for (uint32_t i = 0; fine && i < options->set.count; i++)
+        fine = ast_override(variant->ast, options->set.at[i], variant->diag);
+    if (fine && options->device)
+        fine =
+            ast_override(variant->ast, arena_printf(c->arena, "device=%s", options->device), variant->diag);
+    for (uint32_t i = 0; fine && i < count; i++) fine = ast_override(variant->ast, set[i], variant->diag);
+    if (!fine || !lower_spec(variant->ast, variant->diag, c->arena, &variant->spec)) return false;
+    variant->forward = lower_graph(variant->ast, &variant->spec, 0, 0, variant->diag, c->arena);
+    return variant->forward != NULL;
+}
+
 /* The change to one dim that makes the smallest plan fit, found by halving it; NULL when none does. */
-static const char *change_that_fits(const Compilation *c, const char *dim, int64_t value,
-                                    int64_t arena_budget) {
-    size_t length;
-    Compilation other = {.arena = c->arena, .options = c->options, .device = c->device};
-    char *text = read_file(c->arena, c->options->file, &length);
-    if (!text || !strcmp(c->options->file, "-")) return NULL;
+static const char *change_that_fits(const Compilation *c, const char *dim, int64_t value) {
     for (int64_t smaller = value / 2; smaller >= 1 && smaller >= value / 1024; smaller /= 2) {
-        other.diag = diag_new(c->arena, c->options->file, text, length);
-        other.ast = ast_parse(c->arena, c->options->file, text, length, other.diag);
-        for (uint32_t i = 0; other.ast && i < c->options->set.count; i++)
-            ast_override(other.ast, c->options->set.at[i], other.diag);
-        if (!other.ast ||
-            !ast_override(other.ast, arena_printf(c->arena, "%s=%" PRId64, dim, smaller), other.diag) ||
-            !lower_spec(other.ast, other.diag, c->arena, &other.spec) ||
-            !lower_graph(other.ast, &other.spec, 0, 0, other.diag, c->arena))
-            return NULL;
-        Trial trial = try_batch(&other, 0, POLICY_OPTIMAL, arena_budget);
-        if (!trial.result->feasible) continue;
+        Compilation other;
+        const Graph *g;
+        const char *set = arena_printf(c->arena, "%s=%" PRId64, dim, smaller);
+        if (!compile_variant(c, &set, 1, &other)) return NULL;
+        const PlanResult *result = compile_policy(&other, POLICY_OPTIMAL, c->budget_bytes, &g);
+        if (!result->feasible) continue;
         char needs[24];
         return arena_printf(c->arena, "%s = %" PRId64 " (%s)", dim, smaller,
-                            format_bytes(trial.result->smallest_bytes + c->device.reserved_bytes, needs));
+                            format_bytes(result->smallest_bytes + c->device.reserved_bytes, needs));
     }
     return NULL;
 }
@@ -293,8 +300,8 @@ static int infeasible(Compilation *c, const Trial *trial, int64_t arena_budget) 
     } else if (arena_budget > 0) {
         const char *change[2] = {NULL, NULL};
         if (trial->graph->batch > 1 && !c->spec.tokens_per_step)
-            change[0] = change_that_fits(c, "B", trial->graph->batch, arena_budget);
-        change[1] = change_that_fits(c, "T", trial->graph->context, arena_budget);
+            change[0] = change_that_fits(c, "B", trial->graph->batch);
+        change[1] = change_that_fits(c, "T", trial->graph->context);
         if (change[0] && change[1])
             diag_help(c->diag, "%s would fit; so would %s", change[0], change[1]);
         else if (change[0] || change[1])

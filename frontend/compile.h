@@ -33,9 +33,13 @@ int compile_plan(Compilation *c);  /* everything else; picks the micro-batch whe
 
 /* A plan of the same file with another policy or budget, for comparisons. NULL when it cannot be built. */
 PlanResult *compile_replan(Compilation *c, Policy policy, int64_t budget_bytes);
-/* After compile_lower: the plan of a policy at the micro-batch it is fastest with under the budget (0: no limit), or,
- * where none fits, at the smallest; `graph` is the one it plans. */
+/* After compile_lower: the plan of a policy at the micro-batch it is fastest with under the budget (0: no
+ * limit), or, where none fits, at the smallest; `graph` is the one it plans. */
 PlanResult *compile_policy(const Compilation *c, Policy policy, int64_t budget_bytes, const Graph **graph);
+
+/* After compile_lower: the same file with further settings, e.g. "T=4096", lowered into `variant`. Prints
+ * nothing; false when the changed file has errors. */
+bool compile_variant(const Compilation *c, const char *const *set, uint32_t count, Compilation *variant);
 
 /* Bytes an arena may have under a budget for the whole program; 0: no limit. -1: nothing is left. */
 int64_t compile_arena_budget(const Compilation *c, int64_t budget_bytes);

@@ -4,6 +4,7 @@
 #include "report.h"
 #include "pack_verb.h"
 #include "solve.h"
+#include "sweep.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -358,7 +359,8 @@ int main(int argc, char **argv) {
         [VERB_CHECK] = verb_check,     [VERB_PLAN] = verb_plan,   [VERB_DUMP] = verb_dump,
         [VERB_EMIT] = verb_emit,       [VERB_BUILD] = verb_build, [VERB_RUN] = verb_run,
         [VERB_GRAPH] = verb_graph,     [VERB_FMT] = verb_fmt,     [VERB_EXPLAIN] = verb_explain,
-        [VERB_DEVICES] = verb_devices, [VERB_SOLVE] = verb_solve, [VERB_PACK] = verb_pack,
+        [VERB_DEVICES] = verb_devices, [VERB_SWEEP] = verb_sweep, [VERB_SOLVE] = verb_solve,
+        [VERB_PACK] = verb_pack,
     };
     Arena *arena = arena_new();
     Options options;

@@ -26,6 +26,8 @@ static const VerbRow verb_row[VERB_COUNT] = {
     [VERB_FMT] = {"fmt", "SPEC", "print the canonical form of a file", true},
     [VERB_EXPLAIN] = {"explain", "CODE", "what an error code means, with an example", true},
     [VERB_DEVICES] = {"devices", "[NAME]", "known devices and their figures", false},
+    [VERB_SWEEP] = {"sweep", "SPEC", "a table over budgets and devices, or the longest context that fits",
+                    true},
     [VERB_SOLVE] = {"solve", "GRAPH.json", "rematerialisation of an outside DAG (networkx node-link JSON)",
                     true},
     [VERB_PACK] = {"pack", "BUFFERS.csv", "offsets for buffers from outside (minimalloc's columns)", true},
@@ -33,9 +35,13 @@ static const VerbRow verb_row[VERB_COUNT] = {
 
 enum {
     ALL_SPEC = 1 << VERB_CHECK | 1 << VERB_PLAN | 1 << VERB_DUMP | 1 << VERB_GRAPH | 1 << VERB_EMIT |
-               1 << VERB_BUILD | 1 << VERB_RUN
+               1 << VERB_BUILD | 1 << VERB_RUN | 1 << VERB_SWEEP
 };
-enum { PLANNED = ALL_SPEC & ~(1 << VERB_CHECK) };
+enum { PLANNED = ALL_SPEC & ~(1 << VERB_CHECK | 1 << VERB_SWEEP) };
+enum {
+    JSON = 1 << VERB_PLAN | 1 << VERB_DEVICES | 1 << VERB_CHECK | 1 << VERB_SOLVE | 1 << VERB_PACK |
+           1 << VERB_SWEEP
+};
 
 typedef struct OptionRow {
     const char *name, *argument; /* argument NULL: a switch */
@@ -46,8 +52,16 @@ typedef struct OptionRow {
 #define AT(field) offsetof(Options, field)
 static const OptionRow option_row[] = {
     {"--set", "NAME=VALUE", ALL_SPEC, 0, "replace a dim or a setting of the file (may be repeated)"},
-    {"--device", "NAME", ALL_SPEC, AT(device), "plan for this device instead of the file's"},
-    {"--budget", "SIZE", ALL_SPEC, AT(budget), "device memory to fit, with a unit: 21GiB"},
+    {"--device", "NAME", ALL_SPEC & ~(1 << VERB_SWEEP), AT(device),
+     "plan for this device instead of the file's"},
+    {"--device", "NAME,NAME", 1 << VERB_SWEEP, AT(device), "one or more devices instead of the file's"},
+    {"--budget", "SIZE", ALL_SPEC & ~(1 << VERB_SWEEP), AT(budget),
+     "device memory to fit, with a unit: 21GiB"},
+    {"--budget", "SIZE..SIZE", 1 << VERB_SWEEP, AT(budget),
+     "from the first to the second; left out: from the smallest that works to all kept"},
+    {"--points", "N", 1 << VERB_SWEEP, 0, "budgets to try, 2 to 100 (9)"},
+    {"--maximize", "WHAT", 1 << VERB_SWEEP, AT(maximize),
+     "tokens_per_second (the default), or T: the longest context that fits"},
     {"--budget", "N|0.8", 1 << VERB_SOLVE, AT(budget),
      "bytes, or a fraction of the peak without recomputation"},
     {"--time", "S", 1 << VERB_SOLVE, AT(time),
@@ -55,8 +69,9 @@ static const OptionRow option_row[] = {
     {"--capacity", "N", 1 << VERB_PACK, AT(capacity), "the height to fit; left out: the smallest found"},
     {"--policy", "NAME", PLANNED, AT(policy), "none, every-block, sqrt, heuristic or optimal (the default)"},
     {"--compare", NULL, 1 << VERB_PLAN, AT(compare), "one row a policy"},
-    {"--json", NULL, 1 << VERB_PLAN | 1 << VERB_DEVICES | 1 << VERB_CHECK | 1 << VERB_SOLVE | 1 << VERB_PACK,
-     AT(json), "for programs"},
+    {"--why", "NAME", 1 << VERB_PLAN, AT(why),
+     "why the operations of that name or pattern are kept or recomputed"},
+    {"--json", NULL, JSON, AT(json), "for programs"},
     {"--stage", "STAGE", 1 << VERB_DUMP, AT(stage), "ast, graph, grad, fuse, plan or layout"},
     {"-o", "PATH", (PLANNED & ~(1 << VERB_PLAN | 1 << VERB_DUMP)) | 1 << VERB_PACK, AT(output),
      "where to write"},
@@ -120,6 +135,13 @@ static int set_option(Options *options, Arena *arena, const OptionRow *row, cons
             fprintf(stderr, "rematc: --layer takes a layer's number from 0, not '%s'\n", value);
             return EXIT_USAGE;
         }
+    } else if (!strcmp(row->name, "--points")) {
+        char *end;
+        options->points = strtol(value, &end, 10);
+        if (*end || end == value || options->points < 2 || options->points > 100) {
+            fprintf(stderr, "rematc: --points takes 2 to 100, not '%s'\n", value);
+            return EXIT_USAGE;
+        }
     } else if (!strcmp(row->name, "--diagnostics")) {
         if (strcmp(value, "json") && strcmp(value, "text")) {
             fprintf(stderr, "rematc: --diagnostics takes text or json, not '%s'\n", value);
@@ -165,7 +187,7 @@ static int parse_option(Options *options, Arena *arena, int argc, char **argv, i
 }
 
 int options_parse(Options *options, Arena *arena, int argc, char **argv) {
-    *options = (Options){.layer = -1};
+    *options = (Options){.layer = -1, .points = 9};
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
         print_help();
         return argc < 2 ? EXIT_USAGE : EXIT_FINE;

@@ -26,6 +26,7 @@ typedef enum Verb {
     VERB_FMT,
     VERB_EXPLAIN,
     VERB_DEVICES,
+    VERB_SWEEP,
     VERB_SOLVE,
     VERB_PACK,
     VERB_COUNT
@@ -36,7 +37,9 @@ typedef struct Options {
     const char *file;   /* SPEC, CODE or NAME; NULL when not given */
     const char *output; /* -o */
     const char *device, *budget, *policy, *stage, *target, *format, *time;
-    const char *capacity;  /* pack; NULL: the smallest height */
+    const char *capacity; /* pack; NULL: the smallest height */
+    const char *maximize, *why;
+    int64_t points;        /* budgets in a sweep */
     int64_t layer;         /* -1: folded */
     VEC(const char *) set; /* --set name=value, in order */
     bool json, compare, json_diagnostics, write, check, quiet;
