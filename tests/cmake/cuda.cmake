@@ -16,11 +16,17 @@ if(CMAKE_CXX_COMPILER)
               ${cuda_sim}/workspace.c ${cuda_sim}/sim.cpp ${cuda_sim}/blas.cpp)
   set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX
                               COMPILE_OPTIONS "-x;c++;-include;${cuda_names}/cuda_rename.h")
-  # fibers on stacks of their own are not for the address sanitizer
-  target_compile_options(ops_kernels_cuda PRIVATE -O2 -fopenmp-simd -Wno-unknown-pragmas -Wno-pedantic
-                         -fno-sanitize=all $<$<COMPILE_LANGUAGE:CXX>:-std=c++20>)
-  target_compile_definitions(ops_kernels_cuda PRIVATE REMAT_CUDA_SIM)
-  target_include_directories(ops_kernels_cuda PRIVATE ${cuda_sim} ${cuda_names} ${CMAKE_SOURCE_DIR})
+  target_include_directories(ops_kernels_cuda PRIVATE ${cuda_names})
+  add_executable(test_cuda_sim ${cuda_sim}/test_sim.cpp ${cuda_sim}/sim.cpp ${cuda_sim}/blas.cpp)
+  add_test(NAME test_cuda_sim COMMAND test_cuda_sim)
+  foreach(target ops_kernels_cuda test_cuda_sim)
+    # fibers on stacks of their own are not for the address sanitizer
+    target_compile_options(${target} PRIVATE -O2 -fopenmp-simd -Wno-unknown-pragmas -Wno-pedantic
+                           -fno-sanitize=all $<$<COMPILE_LANGUAGE:CXX>:-std=c++20>)
+    target_compile_definitions(${target} PRIVATE REMAT_CUDA_SIM)
+    target_include_directories(${target} PRIVATE ${cuda_sim} ${CMAKE_SOURCE_DIR})
+  endforeach()
+  target_link_options(test_cuda_sim PRIVATE -fno-sanitize=all)
 
   remat_test(test_ops_cuda test_ops.c ops_engine.c ops_reference.c LIBS OpenMP::OpenMP_C ${CMAKE_DL_LIBS} m)
   add_dependencies(test_ops_cuda ops_kernels_cuda ops_kernels_double)

@@ -1,0 +1,150 @@
+/* The simulated device notices what it is there to notice: kernels with one fault each must give different
+ * bits under another schedule, or end the process; a product that cuBLASLt would refuse must be refused. */
+#include "cublasLt.h"
+#include "sim.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { THREADS = 64, BLOCKS = 4, COUNT = THREADS * BLOCKS };
+typedef void Kernel(float *y);
+
+/* y = the neighbour's index, through shared memory, as it should be */
+static void with_barrier(float *y) {
+    K_SHARED(float, shared);
+    shared[threadIdx.x] = (float)threadIdx.x;
+    __syncthreads();
+    y[blockIdx.x * THREADS + threadIdx.x] = shared[(threadIdx.x + 1) % THREADS];
+}
+static void without_barrier(float *y) {
+    K_SHARED(float, shared);
+    shared[threadIdx.x] = (float)threadIdx.x;
+    y[blockIdx.x * THREADS + threadIdx.x] = shared[(threadIdx.x + 1) % THREADS];
+}
+static void between_blocks(float *y) {
+    y[blockIdx.x * THREADS + threadIdx.x] = (float)blockIdx.x + 1;
+    if (blockIdx.x > 0 && threadIdx.x == 0) y[blockIdx.x * THREADS] += y[(blockIdx.x - 1) * THREADS + 1];
+}
+static void shared_not_written(float *y) {
+    K_SHARED(float, shared);
+    y[blockIdx.x * THREADS + threadIdx.x] = shared[threadIdx.x];
+}
+static void leaves_early(float *y) {
+    if (threadIdx.x == 3) return;
+    __syncthreads();
+    y[threadIdx.x] = 0;
+}
+static void two_barriers(float *y) {
+    if (threadIdx.x < 32)
+        __syncthreads();
+    else
+        __syncthreads();
+    y[threadIdx.x] = 0;
+}
+static void shuffle_of_some(float *y) {
+    float x = (float)threadIdx.x;
+    if (threadIdx.x % 32 < 16) x = __shfl_xor_sync(0xffffffffu, x, 1);
+    y[threadIdx.x] = x;
+}
+static void past_shared(float *y) {
+    K_SHARED(float, shared);
+    shared[threadIdx.x + 1] = 1;
+    y[threadIdx.x] = 0;
+}
+static void past_allocation(float *y) {
+    y[COUNT + threadIdx.x] = 0;
+}
+
+static void run(Kernel *kernel, float *y) {
+    K_LAUNCH(kernel, dim3(BLOCKS), THREADS, THREADS * sizeof(float), NULL, y);
+}
+/* The same bits under four schedules? */
+static bool steady(Kernel *kernel) {
+    void *first, *other;
+    if (cudaMalloc(&first, COUNT * sizeof(float)) || cudaMalloc(&other, COUNT * sizeof(float))) exit(1);
+    memset(first, 0, COUNT * sizeof(float));
+    run(kernel, (float *)first);
+    bool same = true;
+    for (int i = 0; i < 3; i++) {
+        sim_next_schedule();
+        memset(other, 0, COUNT * sizeof(float));
+        run(kernel, (float *)other);
+        same = same && memcmp(first, other, COUNT * sizeof(float)) == 0;
+    }
+    cudaFree(first);
+    cudaFree(other);
+    return same;
+}
+/* Does it end the process? */
+template <class Action> static bool dies(Action action) {
+    fflush(NULL);
+    const pid_t child = fork();
+    if (child == 0) {
+        const struct rlimit none = {0, 0};
+        setrlimit(RLIMIT_CORE, &none);
+        if (!freopen("/dev/null", "w", stderr)) _exit(0);
+        action();
+        _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFSIGNALED(status);
+}
+
+static int failures;
+static void expect(bool fine, const char *what) {
+    if (!fine) printf("FAILED: %s\n", what);
+    failures += !fine;
+}
+
+/* What cuBLASLt would say to op(A) [m, k] op(B) [k, n] with these types and A's leading dimension. */
+static cublasStatus_t ask(cudaDataType_t operand, cudaDataType_t result, int64_t leading, uint64_t b_rows) {
+    cublasLtMatmulDesc_t matmul;
+    cublasLtMatrixLayout_t a, b, c;
+    cublasLtMatmulPreference_t preference;
+    cublasLtMatmulHeuristicResult_t found;
+    int count;
+    const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    cublasLtMatmulDescCreate(&matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    cublasLtMatrixLayoutCreate(&a, operand, 6, 5, leading);
+    cublasLtMatrixLayoutCreate(&b, operand, b_rows, 4, (int64_t)b_rows);
+    cublasLtMatrixLayoutCreate(&c, result, 6, 4, 6);
+    cublasLtMatmulPreferenceCreate(&preference);
+    cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
+                                         sizeof reductions);
+    return cublasLtMatmulAlgoGetHeuristic(NULL, matmul, a, b, c, c, preference, 1, &found, &count);
+}
+
+int main() {
+    float y[2 * COUNT];
+    expect(steady(with_barrier), "a kernel with its barrier is steady");
+    expect(!steady(without_barrier), "a missing barrier shows");
+    expect(!steady(between_blocks), "a race between blocks shows");
+    run(shared_not_written, y);
+    expect(y[0] != y[0], "shared memory starts as NaN");
+    expect(dies([&] { run(leaves_early, y); }), "a thread that leaves before a barrier");
+    expect(dies([&] { run(two_barriers, y); }), "threads at two barriers");
+    expect(dies([&] { run(shuffle_of_some, y); }), "half a warp in a shuffle");
+    expect(dies([&] { run(past_shared, y); }), "writing past shared memory");
+    expect(dies([&] {
+               void *small;
+               cudaMalloc(&small, COUNT * sizeof(float));
+               run(past_allocation, (float *)small);
+           }),
+           "writing past an allocation");
+    expect(dies([&] { K_LAUNCH(with_barrier, dim3(1), THREADS, 60 << 10, NULL, y); }),
+           "more shared memory than asked for");
+    expect(cudaFuncSetAttribute(with_barrier, cudaFuncAttributeMaxDynamicSharedMemorySize, 200 << 10) !=
+               cudaSuccess,
+           "more shared memory than small devices have");
+    expect(ask(CUDA_R_32F, CUDA_R_32F, 6, 5) == CUBLAS_STATUS_SUCCESS, "f32 x f32 -> f32");
+    expect(ask(CUDA_R_16BF, CUDA_R_32F, 6, 5) == CUBLAS_STATUS_SUCCESS, "bf16 x bf16 -> f32");
+    expect(ask(CUDA_R_32F, CUDA_R_16BF, 6, 5) == CUBLAS_STATUS_NOT_SUPPORTED, "f32 x f32 -> bf16");
+    expect(ask(CUDA_R_32F, CUDA_R_32F, 5, 5) == CUBLAS_STATUS_INVALID_VALUE, "a leading dimension too small");
+    expect(ask(CUDA_R_32F, CUDA_R_32F, 6, 4) == CUBLAS_STATUS_INVALID_VALUE, "depths that differ");
+    printf(failures ? "%d failed\n" : "ok\n", failures);
+    return failures != 0;
+}
