@@ -16,6 +16,7 @@ typedef struct Check {
     const Graph *g;
     Arena *arena;
     uint32_t nodes, values;
+    uint32_t losses; /* cross_entropy nodes: more than one when the loss is in chunks of tokens */
     ValueId *storage;
     uint32_t *epoch, *now;
     uint32_t *uses;     /* by value: operands that read it */
@@ -105,16 +106,19 @@ static const char *check_values(Check *c) {
 
 /* ---- one node ---- */
 
-/* Ids are in range, inputs come from earlier nodes, outputs are this node's; phases never go back. */
+/* Ids are in range, inputs come from earlier nodes, outputs are this node's; phases never go back, except
+ * that a chunk of the loss may follow the backward part of another, outside all blocks. */
 static const char *check_links(Check *c, NodeId id) {
     const Graph *g = c->g;
     const Node *node = &g->node.at[id];
     if (node->op >= OP_COUNT) return node_wrong(c, id, "operation %d", (int)node->op);
     if (!node->name || !*node->name) return node_wrong(c, id, "has no name");
     if (node->phase >= PHASE_COUNT) return node_wrong(c, id, "phase %d", (int)node->phase);
-    if (id && node->phase < g->node.at[id - 1].phase)
+    Phase before = id ? g->node.at[id - 1].phase : PHASE_FORWARD;
+    bool next_chunk = c->losses > 1 && before == PHASE_BACKWARD && node->block == NONE;
+    if (node->phase < before && !next_chunk)
         return node_wrong(c, id, "phase %s after %s", phase_name[node->phase],
-                          phase_name[g->node.at[id - 1].phase]);
+                          phase_name[before]);
     if (node->block != NONE && node->block >= g->block.count)
         return node_wrong(c, id, "block %u", node->block);
     const OpInfo *info = &op_info[node->op];
@@ -280,23 +284,36 @@ static const char *check_used(Check *c) {
     return NULL;
 }
 
-/* A random stream belongs to one forward node; its backward node draws the same numbers. */
+static bool draws_overlap(const Graph *g, const Node *a, const Node *b) {
+    if (a->attr.rng != b->attr.rng) return false;
+    int64_t a_end = a->attr.element + type_elements(&g->value.at[a->out[0]].type);
+    int64_t b_end = b->attr.element + type_elements(&g->value.at[b->out[0]].type);
+    return a->attr.element < b_end && b->attr.element < a_end;
+}
+
+/* An element of a random stream belongs to one forward node; its backward node draws the same numbers. */
 static const char *check_streams(Check *c) {
     const Graph *g = c->g;
     Map *streams = map_new(c->arena);
+    VEC(NodeId) forward = {0};
     for (NodeId id = 0; id < c->nodes; id++) {
         const Node *node = &g->node.at[id];
         if (!(op_info[node->op].flags & OPF_RANDOM)) continue;
-        char key[32];
-        snprintf(key, sizeof key, "%lld", (long long)node->attr.rng);
+        long long rng = (long long)node->attr.rng;
+        if (node->attr.element < 0) return node_wrong(c, id, "draws from before random stream %lld", rng);
+        char key[64];
+        snprintf(key, sizeof key, "%lld %lld", rng, (long long)node->attr.element);
         NodeId first = map_get(streams, key);
         if (node->phase == PHASE_FORWARD) {
-            if (first != NONE) return node_wrong(c, id, "shares random stream %s", key);
+            for (uint32_t i = 0; i < forward.count; i++)
+                if (draws_overlap(g, node, &g->node.at[forward.at[i]]))
+                    return node_wrong(c, id, "shares random stream %lld", rng);
+            *vec_add(c->arena, &forward) = id;
             map_set(streams, key, id);
             continue;
         }
         if (node->phase != PHASE_BACKWARD || first == NONE)
-            return node_wrong(c, id, "no forward node draws from random stream %s", key);
+            return node_wrong(c, id, "no forward node draws from random stream %lld", rng);
         const Node *origin = &g->node.at[first];
         if (origin->op != node->op || origin->attr.p != node->attr.p ||
             !type_equal(&g->value.at[origin->out[0]].type, &g->value.at[node->out[0]].type))
@@ -407,8 +424,10 @@ static const char *check_fields(Check *c) {
     if (g->mask != NONE && !is_batch(c, g->mask, DT_F32)) return "the mask is no f32 [batch, context] input";
     if (g->loss_sum != NONE && !is_metric(c, g->loss_sum)) return "loss_sum is no f32 [1] metric";
     if (g->norm_sum != NONE && !is_metric(c, g->norm_sum)) return "norm_sum is no f32 [1] metric";
-    if (g->logits >= c->values || g->value.at[g->logits].kind != VALUE_ACTIVATION ||
-        g->value.at[g->logits].role != ROLE_ACTIVATION || g->value.at[g->logits].type.rank != 3)
+    bool in_chunks = g->logits == NONE && c->losses > 1;
+    if (!in_chunks &&
+        (g->logits >= c->values || g->value.at[g->logits].kind != VALUE_ACTIVATION ||
+        g->value.at[g->logits].role != ROLE_ACTIVATION || g->value.at[g->logits].type.rank != 3))
         return "logits are no activation [batch, context, vocabulary]";
     bool loss = false;
     for (NodeId id = 0; id < c->nodes; id++) {
@@ -433,6 +452,7 @@ const char *graph_check(const Graph *g, Arena *arena) {
     c.param_of = NEW_ARRAY(arena, uint32_t, c.values);
     uint32_t operands = 0;
     for (NodeId id = 0; id < c.nodes; id++) {
+        c.losses += g->node.at[id].op == OP_CROSS_ENTROPY;
         uint32_t n = g->node.at[id].nin + g->node.at[id].nout;
         if (n > operands) operands = n;
     }

@@ -77,7 +77,7 @@ static Node *needed_nodes(const Graph *from, ValueId *instead, bool *needed, Are
         node[n].in = NEW_ARRAY(arena, ValueId, old->nin);
         for (uint32_t i = 0; i < old->nin; i++) node[n].in[i] = instead[old->in[i]];
     }
-    needed[instead[from->logits]] = true;
+    if (from->logits != NONE) needed[instead[from->logits]] = true;
     for (NodeId n = from->node.count; n-- > 0;) {
         bool wanted = node[n].nout && node[n].op == OP_CROSS_ENTROPY;
         for (uint32_t i = 0; i < node[n].nout; i++) wanted |= needed[node[n].out[i]];
@@ -101,6 +101,6 @@ Graph *graph_forward_only(const Graph *from, Arena *arena) {
         if (needed[v] || from->value.at[v].kind == VALUE_INPUT || v == from->loss_sum) order[count++] = v;
 
     Graph shell = *from;
-    shell.logits = instead[from->logits];
+    shell.logits = from->logits == NONE ? NONE : instead[from->logits];
     return graph_rebuild(&shell, node, order, count, arena);
 }

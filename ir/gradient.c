@@ -127,6 +127,18 @@ static void grad_concat(GradContext *cx, const ValueId *dy, const bool *want, Va
         if (want[i]) dx[i] = cx->g->node.at[id].out[i];
 }
 
+/* A piece of the gradient: autodiff joins the pieces of all slices of one value. */
+static void grad_slice_rows(GradContext *cx, const ValueId *dy, const bool *want, ValueId *dx) {
+    (void)cx;
+    if (want[0]) dx[0] = dy[0];
+}
+
+/* The whole gradient: autodiff takes a piece's rows of it when the piece's turn comes. */
+static void grad_join_rows(GradContext *cx, const ValueId *dy, const bool *want, ValueId *dx) {
+    for (uint32_t i = 0; i < cx->node.nin; i++)
+        if (want[i]) dx[i] = dy[0];
+}
+
 static void grad_linear(GradContext *cx, const ValueId *dy, const bool *want, ValueId *dx) {
     const ValueId *in = cx->node.in;
     if (want[1]) dx[1] = grad_weight(cx, OP_LINEAR_BWD_W, (ValueId[]){dy[0], in[0]}, 2, in[1], "bwd_w");

@@ -125,7 +125,7 @@ typedef struct Graph {
     VEC(Param) param;      /* trained parameters in order of declaration, then frozen ones */
     VEC(const char *) block; /* names of repeated block instances: "h.0", "h.1", ... */
     ValueId tokens, targets, mask; /* inputs; mask may be NONE, and is f32 [B, T] */
-    ValueId logits;        /* [B, T, V] */
+    ValueId logits;        /* [B, T, V]; NONE where the loss is in chunks of tokens */
     ValueId loss_sum;      /* state f32 [1]: sum over unmasked tokens of all micro-steps so far */
     ValueId norm_sum;      /* state f32 [1]: squared gradient norm; NONE before autodiff */
     int64_t batch, context;      /* B and T of one micro-step */
@@ -192,9 +192,19 @@ typedef struct TrainRule {
     int64_t accumulate;   /* > 1: gradients live in persistent accumulators */
     DType gradient, moment; /* storage of parameter gradients and of AdamW's moments */
 } TrainRule;
-/* forward graph -> forward + backward + update. The result is a new graph; ids of forward nodes and
- * values are unchanged. Parameters without a path to the loss get no gradient and no update. */
+/* forward graph -> forward + backward + update. The result is a new graph; ids of forward values are unchanged, and
+ * so are those of nodes unless the loss is in chunks (tile_tokens): then a chunk's nodes stand before its backward ones. Parameters without a path to the loss get no gradient and no update. */
 Graph *autodiff(const Graph *forward, const TrainRule *rule, Arena *arena);
+/* Fewer transient bytes at once, by working on some tokens at a time. The linear layer under the loss and the loss run
+ * in `loss_chunks` chunks of tokens; in each block, a chain from linear layers that widen to one that narrows (an MLP,
+ * with the element-wise operations between and dropout after it) in `mlp_tiles` tiles. 1 leaves a part as it is; others
+ * must divide the tokens of a micro-step, and are at most 16. */
+typedef struct TileRule {
+    int64_t loss_chunks, mlp_tiles;
+} TileRule;
+/* forward graph -> forward graph. Every element is computed from the same operands: only sums over tokens (gradients of
+ * weights, the loss) are added in another order. What has no such part stays as it is. */
+Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena);
 /* silu*mul, bias+gelu, residual+norm and their backward nodes into single nodes. A new graph. Never across the
  * border of a repeated block: its input stays one value made outside it. */
 Graph *fuse(const Graph *g, Arena *arena);

@@ -179,6 +179,34 @@ static const char *shape_concat(Shape *s) {
     return give(s, 0, with_last(&s->in[0], last(&s->in[0]) * s->nin));
 }
 
+/* The wish says how many rows; begin says from where. */
+static const char *shape_slice_rows(Shape *s) {
+    const Type *x = &s->in[0];
+    Type made = *x;
+    int64_t begin = s->attr->begin;
+    if (!s->out[0].rank) return "slice_rows needs the shape to give";
+    made.dim[0] = s->out[0].dim[0];
+    if (begin < 0 || made.dim[0] > x->dim[0] || begin > x->dim[0] - made.dim[0])
+        return arena_printf(s->arena, "%s has no rows %lld to %lld", say_type(s, x), (long long)begin,
+                            (long long)(begin + made.dim[0]));
+    return give(s, 0, made);
+}
+
+static const char *shape_join_rows(Shape *s) {
+    Type made = s->in[0];
+    for (uint32_t i = 1; i < s->nin; i++) {
+        Type piece = s->in[i];
+        int64_t rows = piece.dim[0];
+        piece.dim[0] = s->in[0].dim[0];
+        if (!type_equal(&piece, &s->in[0]))
+            return arena_printf(s->arena, "pieces %s and %s differ in more than rows", say_type(s, &s->in[0]),
+                                say_type(s, &s->in[i]));
+        if (made.dim[0] > INT64_MAX - rows) return "the pieces have too many rows";
+        made.dim[0] += rows;
+    }
+    return give(s, 0, made);
+}
+
 static const char *shape_linear(Shape *s) {
     const Type *x = &s->in[0], *w = &s->in[1];
     TRY(expect_float(s, "the input", x));

@@ -179,7 +179,7 @@ KERNEL(dropout) {
     const uint32_t threshold = (uint32_t)ceil(attr->p * 16777216.0);
     const real scale = (real)(1.0 / (1.0 - attr->p));
     uint32_t draw[K_RUN];
-    EACH draw[i] = k_random24(key, (uint64_t)(run->first + i));
+    EACH draw[i] = k_random24(key, (uint64_t)(attr->element + run->first + i));
     EACH y0[i] = draw[i] >= threshold ? x0[i] * scale : (real)0;
 }
 
@@ -224,6 +224,29 @@ void k_split(const KCtx *cx, int nout, const KTensor *out, int nin, const KTenso
 void k_concat(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     (void)cx, (void)nout, (void)attr;
     columns(&out[0], nin, in, 0);
+}
+
+/* Rows [first, first + n) of `to` or `from` are one stretch of elements. */
+static void copy_stretch(const KTensor *to, int64_t to_first, const KTensor *from, int64_t from_first,
+                         int64_t n) {
+    const int64_t runs = (n + K_RUN - 1) / K_RUN;
+#pragma omp parallel for schedule(static) if (n > SERIAL_ELEMENTS)
+    for (int64_t r = 0; r < runs; r++)
+        copy(to, to_first + r * K_RUN, from, from_first + r * K_RUN, k_min(K_RUN, n - r * K_RUN));
+}
+
+void k_slice_rows(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                  const KAttr *attr) {
+    (void)cx, (void)nout, (void)nin;
+    const int64_t row = k_count(&out[0]) / out[0].dim[0];
+    copy_stretch(&out[0], 0, &in[0], attr->begin * row, k_count(&out[0]));
+}
+
+void k_join_rows(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                 const KAttr *attr) {
+    (void)cx, (void)nout, (void)attr;
+    for (int64_t i = 0, first = 0; i < nin; first += k_count(&in[i++]))
+        copy_stretch(&out[0], first, &in[i], 0, k_count(&in[i]));
 }
 
 void k_positions(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,

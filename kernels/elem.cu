@@ -101,16 +101,18 @@ void k_scale(const KCtx *cx, int nout, const KTensor *out, int nin, const KTenso
 
 struct DropoutElements : Elements<1, 1> {
     uint64_t key;
+    int64_t first; /* of the whole, where this is some of its rows */
     uint32_t threshold;
     float scale;
     __device__ void operator()(int64_t element, const float *x, float *y) const {
-        y[0] = k_random24(key, (uint64_t)element) >= threshold ? x[0] * scale : 0.0f;
+        y[0] = k_random24(key, (uint64_t)(first + element)) >= threshold ? x[0] * scale : 0.0f;
     }
 };
 void k_dropout(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     (void)nout, (void)nin;
     DropoutElements f;
     f.key = k_random_key(cx->seed, cx->step, cx->micro, attr->rng);
+    f.first = attr->element;
     f.threshold = (uint32_t)ceil(attr->p * 16777216.0);
     f.scale = (float)(1.0 / (1.0 - attr->p));
     map(f, cx, out, in);
@@ -261,4 +263,38 @@ void k_rope(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor
     if (k_count(in) == 0) return;
     K_LAUNCH(rope_kernel, k_grid(k_cuda_ceil(r.time * r.half, 128), in->dim[0]), 128, 0, cx->stream,
              k_view(&out[0]), k_view(&in[0]), r);
+}
+
+/* ---- rows ---- */
+
+/* to[to_first + i] = from[from_first + i], i < count: words of 4 bytes, or of 2 for bf16. */
+template <class Word>
+__global__ void stretch_kernel(Word *to, const Word *from, int64_t count) {
+    const int64_t stride = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) to[i] = from[i];
+}
+static void copy_stretch(const KCtx *cx, const KTensor *to, int64_t to_first, const KTensor *from,
+                         int64_t from_first, int64_t count) {
+    if (count == 0) return;
+    const dim3 grid = map_grid(k_cuda_ceil(count, 4));
+    if (to->dtype == K_BF16)
+        K_LAUNCH(stretch_kernel<uint16_t>, grid, MAP_THREADS, 0, cx->stream, (uint16_t *)to->data + to_first,
+                 (const uint16_t *)from->data + from_first, count);
+    else
+        K_LAUNCH(stretch_kernel<uint32_t>, grid, MAP_THREADS, 0, cx->stream, (uint32_t *)to->data + to_first,
+                 (const uint32_t *)from->data + from_first, count);
+}
+
+void k_slice_rows(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                  const KAttr *attr) {
+    (void)nout, (void)nin;
+    const int64_t row = k_count(&out[0]) / out[0].dim[0];
+    copy_stretch(cx, &out[0], 0, &in[0], attr->begin * row, k_count(&out[0]));
+}
+void k_join_rows(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                 const KAttr *attr) {
+    (void)nout, (void)attr;
+    int64_t first = 0;
+    for (int i = 0; i < nin; first += k_count(&in[i++]))
+        copy_stretch(cx, &out[0], first, &in[i], 0, k_count(&in[i]));
 }

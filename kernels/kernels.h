@@ -76,6 +76,8 @@ KFunction k_positions;     /* y = the first T rows of w, T = y.dim[0] */
 KFunction k_cast;
 KFunction k_split;         /* out[i] = columns [i D, (i+1) D) of the last dimension */
 KFunction k_concat;        /* the reverse */
+KFunction k_slice_rows;    /* rows [begin, begin + n) of the first dimension; any storage type */
+KFunction k_join_rows;     /* the reverse: pieces one after the other */
 KFunction k_linear;        /* y = x w^T (+ bias) */
 KFunction k_layernorm;     /* y = (x - mean) rstd g + b; population variance; rstd = 1/sqrt(var + eps) */
 KFunction k_rmsnorm;       /* y = x rstd g; rstd = 1/sqrt(mean x^2 + eps) */
@@ -89,7 +91,8 @@ KFunction k_rope;          /* x [B, T, H, E]: pairs (i, i + E/2) rotated by t / 
                               when rope_factor > 0; inverse rotates backwards */
 KFunction k_attend;        /* o = softmax(q k^T / sqrt(E)) v over keys (causal: 0..t); head h reads kv head h / (H/K);
                               lse = log sum exp of the scaled scores. No T x T matrix in memory. */
-KFunction k_dropout;       /* x keep / (1 - p), keep = k_random(..., attr.rng, element) >= p; its own backward */
+KFunction k_dropout;       /* x keep / (1 - p), keep = k_random(..., attr.rng, attr.element + i) >= p; its own
+                              backward */
 KFunction k_cross_entropy; /* lse = log sum exp(logits); loss += sum mask (lse - logits[target]), always
                               added: the caller zeroes it before a step. A negative target counts as masked */
 /* backward */

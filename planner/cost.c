@@ -38,6 +38,7 @@ static Work cost_stream(const Graph *g, const Node *node) {
     const Type *out = output_type(g, node, 0);
     if (node->op == OP_EMBED)
         work.bytes = 2.0 * (double)type_bytes(out) + (double)type_bytes(input_type(g, node, 0));
+    if (node->op == OP_SLICE_ROWS) work.bytes = 2.0 * (double)type_bytes(out);
     if (node->op == OP_POSITIONS) work.bytes = 2.0 * (double)type_bytes(out);
     for (uint32_t i = 0; i < node->nout; i++)
         work.flops += 8.0 * (double)type_elements(output_type(g, node, i));
