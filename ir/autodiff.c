@@ -26,7 +26,8 @@ typedef struct Walk {
     bool *needed;    /* by forward value: some trained parameter lies under it */
     ValueId *grad;   /* by forward value: its gradient so far */
     Pieces **pieces; /* by forward value: of its slices; NULL without any */
-    ValueId *rows;   /* by forward value: its gradient is the rows of this one from `begin`, not yet taken; NONE */
+    ValueId
+        *rows; /* by forward value: its gradient is the rows of this one from `begin`, not yet taken; NONE */
     int64_t *begin;
     ValueId *grad_in;
     bool *want; /* room for one node's inputs */
@@ -97,7 +98,8 @@ static uint32_t find_chunks(const Graph *g, uint32_t *chunk, Arena *arena) {
         for (uint32_t i = 0; i < g->node.at[n].nin; i++) {
             const Value *value = &g->value.at[g->node.at[n].in[i]];
             bool loss = value->def != NONE && g->node.at[value->def].op == OP_CROSS_ENTROPY;
-            if (value->def != NONE && !loss && chunk[value->def] != NONE) apart &= chunk[value->def] == chunk[n];
+            if (value->def != NONE && !loss && chunk[value->def] != NONE)
+                apart &= chunk[value->def] == chunk[n];
         }
     for (NodeId n = 0; n < g->node.count && !apart; n++) chunk[n] = NONE;
     return apart ? count : 0;
@@ -141,8 +143,9 @@ static ValueId settled(Walk *w, ValueId v) {
         Graph *g = w->cx.g;
         Type wish = g->value.at[v].type;
         const char *base = arena_printf(g->arena, "%s.bwd_slice", g->value.at[v].name);
-        w->grad[v] = graph_op_as(g, OP_SLICE_ROWS, &w->rows[v], 1, &wish, &(Attr){.begin = w->begin[v]},
-                                 PHASE_BACKWARD, w->cx.node.block, grad_name(&w->cx, base, 1), w->cx.node.span);
+        w->grad[v] =
+            graph_op_as(g, OP_SLICE_ROWS, &w->rows[v], 1, &wish, &(Attr){.begin = w->begin[v]},
+                        PHASE_BACKWARD, w->cx.node.block, grad_name(&w->cx, base, 1), w->cx.node.span);
         w->rows[v] = NONE;
     }
     return w->grad[v];

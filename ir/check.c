@@ -117,8 +117,7 @@ static const char *check_links(Check *c, NodeId id) {
     Phase before = id ? g->node.at[id - 1].phase : PHASE_FORWARD;
     bool next_chunk = c->losses > 1 && before == PHASE_BACKWARD && node->block == NONE;
     if (node->phase < before && !next_chunk)
-        return node_wrong(c, id, "phase %s after %s", phase_name[node->phase],
-                          phase_name[before]);
+        return node_wrong(c, id, "phase %s after %s", phase_name[node->phase], phase_name[before]);
     if (node->block != NONE && node->block >= g->block.count)
         return node_wrong(c, id, "block %u", node->block);
     const OpInfo *info = &op_info[node->op];
@@ -427,7 +426,7 @@ static const char *check_fields(Check *c) {
     bool in_chunks = g->logits == NONE && c->losses > 1;
     if (!in_chunks &&
         (g->logits >= c->values || g->value.at[g->logits].kind != VALUE_ACTIVATION ||
-        g->value.at[g->logits].role != ROLE_ACTIVATION || g->value.at[g->logits].type.rank != 3))
+         g->value.at[g->logits].role != ROLE_ACTIVATION || g->value.at[g->logits].type.rank != 3))
         return "logits are no activation [batch, context, vocabulary]";
     bool loss = false;
     for (NodeId id = 0; id < c->nodes; id++) {

@@ -2,12 +2,15 @@
  *
  * Requires: a forward graph. Produces: a new one in which the loss head and each MLP run piece by piece:
  *
- *     x [B, T, D] = [rows, D] --slice--> [rows/n, D] --linear--> [rows/n, V] --cross_entropy--> loss sum, written over
- *                             --slice--> [rows/n, D] --linear, gelu, linear--> [rows/n, D] --join--> y [B, T, D]
+ *     x [B, T, D] = [rows, D] --slice--> [rows/n, D] --linear--> [rows/n, V] --cross_entropy--> loss sum,
+ * written over
+ *                             --slice--> [rows/n, D] --linear, gelu, linear--> [rows/n, D] --join--> y [B, T,
+ * D]
  *
- * so that what is wide is live for a piece at a time. A region is what leads from one value, by operations that
- * treat each token alone, to a loss or to the output of a linear layer that narrows; nothing else reads what it makes
- * on the way. Liu, Abbeel 2023: "Blockwise parallel transformer"; Hsu et al. 2024: "Liger kernel" (the loss). */
+ * so that what is wide is live for a piece at a time. A region is what leads from one value, by operations
+ * that treat each token alone, to a loss or to the output of a linear layer that narrows; nothing else reads
+ * what it makes on the way. Liu, Abbeel 2023: "Blockwise parallel transformer"; Hsu et al. 2024: "Liger
+ * kernel" (the loss). */
 #include "graph.h"
 
 #include <string.h>
@@ -42,7 +45,8 @@ static int64_t last_dim(const Tile *t, ValueId v) {
 
 /* ---- finding regions ---- */
 
-/* How many of a node's first inputs hold a row for each token when it treats every token alone; 0: it does not. */
+/* How many of a node's first inputs hold a row for each token when it treats every token alone; 0: it does
+ * not. */
 static uint32_t token_inputs(const Tile *t, const Node *node) {
     switch (node->op) {
     case OP_LINEAR:
@@ -60,8 +64,8 @@ static uint32_t token_inputs(const Tile *t, const Node *node) {
     }
 }
 
-/* Marks as region `r` what leads to node `last` through operations on single tokens, up to linear layers. False when
- * it starts from more than one value, or holds fewer than `linears` linear layers. */
+/* Marks as region `r` what leads to node `last` through operations on single tokens, up to linear layers.
+ * False when it starts from more than one value, or holds fewer than `linears` linear layers. */
 static bool collect(Tile *t, NodeId last, uint32_t r, uint32_t linears, Region *region) {
     const Graph *g = t->from;
     uint32_t block = g->node.at[last].block;
@@ -101,8 +105,7 @@ static bool is_closed(const Tile *t, uint32_t r, const Region *region) {
         for (uint32_t i = 0; i < node->nout; i++)
             if (node->out[i] != region->y && inside[node->out[i]] != t->reads[node->out[i]]) return false;
     }
-    return region->x == NONE || maker(t, region->x) == NULL ||
-           t->region[g->value.at[region->x].def] != r;
+    return region->x == NONE || maker(t, region->x) == NULL || t->region[g->value.at[region->x].def] != r;
 }
 
 /* Dropout, bias or scaling that alone reads the output belongs to the region too. */
@@ -113,8 +116,8 @@ static void extend(Tile *t, uint32_t r, Region *region) {
         bool reads = false;
         for (uint32_t i = 0; i < node->nin; i++) reads |= node->in[i] == region->y;
         if (!reads) continue;
-        if (node->in[0] != region->y || token_inputs(t, node) != 1 || node->op == OP_LINEAR || node->nout != 1 ||
-            node->op == OP_CROSS_ENTROPY || node->block != g->node.at[region->last].block)
+        if (node->in[0] != region->y || token_inputs(t, node) != 1 || node->op == OP_LINEAR ||
+            node->nout != 1 || node->op == OP_CROSS_ENTROPY || node->block != g->node.at[region->last].block)
             return;
         t->region[n] = r;
         region->last = n;
@@ -180,16 +183,18 @@ static void copy_node(Tile *t, const Node *node) {
     Graph *g = t->g;
     Type *wish = NEW_ARRAY(t->scratch, Type, node->nout);
     for (uint32_t i = 0; i < node->nout; i++) wish[i] = t->from->value.at[node->out[i]].type;
-    NodeId id = graph_node_as(g, node->op, moved_inputs(t, node), node->nin, node->nmut, node->nout, wish, &node->attr,
-                              node->phase, node->block, node->name, node->span);
+    NodeId id = graph_node_as(g, node->op, moved_inputs(t, node), node->nin, node->nmut, node->nout, wish,
+                              &node->attr, node->phase, node->block, node->name, node->span);
     for (uint32_t i = 0; i < node->nout; i++) {
         t->now[node->out[i]] = g->node.at[id].out[i];
-        g->value.at[g->node.at[id].out[i]].name = arena_strdup(g->arena, t->from->value.at[node->out[i]].name);
+        g->value.at[g->node.at[id].out[i]].name =
+            arena_strdup(g->arena, t->from->value.at[node->out[i]].name);
     }
 }
 
 static ValueId shape_as(Tile *t, ValueId v, Type type, const Node *beside, const char *name) {
-    return graph_op_as(t->g, OP_RESHAPE, &v, 1, &type, NULL, PHASE_FORWARD, beside->block, name, beside->span);
+    return graph_op_as(t->g, OP_RESHAPE, &v, 1, &type, NULL, PHASE_FORWARD, beside->block, name,
+                       beside->span);
 }
 
 /* `v` as [rows, ..] of rank 1 or 2: a view, or itself. */
@@ -221,8 +226,8 @@ static void tile_node(Tile *t, const Node *node, int64_t piece, int64_t rows) {
     }
     if (node->op == OP_DROPOUT) attr.element += piece * rows * wish[0].dim[1];
     const char *name = arena_printf(t->g->arena, "%s.tile%lld", node->name, (long long)piece);
-    NodeId id = graph_node_as(t->g, node->op, moved_inputs(t, node), node->nin, node->nmut, node->nout, wish, &attr,
-                              PHASE_FORWARD, node->block, fresh_name(t, name), node->span);
+    NodeId id = graph_node_as(t->g, node->op, moved_inputs(t, node), node->nin, node->nmut, node->nout, wish,
+                              &attr, PHASE_FORWARD, node->block, fresh_name(t, name), node->span);
     for (uint32_t i = 0; i < node->nout; i++) t->now[node->out[i]] = t->g->node.at[id].out[i];
 }
 
@@ -233,7 +238,8 @@ static void tile_region(Tile *t, uint32_t r) {
     const Type *x_type = &from->value.at[region->x].type;
     int64_t rows = type_elements(x_type) / x_type->dim[x_type->rank - 1], tile = rows / region->pieces;
     bool loss = last->op == OP_CROSS_ENTROPY;
-    ValueId whole[4], before[4], x = flat(t, t->now[region->x], rows, 2, last), x_before = t->now[region->x], piece[16];
+    ValueId whole[4], before[4], x = flat(t, t->now[region->x], rows, 2, last), x_before = t->now[region->x],
+                                 piece[16];
     uint32_t beside = loss ? last->nin - 1 : 1; /* inputs 1 .. beside - 1 of the loss go by token too */
     for (uint32_t i = 1; i < beside; i++) {
         before[i] = t->now[last->in[i]];
@@ -260,8 +266,8 @@ static void tile_region(Tile *t, uint32_t r) {
     Type type = from->value.at[region->y].type;
     bool is_flat = type.rank == 2;
     const char *name = is_flat ? last->name : fresh_name(t, arena_printf(t->g->arena, "%s.join", last->name));
-    ValueId y = graph_op(t->g, OP_JOIN_ROWS, piece, (uint32_t)region->pieces, NULL, PHASE_FORWARD, last->block,
-                         name, last->span);
+    ValueId y = graph_op(t->g, OP_JOIN_ROWS, piece, (uint32_t)region->pieces, NULL, PHASE_FORWARD,
+                         last->block, name, last->span);
     t->now[region->y] = is_flat ? y : shape_as(t, y, type, last, last->name);
 }
 
@@ -290,16 +296,20 @@ static void copy_fields(Tile *t, bool chunked) {
 }
 
 Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena) {
-    Tile t = {.from = forward, .rule = rule, .g = graph_new(arena), .scratch = arena_new(), .names = map_new(arena)};
+    Tile t = {.from = forward,
+              .rule = rule,
+              .g = graph_new(arena),
+              .scratch = arena_new(),
+              .names = map_new(arena)};
     t.reads = NEW_ARRAY(t.scratch, uint32_t, forward->value.count);
     t.region = NEW_ARRAY(t.scratch, uint32_t, forward->node.count);
     t.now = NEW_ARRAY(t.scratch, ValueId, forward->value.count);
     for (ValueId v = 0; v < forward->value.count; v++) {
         const Value *value = &forward->value.at[v];
         map_set(t.names, value->name, 1);
-        t.now[v] = value->def != NONE ? NONE
-                                      : graph_value(t.g, value->type, value->kind, value->role, value->name,
-                                                    value->span);
+        t.now[v] = value->def != NONE
+                       ? NONE
+                       : graph_value(t.g, value->type, value->kind, value->role, value->name, value->span);
     }
     find_regions(&t);
     bool chunked = false;

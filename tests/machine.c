@@ -14,6 +14,8 @@ static KFunction *const kernel[OP_COUNT] = {
     [OP_CAST] = k_cast,
     [OP_SPLIT] = k_split,
     [OP_CONCAT] = k_concat,
+    [OP_SLICE_ROWS] = k_slice_rows,
+    [OP_JOIN_ROWS] = k_join_rows,
     [OP_LINEAR] = k_linear,
     [OP_LAYERNORM] = k_layernorm,
     [OP_RMSNORM] = k_rmsnorm,
@@ -179,7 +181,9 @@ static bool unmasked(const Graph *g, uint64_t seed, int64_t micro, int64_t i) {
 
 void machine_micro_step(Machine *m, uint64_t seed, int64_t micro) {
     const Graph *g = m->graph;
-    const Type *logits = &g->value.at[g->logits].type;
+    NodeId loss = 0;
+    while (g->node.at[loss].op != OP_CROSS_ENTROPY) loss++;
+    const Type *logits = &g->value.at[g->node.at[loss].in[0]].type;
     int64_t tokens = g->batch * g->context, vocab = logits->dim[logits->rank - 1], count = 0;
     int32_t *token = machine_bytes(m, g->tokens), *target = machine_bytes(m, g->targets);
     K_REAL *mask = g->mask == NONE ? NULL : machine_reals(m, g->mask);

@@ -155,7 +155,7 @@ static bool elementwise(const Call *call, Values x, double *y) {
                 x[1][(int64_t)x[0][i / last(&call->out[0])] * last(&call->out[0]) + i % last(&call->out[0])];
             break;
         case OP_DROPOUT:
-            y[i] = (double)k_random24(key, (uint64_t)i) >= call->attr.p * 16777216.0
+            y[i] = (double)k_random24(key, (uint64_t)(call->attr.element + i)) >= call->attr.p * 16777216.0
                        ? x[0][i] / (1 - call->attr.p)
                        : 0;
             break;
@@ -185,6 +185,15 @@ bool reference(const Call *call, double *out[MAX_OPERANDS]) {
     case OP_SPLIT:
         for (int64_t i = 0; i < call->in[0].count; i++)
             *column(call->out, out, i / width, i % width) = in[0][i];
+        return true;
+    case OP_SLICE_ROWS: {
+        const int64_t row = call->in[0].count / call->in[0].dim[0];
+        for (int64_t i = 0; i < call->out[0].count; i++) out[0][i] = in[0][call->attr.begin * row + i];
+        return true;
+    }
+    case OP_JOIN_ROWS:
+        for (int64_t p = 0, at = 0; p < call->nin; p++)
+            for (int64_t i = 0; i < call->in[p].count; i++) out[0][at++] = in[p][i];
         return true;
     case OP_CONCAT:
         for (int64_t i = 0; i < call->out[0].count; i++)

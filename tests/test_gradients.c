@@ -1,5 +1,6 @@
-/* Gradients of whole models: every trainable parameter of each example, shrunk, against central differences
- * along a random direction, through the planner's most aggressive plan, with kernels compiled for double. */
+/* Gradients of whole models: every trainable parameter of each example, shrunk, whole and in tiles of tokens,
+ * against central differences along a random direction, through the planner's most aggressive plan, with
+ * kernels compiled for double. */
 #include "machine.h"
 #include "random_graph.h"
 
@@ -124,6 +125,12 @@ static void test_examples(void **state) {
             fail_msg("%s", messages.at);
         }
         check_gradients(forward, example[e].file, arena);
+        TileRule rule = {.loss_chunks = forward->batch * forward->context, .mlp_tiles = 2};
+        if (rule.loss_chunks % 2) rule.mlp_tiles = rule.loss_chunks;
+        Graph *tiled = tile_tokens(forward, &rule, arena);
+        if (tiled->logits != NONE || tiled->node.count <= forward->node.count + forward->block.count * 4)
+            fail_msg("%s: not tiled", example[e].file);
+        check_gradients(tiled, arena_printf(arena, "%s in tiles", example[e].file), arena);
         arena_free(arena);
     }
 }
@@ -142,6 +149,10 @@ static void test_random_graphs(void **state) {
         Graph *g = random_graph(seed, arena);
         if (all_f32(g)) {
             check_gradients(g, arena_printf(arena, "random graph %d", (int)seed), arena);
+            int64_t tokens = g->batch * g->context;
+            TileRule rule = {.loss_chunks = tokens <= 16 ? tokens : 2, .mlp_tiles = tokens % 2 ? tokens : 2};
+            check_gradients(tile_tokens(g, &rule, arena),
+                            arena_printf(arena, "random graph %d in tiles", (int)seed), arena);
             checked++;
         }
         arena_free(arena);

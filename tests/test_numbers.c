@@ -4,6 +4,7 @@
 #include "machine.h"
 #include "random_graph.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 typedef struct Outcome {
     double loss[2];
+    double norm;      /* of the first step's gradient */
     uint64_t weights; /* hash of every parameter and state after two steps */
 } Outcome;
 
@@ -19,7 +21,10 @@ static Outcome run(const Graph *g, const PlanResult *result, bool poison) {
     Machine *m = machine_new(g, &result->plan, result->layout, poison);
     machine_init(m, 5);
     Outcome outcome = {.weights = HASH_SEED};
-    for (int step = 0; step < 2; step++) outcome.loss[step] = machine_step(m, 9, step);
+    for (int step = 0; step < 2; step++) {
+        outcome.loss[step] = machine_step(m, 9, step);
+        if (step == 0) outcome.norm = sqrt((double)machine_reals(m, g->norm_sum)[0]);
+    }
     for (uint32_t p = 0; p < g->param.count; p++) {
         const ValueId value[] = {g->param.at[p].value, g->param.at[p].moment1, g->param.at[p].moment2,
                                  g->param.at[p].master};
@@ -34,10 +39,9 @@ static Outcome run(const Graph *g, const PlanResult *result, bool poison) {
     return outcome;
 }
 
-static void check_graph(uint64_t seed, uint32_t *infeasible) {
-    Arena *arena = arena_new();
+/* The outcome of keeping everything, which every other plan must have too. */
+static Outcome check_plans(const Graph *g, uint64_t seed, uint32_t *infeasible, Arena *arena) {
     const Device *device = device_find("host");
-    Graph *g = random_training_graph(seed, arena);
     Cost *cost = cost_graph(g, device, arena);
     PlanRequest request = {.graph = g, .cost = cost, .device = device, .policy = POLICY_NONE};
     PlanResult *keep = plan_graph(&request, arena);
@@ -68,7 +72,7 @@ static void check_graph(uint64_t seed, uint32_t *infeasible) {
                          expected.loss[1]);
         }
     }
-    arena_free(arena);
+    return expected;
 }
 
 static void test_random_graphs(void **state) {
@@ -76,11 +80,50 @@ static void test_random_graphs(void **state) {
     const char *wish = getenv("REMAT_GRAPHS");
     uint64_t graphs = wish ? strtoull(wish, NULL, 10) : 1000;
     uint32_t infeasible = 0;
-    for (uint64_t seed = 1; seed <= graphs; seed++) check_graph(seed, &infeasible);
+    for (uint64_t seed = 1; seed <= graphs; seed++) {
+        Arena *arena = arena_new();
+        check_plans(random_training_graph(seed, arena), seed, &infeasible, arena);
+        arena_free(arena);
+    }
     assert_int_equal(infeasible, 0); /* every budget asked for was one the planner said it can meet */
 }
 
+/* In tiles of tokens: again the same bits under every plan; against the whole, only sums over tokens differ.
+ */
+static void test_tiles(void **state) {
+    (void)state;
+    uint32_t infeasible = 0, tiled = 0;
+    for (uint64_t seed = 1; seed <= 120; seed++) {
+        Arena *arena = arena_new();
+        Graph *forward = random_graph(seed, arena);
+        int64_t tokens = forward->batch * forward->context, pieces[2];
+        for (int i = 0; i < 2; i++)
+            for (pieces[i] = 2 + (int64_t)(seed + (uint64_t)i) % 4; tokens % pieces[i] && pieces[i] < 17;
+                 pieces[i]++)
+                continue;
+        if (tokens % pieces[0] || tokens % pieces[1]) pieces[0] = pieces[1] = 2 - tokens % 2;
+        TrainRule rule = random_rule(seed);
+        TileRule tile = {.loss_chunks = pieces[0], .mlp_tiles = pieces[1]};
+        Graph *cut = tile_tokens(forward, &tile, arena);
+        const char *broken = graph_check(cut, arena);
+        if (broken) fail_msg("graph %d in tiles: %s", (int)seed, broken);
+        tiled += cut->logits == NONE && cut->node.count > forward->node.count + 8;
+        Outcome whole = check_plans(fuse(autodiff(forward, &rule, arena), arena), seed, &infeasible, arena);
+        Outcome pieced = check_plans(fuse(autodiff(cut, &rule, arena), arena), seed, &infeasible, arena);
+        bool bf16 = rule.gradient == DT_BF16;
+        for (uint32_t v = 0; v < forward->value.count; v++)
+            bf16 |= forward->value.at[v].type.dtype == DT_BF16;
+        if (!(fabs(whole.loss[0] - pieced.loss[0]) <= 1e-6 * fabs(whole.loss[0])))
+            fail_msg("graph %d in tiles: loss %.9g, not %.9g", (int)seed, pieced.loss[0], whole.loss[0]);
+        if (!(fabs(whole.norm - pieced.norm) <= (bf16 ? 1e-2 : 1e-5) * whole.norm))
+            fail_msg("graph %d in tiles: gradient norm %.9g, not %.9g", (int)seed, pieced.norm, whole.norm);
+        arena_free(arena);
+    }
+    assert_int_equal(infeasible, 0);
+    assert_true(tiled > 60);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_graphs)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_graphs), cmocka_unit_test(test_tiles)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
