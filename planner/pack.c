@@ -237,14 +237,18 @@ static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranke
 
 enum { PORTFOLIO_ITEMS = 24000 }; /* no further order once so many items were placed */
 
-/* What the exact search may take: parts of at most so many buffers, placements; a part within a two-hundredth
- * of its goal is left alone. */
-enum { EXACT_ITEMS = 2000, EXACT_NODES = 8000, EXACT_GAP = 200 };
+/* What the exact search may take: parts of at most so many buffers, placements, and placements times the
+ * length of all lifetimes; a part within a two-hundredth of its goal is left alone. */
+enum { EXACT_ITEMS = 2000, EXACT_NODES = 8000, EXACT_WORK = 400000000, EXACT_GAP = 200 };
 
 /* The exact search after the portfolio: the height reached. */
 static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_t goal, Arena *scratch) {
     ExactItem *item = NEW_ARRAY(scratch, ExactItem, count);
     ExactRun *run = NEW_ARRAY(scratch, ExactRun, count);
+    uint64_t nodes = EXACT_NODES, length = 0;
+    for (uint32_t i = 0; i < count; i++) length += entry[i].hi - entry[i].lo;
+    if (nodes > EXACT_WORK / length) nodes = EXACT_WORK / length;
+    if (nodes < count) return height;
     for (uint32_t i = 0; i < count; i++) {
         run[i] = (ExactRun){entry[i].lo, entry[i].hi};
         item[i] = (ExactItem){.run = &run[i],
@@ -254,7 +258,7 @@ static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_
                               .fixed = -1,
                               .offset = entry[i].offset};
     }
-    height = exact_lowest(item, count, height, goal, goal / (10 * EXACT_GAP), EXACT_NODES, NULL, scratch);
+    height = exact_lowest(item, count, height, goal, goal / (10 * EXACT_GAP), nodes, NULL, scratch);
     for (uint32_t i = 0; i < count; i++) entry[i].offset = item[i].offset;
     return height;
 }

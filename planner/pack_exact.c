@@ -490,7 +490,7 @@ static bool search_begin(Search *s) {
 static ExactAnswer search_turns(Search *s, uint32_t lo, uint32_t hi, uint32_t *const rank[ORDER_COUNT],
                                 uint64_t nodes) {
     uint64_t end = s->nodes + nodes;
-    for (uint64_t turn = 512;; turn *= 2)
+    for (uint64_t turn = 512 + s->count;; turn *= 2)
         for (int order = 0; order < ORDER_COUNT; order++) {
             uint32_t mark = s->trail.count;
             s->rank = rank[order];

@@ -165,9 +165,11 @@ int64_t exact_lowest(ExactItem *item, uint32_t count, int64_t height, int64_t go
     /* The goal itself is the likeliest height, and gets half; the rest halves what lies between. */
     for (bool first = true; left && goal < height && height - goal > slack; first = false) {
         int64_t middle = first ? goal : goal + (height - goal) / 2 / grain * grain;
+        uint64_t share = first ? (left + 1) / 2 : (left + 3) / 4;
+        if (share < 512 + count)
+            share = 512 + count < left ? 512 + count : left; /* enough to place them all */
         arena_reset(arena);
-        ExactAnswer answer =
-            exact_pack(item, count, middle, first ? (left + 1) / 2 : (left + 3) / 4, &used, arena);
+        ExactAnswer answer = exact_pack(item, count, middle, share, &used, arena);
         left -= used < left ? used : left;
         if (answer == EXACT_FOUND) {
             height = height_of(item, count);
