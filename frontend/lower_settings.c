@@ -377,7 +377,7 @@ static void read_place(Lower *l, Spec *out) {
         out->budget_span = span_join(budget->span, budget->value->span);
         if (out->budget_bytes < 1) diag_error(l->diag, E0402, budget->value->span, "budget: must be above 0");
     }
-    if (host) out->host_bytes = host->value->integer;
+    if (host) diag_error(l->diag, E0503, host->span, "host: copies to host memory are not there yet");
     if (maximize && strcmp(maximize->name.text, "tokens_per_second")) {
         if (!strcmp(maximize->name.text, "T"))
             diag_error(l->diag, E0504, maximize->name.span,

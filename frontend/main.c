@@ -91,6 +91,16 @@ static int verb_plan(Compilation *c) {
         if (more && more->feasible) report.more_seconds = more->plan.seconds;
     }
     Text out = {.arena = c->arena};
+    if (c->options->why) {
+        if (report_why(&report, c->options->why, &out)) return print_text(&out);
+        const Graph *g = c->graph;
+        const char **names = NEW_ARRAY(c->arena, const char *, g->node.count + 1);
+        for (uint32_t n = 0; n < g->node.count; n++) names[n] = g->node.at[n].name;
+        const char *near = diag_nearest(c->options->why, names, g->node.count);
+        fprintf(stderr, "rematc: no forward operation is called '%s'%s%s%s\n", c->options->why,
+                near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        return EXIT_USAGE;
+    }
     if (c->options->json)
         report_plan_json(&report, &out);
     else

@@ -198,6 +198,12 @@ int options_parse(Options *options, Arena *arena, int argc, char **argv) {
     }
     options->verb = find_verb(argv[1]);
     if (options->verb == VERB_COUNT) {
+        static const char *const later[] = {"import", "report", "verify", "tune", "completion"};
+        for (size_t i = 0; i < COUNT_OF(later); i++)
+            if (!strcmp(argv[1], later[i])) {
+                fprintf(stderr, "rematc: the verb '%s' is not there yet\n", later[i]);
+                return EXIT_USAGE;
+            }
         const char *names[VERB_COUNT];
         for (int v = 0; v < VERB_COUNT; v++) names[v] = verb_row[v].name;
         return usage_error("there is no verb", argv[1], names, VERB_COUNT);

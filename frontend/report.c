@@ -15,29 +15,66 @@ static const char *general_name(const Graph *g, const Node *node, const char *na
     return arena_printf(arena, "%.*s.*%s", (int)(dot - block), block, name + length);
 }
 
-Decisions plan_decisions(const Part *part, Arena *arena) {
+/* What became of every forward value and operation. */
+typedef struct Fates {
+    uint32_t *again; /* by node: how often it is recomputed in a micro-step */
+    bool *kept;      /* by value: it lies in memory when the backward phase begins */
+    uint32_t peak_step;
+} Fates;
+
+static Fates fates_of(const Part *part, Arena *arena) {
     const Graph *g = part->graph;
     const Plan *plan = part->plan;
-    uint32_t turn = 0; /* the first backward step */
-    uint32_t *again = NEW_ARRAY(arena, uint32_t, g->node.count);
-    bool *kept = NEW_ARRAY(arena, bool, g->value.count);
+    const Layout *layout = part->layout;
+    Fates fates = {.again = NEW_ARRAY(arena, uint32_t, g->node.count),
+                   .kept = NEW_ARRAY(arena, bool, g->value.count)};
+    ValueId *occupant = NEW_ARRAY(arena, ValueId, layout->buf.count + 1); /* buffers pass on in place */
+    int64_t *live = NEW_ARRAY(arena, int64_t, plan->step.count + 1), bytes = 0, most = -1;
+    uint32_t turn = NONE; /* the first backward step */
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        occupant[b] = layout->buf.at[b].value;
+        live[layout->buf.at[b].lo] += layout->buf.at[b].bytes;
+        if (layout->buf.at[b].hi <= plan->step.count) live[layout->buf.at[b].hi] -= layout->buf.at[b].bytes;
+    }
     for (uint32_t s = 0; s < plan->step.count; s++) {
         const Step *step = &plan->step.at[s];
-        if (step->kind == STEP_RECOMPUTE) again[step->node]++;
-        if (!turn && step->kind == STEP_RUN && g->node.at[step->node].phase != PHASE_FORWARD) turn = s;
+        bytes += live[s];
+        if (bytes > most) most = bytes, fates.peak_step = s;
+        if (step->kind == STEP_RECOMPUTE) fates.again[step->node]++;
+        if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) continue;
+        const Node *node = &g->node.at[step->node];
+        if (turn == NONE && node->phase != PHASE_FORWARD) turn = s;
+        for (uint32_t o = 0; turn == NONE && o < node->nout; o++)
+            occupant[layout->bind.at[layout->first[s] + o]] = node->out[o];
     }
-    for (uint32_t b = 0; b < part->layout->buf.count; b++) {
-        const Buf *buf = &part->layout->buf.at[b];
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        const Buf *buf = &layout->buf.at[b];
         if (buf->kind == BUF_VALUE && !buf->persistent && buf->lo < turn && buf->hi > turn)
-            kept[buf->value] = true;
+            fates.kept[occupant[b]] = true;
     }
+    return fates;
+}
+
+static bool decided(const Graph *g, const Node *node) {
+    return node->phase == PHASE_FORWARD && !(op_info[node->op].flags & OPF_VIEW) &&
+           !value_persistent(g, node->out[0]);
+}
+
+static int64_t kept_bytes(const Graph *g, const Fates *fates, const Node *node) {
+    int64_t bytes = 0;
+    for (uint32_t o = 0; o < node->nout; o++)
+        if (fates->kept[node->out[o]]) bytes += type_bytes(&g->value.at[node->out[o]].type);
+    return bytes;
+}
+
+Decisions plan_decisions(const Part *part, Arena *arena) {
+    const Graph *g = part->graph;
+    Fates fates = fates_of(part, arena);
     Decisions decisions = {0};
     Map *index = map_new(arena);
     for (uint32_t n = 0; n < g->node.count; n++) {
         const Node *node = &g->node.at[n];
-        ValueId root = graph_root(g, node->out[0]);
-        if (node->phase != PHASE_FORWARD || op_info[node->op].flags & OPF_VIEW || value_persistent(g, root))
-            continue;
+        if (!decided(g, node)) continue;
         const char *name = general_name(g, node, node->name, arena);
         uint32_t i = map_get(index, name);
         if (i == NONE) {
@@ -46,15 +83,11 @@ Decisions plan_decisions(const Part *part, Arena *arena) {
             map_set(index, name, i);
         }
         DecisionRow *row = &decisions.row.at[i];
-        bool any = false;
-        for (uint32_t o = 0; o < node->nout; o++) {
-            if (!kept[node->out[o]]) continue;
-            any = true;
-            row->kept_bytes += type_bytes(&g->value.at[node->out[o]].type);
-        }
-        if (again[n])
-            row->recomputed++, row->recompute_seconds += again[n] * part->cost[n].seconds;
-        else if (any)
+        int64_t bytes = kept_bytes(g, &fates, node);
+        row->kept_bytes += bytes;
+        if (fates.again[n])
+            row->recomputed++, row->recompute_seconds += fates.again[n] * part->cost[n].seconds;
+        else if (bytes)
             row->kept++;
         else
             row->dropped++;
@@ -130,6 +163,91 @@ void report_plan(const PlanReport *report, Text *out) {
                  row->kept_bytes ? format_bytes(row->kept_bytes, a) : "-",
                  row->recomputed ? seconds_text(row->recompute_seconds, b) : "-");
     }
+}
+
+/* ---- why ---- */
+
+static const char *pin_of(const Spec *spec, const Node *node) {
+    static const char *const word[] = {
+        [PIN_KEEP] = "keep", [PIN_RECOMPUTE] = "recompute", [PIN_OFFLOAD] = "offload"};
+    for (uint32_t i = 0; i < spec->pin.count; i++)
+        if (glob_match(spec->pin.at[i].pattern, node->name)) return word[spec->pin.at[i].kind];
+    return NULL;
+}
+
+/* Who reads the node's outputs in the backward phase; NULL when nobody does. */
+static const char *backward_reader(const Graph *g, const Node *node) {
+    for (uint32_t n = 0; n < g->node.count; n++) {
+        const Node *reader = &g->node.at[n];
+        if (reader->phase != PHASE_BACKWARD || op_info[reader->op].flags & OPF_VIEW) continue;
+        for (uint32_t i = 0; i < reader->nin; i++)
+            for (uint32_t o = 0; o < node->nout; o++)
+                if (graph_root(g, reader->in[i]) == node->out[o]) return reader->name;
+    }
+    return NULL;
+}
+
+/* Seconds to make the node's outputs again from what is kept: itself and everything before it that is not. */
+static double chain_seconds(const Part *part, const Fates *fates, NodeId n, bool *seen) {
+    const Graph *g = part->graph;
+    if (seen[n]) return 0;
+    seen[n] = true;
+    double seconds = part->cost[n].seconds;
+    const Node *node = &g->node.at[n];
+    for (uint32_t i = 0; i < node->nin; i++) {
+        ValueId root = graph_root(g, node->in[i]);
+        if (!value_persistent(g, root) && !fates->kept[root])
+            seconds += chain_seconds(part, fates, g->value.at[root].def, seen);
+    }
+    return seconds;
+}
+
+uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
+    const Part *part = &report->request->train;
+    const Graph *g = part->graph;
+    Fates fates = fates_of(part, out->arena);
+    /* what a byte is worth: the time that a little more budget saves, over what it adds */
+    double price = report->more_seconds > 0
+                       ? (part->plan->seconds - report->more_seconds) / (double)report->more_bytes
+                       : 0;
+    uint32_t found = 0;
+    char a[24], b[24], c[24];
+    for (uint32_t n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        if (!decided(g, node) || !glob_match(pattern, node->name)) continue;
+        found++;
+        int64_t bytes = 0, kept = kept_bytes(g, &fates, node);
+        for (uint32_t o = 0; o < node->nout; o++) bytes += type_bytes(&g->value.at[node->out[o]].type);
+        double seconds = part->cost[n].seconds * (double)g->accumulate;
+        double chain = chain_seconds(part, &fates, n, NEW_ARRAY(out->arena, bool, g->node.count)) *
+                       (double)g->accumulate;
+        const char *reader = backward_reader(g, node), *pin = pin_of(report->request->spec, node);
+        text_add(out, "%s: %s, %s, %s to run\n", node->name, op_info[node->op].name, format_bytes(bytes, a),
+                 seconds_text(seconds, b));
+        if (pin) text_add(out, "  pinned by the file: %s\n", pin);
+        if (fates.again[n])
+            text_add(out, "  recomputed %u time%s a micro-step, %s a step, for %s\n", fates.again[n],
+                     fates.again[n] == 1 ? "" : "s", seconds_text(seconds * fates.again[n], b),
+                     reader ? reader : "what is recomputed after it");
+        if (kept)
+            text_add(out, "  kept, %s, from forward to backward%s%s\n", format_bytes(kept, a),
+                     reader ? " for " : "", reader ? reader : "");
+        if (!fates.again[n] && !kept)
+            text_add(out, reader ? "  in memory only around its readers\n"
+                                 : "  freed at once: the backward phase does not read it\n");
+        if (price > 0 && bytes && (kept || fates.again[n]))
+            text_add(
+                out,
+                "  keeping costs its bytes over the peak at step %u (%s at this budget's price of %s a MiB);"
+                " making it again from what is kept costs %s\n",
+                fates.peak_step, seconds_text(price * (double)bytes, a), seconds_text(price * 0x1p20, b),
+                seconds_text(chain, c));
+        else if (kept && price <= 0)
+            text_add(
+                out,
+                "  nothing is gained by recomputing it: a larger budget would not make the step faster\n");
+    }
+    return found;
 }
 
 static void add_json(json_t *root, Text *out) {

@@ -27,6 +27,10 @@ typedef struct PlanReport {
 void report_plan(const PlanReport *report, Text *out);
 void report_plan_json(const PlanReport *report, Text *out);
 
+/* For every forward operation that `pattern` matches: what became of it and what speaks for that. How many
+ * there were. */
+uint32_t report_why(const PlanReport *report, const char *pattern, Text *out);
+
 typedef struct CompareRow {
     Policy policy;
     bool feasible;

@@ -48,7 +48,6 @@ typedef struct Spec {
     Span device_span;
     int64_t budget_bytes;      /* 0: what the device has */
     Span budget_span;
-    int64_t host_bytes;        /* pinned host memory for offload; 0: none */
     VEC(Pin) pin;
 } Spec;
 

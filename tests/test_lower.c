@@ -325,7 +325,7 @@ static void settings_arrive(void **state) {
         "dtype { compute bf16  trained bf16  gradient f32  optimizer bf16  accumulate f32 }\n"
         "data { train \"a.bin\" u16  validate \"b.bin\" every 5 steps 2 batches }\n"
         "save { dir \"out\"  every 4 steps  keep 3 }\n"
-        "weights \"w.safetensors\"\ndevice rtx4090\nbudget 21GiB\nhost 8GiB\nmaximize tokens_per_second\n"
+        "weights \"w.safetensors\"\ndevice rtx4090\nbudget 21GiB\nmaximize tokens_per_second\n"
         "keep \"h.*.layer.attend\"\nrecompute \"*.dropout\"\n",
         (int)(train - model_text), model_text);
     Lowered l = lower_text(arena, "tiny.remat", text, strlen(text));
@@ -343,7 +343,7 @@ static void settings_arrive(void **state) {
     assert_true(s->save_every_steps == 4 && s->save_keep == 3);
     assert_string_equal(s->weights_path, "w.safetensors");
     assert_string_equal(s->device, "rtx4090");
-    assert_true(s->budget_bytes == INT64_C(21) << 30 && s->host_bytes == INT64_C(8) << 30);
+    assert_true(s->budget_bytes == INT64_C(21) << 30);
     assert_int_equal(s->pin.count, 2);
     assert_true(s->pin.at[0].kind == PIN_KEEP && s->pin.at[1].kind == PIN_RECOMPUTE);
     assert_int_equal(l.graph->accumulate, 4);

@@ -1,0 +1,31 @@
+#!/bin/sh
+# What `plan`, `plan --why`, `plan --compare` and `sweep` say is true of the plans they speak of.
+. "$(dirname "$0")/common.sh"
+"$rematc" sweep "$spec" $small --budget 2MiB..4MiB --points 4 --json >sweep.json
+[ "$(grep -c '"device"' sweep.json)" = 4 ] || fail "not four rows"
+# a row is the plan that `plan` makes with that budget
+budget=$(json_int budget_bytes sweep.json)
+"$rematc" plan "$spec" $small --budget "${budget}B" --json >plan.json 2>/dev/null &&
+    { [ "$(json_int peak_bytes plan.json)" = "$(json_int peak_bytes sweep.json)" ] || fail "sweep and plan differ"; }
+# more memory is never slower
+sed -n 's/.*"seconds": \([0-9.e-]*\),.*/\1/p' sweep.json | awk 'NR > 1 && $1 > last { exit 1 } { last = $1 }' ||
+    fail "a larger budget gave a slower plan"
+# the longest context fits, the next one does not
+"$rematc" sweep "$spec" $small --budget 8MiB --maximize T --json >longest.json
+longest=$(json_int context longest.json)
+[ "$longest" -gt 32 ] || fail "longest context $longest"
+tokens=$((longest * 4 * 2))
+"$rematc" check "$spec" $small --set T=$longest --set tokens_per_step=$tokens >/dev/null
+expect 0 "$rematc" plan "$spec" $small --set T=$longest --set tokens_per_step=$tokens --budget 8MiB
+next=$((longest + 32))
+expect 3 "$rematc" plan "$spec" $small --set T=$next --set tokens_per_step=$((next * 8)) --budget 8MiB
+expect 0 "$rematc" plan "$spec" $small --budget 1GiB --why 'h.1'
+grep -q 'h.1.mlp.fc: linear' stdout.txt || fail "--why says nothing of h.1.mlp.fc"
+expect 2 "$rematc" plan "$spec" $small --why 'h.1.nothing'
+expect 0 "$rematc" plan "$spec" $small --budget 1GiB --compare
+[ "$(grep -cE '^(none|every-block|sqrt|heuristic|optimal) ' stdout.txt)" = 5 ] || fail "not every policy has a row"
+expect 2 "$rematc" sweep "$spec" --budget 4MiB..2MiB
+expect 2 "$rematc" sweep "$spec" --budget small..large
+expect 2 "$rematc" sweep "$spec" --maximize B
+expect 2 "$rematc" import somewhere
+echo "longest context in 8 MiB: $longest"
