@@ -13,7 +13,7 @@
 #include "sim.h"
 #endif
 
-enum { MAX_BUFFERS = 20, GUARD_BYTES = 256 };
+enum { MAX_OPERANDS = 16, MAX_BUFFERS = 2 * MAX_OPERANDS + 1, GUARD_BYTES = 256 };
 
 extern "C" {
 #define FUNCTION(name) KFunction cuda_k_##name;
@@ -60,7 +60,7 @@ static void call(KFunction *kernel, const KCtx *cx, int nout, const KTensor *out
     if (!opened) check(cublasLtCreate(&blas) == CUBLAS_STATUS_SUCCESS, "cublasLtCreate");
     opened = true;
     Buffers buffers = {};
-    KTensor device_out[8], device_in[8];
+    KTensor device_out[MAX_OPERANDS], device_in[MAX_OPERANDS];
     KCtx device_cx = *cx;
     device_cx.blas = blas;
     if (cx->workspace_bytes) device_cx.workspace = to_device(&buffers, cx->workspace, cx->workspace_bytes);

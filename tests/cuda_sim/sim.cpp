@@ -1,9 +1,9 @@
 /* Runs kernels on the CPU. Every thread of a block is a fiber; it runs until it reaches a barrier, a shuffle
- * or its end. When all have stopped, what they stopped at must agree: all threads of the block at the same
- * barrier, all 32 of a warp at the same shuffle. Anything else, such as a thread that left while others wait,
- * ends the test. Blocks and threads go forwards, backwards or in a random order, another one at every
- * sim_next_schedule: a result that depends on the order shows as different bits. Shared memory is NaN when a
- * block starts and ends at a page that must not be touched; so do allocations. */
+ * or its end. If a warp's threads stopped at a shuffle they must all have, and go on; when all warps have
+ * stopped, all threads of the block must be at the same barrier. Anything else, such as a thread that left
+ * while others wait, ends the test. Blocks, warps and threads go forwards, backwards or in a random order,
+ * another one at every sim_next_schedule: a result that depends on the order shows as different bits. Shared
+ * memory is NaN when a block starts and ends at a page that must not be touched; so do allocations. */
 #include "sim.h"
 
 #include "cuda_runtime.h"
@@ -73,7 +73,7 @@ static void *thread_arguments;
 static char *shared;
 
 [[noreturn]] static void fail(const char *what) {
-    fprintf(stderr, "%s: block (%u, %u), thread %d: %s\n", kernel_name, sim_block_index.x, sim_block_index.y,
+    fprintf(stderr, "%s: block (%u, %u), thread %d %s\n", kernel_name, sim_block_index.x, sim_block_index.y,
             current, what);
     abort();
 }
@@ -130,25 +130,37 @@ static bool same_place(const Fiber *a, const Fiber *b) {
     return a->stop == b->stop && a->line == b->line && a->file == b->file;
 }
 
-static bool release_warps(void) {
-    bool released = false;
-    for (int first = 0; first < threads; first += WARP) {
-        if (fiber[first].stop != SHUFFLE) continue;
-        uint32_t received[WARP];
-        for (int lane = 0; lane < WARP; lane++) {
-            current = first + lane;
-            const Fiber *f = &fiber[current];
-            if (!same_place(f, &fiber[first]) || f->step != fiber[first].step)
-                fail("does not take part in the shuffle of its warp");
-            received[lane] = fiber[first + (lane ^ f->step)].bits;
-        }
-        for (int lane = 0; lane < WARP; lane++) {
-            fiber[first + lane].bits = received[lane];
-            fiber[first + lane].stop = READY;
-        }
-        released = true;
+/* Threads [first, first + 32) have stopped. True if it was at a shuffle: they may go on. */
+static bool release_warp(int first) {
+    if (fiber[first].stop != SHUFFLE) return false;
+    uint32_t received[WARP];
+    for (int lane = 0; lane < WARP; lane++) {
+        current = first + lane;
+        const Fiber *f = &fiber[current];
+        if (!same_place(f, &fiber[first]) || f->step != fiber[first].step)
+            fail("does not take part in the shuffle of its warp");
+        received[lane] = fiber[first + (lane ^ f->step)].bits;
     }
-    return released;
+    for (int lane = 0; lane < WARP; lane++) {
+        fiber[first + lane].bits = received[lane];
+        fiber[first + lane].stop = READY;
+    }
+    return true;
+}
+
+/* As far as the warp gets without the others: they may be a whole stretch between barriers behind. */
+static void run_warp(int first, uint64_t *state) {
+    unsigned order[WARP];
+    const int lanes = threads - first < WARP ? threads - first : WARP;
+    do {
+        make_order(order, (unsigned)lanes, state);
+        for (int i = 0; i < lanes; i++) {
+            current = first + (int)order[i];
+            if (fiber[current].stop != READY) continue;
+            sim_thread_index = dim3((unsigned)current, 0, 0);
+            context_switch(&scheduler, &fiber[current].context);
+        }
+    } while (release_warp(first));
 }
 
 /* False when all threads are done. */
@@ -163,20 +175,16 @@ static bool release_block(void) {
 static void run_block(uint64_t *state) {
     static char *stacks = (char *)mmap(nullptr, (size_t)MAX_THREADS * STACK_BYTES, PROT_READ | PROT_WRITE,
                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    unsigned order[MAX_THREADS];
+    unsigned order[MAX_THREADS / WARP];
     for (int i = 0; i < threads; i++) {
         context_make(&fiber[i].context, stacks + (size_t)i * STACK_BYTES, fiber_main);
         fiber[i].stop = READY;
     }
+    const int warps = (threads + WARP - 1) / WARP;
     do {
-        make_order(order, (unsigned)threads, state);
-        for (int i = 0; i < threads; i++) {
-            current = (int)order[i];
-            if (fiber[current].stop != READY) continue;
-            sim_thread_index = dim3((unsigned)current, 0, 0);
-            context_switch(&scheduler, &fiber[current].context);
-        }
-    } while (release_warps() || release_block());
+        make_order(order, (unsigned)warps, state);
+        for (int i = 0; i < warps; i++) run_warp((int)order[i] * WARP, state);
+    } while (release_block());
 }
 
 /* ---- launches and memory ---- */
