@@ -8,9 +8,9 @@
 typedef struct Finder {
     const Problem *p;
     uint32_t boundary;
-    uint32_t *last_read; /* by storage: last forward operation that reads it; its maker if none */
-    uint32_t *last_use;  /* by storage: last operation that reads it */
-    uint32_t *op_link;   /* by operation: forward and backward */
+    uint32_t *first_read,
+        *last_read;     /* by storage: forward operations that read it; its maker if none does */
+    uint32_t *last_use; /* by storage: last operation that reads it */
     VEC(uint32_t) border, crosser;
 } Finder;
 
@@ -18,8 +18,8 @@ static bool from_nothing(const Problem *p, uint32_t op) {
     return list_begin(&p->reads, op) == list_end(&p->reads, op);
 }
 
-/* Borders: times before which one storage crosses. What is made from persistent storages alone (a cast of a
- * weight) may cross beside it. */
+/* Borders: times before which one storage crosses. What is made from persistent storages alone for one reader
+ * (a cast of a weight) may cross beside it: it might as well be made on the other side. */
 static void find_borders(Finder *f, Arena *arena) {
     const Problem *p = f->p;
     int32_t *change[2] = {NEW_ARRAY(arena, int32_t, f->boundary + 2),
@@ -28,7 +28,7 @@ static void find_borders(Finder *f, Arena *arena) {
                           NEW_ARRAY(arena, int64_t, f->boundary + 2)};
     for (uint32_t s = 0; s < p->storages; s++) {
         if (p->maker[s] >= f->boundary || f->last_read[s] == p->maker[s]) continue;
-        int which = from_nothing(p, p->maker[s]);
+        int which = from_nothing(p, p->maker[s]) && f->first_read[s] == f->last_read[s];
         uint32_t low = p->maker[s] + 1, high = f->last_read[s] + 1;
         change[which][low]++, change[which][high]--;
         number[which][low] += s, number[which][high] -= s; /* of a single crosser the sum is its number */
@@ -40,6 +40,7 @@ static void find_borders(Finder *f, Arena *arena) {
             crossing[which] += change[which][t], sum[which] += number[which][t];
         bool made = crossing[0] == 1, read = crossing[0] == 0 && crossing[1] == 1;
         if (!made && !read) continue;
+        if (f->crosser.count && f->crosser.at[f->crosser.count - 1] == (uint32_t)sum[read]) continue;
         *vec_add(arena, &f->border) = t;
         *vec_add(arena, &f->crosser) = (uint32_t)sum[read];
     }
@@ -56,20 +57,18 @@ static Links make_links(const Finder *f, Arena *arena) {
     return links;
 }
 
-/* A backward operation belongs to the link whose inside or input it reads, and follows its predecessor when
- * it reads no forward storage; never to a later link than its predecessor. */
-static void mirror(Finder *f, Links *links, Arena *arena) {
+/* A backward operation belongs to the link whose inside or input it reads, though never to a later link than
+ * the one before it. One that reads no forward storage goes with the next that does; what remains at the end,
+ * an embedding's gradient, with the first link. */
+static void mirror(const Finder *f, Links *links, Arena *arena) {
     const Problem *p = f->p;
     uint32_t *reader =
         NEW_ARRAY(arena, uint32_t, p->storages + 1); /* by storage: link that reads it backward */
     for (uint32_t i = 0; i < links->count; i++)
-        for (uint32_t op = links->at[i].begin; op < links->at[i].end; op++) {
-            f->op_link[op] = i;
+        for (uint32_t op = links->at[i].begin; op < links->at[i].end; op++)
             for (EACH(k, p->makes, op)) reader[p->makes.list[k]] = i;
-        }
     for (uint32_t i = 1; i < links->count; i++) reader[links->at[i].input] = i;
-    uint32_t current = links->count - 1;
-    for (uint32_t i = 0; i < links->count; i++) links->at[i].backward_begin = p->update_begin;
+    uint32_t current = links->count - 1, undecided = f->boundary;
     links->at[current].backward_begin = f->boundary;
     for (uint32_t op = f->boundary; op < p->update_begin; op++) {
         uint32_t last = NONE;
@@ -77,9 +76,11 @@ static void mirror(Finder *f, Links *links, Arena *arena) {
             uint32_t s = p->reads.list[k];
             if (p->maker[s] < f->boundary && (last == NONE || reader[s] > last)) last = reader[s];
         }
-        for (; last != NONE && last < current; current--) links->at[current - 1].backward_begin = op;
-        f->op_link[op] = current;
+        if (last == NONE) continue;
+        while (last < current) links->at[--current].backward_begin = undecided;
+        undecided = op + 1;
     }
+    while (current > 0) links->at[--current].backward_begin = undecided;
     for (uint32_t i = 0; i < links->count; i++)
         links->at[i].backward_end = i ? links->at[i - 1].backward_begin : p->update_begin;
 }
@@ -170,14 +171,17 @@ static void merge_ends(Finder *f, const Links *links, Arena *arena) {
 
 Links blocks_find(const Problem *p, uint32_t boundary, Arena *arena) {
     Finder f = {.p = p, .boundary = boundary};
+    f.first_read = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     f.last_read = NEW_ARRAY(arena, uint32_t, p->storages + 1);
-    f.op_link = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     f.last_use = NEW_ARRAY(arena, uint32_t, p->storages + 1);
-    for (uint32_t s = 0; s < p->storages; s++) f.last_read[s] = f.last_use[s] = p->maker[s];
+    for (uint32_t s = 0; s < p->storages; s++) f.first_read[s] = f.last_read[s] = f.last_use[s] = p->maker[s];
     for (uint32_t op = 0; op < p->ops; op++)
         for (EACH(k, p->reads, op)) {
-            f.last_use[p->reads.list[k]] = op;
-            if (op < boundary) f.last_read[p->reads.list[k]] = op;
+            uint32_t s = p->reads.list[k];
+            f.last_use[s] = op;
+            if (op >= boundary) continue;
+            if (f.first_read[s] == p->maker[s]) f.first_read[s] = op;
+            f.last_read[s] = op;
         }
     find_borders(&f, arena);
     Links links = make_links(&f, arena);
