@@ -19,6 +19,10 @@ static void check(cudaError_t status, const char *what) {
     if (status != cudaSuccess) rt_fail(RT_EXIT_DEVICE, "CUDA: %s: %s", what, cudaGetErrorString(status));
 }
 
+void rt_device_prepare(char **argv) {
+    (void)argv;
+}
+
 void rt_device_open(RtRun *run, const char *target) {
     if (strcmp(target, "cuda") != 0)
         rt_fail(RT_EXIT_DEVICE, "this program was built for CUDA but its plan is for '%s'", target);

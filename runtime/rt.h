@@ -126,6 +126,8 @@ void rt_free(RtRun *run, int64_t offset, int64_t bytes);
 /* Errors print one line and exit with the codes of the command line (5 no device, 3 too little free memory).
  * Uploads, downloads and fills come after everything issued before them and before everything issued later; when
  * an upload or a download returns, the host buffer may be used again. */
+/* First of all: may start the program again in a better environment. */
+void rt_device_prepare(char **argv);
 void rt_device_open(RtRun *run, const char *target);
 int64_t rt_device_free_bytes(void);            /* -1: not known */
 const char *rt_device_name(void);

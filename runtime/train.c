@@ -297,6 +297,7 @@ int rt_main(const RtProgram *program, int argc, char **argv) {
     Trainer trainer = {.program = program, .lock = -1, .saved_step = -1};
     int code = rt_options_parse(&trainer.options, program, argc, argv);
     if (code >= 0) return code;
+    rt_device_prepare(argv);
     const RtOptions *options = &trainer.options;
     trainer.steps = options->steps >= 0 ? options->steps : program->steps;
     trainer.save_dir = options->save_dir ? options->save_dir : program->save_dir;

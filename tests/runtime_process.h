@@ -83,6 +83,7 @@ static inline pid_t start(const RtProgram *program, const char *words, rlim_t fi
     int argc = 0;
     for (char *word = strtok(copy, " "); word && argc < 31; word = strtok(NULL, " ")) argv[argc++] = word;
     argv[argc] = NULL;
+    setenv("OMP_WAIT_POLICY", "passive", 1); /* chosen: the trainer does not start itself again */
     int code = rt_main(program, argc, argv);
     fflush(NULL);
     _exit(code);
