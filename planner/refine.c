@@ -252,6 +252,7 @@ bool refiner_try(Refiner *r, const uint32_t *cells, uint32_t count, Schedule *be
 static void ruin(Refiner *r) {
     uint32_t count;
     const uint32_t *cells = grid_cells(r->grid, &count);
+    r->changes++; /* a round counts even if it changes nothing */
     if (!count) return;
     uint32_t centre = cells[below(r, count)], kind = below(r, 3);
     uint32_t most = 1 + below(r, count < 12 ? count : 12);

@@ -200,16 +200,18 @@ static bool search_all(Solver *s, Solution *solution) {
     return exact.exists;
 }
 
-/* Changes of the grid that take a few seconds. */
-static uint64_t default_changes(const Problem *p) {
-    double changes = 1e10 / pow((double)p->ops + 1, 1.5);
-    return changes > 2e7 ? (uint64_t)2e7 : (uint64_t)changes + 1000;
+/* Changes of the grid that take a few seconds; few where every schedule is looked at anyway. */
+static uint64_t default_changes(const SolveRequest *request) {
+    double ops = request->problem->ops;
+    if (ops <= request->exact_ops) return 2000;
+    double changes = 1e10 / pow(ops + 1, 1.5), small = 1e5 * ops;
+    return (uint64_t)(changes < small ? changes : small) + 1000;
 }
 
 /* Finds a schedule that fits, if it can, then the best it can. `least`: the smallest found, where none fits.
  */
 static void search(Solver *s, const int64_t *live, int64_t keep_all_bytes, Schedule *least) {
-    uint64_t changes = s->request->changes ? s->request->changes : default_changes(s->p);
+    uint64_t changes = s->request->changes ? s->request->changes : default_changes(s->request);
     double nothing = 1e-9 * s->total;
     Instants instants = bound_all(s, live, 6);
     try_hulls(s, &instants);

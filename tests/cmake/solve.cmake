@@ -1,0 +1,7 @@
+# The verb solve: its JSON, its schedules against exhaustive search, its answers on the command line.
+remat_test(test_solve test_solve.c brute.c ${CMAKE_SOURCE_DIR}/frontend/nodelink.c LIBS remat_planner)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+target_link_libraries(test_solve PRIVATE PkgConfig::JANSSON)
+target_compile_definitions(test_solve PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+add_custom_target(random_dags COMMAND ${CMAKE_COMMAND} -E env REMAT_GRAPHS=10000 $<TARGET_FILE:test_solve>
+                  DEPENDS test_solve USES_TERMINAL)
