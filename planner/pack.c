@@ -141,6 +141,7 @@ static int64_t tree_fit(const Tree *tree, uint32_t lo, uint32_t hi, int64_t byte
 typedef struct Entry {
     uint32_t item;   /* index in the caller's array */
     uint32_t lo, hi; /* compressed */
+    ExactRun life;   /* as given */
     int64_t bytes, align, length, max_live, offset;
     bool at_peak;
 } Entry;
@@ -250,7 +251,7 @@ static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_
     if (nodes > EXACT_WORK / length) nodes = EXACT_WORK / length;
     if (nodes < count) return height;
     for (uint32_t i = 0; i < count; i++) {
-        run[i] = (ExactRun){entry[i].lo, entry[i].hi};
+        run[i] = entry[i].life;
         item[i] = (ExactItem){.run = &run[i],
                               .runs = 1,
                               .bytes = entry[i].bytes,
@@ -305,6 +306,7 @@ static Entry *collect(const PackItem *item, uint32_t count, uint32_t *entries, A
         entry[n++] = (Entry){.item = i,
                              .lo = item[i].lo,
                              .hi = item[i].hi,
+                             .life = {item[i].lo, item[i].hi},
                              .bytes = item[i].bytes,
                              .align = item[i].align > 0 ? item[i].align : 1,
                              .length = (int64_t)item[i].hi - item[i].lo};
