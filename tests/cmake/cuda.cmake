@@ -32,6 +32,13 @@ if(CMAKE_CXX_COMPILER)
   add_dependencies(test_ops_cuda ops_kernels_cuda ops_kernels_double)
   target_compile_definitions(test_ops_cuda PRIVATE OPS_CUDA=1 OPS_FLOAT="$<TARGET_FILE:ops_kernels_cuda>"
                              OPS_DOUBLE="$<TARGET_FILE:ops_kernels_double>")
+
+  if(TARGET rematc)
+    add_test(NAME cuda_sim_train COMMAND sh ${cuda_sim}/train.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
+             ${CMAKE_BINARY_DIR}/cuda_sim_train)
+    set_tests_properties(cuda_sim_train PROPERTIES TIMEOUT 300
+                         ENVIRONMENT "CC=${CMAKE_C_COMPILER};CXX=${CMAKE_CXX_COMPILER}")
+  endif()
 endif()
 
 find_program(REMAT_NVCC nvcc PATHS /usr/local/cuda/bin)

@@ -37,6 +37,9 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle) {
     *handle = nullptr;
     return CUBLAS_STATUS_SUCCESS;
 }
+cublasStatus_t cublasLtDestroy(cublasLtHandle_t) {
+    return CUBLAS_STATUS_SUCCESS;
+}
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *matmul, cublasComputeType_t compute,
                                         cudaDataType_t scale) {
     *matmul = new SimMatmul{compute, scale, CUBLAS_OP_N, CUBLAS_OP_N, CUBLASLT_EPILOGUE_DEFAULT, nullptr};

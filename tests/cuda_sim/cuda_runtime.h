@@ -3,10 +3,13 @@
 #ifndef REMAT_CUDA_SIM_RUNTIME_H
 #define REMAT_CUDA_SIM_RUNTIME_H
 
-#include <cmath>
-#include <cstddef>
-#include <cstdint>
-#include <cstring>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+#define SIM_C extern "C"
 
 #define __global__
 #define __device__
@@ -58,7 +61,6 @@ static inline float sim_shuffle_xor_float(unsigned mask, float x, int step, cons
 
 /* ---- launches ---- */
 
-typedef struct SimStream *cudaStream_t;
 void sim_launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
                 void (*thread)(void *), void *arguments);
 template <class Thread>
@@ -74,8 +76,13 @@ void sim_launch_closure(const char *name, const void *kernel, dim3 grid, dim3 bl
                            [&]() { kernel(__VA_ARGS__); });                                                  \
     } while (0)
 
-/* ---- runtime ---- */
+#else
+#define SIM_C
+#endif
 
+/* ---- runtime, for C as well: one device, where everything is done when a call returns ---- */
+
+typedef struct SimStream *cudaStream_t;
 typedef enum cudaError {
     cudaSuccess = 0,
     cudaErrorInvalidValue = 1,
@@ -87,30 +94,33 @@ typedef enum cudaMemcpyKind {
     cudaMemcpyDeviceToHost = 2,
     cudaMemcpyDeviceToDevice = 3
 } cudaMemcpyKind;
+enum { cudaStreamNonBlocking = 1 };
+struct cudaDeviceProp {
+    char name[256];
+};
 
-const char *cudaGetErrorString(cudaError_t status);
+SIM_C const char *cudaGetErrorString(cudaError_t status);
+SIM_C cudaError_t cudaGetDeviceCount(int *count);
+SIM_C cudaError_t cudaSetDevice(int device);
+SIM_C cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device);
+SIM_C cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *all_bytes);
+SIM_C cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
+SIM_C cudaError_t cudaStreamDestroy(cudaStream_t stream);
+SIM_C cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+SIM_C cudaError_t cudaDeviceSynchronize(void);
+SIM_C cudaError_t cudaMalloc(void **pointer, size_t bytes);
+SIM_C cudaError_t cudaFree(void *pointer);
+SIM_C cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream);
+SIM_C cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                                  cudaStream_t stream);
+SIM_C cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
+
+#ifdef __cplusplus
 cudaError_t sim_set_shared_limit(const void *kernel, cudaFuncAttribute attribute, int bytes);
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel kernel, cudaFuncAttribute attribute, int bytes) {
     return sim_set_shared_limit((const void *)kernel, attribute, bytes);
 }
-cudaError_t cudaMalloc(void **pointer, size_t bytes);
-cudaError_t cudaFree(void *pointer);
-static inline cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t) {
-    memset(to, value, bytes);
-    return cudaSuccess;
-}
-static inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
-                                          cudaStream_t) {
-    memcpy(to, from, bytes);
-    return cudaSuccess;
-}
-static inline cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind) {
-    memcpy(to, from, bytes);
-    return cudaSuccess;
-}
-static inline cudaError_t cudaDeviceSynchronize(void) {
-    return cudaSuccess;
-}
+#endif
 
 #endif

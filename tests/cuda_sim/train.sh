@@ -1,0 +1,68 @@
+#!/bin/sh
+# train.sh REMATC SOURCE WORK: whole CUDA programs on the simulated device. A small bytes-gpt, in f32 and in bf16,
+# is emitted with two plans and for the host. Both plans must print the same losses, to the last digit, with dead
+# memory poisoned; the host's must be near.
+set -eu
+rematc=$1 source=$2 work=$3
+sim=$source/tests/cuda_sim
+flags="-O1 -g -w -I$sim -I."
+shape="--set L=2 --set D=32 --set T=24 --set B=2"
+mkdir -p "$work/obj"
+head -c 20000 "$source/examples/bytes-gpt.remat" "$source/docs/gpu.md" "$source"/runtime/*.c > "$work/text.txt"
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+emit() { # NAME SPEC OPTIONS...
+    name=$1 spec=$2
+    shift 2
+    "$rematc" emit "$spec" $shape "$@" -o "$work/$name"
+}
+build() { # NAME: kernels and runtime are the same for all
+    cd "$work/$1"
+    if [ ! -e ../obj/sim.o ]; then
+        for file in kernels/*.cu; do
+            ${CXX:-c++} -std=c++20 $flags -x c++ -c -o "../obj/$(basename "$file").o" "$file"
+        done
+        for file in runtime/*.c kernels/workspace.c; do
+            ${CC:-cc} -std=gnu11 $flags -c -o "../obj/$(basename "$file").o" "$file"
+        done
+        for file in blas sim; do ${CXX:-c++} -std=c++20 $flags -c -o "../obj/$file.o" "$sim/$file.cpp"; done
+    fi
+    ${CXX:-c++} -std=c++20 -O0 -w -I. -x c++ -c -o train.o train.cu
+    ${CXX:-c++} -o train train.o ../obj/*.o -lm
+    cd - > /dev/null
+}
+losses() { # NAME OPTIONS...
+    name=$1
+    shift
+    rm -f "$work/$name.jsonl"
+    (cd "$work/$name" && ./train --data "$work/text.txt" --save-dir "$work/out-$name" --fresh --quiet --sample 0 \
+        --steps 3 --log "$work/$name.jsonl" "$@") || fail "$name"
+    sed -n 's/.*"loss":\([^,]*\),.*/\1/p' "$work/$name.jsonl" > "$work/$name.loss"
+    [ "$(wc -l < "$work/$name.loss")" = 3 ] || fail "$name: $(cat "$work/$name.jsonl")"
+}
+
+spec=$source/examples/bytes-gpt.remat
+sed 's/^train {/dtype { compute bf16  trained bf16  gradient f32 }\n&/' "$spec" > "$work/bf16.remat"
+cp "$spec" "$work/f32.remat"
+rm -f "$work"/obj/*.o
+for type in f32 bf16; do
+    emit $type-keep "$work/$type.remat" --target cuda --device h100 --budget 8GiB --policy none
+    emit $type-block "$work/$type.remat" --target cuda --device h100 --budget 8GiB --policy every-block
+    emit $type-host "$work/$type.remat" --device host --budget 1GiB --policy none
+    build $type-keep
+    build $type-block
+    make -s -C "$work/$type-host" OBJ="$work/obj-host" > "$work/host.log" 2>&1 || fail "$(cat "$work/host.log")"
+    losses $type-keep
+    losses $type-block --poison
+    losses $type-host
+    cmp "$work/$type-keep.loss" "$work/$type-block.loss" || fail "$type: two plans, two results"
+    paste "$work/$type-keep.loss" "$work/$type-host.loss" |
+        awk -v near="$([ $type = f32 ] && echo 1e-4 || echo 3e-2)" \
+            '{ d = $1 - $2; if (d < 0) d = -d; if (!(d <= near * $2)) bad = 1 } END { exit bad }' ||
+        fail "$type: host and device differ"
+done
+echo ok
