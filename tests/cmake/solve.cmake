@@ -5,3 +5,8 @@ target_link_libraries(test_solve PRIVATE PkgConfig::JANSSON)
 target_compile_definitions(test_solve PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 add_custom_target(random_dags COMMAND ${CMAKE_COMMAND} -E env REMAT_GRAPHS=10000 $<TARGET_FILE:test_solve>
                   DEPENDS test_solve USES_TERMINAL)
+
+# ninja bench_planner && tests/bench_planner FOLDER: the tables of the planner.
+add_executable(bench_planner EXCLUDE_FROM_ALL bench/planner.c ${CMAKE_SOURCE_DIR}/frontend/nodelink.c)
+target_include_directories(bench_planner PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(bench_planner PRIVATE remat_planner PkgConfig::JANSSON)
