@@ -6,6 +6,7 @@
 #include "outside.h"
 #include "prove.h"
 #include "refine.h"
+#include "window.h"
 
 #include <math.h>
 #include <string.h>
@@ -215,6 +216,10 @@ static void search(Solver *s, const int64_t *live, int64_t keep_all_bytes, Sched
     double nothing = 1e-9 * s->total;
     Instants instants = bound_all(s, live, 6);
     try_hulls(s, &instants);
+    if (!is_proved(s)) {
+        double seconds = window_seconds(s->p, live, s->request->budget_bytes);
+        if (seconds > s->bound) s->bound = seconds;
+    }
     if (!s->best.found) {
         *least = (Schedule){.found = true, .peak_bytes = keep_all_bytes};
         if (refiner_shrink(s->refiner, least, s->request->budget_bytes, changes, too_late, s))
