@@ -268,8 +268,7 @@ void k_rope(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor
 /* ---- rows ---- */
 
 /* to[to_first + i] = from[from_first + i], i < count: words of 4 bytes, or of 2 for bf16. */
-template <class Word>
-__global__ void stretch_kernel(Word *to, const Word *from, int64_t count) {
+template <class Word> __global__ void stretch_kernel(Word *to, const Word *from, int64_t count) {
     const int64_t stride = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) to[i] = from[i];
 }
