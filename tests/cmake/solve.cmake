@@ -10,3 +10,6 @@ add_custom_target(random_dags COMMAND ${CMAKE_COMMAND} -E env REMAT_GRAPHS=10000
 add_executable(bench_planner EXCLUDE_FROM_ALL bench/planner.c ${CMAKE_SOURCE_DIR}/frontend/nodelink.c)
 target_include_directories(bench_planner PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(bench_planner PRIVATE remat_planner PkgConfig::JANSSON)
+
+add_test(NAME pipeline_solve COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/solve.sh $<TARGET_FILE:rematc>
+         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/solve)
