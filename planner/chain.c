@@ -16,6 +16,7 @@
 #include <string.h>
 
 enum { SLOTS = 4096, TABLES = 1024, LEVELS = 48 };
+#define MOST_AGAIN 3.0 /* recomputation beyond this many times the step itself is not worth a plan */
 
 /* One way to run a segment: seconds + after[m - after_slots] + before[m - before_slots], from `least` slots
  * on. */
@@ -35,7 +36,8 @@ typedef struct Chain {
     double **whole;   /* by first link: segments that end with the loss head */
     double **segment; /* by first * count + last: the others */
     double *run_seconds;
-    int64_t *grown; /* prefix sums over links */
+    double most_seconds; /* of recomputation */
+    int64_t *grown;      /* prefix sums over links */
     int64_t incoming_most, incoming_least;
     Move *move;
 } Chain;
@@ -271,23 +273,51 @@ static uint32_t least_slots(const Chain *c) {
     return m;
 }
 
+/* With nothing kept while the loss head runs, not even its input: all blocks run again once a backward
+ * operation wants that input. Tried with each choice of the head, for memories up to what the head itself
+ * needs. */
+static void start_again(Chain *c, uint32_t most, Retentions *found, Arena *arena) {
+    enum { TRIES = 12 };
+    uint32_t n = c->links.count, input = c->links.at[n - 1].input, least = 0;
+    const double *again = c->segment[n - 2];
+    while (least <= SLOTS && again[least] == HUGE_VAL) least++;
+    uint32_t gap = gap_at(c->p, input, c->links.boundary), since = c->p->gap_end[gap];
+    if (!c->p->may_drop[gap] || since >= c->p->update_begin) return;
+    Decision *decision = NEW_ARRAY(c->arena, Decision, n);
+    double last = HUGE_VAL;
+    for (uint32_t k = 0; k <= TRIES && least <= most; k++) {
+        uint32_t m = least + (most - least) * k / TRIES;
+        if (m > SLOTS || again[m] >= last || again[m] > c->most_seconds) continue;
+        last = again[m];
+        decide(c, 0, n - 2, m, since, decision);
+        decision[n - 1].input_since = since;
+        for (uint32_t h = 0; h < kind_of(c, n - 1)->choice.count; h++) {
+            decision[n - 1].choice = &kind_of(c, n - 1)->choice.at[h];
+            *vec_add(arena, found) = retention_of(c, decision, arena);
+        }
+    }
+}
+
+/* Adds what the recursion finds for memories up to `most_bytes`; the least bytes it needs. */
 static int64_t solve(Chain *c, int64_t most_bytes, const uint32_t *equal, Retentions *found, Arena *arena) {
     c->arena = arena_new();
     c->unit = most_bytes / SLOTS + 1;
     uint32_t n = c->links.count;
     c->whole = NEW_ARRAY(c->arena, double *, n);
-    c->segment = NEW_ARRAY(c->arena, double *, n *n);
+    c->segment = NEW_ARRAY(c->arena, double *, (size_t)n *n);
     fill_tables(c, equal);
     Decision *decision = NEW_ARRAY(c->arena, Decision, n);
     uint32_t least = least_slots(c);
     double last = HUGE_VAL;
     for (uint32_t k = 0; k <= LEVELS && least <= SLOTS; k++) {
         uint32_t m = least + (SLOTS - least) * k / LEVELS;
-        if (c->whole[0][m] >= last) continue;
+        if (c->whole[0][m] >= last || c->whole[0][m] > c->most_seconds) continue;
         last = c->whole[0][m];
         decide(c, 0, n - 1, m, 0, decision);
         *vec_add(arena, found) = retention_of(c, decision, arena);
     }
+    bool finest = least * c->unit * 4 >= most_bytes;
+    if (finest) start_again(c, least, found, arena);
     arena_free(c->arena);
     return least * c->unit;
 }
@@ -304,6 +334,7 @@ Retentions chain_retentions(const Problem *p, uint32_t boundary, int64_t most_by
         c.run_seconds = NEW_ARRAY(scratch, double, n + 1);
         c.grown = NEW_ARRAY(scratch, int64_t, n + 1);
         c.incoming_least = INT64_MAX;
+        for (uint32_t op = 0; op < p->ops; op++) c.most_seconds += MOST_AGAIN * p->seconds[op];
         for (uint32_t i = 0; i < n; i++) {
             const Kind *kind = kind_of(&c, i);
             c.run_seconds[i + 1] = c.run_seconds[i] + kind->forward_seconds;
