@@ -182,21 +182,18 @@ static int dearest_first(const void *a, const void *b) {
     return x->cell < y->cell ? -1 : x->cell > y->cell;
 }
 
-/* Whether the budget might hold without a rerun: what it makes would be kept since it was there last, and at
+/* Whether the budget might hold without a rerun: its output would be kept since it was there last, and at
  * best all it reads would be gone meanwhile. */
 static bool may_go(const Refiner *r, uint32_t cell) {
     const Problem *p = r->p;
-    uint32_t op = grid_op(r->grid, cell), lo = cell;
-    int64_t more = 0;
-    for (EACH(i, p->makes, op)) {
-        Touch next = grid_touch(r->grid, p->makes.list[i], cell + 1);
-        if (next.next == NONE || !next.next_reads) continue;
-        Touch touch = grid_touch(r->grid, p->makes.list[i], cell);
-        if (touch.before + 1 < lo) lo = touch.before + 1;
-        more += p->bytes[p->makes.list[i]];
-    }
+    uint32_t op = grid_op(r->grid, cell), first = list_begin(&p->makes, op);
+    if (list_end(&p->makes, op) != first + 1) return true;
+    uint32_t s = p->makes.list[first];
+    Touch before = grid_touch(r->grid, s, cell), after = grid_touch(r->grid, s, cell + 1);
+    if (after.next == NONE || !after.next_reads) return true;
+    int64_t more = p->bytes[s];
     for (EACH(i, p->reads, op)) more -= p->bytes[p->reads.list[i]];
-    return lo == cell || more <= 0 || grid_highest(r->grid, lo, cell) + more <= r->budget;
+    return grid_highest(r->grid, before.before + 1, cell) + more <= r->budget;
 }
 
 /* Takes out reruns as long as the budget holds without them. */
@@ -233,7 +230,7 @@ static void take_if_better(Refiner *r, Schedule *best) {
     best->peak_bytes = grid_peak(r->grid, NULL);
     best->cell.count = 0;
     for (uint32_t i = 0; i < count; i++) *vec_add(r->arena, &best->cell) = cells[i];
-    qsort(best->cell.at, count, sizeof *best->cell.at, by_number);
+    if (count > 1) qsort(best->cell.at, count, sizeof *best->cell.at, by_number);
 }
 
 bool refiner_try(Refiner *r, const uint32_t *cells, uint32_t count, Schedule *best) {
