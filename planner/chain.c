@@ -15,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { SLOTS = 4096, TABLES = 1024, LEVELS = 48 };
+enum { SLOTS = 4096, TABLES = 1024, LEVELS = 160, FINER = 48 };
 #define MOST_AGAIN 3.0 /* recomputation beyond this many times the step itself is not worth a plan */
 
 /* One way to run a segment: seconds + after[m - after_slots] + before[m - before_slots], from `least` slots
@@ -298,8 +298,9 @@ static void start_again(Chain *c, uint32_t most, Retentions *found, Arena *arena
     }
 }
 
-/* Adds what the recursion finds for memories up to `most_bytes`; the least bytes it needs. */
-static int64_t solve(Chain *c, int64_t most_bytes, const uint32_t *equal, Retentions *found, Arena *arena) {
+/* Adds what the recursion finds for even steps of memory up to `most_bytes`; the least bytes it needs. */
+static int64_t solve(Chain *c, int64_t most_bytes, uint32_t levels, const uint32_t *equal, Retentions *found,
+                     Arena *arena) {
     c->arena = arena_new();
     c->unit = most_bytes / SLOTS + 1;
     uint32_t n = c->links.count;
@@ -309,8 +310,8 @@ static int64_t solve(Chain *c, int64_t most_bytes, const uint32_t *equal, Retent
     Decision *decision = NEW_ARRAY(c->arena, Decision, n);
     uint32_t least = least_slots(c);
     double last = HUGE_VAL;
-    for (uint32_t k = 0; k <= LEVELS && least <= SLOTS; k++) {
-        uint32_t m = least + (SLOTS - least) * k / LEVELS;
+    for (uint32_t k = 0; k <= levels && least <= SLOTS; k++) {
+        uint32_t m = least + (SLOTS - least) * k / levels;
         if (c->whole[0][m] >= last || c->whole[0][m] > c->most_seconds) continue;
         last = c->whole[0][m];
         decide(c, 0, n - 1, m, 0, decision);
@@ -343,10 +344,10 @@ Retentions chain_retentions(const Problem *p, uint32_t boundary, int64_t most_by
             if (kind->incoming_bytes > c.incoming_most) c.incoming_most = kind->incoming_bytes;
             if (kind->incoming_bytes < c.incoming_least) c.incoming_least = kind->incoming_bytes;
         }
-        int64_t least = solve(&c, most_bytes, equal, &found, arena);
+        int64_t least = solve(&c, most_bytes, LEVELS, equal, &found, arena);
         for (int round = 0; round < 2 && least * 4 < most_bytes; round++) {
             most_bytes = least * 3;
-            least = solve(&c, most_bytes, equal, &found, arena);
+            least = solve(&c, most_bytes, FINER, equal, &found, arena);
         }
     }
     arena_free(scratch);
