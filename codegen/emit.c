@@ -7,6 +7,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+const char *emit_comment(Arena *arena, const char *name) {
+    char *text = arena_strdup(arena, name);
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 32 || (*c == '/' && (c[1] == '*' || (c > text && c[-1] == '*')))) *c = '?';
+    return text;
+}
+
 static void add_head(const EmitRequest *request, Text *out) {
     const Plan *plan = request->train.plan;
     const Graph *g = request->train.graph;
@@ -25,9 +32,10 @@ static void add_head(const EmitRequest *request, Text *out) {
              " * one arena; runtime/rt.h explains the notation, kernels/kernels.h what each operation "
              "computes. */\n"
              "#include \"runtime/rt.h\"\n\n",
-             request->spec->model, request->spec->path, request->cuda ? "cuda" : "host",
-             request->device->name, policy_name[plan->policy], g->batch, g->context, g->accumulate,
-             g->accumulate == 1 ? "" : "s", format_bytes(request->arena_bytes, peak), request->arena_bytes,
+             request->spec->model, emit_comment(out->arena, request->spec->path),
+             request->cuda ? "cuda" : "host", request->device->name, policy_name[plan->policy], g->batch,
+             g->context, g->accumulate, g->accumulate == 1 ? "" : "s",
+             format_bytes(request->arena_bytes, peak), request->arena_bytes,
              format_bytes(request->train.layout->persistent_bytes, fixed), recomputed, plan->step.count);
 }
 

@@ -39,6 +39,9 @@ int build_program(const char *dir, bool quiet);
 
 /* ---- inside codegen ---- */
 
+/* A name as it can stand inside a C comment. */
+const char *emit_comment(Arena *arena, const char *name);
+
 /* The straight-line functions of one part (step.c). Their names begin with `prefix` ("train", "evaluate",
  * "sample"); `micro` and `update` get the names of the functions to call, "NULL" when there is none. */
 void emit_steps(const Part *part, const char *prefix, Text *out, const char **micro, const char **update);

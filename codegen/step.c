@@ -15,7 +15,7 @@ typedef struct Names {
     const char *prefix;
 } Names;
 
-/* "h.0.attn.qkv" -> "h_0_attn_qkv". */
+/* "at_", "h.0.attn.qkv" -> "at_h_0_attn_qkv": what the prefix begins is no other name of C or of rt.h. */
 static char *identifier(Arena *arena, const char *prefix, const char *name) {
     char *text = arena_printf(arena, "%s%s", prefix, name);
     for (char *c = text; *c; c++)
@@ -45,10 +45,7 @@ static void name_buffers(Names *names, Text *out) {
             const Buf *buf = &layout->buf.at[b];
             if (buf->kind != BUF_VALUE || buf->persistent != (bool)persistent) continue;
             const char *value = g->value.at[buf->value].name;
-            const char *prefix = !strcmp(names->prefix, "train") ? "" : names->prefix;
-            char *wish =
-                identifier(names->arena, *prefix ? arena_printf(names->arena, "%s_", prefix) : "", value);
-            names->buffer_name[b] = unique(names, wish);
+            names->buffer_name[b] = unique(names, identifier(names->arena, "at_", value));
             text_add(out, "#define %-40s INT64_C(%" PRId64 ")", names->buffer_name[b], buf->offset);
             char size[24];
             format_bytes(buf->bytes, size);
@@ -93,7 +90,7 @@ static void add_call(const Names *names, Text *out, uint32_t s, int64_t live_byt
     const uint32_t *bind = &part->layout->bind.at[part->layout->first[s]];
     char live[24];
     text_add(out, "    /* %u %s %s: %s -> %s; live %s */\n", s, step->kind == STEP_RUN ? "run" : "RECOMPUTE",
-             node->name, op_info[node->op].name,
+             emit_comment(out->arena, node->name), op_info[node->op].name,
              type_text(out->arena, &part->graph->value.at[node->out[0]].type),
              format_bytes(live_bytes, live));
     text_add(out, "    CALL(%s, OUT(", op_info[node->op].name);

@@ -98,9 +98,9 @@ void rt_call(RtRun *run, const char *kernel_name, KFunction *kernel, int nout, c
 void rt_free(RtRun *run, int64_t offset, int64_t bytes);
 
 /* The emitted notation:
- *     CALL(gelu, OUT(F32(h_0_gelu, 16, 256, 1024)), IN(F32(h_0_fc, 16, 256, 1024)), ATTR(.eps = 1e-5), NO_WORKSPACE);
- *     FREE(h_0_fc, 16777216);
- * where h_0_gelu and h_0_fc are byte offsets into the arena. */
+ *     CALL(gelu, OUT(F32(at_h_0_gelu, 16, 256, 1024)), IN(F32(at_h_0_fc, 16, 256, 1024)), NO_ATTR, NO_WORKSPACE);
+ *     FREE(at_h_0_fc, 16777216);
+ * where at_h_0_gelu and at_h_0_fc are byte offsets into the arena. */
 #define RT_COUNT(...)      RT_COUNT_(__VA_ARGS__, 4, 3, 2, 1, 0)
 #define RT_COUNT_(a, b, c, d, n, ...) n
 #define RT_TENSOR(type, offset, ...) {run->arena + (offset), type, RT_COUNT(__VA_ARGS__), {__VA_ARGS__}}
