@@ -37,7 +37,7 @@ static uint32_t take(Builder *b, uint32_t s, uint32_t maker) {
 }
 
 /* Numbers the storages and tells which cross the block's borders, and how. */
-static void take_storages(Builder *b, int64_t *grown_bytes) {
+static void take_storages(Builder *b) {
     const Problem *p = b->p;
     const Link *link = b->link;
     for (uint32_t i = 0; i < b->end; i++) {
@@ -72,16 +72,21 @@ static void take_storages(Builder *b, int64_t *grown_bytes) {
                 *vec_add(b->arena, &b->leaving) = s;
         }
     }
-    for (uint32_t i = 0; i < b->leaving.count; i++) {
-        const Problem *q = p;
-        for (uint32_t op = q->update_begin; op < q->ops; op++)
-            for (EACH(k, q->reads, op))
-                if (q->reads.list[k] == b->leaving.at[i]) {
-                    *grown_bytes += q->bytes[b->leaving.at[i]];
-                    op = q->ops - 1;
-                    break;
-                }
-    }
+}
+
+/* Bytes of what the block leaves for the update. */
+static int64_t left_for_update(const Builder *b) {
+    const Problem *p = b->p;
+    bool *counted = NEW_ARRAY(b->arena, bool, p->storages + 1);
+    int64_t bytes = 0;
+    for (uint32_t i = 0; i < b->leaving.count; i++) counted[b->leaving.at[i]] = true;
+    for (uint32_t op = p->update_begin; op < p->ops; op++)
+        for (EACH(k, p->reads, op)) {
+            uint32_t s = p->reads.list[k];
+            if (counted[s]) bytes += p->bytes[s];
+            counted[s] = false;
+        }
+    return bytes;
 }
 
 static void add_lists(Builder *b, uint32_t op) {
@@ -141,7 +146,8 @@ static void build(const Problem *p, const Link *link, Kind *kind, Arena *arena) 
     own->rerun = NEW_ARRAY(arena, bool, own->ops + 1);
     own->bytes = NEW_ARRAY(arena, int64_t, p->storages + 1);
     own->maker = NEW_ARRAY(arena, uint32_t, p->storages + 1);
-    take_storages(&b, &kind->grown_bytes);
+    take_storages(&b);
+    kind->grown_bytes = left_for_update(&b);
     take_ops(&b);
     problem_index(own, arena);
     kind->own = own;
@@ -180,12 +186,13 @@ static void note(Sweep *w, const Keep *retain) {
     const int64_t *live = replay_live(w->replay);
     for (uint32_t i = 0, past = 0; i < w->sequence.run.count; i++) {
         Run run = w->sequence.run.at[i];
-        if (run.op == w->kind->forward_ops && !run.again) {
+        bool middle = run.op == w->kind->forward_ops;
+        if (middle) {
             past = 1;
             choice.kept_bytes = live[i] - w->kind->incoming_bytes - w->output_bytes;
         }
         int64_t *highest = past ? &choice.backward_bytes : &choice.forward_bytes;
-        if ((past == 0 || run.op != w->kind->forward_ops) && live[i] > *highest) *highest = live[i];
+        if (!middle && live[i] > *highest) *highest = live[i];
     }
     if (choice.kept_bytes < 0) choice.kept_bytes = 0;
     choice.retain = NEW_ARRAY(w->arena, Keep, own->gaps + 1);

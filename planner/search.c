@@ -1,7 +1,8 @@
 /* The search for good retentions. In: a problem; out: a front of plans from the fastest to the smallest.
  *
- * 1. Whole families: segments of every length, plain and nested, and the sets that minimum cuts keep at the
- *    highest-live instants, each also mixed with its neighbour by a prefix of the order.
+ * 1. Whole families: segments of every length, plain and nested, what dynamic programming over the chain of
+ *    blocks finds, and the sets that minimum cuts keep at the highest-live instants, each also mixed with its
+ *    neighbour by a prefix of the order.
  * 2. Descent: for peaks from keep-all's down in even steps, the nearest plan of the front, shaved and filled.
  *
  * Everything tried depends on the problem only. The front holds a plan if none is both faster and smaller. */
