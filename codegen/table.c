@@ -133,7 +133,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) 
                                          [DATA_U32] = "RT_U32",
                                          [DATA_LLMC] = "RT_LLMC"};
     uint32_t tensors = add_tensors(out, train), categories = add_categories(out, train);
-    const Type *logits = &g->value.at[g->logits].type;
+    const Type *logits = &request->sample.graph->value.at[request->sample.graph->logits].type;
     char digits[32];
     text_add(out, "static const RtProgram program = {\n");
 #define FIELD_STRING(name, value)                                                                            \
@@ -166,6 +166,8 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) 
     FIELD_NAME("update", names->update);
     FIELD_NAME("evaluate", names->evaluate);
     FIELD_NAME("sample", names->sample);
+    if (request->sample.graph->context != g->context)
+        FIELD_INT("sample_context", request->sample.graph->context);
     FIELD_INT("sample_tokens_offset", offset_of(&request->sample, request->sample.graph->tokens));
     FIELD_INT("sample_logits_offset", offset_of(&request->sample, request->sample.graph->logits));
     text_add(out, "    .sample_logits_dtype = %s,\n", logits->dtype == DT_BF16 ? "K_BF16" : "K_F32");

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -144,10 +145,14 @@ static Graph *checked(Graph *g, const char *stage, Arena *arena) {
     return g;
 }
 
-/* What one micro-batch size leads to. */
+/* What one micro-batch size and tiling lead to. */
 typedef struct Trial {
-    Graph *forward, *grad, *graph;
+    TileRule tile;
+    Graph *forward; /* as written */
+    Graph *tiled;   /* the same when there are no tiles */
+    Graph *grad, *graph;
     Cost *cost;
+    double seconds; /* a step, nothing recomputed */
     PlanResult *result;
 } Trial;
 
@@ -168,14 +173,33 @@ static PlanResult *plan_checked(const Compilation *c, const Graph *g, const Cost
     return result;
 }
 
-static Trial try_batch(const Compilation *c, int64_t batch, Policy policy, int64_t arena_budget) {
-    Trial trial = {.forward = lower_graph(c->ast, &c->spec, batch, 0, c->diag, c->arena)};
-    if (!trial.forward) die("batch %" PRId64 " does not lower, though another did", batch);
-    TrainRule rule = train_rule(&c->spec, trial.forward->accumulate);
-    trial.grad = checked(autodiff(trial.forward, &rule, c->arena), "gradient", c->arena);
-    trial.graph = checked(fuse(trial.grad, c->arena), "fused", c->arena);
+/* Everything up to the costs; the graphs are checked when they are planned. */
+static Trial trial_of(const Compilation *c, Graph *forward, TileRule tile) {
+    Trial trial = {.tile = tile, .forward = forward, .tiled = forward};
+    if (tile.loss_chunks > 1 || tile.mlp_tiles > 1) trial.tiled = tile_tokens(forward, &tile, c->arena);
+    TrainRule rule = train_rule(&c->spec, forward->accumulate);
+    trial.grad = autodiff(trial.tiled, &rule, c->arena);
+    trial.graph = fuse(trial.grad, c->arena);
     trial.cost = cost_graph(trial.graph, &c->device, c->arena);
-    trial.result = plan_checked(c, trial.graph, trial.cost, policy, arena_budget);
+    for (NodeId n = 0; n < trial.graph->node.count; n++)
+        trial.seconds += trial.cost[n].seconds *
+                         (double)(trial.graph->node.at[n].phase == PHASE_UPDATE ? 1 : forward->accumulate);
+    return trial;
+}
+
+static void plan_trial(const Compilation *c, Trial *trial, Policy policy, int64_t arena_budget) {
+    if (trial->tiled != trial->forward) checked(trial->tiled, "tiled", c->arena);
+    checked(trial->grad, "gradient", c->arena);
+    checked(trial->graph, "fused", c->arena);
+    trial->result = plan_checked(c, trial->graph, trial->cost, policy, arena_budget);
+}
+
+static Trial try_batch(const Compilation *c, int64_t batch, TileRule tile, Policy policy,
+                       int64_t arena_budget) {
+    Graph *forward = lower_graph(c->ast, &c->spec, batch, 0, c->diag, c->arena);
+    if (!forward) die("batch %" PRId64 " does not lower, though another did", batch);
+    Trial trial = trial_of(c, forward, tile);
+    plan_trial(c, &trial, policy, arena_budget);
     return trial;
 }
 
@@ -184,25 +208,167 @@ int64_t compile_arena_budget(const Compilation *c, int64_t budget_bytes) {
     return budget_bytes > c->device.reserved_bytes ? budget_bytes - c->device.reserved_bytes : -1;
 }
 
-static double seconds_per_token(const Trial *trial) {
-    const Graph *g = trial->graph;
-    return trial->result->plan.seconds / (double)(g->batch * g->context * g->accumulate);
+static double tokens_of(const Trial *trial) {
+    return (double)(trial->graph->batch * trial->graph->context * trial->graph->accumulate);
 }
 
-/* The micro-batch with the most tokens a second among those that fit; when none fits, the smallest. */
-static Trial best_trial(const Compilation *c, Policy policy, int64_t arena_budget) {
-    if (!c->spec.batch_auto) return try_batch(c, 0, policy, arena_budget);
-    Trial best = {0};
-    for (int64_t batch = c->spec.batch_low; batch <= c->spec.batch_high; batch++) {
-        if (!lower_batch_fits(&c->spec, batch)) continue;
-        Trial trial = try_batch(c, batch, policy, arena_budget);
-        if (!best.result ||
-            (trial.result->feasible &&
-             (!best.result->feasible || seconds_per_token(&trial) < seconds_per_token(&best))))
-            best = trial;
-        else if (!trial.result->feasible && best.result->smallest_bytes < trial.result->smallest_bytes)
-            break; /* larger ones need still more */
+static double seconds_per_token(const Trial *trial) {
+    return trial->result->plan.seconds / tokens_of(trial);
+}
+
+/* Fits and is faster, or nothing fits and it comes nearer. */
+static bool is_better(const Trial *trial, const Trial *than) {
+    if (!than->result || trial->result->feasible != than->result->feasible)
+        return !than->result || trial->result->feasible;
+    return trial->result->feasible ? seconds_per_token(trial) < seconds_per_token(than)
+                                   : trial->result->smallest_bytes < than->result->smallest_bytes;
+}
+
+/* ---- tiles of tokens ---- */
+
+enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20 };
+static const TileRule no_tiles = {1, 1};
+/* Where the graph as it is fits, tiles are tried if recomputation takes more than this share of a step ... */
+static const double much_recomputation = 0.10;
+/* ... and taken, like another micro-batch in tiles, if a token costs that much less. */
+static const double worthwhile = 0.02;
+
+/* What a tiling needs when every block is checkpointed: cheap, and near enough to rank by. */
+static int64_t floor_bytes(const Compilation *c, const Trial *trial) {
+    PlanRequest request = {
+        .graph = trial->graph, .cost = trial->cost, .device = &c->device, .policy = POLICY_EVERY_BLOCK};
+    Arena *scratch = arena_new();
+    int64_t bytes = plan_graph(&request, scratch)->plan.peak_bytes;
+    arena_free(scratch);
+    return bytes;
+}
+
+typedef struct Tiling {
+    TileRule tile;
+    double seconds;
+    int64_t floor_bytes;
+} Tiling;
+
+/* Tilings of a forward graph, fastest first: chunks of the loss alone, tiles of MLPs alone, and tiles with
+ * the most chunks; none that another beats in both time and bytes. */
+static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling list[MOST_TILINGS]) {
+    int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole);
+    Tiling all[MOST_TILINGS];
+    uint32_t found = 0, count = 0;
+    for (TileRule tile = no_tiles; tile.loss_chunks <= MOST_CHUNKS; tile.loss_chunks *= 2)
+        for (tile.mlp_tiles = 1; tile.mlp_tiles <= MOST_TILES; tile.mlp_tiles *= 2) {
+            bool is_end = tile.loss_chunks == 1 || tile.loss_chunks == MOST_CHUNKS;
+            bool is_whole = tile.loss_chunks == 1 && tile.mlp_tiles == 1;
+            if (is_whole || (tile.mlp_tiles > 1 && !is_end) || tokens % tile.loss_chunks ||
+                tokens % tile.mlp_tiles)
+                continue;
+            Trial trial = trial_of(c, whole->forward, tile);
+            Tiling tiling = {tile, trial.seconds, floor_bytes(c, &trial)};
+            uint32_t at = found++;
+            for (; at > 0 && all[at - 1].seconds > tiling.seconds; at--) all[at] = all[at - 1];
+            all[at] = tiling;
+        }
+    for (uint32_t i = 0; i < found; i++) {
+        if (all[i].floor_bytes >= floor) continue;
+        floor = all[i].floor_bytes;
+        list[count++] = all[i];
     }
+    return count;
+}
+
+static Trial try_tiling(const Compilation *c, const Trial *whole, TileRule tile, int64_t arena_budget) {
+    Trial trial = trial_of(c, whole->forward, tile);
+    plan_trial(c, &trial, POLICY_OPTIMAL, arena_budget);
+    return trial;
+}
+
+/* The fastest tiling that fits. Tilings are in order of time and, the other way round, of bytes: the first
+ * that fits is found by bisection, and those after it are tried while they are faster. */
+static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena_budget) {
+    Trial best = *whole;
+    Tiling list[MOST_TILINGS];
+    uint32_t count = list_tilings(c, whole, list), low = 0, high = count;
+    if (count == 0) return best;
+    if (!whole->result->feasible) {
+        Trial least = try_tiling(c, whole, list[count - 1].tile, arena_budget);
+        if (is_better(&least, &best)) best = least;
+        if (!least.result->feasible) return best;
+        high = count - 1;
+        while (low < high) {
+            uint32_t middle = low + (high - low) / 2;
+            Trial trial = try_tiling(c, whole, list[middle].tile, arena_budget);
+            if (is_better(&trial, &best)) best = trial;
+            if (trial.result->feasible)
+                high = middle;
+            else
+                low = middle + 1;
+        }
+        low++; /* it was tried */
+    }
+    for (uint32_t i = low, worse = 0; i < count && worse < 2 && list[i].seconds < best.result->plan.seconds;
+         i++) {
+        Trial trial = try_tiling(c, whole, list[i].tile, arena_budget);
+        worse = is_better(&trial, &best) ? 0 : worse + 1;
+        if (!worse) best = trial;
+    }
+    return best;
+}
+
+static bool wants_tiles(const Trial *trial, Policy policy, int64_t arena_budget) {
+    const PlanResult *result = trial->result;
+    return policy == POLICY_OPTIMAL && arena_budget > 0 &&
+           (!result->feasible || result->plan.seconds > (1 + much_recomputation) * result->keep_all_seconds);
+}
+
+static void explain_tiles(const Compilation *c, const Trial *whole, Trial *best) {
+    Text text = {.arena = c->arena};
+    char bytes[24];
+    const TileRule *tile = &best->tile;
+    if (tile->loss_chunks == 1 && tile->mlp_tiles == 1) return;
+    if (tile->loss_chunks > 1)
+        text_add(&text, "the loss head runs in %" PRId64 " chunks of tokens", tile->loss_chunks);
+    if (tile->mlp_tiles > 1)
+        text_add(&text, "%s in %" PRId64 " tiles", text.length ? ", MLPs" : "MLPs run", tile->mlp_tiles);
+    if (whole->result->feasible)
+        text_add(&text, ": whole, a step would take %.1f%% longer",
+                 100 * (seconds_per_token(whole) / seconds_per_token(best) - 1));
+    else
+        text_add(&text, ": whole, the smallest budget would be %s",
+                 format_bytes(whole->result->smallest_bytes + c->device.reserved_bytes, bytes));
+    *vec_add(c->arena, &best->result->reason) = text.at;
+}
+
+/* The micro-batch and tiling with the most tokens a second among those that fit; when none fits, what comes
+ * nearest. Tiles are tried for the fastest that fits whole, if only by much recomputation, and the smallest
+ * that does not. */
+static Trial best_trial(const Compilation *c, Policy policy, int64_t arena_budget) {
+    int64_t low = c->spec.batch_auto ? c->spec.batch_low : 0,
+            high = c->spec.batch_auto ? c->spec.batch_high : 0;
+    Trial best = {0}, best_whole = {0};
+    VEC(Trial) tried = {0};
+    uint32_t misses = 0;
+    for (int64_t batch = low; batch <= high; batch++) {
+        if (batch && !lower_batch_fits(&c->spec, batch)) continue;
+        Trial trial = try_batch(c, batch, no_tiles, policy, arena_budget);
+        *vec_add(c->arena, &tried) = trial;
+        bool needs_more = best.result && !trial.result->feasible &&
+                          best.result->smallest_bytes < trial.result->smallest_bytes;
+        if (is_better(&trial, &best)) best = best_whole = trial;
+        misses = needs_more ? misses + 1 : 0;
+        if (misses == (wants_tiles(&trial, policy, arena_budget) ? 2 : 1)) break; /* as larger ones do */
+    }
+    for (uint32_t i = 0; i < tried.count; i++) {
+        const Trial *whole = &tried.at[i];
+        bool is_chosen = whole->result == best_whole.result;
+        if (!wants_tiles(whole, policy, arena_budget) || (whole->result->feasible && !is_chosen)) continue;
+        double enough = best.result->feasible ? seconds_per_token(&best) * (1 - worthwhile) : INFINITY;
+        if (whole->seconds / tokens_of(whole) >= enough) continue;
+        Trial trial = best_tiling(c, whole, arena_budget);
+        if (trial.result->feasible ? seconds_per_token(&trial) < enough : is_better(&trial, &best))
+            best = trial, best_whole = *whole;
+        if (!whole->result->feasible) break;
+    }
+    explain_tiles(c, &best_whole, &best);
     return best;
 }
 
@@ -251,6 +417,29 @@ bool compile_variant(const Compilation *c, const char *const *set, uint32_t coun
     return variant->forward != NULL;
 }
 
+/* In tiles only where it would need more than training does. */
+static Part evaluation_part(const Compilation *c, const Trial *trial, const Part *train) {
+    Part part = forward_part(c, trial->forward, train, "evaluation");
+    if (trial->tiled == trial->forward || part.layout->height_bytes <= train->layout->height_bytes)
+        return part;
+    return forward_part(c, trial->tiled, train, "evaluation");
+}
+
+/* One sequence, with all its logits: where they do not fit, of half the context, and so on. */
+static Part sampling_part(const Compilation *c, const Part *train, int64_t arena_budget) {
+    Graph *one = lower_graph(c->ast, &c->spec, 1, 0, c->diag, c->arena);
+    if (!one) die("batch 1 does not lower, though another did");
+    Part part = forward_part(c, one, train, "sampling");
+    for (int64_t context = one->context / 2;
+         context >= 1 && arena_budget > 0 && part.layout->height_bytes > arena_budget; context /= 2) {
+        Diag *diag = diag_new(c->arena, c->ast->path, c->ast->source, c->ast->length);
+        one = lower_graph(c->ast, &c->spec, 1, context, diag, c->arena);
+        if (!one) break;
+        part = forward_part(c, one, train, "sampling");
+    }
+    return part;
+}
+
 /* The change to one dim that makes the smallest plan fit, found by halving it; NULL when none does. */
 static const char *change_that_fits(const Compilation *c, const char *dim, int64_t value) {
     for (int64_t smaller = value / 2; smaller >= 1 && smaller >= value / 1024; smaller /= 2) {
@@ -297,7 +486,7 @@ static int infeasible(Compilation *c, const Trial *trial, int64_t arena_budget) 
             plan_checked(c, trial->graph, trial->cost, POLICY_OPTIMAL, arena_budget > 0 ? arena_budget : 1);
         diag_help(c->diag, "policy optimal needs %s at least",
                   format_bytes(result->smallest_bytes + c->device.reserved_bytes, least));
-    } else if (arena_budget > 0) {
+    } else if (arena_budget > result->layout->persistent_bytes) {
         const char *change[2] = {NULL, NULL};
         if (trial->graph->batch > 1 && !c->spec.tokens_per_step)
             change[0] = change_that_fits(c, "B", trial->graph->batch);
@@ -319,19 +508,18 @@ int compile_plan(Compilation *c) {
     c->grad = trial.grad;
     c->graph = trial.graph;
     c->result = trial.result;
+    c->tile = trial.tile;
     if (!trial.result->feasible) return infeasible(c, &trial, arena_budget);
     Part train = {.graph = trial.graph,
                   .cost = trial.cost,
                   .plan = &trial.result->plan,
                   .layout = trial.result->layout};
-    Graph *one = lower_graph(c->ast, &c->spec, 1, 0, c->diag, c->arena);
-    if (!one) die("batch 1 does not lower, though another did");
     c->request = (EmitRequest){.spec = &c->spec,
                                .device = &c->device,
                                .cuda = c->device.cuda,
                                .train = train,
-                               .evaluate = forward_part(c, trial.forward, &train, "evaluation"),
-                               .sample = forward_part(c, one, &train, "sampling")};
+                               .evaluate = evaluation_part(c, &trial, &train),
+                               .sample = sampling_part(c, &train, arena_budget)};
     c->request.arena_bytes = train.layout->height_bytes;
     const Layout *other[] = {c->request.evaluate.layout, c->request.sample.layout};
     for (size_t i = 0; i < COUNT_OF(other); i++)

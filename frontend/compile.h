@@ -20,6 +20,7 @@ typedef struct Compilation {
     Policy policy;
     int64_t budget_bytes; /* of the whole program; 0: none */
     Graph *forward;       /* as written */
+    TileRule tile;        /* how it was cut into tiles of tokens; all 1: not */
     Graph *grad;          /* with backward and update */
     Graph *graph;         /* fused: what is planned */
     PlanResult *result;

@@ -269,6 +269,8 @@ void report_plan_json(const PlanReport *report, Text *out) {
     json_object_set_new(root, "policy", json_string(policy_name[train->plan->policy]));
     json_object_set_new(root, "batch", json_integer(g->batch));
     json_object_set_new(root, "context", json_integer(g->context));
+    json_object_set_new(root, "loss_chunks", json_integer(report->tile.loss_chunks));
+    json_object_set_new(root, "mlp_tiles", json_integer(report->tile.mlp_tiles));
     json_object_set_new(root, "accumulate", json_integer(g->accumulate));
     json_object_set_new(root, "budget_bytes", json_integer(report->budget_bytes));
     json_object_set_new(root, "reserved_bytes", json_integer(request->device->reserved_bytes));

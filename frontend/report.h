@@ -20,6 +20,7 @@ Decisions plan_decisions(const Part *part, Arena *arena);
 typedef struct PlanReport {
     const EmitRequest *request;
     const PlanResult *result;
+    TileRule tile;
     int64_t budget_bytes; /* for the whole program, reserved bytes included; 0: none */
     int64_t more_bytes;   /* a budget that much larger ... */
     double more_seconds;  /* ... takes this long a step; 0: not asked */

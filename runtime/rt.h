@@ -59,6 +59,7 @@ typedef struct RtProgram {
     RtSteps *update;            /* parameters, states and the sum of squares at norm_offset (-1: none) */
     RtSteps *evaluate;          /* the loss sum of one batch, as in micro-step 0; no gradients, no dropout */
     RtSteps *sample;            /* batch 1: tokens at sample_tokens_offset -> logits at sample_logits_offset */
+    int64_t sample_context;     /* T of the sampling steps where it is not `context`; 0: it is */
     int64_t sample_tokens_offset, sample_logits_offset; /* i32 [1,T]; [1,T,V] of sample_logits_dtype */
     int sample_logits_dtype;
 

@@ -1,6 +1,6 @@
 /* Text from the trained model: starting from one token (a newline for byte data), each next token is drawn
  * from softmax(logits / 0.8) with bits that depend on the seed, the step and its position only. The window is
- * the last T tokens; a causal model does not see what stands after the newest. Bytes that are not valid
+ * the last T tokens (fewer where the budget has no room for all their logits); a causal model does not see what stands after the newest. Bytes that are not valid
  * UTF-8, and control characters, are shown as \xNN. */
 #include "internal.h"
 #include "../kernels/random.h"
@@ -81,7 +81,7 @@ static char *numbers_text(const int32_t *token, int64_t count) {
 char *rt_sample_text(RtRun *run, const RtProgram *program, int format, uint64_t seed, int64_t step,
                      int64_t count) {
     enum { STREAM = 0x73616d70 };
-    int64_t context = program->context;
+    int64_t context = program->sample_context ? program->sample_context : program->context;
     int32_t *token = rt_allocate((size_t)(count + context + 1) * sizeof *token);
     float *logits = rt_allocate((size_t)program->vocab * sizeof *logits);
     uint64_t key = k_random_key(seed, step, 0, STREAM);
