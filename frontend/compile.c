@@ -229,7 +229,7 @@ static bool is_better(const Trial *trial, const Trial *than) {
 enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20 };
 static const TileRule no_tiles = {1, 1};
 /* Where the graph as it is fits, tiles are tried if recomputation takes more than this share of a step ... */
-static const double much_recomputation = 0.10;
+static const double much_recomputation = 0.25;
 /* ... and taken, like another micro-batch in tiles, if a token costs that much less. */
 static const double worthwhile = 0.02;
 
