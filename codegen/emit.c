@@ -3,9 +3,11 @@
 #include "emit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 const char *emit_comment(Arena *arena, const char *name) {
     char *text = arena_strdup(arena, name);
@@ -65,12 +67,26 @@ static bool wanted(const EmitRequest *request, const char *path) {
     return !request->cuda;
 }
 
+/* Stands for the kernels and the runtime: programs with other ones have other objects. */
+static uint64_t sources_hash(const EmitRequest *request) {
+    uint64_t hash = HASH_SEED;
+    for (unsigned i = 0; i < embedded_file_count; i++) {
+        const EmbeddedFile *file = &embedded_file[i];
+        if (!wanted(request, file->path)) continue;
+        hash = hash_bytes(hash, file->path, strlen(file->path) + 1);
+        hash = hash_bytes(hash, file->beg, (size_t)(file->end - file->beg));
+    }
+    return hash;
+}
+
 static void add_makefile(const EmitRequest *request, Text *out) {
     text_add(out,
              "# Builds ./train. OBJ may name a folder shared by several programs: the objects in it do not\n"
              "# depend on the plan.\n"
              "OBJ ?= obj\n"
-             "CC ?= cc\n");
+             "OBJECT_DIR = $(OBJ)/%s-%016" PRIx64 "\n"
+             "CC ?= cc\n",
+             request->cuda ? "cuda" : "host", sources_hash(request));
     if (request->cuda) {
         text_add(out,
                  "NVCC ?= nvcc\n"
@@ -95,27 +111,27 @@ static void add_makefile(const EmitRequest *request, Text *out) {
     for (unsigned i = 0; i < embedded_file_count; i++) {
         const char *path = embedded_file[i].path, *dot = strrchr(path, '.');
         if (!wanted(request, path) || (strcmp(dot, ".c") && strcmp(dot, ".cu"))) continue;
-        text_add(out, " \\\n    $(OBJ)/%.*s.o", (int)(dot - path), path);
+        text_add(out, " \\\n    $(OBJECT_DIR)/%.*s.o", (int)(dot - path), path);
     }
     text_add(out, "\n\n");
     if (request->cuda)
-        text_add(out, "train: train.o $(OBJECTS)\n"
-                      "\t$(NVCC) $(NVCCFLAGS) -o $@ $^ $(LIBS)\n\n"
+        text_add(out, "train: train.o $(OBJECTS) Makefile\n"
+                      "\t$(NVCC) $(NVCCFLAGS) -o $@ train.o $(OBJECTS) $(LIBS)\n\n"
                       "# straight-line calls and no device code: nothing for an optimiser to find\n"
-                      "train.o: train.cu\n"
+                      "train.o: train.cu Makefile\n"
                       "\t$(NVCC) -x c++ $(filter-out -O%%,$(NVCCFLAGS)) -O0 -c -o $@ $<\n\n"
-                      "$(OBJ)/%%.o: %%.cu\n"
+                      "$(OBJECT_DIR)/%%.o: %%.cu\n"
                       "\t@mkdir -p $(@D)\n"
-                      "\t$(NVCC) $(NVCCFLAGS) $(GENCODE) -c -o $@ $<\n\n");
+                      "\t$(NVCC) $(NVCCFLAGS) $(GENCODE) -c -o $@.$$$$ $< && mv $@.$$$$ $@\n\n");
     else
-        text_add(out, "train: train.o $(OBJECTS)\n"
-                      "\t$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)\n\n"
+        text_add(out, "train: train.o $(OBJECTS) Makefile\n"
+                      "\t$(CC) $(CFLAGS) $(LDFLAGS) -o $@ train.o $(OBJECTS) $(LIBS)\n\n"
                       "# straight-line calls: nothing for an optimiser to find, and there may be thousands\n"
-                      "train.o: train.c\n"
+                      "train.o: train.c Makefile\n"
                       "\t$(CC) $(CFLAGS) -O1 -c -o $@ $<\n\n");
-    text_add(out, "$(OBJ)/%%.o: %%.c\n"
+    text_add(out, "$(OBJECT_DIR)/%%.o: %%.c\n"
                   "\t@mkdir -p $(@D)\n"
-                  "\t$(CC) $(CFLAGS) -c -o $@ $<\n\n"
+                  "\t$(CC) $(CFLAGS) -c -o $@.$$$$ $< && mv $@.$$$$ $@\n\n"
                   "$(OBJECTS): $(wildcard runtime/*.h kernels/*.h kernels/*.cuh kernels/*.def)\n\n"
                   "clean:\n\trm -rf $(OBJ) train train.o\n\n.PHONY: clean\n");
 }
@@ -143,6 +159,17 @@ static bool write_if_changed(Arena *arena, const char *path, const char *bytes, 
     return write_file(path, bytes, length);
 }
 
+/* A source gets the same time in every new folder, so that objects made of one serve all; where it replaces a
+ * changed one, make must see it. */
+static bool write_source(Arena *arena, const char *path, const EmbeddedFile *file) {
+    size_t length = (size_t)(file->end - file->beg), old_length = 0;
+    char *old = read_file(arena, path, &old_length);
+    if (old && old_length == length && !memcmp(old, file->beg, length)) return true;
+    if (!write_file(path, file->beg, length)) return false;
+    const struct timespec time[2] = {{.tv_sec = 946684800}, {.tv_sec = 946684800}}; /* 2000-01-01 */
+    return old || utimensat(AT_FDCWD, path, time, 0) == 0;
+}
+
 bool emit_program(const EmitRequest *request, const char *dir, Arena *arena, const char **error) {
     const char *path = dir;
     if (!make_dirs(arena, dir)) goto failed;
@@ -152,10 +179,12 @@ bool emit_program(const EmitRequest *request, const char *dir, Arena *arena, con
         const EmbeddedFile *file = &embedded_file[i];
         if (!wanted(request, file->path)) continue;
         path = arena_printf(arena, "%s/%s", dir, file->path);
-        if (!write_if_changed(arena, path, file->beg, (size_t)(file->end - file->beg))) goto failed;
+        if (!write_source(arena, path, file)) goto failed;
     }
     Text source = {.arena = arena}, makefile = {.arena = arena}, json = {.arena = arena};
     emit_source(request, &source);
+    path = arena_printf(arena, "%s/%s", dir, request->cuda ? "train.c" : "train.cu");
+    if (unlink(path) && errno != ENOENT) goto failed; /* of a program for the other target */
     path = arena_printf(arena, "%s/%s", dir, request->cuda ? "train.cu" : "train.c");
     if (!write_if_changed(arena, path, source.at, source.length)) goto failed;
     add_makefile(request, &makefile);
