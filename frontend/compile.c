@@ -436,20 +436,38 @@ static Part sampling_part(const Compilation *c, const Part *train, int64_t arena
     return part;
 }
 
-/* The change to one dim that makes the smallest plan fit, found by halving it; NULL when none does. */
+static int64_t weight_bytes(const Graph *g) {
+    int64_t bytes = 0;
+    for (uint32_t p = 0; p < g->param.count; p++)
+        bytes += type_bytes(&g->value.at[g->param.at[p].value].type);
+    return bytes;
+}
+
+/* The change to one dim that makes the smallest plan fit: the fewest halvings, at most ten, found by
+ * bisection, the most first, since often nothing helps; NULL when none does. */
 static const char *change_that_fits(const Compilation *c, const char *dim, int64_t value) {
-    for (int64_t smaller = value / 2; smaller >= 1 && smaller >= value / 1024; smaller /= 2) {
+    const char *found = NULL;
+    int least = 1, most = 10;
+    while (most > 1 && value >> most < 1) most--;
+    for (int halvings = most; least <= most; halvings = (least + most) / 2) {
+        int64_t smaller = value >> halvings;
         Compilation other;
         const Graph *g;
         const char *set = arena_printf(c->arena, "%s=%" PRId64, dim, smaller);
-        if (!compile_variant(c, &set, 1, &other)) return NULL;
+        if (smaller < 1 || !compile_variant(c, &set, 1, &other)) return found;
+        if (weight_bytes(other.forward) > c->budget_bytes) return found;
         const PlanResult *result = compile_policy(&other, POLICY_OPTIMAL, c->budget_bytes, &g);
-        if (!result->feasible) continue;
+        if (!result->feasible) {
+            if (!found) return NULL;
+            least = halvings + 1;
+            continue;
+        }
         char needs[24];
-        return arena_printf(c->arena, "%s = %" PRId64 " (%s)", dim, smaller,
-                            format_bytes(result->smallest_bytes + c->device.reserved_bytes, needs));
+        found = arena_printf(c->arena, "%s = %" PRId64 " (%s)", dim, smaller,
+                             format_bytes(result->smallest_bytes + c->device.reserved_bytes, needs));
+        most = halvings - 1;
     }
-    return NULL;
+    return found;
 }
 
 static int infeasible(Compilation *c, const Trial *trial, int64_t arena_budget) {

@@ -80,10 +80,15 @@ static int compare(Compilation *c) {
 }
 
 static int verb_plan(Compilation *c) {
+    if (c->options->compare && (c->options->policy || c->options->why)) {
+        fprintf(stderr, "rematc: --compare shows every policy; it goes without --policy and --why\n");
+        return EXIT_USAGE;
+    }
     if (c->options->compare) return compare(c);
     int code = planned(c);
     if (code >= 0) return code;
-    PlanReport report = {.request = &c->request, .result = c->result, .tile = c->tile, .budget_bytes = c->budget_bytes};
+    PlanReport report = {
+        .request = &c->request, .result = c->result, .tile = c->tile, .budget_bytes = c->budget_bytes};
     if (c->budget_bytes && c->policy == POLICY_OPTIMAL) {
         report.more_bytes = (int64_t)512 << 20;
         if (report.more_bytes > c->budget_bytes / 10) report.more_bytes = c->budget_bytes / 10;

@@ -22,6 +22,7 @@ expect 3 "$rematc" plan "$spec" $small --set T=$next --set tokens_per_step=$((ne
 expect 0 "$rematc" plan "$spec" $small --budget 1GiB --why 'h.1'
 grep -q 'h.1.mlp.fc: linear' stdout.txt || fail "--why says nothing of h.1.mlp.fc"
 expect 2 "$rematc" plan "$spec" $small --why 'h.1.nothing'
+expect 2 "$rematc" plan "$spec" --compare --policy sqrt
 expect 0 "$rematc" plan "$spec" $small --budget 1GiB --compare
 [ "$(grep -cE '^(none|every-block|sqrt|heuristic|optimal) ' stdout.txt)" = 5 ] || fail "not every policy has a row"
 expect 2 "$rematc" sweep "$spec" --budget 4MiB..2MiB
