@@ -385,5 +385,9 @@ int main(int argc, char **argv) {
         code = verb[options.verb](&compilation);
     }
     arena_free(arena);
+    if (code == EXIT_FINE && (fflush(stdout) || ferror(stdout))) {
+        fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
+        return EXIT_IO;
+    }
     return code;
 }

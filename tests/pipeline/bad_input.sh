@@ -37,6 +37,12 @@ expect 1 "$rematc" plan "$spec" --set Z=3; one_error
 expect 1 "$rematc" plan "$spec" --device rtx4091; grep -q rtx4090 stderr.txt || fail "no suggestion for rtx4091"
 expect 3 "$rematc" plan "$spec" --budget 1MiB; grep -q 'smallest feasible budget' stderr.txt || fail "no smallest budget"
 expect 6 "$rematc" emit "$spec" -o /proc/nowhere
+for words in "plan $spec" "explain E0312" devices --help "plan --help" "emit $spec -o full"; do # a full disk
+    code=0
+    # shellcheck disable=SC2086
+    "$rematc" $words >/dev/full 2>stderr.txt || code=$?
+    [ "$code" = 6 ] || fail "exit $code, not 6, where standard output is full: $words"
+done
 expect 1 "$rematc" check "$spec" --set H=7
 # -- the trainer --
 "$rematc" build "$spec" $small -o program --quiet >/dev/null
