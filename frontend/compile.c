@@ -228,7 +228,8 @@ static bool is_better(const Trial *trial, const Trial *than) {
 
 enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20 };
 static const TileRule no_tiles = {1, 1};
-/* Where the graph as it is fits, tiles are tried if recomputation takes more than this share of a step ... */
+/* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
+ * if recomputation takes more than this share of a step ... */
 static const double much_recomputation = 0.25;
 /* ... and taken, like another micro-batch in tiles, if a token costs that much less. */
 static const double worthwhile = 0.02;
@@ -310,10 +311,12 @@ static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena
     return best;
 }
 
-static bool wants_tiles(const Trial *trial, Policy policy, int64_t arena_budget) {
+/* For one B, tiles are for what does not fit whole: every budget that does has the same bits. */
+static bool wants_tiles(const Compilation *c, const Trial *trial, Policy policy, int64_t arena_budget) {
     const PlanResult *result = trial->result;
-    return policy == POLICY_OPTIMAL && arena_budget > 0 &&
-           (!result->feasible || result->plan.seconds > (1 + much_recomputation) * result->keep_all_seconds);
+    if (policy != POLICY_OPTIMAL || arena_budget <= 0) return false;
+    if (!result->feasible) return true;
+    return c->spec.batch_auto && result->plan.seconds > (1 + much_recomputation) * result->keep_all_seconds;
 }
 
 static void explain_tiles(const Compilation *c, const Trial *whole, Trial *best) {
@@ -335,8 +338,8 @@ static void explain_tiles(const Compilation *c, const Trial *whole, Trial *best)
 }
 
 /* The micro-batch and tiling with the most tokens a second among those that fit; when none fits, what comes
- * nearest. Tiles are tried for the fastest that fits whole, if only by much recomputation, and the smallest
- * that does not. */
+ * nearest. Tiles are tried for the smallest that does not fit whole, and, among several, for the fastest that
+ * fits only by much recomputation. */
 static Trial best_trial(const Compilation *c, Policy policy, int64_t arena_budget) {
     int64_t low = c->spec.batch_auto ? c->spec.batch_low : 0,
             high = c->spec.batch_auto ? c->spec.batch_high : 0;
@@ -351,12 +354,12 @@ static Trial best_trial(const Compilation *c, Policy policy, int64_t arena_budge
                           best.result->smallest_bytes < trial.result->smallest_bytes;
         if (is_better(&trial, &best)) best = best_whole = trial;
         misses = needs_more ? misses + 1 : 0;
-        if (misses == (wants_tiles(&trial, policy, arena_budget) ? 2 : 1)) break; /* as larger ones do */
+        if (misses == (wants_tiles(c, &trial, policy, arena_budget) ? 2 : 1)) break; /* as larger ones do */
     }
     for (uint32_t i = 0; i < tried.count; i++) {
         const Trial *whole = &tried.at[i];
         bool is_chosen = whole->result == best_whole.result;
-        if (!wants_tiles(whole, policy, arena_budget) || (whole->result->feasible && !is_chosen)) continue;
+        if (!wants_tiles(c, whole, policy, arena_budget) || (whole->result->feasible && !is_chosen)) continue;
         double enough = best.result->feasible ? seconds_per_token(&best) * (1 - worthwhile) : INFINITY;
         if (whole->seconds / tokens_of(whole) >= enough) continue;
         Trial trial = best_tiling(c, whole, arena_budget);
