@@ -1,16 +1,7 @@
 # Every operation's kernel, as a float and as a double module that the tests open side by side.
 find_package(OpenMP REQUIRED COMPONENTS C)
-file(GLOB ops_kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.c)
-foreach(ops_real float double)
-  set(module ops_kernels_${ops_real})
-  add_library(${module} MODULE ${ops_kernels})
-  target_compile_definitions(${module} PRIVATE K_REAL=${ops_real})
-  target_compile_options(${module} PRIVATE -O3 -march=native -fno-math-errno)
-  target_link_libraries(${module} PRIVATE OpenMP::OpenMP_C m)
-  if(CMAKE_C_COMPILER_ID MATCHES Clang)
-    target_compile_options(${module} PRIVATE -Wno-pass-failed) # double's exp is libm's, hence scalar
-  endif()
-endforeach()
+remat_kernels(ops_kernels_float MODULE float)
+remat_kernels(ops_kernels_double MODULE double)
 
 foreach(ops_test test_ops test_ops_limits)
   remat_test(${ops_test} ${ops_test}.c ops_engine.c ops_reference.c LIBS OpenMP::OpenMP_C ${CMAKE_DL_LIBS} m)
