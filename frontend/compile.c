@@ -168,7 +168,8 @@ static PlanResult *plan_checked(const Compilation *c, const Graph *g, const Cost
     const char *broken = plan_check(g, &result->plan, c->arena);
     if (broken) die("plan: %s", broken);
     broken =
-        layout_check(g, cost, &result->plan, result->layout, result->feasible ? arena_budget : 0, c->arena);
+        layout_check(g, cost, &result->plan, result->layout, result->feasible ? arena_budget : 0, 0,
+                     c->arena);
     if (broken) die("layout: %s", broken);
     return result;
 }
@@ -394,7 +395,7 @@ static Part forward_part(const Compilation *c, const Graph *forward, const Part 
     if (broken) die("%s plan: %s", stage, broken);
     pack_forward(result->layout, g, train->layout, train->graph, c->arena);
     result->plan.peak_bytes = result->layout->height_bytes;
-    broken = layout_check(g, cost, &result->plan, result->layout, 0, c->arena);
+    broken = layout_check(g, cost, &result->plan, result->layout, 0, 0, c->arena);
     if (broken) die("%s layout: %s", stage, broken);
     return (Part){.graph = g, .cost = cost, .plan = &result->plan, .layout = result->layout};
 }

@@ -48,6 +48,7 @@ typedef struct Spec {
     Span device_span;
     int64_t budget_bytes;      /* 0: what the device has */
     Span budget_span;
+    int64_t host_bytes;        /* pinned host memory that offload may take; 0: none */
     VEC(Pin) pin;
 } Spec;
 

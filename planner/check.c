@@ -449,7 +449,8 @@ static bool no_overlap(Check *c, int64_t *live_bytes) {
 }
 
 const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout,
-                         int64_t budget_bytes, Arena *arena) {
+                         int64_t budget_bytes, int64_t host_budget_bytes, Arena *arena) {
+    (void)host_budget_bytes;
     const char *wrong = plan_check(g, plan, arena);
     if (wrong) return wrong;
     Check c = {.r = replay_new(g, plan, arena), .cost = cost, .layout = layout};

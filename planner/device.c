@@ -19,8 +19,8 @@
     {                                                                                                        \
         .name = NAME, .cuda = true, .memory_bytes = MEMORY_MIB * MIB, .reserved_bytes = CUDA_HELD,           \
         .flops_per_second = {[DT_F32] = (F32)*TERA, [DT_BF16] = (BF16)*TERA},                                \
-        .bytes_per_second = (GB_PER_SECOND)*GIGA, .copy_bytes_per_second = LINK, .launch_seconds = 4e-6,     \
-        .capability = CAPABILITY                                                                             \
+        .bytes_per_second = (GB_PER_SECOND)*GIGA, .copy_bytes_per_second = LINK, .copies_beside = true,      \
+        .launch_seconds = 4e-6, .capability = CAPABILITY                                                                             \
     }
 
 static const Device device_table[] = {

@@ -6,7 +6,18 @@
  * A plan names nodes; what a step reads and writes follows from replaying it: each RUN or RECOMPUTE makes a
  * fresh instance of the node's outputs, FREE ends the current instance of a storage. At most one instance of a
  * storage is live at a time. Storages are `graph_root` values: steps never name views or the later versions of
- * an accumulator. Persistent storages (inputs, parameters, states) live for the whole plan and are never freed. */
+ * an accumulator. Persistent storages (inputs, parameters, states) live for the whole plan and are never freed.
+ *
+ * OFFLOAD begins a copy of the current instance to pinned host memory; the FREE of that instance waits for it.
+ * FETCH begins a copy back into a fresh instance; the first step that reads it (or its FREE) waits for it. Copies
+ * out run one after the other beside the computation, and so do copies in:
+ *
+ *     compute   | make x | OFFLOAD x | ....... | FREE x | ....... | FETCH x | ....... | read x |
+ *     device    [----------------- x ----------]                  [--------- x ----------------
+ *     host               [------------------------ x ----------------------------------]
+ *
+ * No step may write over an instance between its OFFLOAD and its FREE. The host buffer lives from OFFLOAD to the
+ * end of the first step that reads what the last FETCH brought back. */
 #ifndef REMAT_PLAN_H
 #define REMAT_PLAN_H
 
@@ -22,6 +33,7 @@ typedef struct Device {
     double flops_per_second[DT_COUNT]; /* dense, f32 accumulation; 0: not supported */
     double bytes_per_second;         /* device memory */
     double copy_bytes_per_second;    /* host <-> device, one way */
+    bool copies_beside;              /* copies run beside the computation, one each way at a time */
     double launch_seconds;           /* fixed cost of one operation */
     int capability;                  /* 90 for sm_90; 0 on the host */
 } Device;
@@ -65,31 +77,36 @@ typedef struct Plan {
     int64_t peak_bytes;         /* height of the packed arena: what the program allocates */
     double seconds;             /* one optimizer step, all micro-steps */
     double recompute_seconds;   /* of which recomputation */
+    double wait_seconds;        /* of which waiting for copies from and to host memory */
+    int64_t offload_bytes;      /* copied to host memory in a micro-step */
+    int64_t host_bytes;         /* height of the packed host arena: pinned memory the program allocates */
     Policy policy;
 } Plan;
 
 /* ---- exact liveness of a plan (planner/live.c) ---- */
 /* A buffer has one lifetime, half-open in steps: [lo, hi). A step's own inputs, outputs and workspace are all
  * live during it. Instances that share by running in place are one buffer. Persistent buffers are [0, steps). */
-typedef enum BufKind { BUF_VALUE, BUF_WORKSPACE } BufKind;
+typedef enum BufKind { BUF_VALUE, BUF_WORKSPACE, BUF_HOST } BufKind;
 typedef struct Buf {
     BufKind kind;
-    ValueId value;     /* root value of the first instance; NONE for workspace */
+    ValueId value;     /* root value of the first instance, or of the copy; NONE for workspace */
     uint32_t lo, hi;
     int64_t bytes;     /* rounded up to PLAN_ALIGN */
-    int64_t offset;    /* filled by packing */
+    int64_t offset;    /* filled by packing; of BUF_HOST, into the host arena */
     bool persistent;
 } Buf;
 
 /* Which buffer each operand of a step lives in: for step s running node n, bind[first[s] + i] is the buffer of
- * output i for i < nout, then of the inputs, then of the workspace (NONE when there is none). FREE: one entry. */
+ * output i for i < nout, then of the inputs, then of the workspace (NONE when there is none). FREE: one entry.
+ * OFFLOAD and FETCH: the buffer on the device, then the one in host memory. */
 typedef struct Layout {
     VEC(Buf) buf;
     VEC(uint32_t) bind;
     uint32_t *first;       /* one a step, and one past the end */
     int64_t persistent_bytes; /* persistent buffers lie at [0, persistent_bytes), in value order */
     int64_t live_bytes;    /* the liveness lower bound */
-    int64_t height_bytes;  /* highest end of any buffer */
+    int64_t height_bytes;  /* highest end of any buffer on the device */
+    int64_t host_bytes;    /* highest end of any buffer in host memory */
 } Layout;
 
 /* Replays `plan`, decides running in place, and yields buffers without offsets. Dies on an impossible plan
@@ -121,8 +138,9 @@ void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const G
 
 /* ---- checkers (planner/check.c): NULL when right, else what is wrong. Share no code with the planner. ---- */
 const char *plan_check(const Graph *g, const Plan *plan, Arena *arena);
+/* Budgets: 0, no limit (a plan without offload needs no host memory and passes any). */
 const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout, int64_t budget_bytes,
-                         Arena *arena);
+                         int64_t host_budget_bytes, Arena *arena);
 
 /* ---- the planner (planner/remat.c) ---- */
 typedef struct PlanRequest {
@@ -132,6 +150,7 @@ typedef struct PlanRequest {
     const Spec *spec;      /* pins; NULL for none */
     Policy policy;
     int64_t budget_bytes;  /* for the arena; 0: no limit */
+    int64_t host_bytes;    /* pinned host memory that offload may take; 0: none, nothing is offloaded */
 } PlanRequest;
 
 typedef struct PlanResult {

@@ -306,7 +306,7 @@ static const Mutation mutation[] = {
 };
 
 static const char *check(const Toy *t, bool layout, Arena *arena) {
-    return layout ? layout_check(t->g, t->cost, &t->plan, t->layout, 0, arena)
+    return layout ? layout_check(t->g, t->cost, &t->plan, t->layout, 0, 0, arena)
                   : plan_check(t->g, &t->plan, arena);
 }
 
@@ -331,8 +331,8 @@ static void unchanged_ones_pass(void **state) {
         for (uint32_t s = 0; s < toy.plan.step.count; s++) kinds[toy.plan.step.at[s].kind]++;
         for (uint32_t b = 0; b < toy.layout->bind.count; b++) in_place += toy.layout->bind.at[b] == NONE;
         int64_t height = toy.layout->height_bytes;
-        assert_null(layout_check(toy.g, toy.cost, &toy.plan, toy.layout, height, arena));
-        assert_non_null(layout_check(toy.g, toy.cost, &toy.plan, toy.layout, height - 1, arena));
+        assert_null(layout_check(toy.g, toy.cost, &toy.plan, toy.layout, height, 0, arena));
+        assert_non_null(layout_check(toy.g, toy.cost, &toy.plan, toy.layout, height - 1, 0, arena));
     }
     for (int k = 0; k < 5; k++) assert_true(kinds[k] > 500);
     assert_true(in_place > 500);
@@ -405,7 +405,7 @@ static void planned_graphs_pass(void **state) {
                 request.budget_bytes = part ? all->keep_all_bytes * (10 - part) / 10 : 0;
                 PlanResult *result = plan_graph(&request, arena);
                 int64_t budget = result->feasible ? request.budget_bytes : 0;
-                const char *wrong = layout_check(g, cost, &result->plan, result->layout, budget, arena);
+                const char *wrong = layout_check(g, cost, &result->plan, result->layout, budget, 0, arena);
                 const char *lie = toy_run(g, cost, &result->plan, result->layout, arena);
                 if (wrong || lie)
                     print_message("seed %d, %s: %s / %s\n", (int)seed, policy_name[policy],
@@ -434,7 +434,7 @@ static void forward_parts_fit(void **state) {
         Layout *layout = forward->layout;
         pack_forward(layout, f, train, g, arena);
         forward->plan.peak_bytes = layout->height_bytes;
-        assert_null(layout_check(f, cost, &forward->plan, layout, 0, arena));
+        assert_null(layout_check(f, cost, &forward->plan, layout, 0, 0, arena));
         assert_null(toy_run(f, cost, &forward->plan, layout, arena));
         uint32_t shared = 0;
         for (uint32_t b = 0; b < layout->buf.count; b++) {

@@ -58,7 +58,7 @@ static Outcome check_plans(const Graph *g, uint64_t seed, uint32_t *infeasible, 
             PlanResult *result = plan_graph(&request, arena);
             const char *broken = plan_check(g, &result->plan, arena);
             if (broken) fail_msg("graph %d policy %s: %s", (int)seed, policy_name[policy], broken);
-            broken = layout_check(g, cost, &result->plan, result->layout, request.budget_bytes, arena);
+            broken = layout_check(g, cost, &result->plan, result->layout, request.budget_bytes, 0, arena);
             if (broken && result->feasible)
                 fail_msg("graph %d policy %s budget %d: %s", (int)seed, policy_name[policy], b, broken);
             if (!result->feasible) {

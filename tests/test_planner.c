@@ -22,7 +22,7 @@ static PlanRequest request_for(const Graph *g, const char *device, Arena *arena)
 static void check(const PlanRequest *request, const PlanResult *result, uint64_t seed, Arena *arena) {
     int64_t budget = result->feasible ? request->budget_bytes : 0;
     const char *wrong =
-        layout_check(request->graph, request->cost, &result->plan, result->layout, budget, arena);
+        layout_check(request->graph, request->cost, &result->plan, result->layout, budget, 0, arena);
     if (wrong) fail_msg("seed %d, %s: %s", (int)seed, policy_name[request->policy], wrong);
     if (result->gap < -1e-9)
         fail_msg("seed %d, %s: gap %g below zero", (int)seed, policy_name[request->policy], result->gap);
