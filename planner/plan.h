@@ -63,6 +63,7 @@ typedef enum Policy {
     POLICY_NONE,        /* keep everything autodiff would keep */
     POLICY_EVERY_BLOCK, /* keep inputs of repeated blocks, recompute the rest */
     POLICY_SQRT,        /* Chen et al. 2016: about sqrt(L) segments of blocks */
+    POLICY_OFFLOAD_BLOCKS, /* EVERY_BLOCK, with the blocks' inputs in host memory */
     POLICY_HEURISTIC,   /* the rule-of-thumb table: NONE or EVERY_BLOCK, with reasons */
     POLICY_OPTIMAL,
     POLICY_COUNT

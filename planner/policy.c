@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-const char *const policy_name[POLICY_COUNT] = {"none", "every-block", "sqrt", "heuristic", "optimal"};
+const char *const policy_name[POLICY_COUNT] = {"none",           "every-block", "sqrt",
+                                               "offload-blocks", "heuristic",   "optimal"};
 
 Policy policy_find(const char *name) {
     for (int i = 0; i < POLICY_COUNT; i++)
@@ -82,7 +83,7 @@ void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t bo
                 drop_over(p, s, boundary, boundary, retain);
             else if (pin->kind == PIN_KEEP)
                 for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++)
-                    retain[gap] = (Keep){0, 0};
+                    retain[gap] = (Keep){.from = 0};
         }
     }
 }

@@ -96,7 +96,7 @@ Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena) {
     Problem *p = NEW(arena, Problem);
     find_roots(g, p, arena);
     number_storages(g, p, arena);
-    bool *overwritten = find_overwritten(g, p, arena);
+    bool *overwritten = p->overwritten = find_overwritten(g, p, arena);
     p->maker = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     p->seconds = NEW_ARRAY(arena, double, g->node.count + 1);
     p->workspace_bytes = NEW_ARRAY(arena, int64_t, g->node.count + 1);
@@ -139,6 +139,14 @@ Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena) {
     p->takeover = finish(&takeover);
     problem_index(p, arena);
     return p;
+}
+
+void problem_allow_copies(Problem *p, const Device *device, int64_t host_bytes, int64_t accumulate) {
+    if (device->copy_bytes_per_second <= 0) return;
+    p->host_bytes = host_bytes;
+    p->copies_beside = device->copies_beside;
+    p->copy_byte_seconds = (double)accumulate / device->copy_bytes_per_second;
+    p->copy_start_seconds = (double)accumulate * device->launch_seconds;
 }
 
 void problem_index(Problem *p, Arena *arena) {
