@@ -136,6 +136,20 @@ static void consider_waiting(const Shaver *v, uint32_t at, Drop *drop) {
     drop->until = at < copy->free_run ? copy->free_run : copy->back_run;
 }
 
+/* Copies in the operations' stead: each takes its time, and no more. */
+static void consider_moving(const Shaver *v, const Keep *retain, Drop *drop) {
+    const Problem *p = v->p;
+    uint32_t s = drop->storage, last = replay_time(v->r)[v->touched[s]];
+    if (p->host_bytes <= 0 || p->copies_beside || (p->overwritten && p->overwritten[s])) return;
+    if (retain[drop->gap].host != HOST_NEVER || last != p->gap_begin[drop->gap] ||
+        retain[drop->gap].from > last)
+        return;
+    double price = 2 * copy_seconds(p, s) / (double)p->bytes[s];
+    if (price >= drop->price) return;
+    drop->price = price;
+    drop->keep = (Keep){.host = HOST_NOW};
+}
+
 /* The drops that would lower the live bytes at run `at`. */
 static void find_drops(Shaver *v, const Sequence *sequence, uint32_t at, const Keep *retain) {
     const Problem *p = v->p;
@@ -161,6 +175,7 @@ static void find_drops(Shaver *v, const Sequence *sequence, uint32_t at, const K
                                               .begin = v->touched[s] + 1,
                                               .until = NONE};
         consider_waiting(v, at, &v->drop.at[v->drop.count - 1]);
+        consider_moving(v, retain, &v->drop.at[v->drop.count - 1]);
     }
     if (v->drop.count) qsort(v->drop.at, v->drop.count, sizeof *v->drop.at, by_price);
 }
