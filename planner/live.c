@@ -42,11 +42,13 @@ static void add_persistent(Analysis *a) {
     }
 }
 
-/* Whether storage `s` is freed after step `at` and before anything else runs or it is copied. */
-static bool freed_next(const Analysis *a, uint32_t at, uint32_t s) {
+/* Whether storage `s` is freed after step `at`, before anything else runs, before it is copied and before
+ * `made`, which would take it over, is freed itself. */
+static bool freed_next(const Analysis *a, uint32_t at, uint32_t s, uint32_t made) {
     for (uint32_t i = at + 1; i < a->plan->step.count; i++) {
         const Step *step = &a->plan->step.at[i];
         if (step->kind == STEP_RUN || step->kind == STEP_RECOMPUTE) return false;
+        if (step->kind == STEP_FREE && step->value == a->p->storage_root[made]) return false;
         if (step->value == a->p->storage_root[s]) return step->kind == STEP_FREE;
     }
     return false;
@@ -65,8 +67,8 @@ static void make_outputs(Analysis *a, uint32_t at, uint32_t op) {
     const Problem *p = a->p;
     uint32_t taken = NONE;
     for (EACH(k, p->takeover, op)) {
-        uint32_t s = p->takeover.list[k];
-        if (taken == NONE && a->holder[s] != NONE && !a->copied[s] && freed_next(a, at, s)) taken = s;
+        uint32_t s = p->takeover.list[k], first = p->makes.list[list_begin(&p->makes, op)];
+        if (taken == NONE && a->holder[s] != NONE && !a->copied[s] && freed_next(a, at, s, first)) taken = s;
     }
     for (EACH(k, p->makes, op)) {
         uint32_t s = p->makes.list[k];
