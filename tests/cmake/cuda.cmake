@@ -35,7 +35,7 @@ if(CMAKE_CXX_COMPILER)
 
   if(TARGET rematc)
     add_test(NAME cuda_sim_train COMMAND sh ${cuda_sim}/train.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
-             ${CMAKE_BINARY_DIR}/cuda_sim_train)
+             ${CMAKE_BINARY_DIR}/cuda_sim_train $<TARGET_FILE_DIR:test_cuda_sim>/emit_copies)
     set_tests_properties(cuda_sim_train PROPERTIES TIMEOUT 300
                          ENVIRONMENT "CC=${CMAKE_C_COMPILER};CXX=${CMAKE_CXX_COMPILER}")
   endif()
