@@ -72,15 +72,18 @@ for type in f32 bf16; do
             '{ d = $1 - $2; if (d < 0) d = -d; if (!(d <= near * $2)) bad = 1 } END { exit bad }' ||
         fail "$type: host and device differ"
 done
+# a ticket whose WAIT no other does the work of: copies one way are done one after the other
 cp "$work/f32-copies/train.cu" "$work/whole.cu"
 for kind in OFFLOAD FETCH; do
     for nth in 2 5; do
-        ticket=$(sed -n "s/^ *$kind(\([0-9]*\),.*/\1/p" "$work/whole.cu" | sed -n ${nth}p)
+        ticket=$(awk -F '[(),]' -v kind=$kind '
+            $1 ~ /OFFLOAD|FETCH/ { alone[$2] = $1 ~ kind }
+            $1 ~ /WAIT/ { if (alone[$2]) print $2; for (t in alone) alone[t] = 0 }' "$work/whole.cu" | sed -n ${nth}p)
         sed "/WAIT($ticket);/d" "$work/whole.cu" > "$work/f32-copies/train.cu"
         build f32-copies
         rm -f "$work/lost.jsonl"
         (cd "$work/f32-copies" && ./train --data "$work/text.txt" --save-dir "$work/out-lost" --fresh --quiet \
-            --sample 0 --steps 3 --log "$work/lost.jsonl" > "$work/lost.out" 2>&1) || continue
+            --poison --sample 0 --steps 3 --log "$work/lost.jsonl" > "$work/lost.out" 2>&1) || continue
         sed -n 's/.*"loss":\([^,]*\),.*/\1/p' "$work/lost.jsonl" > "$work/lost.loss"
         if cmp -s "$work/f32-keep.loss" "$work/lost.loss"; then fail "$kind $ticket is not waited for: nothing shows"; fi
     done
