@@ -3,6 +3,7 @@
  * must every mutant of a kind that is never harmless (a leak, a misaligned buffer, a wrong height...).
  *
  *     test_check [mutants a kind]        default 1000 */
+#include "copies.h"
 #include "random_graph.h"
 #include "toy.h"
 
@@ -440,7 +441,7 @@ static void unchanged_ones_pass(void **state) {
     arena_free(arena);
 }
 
-/* One in sixteen is a real training graph, planned. */
+/* One in sixteen is a real training graph, planned, and half of those are given copies. */
 static Toy any_toy(uint64_t *seed, Arena *arena) {
     if (below(seed, 16)) return toy_new(seed, arena);
     uint32_t count;
@@ -452,6 +453,10 @@ static Toy any_toy(uint64_t *seed, Arena *arena) {
     PlanResult *result = plan_graph(&request, arena);
     toy.plan = result->plan;
     toy.layout = result->layout;
+    if (below(seed, 2)) {
+        toy.plan = with_copies(toy.g, &result->plan, seed, 3, arena);
+        toy.layout = copies_layout(toy.g, toy.cost, &toy.plan, arena);
+    }
     return toy;
 }
 
@@ -488,7 +493,8 @@ static void mutants_die(void **state) {
     arena_free(arena);
 }
 
-/* What the planner makes of random training graphs, at every policy and at budgets in between. */
+/* What the planner makes of random training graphs, at every policy and at budgets in between; and that with
+ * copies put in. */
 static void planned_graphs_pass(void **state) {
     (void)state;
     Arena *arena = arena_new();
@@ -496,6 +502,7 @@ static void planned_graphs_pass(void **state) {
     const Device *device = &device_list(&count)[0];
     for (uint64_t seed = 1; seed <= 60; seed++) {
         arena_reset(arena);
+        uint64_t random = seed;
         Graph *g = random_training_graph(seed, arena);
         Cost *cost = cost_graph(g, device, arena);
         PlanRequest request = {.graph = g, .cost = cost, .device = device, .policy = POLICY_NONE};
@@ -510,6 +517,15 @@ static void planned_graphs_pass(void **state) {
                 const char *lie = toy_run(g, cost, &result->plan, result->layout, arena);
                 if (wrong || lie)
                     print_message("seed %d, %s: %s / %s\n", (int)seed, policy_name[policy],
+                                  wrong ? wrong : "right", lie ? lie : "right");
+                assert_null(wrong);
+                assert_null(lie);
+                Plan plan = with_copies(g, &result->plan, &random, 3, arena);
+                Layout *layout = copies_layout(g, cost, &plan, arena);
+                wrong = layout_check(g, cost, &plan, layout, 0, 0, arena);
+                lie = toy_run(g, cost, &plan, layout, arena);
+                if (wrong || lie)
+                    print_message("seed %d, %s, copies: %s / %s\n", (int)seed, policy_name[policy],
                                   wrong ? wrong : "right", lie ? lie : "right");
                 assert_null(wrong);
                 assert_null(lie);
