@@ -130,7 +130,8 @@ typedef struct PackItem {
 int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch);
 int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch);
 /* Persistent buffers first, at the bottom: parameters and frozen weights, then states, then inputs; the rest
- * above. Fills offset, persistent_bytes and height_bytes. */
+ * above. Copies in host memory have an arena of their own. Fills offset, persistent_bytes, height_bytes and
+ * host_bytes. */
 void pack_layout(Layout *layout, const Graph *g, Arena *scratch);
 /* The layout of a forward-only graph inside the training program's arena. Persistent values take, matched by
  * name, the offsets of the training layout; those without a counterpart there (or larger than it) follow its
