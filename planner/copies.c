@@ -13,7 +13,6 @@ Copies *copies_new(const Problem *p, Arena *arena) {
     c->arena = arena;
     c->wanted = NEW_ARRAY(arena, bool, p->storages + 1);
     c->last = NEW_ARRAY(arena, uint32_t, p->storages + 1);
-    c->made = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     c->gap = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     c->head = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     return c;
@@ -50,11 +49,9 @@ static void touch(Copies *c, const Keep *retain, const uint32_t *time, uint32_t 
                                                   .gap = gap,
                                                   .out_run = last,
                                                   .back_run = i,
-                                                  .made_run = c->made[s],
                                                   .host = p->copies_beside ? retain[gap].host : HOST_NOW};
     }
     c->last[s] = i;
-    if (made) c->made[s] = i;
 }
 
 static int by_out(const void *a, const void *b) {
@@ -141,7 +138,7 @@ static void place_out(Copies *c) {
     for (uint32_t i = 0; i < c->copy.count; i++) {
         Copy *copy = &c->copy.at[i];
         uint32_t head = c->head[copy->storage];
-        copy->held = head != NONE && c->copy.at[head].made_run == copy->made_run;
+        copy->held = head != NONE;
         copy->last_run = copy->back_run;
         if (copy->held) {
             c->copy.at[head].last_run = copy->back_run;

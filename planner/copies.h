@@ -1,13 +1,14 @@
 /* When copies to host memory run. A retention says which gaps a storage may spend there; the copies go out in
- * the order in which the storages are ready and come back in the order in which they are needed, each as soon,
- * or as late, as it can without anything waiting:
+ * the order in which the storages are ready and come back in the order in which they are needed, each as
+ * soon, or as late, as it can without anything waiting:
  *
  *     runs     | makes s | ............ | free_run ......... fetch_run | ............ | reads s |
  *     out               [- others -|- s -]
  *     in                                                  [- s -|- others -]
  *     device   [------------------- s --)                             [------- s ----------------
  *
- * A gap without time for both copies, or for which host memory has no room, keeps its storage on the device. */
+ * A gap without time for both copies, or for which host memory has no room, keeps its storage on the device.
+ */
 #ifndef REMAT_COPIES_H
 #define REMAT_COPIES_H
 
@@ -20,7 +21,6 @@ typedef struct Copy {
     uint32_t free_run;  /* gone from the device before this run */
     uint32_t fetch_run; /* copied back from the start of this run on */
     uint32_t back_run;  /* its next touch */
-    uint32_t made_run;  /* that made what is copied */
     uint32_t last_run;  /* host memory has it until after this run: back_run, or that of a later copy of it */
     uint32_t host;      /* HOST_EASY, HOST_STAGED, HOST_NOW */
     bool held;          /* host memory has it from an earlier copy: nothing goes out */
@@ -40,10 +40,10 @@ typedef struct Copies {
     int64_t host_bytes;  /* most live at once in host memory */
     double wait_seconds; /* that operations wait */
     /* while they are being found */
-    bool *wanted;                /* by storage: some gap of it may go */
-    uint32_t *last, *made, *gap; /* by storage: run that touched it last, that made it; gap of the former's time */
-    uint32_t *head;              /* by storage: the last copy that went out */
-    VEC(int64_t) released;       /* by run: host bytes that are free after it */
+    bool *wanted;          /* by storage: some gap of it may go */
+    uint32_t *last, *gap;  /* by storage: run that touched it last; gap of that run's time */
+    uint32_t *head;        /* by storage: the copy that went out; made again, it is the same bits */
+    VEC(int64_t) released; /* by run: host bytes that are free after it */
     VEC(double) done_out, done_in;
 } Copies;
 

@@ -200,7 +200,8 @@ void replay_plan(Replay *r, const Sequence *sequence, Arena *arena, Plan *plan) 
     uint32_t count = r->copies_run ? copies->copy.count : 0, fetched = 0, gone = 0, freed = 0;
     plan->step.count = 0;
     plan->update_begin = NONE;
-    plan->seconds = plan->wait_seconds = sequence->wait_seconds;
+    plan->seconds = sequence->seconds;
+    plan->wait_seconds = sequence->wait_seconds;
     plan->recompute_seconds = 0;
     plan->offload_bytes = 0;
     for (uint32_t i = 0; i < sequence->run.count; i++) {
@@ -211,7 +212,6 @@ void replay_plan(Replay *r, const Sequence *sequence, Arena *arena, Plan *plan) 
         *vec_add(arena, &plan->step) = (Step){.kind = run.again ? STEP_RECOMPUTE : STEP_RUN,
                                               .node = p->op_node ? p->op_node[run.op] : run.op,
                                               .value = NONE};
-        plan->seconds += p->seconds[run.op];
         if (run.again) plan->recompute_seconds += p->seconds[run.op];
         for (EACH(d, r->deaths, i)) add_value_step(r, STEP_FREE, r->deaths.list[d], arena, plan);
         for (; gone < count && copies->copy.at[gone].out_run <= i; gone++) {
