@@ -95,22 +95,6 @@ static bool move_copy(Toy *t, uint64_t *seed) {
     insert(&t->plan, to, step);
     return from != to;
 }
-/* A write over an instance whose copy out may be in flight. */
-static bool write_in_flight(Toy *t, uint64_t *seed) {
-    uint32_t s, end;
-    if (!pick_step(&t->plan, seed, 1 << STEP_RUN, &s)) return false;
-    const Node *node = &t->g->node.at[t->plan.step.at[s].node];
-    if (!node->nmut) return false;
-    ValueId root = graph_root(t->g, node->in[node->nin - 1]);
-    if (value_persistent(t->g, root)) return false;
-    insert(&t->plan, s, (Step){STEP_OFFLOAD, NONE, root});
-    for (end = s + 2; end < t->plan.step.count; end++)
-        if (t->plan.step.at[end].value == root) break;
-    if (t->plan.step.at[end].kind != STEP_FREE || end + 1 == t->plan.step.count) return false;
-    insert(&t->plan, end + 1, (Step){STEP_FETCH, NONE, root});
-    return true;
-}
-
 static bool swap_adjacent(Toy *t, uint64_t *seed) {
     uint32_t s = below(seed, t->plan.step.count - 1);
     Step step = t->plan.step.at[s];
@@ -370,7 +354,6 @@ static const Mutation mutation[] = {
     {"drop a fetch", drop_fetch, false, true},
     {"drop an offload", drop_offload, false, true},
     {"move a copy or its free", move_copy, false, false},
-    {"write over a copied one", write_in_flight, false, true},
     {"swap two neighbours", swap_adjacent, false, false},
     {"swap two steps", swap_any, false, false},
     {"move a step", move_step, false, false},
