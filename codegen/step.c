@@ -1,5 +1,6 @@
 /* In: a graph, its plan and layout. Out: the straight-line C of the steps, one call a step, one function for
- * each stretch of steps in the same phase and block, every offset a named constant.
+ * each stretch of steps in the same phase and block, every offset a named constant. An update within the
+ * micro-step stands in the stretch of the gradient it follows.
  * Invariant: the code does exactly the plan's steps in the plan's order. */
 #include "emit.h"
 
@@ -127,11 +128,12 @@ static int64_t *live_at_steps(const Part *part, Arena *arena) {
     return live;
 }
 
-/* The block a step belongs to: a FREE goes with the step before it. */
+/* The block a step belongs to: a FREE and, within the micro-step, an update go with the step before them. */
 static uint32_t step_group(const Part *part, uint32_t s, uint32_t previous) {
     const Step *step = &part->plan->step.at[s];
     if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) return previous;
     const Node *node = &part->graph->node.at[step->node];
+    if (node->phase == PHASE_UPDATE && previous != NONE) return previous;
     /* recomputation belongs where it happens: with the backward step it serves */
     if (step->kind == STEP_RECOMPUTE) {
         for (uint32_t t = s + 1; t < part->plan->step.count; t++)

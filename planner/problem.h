@@ -27,7 +27,9 @@ typedef struct Problem {
     /* by operation */
     double *seconds; /* one execution, times how often a step runs it */
     int64_t *workspace_bytes;
-    bool *rerun;        /* may run again */
+    bool *rerun;        /* may run again ... */
+    uint32_t *rerun_end; /* ... before this time, when a parameter it reads is written; NULL: before the update */
+    bool *updates;      /* belongs to the update; NULL: from update_begin on */
     Lists reads, makes; /* distinct transient storages; a write over an input is a read */
     Lists takeover;     /* storages whose bytes the first of `makes` may take over if they die there */
     /* by storage */
@@ -37,7 +39,7 @@ typedef struct Problem {
     uint32_t *gap_first, *gap_begin, *gap_end; /* times; the last gap of a storage ends at `ops` */
     bool *may_drop;                            /* its maker may run again at the gap's end */
     int64_t persistent_bytes;
-    uint32_t update_begin; /* first operation of the update */
+    uint32_t update_begin; /* the operations from it on belong to the update; its others stand before */
     /* from a graph; NULL otherwise */
     NodeId *op_node;
     ValueId *storage_root;
@@ -50,6 +52,9 @@ static inline uint32_t list_begin(const Lists *lists, uint32_t i) {
 }
 static inline uint32_t list_end(const Lists *lists, uint32_t i) {
     return lists->first[i + 1];
+}
+static inline bool problem_may_rerun(const Problem *p, uint32_t op, uint32_t time) {
+    return p->rerun[op] && time < (p->rerun_end ? p->rerun_end[op] : p->update_begin);
 }
 #define EACH(name, lists, i)                                                                                 \
     uint32_t name = list_begin(&(lists), (i)), name##_end = list_end(&(lists), (i));                         \
