@@ -117,7 +117,7 @@ static uint64_t reach(const Finder *f, const Link *link, uint32_t s) {
 
 /* Until when an operation may run again, relative to the link. */
 static uint64_t hash_end(const Problem *p, const Link *link, uint32_t op, uint64_t hash) {
-    uint32_t end = p->rerun_end ? p->rerun_end[op] : p->update_begin;
+    uint32_t end = p->lazy_end[op];
     uint64_t place = end < link->backward_begin ? 1 : (uint64_t)(end - link->backward_begin) + 2;
     return hash_number(hash, end >= link->backward_end ? 0 : place);
 }

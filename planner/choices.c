@@ -103,7 +103,7 @@ static void add_lists(Builder *b, uint32_t op) {
 /* Until when operation `op` may run again, in the block's own time. */
 static uint32_t own_end(const Builder *b, uint32_t op) {
     const Link *link = b->link;
-    uint32_t end = b->p->rerun_end ? b->p->rerun_end[op] : b->p->update_begin;
+    uint32_t end = b->p->lazy_end[op];
     if (end >= link->backward_end) return b->own->ops;
     return end < link->backward_begin ? b->middle : b->middle + 1 + (end - link->backward_begin);
 }

@@ -165,21 +165,28 @@ Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena) {
     return p;
 }
 
-/* By storage: the last time at which it may be read, also by operations that run again. Requires gap_begin.
- */
-static uint32_t *last_needs(const Problem *p, Arena *arena) {
-    uint32_t *needed = NEW_ARRAY(arena, uint32_t, p->storages + 1);
-    for (uint32_t s = 0; s < p->storages; s++) needed[s] = p->gap_begin[p->gap_first[s + 1] - 1];
-    for (uint32_t op = p->ops; op-- > 0;) {
-        uint32_t end = p->rerun_end ? p->rerun_end[op] : p->update_begin, last = 0;
-        if (!p->rerun[op] || end == 0) continue;
-        for (EACH(i, p->makes, op))
-            if (needed[p->makes.list[i]] > last) last = needed[p->makes.list[i]];
-        if (last >= end) last = end - 1;
-        for (EACH(i, p->reads, op))
-            if (needed[p->reads.list[i]] < last) needed[p->reads.list[i]] = last;
+/* Until when each operation runs again in a replay. What can be made again up to its last use, and no longer,
+ * is not kept for the sake of its readers: they end when it does. */
+static void find_lazy_ends(Problem *p, Arena *arena) {
+    p->lazy_end = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    for (uint32_t op = 0; op < p->ops; op++) {
+        uint32_t end = p->rerun_end ? p->rerun_end[op] : p->update_begin;
+        for (EACH(i, p->reads, op)) {
+            uint32_t s = p->reads.list[i], maker = p->maker[s];
+            uint32_t last_use = p->gap_begin[p->gap_first[s + 1] - 1];
+            if (p->rerun[maker] && p->lazy_end[maker] > last_use && p->lazy_end[maker] < end)
+                end = p->lazy_end[maker];
+        }
+        p->lazy_end[op] = end;
     }
-    return needed;
+}
+
+/* Past its last use, only operations that run again read a storage. */
+static bool may_drop(const Problem *p, uint32_t s, uint32_t gap) {
+    uint32_t maker = p->maker[s], end = p->lazy_end[maker];
+    bool last = gap + 1 == p->gap_first[s + 1];
+    if (!p->rerun[maker]) return false;
+    return last ? end > p->gap_begin[gap] || end >= p->update_begin : p->gap_end[gap] < end;
 }
 
 void problem_index(Problem *p, Arena *arena) {
@@ -200,15 +207,13 @@ void problem_index(Problem *p, Arena *arena) {
         for (EACH(i, p->reads, op)) p->gap_begin[next[p->reads.list[i]]++] = op;
         for (EACH(i, p->makes, op)) p->gap_begin[next[p->makes.list[i]]++] = op;
     }
-    uint32_t *needed = last_needs(p, arena);
     for (uint32_t s = 0; s < p->storages; s++)
         for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++) {
             bool last = gap + 1 == p->gap_first[s + 1];
             p->gap_end[gap] = last ? p->ops : p->gap_begin[gap + 1];
-            /* past its last use, only operations that run again read it */
-            bool is_read = !last || needed[s] > p->gap_begin[gap];
-            p->may_drop[gap] =
-                p->rerun[p->maker[s]] &&
-                (!is_read || problem_may_rerun(p, p->maker[s], last ? needed[s] : p->gap_end[gap]));
         }
+    find_lazy_ends(p, arena);
+    for (uint32_t s = 0; s < p->storages; s++)
+        for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++)
+            p->may_drop[gap] = may_drop(p, s, gap);
 }

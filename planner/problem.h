@@ -27,9 +27,10 @@ typedef struct Problem {
     /* by operation */
     double *seconds; /* one execution, times how often a step runs it */
     int64_t *workspace_bytes;
-    bool *rerun;        /* may run again ... */
+    bool *rerun;         /* may run again ... */
     uint32_t *rerun_end; /* ... before this time, when a parameter it reads is written; NULL: before the update */
-    bool *updates;      /* belongs to the update; NULL: from update_begin on */
+    uint32_t *lazy_end;  /* in a replay, before this time */
+    bool *updates;       /* belongs to the update; NULL: from update_begin on */
     Lists reads, makes; /* distinct transient storages; a write over an input is a read */
     Lists takeover;     /* storages whose bytes the first of `makes` may take over if they die there */
     /* by storage */
@@ -37,7 +38,7 @@ typedef struct Problem {
     uint32_t *maker;
     /* by gap; those of storage s are gap_first[s] .. gap_first[s + 1] - 1 */
     uint32_t *gap_first, *gap_begin, *gap_end; /* times; the last gap of a storage ends at `ops` */
-    bool *may_drop;                            /* its maker may run again at the gap's end */
+    bool *may_drop;                            /* its maker may run again until the gap's end */
     int64_t persistent_bytes;
     uint32_t update_begin; /* the operations from it on belong to the update; its others stand before */
     /* from a graph; NULL otherwise */
@@ -63,7 +64,7 @@ static inline bool problem_may_rerun(const Problem *p, uint32_t op, uint32_t tim
 
 /* Requires a checked graph. Sizes are rounded to PLAN_ALIGN. */
 Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena);
-/* Fills gaps and may_drop from the lists above; problem_from_graph calls it. */
+/* Fills gaps, lazy_end and may_drop from the lists above; problem_from_graph calls it. */
 void problem_index(Problem *p, Arena *arena);
 
 /* Of one gap: what is live at its start is kept for readers up to time `until`, and what is made (or was live

@@ -144,6 +144,8 @@ static bool free_view(Toy *t, uint64_t *seed) {
 }
 static bool move_update(Toy *t, uint64_t *seed) {
     uint32_t to = below(seed, t->plan.step.count + 2), from = t->plan.update_begin;
+    /* of a single micro-step, the update may be a part */
+    if (t->g->accumulate == 1 && to > from && to <= t->plan.step.count) return false;
     for (uint32_t s = from < to ? from : to; s < (from < to ? to : from) && s < t->plan.step.count; s++)
         if (t->plan.step.at[s].kind <= STEP_RECOMPUTE) {
             t->plan.update_begin = to;
