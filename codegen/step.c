@@ -139,6 +139,7 @@ static uint32_t step_group(const Part *part, uint32_t s, uint32_t previous) {
         for (uint32_t t = s + 1; t < part->plan->step.count; t++)
             if (part->plan->step.at[t].kind == STEP_RUN) {
                 const Node *served = &part->graph->node.at[part->plan->step.at[t].node];
+                if (served->phase == PHASE_UPDATE && previous != NONE) return previous;
                 return (uint32_t)served->phase * 0x10000000u + (served->block & 0xfffffffu);
             }
     }
