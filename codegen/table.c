@@ -128,6 +128,15 @@ static double model_flops(const Part *part) {
     return micro * (double)part->graph->accumulate + update;
 }
 
+/* Whether a micro-step writes parameters. */
+static bool updates_within(const Part *part) {
+    for (uint32_t s = 0; s < part->plan->update_begin; s++) {
+        const Step *step = &part->plan->step.at[s];
+        if (step->kind == STEP_RUN && part->graph->node.at[step->node].phase == PHASE_UPDATE) return true;
+    }
+    return false;
+}
+
 void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) {
     const Spec *spec = request->spec;
     const Part *train = &request->train;
@@ -176,6 +185,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) 
     FIELD_INT("norm_offset", offset_of(train, g->norm_sum));
     FIELD_NAME("micro_step", names->micro);
     FIELD_NAME("update", names->update);
+    text_add(out, "    .updates_within = %d,\n", updates_within(train));
     FIELD_NAME("evaluate", names->evaluate);
     FIELD_NAME("sample", names->sample);
     if (request->sample.graph->context != g->context)

@@ -161,6 +161,39 @@ static bool set_item(Ast *ast, ItemKind kind, const char *text) {
     return true;
 }
 
+/* The part before the last dot of "optimizer.lr" or "train.optimizer.lr": a setting whose value takes
+ * arguments. NULL when there is no such setting in the file. */
+static Entry *entry_with_arguments(const Ast *ast, const char *name, const char **argument) {
+    static const char *const keys[] = {"optimizer", "schedule"};
+    size_t head = strlen(section_name[SECTION_TRAIN]);
+    if (!strncmp(name, section_name[SECTION_TRAIN], head) && name[head] == '.') name += head + 1;
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        size_t length = strlen(keys[i]);
+        if (strncmp(name, keys[i], length) || name[length] != '.' || !name[length + 1]) continue;
+        Entry *entry = (Entry *)ast_entry(ast, SECTION_TRAIN, keys[i]);
+        if (!entry || (entry->value->kind != EXPR_CALL && entry->value->kind != EXPR_NAME)) return NULL;
+        *argument = name + length + 1;
+        return entry;
+    }
+    return NULL;
+}
+
+static bool set_argument(Ast *ast, Entry *entry, const char *name, const char *text) {
+    Expr *call = entry->value;
+    const Arg *old = call->kind == EXPR_CALL ? call_named(call, name) : NULL;
+    Span span = old ? old->value->span : call->span;
+    Expr *value = override_value(ast, text, false, span);
+    if (!value) return false;
+    if (call->kind == EXPR_NAME) { /* `schedule cosine` has no arguments yet */
+        entry->value = NEW(ast->arena, Expr);
+        *entry->value = (Expr){.kind = EXPR_CALL, .span = span, .callee = {call->text, span}};
+    }
+    Arg *arg = old ? (Arg *)old : vec_add(ast->arena, &entry->value->args);
+    if (!old) *arg = (Arg){.name = {arena_strdup(ast->arena, name), span}, .span = span};
+    arg->value = value;
+    return true;
+}
+
 static const ItemKind settable[] = {ITEM_BUDGET, ITEM_HOST, ITEM_DEVICE, ITEM_MAXIMIZE, ITEM_WEIGHTS};
 
 static void unknown_setting(const Ast *ast, const char *name, Diag *diag) {
@@ -175,6 +208,14 @@ static void unknown_setting(const Ast *ast, const char *name, Diag *diag) {
             *vec_add(ast->arena, &known) =
                 arena_printf(ast->arena, "%s.%s", section_name[kind], section_key[kind][i]);
         }
+    const Section *train = ast->section[SECTION_TRAIN];
+    for (uint32_t i = 0; train && i < train->entry.count; i++) {
+        const Entry *entry = &train->entry.at[i];
+        for (uint32_t k = 0; entry->value->kind == EXPR_CALL && k < entry->value->args.count; k++)
+            if (entry->value->args.at[k].name.text)
+                *vec_add(ast->arena, &known) =
+                    arena_printf(ast->arena, "%s.%s", entry->key.text, entry->value->args.at[k].name.text);
+    }
     diag_error(diag, E0114, NO_SPAN, "--set %s: there is no such dim or setting", name);
     diag_suggest(diag, name, known.at, known.count);
 }
@@ -196,6 +237,9 @@ static int set_any(Ast *ast, const char *name, const char *text, Diag *diag) {
         }
     }
     if (count == 1) return set_entry(ast, (SectionKind)fits[0], name, text);
+    const char *argument;
+    Entry *entry = entry_with_arguments(ast, name, &argument);
+    if (entry) return set_argument(ast, entry, argument, text);
     if (!count) return -1;
     diag_error(diag, E0114, NO_SPAN, "--set %s: several sections have this key", name);
     diag_help(diag, "write %s.%s or %s.%s", section_name[fits[0]], name, section_name[fits[1]], name);

@@ -150,7 +150,7 @@ typedef struct Trial {
     TileRule tile;
     Graph *forward; /* as written */
     Graph *tiled;   /* the same when there are no tiles */
-    Graph *grad, *graph;
+    Graph *grad, *fused, *graph;
     Cost *cost;
     double seconds; /* a step, nothing recomputed */
     PlanResult *result;
@@ -180,7 +180,8 @@ static Trial trial_of(const Compilation *c, Graph *forward, TileRule tile) {
     if (tile.loss_chunks > 1 || tile.mlp_tiles > 1) trial.tiled = tile_tokens(forward, &tile, c->arena);
     TrainRule rule = train_rule(&c->spec, forward->accumulate);
     trial.grad = autodiff(trial.tiled, &rule, c->arena);
-    trial.graph = fuse(trial.grad, c->arena);
+    trial.fused = fuse(trial.grad, c->arena);
+    trial.graph = order_updates(trial.fused, c->arena);
     trial.cost = cost_graph(trial.graph, &c->device, c->arena);
     for (NodeId n = 0; n < trial.graph->node.count; n++)
         trial.seconds += trial.cost[n].seconds *
@@ -191,7 +192,8 @@ static Trial trial_of(const Compilation *c, Graph *forward, TileRule tile) {
 static void plan_trial(const Compilation *c, Trial *trial, Policy policy, int64_t arena_budget) {
     if (trial->tiled != trial->forward) checked(trial->tiled, "tiled", c->arena);
     checked(trial->grad, "gradient", c->arena);
-    checked(trial->graph, "fused", c->arena);
+    checked(trial->fused, "fused", c->arena);
+    checked(trial->graph, "ordered", c->arena);
     trial->result = plan_checked(c, trial->graph, trial->cost, policy, arena_budget);
 }
 
@@ -524,6 +526,7 @@ int compile_plan(Compilation *c) {
     Trial trial = best_trial(c, c->policy, arena_budget < 0 ? 1 : arena_budget);
     c->forward = trial.forward;
     c->grad = trial.grad;
+    c->fused = trial.fused;
     c->graph = trial.graph;
     c->result = trial.result;
     c->tile = trial.tile;

@@ -1,7 +1,7 @@
 /* The pipeline: each arrow of the flow is one function here, each result is checked by code that shares
  * nothing with its producer, and each can be dumped.
  *
- *   text -> Ast -> Spec + forward Graph -> + backward, update -> fused -> Cost -> Plan -> Layout -> program
+ *   text -> Ast -> Spec + forward Graph -> + backward, update -> fused, ordered -> Cost -> Plan -> Layout -> program
  */
 #ifndef REMAT_COMPILE_H
 #define REMAT_COMPILE_H
@@ -22,7 +22,8 @@ typedef struct Compilation {
     Graph *forward;       /* as written */
     TileRule tile;        /* how it was cut into tiles of tokens; all 1: not */
     Graph *grad;          /* with backward and update */
-    Graph *graph;         /* fused: what is planned */
+    Graph *fused;
+    Graph *graph;         /* updates in order: what is planned */
     PlanResult *result;
     EmitRequest request; /* the parts, once planned */
 } Compilation;

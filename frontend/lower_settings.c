@@ -217,6 +217,7 @@ static void read_optimizer(Lower *l, Spec *out) {
     read_number(l, betas->value->items.at[1], "betas", 0, 0.999999999, &out->beta2);
 }
 
+/* Requires that the number of steps was read. */
 static void read_schedule(Lower *l, Spec *out) {
     static const char *const known[] = {"constant", "cosine", "linear"}, *const names[] = {"warmup", "floor"};
     const Entry *entry = ast_entry(l->ast, SECTION_TRAIN, "schedule");
@@ -234,7 +235,13 @@ static void read_schedule(Lower *l, Spec *out) {
     check_arguments(l, e, names, which == SCHEDULE_CONSTANT ? 1 : 2);
     argument_number(l, e, "floor", 0, 1, &out->floor);
     const Arg *warmup = e->kind == EXPR_CALL ? call_named(e, "warmup") : NULL;
-    if (warmup) read_count(l, warmup->value, "warmup", 0, INT64_C(1) << 40, &out->warmup_steps);
+    if (!warmup || !read_count(l, warmup->value, "warmup", 0, INT64_C(1) << 40, &out->warmup_steps)) return;
+    if (out->steps && out->warmup_steps > out->steps) {
+        diag_error(l->diag, E0406, warmup->value->span,
+                   "warmup: %lld steps are more than the %lld of the run", (long long)out->warmup_steps,
+                   (long long)out->steps);
+        diag_help(l->diag, "the learning rate would never be reached");
+    }
 }
 
 static void tokens_mismatch(Lower *l, const Spec *out, Span span, int64_t unit, const char *each) {

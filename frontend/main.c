@@ -174,18 +174,19 @@ static int dump_graph_text(Compilation *c) {
 }
 
 static int verb_dump(Compilation *c) {
-    static const char *const stages[] = {"ast", "graph", "grad", "fuse", "plan", "layout"};
+    static const char *const stages[] = {"ast", "graph", "grad", "fuse", "order", "plan", "layout"};
     const char *stage = c->options->stage ? c->options->stage : "graph";
     size_t s = 0;
     while (s < COUNT_OF(stages) && strcmp(stage, stages[s])) s++;
     if (s == COUNT_OF(stages)) {
-        fprintf(stderr, "rematc: --stage is ast, graph, grad, fuse, plan or layout, not '%s'\n", stage);
+        fprintf(stderr, "rematc: --stage is ast, graph, grad, fuse, order, plan or layout, not '%s'\n",
+                stage);
         return EXIT_USAGE;
     }
     size_t name_length = strlen(c->options->file);
     if (name_length > 6 && !strcmp(c->options->file + name_length - 6, ".graph")) {
-        if (s >= 1 && s <= 3) return dump_graph_text(c);
-        fprintf(stderr, "rematc: a .graph file has the stages graph, grad and fuse only\n");
+        if (s >= 1 && s <= 4) return dump_graph_text(c);
+        fprintf(stderr, "rematc: a .graph file has the stages graph, grad, fuse and order only\n");
         return EXIT_USAGE;
     }
     int code = compile_parse(c);
@@ -200,8 +201,9 @@ static int verb_dump(Compilation *c) {
     switch (s) {
     case 1: graph_print(c->forward, &out); break;
     case 2: graph_print(c->grad, &out); break;
-    case 3: graph_print(c->graph, &out); break;
-    case 4: dump_plan(&c->request.train, &out); break;
+    case 3: graph_print(c->fused, &out); break;
+    case 4: graph_print(c->graph, &out); break;
+    case 5: dump_plan(&c->request.train, &out); break;
     default: dump_layout(&c->request.train, &out); break;
     }
     return print_text(&out);

@@ -17,6 +17,7 @@ typedef struct Check {
     Arena *arena;
     uint32_t nodes, values;
     uint32_t losses; /* cross_entropy nodes: more than one when the loss is in chunks of tokens */
+    Phase phase;     /* of the latest node, those of an early update left out */
     ValueId *storage;
     uint32_t *epoch, *now;
     uint32_t *uses;     /* by value: operands that read it */
@@ -107,17 +108,19 @@ static const char *check_values(Check *c) {
 /* ---- one node ---- */
 
 /* Ids are in range, inputs come from earlier nodes, outputs are this node's; phases never go back, except
- * that a chunk of the loss may follow the backward part of another, outside all blocks. */
+ * that a chunk of the loss may follow the backward part of another, outside all blocks, and that the update's
+ * nodes may stand anywhere when one micro-step makes a step. */
 static const char *check_links(Check *c, NodeId id) {
     const Graph *g = c->g;
     const Node *node = &g->node.at[id];
     if (node->op >= OP_COUNT) return node_wrong(c, id, "operation %d", (int)node->op);
     if (!node->name || !*node->name) return node_wrong(c, id, "has no name");
     if (node->phase >= PHASE_COUNT) return node_wrong(c, id, "phase %d", (int)node->phase);
-    Phase before = id ? g->node.at[id - 1].phase : PHASE_FORWARD;
+    Phase before = c->phase;
     bool next_chunk = c->losses > 1 && before == PHASE_BACKWARD && node->block == NONE;
     if (node->phase < before && !next_chunk)
         return node_wrong(c, id, "phase %s after %s", phase_name[node->phase], phase_name[before]);
+    if (node->phase != PHASE_UPDATE || g->accumulate != 1) c->phase = node->phase;
     if (node->block != NONE && node->block >= g->block.count)
         return node_wrong(c, id, "block %u", node->block);
     const OpInfo *info = &op_info[node->op];

@@ -208,6 +208,10 @@ Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena);
 /* silu*mul, bias+gelu, residual+norm and their backward nodes into single nodes. A new graph. Never across the
  * border of a repeated block: its input stays one value made outside it. */
 Graph *fuse(const Graph *g, Arena *arena);
+/* Without clipping and accumulation, each node of the update right after the last one it has to wait for: a parameter's
+ * gradient dies as soon as it is complete and applied. After autodiff and fuse, since passes between them and this one
+ * keep the update last. A new graph with the same values; the numbers do not change. */
+Graph *order_updates(const Graph *g, Arena *arena);
 /* Only what the logits and the loss need, dropout removed: for evaluation and sampling. A new graph, of one before
  * or after autodiff and fuse; parameter p is value p, every parameter and input is kept. */
 Graph *graph_forward_only(const Graph *g, Arena *arena);

@@ -58,8 +58,9 @@ static Links make_links(const Finder *f, Arena *arena) {
 }
 
 /* A backward operation belongs to the link whose inside or input it reads, though never to a later link than
- * the one before it. One that reads no forward storage goes with the next that does; what remains at the end,
- * an embedding's gradient, with the first link. */
+ * the one before it. One that reads no forward storage goes with the next that does, but for an update, which
+ * goes with the operation before it; what remains at the end, an embedding's gradient, with the first link.
+ */
 static void mirror(const Finder *f, Links *links, Arena *arena) {
     const Problem *p = f->p;
     uint32_t *reader =
@@ -76,6 +77,7 @@ static void mirror(const Finder *f, Links *links, Arena *arena) {
             uint32_t s = p->reads.list[k];
             if (p->maker[s] < f->boundary && (last == NONE || reader[s] > last)) last = reader[s];
         }
+        if (p->updates && p->updates[op] && undecided == op) undecided++;
         if (last == NONE) continue;
         while (last < current) links->at[--current].backward_begin = undecided;
         undecided = op + 1;
@@ -113,11 +115,19 @@ static uint64_t reach(const Finder *f, const Link *link, uint32_t s) {
            (uint64_t)(f->last_use[s] >= f->p->update_begin) << 2;
 }
 
+/* Until when an operation may run again, relative to the link. */
+static uint64_t hash_end(const Problem *p, const Link *link, uint32_t op, uint64_t hash) {
+    uint32_t end = p->lazy_end[op];
+    uint64_t place = end < link->backward_begin ? 1 : (uint64_t)(end - link->backward_begin) + 2;
+    return hash_number(hash, end >= link->backward_end ? 0 : place);
+}
+
 static uint64_t hash_ops(const Finder *f, const Link *link, uint32_t begin, uint32_t end, uint64_t hash) {
     const Problem *p = f->p;
     for (uint32_t op = begin; op < end; op++) {
         hash = hash_bytes(hash, &p->seconds[op], sizeof p->seconds[op]);
         hash = hash_number(hash, (uint64_t)p->workspace_bytes[op] << 1 | p->rerun[op]);
+        hash = hash_end(p, link, op, hash);
         for (EACH(k, p->reads, op)) {
             hash = hash_number(hash, origin(p, link, p->reads.list[k]));
             hash = hash_number(hash, (uint64_t)p->bytes[p->reads.list[k]]);

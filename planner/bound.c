@@ -63,7 +63,7 @@ static void collect(Closure *c, uint32_t until, const bool *fixed, uint32_t *ver
         }
     for (uint32_t next = 0; next < c->inside_count; next++) {
         uint32_t maker = p->maker[c->inside[next]];
-        if (!p->rerun[maker] || c->instant >= p->update_begin || c->op_at[maker] != NONE) continue;
+        if (!problem_may_rerun(p, maker, c->instant) || c->op_at[maker] != NONE) continue;
         c->op_at[maker] = (*vertices)++;
         for (EACH(i, p->reads, maker)) {
             uint32_t s = p->reads.list[i];

@@ -114,7 +114,8 @@ static bool replay_node(Replay *r, uint32_t s, bool *ran) {
     if (!again && ran[step->node]) return fail(r, "%s: it ran before", step_text(r, s));
     if (again && !ran[step->node]) return fail(r, "%s: it has not run before", step_text(r, s));
     if (again && node->nmut) return fail(r, "%s: it writes over its input, so it runs once", step_text(r, s));
-    if ((node->phase == PHASE_UPDATE) != (s >= r->plan->update_begin))
+    bool updates = node->phase == PHASE_UPDATE, late = s >= r->plan->update_begin;
+    if (updates ? !late && r->g->accumulate > 1 : late)
         return fail(r, "%s: a node of the %s on the wrong side of step %u, where the update begins",
                     step_text(r, s), phase_name[node->phase], r->plan->update_begin);
     for (uint32_t i = 0; i < node->nin; i++) {

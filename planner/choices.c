@@ -100,6 +100,14 @@ static void add_lists(Builder *b, uint32_t op) {
             *vec_add(b->arena, &b->takeover) = b->own_storage[p->takeover.list[k]];
 }
 
+/* Until when operation `op` may run again, in the block's own time. */
+static uint32_t own_end(const Builder *b, uint32_t op) {
+    const Link *link = b->link;
+    uint32_t end = b->p->lazy_end[op];
+    if (end >= link->backward_end) return b->own->ops;
+    return end < link->backward_begin ? b->middle : b->middle + 1 + (end - link->backward_begin);
+}
+
 static void take_ops(Builder *b) {
     const Problem *p = b->p;
     Problem *own = b->own;
@@ -120,6 +128,7 @@ static void take_ops(Builder *b) {
             own->seconds[i] = p->seconds[op];
             own->workspace_bytes[i] = p->workspace_bytes[op];
             own->rerun[i] = p->rerun[op];
+            own->rerun_end[i] = own_end(b, op);
             add_lists(b, op);
         }
     }
@@ -144,6 +153,7 @@ static void build(const Problem *p, const Link *link, Kind *kind, Arena *arena) 
     own->seconds = NEW_ARRAY(arena, double, own->ops + 1);
     own->workspace_bytes = NEW_ARRAY(arena, int64_t, own->ops + 1);
     own->rerun = NEW_ARRAY(arena, bool, own->ops + 1);
+    own->rerun_end = NEW_ARRAY(arena, uint32_t, own->ops + 1);
     own->bytes = NEW_ARRAY(arena, int64_t, p->storages + 1);
     own->maker = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     take_storages(&b);

@@ -73,7 +73,7 @@ static void expand(Paths *s, uint32_t state, double seconds) {
     for (uint32_t op = 0; op <= done; op++) {
         uint32_t reads = set_of(&p->reads, op), makes = set_of(&p->makes, op);
         if ((reads & live) != reads) continue;
-        if (op < done && (!p->rerun[op] || done >= p->update_begin || (makes & live) == makes)) continue;
+        if (op < done && (!problem_may_rerun(p, op, done - 1) || (makes & live) == makes)) continue;
         if (p->persistent_bytes + s->bytes[live | makes] + p->workspace_bytes[op] > s->budget) continue;
         uint32_t next = (done + (op == done)) << p->storages | live | makes;
         reach(s, next, seconds + p->seconds[op], state, (uint8_t)op);

@@ -92,6 +92,29 @@ static void add_takeovers(const Graph *g, const Problem *p, const Node *node, co
     }
 }
 
+/* When each operation must have run for the last time: nothing is recomputed in the update, nor after a
+ * parameter that it reads was written over. */
+static void find_rerun_ends(const Graph *g, Problem *p, Arena *arena) {
+    uint32_t *written =
+        NEW_ARRAY(arena, uint32_t, g->value.count + 1); /* by root of a persistent value: when */
+    p->rerun_end = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    for (ValueId v = 0; v < g->value.count; v++) written[v] = p->update_begin;
+    for (uint32_t op = p->update_begin; op-- > 0;) {
+        const Node *node = &g->node.at[p->op_node[op]];
+        for (uint32_t i = node->nin - node->nmut; i < node->nin; i++)
+            written[p->value_root[node->in[i]]] = op;
+    }
+    for (uint32_t op = 0; op < p->ops; op++) {
+        const Node *node = &g->node.at[p->op_node[op]];
+        p->rerun_end[op] = p->update_begin;
+        for (uint32_t i = 0; i < node->nin; i++) {
+            ValueId root = p->value_root[node->in[i]];
+            if (p->value_storage[root] == NONE && written[root] < p->rerun_end[op])
+                p->rerun_end[op] = written[root];
+        }
+    }
+}
+
 Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena) {
     Problem *p = NEW(arena, Problem);
     find_roots(g, p, arena);
@@ -101,9 +124,9 @@ Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena) {
     p->seconds = NEW_ARRAY(arena, double, g->node.count + 1);
     p->workspace_bytes = NEW_ARRAY(arena, int64_t, g->node.count + 1);
     p->rerun = NEW_ARRAY(arena, bool, g->node.count + 1);
+    p->updates = NEW_ARRAY(arena, bool, g->node.count + 1);
     p->op_node = NEW_ARRAY(arena, NodeId, g->node.count + 1);
     p->node_op = NEW_ARRAY(arena, uint32_t, g->node.count + 1);
-    p->update_begin = NONE;
     Collector reads = {.arena = arena}, makes = {.arena = arena}, takeover = {.arena = arena};
     for (NodeId n = 0; n < g->node.count; n++) {
         const Node *node = &g->node.at[n];
@@ -113,7 +136,8 @@ Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena) {
         p->node_op[n] = op;
         p->op_node[op] = n;
         bool micro = node->phase != PHASE_UPDATE;
-        if (!micro && p->update_begin == NONE) p->update_begin = op;
+        p->updates[op] = !micro;
+        if (micro) p->update_begin = op + 1;
         p->seconds[op] = cost[n].seconds * (micro ? (double)g->accumulate : 1.0);
         p->workspace_bytes[op] = cost[n].workspace_bytes;
         p->rerun[op] = micro && node->nmut == 0;
@@ -133,7 +157,7 @@ Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena) {
         }
         add_takeovers(g, p, node, overwritten, &takeover);
     }
-    if (p->update_begin == NONE) p->update_begin = p->ops;
+    find_rerun_ends(g, p, arena);
     p->reads = finish(&reads);
     p->makes = finish(&makes);
     p->takeover = finish(&takeover);
@@ -147,6 +171,30 @@ void problem_allow_copies(Problem *p, const Device *device, int64_t host_bytes, 
     p->copies_beside = device->copies_beside;
     p->copy_byte_seconds = (double)accumulate / device->copy_bytes_per_second;
     p->copy_start_seconds = (double)accumulate * device->launch_seconds;
+}
+
+/* Until when each operation runs again in a replay. What can be made again up to its last use, and no longer,
+ * is not kept for the sake of its readers: they end when it does. */
+static void find_lazy_ends(Problem *p, Arena *arena) {
+    p->lazy_end = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    for (uint32_t op = 0; op < p->ops; op++) {
+        uint32_t end = p->rerun_end ? p->rerun_end[op] : p->update_begin;
+        for (EACH(i, p->reads, op)) {
+            uint32_t s = p->reads.list[i], maker = p->maker[s];
+            uint32_t last_use = p->gap_begin[p->gap_first[s + 1] - 1];
+            if (p->rerun[maker] && p->lazy_end[maker] > last_use && p->lazy_end[maker] < end)
+                end = p->lazy_end[maker];
+        }
+        p->lazy_end[op] = end;
+    }
+}
+
+/* Past its last use, only operations that run again read a storage. */
+static bool may_drop(const Problem *p, uint32_t s, uint32_t gap) {
+    uint32_t maker = p->maker[s], end = p->lazy_end[maker];
+    bool last = gap + 1 == p->gap_first[s + 1];
+    if (!p->rerun[maker]) return false;
+    return last ? end > p->gap_begin[gap] || end >= p->update_begin : p->gap_end[gap] < end;
 }
 
 void problem_index(Problem *p, Arena *arena) {
@@ -171,7 +219,9 @@ void problem_index(Problem *p, Arena *arena) {
         for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++) {
             bool last = gap + 1 == p->gap_first[s + 1];
             p->gap_end[gap] = last ? p->ops : p->gap_begin[gap + 1];
-            /* nothing is recomputed in the update: weights are changing there */
-            p->may_drop[gap] = p->rerun[p->maker[s]] && (last || p->gap_end[gap] < p->update_begin);
         }
+    find_lazy_ends(p, arena);
+    for (uint32_t s = 0; s < p->storages; s++)
+        for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++)
+            p->may_drop[gap] = may_drop(p, s, gap);
 }

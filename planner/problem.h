@@ -28,7 +28,10 @@ typedef struct Problem {
     /* by operation */
     double *seconds; /* one execution, times how often a step runs it */
     int64_t *workspace_bytes;
-    bool *rerun;        /* may run again */
+    bool *rerun;         /* may run again ... */
+    uint32_t *rerun_end; /* ... before this time, when a parameter it reads is written; NULL: before the update */
+    uint32_t *lazy_end;  /* in a replay, before this time */
+    bool *updates;       /* belongs to the update; NULL: from update_begin on */
     Lists reads, makes; /* distinct transient storages; a write over an input is a read */
     Lists takeover;     /* storages whose bytes the first of `makes` may take over if they die there */
     /* by storage */
@@ -37,9 +40,9 @@ typedef struct Problem {
     bool *overwritten; /* some operation writes over it; NULL: none is */
     /* by gap; those of storage s are gap_first[s] .. gap_first[s + 1] - 1 */
     uint32_t *gap_first, *gap_begin, *gap_end; /* times; the last gap of a storage ends at `ops` */
-    bool *may_drop;                            /* its maker may run again at the gap's end */
+    bool *may_drop;                            /* its maker may run again until the gap's end */
     int64_t persistent_bytes;
-    uint32_t update_begin; /* first operation of the update */
+    uint32_t update_begin; /* the operations from it on belong to the update; its others stand before */
     /* copies to host memory: seconds as those of operations, times how often a step runs them */
     int64_t host_bytes;       /* room there; 0: no copies */
     double copy_byte_seconds; /* one way */
@@ -58,6 +61,9 @@ static inline uint32_t list_begin(const Lists *lists, uint32_t i) {
 static inline uint32_t list_end(const Lists *lists, uint32_t i) {
     return lists->first[i + 1];
 }
+static inline bool problem_may_rerun(const Problem *p, uint32_t op, uint32_t time) {
+    return p->rerun[op] && time < (p->rerun_end ? p->rerun_end[op] : p->update_begin);
+}
 #define EACH(name, lists, i)                                                                                 \
     uint32_t name = list_begin(&(lists), (i)), name##_end = list_end(&(lists), (i));                         \
     name < name##_end;                                                                                       \
@@ -67,7 +73,7 @@ static inline uint32_t list_end(const Lists *lists, uint32_t i) {
 Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena);
 /* Allows copies to `host_bytes` of host memory on `device`, by `accumulate` micro-steps a step. */
 void problem_allow_copies(Problem *p, const Device *device, int64_t host_bytes, int64_t accumulate);
-/* Fills gaps and may_drop from the lists above; problem_from_graph calls it. */
+/* Fills gaps, lazy_end and may_drop from the lists above; problem_from_graph calls it. */
 void problem_index(Problem *p, Arena *arena);
 
 /* Of one gap: what is live at its start is kept for readers up to time `until`, and what is made (or was live

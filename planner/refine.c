@@ -84,7 +84,7 @@ static bool chain_up(Refiner *r, uint32_t op, uint32_t time, uint32_t peak, uint
     const Problem *p = r->p;
     uint32_t cell = grid_cell(time, op);
     if (r->chained[op] == r->query || grid_has(r->grid, cell)) return true;
-    if (!p->rerun[op] || depth == 0) return false;
+    if (!problem_may_rerun(p, op, time) || depth == 0) return false;
     r->chained[op] = r->query;
     *vec_add(r->arena, &r->chain) = cell;
     r->chain_seconds += p->seconds[op];
@@ -95,7 +95,7 @@ static bool chain_up(Refiner *r, uint32_t op, uint32_t time, uint32_t peak, uint
         if (touch.next != NONE && touch.next_reads) continue;
         bool rises = touch.before < peak && peak <= cell;
         bool fits = !rises && grid_highest(r->grid, touch.before + 1, cell + 1) + p->bytes[s] <= r->budget;
-        if (!fits && p->rerun[maker] && below(r, 8)) {
+        if (!fits && problem_may_rerun(p, maker, time) && below(r, 8)) {
             if (!chain_up(r, maker, time, peak, depth - 1)) return false;
             continue;
         }
@@ -149,7 +149,7 @@ static bool find_drop(Refiner *r, uint32_t peak, int64_t excess, Drop *best) {
         Touch touch = grid_touch(r->grid, s, peak);
         if (touch.before == NONE || touch.next == peak || touch.next == NONE || !touch.next_reads) continue;
         uint32_t time = grid_time(r->grid, touch.next), cell = grid_cell(time, p->maker[s]);
-        if (cell <= peak || time >= p->update_begin) continue;
+        if (cell <= peak || !problem_may_rerun(p, p->maker[s], time)) continue;
         offer_drop(r, s, time, peak, excess, best);
         uint32_t early = while_there(r, p->maker[s], time, peak);
         if (early != NONE && early != time) offer_drop(r, s, early, peak, excess, best);

@@ -57,7 +57,7 @@ static uint32_t missing(Replay *r, const Keep *retain, uint32_t time) {
         for (EACH(i, p->reads, op)) {
             uint32_t s = p->reads.list[i], maker = p->maker[s];
             if (r->mark[maker] == time + 1 || available(r, retain, s, time)) continue;
-            if (!p->rerun[maker] || time >= p->update_begin)
+            if (!problem_may_rerun(p, maker, time))
                 die("operation %u is needed again at %u but may not be", maker, time);
             r->mark[maker] = time + 1;
             r->pending[count++] = maker;

@@ -75,7 +75,7 @@ static double remake_seconds(Shaver *v, const Keep *retain, uint32_t s, uint32_t
     if (v->stamp[maker] == v->query) return 0;
     v->stamp[maker] = v->query;
     if (v->rerun_time[maker] != NONE && v->rerun_time[maker] > after) return 0;
-    if (!p->rerun[maker]) return 0; /* it is kept for as long as it is needed */
+    if (!p->rerun[maker] || when >= p->lazy_end[maker]) return 0; /* it is kept for as long as it is needed */
     double seconds = p->seconds[maker];
     if (depth == 0) return seconds;
     for (EACH(i, p->reads, maker)) {

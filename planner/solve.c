@@ -47,7 +47,7 @@ static void make_operands(Solver *s, uint32_t op, uint32_t time) {
     const Problem *p = s->p;
     for (EACH(i, p->reads, op)) {
         uint32_t u = p->reads.list[i], maker = p->maker[u];
-        if (s->there[u] || !p->rerun[maker]) continue;
+        if (s->there[u] || !problem_may_rerun(p, maker, time)) continue;
         for (EACH(k, p->makes, maker)) s->there[p->makes.list[k]] = true;
         *vec_add(s->scratch, &s->cells) = grid_cell(time, maker);
         make_operands(s, maker, time);

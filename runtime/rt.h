@@ -57,8 +57,9 @@ typedef struct RtProgram {
     int64_t tokens_offset, targets_offset, mask_offset; /* i32 [B,T], i32 [B,T], f32 [B,T]; mask -1: none */
     int64_t loss_offset, norm_offset;                   /* f32 [1] each */
 
-    RtSteps *micro_step;        /* gradients and the loss sum; writes no parameter and no optimizer state */
+    RtSteps *micro_step;        /* gradients and the loss sum; writes no parameter and no optimizer state ... */
     RtSteps *update;            /* parameters, states and the sum of squares at norm_offset (-1: none) */
+    int updates_within;         /* ... unless this is set: then micro_step begins what `update` (may be NULL) ends */
     RtSteps *evaluate;          /* the loss sum of one batch, as in micro-step 0; no gradients, no dropout */
     RtSteps *sample;            /* batch 1: tokens at sample_tokens_offset -> logits at sample_logits_offset */
     int64_t sample_context;     /* T of the sampling steps where it is not `context`; 0: it is */

@@ -1,7 +1,8 @@
 /* The trainer: an emitted program and a command line in, a trained model out. Step s is a pure function of
  * the tensors after step s-1, the data cursor and the seed, so a checkpoint of those is all that resuming
  * needs. A signal between micro-steps drops the unfinished step (only `update` writes parameters and states),
- * saves and exits 75; everything that can be wrong at the start is checked before the first step. */
+ * or waits for its end (where micro-steps write them too), saves and exits 75; nothing is saved within a
+ * step. What can be wrong at the start is checked before the first step. */
 #include "internal.h"
 
 #include <math.h>
@@ -171,7 +172,8 @@ static _Noreturn void diverged(const Trainer *trainer, const char *what, double 
         what, (long long)trainer->state.step + 1, isnan(value) ? "not a number" : "infinite", kept);
 }
 
-/* One optimizer step; 0 when a signal came before its update: nothing has changed then. */
+/* One optimizer step; 0 when a signal came before its update: nothing has changed then. A loss that is no
+ * number may have gone into the weights already: the program ends without saving them. */
 static int one_step(Trainer *trainer) {
     const RtProgram *program = trainer->program;
     RtRun *run = &trainer->run;
@@ -190,8 +192,8 @@ static int one_step(Trainer *trainer) {
     }
     float loss = (float)((double)download_float(trainer, program->loss_offset) / targets);
     if (!isfinite(loss)) diverged(trainer, "loss", (double)loss);
-    if (signals) return 0;
-    program->update(run);
+    if (signals && !program->updates_within) return 0;
+    if (program->update) program->update(run);
     double norm = -1;
     if (program->norm_offset >= 0) {
         norm = sqrt((double)download_float(trainer, program->norm_offset));

@@ -68,6 +68,14 @@ Problem *random_problem(uint64_t seed, uint32_t ops, bool plain, Arena *arena) {
     return p;
 }
 
+void random_ends(Problem *p, uint64_t seed, Arena *arena) {
+    uint64_t random = seed * 104729 + 5;
+    p->rerun_end = NEW_ARRAY(arena, uint32_t, p->ops);
+    for (uint32_t op = 0; op < p->ops; op++)
+        p->rerun_end[op] = below(&random, 3) ? p->ops : op + 1 + below(&random, p->ops - op);
+    problem_index(p, arena);
+}
+
 typedef struct Brute {
     const Problem *p;
     int64_t budget;
@@ -115,7 +123,7 @@ static void expand(Brute *b, uint32_t done, uint32_t live, double seconds) {
         if (live >> s & 1) improve(b, done, live & ~(1u << s), seconds);
     run(b, done, live, done, seconds);
     for (uint32_t op = 0; op < done; op++)
-        if (p->rerun[op]) run(b, done, live, op, seconds);
+        if (p->rerun[op] && (!p->rerun_end || done <= p->rerun_end[op])) run(b, done, live, op, seconds);
 }
 
 double brute_seconds(const Problem *p, int64_t budget_bytes, Arena *arena) {

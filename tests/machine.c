@@ -242,11 +242,11 @@ void machine_micro_step(Machine *m, uint64_t seed, int64_t micro) {
     if (micro == 0) machine_reals(m, g->loss_sum)[0] = 0;
     m->cx.micro = micro;
     m->cx.loss_scale = (float)(1.0 / (double)(count ? count : 1));
+    m->cx.learning_rate = 1e-2f; /* updates may stand within */
     run_steps(m, 0, m->plan->update_begin);
 }
 
 void machine_update(Machine *m) {
-    m->cx.learning_rate = 1e-2f;
     run_steps(m, m->plan->update_begin, m->plan->step.count);
 }
 

@@ -260,5 +260,5 @@ TrainRule random_rule(uint64_t seed) {
 Graph *random_training_graph(uint64_t seed, Arena *arena) {
     TrainRule rule = random_rule(seed);
     Graph *g = autodiff(random_graph(seed, arena), &rule, arena);
-    return seed % 4 ? fuse(g, arena) : g;
+    return order_updates(seed % 4 ? fuse(g, arena) : g, arena);
 }

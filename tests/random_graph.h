@@ -10,7 +10,7 @@
 Graph *random_graph(uint64_t seed, Arena *arena);
 /* A training rule: with or without clipping and accumulation. */
 TrainRule random_rule(uint64_t seed);
-/* random_graph, differentiated, and for most seeds fused. */
+/* random_graph, differentiated, for most seeds fused, and with its updates in order. */
 Graph *random_training_graph(uint64_t seed, Arena *arena);
 
 #endif

@@ -95,12 +95,14 @@ static double best_within(const Front *front, int64_t budget) {
     return best;
 }
 
-static void against_every_schedule(bool plain, uint64_t seeds, double most_excess, double most_missed) {
+static void against_every_schedule(bool plain, bool ends, uint64_t seeds, double most_excess,
+                                   double most_missed) {
     uint32_t cases = 0, missed = 0;
     double excess = 0;
     for (uint64_t seed = 0; seed < seeds; seed++) {
         Arena *arena = arena_new();
         Problem *p = random_problem(seed, 9, plain, arena);
+        if (ends) random_ends(p, seed, arena);
         KeepAll all = keep_all(p, arena);
         Front front = search_front(p, NULL, NULL, false, NULL, arena);
         for (uint32_t i = 1; i < front.count; i++) {
@@ -134,12 +136,19 @@ static void against_every_schedule(bool plain, uint64_t seeds, double most_exces
 
 static void plain_problems(void **state) {
     (void)state;
-    against_every_schedule(true, 400, 0.005, 0.02);
+    against_every_schedule(true, false, 400, 0.005, 0.02);
 }
 
 static void problems_with_workspace(void **state) {
     (void)state;
-    against_every_schedule(false, 400, 0.005, 0.04);
+    against_every_schedule(false, false, 400, 0.005, 0.04);
+}
+
+/* As when parameters are updated within the micro-step. */
+static void problems_with_updates(void **state) {
+    (void)state;
+    against_every_schedule(true, true, 400, 0.02, 0.1);
+    against_every_schedule(false, true, 400, 0.02, 0.1);
 }
 
 /* ---- the reference optima ---- */
@@ -248,9 +257,8 @@ static void reference_graphs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cuts_are_minimum),
-        cmocka_unit_test(plain_problems),
-        cmocka_unit_test(problems_with_workspace),
+        cmocka_unit_test(cuts_are_minimum),        cmocka_unit_test(plain_problems),
+        cmocka_unit_test(problems_with_workspace), cmocka_unit_test(problems_with_updates),
         cmocka_unit_test(reference_graphs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,7 +56,10 @@ static Problem *problem_of(const Transformer *shape, const Graph **g, Arena *are
 
 static void layers_are_one_kind(void **state) {
     (void)state;
-    const Transformer *const shapes[] = {&bytes_gpt, &gpt2_124m, &gpt2_xl, &llama3_8b};
+    Transformer updated = llama3_8b; /* within the backward pass: a layer's updates belong to its link */
+    updated.accumulate = 1;
+    updated.clip_norm = 0;
+    const Transformer *const shapes[] = {&bytes_gpt, &gpt2_124m, &gpt2_xl, &llama3_8b, &updated};
     for (uint32_t i = 0; i < COUNT_OF(shapes); i++) {
         Arena *arena = arena_new();
         const Graph *g;
@@ -79,6 +82,9 @@ static void layers_are_one_kind(void **state) {
         assert_int_equal(time, blocks.boundary);
         assert_int_equal(back, blocks.boundary);
         assert_int_equal(layers, shapes[i]->layers);
+        const Kind *kinds = blocks_kinds(p, &links, arena);
+        bool dies = g->accumulate > 1 || shapes[i] == &updated; /* else gradients stay for the update */
+        assert_true((kinds[links.at[2].kind].grown_bytes == 0) == dies);
         arena_free(arena);
     }
 }
@@ -277,9 +283,12 @@ static void windows_count_repeated_work(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_models_are_planned_to_a_percent),
-        cmocka_unit_test(layers_are_one_kind),         cmocka_unit_test(a_different_block_is_another_kind),
-        cmocka_unit_test(choices_are_not_dominated),   cmocka_unit_test(plain_chains_reach_revolve),
-        cmocka_unit_test(chains_go_below_segments),    cmocka_unit_test(windows_stay_below_the_optimum),
+        cmocka_unit_test(layers_are_one_kind),
+        cmocka_unit_test(a_different_block_is_another_kind),
+        cmocka_unit_test(choices_are_not_dominated),
+        cmocka_unit_test(plain_chains_reach_revolve),
+        cmocka_unit_test(chains_go_below_segments),
+        cmocka_unit_test(windows_stay_below_the_optimum),
         cmocka_unit_test(windows_count_repeated_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

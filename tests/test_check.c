@@ -159,12 +159,59 @@ static bool free_view(Toy *t, uint64_t *seed) {
 }
 static bool move_update(Toy *t, uint64_t *seed) {
     uint32_t to = below(seed, t->plan.step.count + 2), from = t->plan.update_begin;
+    /* of a single micro-step, the update may be a part */
+    if (t->g->accumulate == 1 && to > from && to <= t->plan.step.count) return false;
     for (uint32_t s = from < to ? from : to; s < (from < to ? to : from) && s < t->plan.step.count; s++)
         if (t->plan.step.at[s].kind <= STEP_RECOMPUTE) {
             t->plan.update_begin = to;
             return true;
         }
     return false;
+}
+
+/* Whether `node` may run again from persistent storages alone, one of which `update` writes. */
+static bool reads_written(const Graph *g, const Node *node, const Node *update) {
+    bool reads = false, fine = node->nmut == 0 && node->phase != PHASE_UPDATE && node->nin > 0 &&
+                               !(op_info[node->op].flags & OPF_VIEW);
+    for (uint32_t i = 0; i < node->nin; i++) {
+        ValueId root = graph_root(g, node->in[i]);
+        fine &= value_persistent(g, root);
+        for (uint32_t k = update->nin - update->nmut; k < update->nin; k++)
+            reads |= graph_root(g, update->in[k]) == root;
+    }
+    return fine && reads;
+}
+static bool is_live(const Plan *plan, const Graph *g, uint32_t until, ValueId root) {
+    for (uint32_t s = until; s-- > 0;) {
+        const Step *step = &plan->step.at[s];
+        if (step->kind >= STEP_OFFLOAD && step->value == root) return step->kind != STEP_FREE;
+        for (uint32_t i = 0; step->kind < STEP_OFFLOAD && i < g->node.at[step->node].nout; i++)
+            if (graph_root(g, g->node.at[step->node].out[i]) == root) return true;
+    }
+    return false;
+}
+/* Right but for one thing: a parameter it reads was updated within the micro-step. */
+static bool recompute_late(Toy *t, uint64_t *seed) {
+    const Graph *g = t->g;
+    uint32_t s;
+    if (!pick_step(&t->plan, seed, 1 << STEP_RUN, &s)) return false;
+    const Node *update = &g->node.at[t->plan.step.at[s].node];
+    if (update->op != OP_ADAMW || s + 1 >= t->plan.update_begin) return false;
+    uint32_t at = s + 1 + below(seed, t->plan.update_begin - s - 1);
+    NodeId n = below(seed, g->node.count);
+    const Node *node = &g->node.at[n];
+    bool fine = reads_written(g, node, update);
+    for (uint32_t i = 0; i < node->nout && fine; i++)
+        fine = graph_root(g, node->out[i]) == node->out[i] && !is_live(&t->plan, g, at, node->out[i]);
+    if (!fine) return false;
+    Plan longer = {.update_begin = t->plan.update_begin};
+    for (uint32_t k = 0; k < t->plan.step.count; k++) *vec_add(g->arena, &longer.step) = t->plan.step.at[k];
+    for (uint32_t i = 0; i <= node->nout; i++) (void)vec_add(g->arena, &longer.step);
+    longer.step.count -= node->nout + 1;
+    insert(&longer, at, (Step){STEP_RECOMPUTE, n, NONE});
+    for (uint32_t i = 0; i < node->nout; i++) insert(&longer, at + 1, (Step){STEP_FREE, NONE, node->out[i]});
+    t->plan = longer;
+    return true;
 }
 
 /* ---- layout mutants ---- */
@@ -364,6 +411,7 @@ static const Mutation mutation[] = {
     {"free a persistent storage", free_persistent, false, true},
     {"free a view or version", free_view, false, true},
     {"move the update", move_update, false, true},
+    {"recompute after the update", recompute_late, false, true},
     {"shift an offset", shift_offset, true, false},
     {"swap two offsets", swap_offsets, true, false},
     {"shift a host offset", shift_host_offset, true, false},

@@ -271,7 +271,7 @@ static const struct {
     {spoil_no_name, "has no name"},
     {spoil_def, "is not the output it says it is"},
     {spoil_out_index, "is not the output it says it is"},
-    {spoil_phase, "phase backward after update"},
+    {spoil_phase, "makes weight in the backward phase"},
     {spoil_block, "block 77"},
     {spoil_nmut, "writes over 1 inputs, must over 0"},
     {spoil_no_nmut, "writes over 0 inputs, must over 1"},
@@ -318,6 +318,15 @@ static void corruption_is_caught(void **state) {
         if (!wrong || !strstr(wrong, spoils[i].want))
             fail_msg("corruption %zu: '%s' should say '%s'", i, wrong ? wrong : "nothing", spoils[i].want);
     }
+}
+
+/* With several micro-steps, the update comes after all of them. */
+static void accumulated_updates_are_last(void **state) {
+    const TrainRule rule = {.decay = 0.1, .accumulate = 2};
+    Graph *g = autodiff(small_net(&(NetOptions){.layers = 1, .tied = true}, *state), &rule, *state);
+    assert_null(graph_check(g, *state));
+    spoil_phase(g);
+    assert_non_null(strstr(graph_check(g, *state), "phase backward after update"));
 }
 
 static void trained_come_first(void **state) {
@@ -490,6 +499,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(every_op_has_a_name, set_up, tear_down),
         cmocka_unit_test_setup_teardown(roots_are_followed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(corruption_is_caught, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(accumulated_updates_are_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(trained_come_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(random_graphs_are_right, set_up, tear_down),
         cmocka_unit_test_setup_teardown(text_round_trips, set_up, tear_down),

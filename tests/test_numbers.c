@@ -122,6 +122,44 @@ static void test_random_graphs(void **state) {
     assert_int_equal(infeasible, 0); /* every budget asked for was one the planner said it can meet */
 }
 
+static Graph *trained(const Graph *forward, const TrainRule *rule, Arena *arena) {
+    return order_updates(fuse(autodiff(forward, rule, arena), arena), arena);
+}
+
+/* Updates as early as they may run give the bits of updates after the whole backward pass, and never need
+ * more. */
+static void test_early_updates(void **state) {
+    (void)state;
+    const Device *device = device_find("host");
+    uint32_t smaller = 0, graphs = 0;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        Arena *arena = arena_new();
+        TrainRule rule = random_rule(seed);
+        rule.clip_norm = 0;
+        rule.accumulate = 1;
+        Graph *late = fuse(autodiff(random_graph(seed, arena), &rule, arena), arena);
+        Graph *early = order_updates(late, arena);
+        const char *broken = graph_check(early, arena);
+        if (broken) fail_msg("graph %d: %s", (int)seed, broken);
+        PlanResult *result[2];
+        for (int i = 0; i < 2; i++) {
+            const Graph *g = i ? early : late;
+            PlanRequest request = {.graph = g, .cost = cost_graph(g, device, arena), .device = device};
+            result[i] = plan_graph(&request, arena);
+        }
+        Outcome expected = run(late, result[0], false), got = run(early, result[1], true);
+        if (memcmp(&got, &expected, sizeof got))
+            fail_msg("graph %d: early updates change the numbers", (int)seed);
+        if (result[1]->plan.live_bytes > result[0]->plan.live_bytes)
+            fail_msg("graph %d: early updates need more", (int)seed);
+        smaller += result[1]->plan.live_bytes < result[0]->plan.live_bytes;
+        graphs++;
+        arena_free(arena);
+    }
+    print_message("early updates need less in %u of %u graphs\n", smaller, graphs);
+    assert_true(smaller > graphs / 2);
+}
+
 /* In tiles of tokens: again the same bits under every plan; against the whole, only sums over tokens differ.
  */
 static void test_tiles(void **state) {
@@ -142,8 +180,8 @@ static void test_tiles(void **state) {
         const char *broken = graph_check(cut, arena);
         if (broken) fail_msg("graph %d in tiles: %s", (int)seed, broken);
         tiled += cut->logits == NONE && cut->node.count > forward->node.count + 8;
-        Outcome whole = check_plans(fuse(autodiff(forward, &rule, arena), arena), seed, &infeasible, arena);
-        Outcome pieced = check_plans(fuse(autodiff(cut, &rule, arena), arena), seed, &infeasible, arena);
+        Outcome whole = check_plans(trained(forward, &rule, arena), seed, &infeasible, arena);
+        Outcome pieced = check_plans(trained(cut, &rule, arena), seed, &infeasible, arena);
         bool bf16 = rule.gradient == DT_BF16;
         for (uint32_t v = 0; v < forward->value.count; v++)
             bf16 |= forward->value.at[v].type.dtype == DT_BF16;
@@ -158,6 +196,7 @@ static void test_tiles(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_graphs), cmocka_unit_test(test_tiles)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_graphs),
+                                       cmocka_unit_test(test_early_updates), cmocka_unit_test(test_tiles)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

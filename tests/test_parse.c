@@ -221,7 +221,12 @@ static void test_override(void **state) {
                                        "validate=0.1",
                                        "maximize=T",
                                        "weights=\"./v\"",
-                                       "seed=7"};
+                                       "seed=7",
+                                       "optimizer.lr=3e-4",
+                                       "train.optimizer.betas=(0.8, 0.9)",
+                                       "optimizer.decay=0.1",
+                                       "train.schedule=cosine",
+                                       "schedule.warmup=10"};
     Parsed p = parse(example);
     for (size_t i = 0; i < COUNT_OF(good); i++)
         if (!ast_override(p.ast, good[i], p.diag)) fail_msg("%s: %s", good[i], errors(&p));
@@ -233,8 +238,10 @@ static void test_override(void **state) {
     assert_string_equal(p.ast->single[ITEM_DEVICE]->name.text, "rtx4090");
     assert_float_equal(ast_entry(p.ast, SECTION_TRAIN, "clip_norm")->value->number, 0.5, 0);
     assert_string_equal(source_of(&p, ast_entry(p.ast, SECTION_DIMS, "D")->value), "H * 32");
-    assert_float_equal(call_named(ast_entry(p.ast, SECTION_TRAIN, "optimizer")->value, "lr")->value->number,
-                       2e-4, 0);
+    assert_string_equal(source_of(&p, ast_entry(p.ast, SECTION_TRAIN, "optimizer")->value),
+                        "adamw(lr = 3e-4, betas = (0.8, 0.9), decay = 0.1)");
+    assert_string_equal(source_of(&p, ast_entry(p.ast, SECTION_TRAIN, "schedule")->value),
+                        "cosine(warmup = 10)");
     assert_string_equal(ast_entry(p.ast, SECTION_DATA, "train")->value->text, "a b.txt");
     assert_non_null(entry_clause(ast_entry(p.ast, SECTION_DATA, "train"), "bytes"));
     assert_int_equal(ast_entry(p.ast, SECTION_DATA, "validate")->value->kind, EXPR_FLOAT);
@@ -276,6 +283,12 @@ static void test_override_errors(void **state) {
         {"=4", "write name=value"},
         {"B", "write name=value"},
         {"optimizer=sgd", "several sections have this key"},
+        {"optimizer.lr=", "write name=value"},
+        {"optimizer.lr=)", "is no value for it"},
+        {"optimiser.lr=1", "did you mean 'optimizer.lr'?"},
+        {"steps.lr=1", "there is no such dim or setting"},
+        {"optimizer.=1", "there is no such dim or setting"},
+        {"save.optimizer.lr=1", "there is no such dim or setting"},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         Parsed p = parse(example);

@@ -1,4 +1,5 @@
-/* Passes over the graph: what differentiation, fusion and forward-only make of nets small enough to count. */
+/* Passes over the graph: what differentiation, fusion, the order of updates and forward-only make of nets
+ * small enough to count. */
 #include "tests/random_graph.h"
 #include "tests/small_net.h"
 
@@ -371,6 +372,92 @@ static void forward_only_leaves_out_the_unused(void **state) {
     }
 }
 
+/* ---- order ---- */
+
+static Graph *ordered(const Graph *g, Arena *arena) {
+    Graph *o = order_updates(g, arena);
+    const char *wrong = graph_check(o, arena);
+    if (wrong) fail_msg("%s", wrong);
+    return o;
+}
+
+static const char *text_of(const Graph *g, Arena *arena) {
+    Text text = {.arena = arena};
+    graph_print(g, &text);
+    return text.at;
+}
+
+/* The names of `count` nodes from `first` on. */
+static void assert_nodes(const Graph *g, const char *first, const char *names) {
+    Text text = {.arena = g->arena};
+    for (NodeId n = node_named(g, first); text.length < strlen(names) && n < g->node.count; n++)
+        text_add(&text, "%s%s", text.length ? " " : "", g->node.at[n].name);
+    assert_string_equal(text.at, names);
+}
+
+static void updates_follow_their_gradients(void **state) {
+    const NetOptions options = {.layers = 2, .gated = true};
+    Graph *g = ordered(fused(train(&options, &plain, *state), *state), *state);
+    assert_nodes(g, "head.bwd_w", "head.bwd_w head.w.square_norm head.bwd_x head.w.adamw");
+    assert_nodes(g, "h.1.down.bwd_w",
+                 "h.1.down.bwd_w h.1.down.w.square_norm h.1.down.bwd_x h.1.down.w.adamw");
+    assert_int_equal(g->node.at[g->node.count - 1].op, OP_ADAMW);
+    assert_string_equal(g->node.at[g->node.count - 1].name, "wte.adamw");
+    /* the sum of squares is added up in the order of before */
+    Graph *late = fused(train(&options, &plain, *state), *state);
+    NodeId at = 0;
+    for (NodeId n = 0; n < late->node.count; n++) {
+        if (late->node.at[n].op != OP_SQUARE_NORM) continue;
+        while (g->node.at[at].op != OP_SQUARE_NORM) at++;
+        assert_string_equal(g->node.at[at++].name, late->node.at[n].name);
+    }
+}
+
+/* The table's last reader is the embedding's gradient, though the head's is there long before. */
+static void tied_weights_wait_for_all(void **state) {
+    Graph *g = ordered(train(&(NetOptions){.layers = 1, .tied = true}, &plain, *state), *state);
+    assert_true(node_named(g, "wte.square_norm") > node_named(g, "embed.bwd_w"));
+    assert_true(node_named(g, "ln_f.g.adamw") < node_named(g, "h.0.qkv.bwd_w"));
+}
+
+/* A weight that is read through a cast is updated after the cast's last reader: until then the planner may
+ * make the cast again. */
+static void casts_may_be_made_again(void **state) {
+    const NetOptions options = {.layers = 1, .stored = DT_F32, .compute = DT_BF16};
+    Graph *g = ordered(train(&options, &plain, *state), *state);
+    uint32_t casts = 0;
+    for (NodeId n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        if (node->op != OP_CAST || g->value.at[node->in[0]].kind != VALUE_PARAM) continue;
+        const char *weight = name_of(g, node->in[0]);
+        NodeId update = node_named(g, arena_printf(*state, "%s.adamw", weight));
+        for (NodeId m = 0; m < g->node.count; m++)
+            for (uint32_t i = 0; i < g->node.at[m].nin; i++)
+                if (g->node.at[m].in[i] == node->out[0]) assert_true(m < update);
+        casts++;
+    }
+    assert_true(casts > 3);
+}
+
+static void updates_wait_for_the_norm(void **state) {
+    TrainRule clips = plain, accumulates = plain;
+    clips.clip_norm = 1;
+    accumulates.accumulate = 2;
+    const TrainRule *const rules[] = {&clips, &accumulates};
+    for (size_t i = 0; i < COUNT_OF(rules); i++) {
+        Graph *g = fused(train(&(NetOptions){.layers = 2}, rules[i], *state), *state);
+        assert_string_equal(text_of(ordered(g, *state), *state), text_of(g, *state));
+    }
+}
+
+static void ordering_twice_changes_nothing(void **state) {
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        arena_reset(*state);
+        Graph *g = ordered(random_training_graph(seed, *state), *state);
+        assert_string_equal(text_of(ordered(g, *state), *state), text_of(g, *state));
+    }
+}
+
 static int set_up(void **state) {
     *state = arena_new();
     return 0;
@@ -398,6 +485,11 @@ int main(void) {
         TEST(blocks_have_one_input),
         TEST(nothing_is_fused_that_others_read),
         TEST(fusing_twice_changes_nothing),
+        TEST(updates_follow_their_gradients),
+        TEST(tied_weights_wait_for_all),
+        TEST(casts_may_be_made_again),
+        TEST(updates_wait_for_the_norm),
+        TEST(ordering_twice_changes_nothing),
         TEST(forward_only_is_for_evaluation),
         TEST(forward_only_leaves_out_the_unused),
 #undef TEST

@@ -146,6 +146,44 @@ static void test_signal_saves(void **state) {
     assert_same_files("out/run/" FINAL, "ref/" FINAL);
 }
 
+static void model_whole_step(RtRun *run) {
+    model_micro_step(run);
+    model_update(run);
+}
+
+/* A program whose one micro-step also updates: the same numbers, and no signal leaves half a step behind. */
+static void test_updates_within(void **state) {
+    (void)state;
+    clear_run();
+    RtProgram program = model_program();
+    program.accumulate = 1;
+    assert_int_equal(train(&program, "--log late.jsonl --save-dir late"), 0);
+    program.micro_step = model_whole_step;
+    program.update = NULL;
+    program.updates_within = 1;
+    program.save_every = 0;
+    model_delay_us = 16000;
+    int stops = 0, code;
+    do {
+        pid_t child = start(&program, "--log log.jsonl", 0);
+        sleep_us(120000);
+        kill(child, SIGTERM);
+        code = await(child);
+        stops += code == 75;
+    } while (code == 75 && stops < 20);
+    assert_int_equal(code, 0);
+    assert_true(stops > 1);
+    assert_same_files("out/run/" FINAL, "late/" FINAL);
+    for (int i = 0; i < 20; i++)
+        assert_true(logged("log.jsonl", "\"loss\":", i) == logged("late.jsonl", "\"loss\":", i));
+    clear_run();
+    program.save_every = 5;
+    model_nan_step = 8;
+    assert_int_equal(train(&program, ""), 1);
+    assert_in_file("stderr", "the checkpoint of step 5 in 'out/run' is kept");
+    assert_true(exists("out/run/step-000005.safetensors") && !exists("out/run/step-000008.safetensors"));
+}
+
 static void test_second_signal(void **state) {
     (void)state;
     clear_run();
@@ -369,6 +407,7 @@ int main(void) {
         cmocka_unit_test(test_profile),
         cmocka_unit_test(test_killed_and_resumed),
         cmocka_unit_test(test_signal_saves),
+        cmocka_unit_test(test_updates_within),
         cmocka_unit_test(test_second_signal),
         cmocka_unit_test(test_damaged_checkpoint),
         cmocka_unit_test(test_other_program),

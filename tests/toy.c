@@ -69,6 +69,12 @@ static void forward_node(Maker *m, Phase phase) {
     for (uint32_t i = 0; i < g->node.at[g->node.count - 1].nout; i++) *vec_add(g->arena, &m->pool) = out[i];
 }
 
+static void update(Graph *g, ValueId gradient, ValueId param, ValueId moment) {
+    ValueId scale = add(g, OP_CLIP_SCALE, PHASE_UPDATE, &gradient, 1, 0, 1, 1)[0];
+    ValueId step[4] = {gradient, scale, param, moment};
+    add(g, OP_ADAMW, PHASE_UPDATE, step, 4, 2, 2, 1);
+}
+
 Graph *toy_graph(uint64_t *seed, int64_t accumulate, Arena *arena) {
     Maker m = {.g = graph_new(arena), .seed = seed};
     Graph *g = m.g;
@@ -88,6 +94,7 @@ Graph *toy_graph(uint64_t *seed, int64_t accumulate, Arena *arena) {
     ValueId lse = add(g, OP_CROSS_ENTROPY, PHASE_FORWARD, loss, 2, 1, 2, 16)[0];
     *vec_add(arena, &m.pool) = lse;
     for (uint32_t i = 4 + below(seed, 8); i--;) forward_node(&m, PHASE_BACKWARD);
+    bool early = accumulate == 1 && below(seed, 2);
     for (int i = 0; i < PARAMS; i++) {
         /* Two contributions to each gradient: the second is added to the first, here or in an accumulator. */
         ValueId first[3] = {pick(&m), pick(&m)}, second[3] = {pick(&m), pick(&m)};
@@ -96,13 +103,12 @@ Graph *toy_graph(uint64_t *seed, int64_t accumulate, Arena *arena) {
                         64 + 32 * i)[0];
         forward_node(&m, PHASE_BACKWARD);
         gradient[i] = add(g, OP_LINEAR_BWD_W, PHASE_BACKWARD, second, 3, 1, 1, 64 + 32 * i)[0];
+        if (!early) continue;
+        update(g, gradient[i], param[i], moment[i]);
+        for (uint32_t k = 0; k < m.pool.count; k++) /* from here on, nothing reads what it was */
+            if (graph_root(g, m.pool.at[k]) == param[i]) m.pool.at[k] = g->tokens;
     }
-    for (int i = 0; i < PARAMS; i++) {
-        ValueId in[3] = {gradient[i], param[i], moment[i]};
-        ValueId scale = add(g, OP_CLIP_SCALE, PHASE_UPDATE, in, 1, 0, 1, 1)[0];
-        ValueId step[4] = {gradient[i], scale, param[i], moment[i]};
-        add(g, OP_ADAMW, PHASE_UPDATE, step, 4, 2, 2, 1);
-    }
+    for (int i = 0; i < PARAMS && !early; i++) update(g, gradient[i], param[i], moment[i]);
     return g;
 }
 
@@ -156,12 +162,19 @@ static void run(Planner *p, NodeId n, bool first) {
     push(p, first ? STEP_RUN : STEP_RECOMPUTE, n, NONE);
 }
 
+/* The first node of the update after all others. */
+static NodeId update_begin(const Graph *g) {
+    NodeId n = g->node.count;
+    while (n > 0 && g->node.at[n - 1].phase == PHASE_UPDATE) n--;
+    return n;
+}
+
 /* Which storages can be made again from what never changes before the update? */
 static void find_again(Planner *p) {
     bool *written = p->written = NEW_ARRAY(p->arena, bool, p->g->value.count);
     for (NodeId n = 0; n < p->g->node.count; n++)
         for (uint32_t i = 0; i < p->g->node.at[n].nmut; i++)
-            if (p->g->node.at[n].phase != PHASE_UPDATE)
+            if (n < update_begin(p->g))
                 written[graph_root(p->g, p->g->node.at[n].in[p->g->node.at[n].nin - 1 - i])] = true;
     for (NodeId n = 0; n < p->g->node.count; n++) {
         const Node *node = &p->g->node.at[n];
@@ -237,8 +250,7 @@ Plan toy_plan(const Graph *g, uint64_t *seed, Arena *arena) {
     for (NodeId n = 0; n < g->node.count; n++) {
         const Node *node = &g->node.at[n];
         if (op_info[node->op].flags & OPF_VIEW) continue;
-        if (node->phase == PHASE_UPDATE && p.plan.update_begin == NONE)
-            p.plan.update_begin = p.plan.step.count;
+        if (n >= update_begin(g) && p.plan.update_begin == NONE) p.plan.update_begin = p.plan.step.count;
         run(&p, n, true);
         for (uint32_t i = 0; i < node->nin; i++) p.reads[graph_root(g, node->in[i])]--;
         for (ValueId v = 0; v < count; v++) {

@@ -49,10 +49,12 @@ static uint64_t mix(uint64_t hash, uint64_t with) {
 
 /* ---- what the graph means: its own order, versions kept apart ---- */
 
+/* A micro-step, or the update after several; of a single micro-step the update may be a part. */
 static void meaning(Machine *m, bool update) {
+    bool whole = m->g->accumulate == 1;
     for (NodeId n = 0; n < m->g->node.count; n++) {
         const Node *node = &m->g->node.at[n];
-        if ((node->phase == PHASE_UPDATE) != update) continue;
+        if (whole ? update : (node->phase == PHASE_UPDATE) != update) continue;
         if (op_info[node->op].flags & OPF_VIEW) {
             m->expect[node->out[0]] = m->expect[node->in[0]];
             continue;

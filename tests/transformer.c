@@ -148,5 +148,5 @@ Graph *transformer_graph(const Transformer *t, Arena *arena) {
                       .accumulate = t->accumulate,
                       .gradient = t->stored,
                       .moment = DT_F32};
-    return fuse(autodiff(g, &rule, arena), arena);
+    return order_updates(fuse(autodiff(g, &rule, arena), arena), arena);
 }
