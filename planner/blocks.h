@@ -45,6 +45,8 @@ typedef struct Kind {
     VEC(Choice) choice; /* none as good as another in every respect */
 } Kind;
 enum { BLOCK_CHOICES = 64 };
+/* A kind without its choices. */
+Kind block_kind(const Problem *p, const Link *link, Arena *arena);
 Kind *blocks_kinds(const Problem *p, const Links *links, Arena *arena);
 
 /* The storage of `link` that corresponds to `own` in the kind's problem; NONE for those from outside. */

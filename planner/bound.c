@@ -189,7 +189,18 @@ static bool below(const Closure *c, double price, const Trade *corner, const Tra
     return value < line * (1 - 1e-9) - 1;
 }
 
+/* Between a trade that does not fit and one that does, the hull lies on or below their line. */
+static double line_at(const Trade *more, const Trade *less, int64_t bytes) {
+    if (less->bytes > bytes) return INFINITY;
+    double part = (double)(more->bytes - bytes) / (double)(more->bytes - less->bytes);
+    return more->seconds + part * (less->seconds - more->seconds);
+}
+
 double closure_bound(Closure *c, int64_t bytes, uint32_t cuts) {
+    return closure_bound_over(c, bytes, cuts, 0);
+}
+
+double closure_bound_over(Closure *c, int64_t bytes, uint32_t cuts, double seconds) {
     Trade more = trade_all(c, NULL), less;
     if (more.bytes <= bytes) return 0;
     cut_at(c, highest_price(c), &less, NULL);
@@ -200,7 +211,7 @@ double closure_bound(Closure *c, int64_t bytes, uint32_t cuts) {
         if (value > UNITS) return INFINITY;
     }
     for (uint32_t i = 0; i < cuts; i++) {
-        if (more.bytes <= less.bytes) break;
+        if (more.bytes <= less.bytes || line_at(&more, &less, bytes) <= seconds) break;
         double price = price_between(c, &more, &less);
         Trade corner;
         double value = (cut_at(c, price, &corner, NULL) - price * (double)bytes) / c->units_per_second;
@@ -267,8 +278,8 @@ static double best_with_room(Closure *c, const Link *link, int64_t bytes, double
     return best;
 }
 
-double closure_bound_copies(Closure *c, int64_t bytes, uint32_t cuts) {
-    if (c->p->host_bytes <= 0) return closure_bound(c, bytes, cuts);
+double closure_bound_copies(Closure *c, int64_t bytes, uint32_t cuts, double seconds) {
+    if (c->p->host_bytes <= 0) return closure_bound_over(c, bytes, cuts, seconds);
     Link link = link_of(c);
     Trade corner;
     if (bytes < 0) return INFINITY; /* not even what the operation itself needs */
@@ -339,7 +350,8 @@ double bound_seconds(const Problem *p, const int64_t *live, int64_t budget_bytes
     for (uint32_t i = 0; i < count; i++) {
         arena_reset(scratch);
         Closure *closure = closure_new(p, instant[i], scratch);
-        double seconds = closure_bound_copies(closure, budget_bytes - closure_fixed_bytes(closure), CUTS);
+        double seconds =
+            closure_bound_copies(closure, budget_bytes - closure_fixed_bytes(closure), CUTS, best);
         if (seconds > best) best = seconds;
     }
     arena_free(scratch);

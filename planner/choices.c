@@ -269,6 +269,12 @@ static void sweep(Kind *kind, Arena *arena) {
     keep_best(&w);
 }
 
+Kind block_kind(const Problem *p, const Link *link, Arena *arena) {
+    Kind kind = {0};
+    build(p, link, &kind, arena);
+    return kind;
+}
+
 Kind *blocks_kinds(const Problem *p, const Links *links, Arena *arena) {
     Kind *kinds = NEW_ARRAY(arena, Kind, links->kinds + 1);
     for (uint32_t i = 0; i < links->count; i++) {

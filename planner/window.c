@@ -14,15 +14,16 @@
 
 #include <math.h>
 
-enum { WINDOWS = 12, CUTS = 8 };
+enum { WINDOWS = 12, CUTS = 8, MANY_OPS = 3000 };
 
 /* In each of a number of equal stretches after `first`: the operation that needs most bytes by itself. */
 static uint32_t pick_instants(const Problem *p, uint32_t first, uint32_t *instant) {
     uint32_t count = 0, end = p->update_begin;
+    uint32_t windows = p->ops > MANY_OPS ? WINDOWS / 2 : WINDOWS; /* their pairs count */
     instant[count++] = first;
-    for (uint32_t w = 0; w < WINDOWS && first + 1 < end; w++) {
-        uint32_t low = first + 1 + (end - first - 1) * w / WINDOWS;
-        uint32_t high = first + 1 + (end - first - 1) * (w + 1) / WINDOWS, best = NONE;
+    for (uint32_t w = 0; w < windows && first + 1 < end; w++) {
+        uint32_t low = first + 1 + (end - first - 1) * w / windows;
+        uint32_t high = first + 1 + (end - first - 1) * (w + 1) / windows, best = NONE;
         int64_t most = -1;
         for (uint32_t op = low; op < high; op++) {
             int64_t bytes = p->workspace_bytes[op];
@@ -35,10 +36,11 @@ static uint32_t pick_instants(const Problem *p, uint32_t first, uint32_t *instan
     return count;
 }
 
-static double stretch(const Problem *p, uint32_t from, uint32_t until, int64_t budget_bytes, Arena *scratch) {
+static double stretch(const Problem *p, uint32_t from, uint32_t until, int64_t budget_bytes, double seconds,
+                      Arena *scratch) {
     arena_reset(scratch);
     Closure *closure = closure_window(p, from, until, scratch);
-    return closure_bound(closure, budget_bytes - closure_fixed_bytes(closure), CUTS);
+    return closure_bound_over(closure, budget_bytes - closure_fixed_bytes(closure), CUTS, seconds);
 }
 
 double window_seconds(const Problem *p, const int64_t *live, int64_t budget_bytes) {
@@ -48,11 +50,12 @@ double window_seconds(const Problem *p, const int64_t *live, int64_t budget_byte
     double best[WINDOWS + 1];
     Arena *scratch = arena_new();
     for (uint32_t i = count; i-- > 0;) {
-        double whole = best[i] = stretch(p, instant[i], p->ops - 1, budget_bytes, scratch);
+        double whole = best[i] = stretch(p, instant[i], p->ops - 1, budget_bytes, 0, scratch);
         for (uint32_t k = i + 1; k < count && best[i] < HUGE_VAL; k++) {
             if (best[k] == HUGE_VAL) best[i] = HUGE_VAL;
             if (whole + best[k] <= best[i]) continue;
-            double sum = best[k] + stretch(p, instant[i], instant[k], budget_bytes, scratch);
+            double sum =
+                best[k] + stretch(p, instant[i], instant[k], budget_bytes, best[i] - best[k], scratch);
             if (sum > best[i]) best[i] = sum;
         }
     }

@@ -147,7 +147,8 @@ static void test_early_updates(void **state) {
             PlanRequest request = {.graph = g, .cost = cost_graph(g, device, arena), .device = device};
             result[i] = plan_graph(&request, arena);
         }
-        Outcome expected = run(late, result[0], false), got = run(early, result[1], true);
+        Outcome expected = run(late, &result[0]->plan, result[0]->layout, false);
+        Outcome got = run(early, &result[1]->plan, result[1]->layout, true);
         if (memcmp(&got, &expected, sizeof got))
             fail_msg("graph %d: early updates change the numbers", (int)seed);
         if (result[1]->plan.live_bytes > result[0]->plan.live_bytes)
