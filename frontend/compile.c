@@ -10,6 +10,17 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Graphs of one file with the same micro-batch and tiling are equal, and so is what a search finds for them.
+ */
+typedef struct Memos {
+    VEC(struct {
+        int64_t batch;
+        TileRule tile;
+        PlanMemo *memo;
+    })
+    of;
+} Memos;
+
 void compile_messages(const Compilation *c) {
     Text text = {.arena = c->arena};
     text_add_n(&text, "", 0);
@@ -132,6 +143,7 @@ static bool pins_fit(const Compilation *c) {
 int compile_lower(Compilation *c) {
     bool fine = lower_spec(c->ast, c->diag, c->arena, &c->spec);
     c->forward = lower_graph(c->ast, &c->spec, 0, 0, c->diag, c->arena);
+    c->memos = NEW(c->arena, Memos);
     if (!fine || !c->forward) return source_errors(c);
     const char *broken = graph_check(c->forward, c->arena);
     if (broken) die("lowered graph: %s", broken);
@@ -153,18 +165,20 @@ typedef struct Trial {
     Graph *grad, *fused, *graph;
     Cost *cost;
     double seconds; /* a step, nothing recomputed */
+    PlanMemo *memo;
     PlanResult *result;
 } Trial;
 
 static PlanResult *plan_checked(const Compilation *c, const Graph *g, const Cost *cost, Policy policy,
-                                int64_t arena_budget) {
+                                int64_t arena_budget, PlanMemo *memo) {
     PlanRequest request = {.graph = g,
                            .cost = cost,
                            .device = &c->device,
                            .spec = &c->spec,
                            .policy = policy,
                            .budget_bytes = arena_budget,
-                           .host_bytes = c->spec.host_bytes};
+                           .host_bytes = c->spec.host_bytes,
+                           .memo = memo};
     PlanResult *result = plan_graph(&request, c->arena);
     const char *broken = plan_check(g, &result->plan, c->arena);
     if (broken) die("plan: %s", broken);
@@ -189,12 +203,26 @@ static Trial trial_of(const Compilation *c, Graph *forward, TileRule tile) {
     return trial;
 }
 
+static PlanMemo *memo_of(const Compilation *c, const Trial *trial) {
+    Memos *memos = c->memos;
+    int64_t batch = trial->graph->batch;
+    for (uint32_t i = 0; i < memos->of.count; i++)
+        if (memos->of.at[i].batch == batch && memos->of.at[i].tile.loss_chunks == trial->tile.loss_chunks &&
+            memos->of.at[i].tile.mlp_tiles == trial->tile.mlp_tiles)
+            return memos->of.at[i].memo;
+    (void)vec_add(c->arena, &memos->of);
+    memos->of.at[memos->of.count - 1].batch = batch;
+    memos->of.at[memos->of.count - 1].tile = trial->tile;
+    return memos->of.at[memos->of.count - 1].memo = plan_memo_new(c->arena);
+}
+
 static void plan_trial(const Compilation *c, Trial *trial, Policy policy, int64_t arena_budget) {
     if (trial->tiled != trial->forward) checked(trial->tiled, "tiled", c->arena);
     checked(trial->grad, "gradient", c->arena);
     checked(trial->fused, "fused", c->arena);
     checked(trial->graph, "ordered", c->arena);
-    trial->result = plan_checked(c, trial->graph, trial->cost, policy, arena_budget);
+    trial->memo = memo_of(c, trial);
+    trial->result = plan_checked(c, trial->graph, trial->cost, policy, arena_budget, trial->memo);
 }
 
 static Trial try_batch(const Compilation *c, int64_t batch, TileRule tile, Policy policy,
@@ -251,6 +279,7 @@ typedef struct Tiling {
     TileRule tile;
     double seconds;
     int64_t floor_bytes;
+    Trial trial; /* once it was planned: its result is there */
 } Tiling;
 
 /* The tilings of a forward graph that no other beats in both time and bytes, fastest first. */
@@ -263,7 +292,7 @@ static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling li
             bool is_whole = tile.loss_chunks == 1 && tile.mlp_tiles == 1;
             if (is_whole || tokens % tile.loss_chunks || tokens % tile.mlp_tiles) continue;
             Trial trial = trial_of(c, whole->forward, tile);
-            Tiling tiling = {tile, trial.seconds, floor_bytes(c, &trial)};
+            Tiling tiling = {.tile = tile, .seconds = trial.seconds, .floor_bytes = floor_bytes(c, &trial)};
             uint32_t at = found++;
             for (; at > 0 && all[at - 1].seconds > tiling.seconds; at--) all[at] = all[at - 1];
             all[at] = tiling;
@@ -276,10 +305,11 @@ static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling li
     return count;
 }
 
-static Trial try_tiling(const Compilation *c, const Trial *whole, TileRule tile, int64_t arena_budget) {
-    Trial trial = trial_of(c, whole->forward, tile);
-    plan_trial(c, &trial, POLICY_OPTIMAL, arena_budget);
-    return trial;
+static Trial try_tiling(const Compilation *c, const Trial *whole, Tiling *tiling, int64_t arena_budget) {
+    if (tiling->trial.result) return tiling->trial;
+    tiling->trial = trial_of(c, whole->forward, tiling->tile);
+    plan_trial(c, &tiling->trial, POLICY_OPTIMAL, arena_budget);
+    return tiling->trial;
 }
 
 /* The fastest tiling that fits. Tilings are in order of time and, the other way round, of bytes: the first
@@ -290,13 +320,13 @@ static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena
     uint32_t count = list_tilings(c, whole, list), low = 0, high = count;
     if (count == 0) return best;
     if (!whole->result->feasible) {
-        Trial least = try_tiling(c, whole, list[count - 1].tile, arena_budget);
+        Trial least = try_tiling(c, whole, &list[count - 1], arena_budget);
         if (is_better(&least, &best)) best = least;
         if (!least.result->feasible) return best;
         high = count - 1;
         while (low < high) {
             uint32_t middle = low + (high - low) / 2;
-            Trial trial = try_tiling(c, whole, list[middle].tile, arena_budget);
+            Trial trial = try_tiling(c, whole, &list[middle], arena_budget);
             if (is_better(&trial, &best)) best = trial;
             if (trial.result->feasible)
                 high = middle;
@@ -307,7 +337,7 @@ static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena
     }
     for (uint32_t i = low, worse = 0; i < count && worse < 2 && list[i].seconds < best.result->plan.seconds;
          i++) {
-        Trial trial = try_tiling(c, whole, list[i].tile, arena_budget);
+        Trial trial = try_tiling(c, whole, &list[i], arena_budget);
         worse = is_better(&trial, &best) ? 0 : worse + 1;
         if (!worse) best = trial;
     }
@@ -377,7 +407,7 @@ static Trial best_trial(const Compilation *c, Policy policy, int64_t arena_budge
 PlanResult *compile_replan(Compilation *c, Policy policy, int64_t budget_bytes) {
     int64_t arena_budget = compile_arena_budget(c, budget_bytes);
     if (arena_budget < 0) return NULL;
-    return plan_checked(c, c->request.train.graph, c->request.train.cost, policy, arena_budget);
+    return plan_checked(c, c->request.train.graph, c->request.train.cost, policy, arena_budget, c->memo);
 }
 
 PlanResult *compile_policy(const Compilation *c, Policy policy, int64_t budget_bytes, const Graph **graph) {
@@ -416,6 +446,7 @@ bool compile_variant(const Compilation *c, const char *const *set, uint32_t coun
     for (uint32_t i = 0; fine && i < count; i++) fine = ast_override(variant->ast, set[i], variant->diag);
     if (!fine || !lower_spec(variant->ast, variant->diag, c->arena, &variant->spec)) return false;
     variant->forward = lower_graph(variant->ast, &variant->spec, 0, 0, variant->diag, c->arena);
+    variant->memos = NEW(c->arena, Memos);
     return variant->forward != NULL;
 }
 
@@ -476,6 +507,19 @@ static const char *change_that_fits(const Compilation *c, const char *dim, int64
     return found;
 }
 
+/* The host memory with which the file fits, rounded up to MiB or GiB; NULL when none does or it has some. */
+static const char *host_that_fits(const Compilation *c) {
+    const char *set = "host=64TB";
+    Compilation other;
+    const Graph *g;
+    if (c->spec.host_bytes || !c->device.copies_beside || !compile_variant(c, &set, 1, &other)) return NULL;
+    const PlanResult *result = compile_policy(&other, POLICY_OPTIMAL, c->budget_bytes, &g);
+    if (!result->feasible) return NULL;
+    int64_t mib = (result->plan.host_bytes + (1 << 20) - 1) >> 20;
+    return mib < 2048 ? arena_printf(c->arena, "host %" PRId64 "MiB", mib)
+                      : arena_printf(c->arena, "host %" PRId64 "GiB", (mib + 1023) >> 10);
+}
+
 static int infeasible(Compilation *c, const Trial *trial, int64_t arena_budget) {
     char budget[24], least[24], reserved[24];
     const PlanResult *result = trial->result;
@@ -502,19 +546,21 @@ static int infeasible(Compilation *c, const Trial *trial, int64_t arena_budget) 
         text_add(&floor, " + context %s", format_bytes(c->device.reserved_bytes, reserved));
     diag_note(c->diag, NO_SPAN, "floor = %s   (B = %" PRId64 ")", floor.at, trial->graph->batch);
     if (c->policy != POLICY_OPTIMAL) {
-        result =
-            plan_checked(c, trial->graph, trial->cost, POLICY_OPTIMAL, arena_budget > 0 ? arena_budget : 1);
+        result = plan_checked(c, trial->graph, trial->cost, POLICY_OPTIMAL,
+                              arena_budget > 0 ? arena_budget : 1, trial->memo);
         diag_help(c->diag, "policy optimal needs %s at least",
                   format_bytes(result->smallest_bytes + c->device.reserved_bytes, least));
     } else if (arena_budget > result->layout->persistent_bytes) {
-        const char *change[2] = {NULL, NULL};
+        Text changes = {.arena = c->arena};
+        const char *change[3] = {NULL, NULL, host_that_fits(c)};
         if (trial->graph->batch > 1 && !c->spec.tokens_per_step)
             change[0] = change_that_fits(c, "B", trial->graph->batch);
         change[1] = change_that_fits(c, "T", trial->graph->context);
-        if (change[0] && change[1])
-            diag_help(c->diag, "%s would fit; so would %s", change[0], change[1]);
-        else if (change[0] || change[1])
-            diag_help(c->diag, "%s would fit", change[0] ? change[0] : change[1]);
+        for (size_t i = 0; i < COUNT_OF(change); i++)
+            if (change[i])
+                text_add(&changes, "%s%s%s", changes.length ? "; so would " : "", change[i],
+                         changes.length ? "" : " would fit");
+        if (changes.length) diag_help(c->diag, "%s", changes.at);
     }
     compile_messages(c);
     return EXIT_INFEASIBLE;
@@ -530,6 +576,7 @@ int compile_plan(Compilation *c) {
     c->graph = trial.graph;
     c->result = trial.result;
     c->tile = trial.tile;
+    c->memo = trial.memo;
     if (!trial.result->feasible) return infeasible(c, &trial, arena_budget);
     Part train = {.graph = trial.graph,
                   .cost = trial.cost,

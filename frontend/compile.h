@@ -1,7 +1,8 @@
 /* The pipeline: each arrow of the flow is one function here, each result is checked by code that shares
  * nothing with its producer, and each can be dumped.
  *
- *   text -> Ast -> Spec + forward Graph -> + backward, update -> fused, ordered -> Cost -> Plan -> Layout -> program
+ *   text -> Ast -> Spec + forward Graph -> + backward, update -> fused, ordered -> Cost -> Plan -> Layout ->
+ * program
  */
 #ifndef REMAT_COMPILE_H
 #define REMAT_COMPILE_H
@@ -23,7 +24,9 @@ typedef struct Compilation {
     TileRule tile;        /* how it was cut into tiles of tokens; all 1: not */
     Graph *grad;          /* with backward and update */
     Graph *fused;
-    Graph *graph;         /* updates in order: what is planned */
+    Graph *graph;        /* updates in order: what is planned */
+    PlanMemo *memo;      /* of `graph` */
+    struct Memos *memos; /* of all graphs that were planned: one for each micro-batch and tiling */
     PlanResult *result;
     EmitRequest request; /* the parts, once planned */
 } Compilation;

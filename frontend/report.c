@@ -6,13 +6,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* "mlp.fc.tile3" -> "mlp.fc.tile*": pieces of tokens are alike. */
+static const char *without_pieces(const char *name, Arena *arena) {
+    static const char *const piece[] = {".tile", ".slice"};
+    for (size_t i = 0; i < COUNT_OF(piece); i++) {
+        const char *at = strstr(name, piece[i]);
+        if (!at) continue;
+        at += strlen(piece[i]);
+        size_t digits = strspn(at, "0123456789");
+        if (digits) return arena_printf(arena, "%.*s*%s", (int)(at - name), name, at + digits);
+    }
+    return name;
+}
+
 /* "h.3.attn.qkv" in block "h.3" -> "h.*.attn.qkv". */
 static const char *general_name(const Graph *g, const Node *node, const char *name, Arena *arena) {
-    if (node->block == NONE) return name;
+    if (node->block == NONE) return without_pieces(name, arena);
     const char *block = g->block.at[node->block], *dot = strrchr(block, '.');
     size_t length = strlen(block);
-    if (!dot || strncmp(name, block, length)) return name;
-    return arena_printf(arena, "%.*s.*%s", (int)(dot - block), block, name + length);
+    if (dot && !strncmp(name, block, length))
+        name = arena_printf(arena, "%.*s.*%s", (int)(dot - block), block, name + length);
+    return without_pieces(name, arena);
 }
 
 /* What became of every forward value and operation. */

@@ -42,7 +42,9 @@ char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(
 void vec_grow(Arena *arena, void **at, uint32_t *capacity, uint32_t count, size_t item_bytes);
 /* Makes room for one more, counts it, and yields its address (zeroed). */
 #define vec_add(arena, vec)                                                                                  \
-    (vec_grow((arena), (void **)&(vec)->at, &(vec)->capacity, (vec)->count, sizeof *(vec)->at),              \
+    ((vec)->count < (vec)->capacity                                                                          \
+         ? (void)0                                                                                           \
+         : vec_grow((arena), (void **)&(vec)->at, &(vec)->capacity, (vec)->count, sizeof *(vec)->at),        \
      &(vec)->at[(vec)->count++])
 
 /* ---- text that grows ---- */

@@ -145,6 +145,10 @@ const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, con
                          int64_t host_budget_bytes, Arena *arena);
 
 /* ---- the planner (planner/remat.c) ---- */
+/* What the search found for a graph, kept from one request to the next: it does not depend on the budget. Only for
+ * requests that differ in nothing but policy and budget. */
+typedef struct PlanMemo PlanMemo;
+PlanMemo *plan_memo_new(Arena *arena); /* the arena must live as long as requests use it */
 typedef struct PlanRequest {
     const Graph *graph;
     const Cost *cost;
@@ -153,6 +157,7 @@ typedef struct PlanRequest {
     Policy policy;
     int64_t budget_bytes;  /* for the arena; 0: no limit */
     int64_t host_bytes;    /* pinned host memory that offload may take; 0: none, nothing is offloaded */
+    PlanMemo *memo;        /* NULL: nothing is kept */
 } PlanRequest;
 
 typedef struct PlanResult {

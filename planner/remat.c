@@ -140,6 +140,26 @@ static void add_fixed_policies(const PlanRequest *request, const Problem *p, con
     }
 }
 
+struct PlanMemo {
+    Arena *arena;
+    bool searched, all_fits; /* all_fits: only the smallest ones, besides keeping everything */
+    Front front, beside;
+};
+
+PlanMemo *plan_memo_new(Arena *arena) {
+    PlanMemo *memo = NEW(arena, PlanMemo);
+    memo->arena = arena;
+    return memo;
+}
+
+static void search(const PlanRequest *request, const Problem *p, const Blocks *blocks, const Keep *pinned,
+                   bool all_fits, Replay *r, PlanMemo *memo) {
+    if (memo->searched && (all_fits || !memo->all_fits)) return;
+    *memo = (PlanMemo){.arena = memo->arena, .searched = true, .all_fits = all_fits};
+    memo->front = search_front(p, blocks, pinned, all_fits, &memo->beside, memo->arena);
+    add_fixed_policies(request, p, blocks, r, &memo->beside, memo->arena);
+}
+
 static void keep_all(const PlanRequest *request, const Problem *p, Replay *r, Keep *retain, int64_t *live,
                      PlanResult *result, Arena *scratch) {
     Plan plan = {0};
@@ -150,8 +170,8 @@ static void keep_all(const PlanRequest *request, const Problem *p, Replay *r, Ke
     memcpy(live, replay_live(r), sizeof *live * p->ops); /* nothing runs twice: run i is operation i */
 }
 
-/* The largest of the bounds on recomputation; those that take longer only where the first leave a gap to what the
- * plan recomputes. */
+/* The largest of the bounds on recomputation; those that take longer only where the first leave a gap to what
+ * the plan recomputes. */
 static double best_bound(const Problem *p, uint32_t boundary, const int64_t *live, int64_t budget_bytes,
                          double plan_seconds) {
     double total = 0, best = bound_seconds(p, live, budget_bytes);
@@ -179,10 +199,9 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     if (request->policy == POLICY_OPTIMAL) {
         bool all_fits =
             !pinned && (request->budget_bytes <= 0 || result->keep_all_bytes <= request->budget_bytes);
-        Front beside = {0};
-        Front front = search_front(p, &blocks, pinned, all_fits, &beside, scratch);
-        add_fixed_policies(request, p, &blocks, r, &beside, scratch);
-        choose(request, r, &front, &beside, result, arena);
+        PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
+        search(request, p, &blocks, pinned, all_fits, r, memo);
+        choose(request, r, &memo->front, &memo->beside, result, arena);
     } else {
         retain_policy(request, p, &blocks, request->policy, result, retain, arena);
         retain_pins(request->graph, p, request->spec, blocks.boundary, retain);
@@ -197,8 +216,8 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
         /* a plan that does not fit is judged at the budget it would need */
         int64_t peak = result->plan.peak_bytes, budget = request->budget_bytes;
         budget = budget > peak ? budget : peak;
-        result->lower_bound_seconds += best_bound(p, blocks.boundary, live, budget,
-                                                  result->plan.seconds - result->keep_all_seconds);
+        result->lower_bound_seconds +=
+            best_bound(p, blocks.boundary, live, budget, result->plan.seconds - result->keep_all_seconds);
     }
     result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;
     arena_free(scratch);
