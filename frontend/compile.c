@@ -312,14 +312,28 @@ static Trial try_tiling(const Compilation *c, const Trial *whole, Tiling *tiling
     return tiling->trial;
 }
 
-/* The fastest tiling that fits. Tilings are in order of time and, the other way round, of bytes: the first
- * that fits is found by bisection, and those after it are tried while they are faster. */
-static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena_budget) {
+/* Whether a bound leaves a tiling the chance of fewer seconds a token than `enough`. */
+static bool may_be_enough(const Compilation *c, const Trial *whole, Tiling *tiling, int64_t arena_budget,
+                          double enough) {
+    if (enough == INFINITY) return true;
+    Trial trial = tiling->trial.result ? tiling->trial : trial_of(c, whole->forward, tiling->tile);
+    PlanRequest request = {.graph = trial.graph,
+                           .cost = trial.cost,
+                           .device = &c->device,
+                           .budget_bytes = arena_budget,
+                           .host_bytes = c->spec.host_bytes};
+    return plan_bound(&request) / tokens_of(whole) < enough;
+}
+
+/* The fastest tiling that fits, if it takes fewer than `enough` seconds a token. Tilings are in order of time
+ * and, the other way round, of bytes: where nothing is known to fit, the first that does is found by
+ * bisection; those after it are tried while they are faster. */
+static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena_budget, double enough) {
     Trial best = *whole;
     Tiling list[MOST_TILINGS];
     uint32_t count = list_tilings(c, whole, list), low = 0, high = count;
     if (count == 0) return best;
-    if (!whole->result->feasible) {
+    if (!whole->result->feasible && enough == INFINITY) {
         Trial least = try_tiling(c, whole, &list[count - 1], arena_budget);
         if (is_better(&least, &best)) best = least;
         if (!least.result->feasible) return best;
@@ -335,11 +349,14 @@ static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena
         }
         low++; /* it was tried */
     }
-    for (uint32_t i = low, worse = 0; i < count && worse < 2 && list[i].seconds < best.result->plan.seconds;
-         i++) {
+    for (uint32_t i = low, worse = 0; i < count && worse < 2; i++) {
+        double most = best.result->feasible ? seconds_per_token(&best) : enough;
+        if (list[i].seconds / tokens_of(whole) >= most) break;
+        if (!may_be_enough(c, whole, &list[i], arena_budget, most)) continue;
         Trial trial = try_tiling(c, whole, &list[i], arena_budget);
-        worse = is_better(&trial, &best) ? 0 : worse + 1;
-        if (!worse) best = trial;
+        bool better = is_better(&trial, &best);
+        worse = better || !trial.result->feasible ? 0 : worse + 1;
+        if (better) best = trial;
     }
     return best;
 }
@@ -395,7 +412,7 @@ static Trial best_trial(const Compilation *c, Policy policy, int64_t arena_budge
         if (!wants_tiles(c, whole, policy, arena_budget) || (whole->result->feasible && !is_chosen)) continue;
         double enough = best.result->feasible ? seconds_per_token(&best) * (1 - worthwhile) : INFINITY;
         if (whole->seconds / tokens_of(whole) >= enough) continue;
-        Trial trial = best_tiling(c, whole, arena_budget);
+        Trial trial = best_tiling(c, whole, arena_budget, enough);
         if (trial.result->feasible ? seconds_per_token(&trial) < enough : is_better(&trial, &best))
             best = trial, best_whole = *whole;
         if (!whole->result->feasible) break;

@@ -173,6 +173,9 @@ typedef struct PlanResult {
 } PlanResult;
 /* Deterministic: the same request, the same plan. Fixed policies ignore the budget but for `feasible`. */
 PlanResult *plan_graph(const PlanRequest *request, Arena *arena);
+/* No plan of the graph within the budget takes fewer seconds: a bound as in PlanResult, weaker and without a search.
+ * INFINITY: it proves that none fits. */
+double plan_bound(const PlanRequest *request);
 /* The plan of a forward-only graph: every storage freed after its last use. */
 PlanResult *plan_forward(const Graph *g, const Cost *cost, Arena *arena);
 

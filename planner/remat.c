@@ -224,6 +224,21 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     return result;
 }
 
+double plan_bound(const PlanRequest *request) {
+    Arena *scratch = arena_new();
+    Problem *p = problem_from_graph(request->graph, request->cost, scratch);
+    if (request->host_bytes > 0 && request->device)
+        problem_allow_copies(p, request->device, request->host_bytes, request->graph->accumulate);
+    Replay *r = replay_new(p, scratch);
+    Sequence sequence = {0};
+    replay(r, NEW_ARRAY(scratch, Keep, p->gaps + 1), &sequence);
+    double seconds = sequence.seconds;
+    if (request->budget_bytes > 0 && sequence.peak_bytes > request->budget_bytes)
+        seconds += bound_seconds(p, replay_live(r), request->budget_bytes); /* nothing runs twice */
+    arena_free(scratch);
+    return seconds;
+}
+
 PlanResult *plan_forward(const Graph *g, const Cost *cost, Arena *arena) {
     PlanRequest request = {.graph = g, .cost = cost};
     PlanResult *result = NEW(arena, PlanResult);
