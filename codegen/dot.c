@@ -264,6 +264,9 @@ static void draw_title(Drawing *d, const char *title, const Plan *plan, const Co
              "workspace<br align=\"left\"/>%s",
              line, bytes_text(d, plan->peak_bytes), bytes_text(d, d->weight_bytes),
              bytes_text(d, d->optimizer_bytes), end);
+    if (plan->host_bytes)
+        text_add(&html, "%spinned host memory %s<br align=\"left\"/>%s", line,
+                 bytes_text(d, plan->host_bytes), end);
     if (p->peak_node != NONE)
         text_add(&html,
                  "%speak: %s live at step %u of %u, %s;<br align=\"left\"/>recomputation: %.1f%% of the "

@@ -16,6 +16,13 @@ const char *emit_comment(Arena *arena, const char *name) {
     return text;
 }
 
+static const char *copies_text(const Layout *layout, Arena *arena) {
+    char size[24];
+    if (!layout->host_bytes) return "";
+    return arena_printf(arena, " * Copies in %s of pinned host memory (%" PRId64 " bytes).\n",
+                        format_bytes(layout->host_bytes, size), layout->host_bytes);
+}
+
 static void add_head(const EmitRequest *request, Text *out) {
     const Plan *plan = request->train.plan;
     const Graph *g = request->train.graph;
@@ -28,7 +35,7 @@ static void add_head(const EmitRequest *request, Text *out) {
              " * Target %s, planned for device %s with policy %s.\n"
              " * Micro-batch [%" PRId64 ", %" PRId64 "], %" PRId64 " micro-step%s a step.\n"
              " * Peak %s (%" PRId64 " bytes), of which %s persistent; %u of %u steps recompute.\n"
-             " *\n"
+             "%s *\n"
              " * The steps below run in this order and nowhere else. Every tensor is named by its byte "
              "offset into\n"
              " * one arena; runtime/rt.h explains the notation, kernels/kernels.h what each operation "
@@ -38,7 +45,8 @@ static void add_head(const EmitRequest *request, Text *out) {
              request->cuda ? "cuda" : "host", request->device->name, policy_name[plan->policy], g->batch,
              g->context, g->accumulate, g->accumulate == 1 ? "" : "s",
              format_bytes(request->arena_bytes, peak), request->arena_bytes,
-             format_bytes(request->train.layout->persistent_bytes, fixed), recomputed, plan->step.count);
+             format_bytes(request->train.layout->persistent_bytes, fixed), recomputed, plan->step.count,
+             copies_text(request->train.layout, out->arena));
 }
 
 void emit_source(const EmitRequest *request, Text *out) {

@@ -33,6 +33,7 @@ static json_t *buffers_json(const Part *part) {
         json_object_set_new(row, "value",
                             buf->kind == BUF_WORKSPACE ? json_string("workspace")
                                                        : json_string(part->graph->value.at[buf->value].name));
+        json_object_set_new(row, "memory", json_string(buf->kind == BUF_HOST ? "host" : "device"));
         json_object_set_new(row, "lower", json_integer(buf->lo));
         json_object_set_new(row, "upper", json_integer(buf->hi));
         json_object_set_new(row, "size", json_integer(buf->bytes));
@@ -49,10 +50,12 @@ static json_t *part_json(const Part *part) {
     json_object_set_new(object, "context", json_integer(part->graph->context));
     json_object_set_new(object, "accumulate", json_integer(part->graph->accumulate));
     json_object_set_new(object, "peak_bytes", json_integer(part->layout->height_bytes));
+    json_object_set_new(object, "host_bytes", json_integer(part->layout->host_bytes));
     json_object_set_new(object, "live_bytes", json_integer(part->layout->live_bytes));
     json_object_set_new(object, "persistent_bytes", json_integer(part->layout->persistent_bytes));
     json_object_set_new(object, "seconds", json_real(part->plan->seconds));
     json_object_set_new(object, "recompute_seconds", json_real(part->plan->recompute_seconds));
+    json_object_set_new(object, "wait_seconds", json_real(part->plan->wait_seconds));
     json_object_set_new(object, "update_begin", json_integer(part->plan->update_begin));
     json_object_set_new(object, "steps", steps_json(part));
     json_object_set_new(object, "buffers", buffers_json(part));

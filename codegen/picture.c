@@ -12,13 +12,14 @@ enum { DETAILED_GROUPS = 2 };
 /* ---- what became of each tensor ---- */
 
 /* By root: kept if its first instance lives when the backward pass begins, recomputed if it was ever made
- * again. */
+ * again, offloaded if it was ever copied. */
 static Fate *find_fates(const Graph *g, const Plan *plan, Arena *arena) {
     Fate *fate = NEW_ARRAY(arena, Fate, g->value.count);
     bool *live = NEW_ARRAY(arena, bool, g->value.count), backward = false;
     for (uint32_t s = 0; s < plan->step.count; s++) {
         const Step *step = &plan->step.at[s];
         if (step->kind == STEP_FREE) live[step->value] = false;
+        if (step->kind == STEP_FETCH) live[step->value] = true;
         if (step->kind == STEP_OFFLOAD) fate[step->value] = FATE_OFFLOADED;
         if (step->kind > STEP_RECOMPUTE) continue;
         const Node *node = &g->node.at[step->node];
@@ -29,7 +30,8 @@ static Fate *find_fates(const Graph *g, const Plan *plan, Arena *arena) {
         }
         for (uint32_t i = 0; i < node->nout - node->nmut; i++) {
             live[node->out[i]] = true;
-            if (step->kind == STEP_RECOMPUTE) fate[node->out[i]] = FATE_RECOMPUTED;
+            if (step->kind == STEP_RECOMPUTE && fate[node->out[i]] != FATE_OFFLOADED)
+                fate[node->out[i]] = FATE_RECOMPUTED;
         }
     }
     return fate;
@@ -39,6 +41,7 @@ static void find_peak(Picture *p, const Plan *plan, const Layout *layout, Arena 
     uint32_t steps = plan->step.count;
     int64_t *live = NEW_ARRAY(arena, int64_t, steps + 2), sum = 0;
     for (uint32_t b = 0; b < layout->buf.count; b++) {
+        if (layout->buf.at[b].kind == BUF_HOST) continue;
         live[layout->buf.at[b].lo] += layout->buf.at[b].bytes;
         live[layout->buf.at[b].hi] -= layout->buf.at[b].bytes;
     }

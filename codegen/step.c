@@ -1,6 +1,7 @@
 /* In: a graph, its plan and layout. Out: the straight-line C of the steps, one call a step, one function for
  * each stretch of steps in the same phase and block, every offset a named constant. An update within the
- * micro-step stands in the stretch of the gradient it follows.
+ * micro-step stands in the stretch of the gradient it follows. Copies to host memory and back have a ticket
+ * each, and a WAIT for it where the plan says so (planner/plan.h).
  * Invariant: the code does exactly the plan's steps in the plan's order. */
 #include "emit.h"
 
@@ -14,6 +15,9 @@ typedef struct Names {
     Map *taken;
     const char **buffer_name; /* one a layout buffer */
     const char *prefix;
+    uint32_t tickets; /* given out */
+    uint32_t *ticket; /* by root: the copy its current instance must be waited for; NONE */
+    bool *fetched;    /* by root: that copy is a fetch */
 } Names;
 
 /* "at_", "h.0.attn.qkv" -> "at_h_0_attn_qkv": what the prefix begins is no other name of C or of rt.h. */
@@ -35,27 +39,33 @@ static char *unique(Names *names, char *wish) {
 
 static const char *const dtype_macro[DT_COUNT] = {[DT_F32] = "F32", [DT_BF16] = "BF16", [DT_I32] = "I32"};
 
-static void name_buffers(Names *names, Text *out) {
+static void name_some(Names *names, Text *out, BufKind kind, bool persistent) {
     const Layout *layout = names->part->layout;
-    const Graph *g = names->part->graph;
-    names->buffer_name = NEW_ARRAY(names->arena, const char *, layout->buf.count);
-    for (int persistent = 1; persistent >= 0; persistent--) {
-        text_add(out, persistent ? "/* persistent: byte offsets into the arena */\n"
-                                 : "/* transient: [first step, one past the last) */\n");
-        for (uint32_t b = 0; b < layout->buf.count; b++) {
-            const Buf *buf = &layout->buf.at[b];
-            if (buf->kind != BUF_VALUE || buf->persistent != (bool)persistent) continue;
-            const char *value = g->value.at[buf->value].name;
-            names->buffer_name[b] = unique(names, identifier(names->arena, "at_", value));
-            text_add(out, "#define %-40s INT64_C(%" PRId64 ")", names->buffer_name[b], buf->offset);
-            char size[24];
-            format_bytes(buf->bytes, size);
-            if (persistent)
-                text_add(out, " /* %s */\n", size);
-            else
-                text_add(out, " /* [%u, %u) %s */\n", buf->lo, buf->hi, size);
-        }
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        const Buf *buf = &layout->buf.at[b];
+        if (buf->kind != kind || buf->persistent != persistent) continue;
+        const char *value = names->part->graph->value.at[buf->value].name;
+        names->buffer_name[b] =
+            unique(names, identifier(names->arena, kind == BUF_HOST ? "host_" : "at_", value));
+        text_add(out, "#define %-40s INT64_C(%" PRId64 ")", names->buffer_name[b], buf->offset);
+        char size[24];
+        format_bytes(buf->bytes, size);
+        if (persistent)
+            text_add(out, " /* %s */\n", size);
+        else
+            text_add(out, " /* [%u, %u) %s */\n", buf->lo, buf->hi, size);
     }
+}
+
+static void name_buffers(Names *names, Text *out) {
+    names->buffer_name = NEW_ARRAY(names->arena, const char *, names->part->layout->buf.count);
+    text_add(out, "/* persistent: byte offsets into the arena */\n");
+    name_some(names, out, BUF_VALUE, true);
+    text_add(out, "/* transient: [first step, one past the last) */\n");
+    name_some(names, out, BUF_VALUE, false);
+    if (names->part->layout->host_bytes)
+        text_add(out, "/* copies: byte offsets into pinned host memory */\n");
+    name_some(names, out, BUF_HOST, false);
     text_add(out, "\n");
 }
 
@@ -84,7 +94,41 @@ static void add_attributes(Text *out, const Attr *attr) {
         text_add(out, "NO_ATTR");
 }
 
-static void add_call(const Names *names, Text *out, uint32_t s, int64_t live_bytes) {
+static void add_wait(Names *names, Text *out, ValueId root) {
+    if (names->ticket[root] != NONE) text_add(out, "    WAIT(%u);\n", names->ticket[root]);
+    names->ticket[root] = NONE;
+}
+
+/* OFFLOAD or FETCH. */
+static void add_copy(Names *names, Text *out, uint32_t s, int64_t live_bytes) {
+    const Part *part = names->part;
+    const Step *step = &part->plan->step.at[s];
+    const Value *value = &part->graph->value.at[step->value];
+    const uint32_t *bind = &part->layout->bind.at[part->layout->first[s]];
+    bool offload = step->kind == STEP_OFFLOAD;
+    char live[24], size[24];
+    text_add(out, "    /* %u %s %s: %s, %s %s host memory; live %s */\n", s, step_kind_name[step->kind],
+             emit_comment(out->arena, value->name), type_text(out->arena, &value->type),
+             format_bytes(type_bytes(&value->type), size), offload ? "to" : "from",
+             format_bytes(live_bytes, live));
+    text_add(out, "    %s(%u, %s, %s, INT64_C(%" PRId64 "));\n", offload ? "OFFLOAD" : "FETCH",
+             names->tickets, names->buffer_name[bind[0]], names->buffer_name[bind[1]],
+             type_bytes(&value->type));
+    names->ticket[step->value] = names->tickets++;
+    names->fetched[step->value] = !offload;
+}
+
+static void add_free(Names *names, Text *out, uint32_t s) {
+    const Layout *layout = names->part->layout;
+    uint32_t b = layout->bind.at[layout->first[s]];
+    add_wait(names, out, names->part->plan->step.at[s].value);
+    /* storage that another value took over in place is not dead yet */
+    if (b != NONE && layout->buf.at[b].hi <= s + 1)
+        text_add(out, "    FREE(%s, INT64_C(%" PRId64 "));\n", names->buffer_name[b],
+                 layout->buf.at[b].bytes);
+}
+
+static void add_call(Names *names, Text *out, uint32_t s, int64_t live_bytes) {
     const Part *part = names->part;
     const Step *step = &part->plan->step.at[s];
     const Node *node = &part->graph->node.at[step->node];
@@ -94,6 +138,11 @@ static void add_call(const Names *names, Text *out, uint32_t s, int64_t live_byt
              emit_comment(out->arena, node->name), op_info[node->op].name,
              type_text(out->arena, &part->graph->value.at[node->out[0]].type),
              format_bytes(live_bytes, live));
+    for (uint32_t i = 0; i < node->nin && names->tickets; i++) {
+        ValueId root = graph_root(part->graph, node->in[i]);
+        if (names->fetched[root]) add_wait(names, out, root);
+        names->fetched[root] = false;
+    }
     text_add(out, "    CALL(%s, OUT(", op_info[node->op].name);
     for (uint32_t i = 0; i < node->nout; i++) {
         if (i) text_add(out, ", ");
@@ -121,6 +170,7 @@ static int64_t *live_at_steps(const Part *part, Arena *arena) {
     int64_t *live = NEW_ARRAY(arena, int64_t, steps + 1);
     for (uint32_t b = 0; b < part->layout->buf.count; b++) {
         const Buf *buf = &part->layout->buf.at[b];
+        if (buf->kind == BUF_HOST) continue;
         live[buf->lo] += buf->bytes;
         if (buf->hi <= steps) live[buf->hi] -= buf->bytes;
     }
@@ -128,7 +178,8 @@ static int64_t *live_at_steps(const Part *part, Arena *arena) {
     return live;
 }
 
-/* The block a step belongs to: a FREE and, within the micro-step, an update go with the step before them. */
+/* The block a step belongs to: a FREE, a copy and, within the micro-step, an update go with the step before
+ * them. */
 static uint32_t step_group(const Part *part, uint32_t s, uint32_t previous) {
     const Step *step = &part->plan->step.at[s];
     if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) return previous;
@@ -168,6 +219,9 @@ static const char *emit_sequence(Names *names, Text *out, const char *name, cons
 void emit_steps(const Part *part, const char *prefix, Text *out, const char **micro, const char **update) {
     Arena *arena = out->arena;
     Names names = {.arena = arena, .part = part, .taken = map_new(arena), .prefix = prefix};
+    names.ticket = NEW_ARRAY(arena, uint32_t, part->graph->value.count + 1);
+    names.fetched = NEW_ARRAY(arena, bool, part->graph->value.count + 1);
+    memset(names.ticket, 0xff, sizeof *names.ticket * part->graph->value.count);
     name_buffers(&names, out);
     int64_t *live = live_at_steps(part, arena);
     VEC(const char *) function = {0};
@@ -186,15 +240,12 @@ void emit_steps(const Part *part, const char *prefix, Text *out, const char **mi
             group = next;
         }
         const Step *step = &part->plan->step.at[s];
-        if (step->kind == STEP_FREE) {
-            uint32_t b = part->layout->bind.at[part->layout->first[s]];
-            /* storage that another value took over in place is not dead yet */
-            if (b != NONE && part->layout->buf.at[b].hi <= s + 1)
-                text_add(out, "    FREE(%s, INT64_C(%" PRId64 "));\n", names.buffer_name[b],
-                         part->layout->buf.at[b].bytes);
-        } else {
+        if (step->kind == STEP_FREE)
+            add_free(&names, out, s);
+        else if (step->kind == STEP_OFFLOAD || step->kind == STEP_FETCH)
+            add_copy(&names, out, s, live[s]);
+        else
             add_call(&names, out, s, live[s]);
-        }
     }
     if (group != NONE) text_add(out, "}\n\n");
     uint32_t micro_count = update_function == NONE ? function.count : update_function;

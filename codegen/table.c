@@ -108,6 +108,14 @@ static uint32_t add_categories(Text *out, const Part *part) {
     return rows;
 }
 
+/* One ticket each (step.c). */
+static uint32_t count_copies(const Plan *plan) {
+    uint32_t copies = 0;
+    for (uint32_t s = 0; s < plan->step.count; s++)
+        copies += plan->step.at[s].kind == STEP_OFFLOAD || plan->step.at[s].kind == STEP_FETCH;
+    return copies;
+}
+
 /* Floating-point operations of the model in one optimizer step; recomputation is not the model's. */
 static double model_flops(const Part *part) {
     double micro = 0, update = 0;
@@ -155,6 +163,10 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) 
     FIELD_STRING("target", request->cuda ? "cuda" : "host");
     FIELD_STRING("device", request->device->name);
     FIELD_INT("arena_bytes", request->arena_bytes);
+    if (train->layout->host_bytes) {
+        FIELD_INT("host_bytes", train->layout->host_bytes);
+        text_add(out, "    .copies = %u,\n", count_copies(train->plan));
+    }
     FIELD_NAME("category", "categories");
     text_add(out, "    .categories = %u,\n", categories);
     FIELD_REAL("planned_seconds", train->plan->seconds);

@@ -163,13 +163,13 @@ static PlanResult *plan_checked(const Compilation *c, const Graph *g, const Cost
                            .device = &c->device,
                            .spec = &c->spec,
                            .policy = policy,
-                           .budget_bytes = arena_budget};
+                           .budget_bytes = arena_budget,
+                           .host_bytes = c->spec.host_bytes};
     PlanResult *result = plan_graph(&request, c->arena);
     const char *broken = plan_check(g, &result->plan, c->arena);
     if (broken) die("plan: %s", broken);
-    broken =
-        layout_check(g, cost, &result->plan, result->layout, result->feasible ? arena_budget : 0, 0,
-                     c->arena);
+    broken = layout_check(g, cost, &result->plan, result->layout, result->feasible ? arena_budget : 0,
+                          c->spec.host_bytes, c->arena);
     if (broken) die("layout: %s", broken);
     return result;
 }

@@ -384,7 +384,8 @@ static void read_place(Lower *l, Spec *out) {
         out->budget_span = span_join(budget->span, budget->value->span);
         if (out->budget_bytes < 1) diag_error(l->diag, E0402, budget->value->span, "budget: must be above 0");
     }
-    if (host) diag_error(l->diag, E0503, host->span, "host: copies to host memory are not there yet");
+    if (host) out->host_bytes = host->value->integer;
+    if (host && out->host_bytes < 1) diag_error(l->diag, E0402, host->value->span, "host: must be above 0");
     if (maximize && strcmp(maximize->name.text, "tokens_per_second")) {
         if (!strcmp(maximize->name.text, "T"))
             diag_error(l->diag, E0504, maximize->name.span,
@@ -404,14 +405,17 @@ static void read_items(Lower *l, Spec *out) {
             diag_help(l->diag, "remove the line, and every weight is trained");
             break;
         case ITEM_OFFLOAD:
-            diag_error(l->diag, E0503, item->span, "offload: copies to host memory are not there yet");
-            diag_help(l->diag, "recompute \"%s\" frees the same device memory", item->name.text);
+            if (!l->ast->single[ITEM_HOST]) {
+                diag_error(l->diag, E0408, item->span, "offload: no host memory is given to copy \"%s\" to",
+                           item->name.text);
+                diag_help(l->diag, "say how much beside the budget: host 8GiB");
+            }
+            *vec_add(l->arena, &out->pin) = (struct Pin){PIN_OFFLOAD, item->name.text, item->name.span};
             break;
         case ITEM_KEEP:
         case ITEM_RECOMPUTE: {
-            Pin *pin = (vec_add(l->arena, &out->pin), &out->pin.at[out->pin.count - 1]);
-            *pin =
-                (Pin){item->kind == ITEM_KEEP ? PIN_KEEP : PIN_RECOMPUTE, item->name.text, item->name.span};
+            PinKind kind = item->kind == ITEM_KEEP ? PIN_KEEP : PIN_RECOMPUTE;
+            *vec_add(l->arena, &out->pin) = (struct Pin){kind, item->name.text, item->name.span};
             break;
         }
         default: break;

@@ -60,10 +60,21 @@ static int compare(Compilation *c) {
     CompareRow rows[POLICY_COUNT];
     for (int p = 0; p < POLICY_COUNT; p++) {
         const Graph *g;
-        const PlanResult *result = compile_policy(c, (Policy)p, c->budget_bytes, &g);
+        Compilation roomy = *c; /* where the file gives no host memory, what the policy would take of it */
+        if (p == POLICY_OFFLOAD_BLOCKS && !c->spec.host_bytes) roomy.spec.host_bytes = INT64_MAX;
+        PlanResult *result = compile_policy(&roomy, (Policy)p, c->budget_bytes, &g);
+        if (result->plan.host_bytes > c->spec.host_bytes) {
+            char bytes[24];
+            result->feasible = false;
+            *vec_add(c->arena, &result->reason) =
+                arena_printf(c->arena, "takes %s of host memory, and the file gives %s",
+                             format_bytes(result->plan.host_bytes, bytes),
+                             c->spec.host_bytes ? "less" : "none: write `host SIZE` beside the budget");
+        }
         rows[p] = (CompareRow){.policy = (Policy)p,
                                .feasible = result->feasible,
                                .peak_bytes = result->plan.peak_bytes + c->device.reserved_bytes,
+                               .host_bytes = result->plan.host_bytes,
                                .seconds = result->plan.seconds,
                                .tokens_per_second =
                                    (double)(g->batch * g->context * g->accumulate) / result->plan.seconds,
@@ -132,10 +143,14 @@ static void dump_layout(const Part *part, Text *out) {
         const Buf *buf = &part->layout->buf.at[b];
         text_add(out, "%" PRId64 " %" PRId64 " [%u, %u) %s%s\n", buf->offset, buf->bytes, buf->lo, buf->hi,
                  buf->kind == BUF_WORKSPACE ? "workspace" : part->graph->value.at[buf->value].name,
-                 buf->persistent ? " persistent" : "");
+                 buf->persistent         ? " persistent"
+                 : buf->kind == BUF_HOST ? " host"
+                                         : "");
     }
-    text_add(out, "height %" PRId64 " bytes, live %" PRId64 " bytes\n", part->layout->height_bytes,
+    text_add(out, "height %" PRId64 " bytes, live %" PRId64 " bytes", part->layout->height_bytes,
              part->layout->live_bytes);
+    if (part->layout->host_bytes) text_add(out, ", host %" PRId64 " bytes", part->layout->host_bytes);
+    text_add(out, "\n");
 }
 
 /* A graph in text form is read, checked and printed again. */

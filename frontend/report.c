@@ -19,6 +19,7 @@ static const char *general_name(const Graph *g, const Node *node, const char *na
 typedef struct Fates {
     uint32_t *again; /* by node: how often it is recomputed in a micro-step */
     bool *kept;      /* by value: it lies in memory when the backward phase begins */
+    uint32_t *moved; /* by value: the step that copies it to host memory, NONE if none does */
     uint32_t peak_step;
 } Fates;
 
@@ -27,12 +28,15 @@ static Fates fates_of(const Part *part, Arena *arena) {
     const Plan *plan = part->plan;
     const Layout *layout = part->layout;
     Fates fates = {.again = NEW_ARRAY(arena, uint32_t, g->node.count),
-                   .kept = NEW_ARRAY(arena, bool, g->value.count)};
+                   .kept = NEW_ARRAY(arena, bool, g->value.count),
+                   .moved = NEW_ARRAY(arena, uint32_t, g->value.count)};
+    for (uint32_t v = 0; v < g->value.count; v++) fates.moved[v] = NONE;
     ValueId *occupant = NEW_ARRAY(arena, ValueId, layout->buf.count + 1); /* buffers pass on in place */
     int64_t *live = NEW_ARRAY(arena, int64_t, plan->step.count + 1), bytes = 0, most = -1;
     uint32_t turn = NONE; /* the first backward step */
     for (uint32_t b = 0; b < layout->buf.count; b++) {
         occupant[b] = layout->buf.at[b].value;
+        if (layout->buf.at[b].kind == BUF_HOST) continue;
         live[layout->buf.at[b].lo] += layout->buf.at[b].bytes;
         if (layout->buf.at[b].hi <= plan->step.count) live[layout->buf.at[b].hi] -= layout->buf.at[b].bytes;
     }
@@ -41,6 +45,7 @@ static Fates fates_of(const Part *part, Arena *arena) {
         bytes += live[s];
         if (bytes > most) most = bytes, fates.peak_step = s;
         if (step->kind == STEP_RECOMPUTE) fates.again[step->node]++;
+        if (step->kind == STEP_OFFLOAD && fates.moved[step->value] == NONE) fates.moved[step->value] = s;
         if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) continue;
         const Node *node = &g->node.at[step->node];
         if (turn == NONE && node->phase != PHASE_FORWARD) turn = s;
@@ -50,7 +55,7 @@ static Fates fates_of(const Part *part, Arena *arena) {
     for (uint32_t b = 0; b < layout->buf.count; b++) {
         const Buf *buf = &layout->buf.at[b];
         if (buf->kind == BUF_VALUE && !buf->persistent && buf->lo < turn && buf->hi > turn)
-            fates.kept[occupant[b]] = true;
+            fates.kept[occupant[b]] = fates.moved[occupant[b]] == NONE;
     }
     return fates;
 }
@@ -64,6 +69,13 @@ static int64_t kept_bytes(const Graph *g, const Fates *fates, const Node *node) 
     int64_t bytes = 0;
     for (uint32_t o = 0; o < node->nout; o++)
         if (fates->kept[node->out[o]]) bytes += type_bytes(&g->value.at[node->out[o]].type);
+    return bytes;
+}
+
+static int64_t moved_bytes(const Graph *g, const Fates *fates, const Node *node) {
+    int64_t bytes = 0;
+    for (uint32_t o = 0; o < node->nout; o++)
+        if (fates->moved[node->out[o]] != NONE) bytes += type_bytes(&g->value.at[node->out[o]].type);
     return bytes;
 }
 
@@ -83,13 +95,16 @@ Decisions plan_decisions(const Part *part, Arena *arena) {
             map_set(index, name, i);
         }
         DecisionRow *row = &decisions.row.at[i];
-        int64_t bytes = kept_bytes(g, &fates, node);
+        int64_t bytes = kept_bytes(g, &fates, node), moved = moved_bytes(g, &fates, node);
         row->kept_bytes += bytes;
+        row->moved_bytes += moved;
+        decisions.moves |= moved > 0;
+        if (moved) row->moved++;
         if (fates.again[n])
             row->recomputed++, row->recompute_seconds += fates.again[n] * part->cost[n].seconds;
         else if (bytes)
             row->kept++;
-        else
+        else if (!moved)
             row->dropped++;
     }
     return decisions;
@@ -114,7 +129,7 @@ void report_plan(const PlanReport *report, Text *out) {
     const PlanResult *result = report->result;
     const Part *train = &request->train;
     const Graph *g = train->graph;
-    char a[24], b[24];
+    char a[24], b[24], c[24], d[24];
     text_add(out, "%s on %s, policy %s\n", request->spec->model, request->device->name,
              policy_name[train->plan->policy]);
     text_add(out,
@@ -145,6 +160,12 @@ void report_plan(const PlanReport *report, Text *out) {
              seconds_text(train->plan->seconds, a), seconds_text(train->plan->recompute_seconds, b),
              100 * (train->plan->seconds / result->keep_all_seconds - 1),
              tokens_of(g) / train->plan->seconds);
+    if (train->plan->host_bytes)
+        text_add(out, "  host memory     %s%s; %s go out and back in a micro-step, operations wait %s\n",
+                 format_bytes(train->plan->host_bytes, a),
+                 arena_printf(out->arena, " of %s", format_bytes(request->spec->host_bytes, b)),
+                 arena_printf(out->arena, "%s", format_bytes(train->plan->offload_bytes, c)),
+                 seconds_text(train->plan->wait_seconds, d));
     text_add(out, "  lower bound     %s; gap %.3f%%\n", seconds_text(result->lower_bound_seconds, a),
              100 * result->gap);
     if (report->more_seconds > 0)
@@ -154,14 +175,17 @@ void report_plan(const PlanReport *report, Text *out) {
     for (uint32_t i = 0; i < result->reason.count; i++)
         text_add(out, "  because         %s\n", result->reason.at[i]);
     Decisions decisions = plan_decisions(train, out->arena);
-    text_add(out, "\n  %-40s %-16s %6s %6s %12s %12s\n", "forward operation", "op", "kept", "again",
-             "kept bytes", "again time");
+    text_add(out, "\n  %-40s %-16s %6s %6s %12s %12s%s\n", "forward operation", "op", "kept", "again",
+             "kept bytes", "again time", decisions.moves ? "   away   away bytes" : "");
     for (uint32_t i = 0; i < decisions.row.count; i++) {
         const DecisionRow *row = &decisions.row.at[i];
-        if (!row->kept && !row->recomputed) continue;
-        text_add(out, "  %-40s %-16s %6u %6u %12s %12s\n", row->name, row->op, row->kept, row->recomputed,
+        if (!row->kept && !row->recomputed && !row->moved) continue;
+        text_add(out, "  %-40s %-16s %6u %6u %12s %12s", row->name, row->op, row->kept, row->recomputed,
                  row->kept_bytes ? format_bytes(row->kept_bytes, a) : "-",
                  row->recomputed ? seconds_text(row->recompute_seconds, b) : "-");
+        if (decisions.moves)
+            text_add(out, " %6u %12s", row->moved, row->moved ? format_bytes(row->moved_bytes, c) : "-");
+        text_add(out, "\n");
     }
 }
 
@@ -202,6 +226,31 @@ static double chain_seconds(const Part *part, const Fates *fates, NodeId n, bool
     return seconds;
 }
 
+/* When a node's outputs leave for host memory, when they come back, and what that takes. */
+static void report_moved(const PlanReport *report, const Fates *fates, const Node *node, int64_t bytes,
+                         Text *out) {
+    const Part *part = &report->request->train;
+    const Plan *plan = part->plan;
+    char a[24], b[24];
+    uint32_t leaves = NONE, gone = NONE, back = NONE;
+    for (uint32_t o = 0; o < node->nout; o++) {
+        uint32_t step = fates->moved[node->out[o]];
+        if (step == NONE) continue;
+        leaves = step;
+        for (uint32_t s = step + 1; s < plan->step.count && back == NONE; s++) {
+            if (plan->step.at[s].value != node->out[o]) continue;
+            if (plan->step.at[s].kind == STEP_FREE && gone == NONE) gone = s;
+            if (plan->step.at[s].kind == STEP_FETCH) back = s;
+        }
+        break;
+    }
+    text_add(
+        out,
+        "  away in host memory: %s copied out at step %u, off the device from step %u to %u; %s each way\n",
+        format_bytes(bytes, a), leaves, gone, back,
+        seconds_text((double)bytes / report->request->device->copy_bytes_per_second, b));
+}
+
 uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
     const Part *part = &report->request->train;
     const Graph *g = part->graph;
@@ -232,7 +281,9 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
         if (kept)
             text_add(out, "  kept, %s, from forward to backward%s%s\n", format_bytes(kept, a),
                      reader ? " for " : "", reader ? reader : "");
-        if (!fates.again[n] && !kept)
+        int64_t moved = moved_bytes(g, &fates, node);
+        if (moved) report_moved(report, &fates, node, moved, out);
+        if (!fates.again[n] && !kept && !moved)
             text_add(out, reader ? "  in memory only around its readers\n"
                                  : "  freed at once: the backward phase does not read it\n");
         if (price > 0 && bytes && (kept || fates.again[n]))
@@ -281,6 +332,10 @@ void report_plan_json(const PlanReport *report, Text *out) {
     json_object_set_new(root, "smallest_bytes", json_integer(result->smallest_bytes));
     json_object_set_new(root, "seconds", json_real(train->plan->seconds));
     json_object_set_new(root, "recompute_seconds", json_real(train->plan->recompute_seconds));
+    json_object_set_new(root, "wait_seconds", json_real(train->plan->wait_seconds));
+    json_object_set_new(root, "host_budget_bytes", json_integer(request->spec->host_bytes));
+    json_object_set_new(root, "host_bytes", json_integer(train->plan->host_bytes));
+    json_object_set_new(root, "offload_bytes", json_integer(train->plan->offload_bytes));
     json_object_set_new(root, "keep_all_seconds", json_real(result->keep_all_seconds));
     json_object_set_new(root, "lower_bound_seconds", json_real(result->lower_bound_seconds));
     json_object_set_new(root, "gap", json_real(result->gap));
@@ -298,10 +353,11 @@ void report_plan_json(const PlanReport *report, Text *out) {
     Decisions decisions = plan_decisions(train, out->arena);
     for (uint32_t i = 0; i < decisions.row.count; i++) {
         const DecisionRow *row = &decisions.row.at[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:i, s:I, s:f}", "name", row->name, "op",
-                                              row->op, "kept", (int)row->kept, "recomputed",
-                                              (int)row->recomputed, "kept_bytes", (json_int_t)row->kept_bytes,
-                                              "recompute_seconds", row->recompute_seconds));
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:f, s:I}", "name", row->name, "op", row->op,
+                            "kept", (int)row->kept, "recomputed", (int)row->recomputed, "away",
+                            (int)row->moved, "kept_bytes", (json_int_t)row->kept_bytes, "recompute_seconds",
+                            row->recompute_seconds, "away_bytes", (json_int_t)row->moved_bytes));
     }
     json_object_set_new(root, "decisions", list);
     add_json(root, out);
@@ -313,15 +369,20 @@ static double slowdown(const CompareRow *row, uint32_t i) {
 }
 
 void report_compare(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out) {
-    char a[24], b[24];
+    char a[24], b[24], c[24];
+    bool host = false;
+    for (uint32_t i = 0; i < count; i++) host |= row[i].host_bytes > 0;
     if (budget_bytes) text_add(out, "budget %s\n", format_bytes(budget_bytes, a));
-    text_add(out, "%-14s %5s %12s %8s %12s %9s %10s%s\n", "policy", "B", "peak", "saving", "step", "slowdown",
-             "tokens/s", budget_bytes ? "  fits" : "");
+    text_add(out, "%-14s %5s %12s %8s %12s %9s %10s%s%s\n", "policy", "B", "peak", "saving", "step",
+             "slowdown", "tokens/s", host ? "         host" : "", budget_bytes ? "  fits" : "");
     for (uint32_t i = 0; i < count; i++)
-        text_add(out, "%-14s %5" PRId64 " %12s %7.1f%% %12s %8.2f%% %10.0f%s\n", policy_name[row[i].policy],
+        text_add(out, "%-14s %5" PRId64 " %12s %7.1f%% %12s %8.2f%% %10.0f%s%s\n", policy_name[row[i].policy],
                  row[i].batch, format_bytes(row[i].peak_bytes, a),
                  100 * (1 - (double)row[i].peak_bytes / (double)row[0].peak_bytes),
                  seconds_text(row[i].seconds, b), 100 * slowdown(row, i), row[i].tokens_per_second,
+                 !host ? ""
+                       : arena_printf(out->arena, " %12s",
+                                      row[i].host_bytes ? format_bytes(row[i].host_bytes, c) : "-"),
                  !budget_bytes     ? ""
                  : row[i].feasible ? "  yes"
                                    : "  no");
@@ -338,12 +399,13 @@ void report_compare_json(const CompareRow *row, uint32_t count, int64_t budget_b
         for (uint32_t j = 0; j < row[i].reasons; j++)
             json_array_append_new(reasons, json_string(row[i].reason[j]));
         json_array_append_new(list,
-                              json_pack("{s:s, s:b, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "policy",
+                              json_pack("{s:s, s:b, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "policy",
                                         policy_name[row[i].policy], "fits", (int)row[i].feasible, "batch",
                                         (json_int_t)row[i].batch, "peak_bytes", (json_int_t)row[i].peak_bytes,
-                                        "saving", 1 - (double)row[i].peak_bytes / (double)row[0].peak_bytes,
-                                        "seconds", row[i].seconds, "slowdown", slowdown(row, i),
-                                        "tokens_per_second", row[i].tokens_per_second, "reasons", reasons));
+                                        "host_bytes", (json_int_t)row[i].host_bytes, "saving",
+                                        1 - (double)row[i].peak_bytes / (double)row[0].peak_bytes, "seconds",
+                                        row[i].seconds, "slowdown", slowdown(row, i), "tokens_per_second",
+                                        row[i].tokens_per_second, "reasons", reasons));
     }
     json_object_set_new(root, "policies", list);
     add_json(root, out);

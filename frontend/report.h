@@ -8,12 +8,14 @@
 typedef struct DecisionRow {
     const char *name; /* "h.*.attn.qkv" */
     const char *op;
-    uint32_t kept, recomputed, dropped; /* storages: alive at the turn; made again; needed no more */
-    int64_t kept_bytes;
+    /* storages: alive at the turn; made again; in host memory in between; needed no more */
+    uint32_t kept, recomputed, moved, dropped;
+    int64_t kept_bytes, moved_bytes;
     double recompute_seconds;
 } DecisionRow;
 typedef struct Decisions {
     VEC(DecisionRow) row;
+    bool moves; /* some are moved to host memory */
 } Decisions;
 Decisions plan_decisions(const Part *part, Arena *arena);
 
@@ -35,7 +37,7 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out);
 typedef struct CompareRow {
     Policy policy;
     bool feasible;
-    int64_t peak_bytes;
+    int64_t peak_bytes, host_bytes;
     double seconds, tokens_per_second;
     int64_t batch;
     const char *const *reason; /* the heuristic's */

@@ -214,6 +214,71 @@ double closure_bound(Closure *c, int64_t bytes, uint32_t cuts) {
     return best;
 }
 
+/* ---- host memory ----
+ *
+ * Bytes in host memory at the instant went out before it: at most as many as there was time for, `free`, and
+ * no more than host memory has room for. Each byte beyond `free` makes the operations before the instant,
+ * first runs, reruns and waits, take copy_byte_seconds longer. So with O bytes there and S bytes besides the
+ * fixed ones on the device, a schedule takes at least C + max(0, O - free) copy_byte_seconds longer than no
+ * recomputation at all. A byte of what is kept costs the smaller of the prices of O and S, and at the best
+ * multipliers they are equal:
+ *
+ *     value(price) - price bytes - min(price, knee) free - max(0, price - knee) host
+ *
+ * is a bound at every price, with knee = copy_byte_seconds. Copies in the operations' stead take time for
+ * every byte, twice: free = 0, knee = 2 copy_byte_seconds. */
+typedef struct Link {
+    double free_bytes, host_bytes, knee; /* knee in units a byte */
+} Link;
+
+static Link link_of(const Closure *c) {
+    const Problem *p = c->p;
+    Link link = {.host_bytes = (double)p->host_bytes};
+    double before = 0;
+    for (uint32_t op = 0; op < c->instant; op++) before += p->seconds[op];
+    if (p->copies_beside) link.free_bytes = before / p->copy_byte_seconds;
+    if (link.free_bytes > link.host_bytes) link.free_bytes = link.host_bytes;
+    link.knee = p->copy_byte_seconds * (p->copies_beside ? 1 : 2) * c->units_per_second;
+    return link;
+}
+
+static double bound_at(Closure *c, const Link *link, double price, int64_t bytes, Trade *corner) {
+    double low = price < link->knee ? price : link->knee;
+    double value = cut_at(c, price, corner, NULL) - price * (double)bytes - low * link->free_bytes -
+                   (price - low) * link->host_bytes;
+    return value / c->units_per_second;
+}
+
+/* The best bound for `room` bytes kept, on the device or not; every price that is tried gives a valid one. */
+static double best_with_room(Closure *c, const Link *link, int64_t bytes, double room, uint32_t cuts) {
+    Trade more = trade_all(c, NULL), less, corner;
+    double best = 0;
+    cut_at(c, highest_price(c), &less, NULL);
+    if ((double)more.bytes <= room) return 0;
+    for (uint32_t i = 0; i < cuts && more.bytes > less.bytes; i++) {
+        double price = price_between(c, &more, &less), value = bound_at(c, link, price, bytes, &corner);
+        if (value > best) best = value;
+        if (!below(c, price, &corner, &more)) break;
+        if ((double)corner.bytes > room)
+            more = corner;
+        else
+            less = corner;
+    }
+    return best;
+}
+
+double closure_bound_copies(Closure *c, int64_t bytes, uint32_t cuts) {
+    if (c->p->host_bytes <= 0) return closure_bound(c, bytes, cuts);
+    Link link = link_of(c);
+    Trade corner;
+    if (bytes < 0) return INFINITY; /* not even what the operation itself needs */
+    double best = best_with_room(c, &link, bytes, (double)bytes + link.free_bytes, cuts);
+    double other = best_with_room(c, &link, bytes, (double)bytes + link.host_bytes, cuts);
+    double knee = link.knee < highest_price(c) ? bound_at(c, &link, link.knee, bytes, &corner) : 0;
+    if (other > best) best = other;
+    return knee > best ? knee : best;
+}
+
 Trades closure_hull(Closure *c, uint32_t cuts, Arena *arena) {
     Trades trades = {0};
     Trade least;
@@ -274,7 +339,7 @@ double bound_seconds(const Problem *p, const int64_t *live, int64_t budget_bytes
     for (uint32_t i = 0; i < count; i++) {
         arena_reset(scratch);
         Closure *closure = closure_new(p, instant[i], scratch);
-        double seconds = closure_bound(closure, budget_bytes - closure_fixed_bytes(closure), CUTS);
+        double seconds = closure_bound_copies(closure, budget_bytes - closure_fixed_bytes(closure), CUTS);
         if (seconds > best) best = seconds;
     }
     arena_free(scratch);

@@ -24,6 +24,8 @@ int64_t closure_fixed_bytes(const Closure *closure);
 /* No schedule whose resident bytes at the instant are at most `bytes` besides the fixed ones recomputes for
  * less. INFINITY: none exists. */
 double closure_bound(Closure *closure, int64_t bytes, uint32_t cuts);
+/* The same where storages may be in host memory at the instant. */
+double closure_bound_copies(Closure *closure, int64_t bytes, uint32_t cuts);
 /* Corners of the lower convex hull of (bytes, seconds), most bytes first; at most `cuts` minimum cuts. */
 Trades closure_hull(Closure *closure, uint32_t cuts, Arena *arena);
 

@@ -11,11 +11,15 @@
 #include <string.h>
 
 typedef struct Storage {
-    ValueId now;     /* version on the device, NONE when there is none */
-    ValueId host;    /* version in host memory */
-    uint32_t since;  /* step that last changed `now` */
-    uint32_t buffer; /* layout_check: where `now` lies */
-    bool taken;      /* layout_check: an output computed in place has overwritten it */
+    ValueId now;          /* version on the device, NONE when there is none */
+    ValueId host;         /* version in host memory */
+    uint32_t since;       /* step that last changed `now` */
+    uint32_t leaves;      /* step that began to copy `now` out, to be waited for by its FREE; NONE */
+    uint32_t brings;      /* step that began to copy `now` in, where nothing has read it yet; NONE */
+    uint32_t copied;      /* step that made `host`, where nothing has fetched it yet; NONE */
+    uint32_t buffer;      /* layout_check: where `now` lies */
+    uint32_t host_buffer; /* layout_check: where `host` lies */
+    bool taken;           /* layout_check: an output computed in place has overwritten it */
 } Storage;
 
 typedef struct Replay {
@@ -74,7 +78,14 @@ static Replay replay_new(const Graph *g, const Plan *plan, Arena *arena) {
             r.home[node->out[node->nout - i]] = r.home[node->in[node->nin - i]];
     }
     for (ValueId v = 0; v < g->value.count; v++)
-        r.storage[v] = (Storage){r.home[v] == v && kept(&r, v) ? v : NONE, NONE, NONE, NONE, false};
+        r.storage[v] = (Storage){.now = r.home[v] == v && kept(&r, v) ? v : NONE,
+                                 .host = NONE,
+                                 .since = NONE,
+                                 .leaves = NONE,
+                                 .brings = NONE,
+                                 .copied = NONE,
+                                 .buffer = NONE,
+                                 .host_buffer = NONE};
     return r;
 }
 
@@ -107,10 +118,15 @@ static bool replay_node(Replay *r, uint32_t s, bool *ran) {
     if (updates ? !late && r->g->accumulate > 1 : late)
         return fail(r, "%s: a node of the %s on the wrong side of step %u, where the update begins",
                     step_text(r, s), phase_name[node->phase], r->plan->update_begin);
-    for (uint32_t i = 0; i < node->nin; i++)
+    for (uint32_t i = 0; i < node->nin; i++) {
         if (!read_is_right(r, s, node->in[i])) return false;
+        r->storage[r->home[node->in[i]]].brings = NONE;
+    }
     for (uint32_t i = 0; i < node->nout; i++) {
         ValueId home = r->home[node->out[i]];
+        if (r->storage[home].leaves != NONE)
+            return fail(r, "%s writes over %s (%s), which step %u may still be copying to host memory",
+                        step_text(r, s), name_of(r, home), size_of(r, home), r->storage[home].leaves);
         if (i < node->nout - node->nmut && r->storage[home].now != NONE)
             return fail(r, "%s makes %s (%s), which is live since step %u", step_text(r, s), name_of(r, home),
                         size_of(r, home), r->storage[home].since);
@@ -119,6 +135,11 @@ static bool replay_node(Replay *r, uint32_t s, bool *ran) {
     }
     ran[step->node] = true;
     return true;
+}
+
+static bool never_fetched(Replay *r, ValueId v) {
+    return fail(r, "%s (%s), copied to host memory by step %u, is never fetched", name_of(r, v),
+                size_of(r, v), r->storage[v].copied);
 }
 
 static bool replay_value(Replay *r, uint32_t s) {
@@ -137,10 +158,22 @@ static bool replay_value(Replay *r, uint32_t s) {
     if (fetch && storage->host == NONE)
         return fail(r, "%s (%s): no copy is in host memory", step_text(r, s), size_of(r, v));
     if (step->kind == STEP_OFFLOAD) {
+        if (storage->host == storage->now)
+            return fail(r, "%s (%s): it is in host memory already", step_text(r, s), size_of(r, v));
+        if (storage->copied != NONE) return never_fetched(r, v);
         storage->host = storage->now;
-    } else {
-        storage->now = fetch ? storage->host : NONE;
-        storage->since = s;
+        storage->leaves = storage->copied = s;
+        return true;
+    }
+    if (storage->brings != NONE)
+        return fail(r, "%s (%s): step %u fetched it, and nothing has read it", step_text(r, s), size_of(r, v),
+                    storage->brings);
+    storage->leaves = NONE;
+    storage->now = fetch ? storage->host : NONE;
+    storage->since = s;
+    if (fetch) {
+        storage->brings = s;
+        storage->copied = NONE;
     }
     return true;
 }
@@ -148,6 +181,7 @@ static bool replay_value(Replay *r, uint32_t s) {
 /* Between micro-steps only persistent storages carry anything over. */
 static bool nothing_crosses(Replay *r) {
     for (ValueId v = 0; v < r->g->value.count; v++) {
+        if (r->storage[v].copied != NONE) return never_fetched(r, v);
         r->storage[v].host = NONE;
         if (r->home[v] == v && !kept(r, v) && r->storage[v].now != NONE)
             return fail(
@@ -180,6 +214,11 @@ const char *plan_check(const Graph *g, const Plan *plan, Arena *arena) {
         if (r.home[v] == v && !kept(&r, v) && r.storage[v].now != NONE)
             return arena_printf(arena, "%s (%s), made by step %u, is never freed", name_of(&r, v),
                                 size_of(&r, v), r.storage[v].since);
+    for (ValueId v = 0; v < g->value.count; v++)
+        if (r.storage[v].copied != NONE) {
+            never_fetched(&r, v);
+            return r.error;
+        }
     return NULL;
 }
 
@@ -202,8 +241,8 @@ static int64_t rounded(int64_t bytes) {
     return (bytes + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
 }
 
-/* Buffer `b` begins at step `s`, holding `home` (NONE: workspace of `bytes`). */
-static bool life_begins(Check *c, uint32_t s, uint32_t b, ValueId home, int64_t bytes) {
+/* Buffer `b`, of this kind, begins at step `s`, holding `home` (NONE: workspace of `bytes`). */
+static bool life_begins(Check *c, uint32_t s, uint32_t b, BufKind kind, ValueId home, int64_t bytes) {
     Replay *r = &c->r;
     const char *what = home == NONE ? "its workspace" : name_of(r, home);
     const Buf *buf = &c->layout->buf.at[b];
@@ -213,12 +252,12 @@ static bool life_begins(Check *c, uint32_t s, uint32_t b, ValueId home, int64_t 
     if (life->begun)
         return fail(r, "%s puts %s into buffer %u, which step %u began for another", step_text(r, s), what, b,
                     life->lo);
-    if (buf->kind != (home == NONE ? BUF_WORKSPACE : BUF_VALUE) || buf->value != home)
+    if (buf->kind != kind || buf->value != home)
         return fail(r, "%s puts %s into buffer %u, which is not labelled so", step_text(r, s), what, b);
     if (buf->bytes != rounded(bytes))
         return fail(r, "%s: %s takes %" PRId64 " bytes, but buffer %u has %" PRId64, step_text(r, s), what,
                     rounded(bytes), b, buf->bytes);
-    *life = (Life){.lo = s, .hi = NONE, .begun = true, .owner = home};
+    *life = (Life){.lo = s, .hi = NONE, .begun = true, .owner = kind == BUF_HOST ? NONE : home};
     return true;
 }
 
@@ -230,6 +269,7 @@ static bool in_place_is_right(Check *c, uint32_t s, const Node *node, uint32_t i
     for (uint32_t k = 0; k < node->nin - node->nmut; k++) allowed |= r->home[node->in[k]] == held;
     for (uint32_t k = node->nin - node->nmut; k < node->nin; k++) allowed &= r->home[node->in[k]] != held;
     const Type *in = &r->g->value.at[held].type;
+    allowed &= r->storage[held].leaves == NONE; /* else it may still be copied from */
     allowed &= i == 0 && op_info[node->op].flags & OPF_INPLACE && type_bytes(in) == type_bytes(out) &&
                type_elements(in) == type_elements(out);
     if (allowed) return true;
@@ -253,7 +293,7 @@ static bool bind_output(Check *c, uint32_t s, const Node *node, uint32_t i, uint
         if (!in_place_is_right(c, s, node, i, held)) return false;
         r->storage[held].taken = true;
         c->life[b].owner = home;
-    } else if (!life_begins(c, s, b, home, type_bytes(&r->g->value.at[home].type))) {
+    } else if (!life_begins(c, s, b, BUF_VALUE, home, type_bytes(&r->g->value.at[home].type))) {
         return false;
     }
     storage->buffer = b;
@@ -266,13 +306,16 @@ static bool bind_node(Check *c, uint32_t s, const uint32_t *bind) {
     NodeId n = r->plan->step.at[s].node;
     const Node *node = &r->g->node.at[n];
     for (uint32_t i = 0; i < node->nin; i++) {
-        const Storage *storage = &r->storage[r->home[node->in[i]]];
+        Storage *storage = &r->storage[r->home[node->in[i]]];
         if (storage->taken)
             return fail(r, "%s reads %s (%s), which was overwritten in place", step_text(r, s),
                         name_of(r, node->in[i]), size_of(r, node->in[i]));
         if (bind[node->nout + i] != storage->buffer)
             return fail(r, "%s reads %s from buffer %u, but it lies in %u", step_text(r, s),
                         name_of(r, node->in[i]), bind[node->nout + i], storage->buffer);
+        if (storage->brings == NONE) continue;
+        c->life[storage->host_buffer].hi = s + 1; /* unless it is fetched again */
+        storage->brings = NONE;
     }
     for (uint32_t i = 0; i < node->nout; i++)
         if (!bind_output(c, s, node, i, bind[i])) return false;
@@ -282,31 +325,47 @@ static bool bind_node(Check *c, uint32_t s, const uint32_t *bind) {
     if (bytes == 0) return fail(r, "%s is given workspace and needs none", step_text(r, s));
     if (workspace >= c->layout->buf.count)
         return fail(r, "%s has no workspace and needs %" PRId64 " bytes", step_text(r, s), bytes);
-    if (!life_begins(c, s, workspace, NONE, bytes)) return false;
+    if (!life_begins(c, s, workspace, BUF_WORKSPACE, NONE, bytes)) return false;
     c->life[workspace].hi = s + 1;
     return true;
 }
 
-static bool bind_value(Check *c, uint32_t s, uint32_t b) {
+/* Device buffer `b` and host buffer `host` of a copy. */
+static bool bind_copy(Check *c, uint32_t s, uint32_t b, uint32_t host) {
     Replay *r = &c->r;
     const Step *step = &r->plan->step.at[s];
     Storage *storage = &r->storage[step->value];
+    int64_t bytes = type_bytes(&r->g->value.at[step->value].type);
+    if (b >= c->layout->buf.count) return fail(r, "%s has no buffer", step_text(r, s));
+    if (host >= c->layout->buf.count) return fail(r, "%s has no buffer in host memory", step_text(r, s));
     if (step->kind == STEP_FETCH) {
-        if (b >= c->layout->buf.count) return fail(r, "%s has no buffer", step_text(r, s));
+        if (host != storage->host_buffer)
+            return fail(r, "%s reads host buffer %u, but the copy lies in %u", step_text(r, s), host,
+                        storage->host_buffer);
         storage->buffer = b;
-        return life_begins(c, s, b, step->value, type_bytes(&r->g->value.at[step->value].type));
+        storage->brings = s;
+        return life_begins(c, s, b, BUF_VALUE, step->value, bytes);
     }
-    /* Freeing what was overwritten in place frees no bytes: the buffer, if one is named, lives on. */
-    bool lives_on = storage->taken && step->kind == STEP_FREE;
-    if (lives_on ? b != NONE && (b != storage->buffer || c->life[b].owner == NONE) : b != storage->buffer)
+    if (storage->taken) return fail(r, "%s: it was overwritten in place", step_text(r, s));
+    if (b != storage->buffer)
         return fail(r, "%s is bound to buffer %u, but lies in %u", step_text(r, s), b, storage->buffer);
-    if (step->kind == STEP_OFFLOAD)
-        return !storage->taken || fail(r, "%s: it was overwritten in place", step_text(r, s));
+    storage->host_buffer = host;
+    storage->leaves = s;
+    return life_begins(c, s, host, BUF_HOST, step->value, bytes);
+}
+
+static bool bind_free(Check *c, uint32_t s, uint32_t b) {
+    Replay *r = &c->r;
+    Storage *storage = &r->storage[r->plan->step.at[s].value];
+    /* Freeing what was overwritten in place frees no bytes: the buffer, if one is named, lives on. */
+    if (storage->taken ? b != NONE && (b != storage->buffer || c->life[b].owner == NONE)
+                       : b != storage->buffer)
+        return fail(r, "%s is bound to buffer %u, but lies in %u", step_text(r, s), b, storage->buffer);
     if (!storage->taken) {
         c->life[storage->buffer].hi = s;
         c->life[storage->buffer].owner = NONE;
     }
-    storage->buffer = NONE;
+    storage->buffer = storage->leaves = NONE;
     storage->taken = false;
     return true;
 }
@@ -320,13 +379,17 @@ static bool bindings(Check *c) {
         const Step *step = &r->plan->step.at[s];
         bool runs = step->kind == STEP_RUN || step->kind == STEP_RECOMPUTE;
         const Node *node = runs ? &r->g->node.at[step->node] : NULL;
-        uint32_t first = layout->first[s], count = runs ? node->nout + node->nin + 1 : 1;
+        bool copies = step->kind == STEP_OFFLOAD || step->kind == STEP_FETCH;
+        uint32_t first = layout->first[s], count = runs ? node->nout + node->nin + 1 : copies ? 2 : 1;
         if (first > layout->bind.count || layout->first[s + 1] != first + count ||
             first + count > layout->bind.count)
             return fail(r, "%s: operands %u..%u of %u are bound, %u were expected", step_text(r, s), first,
                         layout->first[s + 1], layout->bind.count, count);
         const uint32_t *bind = &layout->bind.at[first];
-        if (runs ? !bind_node(c, s, bind) : !bind_value(c, s, bind[0])) return false;
+        if (runs     ? !bind_node(c, s, bind)
+            : copies ? !bind_copy(c, s, bind[0], bind[1])
+                     : !bind_free(c, s, bind[0]))
+            return false;
     }
     return layout->first[steps] == layout->bind.count ||
            fail(r, "%u operands are bound, %u were expected", layout->bind.count, layout->first[steps]);
@@ -358,34 +421,41 @@ static bool persistent_buffers(Check *c) {
 
 static const char *buffer_text(const Check *c, uint32_t b) {
     const Buf *buf = &c->layout->buf.at[b];
-    return arena_printf(c->r.arena, "buffer %u (%s, bytes [%" PRId64 ", %" PRId64 "), steps [%u, %u))", b,
-                        buf->kind == BUF_WORKSPACE ? "workspace" : name_of(&c->r, buf->value), buf->offset,
-                        buf->offset + buf->bytes, buf->lo, buf->hi);
+    return arena_printf(c->r.arena, "buffer %u (%s%s, bytes [%" PRId64 ", %" PRId64 "), steps [%u, %u))", b,
+                        buf->kind == BUF_WORKSPACE ? "workspace" : name_of(&c->r, buf->value),
+                        buf->kind == BUF_HOST ? " in host memory" : "", buf->offset, buf->offset + buf->bytes,
+                        buf->lo, buf->hi);
 }
 
 static bool places(Check *c) {
     Replay *r = &c->r;
     const Layout *layout = c->layout;
-    int64_t highest = 0;
+    int64_t highest = 0, host_highest = 0;
     for (uint32_t b = 0; b < layout->buf.count; b++) {
         const Buf *buf = &layout->buf.at[b];
         const Life *life = &c->life[b];
+        bool host = buf->kind == BUF_HOST;
+        int64_t height = host ? layout->host_bytes : layout->height_bytes,
+                *end = host ? &host_highest : &highest;
         if (!life->begun) return fail(r, "buffer %u is used by no step", b);
         /* A storage is live until the step that frees it; counting that step too changes nothing. */
-        bool exact = buf->persistent || buf->kind == BUF_WORKSPACE;
+        bool exact = buf->persistent || buf->kind != BUF_VALUE;
         if (buf->lo != life->lo || (buf->hi != life->hi && (exact || buf->hi != life->hi + 1)))
             return fail(r, "%s is live during steps [%u, %u)", buffer_text(c, b), life->lo, life->hi);
         if (buf->offset % PLAN_ALIGN)
             return fail(r, "%s is not aligned to %d", buffer_text(c, b), PLAN_ALIGN);
-        if (buf->offset < 0 || buf->offset > layout->height_bytes - buf->bytes)
-            return fail(r, "%s is not inside the arena of %" PRId64 " bytes", buffer_text(c, b),
-                        layout->height_bytes);
+        if (buf->offset < 0 || buf->offset > height - buf->bytes)
+            return fail(r, "%s is not inside the arena of %" PRId64 " bytes", buffer_text(c, b), height);
+        if (buf->offset + buf->bytes > *end) *end = buf->offset + buf->bytes;
+        if (host) continue;
         if (buf->persistent ? buf->offset + buf->bytes > layout->persistent_bytes
                             : buf->offset < layout->persistent_bytes)
             return fail(r, "%s is on the wrong side of byte %" PRId64 ", where persistent buffers end",
                         buffer_text(c, b), layout->persistent_bytes);
-        if (buf->offset + buf->bytes > highest) highest = buf->offset + buf->bytes;
     }
+    if (host_highest != layout->host_bytes)
+        return fail(r, "the host arena has %" PRId64 " bytes, but copies end at %" PRId64, layout->host_bytes,
+                    host_highest);
     return highest == layout->height_bytes ||
            fail(r, "the arena has %" PRId64 " bytes, but buffers end at %" PRId64, layout->height_bytes,
                 highest);
@@ -405,17 +475,19 @@ static int event_compare(const void *left, const void *right) {
     return a->buffer < b->buffer ? -1 : a->buffer > b->buffer;
 }
 
-static bool no_overlap(Check *c, int64_t *live_bytes) {
+/* The buffers of one memory; `live_bytes`: the most that are live at once. */
+static bool no_overlap(Check *c, bool host, int64_t *live_bytes) {
     const Layout *layout = c->layout;
-    uint32_t n = layout->buf.count, active = 0;
-    Event *event = NEW_ARRAY(c->r.arena, Event, 2 * (size_t)n);
-    uint32_t *live = NEW_ARRAY(c->r.arena, uint32_t, n);
+    uint32_t n = 0, active = 0;
+    Event *event = NEW_ARRAY(c->r.arena, Event, 2 * (size_t)layout->buf.count);
+    uint32_t *live = NEW_ARRAY(c->r.arena, uint32_t, layout->buf.count);
     int64_t bytes = 0;
-    for (uint32_t b = 0; b < n; b++) {
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        if ((layout->buf.at[b].kind == BUF_HOST) != host) continue;
         /* a persistent buffer is live even in a plan without steps */
         uint32_t end = layout->buf.at[b].persistent ? NONE : c->life[b].hi;
-        event[2 * b] = (Event){c->life[b].lo, b, true};
-        event[2 * b + 1] = (Event){end, b, false};
+        event[2 * n] = (Event){c->life[b].lo, b, true};
+        event[2 * n++ + 1] = (Event){end, b, false};
     }
     if (n) qsort(event, 2 * (size_t)n, sizeof *event, event_compare);
     *live_bytes = 0;
@@ -451,14 +523,14 @@ static bool no_overlap(Check *c, int64_t *live_bytes) {
 
 const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout,
                          int64_t budget_bytes, int64_t host_budget_bytes, Arena *arena) {
-    (void)host_budget_bytes;
     const char *wrong = plan_check(g, plan, arena);
     if (wrong) return wrong;
     Check c = {.r = replay_new(g, plan, arena), .cost = cost, .layout = layout};
-    int64_t live_bytes;
+    int64_t live_bytes, host_live_bytes;
     c.life = NEW_ARRAY(arena, Life, layout->buf.count);
     for (uint32_t b = 0; b < layout->buf.count; b++) c.life[b].owner = NONE;
-    if (!persistent_buffers(&c) || !bindings(&c) || !places(&c) || !no_overlap(&c, &live_bytes))
+    if (!persistent_buffers(&c) || !bindings(&c) || !places(&c) || !no_overlap(&c, false, &live_bytes) ||
+        !no_overlap(&c, true, &host_live_bytes))
         return c.r.error;
     if (layout->live_bytes != live_bytes || plan->live_bytes != live_bytes)
         return arena_printf(arena,
@@ -467,6 +539,12 @@ const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, con
     if (plan->peak_bytes != layout->height_bytes)
         return arena_printf(arena, "the arena has %" PRId64 " bytes, the plan says %" PRId64,
                             layout->height_bytes, plan->peak_bytes);
+    if (plan->host_bytes != layout->host_bytes)
+        return arena_printf(arena, "the host arena has %" PRId64 " bytes, the plan says %" PRId64,
+                            layout->host_bytes, plan->host_bytes);
+    if (host_budget_bytes > 0 && layout->host_bytes > host_budget_bytes)
+        return arena_printf(arena, "the host arena has %" PRId64 " bytes, %" PRId64 " over the budget",
+                            layout->host_bytes, layout->host_bytes - host_budget_bytes);
     if (budget_bytes > 0 && layout->height_bytes > budget_bytes)
         return arena_printf(arena, "the arena has %" PRId64 " bytes, %" PRId64 " over the budget",
                             layout->height_bytes, layout->height_bytes - budget_bytes);

@@ -377,23 +377,31 @@ static int shelf(const Graph *g, ValueId v) {
     }
 }
 
-/* Packs the buffers that are not persistent at and above `base`; fills height_bytes. */
-static void pack_transients(Layout *layout, int64_t base, Arena *scratch) {
+/* Packs the buffers of one memory that are not persistent at and above `base`; the highest end of any there.
+ */
+static int64_t pack_memory(Layout *layout, bool host, int64_t base, Arena *scratch) {
     PackItem *item = NEW_ARRAY(scratch, PackItem, layout->buf.count);
     uint32_t *of = NEW_ARRAY(scratch, uint32_t, layout->buf.count), count = 0;
+    int64_t height = 0;
     for (uint32_t b = 0; b < layout->buf.count; b++) {
         const Buf *buf = &layout->buf.at[b];
-        if (buf->persistent) continue;
+        if (buf->persistent || (buf->kind == BUF_HOST) != host) continue;
         of[count] = b;
         item[count++] = (PackItem){.lo = buf->lo, .hi = buf->hi, .bytes = buf->bytes, .align = PLAN_ALIGN};
     }
     pack_items(item, count, scratch);
-    layout->height_bytes = 0;
     for (uint32_t i = 0; i < count; i++) layout->buf.at[of[i]].offset = base + item[i].offset;
     for (uint32_t b = 0; b < layout->buf.count; b++) {
-        int64_t end = layout->buf.at[b].offset + layout->buf.at[b].bytes;
-        if (end > layout->height_bytes) layout->height_bytes = end;
+        const Buf *buf = &layout->buf.at[b];
+        if ((buf->kind == BUF_HOST) == host && buf->offset + buf->bytes > height)
+            height = buf->offset + buf->bytes;
     }
+    return height;
+}
+
+static void pack_transients(Layout *layout, int64_t base, Arena *scratch) {
+    layout->height_bytes = pack_memory(layout, false, base, scratch);
+    layout->host_bytes = pack_memory(layout, true, 0, scratch);
 }
 
 void pack_layout(Layout *layout, const Graph *g, Arena *scratch) {

@@ -63,6 +63,7 @@ typedef enum Policy {
     POLICY_NONE,        /* keep everything autodiff would keep */
     POLICY_EVERY_BLOCK, /* keep inputs of repeated blocks, recompute the rest */
     POLICY_SQRT,        /* Chen et al. 2016: about sqrt(L) segments of blocks */
+    POLICY_OFFLOAD_BLOCKS, /* EVERY_BLOCK, with the blocks' inputs in host memory */
     POLICY_HEURISTIC,   /* the rule-of-thumb table: NONE or EVERY_BLOCK, with reasons */
     POLICY_OPTIMAL,
     POLICY_COUNT
@@ -72,7 +73,7 @@ Policy policy_find(const char *name);               /* POLICY_COUNT when unknown
 
 typedef struct Plan {
     VEC(Step) step;
-    uint32_t update_begin;      /* first step of the update; the steps before it run `accumulate` times */
+    uint32_t update_begin;      /* first step after the micro-step, which runs `accumulate` times; of one, updates may be a part */
     int64_t live_bytes;         /* highest sum of live bytes, workspace included: the liveness bound of packing */
     int64_t peak_bytes;         /* height of the packed arena: what the program allocates */
     double seconds;             /* one optimizer step, all micro-steps */
@@ -129,7 +130,8 @@ typedef struct PackItem {
 int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch);
 int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch);
 /* Persistent buffers first, at the bottom: parameters and frozen weights, then states, then inputs; the rest
- * above. Fills offset, persistent_bytes and height_bytes. */
+ * above. Copies in host memory have an arena of their own. Fills offset, persistent_bytes, height_bytes and
+ * host_bytes. */
 void pack_layout(Layout *layout, const Graph *g, Arena *scratch);
 /* The layout of a forward-only graph inside the training program's arena. Persistent values take, matched by
  * name, the offsets of the training layout; those without a counterpart there (or larger than it) follow its

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-const char *const policy_name[POLICY_COUNT] = {"none", "every-block", "sqrt", "heuristic", "optimal"};
+const char *const policy_name[POLICY_COUNT] = {"none",           "every-block", "sqrt",
+                                               "offload-blocks", "heuristic",   "optimal"};
 
 Policy policy_find(const char *name) {
     for (int i = 0; i < POLICY_COUNT; i++)
@@ -46,6 +47,13 @@ static void drop_over(const Problem *p, uint32_t s, uint32_t boundary, uint32_t 
     }
 }
 
+/* Sends storage `s` to host memory over the boundary. */
+static void offload_over(const Problem *p, uint32_t s, uint32_t boundary, Keep *retain) {
+    for (uint32_t gap = p->gap_first[s]; gap + 1 < p->gap_first[s + 1]; gap++)
+        if (p->gap_begin[gap] < boundary && p->gap_end[gap] >= boundary)
+            retain[gap] = (Keep){.host = HOST_EASY};
+}
+
 static uint32_t segment_of(uint32_t block, uint32_t length) {
     return block == NONE ? NONE : block / length;
 }
@@ -78,11 +86,13 @@ void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t bo
             if (p->maker[s] >= boundary ||
                 !glob_match(pin->pattern, g->node.at[p->op_node[p->maker[s]]].name))
                 continue;
-            if (pin->kind == PIN_RECOMPUTE)
+            if (pin->kind == PIN_OFFLOAD)
+                offload_over(p, s, boundary, retain);
+            else if (pin->kind == PIN_RECOMPUTE)
                 drop_over(p, s, boundary, boundary, retain);
             else if (pin->kind == PIN_KEEP)
                 for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++)
-                    retain[gap] = (Keep){0, 0};
+                    retain[gap] = (Keep){.from = 0};
         }
     }
 }

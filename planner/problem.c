@@ -119,7 +119,7 @@ Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena) {
     Problem *p = NEW(arena, Problem);
     find_roots(g, p, arena);
     number_storages(g, p, arena);
-    bool *overwritten = find_overwritten(g, p, arena);
+    bool *overwritten = p->overwritten = find_overwritten(g, p, arena);
     p->maker = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     p->seconds = NEW_ARRAY(arena, double, g->node.count + 1);
     p->workspace_bytes = NEW_ARRAY(arena, int64_t, g->node.count + 1);
@@ -187,6 +187,14 @@ static bool may_drop(const Problem *p, uint32_t s, uint32_t gap) {
     bool last = gap + 1 == p->gap_first[s + 1];
     if (!p->rerun[maker]) return false;
     return last ? end > p->gap_begin[gap] || end >= p->update_begin : p->gap_end[gap] < end;
+}
+
+void problem_allow_copies(Problem *p, const Device *device, int64_t host_bytes, int64_t accumulate) {
+    if (device->copy_bytes_per_second <= 0) return;
+    p->host_bytes = host_bytes;
+    p->copies_beside = device->copies_beside;
+    p->copy_byte_seconds = (double)accumulate / device->copy_bytes_per_second;
+    p->copy_start_seconds = (double)accumulate * device->launch_seconds;
 }
 
 void problem_index(Problem *p, Arena *arena) {

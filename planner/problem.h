@@ -11,7 +11,8 @@
  *
  * A retention says for each gap (struct Keep) how long the instance live at its start is kept, and from which
  * time on one that is made again is kept to the gap's end. All zero keeps it throughout; from = start + 1
- * drops it but keeps it once recomputed; from = end recomputes it for every reader. */
+ * drops it but keeps it once recomputed; from = end recomputes it for every reader. What is kept throughout may
+ * spend the time between the gap's start and the next touch in host memory (planner/copies.h). */
 #ifndef REMAT_PROBLEM_H
 #define REMAT_PROBLEM_H
 
@@ -36,11 +37,17 @@ typedef struct Problem {
     /* by storage */
     int64_t *bytes;
     uint32_t *maker;
+    bool *overwritten; /* some operation writes over it; NULL: none is */
     /* by gap; those of storage s are gap_first[s] .. gap_first[s + 1] - 1 */
     uint32_t *gap_first, *gap_begin, *gap_end; /* times; the last gap of a storage ends at `ops` */
     bool *may_drop;                            /* its maker may run again until the gap's end */
     int64_t persistent_bytes;
     uint32_t update_begin; /* the operations from it on belong to the update; its others stand before */
+    /* copies to host memory: seconds as those of operations, times how often a step runs them */
+    int64_t host_bytes;       /* room there; 0: no copies */
+    double copy_byte_seconds; /* one way */
+    double copy_start_seconds;
+    bool copies_beside; /* they run beside the operations, one each way at a time; else in their stead */
     /* from a graph; NULL otherwise */
     NodeId *op_node;
     ValueId *storage_root;
@@ -64,13 +71,18 @@ static inline bool problem_may_rerun(const Problem *p, uint32_t op, uint32_t tim
 
 /* Requires a checked graph. Sizes are rounded to PLAN_ALIGN. */
 Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena);
+/* Allows copies to `host_bytes` of host memory on `device`, by `accumulate` micro-steps a step. */
+void problem_allow_copies(Problem *p, const Device *device, int64_t host_bytes, int64_t accumulate);
 /* Fills gaps, lazy_end and may_drop from the lists above; problem_from_graph calls it. */
 void problem_index(Problem *p, Arena *arena);
 
 /* Of one gap: what is live at its start is kept for readers up to time `until`, and what is made (or was live
- * at the start) at time `from` or later to the gap's end. */
+ * at the start) at time `from` or later to the gap's end. `host`: it is kept throughout, in host memory as far
+ * as copies there and back find the time; HOST_STAGED makes the operations wait for them so that at most two
+ * instances lie on the device that are on their way each way, HOST_NOW so that its own does not. */
+enum { HOST_NEVER, HOST_EASY, HOST_STAGED, HOST_NOW };
 typedef struct Keep {
-    uint32_t until, from;
+    uint32_t until, from, host;
 } Keep;
 
 /* An execution of operation `op`; `again` marks recomputation. */
@@ -83,7 +95,8 @@ typedef struct Run {
  * execution, and freed after its last. */
 typedef struct Sequence {
     VEC(Run) run;
-    double seconds;
+    double seconds;      /* waiting included */
+    double wait_seconds; /* for copies */
     int64_t peak_bytes; /* highest live bytes, persistent ones included */
     uint32_t peak_run;  /* where */
 } Sequence;
@@ -97,8 +110,11 @@ void replay(Replay *r, const Keep *retain, Sequence *sequence);
 const int64_t *replay_live(const Replay *r);
 /* After replay: the first-execution time each run serves. */
 const uint32_t *replay_time(const Replay *r);
-/* After replay: the storages that die with each run, as lists. */
+/* After replay: the storages that die with each run, as lists; not those that leave for host memory. */
 const Lists *replay_deaths(const Replay *r);
+/* After replay: copies to host memory and back, in order of their going out; NULL when there are none. */
+struct Copies;
+const struct Copies *replay_copies(const Replay *r);
 
 /* The plan that runs `sequence` (the last one replayed). */
 void replay_plan(Replay *r, const Sequence *sequence, Arena *arena, Plan *plan);

@@ -2,6 +2,7 @@
  * Invariant: the result depends on the request alone; candidates do not depend on the budget, which only
  * chooses among them, so more memory never gives a slower plan and less never a higher peak. */
 #include "bound.h"
+#include "offload.h"
 #include "policy.h"
 #include "search.h"
 #include "window.h"
@@ -40,6 +41,10 @@ static void retain_policy(const PlanRequest *request, const Problem *p, const Bl
     switch (policy) {
     case POLICY_EVERY_BLOCK: retain_segments(p, blocks, 1, false, retain); break;
     case POLICY_SQRT: retain_segments(p, blocks, sqrt_length(blocks->count), false, retain); break;
+    case POLICY_OFFLOAD_BLOCKS:
+        retain_segments(p, blocks, 1, false, retain);
+        retain_offload_blocks(p, blocks, retain);
+        break;
     case POLICY_HEURISTIC:
         if (heuristic(request, result, arena))
             retain_segments(p, blocks, 1, false, retain);
@@ -63,6 +68,7 @@ static Layout *realise(const PlanRequest *request, Replay *r, const Keep *retain
     pack_layout(layout, request->graph, scratch);
     arena_free(scratch);
     plan->peak_bytes = layout->height_bytes;
+    plan->host_bytes = layout->host_bytes;
     return layout;
 }
 
@@ -82,6 +88,10 @@ typedef struct Realised {
 
 /* The fastest plan whose packed height fits; without one, the one of least height. Packing may undo what made
  * a plan better, so some stand beside the front: its smallest before refinement, and the fixed policies. */
+static bool host_fits(const PlanRequest *request, const Plan *plan) {
+    return plan->host_bytes <= request->host_bytes;
+}
+
 static void choose(const PlanRequest *request, Replay *r, const Front *front, const Front *beside,
                    PlanResult *result, Arena *arena) {
     int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
@@ -94,6 +104,7 @@ static void choose(const PlanRequest *request, Replay *r, const Front *front, co
         if (!may_be_least && !may_be_best) continue;
         Realised next = {.layout = NULL};
         next.layout = realise(request, r, candidate->retain, &next.plan, arena);
+        if (!host_fits(request, &next.plan)) continue;
         if (!least.layout || next.plan.peak_bytes < least.plan.peak_bytes) least = next;
         if (next.plan.peak_bytes <= budget && (!best.layout || next.plan.seconds < best.plan.seconds))
             best = next;
@@ -103,7 +114,7 @@ static void choose(const PlanRequest *request, Replay *r, const Front *front, co
         if (front->at[i].seconds >= best.plan.seconds) break;
         Realised next = {.layout = NULL};
         next.layout = realise(request, r, front->at[i].retain, &next.plan, arena);
-        if (next.plan.peak_bytes > budget) continue;
+        if (next.plan.peak_bytes > budget || !host_fits(request, &next.plan)) continue;
         best = next;
         break;
     }
@@ -116,8 +127,9 @@ static void choose(const PlanRequest *request, Replay *r, const Front *front, co
 
 static void add_fixed_policies(const PlanRequest *request, const Problem *p, const Blocks *blocks, Replay *r,
                                Front *front, Arena *scratch) {
-    static const Policy fixed[] = {POLICY_EVERY_BLOCK, POLICY_SQRT};
+    static const Policy fixed[] = {POLICY_EVERY_BLOCK, POLICY_SQRT, POLICY_OFFLOAD_BLOCKS};
     for (uint32_t i = 0; i < COUNT_OF(fixed); i++) {
+        if (fixed[i] == POLICY_OFFLOAD_BLOCKS && p->host_bytes <= 0) continue;
         Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
         Sequence sequence = {0};
         retain_policy(request, p, blocks, fixed[i], NULL, retain, scratch);
@@ -141,6 +153,8 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     PlanResult *result = NEW(arena, PlanResult);
     Arena *scratch = arena_new();
     Problem *p = problem_from_graph(request->graph, request->cost, scratch);
+    if (request->host_bytes > 0 && request->device)
+        problem_allow_copies(p, request->device, request->host_bytes, request->graph->accumulate);
     Blocks blocks = blocks_of(request->graph, p, scratch);
     Replay *r = replay_new(p, scratch);
     Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
@@ -160,7 +174,8 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
         retain_pins(request->graph, p, request->spec, blocks.boundary, retain);
         result->layout = realise(request, r, retain, &result->plan, arena);
         result->smallest_bytes = result->plan.peak_bytes;
-        result->feasible = request->budget_bytes <= 0 || result->plan.peak_bytes <= request->budget_bytes;
+        result->feasible = host_fits(request, &result->plan) &&
+                           (request->budget_bytes <= 0 || result->plan.peak_bytes <= request->budget_bytes);
     }
     result->plan.policy = request->policy;
     result->lower_bound_seconds = result->keep_all_seconds;
@@ -168,7 +183,8 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
         /* a plan that does not fit is judged at the budget it would need */
         int64_t peak = result->plan.peak_bytes, budget = request->budget_bytes;
         budget = budget > peak ? budget : peak;
-        double single = bound_seconds(p, live, budget), several = window_seconds(p, live, budget);
+        double single = bound_seconds(p, live, budget);
+        double several = p->host_bytes > 0 ? 0 : window_seconds(p, live, budget); /* it knows no copies */
         result->lower_bound_seconds += single > several ? single : several;
     }
     result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;

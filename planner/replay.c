@@ -2,7 +2,7 @@
  * its exact peak. Invariant: an instance lives from the run that makes it to its last read before the storage
  * is made anew, and a run's inputs, outputs and workspace are all live during it, but for an output that
  * takes over an input dying there. */
-#include "problem.h"
+#include "copies.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +20,8 @@ struct Replay {
     VEC(uint32_t) death_first, death;
     Lists deaths;
     bool *read_later; /* by storage, scanning backwards */
+    Copies *copies;
+    bool copies_run; /* there are some */
 };
 
 Replay *replay_new(const Problem *p, Arena *arena) {
@@ -31,6 +33,7 @@ Replay *replay_new(const Problem *p, Arena *arena) {
     r->cursor = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     r->mark = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     r->pending = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    if (p->host_bytes > 0) r->copies = copies_new(p, arena);
     return r;
 }
 
@@ -141,12 +144,16 @@ static uint32_t taken_over(const Replay *r, uint32_t i, uint32_t op) {
 
 static void measure(Replay *r, Sequence *sequence) {
     const Problem *p = r->p;
+    const Copies *copies = r->copies;
+    uint32_t count = r->copies_run ? copies->copy.count : 0, fetched = 0, freed = 0;
     r->live.count = 0;
     int64_t live = p->persistent_bytes;
     sequence->peak_bytes = live;
     sequence->peak_run = 0;
     for (uint32_t i = 0; i < sequence->run.count; i++) {
         uint32_t op = sequence->run.at[i].op, taken = taken_over(r, i, op);
+        for (; fetched < count && copies_in(copies, &copies->need, fetched)->fetch_run <= i; fetched++)
+            live += p->bytes[copies_in(copies, &copies->need, fetched)->storage];
         for (EACH(k, p->makes, op)) live += p->bytes[p->makes.list[k]];
         if (taken != NONE) live -= p->bytes[taken];
         int64_t now = live + p->workspace_bytes[op];
@@ -154,12 +161,18 @@ static void measure(Replay *r, Sequence *sequence) {
         if (now > sequence->peak_bytes) sequence->peak_bytes = now, sequence->peak_run = i;
         for (EACH(d, r->deaths, i))
             if (r->deaths.list[d] != taken) live -= p->bytes[r->deaths.list[d]];
+        for (; freed < count && copies_in(copies, &copies->freed, freed)->free_run <= i + 1; freed++)
+            live -= p->bytes[copies_in(copies, &copies->freed, freed)->storage];
     }
 }
 
 void replay(Replay *r, const Keep *retain, Sequence *sequence) {
     generate(r, retain, sequence);
     find_deaths(r, sequence);
+    sequence->wait_seconds = 0;
+    r->copies_run = r->copies && copies_find(r->copies, retain, sequence, r->time.at);
+    if (r->copies_run) sequence->wait_seconds = r->copies->wait_seconds;
+    sequence->seconds += sequence->wait_seconds;
     measure(r, sequence);
 }
 
@@ -172,25 +185,42 @@ const uint32_t *replay_time(const Replay *r) {
 const Lists *replay_deaths(const Replay *r) {
     return &r->deaths;
 }
+const Copies *replay_copies(const Replay *r) {
+    return r->copies_run ? r->copies : NULL;
+}
+
+static void add_value_step(const Replay *r, StepKind kind, uint32_t s, Arena *arena, Plan *plan) {
+    ValueId root = r->p->storage_root ? r->p->storage_root[s] : s;
+    *vec_add(arena, &plan->step) = (Step){.kind = kind, .node = NONE, .value = root};
+}
 
 void replay_plan(Replay *r, const Sequence *sequence, Arena *arena, Plan *plan) {
     const Problem *p = r->p;
+    const Copies *copies = r->copies;
+    uint32_t count = r->copies_run ? copies->copy.count : 0, fetched = 0, gone = 0, freed = 0;
     plan->step.count = 0;
     plan->update_begin = NONE;
-    plan->seconds = plan->recompute_seconds = 0;
+    plan->seconds = sequence->seconds;
+    plan->wait_seconds = sequence->wait_seconds;
+    plan->recompute_seconds = 0;
+    plan->offload_bytes = 0;
     for (uint32_t i = 0; i < sequence->run.count; i++) {
         Run run = sequence->run.at[i];
+        for (; fetched < count && copies_in(copies, &copies->need, fetched)->fetch_run <= i; fetched++)
+            add_value_step(r, STEP_FETCH, copies_in(copies, &copies->need, fetched)->storage, arena, plan);
         if (run.op == p->update_begin && !run.again) plan->update_begin = plan->step.count;
         *vec_add(arena, &plan->step) = (Step){.kind = run.again ? STEP_RECOMPUTE : STEP_RUN,
                                               .node = p->op_node ? p->op_node[run.op] : run.op,
                                               .value = NONE};
-        plan->seconds += p->seconds[run.op];
         if (run.again) plan->recompute_seconds += p->seconds[run.op];
-        for (EACH(d, r->deaths, i)) {
-            uint32_t s = r->deaths.list[d];
-            *vec_add(arena, &plan->step) =
-                (Step){.kind = STEP_FREE, .node = NONE, .value = p->storage_root ? p->storage_root[s] : s};
+        for (EACH(d, r->deaths, i)) add_value_step(r, STEP_FREE, r->deaths.list[d], arena, plan);
+        for (; gone < count && copies->copy.at[gone].out_run <= i; gone++) {
+            if (copies->copy.at[gone].held) continue;
+            add_value_step(r, STEP_OFFLOAD, copies->copy.at[gone].storage, arena, plan);
+            plan->offload_bytes += p->bytes[copies->copy.at[gone].storage];
         }
+        for (; freed < count && copies_in(copies, &copies->freed, freed)->free_run <= i + 1; freed++)
+            add_value_step(r, STEP_FREE, copies_in(copies, &copies->freed, freed)->storage, arena, plan);
     }
     if (plan->update_begin == NONE) plan->update_begin = plan->step.count;
     plan->live_bytes = sequence->peak_bytes;

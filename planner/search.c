@@ -9,6 +9,7 @@
 #include "search.h"
 #include "bound.h"
 #include "chain.h"
+#include "offload.h"
 
 #include <math.h>
 #include <string.h>
@@ -23,6 +24,8 @@ typedef struct Search {
     Arena *scratch;
     Replay *replay;
     Shaver *shaver;
+    Offloader *offloader;
+    double forward_seconds; /* before the boundary, nothing recomputed */
     Sequence sequence;
     Keep *retain; /* the one being built */
     Front front;
@@ -154,6 +157,52 @@ static void try_cuts(Search *s, const int64_t *live, uint32_t instants, uint32_t
     }
 }
 
+/* ---- host memory ---- */
+
+/* How far copies may lag, as shares of the forward pass: the first keeps little on its way, the second the
+ * queues busy. */
+static const double lags[] = {1.0 / 96, 1.0 / 24, 1.0 / 6};
+
+/* The least bytes that copies out during the forward pass leave of a peak. */
+static int64_t above_bytes(const Search *s, int64_t peak) {
+    double copied = s->forward_seconds / s->p->copy_byte_seconds;
+    int64_t most = peak - s->p->persistent_bytes;
+    return peak - (copied < (double)most ? (int64_t)copied : most);
+}
+
+/* The plans so far, with what they keep sent to host memory. */
+static void try_offload(Search *s, uint32_t most) {
+    const Problem *p = s->p;
+    if (p->host_bytes <= 0) return;
+    uint32_t count = s->front.count, stride = count / most + 1;
+    Candidate *before = NEW_ARRAY(s->scratch, Candidate, count);
+    memcpy(before, s->front.at, sizeof *before * count);
+    for (uint32_t i = 0; i < count; i += stride)
+        for (uint32_t k = 0; k <= COUNT_OF(lags); k++) {
+            OffloadRule rule = {.host = k < COUNT_OF(lags) ? HOST_EASY : HOST_STAGED};
+            if (k < COUNT_OF(lags)) rule.lag_seconds = lags[k] * s->forward_seconds;
+            rule.above_bytes =
+                k < COUNT_OF(lags) ? above_bytes(s, before[i].peak_bytes) : p->persistent_bytes;
+            memcpy(s->retain, before[i].retain, sizeof *s->retain * p->gaps);
+            replay(s->replay, s->retain, &s->sequence);
+            if (offload_more(s->offloader, &s->sequence, &rule, s->retain)) consider(s, s->retain);
+        }
+}
+
+/* Sends more of the plan replayed last to host memory, and keeps again what then fits. */
+static void offload_and_fill(Search *s, int64_t target) {
+    for (uint32_t k = 0; s->p->host_bytes > 0 && k < COUNT_OF(lags); k++) {
+        OffloadRule rule = {.host = HOST_EASY,
+                            .lag_seconds = lags[k] * s->forward_seconds,
+                            .above_bytes = above_bytes(s, target)};
+        if (!offload_more(s->offloader, &s->sequence, &rule, s->retain)) continue;
+        replay(s->replay, s->retain, &s->sequence);
+        admit(s, s->retain);
+        fill(s->shaver, target, s->retain, &s->sequence);
+        admit(s, s->retain);
+    }
+}
+
 /* The fastest plan of at most `peak` bytes; the smallest one if there is none. */
 static const Candidate *nearest(const Search *s, int64_t peak) {
     uint32_t at = 0;
@@ -175,6 +224,7 @@ static bool descend(Search *s, int64_t start, int64_t target, uint32_t swings) {
         reached = true;
         fill(s->shaver, target, s->retain, &s->sequence);
         admit(s, s->retain);
+        offload_and_fill(s, target);
         if (swing == swings || s->sequence.seconds >= best) break;
         best = s->sequence.seconds;
         fill(s->shaver, target + room, s->retain, &s->sequence);
@@ -209,12 +259,21 @@ static void descend_to_floor(Search *s, uint32_t starts, uint32_t patience) {
     s->floor_bytes = s->front.at[0].peak_bytes;
 }
 
+/* The floor itself, from ever larger plans: what is smallest is seldom the fastest there. */
+static void descend_at_floor(Search *s, int64_t highest) {
+    for (int64_t part = 64; part >= 2; part /= 2)
+        descend(s, s->floor_bytes + (highest - s->floor_bytes) / part, s->floor_bytes, 1);
+}
+
 Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, bool all_fits, Front *smallest,
                    Arena *arena) {
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
     s.replay = replay_new(p, s.scratch);
     s.shaver = shaver_new(p, pinned, s.replay, s.scratch);
+    s.offloader = offloader_new(p, pinned, s.replay, s.scratch);
+    for (uint32_t op = 0; op < p->update_begin && (!blocks || op < blocks->boundary); op++)
+        s.forward_seconds += p->seconds[op];
     s.retain = NEW_ARRAY(s.scratch, Keep, p->gaps + 1);
     /* effort by size: a replay costs about 0.1 microseconds an operation */
     uint32_t effort = 400000 / (p->ops + 1);
@@ -226,11 +285,13 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, b
     if (blocks && blocks->count) try_segments(&s);
     if (blocks) try_chain(&s, highest);
     try_cuts(&s, live, 2, 16, 12);
+    try_offload(&s, 48);
     bool small = p->ops < 1000;
     descend_to_floor(&s, small ? 3 : 1, small ? 4 : 1);
     if (smallest)
         for (uint32_t i = 0; i < s.front.count && i < SEARCH_SMALLEST; i++)
             *vec_add(arena, smallest) = s.front.at[i];
+    if (!all_fits) descend_at_floor(&s, highest);
     if (!all_fits) descend_by_levels(&s, highest, levels);
     arena_free(s.scratch);
     return s.front;

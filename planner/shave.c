@@ -1,6 +1,7 @@
 /* Local changes to a retention. In: a retention, a target; out: one whose peak is lower, or whose
  * recomputation is less. `shave` drops idle storages at the highest runs, `fill` keeps dropped ones where
  * there is room; both judge by the last replay and are measured by the next. */
+#include "copies.h"
 #include "profile.h"
 #include "search.h"
 
@@ -13,7 +14,7 @@ typedef struct Drop {
     double price; /* seconds a byte */
     uint32_t gap, storage;
     Keep keep;             /* what the gap would keep */
-    uint32_t begin, until; /* runs between which the storage is not touched */
+    uint32_t begin, until; /* runs between which the storage is not touched; of drops, until: NONE for that */
 } Drop;
 
 struct Shaver {
@@ -24,6 +25,7 @@ struct Shaver {
     uint32_t *gap_at;     /* by storage, while scanning */
     uint32_t *touched;    /* by storage: last run that made or read it */
     bool *live;           /* by storage */
+    uint32_t *transit;    /* by storage: its copy if it is on its way to or from host memory, else NONE */
     uint32_t *rerun_time; /* by operation: the last time it runs again, NONE if never */
     uint32_t *stamp;      /* by operation: the price query that counted it */
     uint32_t query;
@@ -41,6 +43,7 @@ Shaver *shaver_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena
     v->gap_at = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     v->touched = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     v->live = NEW_ARRAY(arena, bool, p->storages + 1);
+    v->transit = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     v->rerun_time = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     v->stamp = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     v->before = NEW_ARRAY(arena, Keep, p->gaps + 1);
@@ -96,6 +99,16 @@ static void scan_to(Shaver *v, const Sequence *sequence, uint32_t stop) {
         if (i < stop)
             for (EACH(d, *deaths, i)) v->live[deaths->list[d]] = false;
     }
+    const Copies *copies = replay_copies(v->r);
+    memset(v->transit, 0xff, sizeof *v->transit * p->storages);
+    for (uint32_t i = 0; copies && i < copies->copy.count; i++) {
+        const Copy *copy = &copies->copy.at[i];
+        if (stop <= copy->out_run || stop >= copy->back_run) continue;
+        if (copy->free_run <= stop && stop < copy->fetch_run)
+            v->live[copy->storage] = false;
+        else
+            v->transit[copy->storage] = i;
+    }
 }
 
 static int by_price(const void *a, const void *b) {
@@ -109,6 +122,32 @@ static Keep dropped(const Problem *p, uint32_t gap, Keep keep, uint32_t last, ui
     if (keep.from <= p->gap_begin[gap]) return (Keep){.until = last, .from = from};
     if (keep.from <= last) return (Keep){.until = keep.until, .from = from};
     return (Keep){.until = last < keep.until ? last : keep.until, .from = keep.from};
+}
+
+/* Waiting for a copy instead of making anything again, where that is cheaper. */
+static void consider_waiting(const Shaver *v, uint32_t at, Drop *drop) {
+    if (v->transit[drop->storage] == NONE) return;
+    const Copy *copy = &replay_copies(v->r)->copy.at[v->transit[drop->storage]];
+    double price = copy_seconds(v->p, drop->storage) / (double)v->p->bytes[drop->storage];
+    if (copy->host == HOST_NOW || price >= drop->price) return;
+    drop->price = price;
+    drop->keep = (Keep){.host = HOST_NOW};
+    drop->begin = at < copy->free_run ? copy->out_run + 1 : copy->fetch_run;
+    drop->until = at < copy->free_run ? copy->free_run : copy->back_run;
+}
+
+/* Copies in the operations' stead: each takes its time, and no more. */
+static void consider_moving(const Shaver *v, const Keep *retain, Drop *drop) {
+    const Problem *p = v->p;
+    uint32_t s = drop->storage, last = replay_time(v->r)[v->touched[s]];
+    if (p->host_bytes <= 0 || p->copies_beside || (p->overwritten && p->overwritten[s])) return;
+    if (retain[drop->gap].host != HOST_NEVER || last != p->gap_begin[drop->gap] ||
+        retain[drop->gap].from > last)
+        return;
+    double price = 2 * copy_seconds(p, s) / (double)p->bytes[s];
+    if (price >= drop->price) return;
+    drop->price = price;
+    drop->keep = (Keep){.host = HOST_NOW};
 }
 
 /* The drops that would lower the live bytes at run `at`. */
@@ -133,7 +172,10 @@ static void find_drops(Shaver *v, const Sequence *sequence, uint32_t at, const K
                                               .gap = gap,
                                               .keep = keep,
                                               .storage = s,
-                                              .begin = v->touched[s] + 1};
+                                              .begin = v->touched[s] + 1,
+                                              .until = NONE};
+        consider_waiting(v, at, &v->drop.at[v->drop.count - 1]);
+        consider_moving(v, retain, &v->drop.at[v->drop.count - 1]);
     }
     if (v->drop.count) qsort(v->drop.at, v->drop.count, sizeof *v->drop.at, by_price);
 }
@@ -168,8 +210,8 @@ static bool lower_peaks(Shaver *v, int64_t target, const Sequence *sequence, Kee
             const Drop *drop = &v->drop.at[d];
             retain[drop->gap] = drop->keep;
             bytes -= v->p->bytes[drop->storage];
-            profile_add(&v->room, drop->begin, next_touch(v, sequence, at, drop->storage),
-                        -v->p->bytes[drop->storage]);
+            uint32_t until = drop->until != NONE ? drop->until : next_touch(v, sequence, at, drop->storage);
+            profile_add(&v->room, drop->begin, until, -v->p->bytes[drop->storage]);
         }
     }
     return true;

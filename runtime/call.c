@@ -1,6 +1,7 @@
 /* One operation of an emitted step: rt_call notes how high in the arena it reaches, hands over the workspace,
- * and calls the kernel; with a profile it also waits and takes the time. rt_free and the fills serve poison
- * mode, where every byte that no live buffer holds is NaN. Small helpers of all files are here too. */
+ * and calls the kernel; with a profile it also waits and takes the time. Copies to host memory and back are
+ * handed to the device. rt_free and the fills serve poison mode, where every byte that no live buffer holds
+ * is NaN. Small helpers of all files are here too. */
 #include "internal.h"
 
 #include <stdarg.h>
@@ -102,9 +103,13 @@ double rt_seconds(void) {
 
 /* ---- operations ---- */
 
-static void note_end(RtRun *run, int64_t end) {
+static void raise_to(int64_t *high_water_bytes, int64_t end) {
     end = (end + K_ALIGN - 1) / K_ALIGN * K_ALIGN;
-    if (end > run->high_water_bytes) run->high_water_bytes = end;
+    if (end > *high_water_bytes) *high_water_bytes = end;
+}
+
+static void note_end(RtRun *run, int64_t end) {
+    raise_to(&run->high_water_bytes, end);
 }
 
 static void note_tensors(RtRun *run, int count, const KTensor *tensor) {
@@ -124,6 +129,18 @@ static void profile_add(RtProfile *profile, const char *name, double seconds) {
     profile->entry[i].calls++;
 }
 
+static double profile_begin(const RtRun *run) {
+    if (!run->profile) return 0;
+    rt_device_sync();
+    return rt_seconds();
+}
+
+static void profile_end(const RtRun *run, const char *name, double begin) {
+    if (!run->profile) return;
+    rt_device_sync();
+    profile_add(run->profile, name, rt_seconds() - begin);
+}
+
 void rt_call(RtRun *run, const char *kernel_name, KFunction *kernel, int nout, const KTensor *out, int nin,
              const KTensor *in, const KAttr *attr, int64_t workspace_offset, int64_t workspace_bytes) {
     note_tensors(run, nout, out);
@@ -135,19 +152,36 @@ void rt_call(RtRun *run, const char *kernel_name, KFunction *kernel, int nout, c
         run->cx.workspace = run->arena + workspace_offset;
         if (run->poison) rt_device_fill(run->arena + workspace_offset, 0xff, workspace_bytes);
     }
-    if (!run->profile) {
-        kernel(&run->cx, nout, out, nin, in, attr);
-        return;
-    }
-    rt_device_sync();
-    double begin = rt_seconds();
+    double begin = profile_begin(run);
     kernel(&run->cx, nout, out, nin, in, attr);
-    rt_device_sync();
-    profile_add(run->profile, kernel_name, rt_seconds() - begin);
+    profile_end(run, kernel_name, begin);
 }
 
 void rt_free(RtRun *run, int64_t offset, int64_t bytes) {
     if (run->poison) rt_device_fill(run->arena + offset, 0xff, bytes);
+}
+
+void rt_offload(RtRun *run, int ticket, int64_t offset, int64_t host_offset, int64_t bytes) {
+    note_end(run, offset + bytes);
+    raise_to(&run->host_high_water_bytes, host_offset + bytes);
+    double begin = profile_begin(run);
+    rt_device_offload(ticket, run->host + host_offset, run->arena + offset, bytes);
+    profile_end(run, "offload", begin);
+}
+
+void rt_fetch(RtRun *run, int ticket, int64_t offset, int64_t host_offset, int64_t bytes) {
+    note_end(run, offset + bytes);
+    raise_to(&run->host_high_water_bytes, host_offset + bytes);
+    if (run->poison) rt_device_fill(run->arena + offset, 0xff, bytes);
+    double begin = profile_begin(run);
+    rt_device_fetch(ticket, run->arena + offset, run->host + host_offset, bytes);
+    profile_end(run, "fetch", begin);
+}
+
+void rt_wait(RtRun *run, int ticket) {
+    double begin = profile_begin(run);
+    rt_device_wait(ticket);
+    profile_end(run, "wait for a copy", begin);
 }
 
 static int by_offset(const void *left, const void *right) {
@@ -156,6 +190,7 @@ static int by_offset(const void *left, const void *right) {
 }
 
 void rt_poison_transient(RtRun *run, const RtProgram *program) {
+    if (run->host) memset(run->host, 0xff, (size_t)program->host_bytes);
     const RtTensor **order = rt_allocate((size_t)program->tensors * sizeof *order);
     int kept = 0;
     for (int i = 0; i < program->tensors; i++)

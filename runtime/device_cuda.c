@@ -1,5 +1,12 @@
 /* One CUDA device: the arena is one cudaMalloc, everything runs in one stream, and transfers wait for it, so
- * the order of calls is the order of effects. The first device that CUDA_VISIBLE_DEVICES leaves is used.
+ * the order of calls is the order of effects. Only OFFLOAD and FETCH run beside it, each in a stream of its
+ * own, between pinned memory and the arena:
+ *
+ *     compute   | a |e0  | b |   | c |  wait t0 | d |       e: recorded when the copy is issued, which waits
+ * for it out             [ OFFLOAD ]t0                         t: recorded behind the copy; the ticket's WAIT
+ *
+ * e and t are one event a ticket: a wait is for what was recorded last when it is issued.
+ * The first device that CUDA_VISIBLE_DEVICES leaves is used.
  * Errors of the device end the program with one line: 5 when there is none or it fails, 3 when its memory
  * does not suffice. */
 #include "internal.h"
@@ -7,10 +14,13 @@
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct {
-    cudaStream_t stream;
+    cudaStream_t stream, out, in;
+    cudaEvent_t *ticket;
+    int tickets;
     cublasLtHandle_t blas;
     char name[256];
 } device;
@@ -64,6 +74,39 @@ char *rt_device_alloc(int64_t bytes) {
     return arena;
 }
 
+char *rt_device_alloc_host(int64_t bytes, int copies, int poison) {
+    (void)poison; /* nothing to do here: rt_fetch has filled where it goes */
+    void *host = NULL;
+    cudaError_t status = cudaHostAlloc(&host, (size_t)bytes, cudaHostAllocDefault);
+    if (status == cudaErrorMemoryAllocation)
+        rt_fail(RT_EXIT_MEMORY, "%lld bytes of pinned host memory cannot be allocated", (long long)bytes);
+    check(status, "pinned host memory");
+    check(cudaStreamCreateWithFlags(&device.out, cudaStreamNonBlocking), "stream");
+    check(cudaStreamCreateWithFlags(&device.in, cudaStreamNonBlocking), "stream");
+    device.ticket = rt_allocate((size_t)copies * sizeof *device.ticket);
+    for (; device.tickets < copies; device.tickets++)
+        check(cudaEventCreateWithFlags(&device.ticket[device.tickets], cudaEventDisableTiming), "event");
+    return host;
+}
+
+static void copy(int ticket, cudaStream_t stream, void *to, const void *from, int64_t bytes,
+                 enum cudaMemcpyKind kind) {
+    cudaEvent_t event = device.ticket[ticket];
+    check(cudaEventRecord(event, device.stream), "copy");
+    check(cudaStreamWaitEvent(stream, event, 0), "copy");
+    check(cudaMemcpyAsync(to, from, (size_t)bytes, kind, stream), "copy");
+    check(cudaEventRecord(event, stream), "copy");
+}
+void rt_device_offload(int ticket, char *to, const char *from, int64_t bytes) {
+    copy(ticket, device.out, to, from, bytes, cudaMemcpyDeviceToHost);
+}
+void rt_device_fetch(int ticket, char *to, const char *from, int64_t bytes) {
+    copy(ticket, device.in, to, from, bytes, cudaMemcpyHostToDevice);
+}
+void rt_device_wait(int ticket) {
+    check(cudaStreamWaitEvent(device.stream, device.ticket[ticket], 0), "wait for a copy");
+}
+
 void rt_device_sync(void) {
     check(cudaStreamSynchronize(device.stream), "the device failed");
 }
@@ -91,6 +134,14 @@ void rt_device_close(RtRun *run) {
     rt_device_sync();
     check(cudaFree(run->arena), "arena");
     run->arena = NULL;
+    if (run->host) {
+        for (int i = 0; i < device.tickets; i++) check(cudaEventDestroy(device.ticket[i]), "event");
+        free(device.ticket);
+        check(cudaStreamDestroy(device.out), "stream");
+        check(cudaStreamDestroy(device.in), "stream");
+        check(cudaFreeHost(run->host), "pinned host memory");
+        run->host = NULL;
+    }
     cublasLtDestroy(device.blas);
     check(cudaStreamDestroy(device.stream), "stream");
 }

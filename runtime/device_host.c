@@ -1,27 +1,11 @@
-/* The host as a device: the arena is one aligned allocation, transfers are copies, nothing runs in the
- * background. Free memory is what the kernel says is available, or less where a control group limits it. */
+/* The host as a device: the arena is one aligned allocation, and so is what stands for pinned memory; transfers
+ * are copies, nothing runs in the background. In poison mode an OFFLOAD or a FETCH fills where it goes with NaN
+ * and is done by its WAIT, as late as it may be: a wait that is missing or misplaced shows in the numbers. */
 #include "internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* The number after `key` in a file of "key value" lines, or a bare number when key is ""; -1: not there. */
-static int64_t read_number(const char *path, const char *key) {
-    FILE *file = fopen(path, "r");
-    if (!file) return -1;
-    char line[256];
-    int64_t value = -1;
-    size_t length = strlen(key);
-    while (value < 0 && fgets(line, sizeof line, file)) {
-        if (strncmp(line, key, length) != 0) continue;
-        char *end;
-        long long number = strtoll(line + length, &end, 10);
-        if (end != line + length && number >= 0) value = number;
-    }
-    fclose(file);
-    return value;
-}
 
 /* libgomp reads its waiting policy before main, and by default a thread that waits spins for milliseconds: beside
  * any other work it takes the time of the very thread it waits for, and a step becomes ten times slower. A short
@@ -46,28 +30,56 @@ void rt_device_open(RtRun *run, const char *target) {
 }
 
 int64_t rt_device_free_bytes(void) {
-    int64_t kilobytes = read_number("/proc/meminfo", "MemAvailable:");
-    int64_t free_bytes = kilobytes < 0 ? -1 : kilobytes * 1024;
-    int64_t limit = read_number("/sys/fs/cgroup/memory.max", "");
-    int64_t used = read_number("/sys/fs/cgroup/memory.current", "");
-    if (limit >= 0 && used >= 0) {
-        int64_t cache = read_number("/sys/fs/cgroup/memory.stat", "inactive_file ");
-        int64_t left = limit - used + (cache > 0 ? cache : 0);
-        if (left < 0) left = 0;
-        if (free_bytes < 0 || left < free_bytes) free_bytes = left;
-    }
-    return free_bytes;
+    return rt_host_free_bytes();
 }
 
 const char *rt_device_name(void) {
     return "host";
 }
 
-char *rt_device_alloc(int64_t bytes) {
+static char *allocate(int64_t bytes, const char *what) {
     size_t size = ((size_t)bytes + K_ALIGN - 1) / K_ALIGN * K_ALIGN;
     char *arena = aligned_alloc(K_ALIGN, size ? size : K_ALIGN);
-    if (!arena) rt_fail(RT_EXIT_MEMORY, "the arena of %lld bytes cannot be allocated", (long long)bytes);
+    if (!arena) rt_fail(RT_EXIT_MEMORY, "%s of %lld bytes cannot be allocated", what, (long long)bytes);
     return arena;
+}
+
+char *rt_device_alloc(int64_t bytes) {
+    return allocate(bytes, "the arena");
+}
+
+/* ---- copies to what stands for pinned memory ---- */
+
+typedef struct LateCopy {
+    char *to;
+    const char *from; /* NULL: done */
+    size_t bytes;
+} LateCopy;
+static LateCopy *late; /* by ticket; NULL: copies are done when they are issued */
+
+char *rt_device_alloc_host(int64_t bytes, int copies, int poison) {
+    if (poison) late = rt_allocate((size_t)copies * sizeof *late);
+    return allocate(bytes, "host memory for copies");
+}
+
+static void copy(int ticket, char *to, const char *from, int64_t bytes) {
+    if (late) {
+        memset(to, 0xff, (size_t)bytes);
+        late[ticket] = (LateCopy){to, from, (size_t)bytes};
+    } else {
+        memcpy(to, from, (size_t)bytes);
+    }
+}
+void rt_device_offload(int ticket, char *to, const char *from, int64_t bytes) {
+    copy(ticket, to, from, bytes);
+}
+void rt_device_fetch(int ticket, char *to, const char *from, int64_t bytes) {
+    copy(ticket, to, from, bytes);
+}
+void rt_device_wait(int ticket) {
+    if (!late || !late[ticket].from) return;
+    memcpy(late[ticket].to, late[ticket].from, late[ticket].bytes);
+    late[ticket].from = NULL;
 }
 
 void rt_device_upload(char *to, const void *from, int64_t bytes) {
@@ -82,11 +94,14 @@ void rt_device_fill(char *to, int value, int64_t bytes) {
 void rt_device_sync(void) {}
 
 int64_t rt_device_used_bytes(void) {
-    int64_t kilobytes = read_number("/proc/self/status", "VmRSS:");
+    int64_t kilobytes = rt_read_number("/proc/self/status", "VmRSS:");
     return kilobytes < 0 ? -1 : kilobytes * 1024;
 }
 
 void rt_device_close(RtRun *run) {
     free(run->arena);
-    run->arena = NULL;
+    free(run->host);
+    free(late);
+    run->arena = run->host = NULL;
+    late = NULL;
 }

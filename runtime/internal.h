@@ -34,6 +34,12 @@ int64_t rt_tensor_bytes(const RtTensor *tensor);
 float rt_from_bf16(uint16_t bits);
 uint16_t rt_to_bf16(float value);
 
+/* ---- host_memory.c ---- */
+/* What this process may still take: -1 where it is not known. */
+int64_t rt_host_free_bytes(void);
+/* The number after `key` in a file of "key value" lines, or a bare number when key is ""; -1: not there. */
+int64_t rt_read_number(const char *path, const char *key);
+
 /* ---- options.c ---- */
 typedef struct RtOptions {
     int64_t steps; /* stop after this many; -1: the program's */
@@ -109,7 +115,7 @@ typedef struct RtStepRecord {
 } RtStepRecord;
 /* Opens FILE.jsonl and cuts every line of a step after `step`. Exits 6. */
 void rt_log_open(RtLog *log, const char *path, int64_t step, int quiet);
-void rt_log_plan(const RtProgram *program, int64_t free_bytes);
+void rt_log_plan(const RtProgram *program, int64_t free_bytes, int64_t host_free_bytes);
 void rt_log_step(RtLog *log, const RtProgram *program, const RtRun *run, const RtStepRecord *record);
 void rt_log_validation(RtLog *log, int64_t step, double loss);
 void rt_log_sample(RtLog *log, int64_t step, const char *text);
@@ -127,7 +133,7 @@ typedef struct RtProfile {
     int entries;
 } RtProfile;
 void rt_profile_print(const RtProfile *profile, FILE *to);
-/* Fills everything but the tensors of the program with NaN, for poison mode. */
+/* Fills everything but the tensors of the program with NaN, for poison mode; host memory too. */
 void rt_poison_transient(RtRun *run, const RtProgram *program);
 
 /* ---- sample.c ---- */

@@ -80,7 +80,13 @@ static void emit(RtLog *log, const char *line) {
     fflush(stdout);
 }
 
-void rt_log_plan(const RtProgram *program, int64_t free_bytes) {
+static void print_free(const char *where, int64_t bytes) {
+    char text[32] = "not known";
+    if (bytes >= 0) size_text(text, sizeof text, bytes);
+    fprintf(stderr, "  %-24s %12s\n", where, text);
+}
+
+void rt_log_plan(const RtProgram *program, int64_t free_bytes, int64_t host_free_bytes) {
     char text[32];
     size_text(text, sizeof text, program->arena_bytes);
     fprintf(stderr, "%s (%s) on %s: planned memory %s (%lld bytes)\n", program->model, program->source,
@@ -89,11 +95,11 @@ void rt_log_plan(const RtProgram *program, int64_t free_bytes) {
         size_text(text, sizeof text, program->category[i].bytes);
         fprintf(stderr, "  %-24s %12s\n", program->category[i].name, text);
     }
-    if (free_bytes >= 0)
-        size_text(text, sizeof text, free_bytes);
-    else
-        snprintf(text, sizeof text, "not known");
-    fprintf(stderr, "  %-24s %12s\n", "free on the device", text);
+    print_free("free on the device", free_bytes);
+    if (program->host_bytes <= 0) return;
+    size_text(text, sizeof text, program->host_bytes);
+    fprintf(stderr, "planned pinned host memory %s (%lld bytes)\n", text, (long long)program->host_bytes);
+    print_free("free on the host", host_free_bytes);
 }
 
 static double batch_tokens(const RtProgram *program) {
@@ -179,23 +185,32 @@ void rt_log_sample(RtLog *log, int64_t step, const char *text) {
     if (!log->quiet) fprintf(stderr, "---- sample ----\n%s\n----------------\n", text);
 }
 
+static void print_peak(const char *what, int64_t planned_bytes, int64_t measured_bytes) {
+    char planned[32], measured[32];
+    size_text(planned, sizeof planned, planned_bytes);
+    size_text(measured, sizeof measured, measured_bytes);
+    fprintf(stderr, "%s: planned %s (%lld bytes), measured %s (%lld bytes)\n", what, planned,
+            (long long)planned_bytes, measured, (long long)measured_bytes);
+}
+
 void rt_log_end(RtLog *log, const RtProgram *program, const RtRun *run, int64_t step) {
     rt_log_break(log);
     if (!log->measured_steps) return;
     double mean = log->measured_seconds / (double)log->measured_steps;
-    char line[384];
+    char line[384], host[128] = "";
+    if (program->host_bytes > 0)
+        snprintf(host, sizeof host, "\"planned_host_bytes\":%lld,\"measured_host_bytes\":%lld,",
+                 (long long)program->host_bytes, (long long)run->host_high_water_bytes);
     snprintf(line, sizeof line,
-             "{\"step\":%lld,\"planned_bytes\":%lld,\"measured_bytes\":%lld,\"planned_step_seconds\":%.6f,"
+             "{\"step\":%lld,\"planned_bytes\":%lld,\"measured_bytes\":%lld,%s\"planned_step_seconds\":%.6f,"
              "\"measured_step_seconds\":%.6f}",
-             (long long)step, (long long)program->arena_bytes, (long long)run->high_water_bytes,
+             (long long)step, (long long)program->arena_bytes, (long long)run->high_water_bytes, host,
              program->planned_seconds, mean);
     emit(log, line);
     if (log->quiet) return;
-    char planned[32], measured[32];
-    size_text(planned, sizeof planned, program->arena_bytes);
-    size_text(measured, sizeof measured, run->high_water_bytes);
-    fprintf(stderr, "peak memory: planned %s (%lld bytes), measured %s (%lld bytes)\n", planned,
-            (long long)program->arena_bytes, measured, (long long)run->high_water_bytes);
+    print_peak("peak memory", program->arena_bytes, run->high_water_bytes);
+    if (program->host_bytes > 0)
+        print_peak("pinned host memory", program->host_bytes, run->host_high_water_bytes);
     fprintf(stderr, "step time: planned %.3f s, measured %.3f s (mean of %lld)\n", program->planned_seconds,
             mean, (long long)log->measured_steps);
 }

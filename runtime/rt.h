@@ -42,6 +42,8 @@ typedef struct RtProgram {
     const char *target;         /* "host", "cuda" */
     const char *device;
     int64_t arena_bytes;        /* planned peak: allocated once */
+    int64_t host_bytes;         /* pinned host memory for copies, allocated once; 0: none */
+    int copies;                 /* tickets that OFFLOAD and FETCH use: 0 .. copies - 1 */
     const RtCategory *category;
     int categories;
     double planned_seconds;     /* one optimizer step */
@@ -85,9 +87,10 @@ int rt_main(const RtProgram *program, int argc, char **argv);
 /* ---- what emitted steps use ---- */
 
 struct RtRun {
-    char *arena;
+    char *arena, *host;         /* on the device; pinned host memory, NULL where the plan needs none */
     KCtx cx;
     int64_t high_water_bytes;   /* highest end of any buffer a step used */
+    int64_t host_high_water_bytes;
     int poison;                 /* fill dead ranges with NaN */
     struct RtProfile *profile;  /* seconds by operation; NULL unless asked for */
 };
@@ -98,11 +101,20 @@ void rt_call(RtRun *run, const char *kernel_name, KFunction *kernel, int nout, c
              const KTensor *in, const KAttr *attr, int64_t workspace_offset, int64_t workspace_bytes);
 /* The storage at [offset, offset + bytes) is dead: filled with NaN in poison mode, else nothing. */
 void rt_free(RtRun *run, int64_t offset, int64_t bytes);
+/* Begins a copy from the arena to host memory, or back: after everything issued before it, beside what is issued
+ * after it, up to the wait for its ticket; whatever comes after the wait finds it done. Copies out are done one
+ * after the other, and so are copies in. A ticket may be used again once it was waited for. */
+void rt_offload(RtRun *run, int ticket, int64_t offset, int64_t host_offset, int64_t bytes);
+void rt_fetch(RtRun *run, int ticket, int64_t offset, int64_t host_offset, int64_t bytes);
+void rt_wait(RtRun *run, int ticket);
 
 /* The emitted notation:
  *     CALL(gelu, OUT(F32(at_h_0_gelu, 16, 256, 1024)), IN(F32(at_h_0_fc, 16, 256, 1024)), NO_ATTR, NO_WORKSPACE);
  *     FREE(at_h_0_fc, 16777216);
- * where at_h_0_gelu and at_h_0_fc are byte offsets into the arena. */
+ * where at_h_0_gelu and at_h_0_fc are byte offsets into the arena. Copies, with host_h_0_in an offset into host
+ * memory:
+ *     OFFLOAD(0, at_h_0_in, host_h_0_in, 4194304);   ...   WAIT(0);   FREE(at_h_0_in, 4194304);
+ *     FETCH(1, at_h_0_in_2, host_h_0_in, 4194304);   ...   WAIT(1);   CALL(..., IN(F32(at_h_0_in_2, ...)), ...); */
 #define RT_COUNT(...)      RT_COUNT_(__VA_ARGS__, 4, 3, 2, 1, 0)
 #define RT_COUNT_(a, b, c, d, n, ...) n
 #define RT_TENSOR(type, offset, ...) {run->arena + (offset), type, RT_COUNT(__VA_ARGS__), {__VA_ARGS__}}
@@ -123,6 +135,9 @@ void rt_free(RtRun *run, int64_t offset, int64_t bytes);
                 (int)(sizeof in_ / sizeof *in_), in_, &attr_, workspace);                                     \
     } while (0)
 #define FREE(offset, bytes) rt_free(run, offset, bytes)
+#define OFFLOAD(ticket, offset, host_offset, bytes) rt_offload(run, ticket, offset, host_offset, bytes)
+#define FETCH(ticket, offset, host_offset, bytes)   rt_fetch(run, ticket, offset, host_offset, bytes)
+#define WAIT(ticket)        rt_wait(run, ticket)
 
 /* ---- memory and transfers, one implementation a target (device_host.c, device_cuda.c) ---- */
 /* Errors print one line and exit with the codes of the command line (5 no device, 3 too little free memory).
@@ -134,6 +149,12 @@ void rt_device_open(RtRun *run, const char *target);
 int64_t rt_device_free_bytes(void);            /* -1: not known */
 const char *rt_device_name(void);
 char *rt_device_alloc(int64_t bytes);          /* the arena; K_ALIGN-aligned */
+/* Before the first copy: pinned memory and what `copies` tickets need. With `poison` what a missing or misplaced
+ * wait leaves to be read is NaN, as far as the device lets itself be told. */
+char *rt_device_alloc_host(int64_t bytes, int copies, int poison);
+void rt_device_offload(int ticket, char *to, const char *from, int64_t bytes);
+void rt_device_fetch(int ticket, char *to, const char *from, int64_t bytes);
+void rt_device_wait(int ticket);
 void rt_device_upload(char *to, const void *from, int64_t bytes);
 void rt_device_download(void *to, const char *from, int64_t bytes);
 void rt_device_fill(char *to, int value, int64_t bytes);

@@ -48,20 +48,30 @@ static void catch_signals(void) {
 /* ---- start ---- */
 
 static void check_memory(const RtProgram *program, int quiet) {
-    int64_t free_bytes = rt_device_free_bytes();
-    if (!quiet) rt_log_plan(program, free_bytes);
+    int64_t free_bytes = rt_device_free_bytes(), host_free_bytes = rt_host_free_bytes();
+    int64_t host_needed = program->host_bytes + (!strcmp(program->target, "host") ? program->arena_bytes : 0);
+    if (!quiet) rt_log_plan(program, free_bytes, host_free_bytes);
     if (free_bytes >= 0 && free_bytes < program->arena_bytes)
         rt_fail(
             RT_EXIT_MEMORY,
             "%s has %lld bytes free and the plan needs %lld; compile again with a budget of at most %lldMiB",
             rt_device_name(), (long long)free_bytes, (long long)program->arena_bytes,
             (long long)(free_bytes >> 20));
+    if (program->host_bytes > 0 && host_free_bytes >= 0 && host_free_bytes < host_needed)
+        rt_fail(
+            RT_EXIT_MEMORY,
+            "the host has %lld bytes free and the plan needs %lld, of which %lld for copies; compile again "
+            "with a smaller host budget",
+            (long long)host_free_bytes, (long long)host_needed, (long long)program->host_bytes);
 }
 
 static void allocate(Trainer *trainer) {
     const RtProgram *program = trainer->program;
     size_t rows = (size_t)(program->batch * program->context);
     trainer->run.arena = rt_device_alloc(program->arena_bytes);
+    if (program->host_bytes > 0)
+        trainer->run.host =
+            rt_device_alloc_host(program->host_bytes, program->copies, trainer->options.poison);
     trainer->tokens = rt_allocate(rows * sizeof *trainer->tokens);
     trainer->targets = rt_allocate(rows * sizeof *trainer->targets);
     trainer->ones = rt_allocate(rows * sizeof *trainer->ones);
@@ -314,6 +324,7 @@ int rt_main(const RtProgram *program, int argc, char **argv) {
     if (options->dry_run) {
         allocate(&trainer);
         rt_device_fill(trainer.run.arena, 0, program->arena_bytes);
+        if (trainer.run.host) memset(trainer.run.host, 0, (size_t)program->host_bytes);
         rt_device_sync();
         if (!options->quiet) fprintf(stderr, "allocated; this was a dry run\n");
         code = 0;

@@ -53,6 +53,12 @@ static KFunction *const kernel[OP_COUNT] = {
     [OP_ADD_RMSNORM] = k_add_rmsnorm,
 };
 
+typedef struct MachineCopy {
+    char *to;
+    const char *from; /* NULL: none */
+    size_t bytes;
+} MachineCopy;
+
 static int64_t round_up(int64_t bytes) {
     return (bytes + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
 }
@@ -78,12 +84,18 @@ Machine *machine_new(const Graph *g, const Plan *plan, const Layout *layout, boo
     size_t bytes = (size_t)round_up(layout->height_bytes) * (size_t)m->scale;
     m->memory = aligned_alloc(K_ALIGN, bytes ? bytes : K_ALIGN);
     memset(m->memory, 0xff, bytes);
+    bytes = (size_t)layout->host_bytes * (size_t)m->scale;
+    m->host = aligned_alloc(K_ALIGN, bytes ? bytes : K_ALIGN);
+    memset(m->host, 0xff, bytes);
+    m->copy = calloc(g->value.count + 1, sizeof *m->copy);
     m->cx.seed = 77;
     return m;
 }
 
 void machine_free(Machine *m) {
     free(m->memory);
+    free(m->host);
+    free(m->copy);
     free(m);
 }
 
@@ -134,22 +146,54 @@ void machine_init(Machine *m, uint64_t seed) {
     }
 }
 
+static void finish_copy(Machine *m, ValueId root) {
+    MachineCopy *copy = &m->copy[root];
+    if (copy->from) memcpy(copy->to, copy->from, copy->bytes);
+    copy->from = NULL;
+}
+
+static void begin_copy(Machine *m, const Step *step, const uint32_t *bind) {
+    const Buf *device = &m->layout->buf.at[bind[0]], *host = &m->layout->buf.at[bind[1]];
+    char *here = m->memory + device->offset * m->scale, *there = m->host + host->offset * m->scale;
+    bool out = step->kind == STEP_OFFLOAD;
+    MachineCopy *copy = &m->copy[step->value];
+    *copy = (MachineCopy){out ? there : here, out ? here : there, (size_t)(host->bytes * m->scale)};
+    if (device->offset + device->bytes > m->high_water_bytes)
+        m->high_water_bytes = device->offset + device->bytes;
+    if (host->offset + host->bytes > m->host_high_water_bytes)
+        m->host_high_water_bytes = host->offset + host->bytes;
+    if (m->poison)
+        memset(copy->to, 0xff, copy->bytes);
+    else
+        finish_copy(m, step->value);
+}
+
 static void run_steps(Machine *m, uint32_t from, uint32_t to) {
     for (uint32_t s = from; s < to; s++) {
         const Step *step = &m->plan->step.at[s];
         const uint32_t *bind = &m->layout->bind.at[m->layout->first[s]];
+        if (step->kind == STEP_OFFLOAD || step->kind == STEP_FETCH) {
+            begin_copy(m, step, bind);
+            continue;
+        }
         if (step->kind == STEP_FREE) {
+            finish_copy(m, step->value);
             if (bind[0] == NONE || !m->poison || m->layout->buf.at[bind[0]].hi > s + 1) continue;
             const Buf *buf = &m->layout->buf.at[bind[0]];
             memset(m->memory + buf->offset * m->scale, 0xff, (size_t)(buf->bytes * m->scale));
             continue;
         }
-        if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) die("step kind %d", (int)step->kind);
         const Node *node = &m->graph->node.at[step->node];
         KTensor out[8], *in = calloc(node->nin + 1, sizeof *in);
         uint32_t workspace = bind[node->nout + node->nin];
         for (uint32_t i = 0; i < node->nout; i++) out[i] = tensor(m, node->out[i], bind[i]);
-        for (uint32_t i = 0; i < node->nin; i++) in[i] = tensor(m, node->in[i], bind[node->nout + i]);
+        for (uint32_t i = 0; i < node->nin; i++) {
+            const MachineCopy *copy = &m->copy[graph_root(m->graph, node->in[i])];
+            if (copy->from && copy->to >= m->memory &&
+                copy->to < m->memory + m->layout->height_bytes * m->scale)
+                finish_copy(m, graph_root(m->graph, node->in[i]));
+            in[i] = tensor(m, node->in[i], bind[node->nout + i]);
+        }
         for (uint32_t i = 0; i < node->nout + node->nin + 1; i++) {
             if (bind[i] == NONE) continue;
             int64_t end = m->layout->buf.at[bind[i]].offset + m->layout->buf.at[bind[i]].bytes;

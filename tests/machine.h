@@ -11,10 +11,12 @@ typedef struct Machine {
     const Graph *graph;
     const Plan *plan;
     const Layout *layout;
-    char *memory;
+    char *memory, *host;
+    struct MachineCopy *copy; /* by root: begun, not done; in poison mode as late as it may be */
     int scale;                /* sizeof(K_REAL) / 4 */
     bool poison;              /* fill what dies with NaN */
     int64_t high_water_bytes; /* highest end of any buffer a step used, in layout bytes */
+    int64_t host_high_water_bytes;
     KCtx cx;
 } Machine;
 

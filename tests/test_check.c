@@ -3,6 +3,7 @@
  * must every mutant of a kind that is never harmless (a leak, a misaligned buffer, a wrong height...).
  *
  *     test_check [mutants a kind]        default 1000 */
+#include "copies.h"
 #include "random_graph.h"
 #include "toy.h"
 
@@ -56,7 +57,7 @@ static void insert(Plan *plan, uint32_t s, Step step) {
     if (plan->update_begin > s) plan->update_begin++;
 }
 
-enum { ANY = 31, RUNS = 1 << STEP_RUN | 1 << STEP_RECOMPUTE };
+enum { ANY = 31, RUNS = 1 << STEP_RUN | 1 << STEP_RECOMPUTE, COPIES = 1 << STEP_OFFLOAD | 1 << STEP_FETCH };
 
 static bool drop(Plan *plan, uint64_t *seed, unsigned kinds) {
     uint32_t s;
@@ -80,6 +81,20 @@ static bool drop_offload(Toy *t, uint64_t *seed) {
     return drop(&t->plan, seed, 1 << STEP_OFFLOAD);
 }
 
+/* Elsewhere goes a copy, or the FREE or the first version of something copied. */
+static bool move_copy(Toy *t, uint64_t *seed) {
+    uint32_t s;
+    if (!pick_step(&t->plan, seed, COPIES, &s)) return false;
+    ValueId v = t->plan.step.at[s].value;
+    uint32_t at[64], count = 0;
+    for (uint32_t i = 0; i < t->plan.step.count && count < 64; i++)
+        if (t->plan.step.at[i].kind > STEP_RECOMPUTE && t->plan.step.at[i].value == v) at[count++] = i;
+    uint32_t from = at[below(seed, count)], to = below(seed, t->plan.step.count);
+    Step step = t->plan.step.at[from];
+    erase(&t->plan, from);
+    insert(&t->plan, to, step);
+    return from != to;
+}
 static bool swap_adjacent(Toy *t, uint64_t *seed) {
     uint32_t s = below(seed, t->plan.step.count - 1);
     Step step = t->plan.step.at[s];
@@ -103,7 +118,7 @@ static bool move_step(Toy *t, uint64_t *seed) {
 }
 static bool repeat_step(Toy *t, uint64_t *seed) {
     uint32_t s;
-    if (!pick_step(&t->plan, seed, ANY & ~(1u << STEP_OFFLOAD), &s)) return false;
+    if (!pick_step(&t->plan, seed, ANY, &s)) return false;
     insert(&t->plan, below(seed, 2) ? s + 1 : below(seed, t->plan.step.count + 1), t->plan.step.at[s]);
     return true;
 }
@@ -117,7 +132,7 @@ static bool wrong_node(Toy *t, uint64_t *seed) {
 }
 static bool wrong_value(Toy *t, uint64_t *seed) {
     uint32_t s;
-    if (!pick_step(&t->plan, seed, ANY & ~RUNS & ~(1u << STEP_OFFLOAD), &s)) return false;
+    if (!pick_step(&t->plan, seed, ANY & ~RUNS, &s)) return false;
     ValueId other = below(seed, t->g->value.count + 1);
     if (other == t->plan.step.at[s].value) return false;
     t->plan.step.at[s].value = other;
@@ -205,6 +220,62 @@ static Buf *pick_buffer(Toy *t, uint64_t *seed) {
     return &t->layout->buf.at[below(seed, t->layout->buf.count)];
 }
 
+static Buf *pick_host_buffer(Toy *t, uint64_t *seed) {
+    uint32_t start = below(seed, t->layout->buf.count);
+    for (uint32_t i = 0; i < t->layout->buf.count; i++) {
+        Buf *buf = &t->layout->buf.at[(start + i) % t->layout->buf.count];
+        if (buf->kind == BUF_HOST) return buf;
+    }
+    return NULL;
+}
+
+static bool shift_host_offset(Toy *t, uint64_t *seed) {
+    Buf *buf = pick_host_buffer(t, seed);
+    int64_t by = PLAN_ALIGN * ((int64_t)below(seed, 5) - 2);
+    if (buf) buf->offset += by;
+    return buf && by != 0;
+}
+static bool swap_host_offsets(Toy *t, uint64_t *seed) {
+    Buf *a = pick_host_buffer(t, seed), *b = pick_host_buffer(t, seed);
+    if (!a || a->offset == b->offset) return false;
+    int64_t offset = a->offset;
+    a->offset = b->offset;
+    b->offset = offset;
+    return true;
+}
+static bool change_host_buffer(Toy *t, uint64_t *seed) {
+    Buf *buf = pick_host_buffer(t, seed);
+    if (!buf) return false;
+    switch (below(seed, 7)) {
+    case 0: buf->lo++; break;
+    case 1: buf->lo--; break;
+    case 2: buf->hi++; break;
+    case 3: buf->hi--; break;
+    case 4: buf->offset += 1 + below(seed, PLAN_ALIGN - 1); break;
+    case 5: buf->kind = (BufKind)below(seed, BUF_HOST); break;
+    default: buf->bytes += below(seed, 2) ? PLAN_ALIGN : -PLAN_ALIGN; break;
+    }
+    return true;
+}
+/* Packed again for lifetimes that one copy's are shorter than it needs. */
+static bool shorten_host_life(Toy *t, uint64_t *seed) {
+    Buf *buf = pick_host_buffer(t, seed);
+    if (!buf || buf->hi - buf->lo < 3) return false;
+    *(below(seed, 2) ? &buf->lo : &buf->hi) = buf->lo + 1 + below(seed, buf->hi - buf->lo - 1);
+    toy_totals(t->layout, t->g, &t->plan, t->g->arena);
+    return true;
+}
+static bool wrong_copy(Toy *t, uint64_t *seed) {
+    uint32_t s;
+    if (!pick_step(&t->plan, seed, COPIES, &s)) return false;
+    Buf *buf = pick_host_buffer(t, seed);
+    uint32_t *bind = &t->layout->bind.at[t->layout->first[s] + 1];
+    uint32_t to = below(seed, 4) ? (uint32_t)(buf - t->layout->buf.at) : NONE;
+    bool changed = *bind != to;
+    *bind = to;
+    return changed;
+}
+
 static bool shift_offset(Toy *t, uint64_t *seed) {
     int64_t by = PLAN_ALIGN * ((int64_t)below(seed, 9) - 4);
     pick_buffer(t, seed)->offset += by;
@@ -261,13 +332,16 @@ static bool wrong_bind(Toy *t, uint64_t *seed) {
 }
 static bool wrong_height(Toy *t, uint64_t *seed) {
     int64_t by = below(seed, 2) ? 1 : PLAN_ALIGN;
-    t->layout->height_bytes += below(seed, 2) ? by : -by;
+    int64_t *height = below(seed, 2) ? &t->layout->height_bytes : &t->layout->host_bytes;
+    *height += below(seed, 2) ? by : -by;
     if (below(seed, 2)) t->plan.peak_bytes = t->layout->height_bytes;
+    if (below(seed, 2)) t->plan.host_bytes = t->layout->host_bytes;
     return true;
 }
 static bool wrong_totals(Toy *t, uint64_t *seed) {
-    int64_t *const total[] = {&t->layout->live_bytes, &t->plan.live_bytes, &t->plan.peak_bytes};
-    *total[below(seed, 3)] += below(seed, 2) ? PLAN_ALIGN : -PLAN_ALIGN;
+    int64_t *const total[] = {&t->layout->live_bytes, &t->plan.live_bytes, &t->plan.peak_bytes,
+                              &t->plan.host_bytes};
+    *total[below(seed, 4)] += below(seed, 2) ? PLAN_ALIGN : -PLAN_ALIGN;
     return true;
 }
 static bool not_persistent(Toy *t, uint64_t *seed) {
@@ -325,7 +399,8 @@ static const Mutation mutation[] = {
     {"drop a recompute", drop_recompute, false, true},
     {"drop a free", drop_free, false, true},
     {"drop a fetch", drop_fetch, false, true},
-    {"drop an offload", drop_offload, false, false},
+    {"drop an offload", drop_offload, false, true},
+    {"move a copy or its free", move_copy, false, false},
     {"swap two neighbours", swap_adjacent, false, false},
     {"swap two steps", swap_any, false, false},
     {"move a step", move_step, false, false},
@@ -339,6 +414,11 @@ static const Mutation mutation[] = {
     {"recompute after the update", recompute_late, false, true},
     {"shift an offset", shift_offset, true, false},
     {"swap two offsets", swap_offsets, true, false},
+    {"shift a host offset", shift_host_offset, true, false},
+    {"swap two host offsets", swap_host_offsets, true, false},
+    {"change a host buffer", change_host_buffer, true, true},
+    {"shorten a host lifetime", shorten_host_life, true, true},
+    {"another host buffer", wrong_copy, true, true},
     {"in place by force", force_in_place, true, false},
     {"misalign a buffer", misalign, true, true},
     {"change a lifetime", change_life, true, true},
@@ -366,7 +446,7 @@ static void unchanged_ones_pass(void **state) {
     (void)state;
     Arena *arena = arena_new();
     uint64_t seed = 11;
-    uint32_t kinds[5] = {0}, in_place = 0;
+    uint32_t kinds[5] = {0}, in_place = 0, in_host = 0;
     for (int i = 0; i < 1000; i++) {
         arena_reset(arena);
         Toy toy = toy_new(&seed, arena);
@@ -381,13 +461,18 @@ static void unchanged_ones_pass(void **state) {
         int64_t height = toy.layout->height_bytes;
         assert_null(layout_check(toy.g, toy.cost, &toy.plan, toy.layout, height, 0, arena));
         assert_non_null(layout_check(toy.g, toy.cost, &toy.plan, toy.layout, height - 1, 0, arena));
+        int64_t host = toy.layout->host_bytes;
+        assert_null(layout_check(toy.g, toy.cost, &toy.plan, toy.layout, 0, host, arena));
+        if (host > 1)
+            assert_non_null(layout_check(toy.g, toy.cost, &toy.plan, toy.layout, 0, host - 1, arena));
+        in_host += host > 0;
     }
     for (int k = 0; k < 5; k++) assert_true(kinds[k] > 500);
-    assert_true(in_place > 500);
+    assert_true(in_place > 500 && in_host > 500);
     arena_free(arena);
 }
 
-/* One in sixteen is a real training graph, planned. */
+/* One in sixteen is a real training graph, planned, and half of those are given copies. */
 static Toy any_toy(uint64_t *seed, Arena *arena) {
     if (below(seed, 16)) return toy_new(seed, arena);
     uint32_t count;
@@ -399,6 +484,10 @@ static Toy any_toy(uint64_t *seed, Arena *arena) {
     PlanResult *result = plan_graph(&request, arena);
     toy.plan = result->plan;
     toy.layout = result->layout;
+    if (below(seed, 2)) {
+        toy.plan = with_copies(toy.g, &result->plan, seed, 3, arena);
+        toy.layout = copies_layout(toy.g, toy.cost, &toy.plan, arena);
+    }
     return toy;
 }
 
@@ -435,7 +524,8 @@ static void mutants_die(void **state) {
     arena_free(arena);
 }
 
-/* What the planner makes of random training graphs, at every policy and at budgets in between. */
+/* What the planner makes of random training graphs, at every policy and at budgets in between; and that with
+ * copies put in. */
 static void planned_graphs_pass(void **state) {
     (void)state;
     Arena *arena = arena_new();
@@ -443,6 +533,7 @@ static void planned_graphs_pass(void **state) {
     const Device *device = &device_list(&count)[0];
     for (uint64_t seed = 1; seed <= 60; seed++) {
         arena_reset(arena);
+        uint64_t random = seed;
         Graph *g = random_training_graph(seed, arena);
         Cost *cost = cost_graph(g, device, arena);
         PlanRequest request = {.graph = g, .cost = cost, .device = device, .policy = POLICY_NONE};
@@ -457,6 +548,15 @@ static void planned_graphs_pass(void **state) {
                 const char *lie = toy_run(g, cost, &result->plan, result->layout, arena);
                 if (wrong || lie)
                     print_message("seed %d, %s: %s / %s\n", (int)seed, policy_name[policy],
+                                  wrong ? wrong : "right", lie ? lie : "right");
+                assert_null(wrong);
+                assert_null(lie);
+                Plan plan = with_copies(g, &result->plan, &random, 3, arena);
+                Layout *layout = copies_layout(g, cost, &plan, arena);
+                wrong = layout_check(g, cost, &plan, layout, 0, 0, arena);
+                lie = toy_run(g, cost, &plan, layout, arena);
+                if (wrong || lie)
+                    print_message("seed %d, %s, copies: %s / %s\n", (int)seed, policy_name[policy],
                                   wrong ? wrong : "right", lie ? lie : "right");
                 assert_null(wrong);
                 assert_null(lie);

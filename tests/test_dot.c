@@ -1,6 +1,7 @@
 /* The memory-plan graph: what the picture says is what the plan does; folding; files and errors. */
 #include "codegen/dot.h"
 #include "codegen/picture.h"
+#include "copies.h"
 #include "transformer.h"
 
 #include <setjmp.h>
@@ -119,6 +120,30 @@ static void files_are_written(void **state) {
     arena_free(arena);
 }
 
+static void copies_are_drawn(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    uint64_t seed = 3;
+    uint32_t copied = 0;
+    Planned p = plan_bytes_gpt(POLICY_NONE, 0, arena);
+    assert_null(strstr(draw(&p, -1, "svg", arena), "host memory"));
+    p.result->plan = with_copies(p.g, &p.result->plan, &seed, 8, arena);
+    p.result->layout = copies_layout(p.g, p.cost, &p.result->plan, arena);
+    for (uint32_t s = 0; s < p.result->plan.step.count; s++) {
+        const Step *step = &p.result->plan.step.at[s];
+        copied +=
+            step->kind == STEP_OFFLOAD && p.g->node.at[p.g->value.at[step->value].def].phase == PHASE_FORWARD;
+    }
+    Picture *drawn = picture(&p, -1, arena);
+    assert_true(copied > 0);
+    assert_int_equal(drawn->tensors[FATE_OFFLOADED], copied);
+    assert_true(drawn->peak_bytes <= p.result->plan.live_bytes);
+    char *svg = draw(&p, -1, "svg", arena);
+    assert_non_null(strstr(svg, "copied to host memory and back: "));
+    assert_non_null(strstr(svg, "pinned host memory"));
+    arena_free(arena);
+}
+
 static void errors_are_told(void **state) {
     (void)state;
     Arena *arena = arena_new();
@@ -136,9 +161,8 @@ static void errors_are_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(picture_tells_the_plan),
-        cmocka_unit_test(equal_layers_fold),
-        cmocka_unit_test(files_are_written),
+        cmocka_unit_test(picture_tells_the_plan), cmocka_unit_test(equal_layers_fold),
+        cmocka_unit_test(files_are_written),      cmocka_unit_test(copies_are_drawn),
         cmocka_unit_test(errors_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

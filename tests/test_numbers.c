@@ -1,6 +1,8 @@
 /* The plan never changes the numbers: random training graphs, run by real kernels under every policy and
- * several budgets, give the bits of the keep-everything plan, also with dead memory filled with NaN; and the
- * highest byte used is the planned peak. REMAT_GRAPHS sets how many graphs. */
+ * several budgets, give the bits of the keep-everything plan, also with dead memory filled with NaN, and with
+ * copies to host memory put in at random; and the highest byte used is the planned peak. REMAT_GRAPHS sets
+ * how many graphs. */
+#include "copies.h"
 #include "machine.h"
 #include "random_graph.h"
 
@@ -17,8 +19,11 @@ typedef struct Outcome {
     uint64_t weights; /* hash of every parameter and state after two steps */
 } Outcome;
 
-static Outcome run(const Graph *g, const PlanResult *result, bool poison) {
-    Machine *m = machine_new(g, &result->plan, result->layout, poison);
+static uint32_t copies;         /* steps put into plans */
+static uint32_t planned_copies; /* plans with copies of their own */
+
+static Outcome run(const Graph *g, const Plan *plan, const Layout *layout, bool poison) {
+    Machine *m = machine_new(g, plan, layout, poison);
     machine_init(m, 5);
     Outcome outcome = {.weights = HASH_SEED};
     for (int step = 0; step < 2; step++) {
@@ -33,19 +38,43 @@ static Outcome run(const Graph *g, const PlanResult *result, bool poison) {
                 outcome.weights = hash_bytes(outcome.weights, machine_bytes(m, value[i]),
                                              (size_t)type_bytes(&g->value.at[value[i]].type));
     }
-    assert_int_equal(m->high_water_bytes, result->layout->height_bytes);
-    assert_int_equal(result->plan.peak_bytes, result->layout->height_bytes);
+    assert_int_equal(m->high_water_bytes, layout->height_bytes);
+    assert_int_equal(m->host_high_water_bytes, layout->host_bytes);
+    assert_int_equal(plan->peak_bytes, layout->height_bytes);
     machine_free(m);
     return outcome;
 }
 
+/* The plan with copies, which are done as late as they may be and, poisoned or not, at once. */
+static void check_copies(const Graph *g, const Cost *cost, const Plan *without, const Outcome *expected,
+                         uint64_t seed, Arena *arena) {
+    uint64_t random = seed;
+    Plan plan = with_copies(g, without, &random, 2 + (uint32_t)(seed % 4), arena);
+    Layout *layout = copies_layout(g, cost, &plan, arena);
+    const char *broken = layout_check(g, cost, &plan, layout, 0, 0, arena);
+    if (broken) fail_msg("graph %d with copies: %s", (int)seed, broken);
+    for (int poison = 0; poison < 2; poison++) {
+        Outcome got = run(g, &plan, layout, poison);
+        if (memcmp(&got, expected, sizeof got))
+            fail_msg("graph %d with copies%s: losses %.9g %.9g, not %.9g %.9g", (int)seed,
+                     poison ? ", poisoned" : "", got.loss[0], got.loss[1], expected->loss[0],
+                     expected->loss[1]);
+    }
+    copies += plan.step.count - without->step.count;
+}
+
 /* The outcome of keeping everything, which every other plan must have too. */
 static Outcome check_plans(const Graph *g, uint64_t seed, uint32_t *infeasible, Arena *arena) {
-    const Device *device = device_find("host");
-    Cost *cost = cost_graph(g, device, arena);
-    PlanRequest request = {.graph = g, .cost = cost, .device = device, .policy = POLICY_NONE};
+    Device device = *device_find("host");
+    device.copies_beside = seed % 4 == 1;
+    Cost *cost = cost_graph(g, &device, arena);
+    PlanRequest request = {.graph = g,
+                           .cost = cost,
+                           .device = &device,
+                           .policy = POLICY_NONE,
+                           .host_bytes = seed % 2 ? INT64_C(1) << 30 : 0};
     PlanResult *keep = plan_graph(&request, arena);
-    Outcome expected = run(g, keep, false);
+    Outcome expected = run(g, &keep->plan, keep->layout, false);
     assert_true(expected.loss[0] == expected.loss[0]); /* not NaN */
     for (int policy = 0; policy < POLICY_COUNT; policy++) {
         int budgets = policy == POLICY_OPTIMAL ? 4 : 1;
@@ -58,18 +87,22 @@ static Outcome check_plans(const Graph *g, uint64_t seed, uint32_t *infeasible, 
             PlanResult *result = plan_graph(&request, arena);
             const char *broken = plan_check(g, &result->plan, arena);
             if (broken) fail_msg("graph %d policy %s: %s", (int)seed, policy_name[policy], broken);
-            broken = layout_check(g, cost, &result->plan, result->layout, request.budget_bytes, 0, arena);
+            broken = layout_check(g, cost, &result->plan, result->layout, request.budget_bytes,
+                                  request.host_bytes, arena);
             if (broken && result->feasible)
                 fail_msg("graph %d policy %s budget %d: %s", (int)seed, policy_name[policy], b, broken);
             if (!result->feasible) {
                 ++*infeasible;
                 continue;
             }
-            Outcome got = run(g, result, true);
+            Outcome got = run(g, &result->plan, result->layout, true);
             if (memcmp(&got, &expected, sizeof got))
                 fail_msg("graph %d policy %s budget %d: losses %.9g %.9g, not %.9g %.9g", (int)seed,
                          policy_name[policy], b, got.loss[0], got.loss[1], expected.loss[0],
                          expected.loss[1]);
+            planned_copies += result->plan.offload_bytes > 0;
+            if (policy == (int)(seed % POLICY_COUNT) && b == 0 && !result->plan.offload_bytes)
+                check_copies(g, cost, &result->plan, &expected, seed, arena);
         }
     }
     return expected;
@@ -85,6 +118,7 @@ static void test_random_graphs(void **state) {
         check_plans(random_training_graph(seed, arena), seed, &infeasible, arena);
         arena_free(arena);
     }
+    assert_true(copies > 5 * graphs && planned_copies > graphs);
     assert_int_equal(infeasible, 0); /* every budget asked for was one the planner said it can meet */
 }
 
@@ -113,7 +147,8 @@ static void test_early_updates(void **state) {
             PlanRequest request = {.graph = g, .cost = cost_graph(g, device, arena), .device = device};
             result[i] = plan_graph(&request, arena);
         }
-        Outcome expected = run(late, result[0], false), got = run(early, result[1], true);
+        Outcome expected = run(late, &result[0]->plan, result[0]->layout, false);
+        Outcome got = run(early, &result[1]->plan, result[1]->layout, true);
         if (memcmp(&got, &expected, sizeof got))
             fail_msg("graph %d: early updates change the numbers", (int)seed);
         if (result[1]->plan.live_bytes > result[0]->plan.live_bytes)

@@ -120,6 +120,7 @@ typedef struct Planner {
     uint64_t *seed;
     Plan plan;
     bool *live, *offloaded, *again; /* per root; `again`: its first version can be made once more */
+    bool *written;                  /* some node before the update makes further versions of it */
     uint32_t *reads;                /* first runs that still read it */
 } Planner;
 
@@ -155,6 +156,7 @@ static void run(Planner *p, NodeId n, bool first) {
     for (uint32_t i = 0; i < node->nout; i++) {
         ValueId root = graph_root(p->g, node->out[i]);
         if (root == node->out[i] && p->live[root]) push(p, STEP_FREE, NONE, root); /* a recomputed sibling */
+        if (root != node->out[i]) p->offloaded[root] = false;                      /* of another version */
         p->live[root] = true;
     }
     push(p, first ? STEP_RUN : STEP_RECOMPUTE, n, NONE);
@@ -169,7 +171,7 @@ static NodeId update_begin(const Graph *g) {
 
 /* Which storages can be made again from what never changes before the update? */
 static void find_again(Planner *p) {
-    bool *written = NEW_ARRAY(p->arena, bool, p->g->value.count);
+    bool *written = p->written = NEW_ARRAY(p->arena, bool, p->g->value.count);
     for (NodeId n = 0; n < p->g->node.count; n++)
         for (uint32_t i = 0; i < p->g->node.at[n].nmut; i++)
             if (n < update_begin(p->g))
@@ -185,6 +187,51 @@ static void find_again(Planner *p) {
             if (graph_root(p->g, node->out[i]) == node->out[i])
                 p->again[node->out[i]] = again && !written[node->out[i]];
     }
+}
+
+/* The next step after `s` that names the value or, with `reads`, reads it; the number of steps when none
+ * does. */
+static uint32_t next_of(const Graph *g, const Plan *plan, uint32_t s, bool reads) {
+    ValueId v = plan->step.at[s].value;
+    for (uint32_t t = s + 1; t < plan->step.count; t++) {
+        const Step *step = &plan->step.at[t];
+        if (step->value == v) return t;
+        if (step->kind > STEP_RECOMPUTE || !reads) continue;
+        const Node *node = &g->node.at[step->node];
+        for (uint32_t i = 0; i < node->nin; i++)
+            if (graph_root(g, node->in[i]) == v) return t;
+    }
+    return plan->step.count;
+}
+
+/* Takes out fetches that nothing reads, with their FREE, then copies that nothing fetches. */
+static void drop_idle_copies(const Graph *g, Plan *plan) {
+    for (int pass = STEP_FETCH; pass >= STEP_OFFLOAD; pass--) {
+        bool *idle = NEW_ARRAY(g->arena, bool, plan->step.count + 1);
+        uint32_t kept = 0, begin = plan->update_begin;
+        for (uint32_t s = 0; s < plan->step.count; s++) {
+            if ((int)plan->step.at[s].kind != pass) continue;
+            uint32_t next = next_of(g, plan, s, true);
+            if (pass == STEP_FETCH) {
+                idle[s] = plan->step.at[next].kind == STEP_FREE;
+                idle[next] |= idle[s];
+                continue;
+            }
+            for (next = s; next < plan->step.count; next = next_of(g, plan, next, false))
+                if (next > s && plan->step.at[next].kind <= STEP_FETCH) break;
+            idle[s] = next >= plan->step.count || plan->step.at[next].kind == STEP_OFFLOAD;
+        }
+        for (uint32_t s = 0; s < plan->step.count; s++) {
+            if (idle[s] && s < begin) plan->update_begin--;
+            if (!idle[s]) plan->step.at[kept++] = plan->step.at[s];
+        }
+        plan->step.count = kept;
+    }
+}
+
+static void offload(Planner *p, ValueId v) {
+    push(p, STEP_OFFLOAD, NONE, v);
+    p->offloaded[v] = true;
 }
 
 Plan toy_plan(const Graph *g, uint64_t *seed, Arena *arena) {
@@ -208,15 +255,14 @@ Plan toy_plan(const Graph *g, uint64_t *seed, Arena *arena) {
         for (uint32_t i = 0; i < node->nin; i++) p.reads[graph_root(g, node->in[i])]--;
         for (ValueId v = 0; v < count; v++) {
             if (!p.live[v] || value_persistent(g, v)) continue;
-            bool last = p.reads[v] == 0;
-            if (!last && (!p.again[v] || node->phase == PHASE_UPDATE || below(seed, 5))) continue;
-            if (!last && below(seed, 2) && !p.offloaded[v]) {
-                push(&p, STEP_OFFLOAD, NONE, v);
-                p.offloaded[v] = true;
-            }
+            bool last = p.reads[v] == 0, early = !last && !p.written[v] && !p.offloaded[v] && !below(seed, 6);
+            if (early) offload(&p, v); /* and not yet freed */
+            if (!last && (node->phase == PHASE_UPDATE || below(seed, 5))) continue;
+            if (!last && !p.offloaded[v] && (!p.again[v] || below(seed, 2))) offload(&p, v);
             push(&p, STEP_FREE, NONE, v);
         }
     }
+    drop_idle_copies(g, &p.plan);
     return p.plan;
 }
 
@@ -241,13 +287,20 @@ static bool read_later(const Graph *g, const Plan *plan, uint32_t s, ValueId roo
     return true;
 }
 
+/* Was a copy of the instance live at step `s` begun? */
+static bool leaves(const Plan *plan, uint32_t s, ValueId root) {
+    while (s-- > 0)
+        if (plan->step.at[s].value == root) return plan->step.at[s].kind == STEP_OFFLOAD;
+    return false;
+}
+
 static ValueId in_place_input(const Graph *g, const Plan *plan, uint32_t s, const Node *node) {
     if (!(op_info[node->op].flags & OPF_INPLACE)) return NONE;
     for (uint32_t i = 0; i < node->nin; i++) {
         ValueId root = graph_root(g, node->in[i]);
         if (!value_persistent(g, root) &&
             type_equal(&g->value.at[root].type, &g->value.at[node->out[0]].type) &&
-            !read_later(g, plan, s, root))
+            !read_later(g, plan, s, root) && !leaves(plan, s, root))
             return root;
     }
     return NONE;
@@ -269,17 +322,35 @@ void toy_totals(Layout *layout, const Graph *g, Plan *plan, Arena *arena) {
     layout->live_bytes = 0;
     for (uint32_t b = 0; b < layout->buf.count; b++)
         for (uint32_t s = layout->buf.at[b].lo; s < layout->buf.at[b].hi; s++)
-            live[s] += layout->buf.at[b].bytes;
+            if (layout->buf.at[b].kind != BUF_HOST) live[s] += layout->buf.at[b].bytes;
     for (uint32_t s = 0; s < steps; s++)
         if (live[s] > layout->live_bytes) layout->live_bytes = live[s];
     pack_layout(layout, g, arena);
     plan->live_bytes = layout->live_bytes;
     plan->peak_bytes = layout->height_bytes;
+    plan->host_bytes = layout->host_bytes;
+}
+
+/* One past the first step that reads what the last fetch of the copy made by step `s` brought back. */
+static uint32_t copy_end(const Graph *g, const Plan *plan, uint32_t s) {
+    uint32_t end = s + 1;
+    bool fetched = false;
+    for (uint32_t t = s + 1; t < plan->step.count; t++) {
+        const Step *step = &plan->step.at[t];
+        if (step->kind == STEP_OFFLOAD && step->value == plan->step.at[s].value) break;
+        if (step->kind == STEP_FETCH && step->value == plan->step.at[s].value) fetched = true;
+        if (step->kind > STEP_RECOMPUTE || !fetched) continue;
+        const Node *node = &g->node.at[step->node];
+        for (uint32_t i = 0; i < node->nin && fetched; i++)
+            if (graph_root(g, node->in[i]) == plan->step.at[s].value) end = t + 1, fetched = false;
+    }
+    return end;
 }
 
 Layout *toy_layout(const Graph *g, const Cost *cost, Plan *plan, uint64_t *seed, Arena *arena) {
     Layout *layout = NEW(arena, Layout);
     uint32_t steps = plan->step.count, *at = NEW_ARRAY(arena, uint32_t, g->value.count);
+    uint32_t *host = NEW_ARRAY(arena, uint32_t, g->value.count);
     layout->first = NEW_ARRAY(arena, uint32_t, steps + 1);
     for (ValueId v = 0; v < g->value.count; v++) {
         at[v] = NONE;
@@ -294,7 +365,11 @@ Layout *toy_layout(const Graph *g, const Cost *cost, Plan *plan, uint64_t *seed,
             if (step->kind == STEP_FETCH)
                 at[step->value] = buffer(layout, arena, BUF_VALUE, step->value, s, steps,
                                          type_bytes(&g->value.at[step->value].type));
+            if (step->kind == STEP_OFFLOAD)
+                host[step->value] = buffer(layout, arena, BUF_HOST, step->value, s, copy_end(g, plan, s),
+                                           type_bytes(&g->value.at[step->value].type));
             *vec_add(arena, &layout->bind) = at[step->value];
+            if (step->kind != STEP_FREE) *vec_add(arena, &layout->bind) = host[step->value];
             if (step->kind == STEP_FREE && at[step->value] != NONE)
                 layout->buf.at[at[step->value]].hi = s + 1;
             continue;

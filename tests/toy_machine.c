@@ -1,6 +1,6 @@
 /* The simulated machine of toy.h. Memory is bytes; a version of a storage is a 64-bit hash spread over its
  * bytes. A step's workspace is scribbled over before it reads and after it writes; freed bytes are poisoned.
- */
+ * A copy spoils where it goes when it begins, and is done as late as it may be. */
 #include "toy.h"
 
 #include <string.h>
@@ -10,15 +10,21 @@ typedef struct Operand {
     bool bad; /* bound to nothing, or outside the arena */
 } Operand;
 
+typedef struct Copy {
+    uint8_t *to, *from; /* NULL: none */
+    int64_t bytes;
+} Copy;
+
 typedef struct Machine {
     const Graph *g;
     const Cost *cost;
     const Plan *plan;
     const Layout *layout;
     Arena *arena;
-    int64_t bytes;
-    uint8_t *memory, **host;
-    int64_t *own;           /* without a layout: each root's place */
+    int64_t bytes, host_bytes;
+    uint8_t *memory, *host;
+    struct Copy *copy;      /* per root: begun and not done */
+    int64_t *own;           /* without a layout: each root's place, in both memories */
     uint64_t *now, *expect; /* per root: the latest version's hash; per value: what reading it must give */
 } Machine;
 
@@ -103,6 +109,30 @@ static bool meet(Operand a, Operand b) {
 
 /* ---- steps ---- */
 
+static void finish_copy(Machine *m, ValueId root) {
+    Copy *copy = &m->copy[root];
+    if (copy->to) memcpy(copy->to, copy->from, (size_t)copy->bytes);
+    copy->to = NULL;
+}
+
+static const char *begin_copy(Machine *m, uint32_t s, const Step *step, Operand device) {
+    ValueId v = step->value;
+    Operand host = {.offset = m->own[v], .bytes = device.bytes};
+    if (m->layout) {
+        uint32_t at = m->layout->first[s] + 1, b = at < m->layout->bind.count ? m->layout->bind.at[at] : NONE;
+        if (b >= m->layout->buf.count) return wrong(m, s, "no host place to copy", v);
+        host.offset = m->layout->buf.at[b].offset;
+        host.bad = host.offset < 0 || host.offset + host.bytes > m->host_bytes;
+    }
+    if (device.bad || host.bad) return wrong(m, s, "no place to copy", v);
+    uint8_t *there = m->host + host.offset, *here = m->memory + device.offset;
+    bool out = step->kind == STEP_OFFLOAD;
+    finish_copy(m, v);
+    m->copy[v] = out ? (Copy){there, here, host.bytes} : (Copy){here, there, host.bytes};
+    memset(m->copy[v].to, 0x77, (size_t)host.bytes);
+    return NULL;
+}
+
 static const char *scribble(Machine *m, uint32_t s, const Node *node, NodeId n) {
     int64_t bytes = m->cost[n].workspace_bytes;
     if (!m->layout || !bytes) return NULL;
@@ -123,6 +153,9 @@ static const char *run_node(Machine *m, uint32_t s, NodeId n) {
     if (bad) return bad;
     Operand in[16], out[16];
     for (uint32_t i = 0; i < node->nin; i++) {
+        const Copy *copy = &m->copy[graph_root(m->g, node->in[i])];
+        if (copy->from >= m->host && copy->from < m->host + m->host_bytes)
+            finish_copy(m, graph_root(m->g, node->in[i]));
         in[i] = place(m, s, node->nout + i, node->in[i]);
         if (in[i].bad) return wrong(m, s, "no place to read", node->in[i]);
         if (!holds_pattern(m->memory + in[i].offset, in[i].bytes, m->expect[node->in[i]]))
@@ -151,19 +184,14 @@ static const char *run_value(Machine *m, uint32_t s, const Step *step) {
     if (v >= m->g->value.count) return wrong(m, s, "no such value", NONE);
     Operand o = place(m, s, 0, v);
     if (step->kind == STEP_FREE) {
+        finish_copy(m, v);
         uint32_t b = m->layout ? m->layout->bind.at[m->layout->first[s]] : 0;
         if (m->layout && (b >= m->layout->buf.count || m->layout->buf.at[b].hi > s + 1)) return NULL;
         if (o.bad) return wrong(m, s, "no place to free", v);
         memset(m->memory + o.offset, 0xa5, (size_t)o.bytes);
         return NULL;
     }
-    if (o.bad) return wrong(m, s, "no place to copy", v);
-    if (!m->host[v]) m->host[v] = NEW_ARRAY(m->arena, uint8_t, o.bytes);
-    if (step->kind == STEP_OFFLOAD)
-        memcpy(m->host[v], m->memory + o.offset, (size_t)o.bytes);
-    else
-        memcpy(m->memory + o.offset, m->host[v], (size_t)o.bytes);
-    return NULL;
+    return begin_copy(m, s, step, o);
 }
 
 static const char *run_steps(Machine *m, uint32_t beg, uint32_t end) {
@@ -181,15 +209,17 @@ const char *toy_run(const Graph *g, const Cost *cost, const Plan *plan, const La
     m.own = NEW_ARRAY(arena, int64_t, count);
     m.now = NEW_ARRAY(arena, uint64_t, count);
     m.expect = NEW_ARRAY(arena, uint64_t, count);
-    m.host = NEW_ARRAY(arena, uint8_t *, count);
+    m.copy = NEW_ARRAY(arena, Copy, count);
     for (ValueId v = 0; v < count; v++) {
         m.own[v] = m.bytes;
         m.bytes += type_bytes(&g->value.at[v].type);
         m.now[v] = m.expect[v] = mix(HASH_SEED, 1000000 + v);
     }
+    m.host_bytes = layout ? layout->host_bytes : m.bytes;
     if (layout) m.bytes = layout->height_bytes;
-    if (m.bytes < 0) return "an arena of negative size";
+    if (m.bytes < 0 || m.host_bytes < 0) return "an arena of negative size";
     m.memory = NEW_ARRAY(arena, uint8_t, m.bytes);
+    m.host = NEW_ARRAY(arena, uint8_t, m.host_bytes);
     memset(m.memory, 0x5a, (size_t)m.bytes);
     for (ValueId v = 0; v < count; v++) {
         if (g->value.at[v].def != NONE) continue;

@@ -1,4 +1,4 @@
-/* Gaps of planned transformers: chain_table FILE.remat [BATCH [DEVICE]]... prints, at ten budgets from the
+/* Gaps of planned transformers: chain_table FILE.remat [BATCH [DEVICE [HOST_GIB]]] prints, at ten budgets from the
  * smallest feasible to keep-all, the step's slowdown, the bound, the gap and the seconds of planning; then
  * what saving a share of the activations' bytes costs. Budgets are for the arena; the device's memory is not
  * asked. */
@@ -58,14 +58,15 @@ static void print_row(const char *label, const PlanResult *result, int64_t budge
            result->feasible ? "" : "  does not fit");
 }
 
-static void table(const char *path, int64_t batch, const char *device_name) {
+static void table(const char *path, int64_t batch, const char *device_name, int64_t host_bytes) {
     Arena *arena = arena_new();
     Spec spec = {0};
     const Graph *g = training_graph(path, batch, &spec, arena);
     const Device *device = device_find(device_name ? device_name : spec.device);
     if (!device) exit(1);
     PlanRequest request = {
-        .graph = g, .cost = cost_graph(g, device, arena), .device = device, .policy = POLICY_OPTIMAL};
+        .graph = g, .cost = cost_graph(g, device, arena), .device = device, .policy = POLICY_OPTIMAL,
+        .host_bytes = host_bytes};
     double seconds;
     const PlanResult *all = timed_plan(&request, &seconds, arena);
     int64_t low = all->smallest_bytes, high = all->keep_all_bytes, fixed = all->layout->persistent_bytes;
@@ -88,10 +89,11 @@ static void table(const char *path, int64_t batch, const char *device_name) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 2 || argc > 4) {
-        fprintf(stderr, "usage: chain_table FILE.remat [BATCH [DEVICE]]\n");
+    if (argc < 2 || argc > 5) {
+        fprintf(stderr, "usage: chain_table FILE.remat [BATCH [DEVICE [HOST_GIB]]]\n");
         return 1;
     }
-    table(argv[1], argc > 2 ? atoll(argv[2]) : 0, argc > 3 ? argv[3] : NULL);
+    table(argv[1], argc > 2 ? atoll(argv[2]) : 0, argc > 3 ? argv[3] : NULL,
+          argc > 4 ? atoll(argv[4]) << 30 : 0);
     return 0;
 }

@@ -13,11 +13,11 @@ if(CMAKE_CXX_COMPILER)
   # The kernels under names of their own, what makes them functions over host memory, and the device.
   file(GLOB cuda_kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.cu)
   add_library(ops_kernels_cuda MODULE ${cuda_kernels} ${cuda_renamed} ${cuda_sim}/module.cpp
-              ${cuda_sim}/workspace.c ${cuda_sim}/sim.cpp ${cuda_sim}/blas.cpp)
+              ${cuda_sim}/workspace.c ${cuda_sim}/sim.cpp ${cuda_sim}/stream.cpp ${cuda_sim}/blas.cpp)
   set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX
                               COMPILE_OPTIONS "-x;c++;-include;${cuda_names}/cuda_rename.h")
   target_include_directories(ops_kernels_cuda PRIVATE ${cuda_names})
-  add_executable(test_cuda_sim ${cuda_sim}/test_sim.cpp ${cuda_sim}/sim.cpp ${cuda_sim}/blas.cpp)
+  add_executable(test_cuda_sim ${cuda_sim}/test_sim.cpp ${cuda_sim}/sim.cpp ${cuda_sim}/stream.cpp ${cuda_sim}/blas.cpp)
   add_test(NAME test_cuda_sim COMMAND test_cuda_sim)
   foreach(target ops_kernels_cuda test_cuda_sim)
     # fibers on stacks of their own are not for the address sanitizer
@@ -35,7 +35,7 @@ if(CMAKE_CXX_COMPILER)
 
   if(TARGET rematc)
     add_test(NAME cuda_sim_train COMMAND sh ${cuda_sim}/train.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
-             ${CMAKE_BINARY_DIR}/cuda_sim_train)
+             ${CMAKE_BINARY_DIR}/cuda_sim_train $<TARGET_FILE_DIR:test_cuda_sim>/emit_copies)
     set_tests_properties(cuda_sim_train PROPERTIES TIMEOUT 300
                          ENVIRONMENT "CC=${CMAKE_C_COMPILER};CXX=${CMAKE_CXX_COMPILER}")
   endif()

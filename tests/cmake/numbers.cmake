@@ -1,5 +1,5 @@
 # Plans run in-process by the host kernels: same bits under every plan, gradients against differences.
-remat_test(test_numbers test_numbers.c machine.c random_graph.c
+remat_test(test_numbers test_numbers.c copies.c machine.c random_graph.c
            LIBS remat_planner remat_ir remat_kernels_host TIMEOUT 300)
 remat_test(test_gradients test_gradients.c machine.c random_graph.c
            LIBS remat_frontend remat_planner remat_ir remat_kernels_double TIMEOUT 300)

@@ -6,6 +6,16 @@ foreach(name same_numbers accumulate early resume bad_input names reports tiles)
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT 800)
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
+# Copies to host memory, in plans that are given them.
+add_executable(emit_copies emit_copies.c copies.c ${CMAKE_SOURCE_DIR}/frontend/compile.c
+               ${CMAKE_SOURCE_DIR}/frontend/options.c)
+target_compile_definitions(emit_copies PRIVATE REMAT_VERSION="${PROJECT_VERSION}")
+target_include_directories(emit_copies PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(emit_copies PRIVATE remat_frontend remat_codegen remat_planner remat_ir)
+add_test(NAME pipeline_copies COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/copies.sh $<TARGET_FILE:rematc>
+         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/copies $<TARGET_FILE:emit_copies>)
+set_tests_properties(pipeline_copies PROPERTIES TIMEOUT 800)
+list(APPEND pipeline_tests pipeline_copies)
 if(REMAT_SANITIZE)
   set_tests_properties(${pipeline_tests} PROPERTIES
     ENVIRONMENT "CFLAGS=-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all;LDFLAGS=-fsanitize=address,undefined")

@@ -6,6 +6,7 @@
 #include "cublasLt.h"
 
 #include "cuda_bf16.h"
+#include "sim.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -171,6 +172,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t m, const vo
         !apart(d, bytes_of(d_layout), workspace, workspace_bytes))
         return CUBLAS_STATUS_INVALID_VALUE;
     memset(workspace, 0xff, workspace_bytes);
+    sim_compute();
     const int64_t rows = (int64_t)d_layout->rows, columns = (int64_t)d_layout->columns;
     const int64_t depth = (int64_t)(m->operation_a == CUBLAS_OP_N ? a_layout->columns : a_layout->rows);
     const double by = *(const float *)alpha, keep = *(const float *)beta;

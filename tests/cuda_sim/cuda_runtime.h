@@ -80,9 +80,12 @@ void sim_launch_closure(const char *name, const void *kernel, dim3 grid, dim3 bl
 #define SIM_C
 #endif
 
-/* ---- runtime, for C as well: one device, where everything is done when a call returns ---- */
+/* ---- runtime, for C as well: one device. In the first stream everything is done when a call returns. The
+ * others are for copies between the device and pinned memory, done as late as they may be: when a wait or a
+ * synchronisation asks for them. ---- */
 
 typedef struct SimStream *cudaStream_t;
+typedef struct SimEvent *cudaEvent_t;
 typedef enum cudaError {
     cudaSuccess = 0,
     cudaErrorInvalidValue = 1,
@@ -94,7 +97,7 @@ typedef enum cudaMemcpyKind {
     cudaMemcpyDeviceToHost = 2,
     cudaMemcpyDeviceToDevice = 3
 } cudaMemcpyKind;
-enum { cudaStreamNonBlocking = 1 };
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0 };
 struct cudaDeviceProp {
     char name[256];
 };
@@ -107,6 +110,12 @@ SIM_C cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *all_bytes);
 SIM_C cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 SIM_C cudaError_t cudaStreamDestroy(cudaStream_t stream);
 SIM_C cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+SIM_C cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
+SIM_C cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
+SIM_C cudaError_t cudaEventDestroy(cudaEvent_t event);
+SIM_C cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+SIM_C cudaError_t cudaHostAlloc(void **pointer, size_t bytes, unsigned flags);
+SIM_C cudaError_t cudaFreeHost(void *pointer);
 SIM_C cudaError_t cudaDeviceSynchronize(void);
 SIM_C cudaError_t cudaMalloc(void **pointer, size_t bytes);
 SIM_C cudaError_t cudaFree(void *pointer);

@@ -5,6 +5,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+void sim_compute(void);       /* something was done in the first stream */
 void sim_next_schedule(void); /* later launches order their blocks and threads in another way */
 #ifdef __cplusplus
 }

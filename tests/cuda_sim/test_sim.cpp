@@ -118,8 +118,65 @@ static cublasStatus_t ask(cudaDataType_t operand, cudaDataType_t result, int64_t
     return cublasLtMatmulAlgoGetHeuristic(NULL, matmul, a, b, c, c, preference, 1, &found, &count);
 }
 
+/* ---- copies: x goes to host memory, is written over, and comes back, waited for or not ---- */
+
+enum { WAIT_ISSUE = 1, WAIT_OUT = 2, WAIT_IN = 4, PINNED = 8, ALL = 15 };
+
+static void number(float *y) {
+    y[blockIdx.x * THREADS + threadIdx.x] = (float)(blockIdx.x * THREADS + threadIdx.x);
+}
+static void zero(float *y) {
+    y[blockIdx.x * THREADS + threadIdx.x] = 0;
+}
+static void beside(cudaStream_t compute, cudaStream_t copies, cudaEvent_t event, void *to, void *from,
+                   cudaMemcpyKind kind, int waits) {
+    cudaEventRecord(event, compute);
+    if (waits & WAIT_ISSUE) cudaStreamWaitEvent(copies, event, 0);
+    cudaMemcpyAsync(to, from, COUNT * sizeof(float), kind, copies);
+    cudaEventRecord(event, copies);
+}
+/* Does x come back? */
+static bool there_and_back(int waits) {
+    static cudaStream_t compute, out, in;
+    cudaEvent_t event[2];
+    void *x, *y, *host = NULL;
+    if (!compute) {
+        cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking);
+        cudaStreamCreateWithFlags(&out, cudaStreamNonBlocking);
+        cudaStreamCreateWithFlags(&in, cudaStreamNonBlocking);
+    }
+    for (cudaEvent_t &e : event) cudaEventCreateWithFlags(&e, cudaEventDisableTiming);
+    if (cudaMalloc(&x, COUNT * sizeof(float)) || cudaMalloc(&y, COUNT * sizeof(float))) exit(1);
+    if (waits & PINNED)
+        cudaHostAlloc(&host, COUNT * sizeof(float), cudaHostAllocDefault);
+    else
+        host = malloc(COUNT * sizeof(float));
+    memset(host, 0, COUNT * sizeof(float));
+    run(number, (float *)x);
+    beside(compute, out, event[0], host, x, cudaMemcpyDeviceToHost, waits);
+    if (waits & WAIT_OUT) cudaStreamWaitEvent(compute, event[0], 0);
+    run(zero, (float *)x);
+    beside(compute, in, event[1], y, host, cudaMemcpyHostToDevice, waits);
+    if (waits & WAIT_IN) cudaStreamWaitEvent(compute, event[1], 0);
+    run(number, (float *)x);
+    const bool back = memcmp(x, y, COUNT * sizeof(float)) == 0;
+    cudaDeviceSynchronize();
+    for (cudaEvent_t e : event) cudaEventDestroy(e);
+    cudaFree(x);
+    cudaFree(y);
+    if (waits & PINNED) cudaFreeHost(host);
+    return back;
+}
+
 int main() {
     float y[2 * COUNT];
+    for (int i = 0; i < 2; i++) {
+        expect(there_and_back(ALL), "a tensor comes back from host memory");
+        expect(!there_and_back(ALL & ~WAIT_OUT), "a copy out that is not waited for shows");
+        expect(!there_and_back(ALL & ~WAIT_IN), "a copy in that is not waited for shows");
+    }
+    expect(dies([&] { there_and_back(ALL & ~WAIT_ISSUE); }), "a copy that does not wait for what it copies");
+    expect(dies([&] { there_and_back(ALL & ~PINNED); }), "a copy to memory that is not pinned");
     expect(steady(with_barrier), "a kernel with its barrier is steady");
     expect(!steady(without_barrier), "a missing barrier shows");
     expect(!steady(between_blocks), "a race between blocks shows");

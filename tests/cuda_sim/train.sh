@@ -1,9 +1,9 @@
 #!/bin/sh
-# train.sh REMATC SOURCE WORK: whole CUDA programs on the simulated device. A small bytes-gpt, in f32 and in bf16,
-# is emitted with two plans and for the host. Both plans must print the same losses, to the last digit, with dead
-# memory poisoned; the host's must be near.
+# train.sh REMATC SOURCE WORK EMIT_COPIES: whole CUDA programs on the simulated device. A small bytes-gpt, in f32 and
+# in bf16, is emitted with two plans, with copies to host memory, and for the host. All plans must print the same
+# losses, to the last digit, with dead memory poisoned; the host's must be near. A WAIT taken out must show.
 set -eu
-rematc=$1 source=$2 work=$3
+rematc=$1 source=$2 work=$3 emit_copies=$4
 sim=$source/tests/cuda_sim
 flags="-O1 -g -w -I$sim -I."
 shape="--set L=2 --set D=32 --set T=24 --set B=2"
@@ -29,7 +29,7 @@ build() { # NAME: kernels and runtime are the same for all
         for file in runtime/*.c kernels/workspace.c; do
             ${CC:-cc} -std=gnu11 $flags -c -o "../obj/$(basename "$file").o" "$file"
         done
-        for file in blas sim; do ${CXX:-c++} -std=c++20 $flags -c -o "../obj/$file.o" "$sim/$file.cpp"; done
+        for file in blas sim stream; do ${CXX:-c++} -std=c++20 $flags -c -o "../obj/$file.o" "$sim/$file.cpp"; done
     fi
     ${CXX:-c++} -std=c++20 -O0 -w -I. -x c++ -c -o train.o train.cu
     ${CXX:-c++} -o train train.o ../obj/*.o -lm
@@ -60,9 +60,32 @@ for type in f32 bf16; do
     losses $type-block --poison
     losses $type-host
     cmp "$work/$type-keep.loss" "$work/$type-block.loss" || fail "$type: two plans, two results"
+    "$emit_copies" 5 3 emit "$work/$type.remat" $shape --target cuda --device h100 --budget 8GiB --policy none \
+        -o "$work/$type-copies"
+    build $type-copies
+    for option in --quiet --poison; do
+        losses $type-copies $option
+        cmp "$work/$type-keep.loss" "$work/$type-copies.loss" || fail "$type: copies change the result"
+    done
     paste "$work/$type-keep.loss" "$work/$type-host.loss" |
         awk -v near="$([ $type = f32 ] && echo 1e-4 || echo 3e-2)" \
             '{ d = $1 - $2; if (d < 0) d = -d; if (!(d <= near * $2)) bad = 1 } END { exit bad }' ||
         fail "$type: host and device differ"
+done
+# a ticket whose WAIT no other does the work of: copies one way are done one after the other
+cp "$work/f32-copies/train.cu" "$work/whole.cu"
+for kind in OFFLOAD FETCH; do
+    for nth in 2 5; do
+        ticket=$(awk -F '[(),]' -v kind=$kind '
+            $1 ~ /OFFLOAD|FETCH/ { alone[$2] = $1 ~ kind }
+            $1 ~ /WAIT/ { if (alone[$2]) print $2; for (t in alone) alone[t] = 0 }' "$work/whole.cu" | sed -n ${nth}p)
+        sed "/WAIT($ticket);/d" "$work/whole.cu" > "$work/f32-copies/train.cu"
+        build f32-copies
+        rm -f "$work/lost.jsonl"
+        (cd "$work/f32-copies" && ./train --data "$work/text.txt" --save-dir "$work/out-lost" --fresh --quiet \
+            --poison --sample 0 --steps 3 --log "$work/lost.jsonl" > "$work/lost.out" 2>&1) || continue
+        sed -n 's/.*"loss":\([^,]*\),.*/\1/p' "$work/lost.jsonl" > "$work/lost.loss"
+        if cmp -s "$work/f32-keep.loss" "$work/lost.loss"; then fail "$kind $ticket is not waited for: nothing shows"; fi
+    done
 done
 echo ok

@@ -28,6 +28,11 @@ least=$("$rematc" plan "$source/examples/bytes-gpt.remat" --target cuda --device
 set -- $least
 budget=$(awk "BEGIN { printf \"%.0f\", $1 + 1 }")$2
 emit bytes-least bytes-gpt --target cuda --device h100 --budget "$budget"
+# with copies to host memory put in, where the tool for that was built
+if [ -x "$(dirname "$rematc")/tests/emit_copies" ]; then
+    "$(dirname "$rematc")/tests/emit_copies" 5 3 emit "$source/examples/bytes-gpt.remat" --target cuda --device h100 \
+        --budget 8GiB --policy none -o "$bundle/programs/bytes-copies"
+fi
 # one micro-step a step, so that a step is quick to time
 emit gpt2-124m gpt2-124m --target cuda --device h100 --budget 40GiB --set B=4 --set tokens_per_step=4096
 echo "$bundle: run  sh check.sh  in it on a machine with a GPU"

@@ -5,6 +5,7 @@
 #   losses       bytes-gpt trained on both targets: losses agree to 1 part in 1000
 #   plans        bytes-gpt under three plans, one at its smallest budget, with dropout: the very same losses
 #   poison       dead memory filled with NaN changes nothing
+#   copies       activations copied to host memory and back, poisoned or not: the very same losses
 #   speed        seconds a step of gpt2-124m
 # Exit code 0 when all pass, 1 when one fails, 5 without a device.
 set -eu
@@ -108,6 +109,12 @@ fi
 same plans bytes-keep bytes-block
 same plans bytes-keep bytes-least
 same poison bytes-least poison
+if [ -d programs/bytes-copies ]; then
+    train bytes-copies bytes-copies --steps $steps
+    train copies-poison bytes-copies --steps $steps --poison
+    same copies bytes-keep bytes-copies
+    same copies bytes-keep copies-poison
+fi
 
 cp corpus.txt build/tokens.u16 # two letters are a number below the vocabulary's size
 cp corpus.txt programs/gpt2-124m/val.bin

@@ -36,7 +36,18 @@ for i in 0 1 2 3 4 5; do
     measured=$(sed -n 's/.*"measured_bytes": *\([0-9]*\).*/\1/p' "budget$i.jsonl" | tail -n 1)
     [ "$measured" -le "$budget" ] || fail "budget$i: $measured bytes used of $budget"
 done
-for name in none every-block budget0; do # dead memory full of NaN changes nothing
+# host memory: the block inputs, all that pays at a small budget, and a card's plan (copies beside the operations)
+middle=$((low + (high - low) / 4))
+check_one offload-blocks --policy offload-blocks --budget 1GiB --set host=1GiB
+check_one away --budget "${low}B" --set host=64MiB
+check_one beside --device rtx4090 --target host --budget "$((middle + (614 << 20)))B" --set host=64MiB
+for name in offload-blocks away beside; do
+    grep -q 'FETCH(' $name/train.c || fail "$name: nothing goes to host memory"
+    planned=$(sed -n 's/.*"planned_host_bytes": *\([0-9]*\).*/\1/p' $name.jsonl | head -n 1)
+    measured=$(sed -n 's/.*"measured_host_bytes": *\([0-9]*\).*/\1/p' $name.jsonl | tail -n 1)
+    [ "$planned" = "$measured" ] || fail "$name: $planned bytes of host memory planned, $measured measured"
+done
+for name in none every-block budget0 offload-blocks away beside; do # dead memory full of NaN changes nothing
     "$name/train" --steps 20 --quiet --fresh --poison --save-dir "$name.poison" --log "$name.poison.jsonl" >/dev/null
     losses "$name.poison.jsonl" | cmp - "$reference.losses" || fail "$name: poison changes the losses"
 done

@@ -1,0 +1,153 @@
+/* Streams and copies of the simulated device. The first stream made is the one that computes: what is issued
+ * there is done at once. In every other one copies wait in a queue until something needs them to be done: a
+ * wait of another stream for an event behind them, or a synchronisation. A program without that wait finds
+ * old bytes, or copies bytes that have been written over.
+ *
+ * A copy must also wait for what was computed before it was issued; one that does not ends the test, and so
+ * does a copy from or to host memory that is not pinned. */
+#include "sim.h"
+
+#include "cuda_runtime.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+struct Task { /* a copy, or a wait for another stream */
+    void *to;
+    const void *from;
+    size_t bytes;
+    SimStream *stream; /* waited for, up to `tasks` of its tasks; NULL: a copy */
+    size_t tasks;
+};
+struct SimStream {
+    bool computes;
+    uint64_t seen;          /* how much of the computation its next task waits for */
+    std::vector<Task> task; /* the latest; those before were forgotten when all were done */
+    size_t forgotten, done; /* `done` counts them too, and so do events */
+};
+struct SimEvent {
+    SimStream *stream; /* NULL: not recorded */
+    size_t tasks;
+    uint64_t computed;
+};
+struct Pinned {
+    char *at;
+    size_t bytes;
+};
+
+static std::vector<SimStream *> streams;
+static std::vector<Pinned> pinned;
+static uint64_t computed; /* calls in the first stream */
+
+void sim_compute(void) {
+    computed++;
+}
+
+[[noreturn]] static void fail(const char *what) {
+    fprintf(stderr, "simulated device: %s\n", what);
+    abort();
+}
+
+static size_t issued(const SimStream *stream) {
+    return stream->forgotten + stream->task.size();
+}
+
+static void advance(SimStream *stream, size_t tasks) {
+    while (stream->done < tasks) {
+        const Task task = stream->task[stream->done++ - stream->forgotten];
+        if (task.stream)
+            advance(task.stream, task.tasks);
+        else
+            memcpy(task.to, task.from, task.bytes);
+    }
+    if (stream->done != issued(stream)) return;
+    stream->forgotten = stream->done;
+    stream->task.clear();
+}
+
+static bool is_pinned(const void *at, size_t bytes) {
+    for (const Pinned &p : pinned)
+        if ((const char *)at >= p.at && (const char *)at + bytes <= p.at + p.bytes) return true;
+    return false;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags) {
+    if (flags != cudaStreamNonBlocking) return cudaErrorInvalidValue;
+    *stream = new SimStream{streams.empty(), 0, {}, 0, 0};
+    streams.push_back(*stream);
+    return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+    return cudaStreamSynchronize(stream); /* events may still name it */
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+    if (stream) advance(stream, issued(stream));
+    return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize(void) {
+    for (SimStream *stream : streams) cudaStreamSynchronize(stream);
+    return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) {
+    *event = new SimEvent{nullptr, 0, 0};
+    return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    delete event;
+    return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    *event = SimEvent{stream, issued(stream), stream->computes ? computed : stream->seen};
+    return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+    if (!event->stream) return cudaSuccess;
+    if (stream->computes)
+        advance(event->stream, event->tasks);
+    else if (event->stream != stream)
+        stream->task.push_back(Task{nullptr, nullptr, 0, event->stream, event->tasks});
+    if (event->computed > stream->seen) stream->seen = event->computed;
+    return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream) {
+    if (stream && !stream->computes) fail("a fill in a stream for copies");
+    sim_compute();
+    memset(to, value, bytes);
+    return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+    if (!stream || stream->computes) {
+        sim_compute();
+        memcpy(to, from, bytes);
+        return cudaSuccess;
+    }
+    if (!is_pinned(kind == cudaMemcpyDeviceToHost ? to : from, bytes))
+        fail("a copy beside the computation to or from memory that is not pinned");
+    if (stream->seen != computed) fail("a copy does not wait for what was computed before it");
+    stream->task.push_back(Task{to, from, bytes, nullptr, 0});
+    return cudaSuccess;
+}
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind) {
+    sim_compute();
+    memcpy(to, from, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostAlloc(void **pointer, size_t bytes, unsigned) {
+    char *at = (char *)aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    if (!at) return cudaErrorMemoryAllocation;
+    pinned.push_back(Pinned{at, bytes});
+    *pointer = at;
+    return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void *pointer) {
+    for (size_t i = 0; i < pinned.size(); i++) {
+        if (pinned[i].at != pointer) continue;
+        free(pointer);
+        pinned.erase(pinned.begin() + (ptrdiff_t)i);
+        return cudaSuccess;
+    }
+    return cudaErrorInvalidValue;
+}
