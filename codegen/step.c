@@ -1,7 +1,7 @@
 /* In: a graph, its plan and layout. Out: the straight-line C of the steps, one call a step, one function for
  * each stretch of steps in the same phase and block, every offset a named constant. An update within the
- * micro-step stands in the stretch of the gradient it follows. Copies to host memory and back have a ticket each,
- * and a WAIT for it where the plan says so (planner/plan.h).
+ * micro-step stands in the stretch of the gradient it follows. Copies to host memory and back have a ticket
+ * each, and a WAIT for it where the plan says so (planner/plan.h).
  * Invariant: the code does exactly the plan's steps in the plan's order. */
 #include "emit.h"
 
@@ -178,7 +178,8 @@ static int64_t *live_at_steps(const Part *part, Arena *arena) {
     return live;
 }
 
-/* The block a step belongs to: a FREE, a copy and, within the micro-step, an update go with the step before. */
+/* The block a step belongs to: a FREE, a copy and, within the micro-step, an update go with the step before
+ * them. */
 static uint32_t step_group(const Part *part, uint32_t s, uint32_t previous) {
     const Step *step = &part->plan->step.at[s];
     if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) return previous;

@@ -73,7 +73,7 @@ Policy policy_find(const char *name);               /* POLICY_COUNT when unknown
 
 typedef struct Plan {
     VEC(Step) step;
-    uint32_t update_begin;      /* first step of the update; the steps before it run `accumulate` times */
+    uint32_t update_begin;      /* first step after the micro-step, which runs `accumulate` times; of one, updates may be a part */
     int64_t live_bytes;         /* highest sum of live bytes, workspace included: the liveness bound of packing */
     int64_t peak_bytes;         /* height of the packed arena: what the program allocates */
     double seconds;             /* one optimizer step, all micro-steps */

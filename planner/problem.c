@@ -165,14 +165,6 @@ Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena) {
     return p;
 }
 
-void problem_allow_copies(Problem *p, const Device *device, int64_t host_bytes, int64_t accumulate) {
-    if (device->copy_bytes_per_second <= 0) return;
-    p->host_bytes = host_bytes;
-    p->copies_beside = device->copies_beside;
-    p->copy_byte_seconds = (double)accumulate / device->copy_bytes_per_second;
-    p->copy_start_seconds = (double)accumulate * device->launch_seconds;
-}
-
 /* Until when each operation runs again in a replay. What can be made again up to its last use, and no longer,
  * is not kept for the sake of its readers: they end when it does. */
 static void find_lazy_ends(Problem *p, Arena *arena) {
@@ -195,6 +187,14 @@ static bool may_drop(const Problem *p, uint32_t s, uint32_t gap) {
     bool last = gap + 1 == p->gap_first[s + 1];
     if (!p->rerun[maker]) return false;
     return last ? end > p->gap_begin[gap] || end >= p->update_begin : p->gap_end[gap] < end;
+}
+
+void problem_allow_copies(Problem *p, const Device *device, int64_t host_bytes, int64_t accumulate) {
+    if (device->copy_bytes_per_second <= 0) return;
+    p->host_bytes = host_bytes;
+    p->copies_beside = device->copies_beside;
+    p->copy_byte_seconds = (double)accumulate / device->copy_bytes_per_second;
+    p->copy_start_seconds = (double)accumulate * device->launch_seconds;
 }
 
 void problem_index(Problem *p, Arena *arena) {
