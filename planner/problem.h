@@ -11,8 +11,8 @@
  *
  * A retention says for each gap (struct Keep) how long the instance live at its start is kept, and from which
  * time on one that is made again is kept to the gap's end. All zero keeps it throughout; from = start + 1
- * drops it but keeps it once recomputed; from = end recomputes it for every reader. What is kept throughout may
- * spend the time between the gap's start and the next touch in host memory (planner/copies.h). */
+ * drops it but keeps it once recomputed; from = end recomputes it for every reader. What is kept throughout
+ * may spend the time between the gap's start and the next touch in host memory (planner/copies.h). */
 #ifndef REMAT_PROBLEM_H
 #define REMAT_PROBLEM_H
 
@@ -29,9 +29,9 @@ typedef struct Problem {
     double *seconds; /* one execution, times how often a step runs it */
     int64_t *workspace_bytes;
     bool *rerun;         /* may run again ... */
-    uint32_t *rerun_end; /* ... before this time, when a parameter it reads is written; NULL: before the update */
+    uint32_t *rerun_end; /* ... before a parameter it reads is written at this time; NULL: before the update */
     uint32_t *lazy_end;  /* in a replay, before this time */
-    bool *updates;       /* belongs to the update; NULL: from update_begin on */
+    bool *updates;      /* belongs to the update; NULL: from update_begin on */
     Lists reads, makes; /* distinct transient storages; a write over an input is a read */
     Lists takeover;     /* storages whose bytes the first of `makes` may take over if they die there */
     /* by storage */
@@ -77,9 +77,9 @@ void problem_allow_copies(Problem *p, const Device *device, int64_t host_bytes, 
 void problem_index(Problem *p, Arena *arena);
 
 /* Of one gap: what is live at its start is kept for readers up to time `until`, and what is made (or was live
- * at the start) at time `from` or later to the gap's end. `host`: it is kept throughout, in host memory as far
- * as copies there and back find the time; HOST_STAGED makes the operations wait for them so that at most two
- * instances lie on the device that are on their way each way, HOST_NOW so that its own does not. */
+ * at the start) at time `from` or later to the gap's end. `host`: it is kept throughout, in host memory as
+ * far as copies there and back find the time; HOST_STAGED makes the operations wait for them so that at most
+ * two instances lie on the device that are on their way each way, HOST_NOW so that its own does not. */
 enum { HOST_NEVER, HOST_EASY, HOST_STAGED, HOST_NOW };
 typedef struct Keep {
     uint32_t until, from, host;
@@ -97,8 +97,8 @@ typedef struct Sequence {
     VEC(Run) run;
     double seconds;      /* waiting included */
     double wait_seconds; /* for copies */
-    int64_t peak_bytes; /* highest live bytes, persistent ones included */
-    uint32_t peak_run;  /* where */
+    int64_t peak_bytes;  /* highest live bytes, persistent ones included */
+    uint32_t peak_run;   /* where */
 } Sequence;
 
 /* Scratch memory reused over many replays of one problem. */

@@ -97,8 +97,8 @@ static void random_graphs_with_host_memory(void **state) {
             request.budget_bytes = low + (high - low) * i / (BUDGETS - 1);
             PlanResult *result = plan_graph(&request, arena);
             if (!result->feasible || result->plan.seconds < last)
-                fail_msg("seed %d budget %d: feasible %d, %.17g seconds, %.17g with more memory", (int)seed, i,
-                         result->feasible, result->plan.seconds, last);
+                fail_msg("seed %d budget %d: feasible %d, %.17g seconds, %.17g with more memory", (int)seed,
+                         i, result->feasible, result->plan.seconds, last);
             last = result->plan.seconds;
             check(&request, result, seed, arena);
             copied += count_steps(&result->plan, STEP_FETCH);
