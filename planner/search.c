@@ -259,9 +259,9 @@ static void descend_to_floor(Search *s, uint32_t starts, uint32_t patience) {
     s->floor_bytes = s->front.at[0].peak_bytes;
 }
 
-/* The floor itself, from ever larger plans: what is smallest is seldom the fastest there. */
+/* The floor itself, from larger plans: with host memory what is smallest is seldom the fastest there. */
 static void descend_at_floor(Search *s, int64_t highest) {
-    for (int64_t part = 64; part >= 2; part /= 2)
+    for (int64_t part = 64; s->p->host_bytes > 0 && part >= 4; part /= 4)
         descend(s, s->floor_bytes + (highest - s->floor_bytes) / part, s->floor_bytes, 1);
 }
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PEAKS = 8, ROUNDS = 48 };
+enum { PEAKS = 8, ROUNDS = 48, MOST_TIMES = 4 };
 
 typedef struct Drop {
     double price; /* seconds a byte */
@@ -219,7 +219,9 @@ static bool lower_peaks(Shaver *v, int64_t target, const Sequence *sequence, Kee
 
 bool shave(Shaver *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
     replay(v->r, retain, sequence);
-    for (uint32_t round = 0; round < ROUNDS && sequence->peak_bytes > target_bytes; round++) {
+    double most = MOST_TIMES * sequence->seconds; /* beyond, it drops what it needs again and again */
+    for (uint32_t round = 0;
+         round < ROUNDS && sequence->peak_bytes > target_bytes && sequence->seconds <= most; round++) {
         if (!lower_peaks(v, target_bytes, sequence, retain)) return false;
         replay(v->r, retain, sequence);
     }
