@@ -268,12 +268,15 @@ static void descend_to_floor(Search *s, uint32_t starts, uint32_t patience) {
 static void descend_at_floor(Search *s) {
     if (s->p->host_bytes <= 0 || !s->blocks || !s->blocks->count) return;
     int64_t transient = s->floor_bytes - s->p->persistent_bytes;
-    for (int64_t part = 4; part >= 0; part--) {
-        retain_segments(s->p, s->blocks, 1, false, s->retain);
-        retain_offload_blocks(s->p, s->blocks, s->retain);
-        consider(s, s->retain);
-        descend_on(s, s->floor_bytes + transient * part / 24, 1);
-    }
+    for (int64_t part = 4; part >= 0; part--)
+        for (uint32_t host = HOST_STAGED; host <= HOST_NOW; host++) {
+            retain_segments(s->p, s->blocks, 1, false, s->retain);
+            retain_offload_blocks(s->p, s->blocks, s->retain);
+            for (uint32_t gap = 0; gap < s->p->gaps; gap++)
+                if (s->retain[gap].host != HOST_NEVER) s->retain[gap].host = host;
+            consider(s, s->retain);
+            descend_on(s, s->floor_bytes + transient * part / 24, 1);
+        }
 }
 
 Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, bool all_fits, Front *smallest,
