@@ -138,13 +138,14 @@ static void keep_all(const PlanRequest *request, const Problem *p, Replay *r, Ke
     memcpy(live, replay_live(r), sizeof *live * p->ops); /* nothing runs twice: run i is operation i */
 }
 
-/* The largest of the bounds on recomputation; those that take longer only where the first leave a gap to what the
- * plan recomputes. */
+/* The largest of the bounds on recomputation; those that take longer only for a plan that fits, where the
+ * first leave a gap to what it recomputes. */
 static double best_bound(const Problem *p, uint32_t boundary, const int64_t *live, int64_t budget_bytes,
-                         double plan_seconds) {
+                         bool feasible, double plan_seconds) {
     double total = 0, best = bound_seconds(p, live, budget_bytes);
     for (uint32_t op = 0; op < p->ops; op++) total += p->seconds[op];
     double close = 5e-4 * total;
+    if (!feasible) return best;
     if (plan_seconds - best > close) best = fmax(best, nested_seconds(p, boundary, budget_bytes));
     if (plan_seconds - best > close) best = fmax(best, window_seconds(p, live, budget_bytes));
     return best;
@@ -165,7 +166,8 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
         bool all_fits =
             !pinned && (request->budget_bytes <= 0 || result->keep_all_bytes <= request->budget_bytes);
         Front beside = {0};
-        Front front = search_front(p, &blocks, pinned, all_fits, &beside, scratch);
+        Front front =
+            search_front(p, &blocks, pinned, all_fits ? INT64_MAX : request->budget_bytes, &beside, scratch);
         add_fixed_policies(request, p, &blocks, r, &beside, scratch);
         choose(request, r, &front, &beside, result, arena);
     } else {
@@ -181,7 +183,7 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
         /* a plan that does not fit is judged at the budget it would need */
         int64_t peak = result->plan.peak_bytes, budget = request->budget_bytes;
         budget = budget > peak ? budget : peak;
-        result->lower_bound_seconds += best_bound(p, blocks.boundary, live, budget,
+        result->lower_bound_seconds += best_bound(p, blocks.boundary, live, budget, result->feasible,
                                                   result->plan.seconds - result->keep_all_seconds);
     }
     result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;
