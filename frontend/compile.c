@@ -192,7 +192,9 @@ static void plan_trial(const Compilation *c, Trial *trial, Policy policy, int64_
     if (trial->tiled != trial->forward) checked(trial->tiled, "tiled", c->arena);
     checked(trial->grad, "gradient", c->arena);
     checked(trial->graph, "fused", c->arena);
-    trial->result = plan_checked(c, trial->graph, trial->cost, policy, arena_budget);
+    bool smallest = c->any_that_fits && arena_budget > 0; /* which a plan without a budget finds as well */
+    trial->result = plan_checked(c, trial->graph, trial->cost, policy, smallest ? 0 : arena_budget);
+    if (smallest) trial->result->feasible = trial->result->smallest_bytes <= arena_budget;
 }
 
 static Trial try_batch(const Compilation *c, int64_t batch, TileRule tile, Policy policy,
@@ -290,7 +292,7 @@ static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena
     if (!whole->result->feasible) {
         Trial least = try_tiling(c, whole, list[count - 1].tile, arena_budget);
         if (is_better(&least, &best)) best = least;
-        if (!least.result->feasible) return best;
+        if (!least.result->feasible || c->any_that_fits) return best;
         high = count - 1;
         while (low < high) {
             uint32_t middle = low + (high - low) / 2;
@@ -469,6 +471,7 @@ static const char *change_that_fits(const Compilation *c, const char *dim, int64
         const char *set = arena_printf(c->arena, "%s=%" PRId64, dim, smaller);
         if (smaller < 1 || !compile_variant(c, &set, 1, &other)) break;
         if (weight_bytes(other.forward) > c->budget_bytes) break;
+        other.any_that_fits = true;
         const PlanResult *tried =
             surely_fits(&other) ? NULL : compile_policy(&other, POLICY_OPTIMAL, c->budget_bytes, &g);
         if (tried && !tried->feasible) {
