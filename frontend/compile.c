@@ -222,7 +222,10 @@ static void plan_trial(const Compilation *c, Trial *trial, Policy policy, int64_
     checked(trial->fused, "fused", c->arena);
     checked(trial->graph, "ordered", c->arena);
     trial->memo = memo_of(c, trial);
-    trial->result = plan_checked(c, trial->graph, trial->cost, policy, arena_budget, trial->memo);
+    bool smallest = c->any_that_fits && arena_budget > 0; /* which a plan without a budget finds as well */
+    trial->result =
+        plan_checked(c, trial->graph, trial->cost, policy, smallest ? 0 : arena_budget, trial->memo);
+    if (smallest) trial->result->feasible = trial->result->smallest_bytes <= arena_budget;
 }
 
 static Trial try_batch(const Compilation *c, int64_t batch, TileRule tile, Policy policy,
@@ -336,7 +339,7 @@ static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena
     if (!whole->result->feasible && enough == INFINITY) {
         Trial least = try_tiling(c, whole, &list[count - 1], arena_budget);
         if (is_better(&least, &best)) best = least;
-        if (!least.result->feasible) return best;
+        if (!least.result->feasible || c->any_that_fits) return best;
         high = count - 1;
         while (low < high) {
             uint32_t middle = low + (high - low) / 2;
@@ -497,31 +500,44 @@ static int64_t weight_bytes(const Graph *g) {
     return bytes;
 }
 
+/* Whether the plan that checkpoints every block fits, one of those the planner chooses from. */
+static bool surely_fits(const Compilation *c) {
+    int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
+    if (c->spec.pin.count || arena_budget <= 0) return false;
+    Trial trial = trial_of(c, c->forward, no_tiles);
+    return floor_bytes(c, &trial) <= arena_budget;
+}
+
 /* The change to one dim that makes the smallest plan fit: the fewest halvings, at most ten, found by
  * bisection, the most first, since often nothing helps; NULL when none does. */
 static const char *change_that_fits(const Compilation *c, const char *dim, int64_t value) {
-    const char *found = NULL;
+    int64_t found = 0;
+    const PlanResult *result = NULL; /* of `found`, unless it fits without a look */
+    Compilation other, fits;
+    const Graph *g;
     int least = 1, most = 10;
     while (most > 1 && value >> most < 1) most--;
     for (int halvings = most; least <= most; halvings = (least + most) / 2) {
         int64_t smaller = value >> halvings;
-        Compilation other;
-        const Graph *g;
         const char *set = arena_printf(c->arena, "%s=%" PRId64, dim, smaller);
-        if (smaller < 1 || !compile_variant(c, &set, 1, &other)) return found;
-        if (weight_bytes(other.forward) > c->budget_bytes) return found;
-        const PlanResult *result = compile_policy(&other, POLICY_OPTIMAL, c->budget_bytes, &g);
-        if (!result->feasible) {
+        if (smaller < 1 || !compile_variant(c, &set, 1, &other)) break;
+        if (weight_bytes(other.forward) > c->budget_bytes) break;
+        other.any_that_fits = true;
+        const PlanResult *tried =
+            surely_fits(&other) ? NULL : compile_policy(&other, POLICY_OPTIMAL, c->budget_bytes, &g);
+        if (tried && !tried->feasible) {
             if (!found) return NULL;
             least = halvings + 1;
             continue;
         }
-        char needs[24];
-        found = arena_printf(c->arena, "%s = %" PRId64 " (%s)", dim, smaller,
-                             format_bytes(result->smallest_bytes + c->device.reserved_bytes, needs));
+        found = smaller, result = tried, fits = other;
         most = halvings - 1;
     }
-    return found;
+    if (!found) return NULL;
+    if (!result) result = compile_policy(&fits, POLICY_OPTIMAL, c->budget_bytes, &g);
+    char needs[24];
+    return arena_printf(c->arena, "%s = %" PRId64 " (%s)", dim, found,
+                        format_bytes(result->smallest_bytes + c->device.reserved_bytes, needs));
 }
 
 /* The host memory with which the file fits, rounded up to MiB or GiB; NULL when none does or it has some. */

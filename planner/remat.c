@@ -142,7 +142,8 @@ static void add_fixed_policies(const PlanRequest *request, const Problem *p, con
 
 struct PlanMemo {
     Arena *arena;
-    bool searched, all_fits; /* all_fits: only the smallest ones, besides keeping everything */
+    bool searched;
+    int64_t budget_bytes; /* as search_front was asked for */
     Front front, beside;
 };
 
@@ -152,11 +153,19 @@ PlanMemo *plan_memo_new(Arena *arena) {
     return memo;
 }
 
+/* Whether the front that was found has all that is asked of it under a budget; INT64_MAX: everything fits. */
+static bool memo_serves(const PlanMemo *memo, int64_t budget_bytes) {
+    if (!memo->searched) return false;
+    int64_t least = memo->front.at[0].peak_bytes;
+    bool whole = memo->budget_bytes < INT64_MAX && memo->budget_bytes >= least;
+    return whole || budget_bytes == INT64_MAX || budget_bytes < least;
+}
+
 static void search(const PlanRequest *request, const Problem *p, const Blocks *blocks, const Keep *pinned,
-                   bool all_fits, Replay *r, PlanMemo *memo) {
-    if (memo->searched && (all_fits || !memo->all_fits)) return;
-    *memo = (PlanMemo){.arena = memo->arena, .searched = true, .all_fits = all_fits};
-    memo->front = search_front(p, blocks, pinned, all_fits, &memo->beside, memo->arena);
+                   int64_t budget_bytes, Replay *r, PlanMemo *memo) {
+    if (memo_serves(memo, budget_bytes)) return;
+    *memo = (PlanMemo){.arena = memo->arena, .searched = true, .budget_bytes = budget_bytes};
+    memo->front = search_front(p, blocks, pinned, budget_bytes, &memo->beside, memo->arena);
     add_fixed_policies(request, p, blocks, r, &memo->beside, memo->arena);
 }
 
@@ -170,14 +179,14 @@ static void keep_all(const PlanRequest *request, const Problem *p, Replay *r, Ke
     memcpy(live, replay_live(r), sizeof *live * p->ops); /* nothing runs twice: run i is operation i */
 }
 
-/* The largest of the bounds on recomputation; those that take longer only where the first leave a gap to what
- * the plan recomputes. */
+/* The largest of the bounds on recomputation; those that take longer only for a plan that fits, where the
+ * first leave a gap to what it recomputes. */
 static double best_bound(const Problem *p, uint32_t boundary, const int64_t *live, int64_t budget_bytes,
-                         double plan_seconds) {
+                         bool feasible, double plan_seconds) {
     double total = 0, best = bound_seconds(p, live, budget_bytes);
     for (uint32_t op = 0; op < p->ops; op++) total += p->seconds[op];
     double close = 5e-4 * total;
-    if (p->host_bytes > 0) return best; /* the others know no copies */
+    if (!feasible || p->host_bytes > 0) return best; /* the others know no copies */
     if (plan_seconds - best > close) best = fmax(best, nested_seconds(p, boundary, budget_bytes));
     if (plan_seconds - best > close) best = fmax(best, window_seconds(p, live, budget_bytes));
     return best;
@@ -200,7 +209,7 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
         bool all_fits =
             !pinned && (request->budget_bytes <= 0 || result->keep_all_bytes <= request->budget_bytes);
         PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
-        search(request, p, &blocks, pinned, all_fits, r, memo);
+        search(request, p, &blocks, pinned, all_fits ? INT64_MAX : request->budget_bytes, r, memo);
         choose(request, r, &memo->front, &memo->beside, result, arena);
     } else {
         retain_policy(request, p, &blocks, request->policy, result, retain, arena);
@@ -216,8 +225,8 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
         /* a plan that does not fit is judged at the budget it would need */
         int64_t peak = result->plan.peak_bytes, budget = request->budget_bytes;
         budget = budget > peak ? budget : peak;
-        result->lower_bound_seconds +=
-            best_bound(p, blocks.boundary, live, budget, result->plan.seconds - result->keep_all_seconds);
+        result->lower_bound_seconds += best_bound(p, blocks.boundary, live, budget, result->feasible,
+                                                  result->plan.seconds - result->keep_all_seconds);
     }
     result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;
     arena_free(scratch);

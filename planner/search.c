@@ -279,8 +279,8 @@ static void descend_at_floor(Search *s) {
         }
 }
 
-Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, bool all_fits, Front *smallest,
-                   Arena *arena) {
+Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes,
+                   Front *smallest, Arena *arena) {
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
     s.replay = replay_new(p, s.scratch);
@@ -305,8 +305,11 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, b
     if (smallest)
         for (uint32_t i = 0; i < s.front.count && i < SEARCH_SMALLEST; i++)
             *vec_add(arena, smallest) = s.front.at[i];
-    if (!all_fits) descend_at_floor(&s);
-    if (!all_fits) descend_by_levels(&s, highest, levels);
+    bool some_fit = budget_bytes < INT64_MAX && budget_bytes >= s.front.at[0].peak_bytes;
+    if (!budget_bytes || some_fit) {
+        descend_at_floor(&s);
+        descend_by_levels(&s, highest, levels);
+    }
     arena_free(s.scratch);
     return s.front;
 }
