@@ -10,8 +10,8 @@
 #include <string.h>
 
 typedef struct Drop {
-    double price; /* seconds for each byte gained */
-    uint32_t storage, time;
+    double price;          /* seconds for each byte gained */
+    uint32_t storage, row; /* where it is made again */
 } Drop;
 
 typedef struct Change {
@@ -35,14 +35,24 @@ struct Refiner {
     VEC(uint32_t) order;
 };
 
-Refiner *refiner_new(const Problem *p, uint64_t seed, Arena *arena) {
+Refiner *refiner_new(const Problem *p, const uint32_t *passes, uint64_t seed, Arena *arena) {
     Refiner *r = NEW(arena, Refiner);
     r->p = p;
     r->arena = arena;
-    r->grid = grid_new(p, arena);
+    r->grid = grid_new(p, passes, arena);
     r->random = seed;
     r->chained = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     return r;
+}
+
+const Grid *refiner_grid(const Refiner *r) {
+    return r->grid;
+}
+
+uint32_t refiner_stuck(const Refiner *r) {
+    uint32_t cell;
+    grid_peak(r->grid, &cell);
+    return grid_time(r->grid, grid_row(r->grid, cell));
 }
 
 void refiner_budget(Refiner *r, int64_t budget_bytes) {
@@ -78,11 +88,11 @@ static void go_back(Refiner *r) {
 
 /* ---- recreate ---- */
 
-/* Puts `op` before `time` into the chain, and whatever it reads that is not there then: kept since its last
+/* Puts `op` in `row` into the chain, and whatever it reads that is not there then: kept since its last
  * touch where the budget allows, else run again too. False when that cannot be. */
-static bool chain_up(Refiner *r, uint32_t op, uint32_t time, uint32_t peak, uint32_t depth) {
+static bool chain_up(Refiner *r, uint32_t op, uint32_t row, uint32_t peak, uint32_t depth) {
     const Problem *p = r->p;
-    uint32_t cell = grid_cell(time, op);
+    uint32_t cell = grid_cell(r->grid, row, op);
     if (r->chained[op] == r->query || grid_has(r->grid, cell)) return true;
     if (!p->rerun[op] || depth == 0) return false;
     r->chained[op] = r->query;
@@ -96,7 +106,7 @@ static bool chain_up(Refiner *r, uint32_t op, uint32_t time, uint32_t peak, uint
         bool rises = touch.before < peak && peak <= cell;
         bool fits = !rises && grid_highest(r->grid, touch.before + 1, cell + 1) + p->bytes[s] <= r->budget;
         if (!fits && p->rerun[maker] && below(r, 8)) {
-            if (!chain_up(r, maker, time, peak, depth - 1)) return false;
+            if (!chain_up(r, maker, row, peak, depth - 1)) return false;
             continue;
         }
         if (rises) r->chain_bytes += p->bytes[s];
@@ -104,55 +114,59 @@ static bool chain_up(Refiner *r, uint32_t op, uint32_t time, uint32_t peak, uint
     return true;
 }
 
-static void price_chain(Refiner *r, uint32_t op, uint32_t time, uint32_t peak) {
+static void price_chain(Refiner *r, uint32_t op, uint32_t row, uint32_t peak) {
     r->query++;
     r->chain.count = 0;
     r->chain_seconds = 0;
     r->chain_bytes = 0;
-    if (!chain_up(r, op, time, peak, 64)) r->chain_seconds = HUGE_VAL;
+    if (!chain_up(r, op, row, peak, 64)) r->chain_seconds = HUGE_VAL;
 }
 
-/* The last time at which every operand of `op` that is gone by `time` is still there; NONE if some are gone
- * by the peak, `time` if none is gone. */
-static uint32_t while_there(const Refiner *r, uint32_t op, uint32_t time, uint32_t peak) {
+/* The last row at which every operand of `op` that is gone by `row` is still there; NONE if some are gone by
+ * the peak, `row` if none is gone. */
+static uint32_t while_there(const Refiner *r, uint32_t op, uint32_t row, uint32_t peak) {
     const Problem *p = r->p;
-    uint32_t earliest = time;
+    uint32_t earliest = row;
     for (EACH(i, p->reads, op)) {
-        Touch touch = grid_touch(r->grid, p->reads.list[i], grid_cell(time, op));
+        Touch touch = grid_touch(r->grid, p->reads.list[i], grid_cell(r->grid, row, op));
         if (touch.next != NONE && touch.next_reads) continue;
-        uint32_t last = grid_time(r->grid, touch.before);
-        if (touch.before < grid_cell(last, op)) last--; /* gone when it would be the turn of `op` */
+        uint32_t last = grid_row(r->grid, touch.before);
+        if (touch.before < grid_cell(r->grid, last, op)) { /* gone when it would be the turn of `op` */
+            if (last-- == 0) return NONE;
+        }
         if (last < earliest) earliest = last;
     }
-    return earliest > op && grid_cell(earliest, op) > peak ? earliest : NONE;
+    return grid_time(r->grid, earliest) > op && grid_cell(r->grid, earliest, op) > peak ? earliest : NONE;
 }
 
-static void offer_drop(Refiner *r, uint32_t storage, uint32_t time, uint32_t peak, int64_t excess,
+static void offer_drop(Refiner *r, uint32_t storage, uint32_t row, uint32_t peak, int64_t excess,
                        Drop *best) {
     const Problem *p = r->p;
-    if (grid_has(r->grid, grid_cell(time, p->maker[storage]))) return;
-    price_chain(r, p->maker[storage], time, peak);
+    if (grid_has(r->grid, grid_cell(r->grid, row, p->maker[storage]))) return;
+    price_chain(r, p->maker[storage], row, peak);
     r->changes++;
     int64_t gain = p->bytes[storage] - r->chain_bytes;
     if (gain > excess) gain = excess;
     if (gain <= 0 || r->chain_seconds == HUGE_VAL) return;
     double price = (r->chain_seconds + 1e-12) / (double)gain * (1 + r->noise * random_unit(&r->random));
-    if (price < best->price) *best = (Drop){price, storage, time};
+    if (price < best->price) *best = (Drop){price, storage, row};
 }
 
 /* The best drop at the highest cell; false when there is none. */
 static bool find_drop(Refiner *r, uint32_t peak, int64_t excess, Drop *best) {
     const Problem *p = r->p;
+    uint32_t peak_time = grid_time(r->grid, grid_row(r->grid, peak));
     best->price = HUGE_VAL;
     for (uint32_t s = 0; s < p->storages; s++) {
-        if (p->maker[s] > grid_time(r->grid, peak) || !p->rerun[p->maker[s]]) continue;
+        uint32_t maker = p->maker[s];
+        if (maker > peak_time || !p->rerun[maker]) continue;
         Touch touch = grid_touch(r->grid, s, peak);
         if (touch.before == NONE || touch.next == peak || touch.next == NONE || !touch.next_reads) continue;
-        uint32_t time = grid_time(r->grid, touch.next), cell = grid_cell(time, p->maker[s]);
-        if (cell <= peak || time >= p->update_begin) continue;
-        offer_drop(r, s, time, peak, excess, best);
-        uint32_t early = while_there(r, p->maker[s], time, peak);
-        if (early != NONE && early != time) offer_drop(r, s, early, peak, excess, best);
+        uint32_t row = grid_row(r->grid, touch.next);
+        if (grid_cell(r->grid, row, maker) <= peak || grid_time(r->grid, row) >= p->update_begin) continue;
+        offer_drop(r, s, row, peak, excess, best);
+        uint32_t early = while_there(r, maker, row, peak);
+        if (early != NONE && early != row) offer_drop(r, s, early, peak, excess, best);
     }
     return best->price < HUGE_VAL;
 }
@@ -163,7 +177,7 @@ static bool repair(Refiner *r) {
     for (uint32_t tries = r->p->ops * 2 + 64; (bytes = grid_peak(r->grid, &peak)) > r->budget; tries--) {
         Drop drop;
         if (tries == 0 || !find_drop(r, peak, bytes - r->budget, &drop)) return false;
-        price_chain(r, r->p->maker[drop.storage], drop.time, peak);
+        price_chain(r, r->p->maker[drop.storage], drop.row, peak);
         for (uint32_t i = 0; i < r->chain.count; i++) insert(r, r->chain.at[i]);
     }
     return true;
@@ -254,11 +268,11 @@ static void ruin(Refiner *r) {
     uint32_t centre = cells[below(r, count)], kind = below(r, 3);
     uint32_t most = 1 + below(r, count < 12 ? count : 12);
     uint32_t reach = 1 + below(r, 1 + r->p->ops / 8);
-    uint32_t time = grid_time(r->grid, centre), op = grid_op(r->grid, centre);
+    uint32_t row = grid_row(r->grid, centre), op = grid_op(r->grid, centre);
     r->order.count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t t = grid_time(r->grid, cells[i]), o = grid_op(r->grid, cells[i]);
-        uint32_t apart = kind == 0   ? (t > time ? t - time : time - t)
+        uint32_t t = grid_row(r->grid, cells[i]), o = grid_op(r->grid, cells[i]);
+        uint32_t apart = kind == 0   ? (t > row ? t - row : row - t)
                          : kind == 1 ? (o > op ? o - op : op - o)
                                      : 0;
         if (apart <= reach) *vec_add(r->arena, &r->order) = cells[i];

@@ -1,4 +1,4 @@
-/* The planner's tables. `planner FOLDER`: every reference graph (node-link JSON) of the folder at .9 to .5 of
+/* The planner's tables. `planner FOLDER [GRAPH [TENTHS]]`: every reference graph (node-link JSON) of the folder at .9 to .5 of
  * its peak: recomputation found, the bound, the gap, seconds. */
 #include "frontend/nodelink.h"
 
@@ -34,12 +34,13 @@ static void print_row(const char *name, const Problem *p, double fraction, Arena
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2) {
-        fprintf(stderr, "usage: planner FOLDER   (with the reference graphs' JSON)\n");
+    if (argc < 2 || argc > 4) {
+        fprintf(stderr, "usage: planner FOLDER [GRAPH [TENTHS]]   (with the reference graphs' JSON)\n");
         return 2;
     }
     printf("%-20s %5s %10s %10s %10s %8s\n", "graph", "peak", "found %", "bound %", "gap %", "CPU s");
     for (size_t i = 0; i < sizeof graphs / sizeof *graphs; i++) {
+        if (argc > 2 && strcmp(argv[2], graphs[i])) continue;
         Arena *arena = arena_new();
         const char *path = arena_printf(arena, "%s/%s.json", argv[1], graphs[i]);
         size_t length;
@@ -54,7 +55,8 @@ int main(int argc, char **argv) {
         }
         const Problem *p =
             problem_from_outside(graph.nodes, graph.seconds, graph.bytes, graph.link, graph.links, arena);
-        for (int tenths = 9; tenths >= 5; tenths--) print_row(graphs[i], p, tenths / 10.0, arena);
+        for (int tenths = 9; tenths >= 5; tenths--)
+            if (argc < 4 || atoi(argv[3]) == tenths) print_row(graphs[i], p, tenths / 10.0, arena);
         arena_free(arena);
     }
     return 0;
