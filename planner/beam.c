@@ -10,8 +10,6 @@
 #include "beam.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <stdio.h>
 #include <string.h>
 
 typedef struct Set {
@@ -20,6 +18,8 @@ typedef struct Set {
     int64_t bytes;
     uint64_t *bits; /* NULL: only a link */
 } Set;
+
+#define MISSING_WEIGHT 8 /* of a byte over the budget at once, to one at an earlier time */
 
 typedef struct Move {
     uint32_t from, op; /* NONE: the set itself */
@@ -141,8 +141,8 @@ static double merit(Beam *b, uint32_t time) {
         if (here > worst) worst = here;
     }
     double over = worst > b->room ? (double)(worst - b->room) : 0;
-    if (here > b->room) over += (getenv("BH") ? atof(getenv("BH")) : 4) * (double)(here - b->room);
-    return b->made.seconds + b->request->price * (over + (getenv("BB") ? atof(getenv("BB")) : .01) * (double)b->made.bytes);
+    if (here > b->room) over += MISSING_WEIGHT * (double)(here - b->room);
+    return b->made.seconds + b->request->price * (over + b->request->bytes_weight * (double)b->made.bytes);
 }
 
 /* Of the first runs before `time`: what they keep live, and the last that reads each storage. */
@@ -196,7 +196,8 @@ static uint32_t add_set(Beam *b) {
 /* Adds the sets of the steps that led from `from` to `made`, unless the table has `made`. */
 static uint32_t add_made(Beam *b, uint32_t from) {
     uint64_t hash = b->time * (uint64_t)0x2545f4914f6cdd1d;
-    for (uint32_t w = 0; w < b->words; w++) hash = (hash ^ b->made.bits[w]) * 0x9e3779b97f4a7c15u ^ hash >> 29;
+    for (uint32_t w = 0; w < b->words; w++)
+        hash = (hash ^ b->made.bits[w]) * 0x9e3779b97f4a7c15u ^ hash >> 29;
     uint32_t slot = (uint32_t)(hash >> 32) & b->table_mask;
     for (; b->table[slot] != NONE; slot = (slot + 1) & b->table_mask)
         if (!memcmp(b->set.at[b->table[slot]].bits, b->made.bits, sizeof *b->made.bits * b->words))
@@ -262,7 +263,7 @@ static void follow(Beam *b) {
     for (uint32_t i = 0; i < b->next.count; i++)
         push(b, (Move){b->next.at[i], NONE, b->set.at[b->next.at[i]].merit});
     b->next.count = 0;
-    uint32_t enough=atoi(getenv("BE")?getenv("BE"):"200");    for (uint32_t i = 0; i < (b->next.count ? enough : b->request->followed) && b->heap.count;) {
+    for (uint32_t i = 0; i < (b->next.count ? b->request->enough : b->request->followed) && b->heap.count;) {
         Move step = pop(b);
         uint32_t set = step.from;
         if (b->next.count == b->request->width && step.merit > b->set.at[b->next.at[b->next.count - 1]].merit)
@@ -296,10 +297,9 @@ BeamRuns beam_runs(const BeamRequest *request, Arena *arena) {
         follow(&b);
     }
     BeamRuns runs = {.found = b.next.count > 0};
-    for (uint32_t set = runs.found ? b.next.at[0] : 0; b.set.at[set].parent != NONE; set = b.set.at[set].parent)
+    for (uint32_t set = runs.found ? b.next.at[0] : 0; b.set.at[set].parent != NONE;
+         set = b.set.at[set].parent)
         *vec_add(arena, &runs.run) = b.set.at[set].op;
-    if(getenv("BV")) fprintf(stderr,"beam stops at %u, %u sets, %g\n", b.time, b.set.count, runs.found ? b.set.at[b.next.at[0]].seconds:-1);
-    if (getenv("BX")) exit(0);
     arena_free(b.arena);
     return runs;
 }

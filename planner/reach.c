@@ -1,4 +1,5 @@
-/* Search backwards over sets of storages. In: an operation and a budget; out: runs that make its operands.
+/* Search backwards over sets of storages. In: an operation and a budget; out: whether its operands can be
+ * made.
  *
  *     ... | held: a, b | run d (reads a, b) | held: a, b, d | run e (reads b) | held: a, d, e = the operands
  *
@@ -12,7 +13,6 @@
 #include <string.h>
 
 typedef struct Set {
-    uint32_t parent, op; /* this set, then `op` runs, then the parent; NONE at the first */
     int64_t bytes;
     uint64_t *bits;
 } Set;
@@ -99,7 +99,7 @@ static void follow(Search *s, uint32_t parent, uint32_t op) {
     uint32_t slot = slot_of(s);
     if (s->table[slot] != NONE) return;
     s->table[slot] = s->set.count;
-    Set set = {parent, op, bytes, NEW_ARRAY(s->arena, uint64_t, s->words)};
+    Set set = {bytes, NEW_ARRAY(s->arena, uint64_t, s->words)};
     memcpy(set.bits, s->bits, sizeof *s->bits * s->words);
     *vec_add(s->arena, &s->set) = set;
     push(s, s->set.count - 1);
@@ -129,33 +129,31 @@ static void follow_all(Search *s, uint32_t from, uint32_t most_op) {
     }
 }
 
-Reach reach_operands(const Problem *p, uint32_t op, int64_t budget_bytes, uint32_t states, Arena *arena) {
-    Search s = {.p = p, .arena = arena_new(), .room = budget_bytes - p->persistent_bytes};
-    Reach reach = {0};
+bool reach_operands(const Problem *p, uint32_t op, int64_t budget_bytes, uint32_t states) {
+    Search s = {.p = p, .room = budget_bytes - p->persistent_bytes};
+    Set first = {0};
+    for (EACH(i, p->reads, op)) first.bytes += p->bytes[p->reads.list[i]];
+    if (first.bytes > s.room) return false;
+    s.arena = arena_new();
     s.words = p->storages / 64 + 1;
     s.bits = NEW_ARRAY(s.arena, uint64_t, s.words);
     for (s.table_mask = 1024; s.table_mask < 4 * states; s.table_mask *= 2) continue;
     s.table = NEW_ARRAY(s.arena, uint32_t, s.table_mask);
     memset(s.table, 0xff, sizeof *s.table * s.table_mask--);
-    Set first = {NONE, NONE, 0, NEW_ARRAY(s.arena, uint64_t, s.words)};
+    first.bits = NEW_ARRAY(s.arena, uint64_t, s.words);
     for (EACH(i, p->reads, op)) {
         uint32_t read = p->reads.list[i];
         first.bits[read / 64] |= (uint64_t)1 << (read % 64);
-        first.bytes += p->bytes[read];
     }
     *vec_add(s.arena, &s.set) = first;
     push(&s, 0);
-    uint32_t best = 0;
-    while (s.heap.count && s.set.count < states && s.set.at[best].bytes > 0) {
+    bool reached = false;
+    while (s.heap.count && s.set.count < states && !reached) {
         uint32_t set = pop(&s);
-        if (s.set.at[set].bytes < s.set.at[best].bytes) best = set;
+        reached = s.set.at[set].bytes == 0;
         follow_all(&s, set, op);
     }
-    reach.impossible = first.bytes > s.room || (!s.heap.count && s.set.at[best].bytes > 0);
-    for (uint32_t u = 0; u < p->storages; u++)
-        if (has(s.set.at[best].bits, u)) *vec_add(arena, &reach.held) = u;
-    for (; s.set.at[best].parent != NONE; best = s.set.at[best].parent)
-        *vec_add(arena, &reach.run) = s.set.at[best].op;
+    reached = reached || s.heap.count;
     arena_free(s.arena);
-    return reach;
+    return reached;
 }

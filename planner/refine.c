@@ -9,10 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct Drop {
-    double price;          /* seconds for each byte gained */
-    uint32_t storage, row; /* where it is made again */
-} Drop;
+typedef VEC(uint32_t) Cells;
 
 typedef struct Change {
     uint32_t cell;
@@ -25,12 +22,13 @@ struct Refiner {
     Grid *grid;
     int64_t budget;
     uint64_t random, changes;
-    VEC(Change) journal; /* since the round began */
-    VEC(uint32_t) chain; /* reruns of the drop being priced */
-    uint32_t *chained;   /* by operation: the query that put it into the chain */
+    VEC(Change) journal;     /* since the round began */
+    Cells chain, best_chain; /* reruns of the drop being priced and of the best so far */
+    uint32_t *chained;       /* by operation: the query that put it into the chain */
     uint32_t query;
-    double chain_seconds;
+    double chain_seconds, chain_limit;
     int64_t chain_bytes; /* that the chain's operands add at the peak */
+    double best_price;   /* seconds for each byte gained */
     double noise;
     VEC(uint32_t) order;
 };
@@ -98,6 +96,7 @@ static bool chain_up(Refiner *r, uint32_t op, uint32_t row, uint32_t peak, uint3
     r->chained[op] = r->query;
     *vec_add(r->arena, &r->chain) = cell;
     r->chain_seconds += p->seconds[op];
+    if (r->chain_seconds > r->chain_limit) return false;
     for (EACH(i, p->reads, op)) {
         uint32_t s = p->reads.list[i], maker = p->maker[s];
         if (r->chained[maker] == r->query) continue;
@@ -112,14 +111,6 @@ static bool chain_up(Refiner *r, uint32_t op, uint32_t row, uint32_t peak, uint3
         if (rises) r->chain_bytes += p->bytes[s];
     }
     return true;
-}
-
-static void price_chain(Refiner *r, uint32_t op, uint32_t row, uint32_t peak) {
-    r->query++;
-    r->chain.count = 0;
-    r->chain_seconds = 0;
-    r->chain_bytes = 0;
-    if (!chain_up(r, op, row, peak, 64)) r->chain_seconds = HUGE_VAL;
 }
 
 /* The last row at which every operand of `op` that is gone by `row` is still there; NONE if some are gone by
@@ -139,46 +130,59 @@ static uint32_t while_there(const Refiner *r, uint32_t op, uint32_t row, uint32_
     return grid_time(r->grid, earliest) > op && grid_cell(r->grid, earliest, op) > peak ? earliest : NONE;
 }
 
+/* Prices giving up a storage at the peak and making it again in `row`, at `factor` times its seconds. */
 static void offer_drop(Refiner *r, uint32_t storage, uint32_t row, uint32_t peak, int64_t excess,
-                       Drop *best) {
+                       double factor) {
     const Problem *p = r->p;
-    if (grid_has(r->grid, grid_cell(r->grid, row, p->maker[storage]))) return;
-    price_chain(r, p->maker[storage], row, peak);
-    r->changes++;
+    uint32_t maker = p->maker[storage];
+    if (grid_has(r->grid, grid_cell(r->grid, row, maker))) return;
+    int64_t most = p->bytes[storage] < excess ? p->bytes[storage] : excess;
+    r->query++;
+    r->chain.count = 0;
+    r->chain_seconds = 0;
+    r->chain_limit = r->best_price * (double)most / factor;
+    r->chain_bytes = 0;
+    bool may = chain_up(r, maker, row, peak, 64);
+    r->changes += r->chain.count;
     int64_t gain = p->bytes[storage] - r->chain_bytes;
     if (gain > excess) gain = excess;
-    if (gain <= 0 || r->chain_seconds == HUGE_VAL) return;
-    double price = (r->chain_seconds + 1e-12) / (double)gain * (1 + r->noise * random_unit(&r->random));
-    if (price < best->price) *best = (Drop){price, storage, row};
+    if (!may || gain <= 0) return;
+    double price = (r->chain_seconds + 1e-12) / (double)gain * factor;
+    if (price >= r->best_price) return;
+    r->best_price = price;
+    Cells swap = r->best_chain;
+    r->best_chain = r->chain;
+    r->chain = swap;
 }
 
-/* The best drop at the highest cell; false when there is none. */
-static bool find_drop(Refiner *r, uint32_t peak, int64_t excess, Drop *best) {
+/* Finds the best drop at the highest cell; false when there is none. */
+static bool find_drop(Refiner *r, uint32_t peak, int64_t excess) {
     const Problem *p = r->p;
     uint32_t peak_time = grid_time(r->grid, grid_row(r->grid, peak));
-    best->price = HUGE_VAL;
+    r->best_price = HUGE_VAL;
     for (uint32_t s = 0; s < p->storages; s++) {
         uint32_t maker = p->maker[s];
         if (maker > peak_time || !p->rerun[maker]) continue;
+        double factor = 1 + r->noise * random_unit(&r->random);
+        int64_t most = p->bytes[s] < excess ? p->bytes[s] : excess;
+        if (p->seconds[maker] * factor >= r->best_price * (double)most) continue;
         Touch touch = grid_touch(r->grid, s, peak);
         if (touch.before == NONE || touch.next == peak || touch.next == NONE || !touch.next_reads) continue;
         uint32_t row = grid_row(r->grid, touch.next);
         if (grid_cell(r->grid, row, maker) <= peak || grid_time(r->grid, row) >= p->update_begin) continue;
-        offer_drop(r, s, row, peak, excess, best);
+        offer_drop(r, s, row, peak, excess, factor);
         uint32_t early = while_there(r, maker, row, peak);
-        if (early != NONE && early != row) offer_drop(r, s, early, peak, excess, best);
+        if (early != NONE && early != row) offer_drop(r, s, early, peak, excess, factor);
     }
-    return best->price < HUGE_VAL;
+    return r->best_price < HUGE_VAL;
 }
 
 static bool repair(Refiner *r) {
     uint32_t peak;
     int64_t bytes;
     for (uint32_t tries = r->p->ops * 2 + 64; (bytes = grid_peak(r->grid, &peak)) > r->budget; tries--) {
-        Drop drop;
-        if (tries == 0 || !find_drop(r, peak, bytes - r->budget, &drop)) return false;
-        price_chain(r, r->p->maker[drop.storage], drop.row, peak);
-        for (uint32_t i = 0; i < r->chain.count; i++) insert(r, r->chain.at[i]);
+        if (tries == 0 || !find_drop(r, peak, bytes - r->budget)) return false;
+        for (uint32_t i = 0; i < r->best_chain.count; i++) insert(r, r->best_chain.at[i]);
     }
     return true;
 }

@@ -7,8 +7,6 @@
 #include "prove.h"
 #include "beam.h"
 #include "reach.h"
-#include <stdlib.h>
-#include <stdio.h>
 #include "refine.h"
 #include "window.h"
 
@@ -156,20 +154,42 @@ static bool lay_runs(Solver *s, const BeamRuns *runs) {
     time = 0;
     for (uint32_t i = 0; i < runs->run.count; i++) {
         uint32_t op = runs->run.at[i];
-        if (op < time) *vec_add(s->scratch, &s->cells) = grid_cell(refiner_grid(s->refiner), row_of.at[i], op);
+        if (op < time)
+            *vec_add(s->scratch, &s->cells) = grid_cell(refiner_grid(s->refiner), row_of.at[i], op);
         time += op == time;
     }
     return refiner_try(s->refiner, s->cells.at, s->cells.count, &s->best);
 }
 
-static void open_rows(Solver *s) {
+/* Whether the operands of every operation can be made at all. */
+static bool reaches_all(const Solver *s) {
+    enum { SETS = 2000 };
     const Problem *p = s->p;
-    double bytes = 0;
+    int64_t budget = s->request->budget_bytes;
+    for (uint32_t op = 0; op < p->ops; op++)
+        if (!reach_operands(p, op, budget, SETS)) return false;
+    return true;
+}
+
+/* Where the grid of one row a time finds nothing: runs in a free order. */
+static void open_rows(Solver *s) {
+    static const BeamRequest tries[] = {
+        {.price = 4, .bytes_weight = 3, .width = 20, .enough = 100, .followed = 8000},
+        {.price = 4, .bytes_weight = 3, .width = 50, .enough = 400, .followed = 8000},
+        {.price = 4, .bytes_weight = 1, .width = 100, .enough = 1000, .followed = 8000},
+        {.price = 4, .bytes_weight = 0.01, .width = 200, .enough = 4000, .followed = 8000},
+    };
+    const Problem *p = s->p;
+    double bytes = 1;
     for (uint32_t u = 0; u < p->storages; u++) bytes += (double)p->bytes[u];
-    BeamRequest request = {p, s->request->budget_bytes, atof(getenv("BP") ? getenv("BP") : "4") * s->total / bytes, atoi(getenv("BW") ? getenv("BW") : "20"), atoi(getenv("BF") ? getenv("BF") : "200")};
-    BeamRuns runs = beam_runs(&request, s->scratch);
-    if (runs.found) { bool ok = lay_runs(s, &runs);
-    fprintf(stderr, "laid %d %g\n", ok, s->best.seconds / s->total * 100);}
+    for (size_t i = 0; i < COUNT_OF(tries) && !s->best.found && !too_late(s); i++) {
+        BeamRequest request = tries[i];
+        request.p = p;
+        request.budget_bytes = s->request->budget_bytes;
+        request.price *= s->total / bytes;
+        BeamRuns runs = beam_runs(&request, s->scratch);
+        if (runs.found) lay_runs(s, &runs);
+    }
 }
 
 static int64_t *keep_all(const Problem *p, Solution *solution, Arena *arena) {
@@ -264,6 +284,7 @@ static void search(Solver *s, const int64_t *live, int64_t keep_all_bytes, Sched
         double seconds = window_seconds(s->p, live, s->request->budget_bytes);
         if (seconds > s->bound) s->bound = seconds;
     }
+    if (!s->best.found && s->bound < HUGE_VAL && !reaches_all(s)) s->bound = HUGE_VAL;
     if (!s->best.found && s->bound < HUGE_VAL) open_rows(s);
     if (!s->best.found) {
         *least = (Schedule){.found = true, .peak_bytes = keep_all_bytes};
