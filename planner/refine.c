@@ -47,13 +47,15 @@ const Grid *refiner_grid(const Refiner *r) {
     return r->grid;
 }
 
-uint32_t refiner_stuck(const Refiner *r) {
-    uint32_t cell;
-    grid_peak(r->grid, &cell);
-    return grid_time(r->grid, grid_row(r->grid, cell));
+uint64_t refiner_changes(const Refiner *r) {
+    return r->changes;
 }
 
-void refiner_budget(Refiner *r, int64_t budget_bytes) {
+int64_t refiner_budget(const Refiner *r) {
+    return r->budget;
+}
+
+void refiner_limit(Refiner *r, int64_t budget_bytes) {
     r->budget = budget_bytes;
 }
 
@@ -261,6 +263,17 @@ bool refiner_try(Refiner *r, const uint32_t *cells, uint32_t count, Schedule *be
     return true;
 }
 
+bool refiner_start(Refiner *r, double noise, Schedule *start) {
+    r->noise = noise;
+    grid_load(r->grid, NULL, 0);
+    r->journal.count = 0;
+    if (!repair(r)) return false;
+    prune(r);
+    start->found = false;
+    take_if_better(r, start);
+    return true;
+}
+
 /* ---- ruin ---- */
 
 /* Takes out a few reruns: around one of them in time or among the operations, or anywhere. */
@@ -293,7 +306,7 @@ uint64_t refiner_improve(Refiner *r, Schedule *best, double enough_seconds, uint
     static const double noises[] = {0.1, 0.5, 1, 3};
     uint64_t begin = r->changes;
     grid_load(r->grid, best->cell.at, best->cell.count);
-    double now = best->seconds, hot = best->seconds * 0.02, last_best = now;
+    double now = best->seconds, hot = best->seconds * 0.1, last_best = now;
     uint64_t since = r->changes;
     for (uint32_t round = 0; best->seconds > enough_seconds && r->changes - begin < changes; round++) {
         if (round % 64 == 0 && stop && stop(context)) break;

@@ -6,6 +6,7 @@
 #include "outside.h"
 #include "prove.h"
 #include "beam.h"
+#include "breed.h"
 #include "reach.h"
 #include "refine.h"
 #include "window.h"
@@ -150,7 +151,7 @@ static bool lay_runs(Solver *s, const BeamRuns *runs) {
         time += op == time;
     }
     s->refiner = refiner_new(p, passes, 1, s->scratch);
-    refiner_budget(s->refiner, s->request->budget_bytes);
+    refiner_limit(s->refiner, s->request->budget_bytes);
     time = 0;
     for (uint32_t i = 0; i < runs->run.count; i++) {
         uint32_t op = runs->run.at[i];
@@ -269,7 +270,7 @@ static bool search_all(Solver *s, Solution *solution) {
 static uint64_t default_changes(const SolveRequest *request) {
     double ops = request->problem->ops;
     if (ops <= request->exact_ops) return 2000;
-    double changes = 1e10 / pow(ops + 1, 1.5), small = 1e5 * ops;
+    double changes = 8e10 / pow(ops + 1, 1.5), small = 2e5 * ops;
     return (uint64_t)(changes < small ? changes : small) + 1000;
 }
 
@@ -288,14 +289,14 @@ static void search(Solver *s, const int64_t *live, int64_t keep_all_bytes, Sched
     if (!s->best.found && s->bound < HUGE_VAL) open_rows(s);
     if (!s->best.found) {
         *least = (Schedule){.found = true, .peak_bytes = keep_all_bytes};
-        if (refiner_shrink(s->refiner, least, s->request->budget_bytes, changes, too_late, s))
-            s->best = *least;
+        uint64_t tries = s->bound == HUGE_VAL ? changes / 32 : changes / 2;
+        if (refiner_shrink(s->refiner, least, s->request->budget_bytes, tries, too_late, s)) s->best = *least;
     }
     if (s->best.found && !is_proved(s))
         refiner_improve(s->refiner, &s->best, s->bound + nothing, changes / 20, too_late, s);
     for (uint32_t cuts = 500; cuts <= 5000 && !is_proved(s); cuts *= 10) prove(s, &instants, cuts);
     if (s->best.found && !is_proved(s))
-        refiner_improve(s->refiner, &s->best, s->bound + nothing, changes, too_late, s);
+        breed(s->refiner, &s->best, s->bound + nothing, changes, too_late, s, s->scratch);
 }
 
 int64_t outside_keep_all(const Problem *p) {
@@ -315,7 +316,7 @@ Solution solve(const SolveRequest *request, Arena *arena) {
     s.total = solution.keep_all_seconds;
     s.there = NEW_ARRAY(s.scratch, bool, p->storages + 1);
     s.refiner = refiner_new(p, NULL, 1, s.scratch);
-    refiner_budget(s.refiner, request->budget_bytes);
+    refiner_limit(s.refiner, request->budget_bytes);
     if (!refiner_try(s.refiner, NULL, 0, &s.best) || !is_proved(&s))
         search(&s, live, solution.keep_all_bytes, &least);
     bool settled = !is_proved(&s) && search_all(&s, &solution);
