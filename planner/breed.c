@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { MEMBERS = 10, ALIKE = 4, SHARES = 100 };
+enum { MEMBERS = 10, ALIKE = 4, SHARES = 40 };
 
 typedef struct Herd {
     Refiner *refiner;
@@ -86,7 +86,7 @@ static bool begin(Herd *h, Schedule *member) {
 
 void breed(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes, bool (*stop)(void *),
            void *context, Arena *arena) {
-    Herd h = {.refiner = refiner, .enough = enough_seconds, .share = changes / SHARES + 1, .random = 1};
+    Herd h = {.refiner = refiner, .enough = enough_seconds, .share = changes / SHARES + 1, .random = 2};
     h.stop = stop, h.context = context, h.arena = arena;
     Schedule *child = &h.member[MEMBERS];
     uint64_t end = refiner_changes(refiner) + changes;
