@@ -1,19 +1,21 @@
 /* A memetic search (Moscato 1989). In: a schedule that fits and a number of changes; out: a cheaper one. The
- * first members start from the schedule given and from repairs of the empty grid under noise; then two
- * parents are cut at a row, and the runs before it of one and after it of the other are made to fit,
- * improved, and take the place of the worst. Each search gets an equal share of the changes. */
+ * first members start from the schedule given and from repairs of the empty grid under noise; when several
+ * end at the same schedule, that is the answer. Then two parents are cut at a row, and the runs before it of
+ * one and after it of the other are made to fit, or one parent is improved under a larger budget first; the
+ * offspring is improved and takes the place of the worst. Each search gets an equal share of the changes.
+ * Where hardly anything fits, so that no other start is found, one schedule is searched over and over. */
 #include "breed.h"
 
 #include <math.h>
 
-enum { MEMBERS = 10, ALIKE = 4, SHARES = 40 };
+enum { MEMBERS = 10, ALIKE = 5, SHARES = 40, ALONE = 20 };
 
 typedef struct Herd {
     Refiner *refiner;
     Schedule member[MEMBERS + 1]; /* the last is the offspring */
     uint32_t members;
     double enough;
-    uint64_t share, random;
+    uint64_t share, end, random; /* in changes: of each search, and of the refiner at the end */
     bool (*stop)(void *);
     void *context;
     Arena *arena;
@@ -84,27 +86,44 @@ static bool begin(Herd *h, Schedule *member) {
     return false;
 }
 
+static bool is_over(const Herd *h, const Schedule *best) {
+    return refiner_changes(h->refiner) >= h->end || best->seconds <= h->enough || h->stop(h->context);
+}
+
+/* Members from starts of their own. False when no start is found or several end alike. */
+static bool first_members(Herd *h, Schedule *best) {
+    for (; h->members < MEMBERS && !is_over(h, best); h->members++) {
+        Schedule *member = &h->member[h->members];
+        if (h->members == 0)
+            copy(h, best, member);
+        else if (!begin(h, member))
+            return false;
+        search(h, member, best);
+        uint32_t alike = 0;
+        for (uint32_t i = 0; i <= h->members; i++) alike += same(&h->member[i], best);
+        if (alike >= ALIKE) h->end = 0;
+    }
+    return true;
+}
+
+/* One schedule searched again and again, by turns as it is and from a larger budget. */
+static void search_alone(Herd *h, Schedule *best) {
+    Schedule *child = &h->member[MEMBERS];
+    h->share *= SHARES / ALONE;
+    for (uint32_t i = 0; !is_over(h, best); i++) {
+        if (i % 2 == 0 || !loosen(h, best, child)) copy(h, best, child);
+        search(h, child, best);
+    }
+}
+
 void breed(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes, bool (*stop)(void *),
            void *context, Arena *arena) {
     Herd h = {.refiner = refiner, .enough = enough_seconds, .share = changes / SHARES + 1, .random = 2};
     h.stop = stop, h.context = context, h.arena = arena;
+    h.end = refiner_changes(refiner) + changes;
     Schedule *child = &h.member[MEMBERS];
-    uint64_t end = refiner_changes(refiner) + changes;
-    for (; h.members < MEMBERS && best->seconds > enough_seconds && !stop(context); h.members++) {
-        Schedule *member = &h.member[h.members];
-        if (h.members == 0) {
-            copy(&h, best, member);
-        } else if (!begin(&h, member)) { /* hardly anything fits: stay with what does */
-            h.share = changes;
-            member = &h.member[0];
-        }
-        search(&h, member, best);
-        if (h.share == changes) return;
-        uint32_t alike = 0;
-        for (uint32_t i = 0; i < h.members; i++) alike += same(&h.member[i], best);
-        if (alike >= ALIKE) return;
-    }
-    while (refiner_changes(refiner) < end && best->seconds > enough_seconds && !stop(context)) {
+    if (!first_members(&h, best)) search_alone(&h, best);
+    while (!is_over(&h, best)) {
         uint32_t a = (uint32_t)(random_next(&h.random) % MEMBERS),
                  b = (uint32_t)(random_next(&h.random) % (MEMBERS - 1));
         b += b >= a;
