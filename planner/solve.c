@@ -162,13 +162,16 @@ static bool lay_runs(Solver *s, const BeamRuns *runs) {
     return refiner_try(s->refiner, s->cells.at, s->cells.count, &s->best);
 }
 
-/* Whether the operands of every operation can be made at all. */
-static bool reaches_all(const Solver *s) {
+/* Whether the operands of every operation can be made at all; asked of those that need half the budget. */
+static bool reaches_all(Solver *s) {
     enum { SETS = 2000 };
     const Problem *p = s->p;
-    int64_t budget = s->request->budget_bytes;
-    for (uint32_t op = 0; op < p->ops; op++)
-        if (!reach_operands(p, op, budget, SETS)) return false;
+    int64_t room = s->request->budget_bytes - p->persistent_bytes;
+    for (uint32_t op = 0; op < p->ops && !too_late(s); op++) {
+        int64_t bytes = 0;
+        for (EACH(i, p->reads, op)) bytes += p->bytes[p->reads.list[i]];
+        if (bytes > room / 2 && !reach_operands(p, op, s->request->budget_bytes, SETS)) return false;
+    }
     return true;
 }
 
@@ -183,7 +186,8 @@ static void open_rows(Solver *s) {
     const Problem *p = s->p;
     double bytes = 1;
     for (uint32_t u = 0; u < p->storages; u++) bytes += (double)p->bytes[u];
-    for (size_t i = 0; i < COUNT_OF(tries) && !s->best.found && !too_late(s); i++) {
+    size_t most = p->ops <= 500 ? COUNT_OF(tries) : 1; /* the wider ones take minutes there */
+    for (size_t i = 0; i < most && !s->best.found && !too_late(s); i++) {
         BeamRequest request = tries[i];
         request.p = p;
         request.budget_bytes = s->request->budget_bytes;
@@ -270,7 +274,7 @@ static bool search_all(Solver *s, Solution *solution) {
 static uint64_t default_changes(const SolveRequest *request) {
     double ops = request->problem->ops;
     if (ops <= request->exact_ops) return 2000;
-    double changes = 8e10 / pow(ops + 1, 1.5), small = 2e5 * ops;
+    double changes = 3.8e12 / pow(ops + 1, 2.2), small = 2e5 * ops;
     return (uint64_t)(changes < small ? changes : small) + 1000;
 }
 
