@@ -262,6 +262,7 @@ static void descend_to_floor(Search *s, uint32_t starts, uint32_t patience) {
         failures++;
     }
     s->floor_bytes = s->front.at[0].peak_bytes;
+    descend(s, s->floor_bytes, s->floor_bytes, SWINGS); /* what still fits there */
 }
 
 /* Around the floor with the inputs of blocks in host memory: what is smallest is seldom the fastest there. */
