@@ -76,6 +76,9 @@ typedef struct Instant {
 } Instant;
 typedef VEC(Instant) Instants;
 
+/* From so many operations on, a problem gets less search and fewer bounds. */
+enum { LARGE_OPS = 400, LARGE_INSTANTS = 400 };
+
 /* The instants that do not fit when everything is kept, dearest first, at most `most`. */
 static Instants bound_all(Solver *s, const int64_t *live, uint32_t most) {
     const Problem *p = s->p;
@@ -84,11 +87,14 @@ static Instants bound_all(Solver *s, const int64_t *live, uint32_t most) {
     uint32_t *over = NEW_ARRAY(s->scratch, uint32_t, p->ops + 1), count = 0;
     for (uint32_t time = 0; time < p->ops; time++)
         if (live[time] > budget) over[count++] = time;
-    uint32_t stride = count / 400 + 1;
+    bool large = p->ops > LARGE_OPS;
+    uint32_t instants = large ? LARGE_INSTANTS * LARGE_OPS / p->ops : LARGE_INSTANTS,
+             stride = count / instants + 1;
     Arena *arena = arena_new();
-    for (uint32_t i = 0; i < count; i += stride) {
+    for (uint32_t i = 0; i < count && !(i && too_late(s)); i += stride) {
         Closure *closure = closure_new(p, over[i], arena);
-        double seconds = closure_bound(closure, budget - closure_fixed_bytes(closure), 12);
+        double seconds = closure_bound_over(closure, budget - closure_fixed_bytes(closure), 12,
+                                            large ? 0.9 * s->bound : 0);
         if (seconds > s->bound) s->bound = seconds;
         uint32_t at = found.count;
         (void)vec_add(s->scratch, &found);
@@ -103,7 +109,7 @@ static Instants bound_all(Solver *s, const int64_t *live, uint32_t most) {
 
 static void try_hulls(Solver *s, const Instants *instants) {
     Arena *arena = arena_new();
-    for (uint32_t i = 0; i < instants->count && !is_proved(s); i++) {
+    for (uint32_t i = 0; i < instants->count && !is_proved(s) && !too_late(s); i++) {
         Trades hull = closure_hull(closure_new(s->p, instants->at[i].time, arena), 24, arena);
         for (uint32_t k = 0; k < hull.count && !is_proved(s); k++)
             try_trade(s, instants->at[i].time, hull.at[k].keep);
@@ -275,6 +281,7 @@ static uint64_t default_changes(const SolveRequest *request) {
     double ops = request->problem->ops;
     if (ops <= request->exact_ops) return 2000;
     double changes = 3.8e12 / pow(ops + 1, 2.2), small = 2e5 * ops;
+    if (ops > LARGE_OPS) changes *= pow(LARGE_OPS / ops, 1.9); /* each is dearer, too */
     return (uint64_t)(changes < small ? changes : small) + 1000;
 }
 
@@ -285,7 +292,7 @@ static void search(Solver *s, const int64_t *live, int64_t keep_all_bytes, Sched
     double nothing = 1e-9 * s->total;
     Instants instants = bound_all(s, live, 6);
     try_hulls(s, &instants);
-    if (!is_proved(s)) {
+    if (!is_prov    if (!is_proved(s) && !too_late(s)) {
         double seconds = window_seconds(s->p, live, s->request->budget_bytes);
         if (seconds > s->bound) s->bound = seconds;
     }
