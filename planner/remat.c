@@ -87,18 +87,25 @@ typedef struct Realised {
     Layout *layout;
 } Realised;
 
-/* The fastest plan whose packed height fits; without one, the one of least height. Packing may undo what made
- * a plan better, so some stand beside the front: its smallest before refinement, and the fixed policies. */
 static bool host_fits(const PlanRequest *request, const Plan *plan) {
     return plan->host_bytes <= request->host_bytes;
 }
 
-static void choose(const PlanRequest *request, Replay *r, const Front *front, const Front *beside,
-                   PlanResult *result, Arena *arena) {
+struct PlanMemo {
+    Arena *arena;
+    bool searched, all_fits; /* all_fits: only the smallest ones, besides keeping everything */
+    Front front[2];          /* without copies to host memory; with them, empty where there are none */
+    Front beside;            /* what packing may leave better: each front's smallest, the fixed policies */
+};
+
+/* The fastest plan whose packed height fits; without one, the one of least height. Each front is asked by
+ * itself: what one of them hides in the other may be what fits once it is packed. */
+static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, PlanResult *result,
+                   Arena *arena) {
     int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
     Realised least = {.layout = NULL}, best = {.layout = NULL};
-    for (uint32_t i = 0; i < beside->count; i++) {
-        const Candidate *candidate = &beside->at[i];
+    for (uint32_t i = 0; i < memo->beside.count; i++) {
+        const Candidate *candidate = &memo->beside.at[i];
         bool may_be_least = !least.layout || candidate->peak_bytes < least.plan.peak_bytes;
         bool may_be_best =
             candidate->peak_bytes <= budget && (!best.layout || candidate->seconds < best.plan.seconds);
@@ -110,15 +117,17 @@ static void choose(const PlanRequest *request, Replay *r, const Front *front, co
         if (next.plan.peak_bytes <= budget && (!best.layout || next.plan.seconds < best.plan.seconds))
             best = next;
     }
-    for (uint32_t i = front->count; i-- > 0 && best.layout;) {
-        if (front->at[i].peak_bytes > budget) continue;
-        if (front->at[i].seconds >= best.plan.seconds) break;
-        Realised next = {.layout = NULL};
-        next.layout = realise(request, r, front->at[i].retain, &next.plan, arena);
-        if (next.plan.peak_bytes > budget || !host_fits(request, &next.plan)) continue;
-        best = next;
-        break;
-    }
+    for (uint32_t k = 0; k < COUNT_OF(memo->front); k++)
+        for (uint32_t i = memo->front[k].count; i-- > 0 && best.layout;) {
+            const Candidate *candidate = &memo->front[k].at[i];
+            if (candidate->peak_bytes > budget) continue;
+            if (candidate->seconds >= best.plan.seconds) break;
+            Realised next = {.layout = NULL};
+            next.layout = realise(request, r, candidate->retain, &next.plan, arena);
+            if (next.plan.peak_bytes > budget || !host_fits(request, &next.plan)) continue;
+            best = next;
+            break;
+        }
     result->smallest_bytes = least.plan.peak_bytes;
     result->feasible = best.layout != NULL;
     if (!best.layout) best = least;
@@ -140,23 +149,22 @@ static void add_fixed_policies(const PlanRequest *request, const Problem *p, con
     }
 }
 
-struct PlanMemo {
-    Arena *arena;
-    bool searched, all_fits; /* all_fits: only the smallest ones, besides keeping everything */
-    Front front, beside;
-};
-
 PlanMemo *plan_memo_new(Arena *arena) {
     PlanMemo *memo = NEW(arena, PlanMemo);
     memo->arena = arena;
     return memo;
 }
 
+/* Without copies first: host memory never makes a plan slower, nor the smallest budget larger. */
 static void search(const PlanRequest *request, const Problem *p, const Blocks *blocks, const Keep *pinned,
                    bool all_fits, Replay *r, PlanMemo *memo) {
     if (memo->searched && (all_fits || !memo->all_fits)) return;
     *memo = (PlanMemo){.arena = memo->arena, .searched = true, .all_fits = all_fits};
-    memo->front = search_front(p, blocks, pinned, all_fits, &memo->beside, memo->arena);
+    Problem without = *p;
+    without.host_bytes = 0;
+    memo->front[0] = search_front(&without, blocks, pinned, all_fits, &memo->beside, memo->arena);
+    if (p->host_bytes > 0)
+        memo->front[1] = search_front(p, blocks, pinned, all_fits, &memo->beside, memo->arena);
     add_fixed_policies(request, p, blocks, r, &memo->beside, memo->arena);
 }
 
@@ -201,7 +209,7 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
             !pinned && (request->budget_bytes <= 0 || result->keep_all_bytes <= request->budget_bytes);
         PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
         search(request, p, &blocks, pinned, all_fits, r, memo);
-        choose(request, r, &memo->front, &memo->beside, result, arena);
+        choose(request, r, memo, result, arena);
     } else {
         retain_policy(request, p, &blocks, request->policy, result, retain, arena);
         retain_pins(request->graph, p, request->spec, blocks.boundary, retain);

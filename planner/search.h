@@ -15,7 +15,7 @@ typedef VEC(Candidate) Front; /* peaks ascending, seconds descending */
 /* `blocks` is NULL for an outside DAG. `pinned` has, for each gap, the time from which a pin keeps it, or
  * NONE where the search is free; NULL: no pins. `all_fits`: the plan that keeps everything will be chosen, so
  * only the smallest ones matter besides. `smallest`: the front's first few before refinement, the same in
- * either case. */
+ * either case, are added to it. */
 enum { SEARCH_SMALLEST = 3 };
 Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, bool all_fits, Front *smallest,
                    Arena *arena);
