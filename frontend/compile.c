@@ -86,7 +86,7 @@ static int find_device(Compilation *c) {
             if (near)
                 fprintf(stderr, "help: did you mean '%s'?\n", near);
             else
-                fprintf(stderr, "help: known: none, every-block, sqrt, heuristic, optimal\n");
+                fprintf(stderr, "help: known: none, every-block, sqrt, offload-blocks, heuristic, optimal\n");
             return EXIT_USAGE;
         }
     }

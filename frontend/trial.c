@@ -127,7 +127,8 @@ static const TileRule no_tiles = {1, 1};
 /* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
  * if recomputation takes more than this share of a step ... */
 static const double much_recomputation = 0.25;
-/* ... and taken, like another micro-batch in tiles, if a token costs that much less. */
+/* ... and taken, like another micro-batch in tiles, if a token costs that much less; where the graph fits
+ * whole with host memory only, if it costs less at all. */
 static const double worthwhile = 0.02;
 
 /* What a tiling needs when every block is checkpointed: cheap, and near enough to rank by. */
@@ -226,11 +227,12 @@ static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena
     return best;
 }
 
-/* For one B, tiles are for what does not fit whole: every budget that does has the same bits. */
+/* For one B, tiles are for what does not fit whole, or only with host memory: every budget that does has the
+ * same bits, and host memory never stands in the way of a tiling that would be faster. */
 static bool wants_tiles(const Compilation *c, const Trial *trial, Policy policy, int64_t arena_budget) {
     const PlanResult *result = trial->result;
     if (policy != POLICY_OPTIMAL || arena_budget <= 0) return false;
-    if (!result->feasible) return true;
+    if (!result->feasible || result->needs_host) return true;
     return c->spec.batch_auto && result->plan.seconds > (1 + much_recomputation) * result->keep_all_seconds;
 }
 
@@ -253,8 +255,8 @@ static void explain_tiles(const Compilation *c, const Trial *whole, Trial *best)
 }
 
 /* The micro-batch and tiling with the most tokens a second among those that fit; when none fits, what comes
- * nearest. Tiles are tried for the smallest that does not fit whole, and, among several, for the fastest that
- * fits only by much recomputation. */
+ * nearest. Tiles are tried for those up to the smallest that do not fit whole without host memory, and, among
+ * several, for the fastest that fits only by much recomputation. */
 Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
     int64_t low = c->spec.batch_auto ? c->spec.batch_low : 0,
             high = c->spec.batch_auto ? c->spec.batch_high : 0;
@@ -274,8 +276,11 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
     for (uint32_t i = 0; i < tried.count; i++) {
         const Trial *whole = &tried.at[i];
         bool is_chosen = whole->result == best_whole.result;
-        if (!wants_tiles(c, whole, policy, arena_budget) || (whole->result->feasible && !is_chosen)) continue;
-        double enough = best.result->feasible ? seconds_per_token(&best) * (1 - worthwhile) : INFINITY;
+        if (!wants_tiles(c, whole, policy, arena_budget) ||
+            (whole->result->feasible && !whole->result->needs_host && !is_chosen))
+            continue;
+        double less = whole->result->needs_host ? 0 : worthwhile;
+        double enough = best.result->feasible ? seconds_per_token(&best) * (1 - less) : INFINITY;
         if (whole->seconds / tokens_of(whole) >= enough) continue;
         Trial trial = best_tiling(c, whole, arena_budget, enough);
         if (trial.result->feasible ? seconds_per_token(&trial) < enough : is_better(&trial, &best))

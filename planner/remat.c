@@ -45,6 +45,9 @@ static void retain_policy(const PlanRequest *request, const Problem *p, const Bl
     case POLICY_OFFLOAD_BLOCKS:
         retain_segments(p, blocks, 1, false, retain);
         retain_offload_blocks(p, blocks, retain);
+        if (p->host_bytes <= 0)
+            *vec_add(arena, &result->reason) =
+                "no host memory is given: the inputs of layers stay where they are";
         break;
     case POLICY_HEURISTIC:
         if (heuristic(request, result, arena))
@@ -103,6 +106,7 @@ struct PlanMemo {
 static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, PlanResult *result,
                    Arena *arena) {
     int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
+    int64_t least_without = INT64_MAX; /* copies */
     Realised least = {.layout = NULL}, best = {.layout = NULL};
     for (uint32_t i = 0; i < memo->beside.count; i++) {
         const Candidate *candidate = &memo->beside.at[i];
@@ -113,6 +117,8 @@ static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, 
         Realised next = {.layout = NULL};
         next.layout = realise(request, r, candidate->retain, &next.plan, arena);
         if (!host_fits(request, &next.plan)) continue;
+        if (!next.plan.host_bytes && next.plan.peak_bytes < least_without)
+            least_without = next.plan.peak_bytes;
         if (!least.layout || next.plan.peak_bytes < least.plan.peak_bytes) least = next;
         if (next.plan.peak_bytes <= budget && (!best.layout || next.plan.seconds < best.plan.seconds))
             best = next;
@@ -130,6 +136,7 @@ static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, 
         }
     result->smallest_bytes = least.plan.peak_bytes;
     result->feasible = best.layout != NULL;
+    result->needs_host = result->feasible && least_without > budget;
     if (!best.layout) best = least;
     result->plan = best.plan;
     result->layout = best.layout;
