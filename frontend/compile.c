@@ -213,28 +213,33 @@ static int64_t weight_bytes(const Graph *g) {
 /* The change to one dim that makes the smallest plan fit: the fewest halvings, at most ten, found by
  * bisection, the most first, since often nothing helps; NULL when none does. */
 static const char *change_that_fits(const Compilation *c, const char *dim, int64_t value) {
-    const char *found = NULL;
+    int64_t found = 0;
+    const PlanResult *result = NULL; /* of `found`, unless it fits without a look */
+    Compilation other, fits;
+    const Graph *g;
     int least = 1, most = 10;
     while (most > 1 && value >> most < 1) most--;
     for (int halvings = most; least <= most; halvings = (least + most) / 2) {
         int64_t smaller = value >> halvings;
-        Compilation other;
-        const Graph *g;
         const char *set = arena_printf(c->arena, "%s=%" PRId64, dim, smaller);
-        if (smaller < 1 || !compile_variant(c, &set, 1, &other)) return found;
-        if (weight_bytes(other.forward) > c->budget_bytes) return found;
-        const PlanResult *result = compile_policy(&other, POLICY_OPTIMAL, c->budget_bytes, &g);
-        if (!result->feasible) {
+        if (smaller < 1 || !compile_variant(c, &set, 1, &other)) break;
+        if (weight_bytes(other.forward) > c->budget_bytes) break;
+        other.any_that_fits = true;
+        const PlanResult *tried =
+            trial_surely_fits(&other) ? NULL : compile_policy(&other, POLICY_OPTIMAL, c->budget_bytes, &g);
+        if (tried && !tried->feasible) {
             if (!found) return NULL;
             least = halvings + 1;
             continue;
         }
-        char needs[24];
-        found = arena_printf(c->arena, "%s = %" PRId64 " (%s)", dim, smaller,
-                             format_bytes(result->smallest_bytes + c->device.reserved_bytes, needs));
+        found = smaller, result = tried, fits = other;
         most = halvings - 1;
     }
-    return found;
+    if (!found) return NULL;
+    if (!result) result = compile_policy(&fits, POLICY_OPTIMAL, c->budget_bytes, &g);
+    char needs[24];
+    return arena_printf(c->arena, "%s = %" PRId64 " (%s)", dim, found,
+                        format_bytes(result->smallest_bytes + c->device.reserved_bytes, needs));
 }
 
 /* The host memory with which the file fits, rounded up to MiB or GiB; NULL when none does or it has some. */

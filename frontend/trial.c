@@ -92,7 +92,10 @@ static void add_plan(const Compilation *c, Trial *trial, Policy policy, int64_t 
     trial_check(trial->fused, "fused", c->arena);
     trial_check(trial->graph, "ordered", c->arena);
     trial->memo = memo_of(c, trial);
-    trial->result = trial_plan(c, trial->graph, trial->cost, policy, arena_budget, trial->memo);
+    bool smallest = c->any_that_fits && arena_budget > 0; /* which a plan without a budget finds as well */
+    trial->result =
+        trial_plan(c, trial->graph, trial->cost, policy, smallest ? 0 : arena_budget, trial->memo);
+    if (smallest) trial->result->feasible = trial->result->smallest_bytes <= arena_budget;
 }
 
 static Trial try_batch(const Compilation *c, int64_t batch, TileRule tile, Policy policy,
@@ -202,7 +205,7 @@ static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena
     if (!whole->result->feasible && enough == INFINITY) {
         Trial least = try_tiling(c, whole, &list[count - 1], arena_budget);
         if (is_better(&least, &best)) best = least;
-        if (!least.result->feasible) return best;
+        if (!least.result->feasible || c->any_that_fits) return best;
         high = count - 1;
         while (low < high) {
             uint32_t middle = low + (high - low) / 2;
@@ -289,4 +292,11 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
     }
     explain_tiles(c, &best_whole, &best);
     return best;
+}
+
+bool trial_surely_fits(const Compilation *c) {
+    int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
+    if (c->spec.pin.count || arena_budget <= 0) return false;
+    Trial trial = trial_of(c, c->forward, no_tiles);
+    return floor_bytes(c, &trial) <= arena_budget;
 }

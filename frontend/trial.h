@@ -20,6 +20,9 @@ typedef struct Trial {
  * when none fits, what comes nearest. */
 Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget);
 
+/* Whether the plan that checkpoints every block fits, one of those the planner chooses from: found at once. */
+bool trial_surely_fits(const Compilation *c);
+
 /* What it is made of, and serves alone too. */
 TrainRule trial_rule(const Spec *spec, int64_t accumulate);
 Graph *trial_check(Graph *g, const char *stage, Arena *arena); /* dies where graph_check finds something */

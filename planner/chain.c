@@ -125,9 +125,16 @@ static uint32_t list_moves(Chain *c, uint32_t i, uint32_t j) {
     return count;
 }
 
+/* The first slot a table is finite at; it stands behind the table's seconds. */
+static uint32_t table_first(const double *table) {
+    return table ? (uint32_t)table[SLOTS + 1] : 0;
+}
+
 /* The first slot a move is possible at. */
 static uint32_t move_first(const Move *move) {
-    return larger(move->least, larger(move->after_slots, move->before_slots));
+    uint32_t after = move->after_slots + table_first(move->after);
+    uint32_t before = move->before_slots + table_first(move->before);
+    return larger(move->least, larger(after, before));
 }
 
 static double move_seconds(const Move *move, uint32_t m) {
@@ -137,14 +144,15 @@ static double move_seconds(const Move *move, uint32_t m) {
 }
 
 static double *fill_table(Chain *c, uint32_t i, uint32_t j) {
-    double *restrict table = NEW_ARRAY(c->arena, double, SLOTS + 1);
+    double *restrict table = NEW_ARRAY(c->arena, double, SLOTS + 2);
     for (uint32_t m = 0; m <= SLOTS; m++) table[m] = HUGE_VAL;
-    uint32_t count = list_moves(c, i, j);
+    uint32_t count = list_moves(c, i, j), least = SLOTS + 1;
     for (uint32_t k = 0; k < count; k++) {
         const Move *move = &c->move[k];
         uint32_t first = move_first(move);
         if (first > SLOTS) continue;
-        static const double nothing[SLOTS + 1];
+        if (first < least) least = first;
+        static const double nothing[SLOTS + 2];
         const double *restrict after = move->after ? move->after + (first - move->after_slots) : nothing;
         const double *restrict before = move->before ? move->before + (first - move->before_slots) : nothing;
         double seconds = move->seconds;
@@ -153,6 +161,7 @@ static double *fill_table(Chain *c, uint32_t i, uint32_t j) {
             table[m] = sum < table[m] ? sum : table[m];
         }
     }
+    table[SLOTS + 1] = least;
     return table;
 }
 

@@ -13,20 +13,38 @@ struct Grid {
     const Problem *p;
     Arena *arena;
     Profile live;
-    uint32_t cells;
-    uint32_t *time_of; /* by cell */
-    uint32_t *where;   /* by cell: index into `rerun`; NONE when it does not run */
+    uint32_t *last_row; /* by time */
+    uint32_t *time_of;  /* by row */
+    uint32_t *begin;    /* by row: its first cell */
+    uint32_t *row_of;   /* by cell */
+    uint32_t *where;    /* by cell: index into `rerun`; NONE when it does not run */
     VEC(uint32_t) rerun;
     Touches *touch; /* by storage */
     double seconds;
 };
 
-uint32_t grid_time(const Grid *grid, uint32_t cell) {
-    return grid->time_of[cell];
+uint32_t grid_last_row(const Grid *grid, uint32_t time) {
+    return grid->last_row[time];
+}
+
+uint32_t grid_time(const Grid *grid, uint32_t row) {
+    return grid->time_of[row];
+}
+
+uint32_t grid_row(const Grid *grid, uint32_t cell) {
+    return grid->row_of[cell];
 }
 
 uint32_t grid_op(const Grid *grid, uint32_t cell) {
-    return cell - grid_cell(grid->time_of[cell], 0);
+    return cell - grid->begin[grid->row_of[cell]];
+}
+
+uint32_t grid_cell(const Grid *grid, uint32_t row, uint32_t op) {
+    return grid->begin[row] + op;
+}
+
+uint32_t grid_first(const Grid *grid, uint32_t op) {
+    return grid->begin[grid->last_row[op]] + op;
 }
 
 bool grid_has(const Grid *grid, uint32_t cell) {
@@ -98,23 +116,43 @@ static void touch_all(Grid *grid, uint32_t cell, uint32_t op) {
     if (p->workspace_bytes[op]) profile_add(&grid->live, cell, cell + 1, p->workspace_bytes[op]);
 }
 
-Grid *grid_new(const Problem *p, Arena *arena) {
+/* Lays out rows and cells; returns the number of cells. */
+static uint32_t lay_out(Grid *grid, const uint32_t *passes) {
+    const Problem *p = grid->p;
+    uint32_t rows = 0, cells = 0, cell = 0;
+    grid->last_row = NEW_ARRAY(grid->arena, uint32_t, p->ops + 1);
+    for (uint32_t time = 0; time < p->ops; time++) {
+        uint32_t more = passes ? passes[time] : 1;
+        rows += more;
+        cells += more * (time + 1);
+        grid->last_row[time] = rows - 1;
+    }
+    grid->time_of = NEW_ARRAY(grid->arena, uint32_t, rows + 1);
+    grid->begin = NEW_ARRAY(grid->arena, uint32_t, rows + 1);
+    grid->row_of = NEW_ARRAY(grid->arena, uint32_t, cells + 1);
+    for (uint32_t row = 0, time = 0; row < rows; row++) {
+        if (row > grid->last_row[time]) time++;
+        grid->time_of[row] = time;
+        grid->begin[row] = cell;
+        for (uint32_t op = 0; op <= time; op++) grid->row_of[cell++] = row;
+    }
+    return cells;
+}
+
+Grid *grid_new(const Problem *p, const uint32_t *passes, Arena *arena) {
     Grid *grid = NEW(arena, Grid);
     grid->p = p;
     grid->arena = grid->live.arena = arena;
-    grid->cells = grid_cell(p->ops, 0);
-    grid->time_of = NEW_ARRAY(arena, uint32_t, grid->cells + 1);
-    grid->where = NEW_ARRAY(arena, uint32_t, grid->cells + 1);
-    memset(grid->where, 0xff, sizeof *grid->where * grid->cells);
+    uint32_t cells = lay_out(grid, passes);
+    grid->where = NEW_ARRAY(arena, uint32_t, cells + 1);
+    memset(grid->where, 0xff, sizeof *grid->where * cells);
     grid->touch = NEW_ARRAY(arena, Touches, p->storages + 1);
-    for (uint32_t time = 0; time < p->ops; time++)
-        for (uint32_t op = 0; op <= time; op++) grid->time_of[grid_cell(time, op)] = time;
     Arena *scratch = arena_new();
-    int64_t *live = NEW_ARRAY(scratch, int64_t, grid->cells + 1);
-    for (uint32_t cell = 0; cell < grid->cells; cell++) live[cell] = p->persistent_bytes;
-    profile_load(&grid->live, live, grid->cells);
+    int64_t *live = NEW_ARRAY(scratch, int64_t, cells + 1);
+    for (uint32_t cell = 0; cell < cells; cell++) live[cell] = p->persistent_bytes;
+    profile_load(&grid->live, live, cells);
     arena_free(scratch);
-    for (uint32_t op = 0; op < p->ops; op++) touch_all(grid, grid_cell(op, op), op);
+    for (uint32_t op = 0; op < p->ops; op++) touch_all(grid, grid_first(grid, op), op);
     return grid;
 }
 

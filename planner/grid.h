@@ -7,6 +7,11 @@
  *     time 0 |  0                    a storage lives from the cell that makes it to its last read before it
  *     time 1 |  1  2                 is made anew; any set of cells is a valid schedule, since an operand
  *     time 2 |  3  4  5              that does not run again is simply kept since it was made last
+ *            |  6  7  8
+ *
+ * A time may have several rows, one after the other, so that its operations may run again in any order and
+ * more than once; the first execution is in the last of them (time 2 above: cell 8, and cell 5 is not used).
+ * Any sequence of runs is on some such grid: each of its ascending parts is a row.
  *
  * Nothing runs in place here: problems whose operations take over bytes are measured as if they did not. */
 #ifndef REMAT_GRID_H
@@ -17,13 +22,15 @@
 typedef struct Grid Grid;
 enum { GRID_MOST_OPS = 3000 };
 
-Grid *grid_new(const Problem *p, Arena *arena); /* at most GRID_MOST_OPS operations; holds no reruns */
+/* Holds no reruns. At most GRID_MOST_OPS operations. `passes`: rows by time; NULL: one each. */
+Grid *grid_new(const Problem *p, const uint32_t *passes, Arena *arena);
 
-static inline uint32_t grid_cell(uint32_t time, uint32_t op) {
-    return time * (time + 1) / 2 + op;
-}
-uint32_t grid_time(const Grid *grid, uint32_t cell);
+uint32_t grid_last_row(const Grid *grid, uint32_t time);
+uint32_t grid_time(const Grid *grid, uint32_t row);
+uint32_t grid_row(const Grid *grid, uint32_t cell);
 uint32_t grid_op(const Grid *grid, uint32_t cell);
+uint32_t grid_cell(const Grid *grid, uint32_t row, uint32_t op);
+uint32_t grid_first(const Grid *grid, uint32_t op); /* the cell of its first execution */
 
 bool grid_has(const Grid *grid, uint32_t cell);
 void grid_insert(Grid *grid, uint32_t cell); /* which is not there */

@@ -1,33 +1,31 @@
-/* How often a chain of equal blocks must run again. In: a problem, a budget; out: a bound. See Griewank,
+/* How often a chain of equal blocks must run again. In: a problem, a budget; out: a bound. After Griewank,
  * "Achieving logarithmic growth of temporal and spatial complexity in reverse automatic differentiation"
- * (1992), and Griewank and Walther, "Revolve" (2000), whose optimal count this is where blocks have no
- * inside.
+ * (1992), and Griewank and Walther, "Revolve" (2000), whose count this is where blocks have no inside.
  *
- * Take one instant p(d) in the backward pass of each block d, before its last read of the block's input x(d -
- * 1), and window d, from p(d + 1) to p(d). In window d the output x(d) is read, and the backward pass of d up
- * to p(d). Let m be the least bytes of a set inside a block that gives its output without its input, a
- * minimum cut. A block that holds less than m at the window's start, whose output is wanted, runs again at no
- * less than `pass` (exact, by branch and bound) and wants its input, so the one before it runs too, down to
- * one that holds m or to the base. The first may hold all its inside for what follows: whatever holds m
- * counts as held.
+ * Take an instant p(d) in the backward pass of each block d, before its last read of the block's input, and
+ * window d, from p(d + 1) to p(d). Window d wants the output of block d, and what the backward pass of d
+ * reads up to p(d). Let m be the least bytes of a set inside a block that gives its output without its input,
+ * a minimum cut. A block that holds less at the window's start, and whose output is wanted, runs again for
+ * no less than a pass and wants its input, so that the one before it runs too, down to one that holds m, or
+ * to the base. Whatever holds m counts as held, whatever it holds.
  *
  * F(L, r): least seconds over windows L..1 above a base that is always there, with r bytes at each p besides
- * what p's own operation fixes. Windows in which the base's block runs are restarts. Up to the first restart
- * the lowest held block never moves down. Where that is l at the end, it took at least m all along, so that
- * the windows above l are a chain with base l and less room, and so
+ * what p's own operation fixes. A restart is a window in which the first block above the base runs. Until
+ * then the lowest held block never moves down. If that is l in the last window before the restart, at least
+ * m bytes were taken all along, so that the windows above l are a chain with base l and less room:
  *
- *     F(L, r) = min of   window L with nothing held, L - 1 passes, F(L - 1, r)
- *                        F(L - l, r - b) + window l with b bytes of l held + restart: l - 1 passes, F(l - 1,
- * r) the same without a restart if b serve what window l wants of l without its input, and then window l - 1
- * with nothing held, l - 2 passes, F(l - 2, r) F(L - l, r - m) + window l with something lower held, and
- * either of these
+ *     F(L, r) = min of
+ *       window L with nothing held, L - 1 passes, F(L - 1, r)
+ *       F(L - l, r - b), window l with b bytes of l held, l - 1 passes, F(l - 1, r)
+ *       F(L - l, r - b), window l with b bytes of l held, and window l - 1 with nothing held, l - 2 passes,
+ *         F(l - 2, r): where b gives all that window l wants of l without its input
+ *       the last two with b = m above l, where l came in since, for a pass, or something below l is held
  *
- * where a block that enters during the period pays its pass, and one that was held from its start has b bytes
- * at all its instants, or its window costs what fewer bytes would. Work that no window wants can wait until
- * one does. A window pays for its block's backward pass up to p(d) and for that of block d + 1 after p(d +
- * 1), each exact for the bytes it held, which all share r. Bytes are counted in units, rounded down. The
- * head's instant has its own room. Gradients are free here: a block's incoming ones may be made again for
- * nothing. */
+ * A block held from the period's start has b bytes at all its instants, or its window would cost what fewer
+ * bytes do. Work that no window wants can wait until one does. A window pays for its block's backward pass
+ * up to p(d) and for that of block d + 1 after p(d + 1), each exactly (prove.c) for the bytes it holds, which
+ * share r. Bytes count in units, rounded down. The loss head's instant starts the first window and has its
+ * own room. A block's incoming gradients may be made again for nothing. */
 #include "nested.h"
 #include "blocks.h"
 #include "cut.h"

@@ -4,7 +4,7 @@
  * In: items with half-open lifetimes. Out: offsets and the height reached. Lifetimes are compressed to the
  * times at which one begins, the items are split where no lifetime crosses, and each part tries a portfolio
  * of first-fit orders; an order is dropped once it reaches the best height, and the search stops at the
- * liveness bound. A small part left above it goes to the exact search. First fit asks a segment tree over
+ * liveness bound. What is left above it is placed sooner and sooner, and a small part goes to the exact search. First fit asks a segment tree over
  * time for the bytes taken during a lifetime; since packed bytes are mostly contiguous, its sets of taken
  * ranges stay short, and placing n items costs about n log^2 n. */
 #include "pack_exact.h"
@@ -27,6 +27,7 @@ typedef struct Tree {
     Arena *arena;
     uint32_t leaves; /* a power of two */
     RangeSet *across, *within;
+    uint64_t work; /* sets looked at and ranges passed while fitting */
 } Tree;
 
 static Tree tree_new(uint32_t times, Arena *arena) {
@@ -117,7 +118,7 @@ static void tree_add(Tree *tree, uint32_t lo, uint32_t hi, int64_t beg, int64_t 
 }
 
 /* The lowest multiple of `align` with `bytes` free above it during [lo, hi). */
-static int64_t tree_fit(const Tree *tree, uint32_t lo, uint32_t hi, int64_t bytes, int64_t align) {
+static int64_t tree_fit(Tree *tree, uint32_t lo, uint32_t hi, int64_t bytes, int64_t align) {
     const RangeSet *visit[VISIT_MAX];
     uint32_t count = tree_visit(tree, lo, hi, visit), agreed = 0, next[VISIT_MAX];
     int64_t at = 0;
@@ -126,7 +127,9 @@ static int64_t tree_fit(const Tree *tree, uint32_t lo, uint32_t hi, int64_t byte
         const RangeSet *set = visit[i];
         uint32_t r = range_after(set, at, next[i]);
         bool moved = false;
+        tree->work++;
         for (; r < set->count && set->at[r].beg < at + bytes; r++) {
+            tree->work++;
             at = (set->at[r].end + align - 1) / align * align;
             moved = true;
         }
@@ -178,6 +181,13 @@ static double entry_key(const Entry *e, Key key) {
     return 0;
 }
 
+static void rank(const Entry *entry, uint32_t count, uint32_t order, Ranked *ranked) {
+    const Key *key = portfolio[order];
+    for (uint32_t i = 0; i < count; i++)
+        ranked[i] = (Ranked){{entry_key(&entry[i], key[0]), entry_key(&entry[i], key[1])}, i};
+    qsort(ranked, count, sizeof *ranked, ranked_compare);
+}
+
 /* Bytes live at each time; the highest. */
 static int64_t profile(const Entry *entry, uint32_t count, int64_t *live, uint32_t times) {
     memset(live, 0, sizeof *live * (times + 1));
@@ -220,12 +230,14 @@ static void measure(Entry *entry, uint32_t count, const int64_t *live, uint32_t 
     }
 }
 
-/* Places the entries in one order; the height, or `best` as soon as it cannot be beaten. Adds to `placed`. */
+/* Places the entries in one order; the height, or `best` as soon as it cannot be beaten: `stuck` is the rank
+ * of the entry that reached it. */
 static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranked, Tree *tree, int64_t best,
-                         int64_t *offset, uint32_t *placed) {
+                         int64_t *offset, uint32_t *stuck) {
     int64_t height = 0;
     tree_clear(tree);
-    for (uint32_t i = 0; i < count; i++, ++*placed) {
+    for (uint32_t i = 0; i < count; i++) {
+        *stuck = i;
         const Entry *e = &entry[ranked[i].entry];
         int64_t at = tree_fit(tree, e->lo, e->hi, e->bytes, e->align);
         if (at + e->bytes >= best) return best;
@@ -236,7 +248,7 @@ static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranke
     return height;
 }
 
-enum { PORTFOLIO_ITEMS = 24000 }; /* no further order once so many items were placed */
+enum { FIT_WORK = 12000000 }; /* no further order once fitting took so much */
 
 /* What the exact search may take: parts of at most so many buffers, placements, and placements times the
  * length of all lifetimes; a part within a two-hundredth of its goal is left alone. */
@@ -264,6 +276,28 @@ static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_
     return height;
 }
 
+/* Orders in which what did not fit comes sooner (squeaky wheel optimisation: Joslin and Clements 1999), from
+ * the best of the portfolio on, as long as they find a lower height now and then. */
+static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, Tree *tree, int64_t best, int64_t goal,
+                      int64_t *offset) {
+    enum { FAILURES = 200 };
+    for (uint32_t failures = 0; failures < FAILURES && best > goal && tree->work < FIT_WORK;) {
+        uint32_t stuck;
+        int64_t height = first_fit(entry, count, ranked, tree, best, offset, &stuck);
+        if (height < best) {
+            best = height;
+            for (uint32_t i = 0; i < count; i++) entry[i].offset = offset[i];
+            continue;
+        }
+        failures++;
+        Ranked moved = ranked[stuck];
+        uint32_t to = stuck / 2;
+        memmove(&ranked[to + 1], &ranked[to], sizeof *ranked * (stuck - to));
+        ranked[to] = moved;
+    }
+    return best;
+}
+
 /* One part: entries whose lifetimes lie in [0, times). Stops at `goal` or its own bound, whichever is higher.
  */
 static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t goal, Arena *scratch) {
@@ -273,16 +307,18 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
     int64_t highest = profile(entry, count, live, times), best = INT64_MAX;
     measure(entry, count, live, times, highest, scratch);
     if (goal < highest) goal = highest;
-    for (uint32_t p = 0, placed = 0; p < COUNT_OF(portfolio) && best > goal && placed < PORTFOLIO_ITEMS;
-         p++) {
-        for (uint32_t i = 0; i < count; i++)
-            ranked[i] =
-                (Ranked){{entry_key(&entry[i], portfolio[p][0]), entry_key(&entry[i], portfolio[p][1])}, i};
-        qsort(ranked, count, sizeof *ranked, ranked_compare);
-        int64_t height = first_fit(entry, count, ranked, &tree, best, offset, &placed);
+    uint32_t stuck, chosen = 0;
+    for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < FIT_WORK; p++) {
+        rank(entry, count, p, ranked);
+        int64_t height = first_fit(entry, count, ranked, &tree, best, offset, &stuck);
         if (height >= best) continue;
         best = height;
+        chosen = p;
         for (uint32_t i = 0; i < count; i++) entry[i].offset = offset[i];
+    }
+    if (best > goal) {
+        rank(entry, count, chosen, ranked);
+        best = sooner(entry, count, ranked, &tree, best, goal, offset);
     }
     if (count <= EXACT_ITEMS && best - goal > goal / EXACT_GAP)
         best = search_lower(entry, count, best, goal, scratch);

@@ -9,10 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct Drop {
-    double price; /* seconds for each byte gained */
-    uint32_t storage, time;
-} Drop;
+typedef VEC(uint32_t) Cells;
 
 typedef struct Change {
     uint32_t cell;
@@ -25,27 +22,40 @@ struct Refiner {
     Grid *grid;
     int64_t budget;
     uint64_t random, changes;
-    VEC(Change) journal; /* since the round began */
-    VEC(uint32_t) chain; /* reruns of the drop being priced */
-    uint32_t *chained;   /* by operation: the query that put it into the chain */
+    VEC(Change) journal;     /* since the round began */
+    Cells chain, best_chain; /* reruns of the drop being priced and of the best so far */
+    uint32_t *chained;       /* by operation: the query that put it into the chain */
     uint32_t query;
-    double chain_seconds;
+    double chain_seconds, chain_limit;
     int64_t chain_bytes; /* that the chain's operands add at the peak */
+    double best_price;   /* seconds for each byte gained */
     double noise;
     VEC(uint32_t) order;
 };
 
-Refiner *refiner_new(const Problem *p, uint64_t seed, Arena *arena) {
+Refiner *refiner_new(const Problem *p, const uint32_t *passes, uint64_t seed, Arena *arena) {
     Refiner *r = NEW(arena, Refiner);
     r->p = p;
     r->arena = arena;
-    r->grid = grid_new(p, arena);
+    r->grid = grid_new(p, passes, arena);
     r->random = seed;
     r->chained = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     return r;
 }
 
-void refiner_budget(Refiner *r, int64_t budget_bytes) {
+const Grid *refiner_grid(const Refiner *r) {
+    return r->grid;
+}
+
+uint64_t refiner_changes(const Refiner *r) {
+    return r->changes;
+}
+
+int64_t refiner_budget(const Refiner *r) {
+    return r->budget;
+}
+
+void refiner_limit(Refiner *r, int64_t budget_bytes) {
     r->budget = budget_bytes;
 }
 
@@ -78,16 +88,17 @@ static void go_back(Refiner *r) {
 
 /* ---- recreate ---- */
 
-/* Puts `op` before `time` into the chain, and whatever it reads that is not there then: kept since its last
+/* Puts `op` in `row` into the chain, and whatever it reads that is not there then: kept since its last
  * touch where the budget allows, else run again too. False when that cannot be. */
-static bool chain_up(Refiner *r, uint32_t op, uint32_t time, uint32_t peak, uint32_t depth) {
+static bool chain_up(Refiner *r, uint32_t op, uint32_t row, uint32_t peak, uint32_t depth) {
     const Problem *p = r->p;
-    uint32_t cell = grid_cell(time, op);
+    uint32_t cell = grid_cell(r->grid, row, op);
     if (r->chained[op] == r->query || grid_has(r->grid, cell)) return true;
-    if (!problem_may_rerun(p, op, time) || depth == 0) return false;
+    if (!problem_may_rerun(p, op, grid_time(r->grid, row)) || depth == 0) return false;
     r->chained[op] = r->query;
     *vec_add(r->arena, &r->chain) = cell;
     r->chain_seconds += p->seconds[op];
+    if (r->chain_seconds > r->chain_limit) return false;
     for (EACH(i, p->reads, op)) {
         uint32_t s = p->reads.list[i], maker = p->maker[s];
         if (r->chained[maker] == r->query) continue;
@@ -95,8 +106,8 @@ static bool chain_up(Refiner *r, uint32_t op, uint32_t time, uint32_t peak, uint
         if (touch.next != NONE && touch.next_reads) continue;
         bool rises = touch.before < peak && peak <= cell;
         bool fits = !rises && grid_highest(r->grid, touch.before + 1, cell + 1) + p->bytes[s] <= r->budget;
-        if (!fits && problem_may_rerun(p, maker, time) && below(r, 8)) {
-            if (!chain_up(r, maker, time, peak, depth - 1)) return false;
+        if (!fits && problem_may_rerun(p, maker, grid_time(r->grid, row)) && below(r, 8)) {
+            if (!chain_up(r, maker, row, peak, depth - 1)) return false;
             continue;
         }
         if (rises) r->chain_bytes += p->bytes[s];
@@ -104,67 +115,77 @@ static bool chain_up(Refiner *r, uint32_t op, uint32_t time, uint32_t peak, uint
     return true;
 }
 
-static void price_chain(Refiner *r, uint32_t op, uint32_t time, uint32_t peak) {
+/* The last row at which every operand of `op` that is gone by `row` is still there; NONE if some are gone by
+ * the peak, `row` if none is gone. */
+static uint32_t while_there(const Refiner *r, uint32_t op, uint32_t row, uint32_t peak) {
+    const Problem *p = r->p;
+    uint32_t earliest = row;
+    for (EACH(i, p->reads, op)) {
+        Touch touch = grid_touch(r->grid, p->reads.list[i], grid_cell(r->grid, row, op));
+        if (touch.next != NONE && touch.next_reads) continue;
+        uint32_t last = grid_row(r->grid, touch.before);
+        if (touch.before < grid_cell(r->grid, last, op)) { /* gone when it would be the turn of `op` */
+            if (last-- == 0) return NONE;
+        }
+        if (last < earliest) earliest = last;
+    }
+    return grid_time(r->grid, earliest) > op && grid_cell(r->grid, earliest, op) > peak ? earliest : NONE;
+}
+
+/* Prices giving up a storage at the peak and making it again in `row`, at `factor` times its seconds. */
+static void offer_drop(Refiner *r, uint32_t storage, uint32_t row, uint32_t peak, int64_t excess,
+                       double factor) {
+    const Problem *p = r->p;
+    uint32_t maker = p->maker[storage];
+    if (grid_has(r->grid, grid_cell(r->grid, row, maker))) return;
+    int64_t most = p->bytes[storage] < excess ? p->bytes[storage] : excess;
     r->query++;
     r->chain.count = 0;
     r->chain_seconds = 0;
+    r->chain_limit = r->best_price * (double)most / factor;
     r->chain_bytes = 0;
-    if (!chain_up(r, op, time, peak, 64)) r->chain_seconds = HUGE_VAL;
-}
-
-/* The last time at which every operand of `op` that is gone by `time` is still there; NONE if some are gone
- * by the peak, `time` if none is gone. */
-static uint32_t while_there(const Refiner *r, uint32_t op, uint32_t time, uint32_t peak) {
-    const Problem *p = r->p;
-    uint32_t earliest = time;
-    for (EACH(i, p->reads, op)) {
-        Touch touch = grid_touch(r->grid, p->reads.list[i], grid_cell(time, op));
-        if (touch.next != NONE && touch.next_reads) continue;
-        uint32_t last = grid_time(r->grid, touch.before);
-        if (touch.before < grid_cell(last, op)) last--; /* gone when it would be the turn of `op` */
-        if (last < earliest) earliest = last;
-    }
-    return earliest > op && grid_cell(earliest, op) > peak ? earliest : NONE;
-}
-
-static void offer_drop(Refiner *r, uint32_t storage, uint32_t time, uint32_t peak, int64_t excess,
-                       Drop *best) {
-    const Problem *p = r->p;
-    if (grid_has(r->grid, grid_cell(time, p->maker[storage]))) return;
-    price_chain(r, p->maker[storage], time, peak);
-    r->changes++;
+    bool may = chain_up(r, maker, row, peak, 64);
+    r->changes += r->chain.count;
     int64_t gain = p->bytes[storage] - r->chain_bytes;
     if (gain > excess) gain = excess;
-    if (gain <= 0 || r->chain_seconds == HUGE_VAL) return;
-    double price = (r->chain_seconds + 1e-12) / (double)gain * (1 + r->noise * random_unit(&r->random));
-    if (price < best->price) *best = (Drop){price, storage, time};
+    if (!may || gain <= 0) return;
+    double price = (r->chain_seconds + 1e-12) / (double)gain * factor;
+    if (price >= r->best_price) return;
+    r->best_price = price;
+    Cells swap = r->best_chain;
+    r->best_chain = r->chain;
+    r->chain = swap;
 }
 
-/* The best drop at the highest cell; false when there is none. */
-static bool find_drop(Refiner *r, uint32_t peak, int64_t excess, Drop *best) {
+/* Finds the best drop at the highest cell; false when there is none. */
+static bool find_drop(Refiner *r, uint32_t peak, int64_t excess) {
     const Problem *p = r->p;
-    best->price = HUGE_VAL;
+    uint32_t peak_time = grid_time(r->grid, grid_row(r->grid, peak));
+    r->best_price = HUGE_VAL;
     for (uint32_t s = 0; s < p->storages; s++) {
-        if (p->maker[s] > grid_time(r->grid, peak) || !p->rerun[p->maker[s]]) continue;
+        uint32_t maker = p->maker[s];
+        if (maker > peak_time || !p->rerun[maker]) continue;
+        double factor = 1 + r->noise * random_unit(&r->random);
+        int64_t most = p->bytes[s] < excess ? p->bytes[s] : excess;
+        if (p->seconds[maker] * factor >= r->best_price * (double)most) continue;
         Touch touch = grid_touch(r->grid, s, peak);
         if (touch.before == NONE || touch.next == peak || touch.next == NONE || !touch.next_reads) continue;
-        uint32_t time = grid_time(r->grid, touch.next), cell = grid_cell(time, p->maker[s]);
-        if (cell <= peak || !problem_may_rerun(p, p->maker[s], time)) continue;
-        offer_drop(r, s, time, peak, excess, best);
-        uint32_t early = while_there(r, p->maker[s], time, peak);
-        if (early != NONE && early != time) offer_drop(r, s, early, peak, excess, best);
+        uint32_t row = grid_row(r->grid, touch.next);
+        if (grid_cell(r->grid, row, maker) <= peak || !problem_may_rerun(p, maker, grid_time(r->grid, row)))
+            continue;
+        offer_drop(r, s, row, peak, excess, factor);
+        uint32_t early = while_there(r, maker, row, peak);
+        if (early != NONE && early != row) offer_drop(r, s, early, peak, excess, factor);
     }
-    return best->price < HUGE_VAL;
+    return r->best_price < HUGE_VAL;
 }
 
 static bool repair(Refiner *r) {
     uint32_t peak;
     int64_t bytes;
     for (uint32_t tries = r->p->ops * 2 + 64; (bytes = grid_peak(r->grid, &peak)) > r->budget; tries--) {
-        Drop drop;
-        if (tries == 0 || !find_drop(r, peak, bytes - r->budget, &drop)) return false;
-        price_chain(r, r->p->maker[drop.storage], drop.time, peak);
-        for (uint32_t i = 0; i < r->chain.count; i++) insert(r, r->chain.at[i]);
+        if (tries == 0 || !find_drop(r, peak, bytes - r->budget)) return false;
+        for (uint32_t i = 0; i < r->best_chain.count; i++) insert(r, r->best_chain.at[i]);
     }
     return true;
 }
@@ -243,6 +264,17 @@ bool refiner_try(Refiner *r, const uint32_t *cells, uint32_t count, Schedule *be
     return true;
 }
 
+bool refiner_start(Refiner *r, double noise, Schedule *start) {
+    r->noise = noise;
+    grid_load(r->grid, NULL, 0);
+    r->journal.count = 0;
+    if (!repair(r)) return false;
+    prune(r);
+    start->found = false;
+    take_if_better(r, start);
+    return true;
+}
+
 /* ---- ruin ---- */
 
 /* Takes out a few reruns: around one of them in time or among the operations, or anywhere. */
@@ -254,11 +286,11 @@ static void ruin(Refiner *r) {
     uint32_t centre = cells[below(r, count)], kind = below(r, 3);
     uint32_t most = 1 + below(r, count < 12 ? count : 12);
     uint32_t reach = 1 + below(r, 1 + r->p->ops / 8);
-    uint32_t time = grid_time(r->grid, centre), op = grid_op(r->grid, centre);
+    uint32_t row = grid_row(r->grid, centre), op = grid_op(r->grid, centre);
     r->order.count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t t = grid_time(r->grid, cells[i]), o = grid_op(r->grid, cells[i]);
-        uint32_t apart = kind == 0   ? (t > time ? t - time : time - t)
+        uint32_t t = grid_row(r->grid, cells[i]), o = grid_op(r->grid, cells[i]);
+        uint32_t apart = kind == 0   ? (t > row ? t - row : row - t)
                          : kind == 1 ? (o > op ? o - op : op - o)
                                      : 0;
         if (apart <= reach) *vec_add(r->arena, &r->order) = cells[i];
@@ -275,7 +307,7 @@ uint64_t refiner_improve(Refiner *r, Schedule *best, double enough_seconds, uint
     static const double noises[] = {0.1, 0.5, 1, 3};
     uint64_t begin = r->changes;
     grid_load(r->grid, best->cell.at, best->cell.count);
-    double now = best->seconds, hot = best->seconds * 0.02, last_best = now;
+    double now = best->seconds, hot = best->seconds * 0.1, last_best = now;
     uint64_t since = r->changes;
     for (uint32_t round = 0; best->seconds > enough_seconds && r->changes - begin < changes; round++) {
         if (round % 64 == 0 && stop && stop(context)) break;

@@ -13,12 +13,18 @@ typedef struct Schedule {
 } Schedule;
 
 typedef struct Refiner Refiner;
-Refiner *refiner_new(const Problem *p, uint64_t seed, Arena *arena);
-void refiner_budget(Refiner *refiner, int64_t budget_bytes);
+/* `passes`: rows of the grid by time; NULL: one each. */
+Refiner *refiner_new(const Problem *p, const uint32_t *passes, uint64_t seed, Arena *arena);
+const Grid *refiner_grid(const Refiner *refiner); /* which its schedules are on */
+void refiner_limit(Refiner *refiner, int64_t budget_bytes);
+int64_t refiner_budget(const Refiner *refiner);
 
 /* Starts from `cells`: adds reruns until the budget holds, removes what is not needed, and takes the result
  * into `best` if it is cheaper. False when it could not be made to fit. */
 bool refiner_try(Refiner *refiner, const uint32_t *cells, uint32_t count, Schedule *best);
+uint64_t refiner_changes(const Refiner *refiner); /* so far: the measure of its work */
+/* The same from no reruns, with some luck in what is given up first. */
+bool refiner_start(Refiner *refiner, double noise, Schedule *start);
 /* Improves `best`, which fits, until its seconds are at most `enough_seconds` or `changes` of the grid were
  * made. Returns the changes made. `stop` is asked now and then whether to give up early; may be NULL. */
 uint64_t refiner_improve(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes,

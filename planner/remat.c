@@ -94,11 +94,18 @@ static bool host_fits(const PlanRequest *request, const Plan *plan) {
     return plan->host_bytes <= request->host_bytes;
 }
 
+/* What one search found. */
+typedef struct Found {
+    bool searched;
+    int64_t budget_bytes; /* as search_front was asked for */
+    Front front;
+    Front beside; /* what packing may leave better: the front's smallest before refinement, fixed policies */
+} Found;
+
+enum { WITHOUT_COPIES, WITH_COPIES, SEARCHES };
 struct PlanMemo {
     Arena *arena;
-    bool searched, all_fits; /* all_fits: only the smallest ones, besides keeping everything */
-    Front front[2];          /* without copies to host memory; with them, empty where there are none */
-    Front beside;            /* what packing may leave better: each front's smallest, the fixed policies */
+    Found found[SEARCHES]; /* without host memory the first alone */
 };
 
 /* The fastest plan whose packed height fits; without one, the one of least height. Each front is asked by
@@ -108,32 +115,36 @@ static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, 
     int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
     int64_t least_without = INT64_MAX; /* copies */
     Realised least = {.layout = NULL}, best = {.layout = NULL};
-    for (uint32_t i = 0; i < memo->beside.count; i++) {
-        const Candidate *candidate = &memo->beside.at[i];
-        bool may_be_least = !least.layout || candidate->peak_bytes < least.plan.peak_bytes;
-        bool may_be_best =
-            candidate->peak_bytes <= budget && (!best.layout || candidate->seconds < best.plan.seconds);
-        if (!may_be_least && !may_be_best) continue;
-        Realised next = {.layout = NULL};
-        next.layout = realise(request, r, candidate->retain, &next.plan, arena);
-        if (!host_fits(request, &next.plan)) continue;
-        if (!next.plan.host_bytes && next.plan.peak_bytes < least_without)
-            least_without = next.plan.peak_bytes;
-        if (!least.layout || next.plan.peak_bytes < least.plan.peak_bytes) least = next;
-        if (next.plan.peak_bytes <= budget && (!best.layout || next.plan.seconds < best.plan.seconds))
-            best = next;
-    }
-    for (uint32_t k = 0; k < COUNT_OF(memo->front); k++)
-        for (uint32_t i = memo->front[k].count; i-- > 0 && best.layout;) {
-            const Candidate *candidate = &memo->front[k].at[i];
-            if (candidate->peak_bytes > budget) continue;
-            if (candidate->seconds >= best.plan.seconds) break;
+    for (uint32_t k = 0; k < SEARCHES; k++) {
+        const Front *beside = &memo->found[k].beside;
+        for (uint32_t i = 0; i < beside->count; i++) {
+            const Candidate *candidate = &beside->at[i];
+            bool may_be_least = !least.layout || candidate->peak_bytes < least.plan.peak_bytes;
+            bool may_be_best =
+                candidate->peak_bytes <= budget && (!best.layout || candidate->seconds < best.plan.seconds);
+            if (!may_be_least && !may_be_best) continue;
             Realised next = {.layout = NULL};
             next.layout = realise(request, r, candidate->retain, &next.plan, arena);
+            if (!host_fits(request, &next.plan)) continue;
+            if (!next.plan.host_bytes && next.plan.peak_bytes < least_without)
+                least_without = next.plan.peak_bytes;
+            if (!least.layout || next.plan.peak_bytes < least.plan.peak_bytes) least = next;
+            if (next.plan.peak_bytes <= budget && (!best.layout || next.plan.seconds < best.plan.seconds))
+                best = next;
+        }
+    }
+    for (uint32_t k = 0; k < SEARCHES; k++) {
+        const Front *front = &memo->found[k].front;
+        for (uint32_t i = front->count; i-- > 0 && best.layout;) {
+            if (front->at[i].peak_bytes > budget) continue;
+            if (front->at[i].seconds >= best.plan.seconds) break;
+            Realised next = {.layout = NULL};
+            next.layout = realise(request, r, front->at[i].retain, &next.plan, arena);
             if (next.plan.peak_bytes > budget || !host_fits(request, &next.plan)) continue;
             best = next;
             break;
         }
+    }
     result->smallest_bytes = least.plan.peak_bytes;
     result->feasible = best.layout != NULL;
     result->needs_host = result->feasible && least_without > budget;
@@ -162,17 +173,28 @@ PlanMemo *plan_memo_new(Arena *arena) {
     return memo;
 }
 
-/* Without copies first: host memory never makes a plan slower, nor the smallest budget larger. */
+/* Whether what was found has all that is asked of it under a budget; INT64_MAX: everything fits, 0: no limit.
+ */
+static bool serves(const Found *found, int64_t budget_bytes) {
+    if (!found->searched) return false;
+    int64_t least = found->front.at[0].peak_bytes;
+    bool whole = !found->budget_bytes || (found->budget_bytes < INT64_MAX && found->budget_bytes >= least);
+    return whole || budget_bytes == INT64_MAX || (budget_bytes && budget_bytes < least);
+}
+
+/* Without copies too: host memory never makes a plan slower, nor the smallest budget larger. */
 static void search(const PlanRequest *request, const Problem *p, const Blocks *blocks, const Keep *pinned,
-                   bool all_fits, Replay *r, PlanMemo *memo) {
-    if (memo->searched && (all_fits || !memo->all_fits)) return;
-    *memo = (PlanMemo){.arena = memo->arena, .searched = true, .all_fits = all_fits};
+                   int64_t budget_bytes, Replay *r, PlanMemo *memo) {
     Problem without = *p;
     without.host_bytes = 0;
-    memo->front[0] = search_front(&without, blocks, pinned, all_fits, &memo->beside, memo->arena);
-    if (p->host_bytes > 0)
-        memo->front[1] = search_front(p, blocks, pinned, all_fits, &memo->beside, memo->arena);
-    add_fixed_policies(request, p, blocks, r, &memo->beside, memo->arena);
+    for (uint32_t k = 0; k < SEARCHES; k++) {
+        const Problem *problem = k == WITH_COPIES ? p : &without;
+        Found *found = &memo->found[k];
+        if ((k == WITH_COPIES && p->host_bytes <= 0) || serves(found, budget_bytes)) continue;
+        *found = (Found){.searched = true, .budget_bytes = budget_bytes};
+        found->front = search_front(problem, blocks, pinned, budget_bytes, &found->beside, memo->arena);
+        add_fixed_policies(request, problem, blocks, r, &found->beside, memo->arena);
+    }
 }
 
 static void keep_all(const PlanRequest *request, const Problem *p, Replay *r, Keep *retain, int64_t *live,
@@ -185,14 +207,14 @@ static void keep_all(const PlanRequest *request, const Problem *p, Replay *r, Ke
     memcpy(live, replay_live(r), sizeof *live * p->ops); /* nothing runs twice: run i is operation i */
 }
 
-/* The largest of the bounds on recomputation; those that take longer only where the first leave a gap to what
- * the plan recomputes. */
+/* The largest of the bounds on recomputation; those that take longer only for a plan that fits, where the
+ * first leave a gap to what it recomputes. */
 static double best_bound(const Problem *p, uint32_t boundary, const int64_t *live, int64_t budget_bytes,
-                         double plan_seconds) {
+                         bool feasible, double plan_seconds) {
     double total = 0, best = bound_seconds(p, live, budget_bytes);
     for (uint32_t op = 0; op < p->ops; op++) total += p->seconds[op];
     double close = 5e-4 * total;
-    if (p->host_bytes > 0) return best; /* the others know no copies */
+    if (!feasible || p->host_bytes > 0) return best; /* the others know no copies */
     if (plan_seconds - best > close) best = fmax(best, nested_seconds(p, boundary, budget_bytes));
     if (plan_seconds - best > close) best = fmax(best, window_seconds(p, live, budget_bytes));
     return best;
@@ -215,7 +237,7 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
         bool all_fits =
             !pinned && (request->budget_bytes <= 0 || result->keep_all_bytes <= request->budget_bytes);
         PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
-        search(request, p, &blocks, pinned, all_fits, r, memo);
+        search(request, p, &blocks, pinned, all_fits ? INT64_MAX : request->budget_bytes, r, memo);
         choose(request, r, memo, result, arena);
     } else {
         retain_policy(request, p, &blocks, request->policy, result, retain, arena);
@@ -231,8 +253,8 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
         /* a plan that does not fit is judged at the budget it would need */
         int64_t peak = result->plan.peak_bytes, budget = request->budget_bytes;
         budget = budget > peak ? budget : peak;
-        result->lower_bound_seconds +=
-            best_bound(p, blocks.boundary, live, budget, result->plan.seconds - result->keep_all_seconds);
+        result->lower_bound_seconds += best_bound(p, blocks.boundary, live, budget, result->feasible,
+                                                  result->plan.seconds - result->keep_all_seconds);
     }
     result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;
     arena_free(scratch);

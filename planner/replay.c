@@ -49,6 +49,22 @@ static bool available(const Replay *r, const Keep *retain, uint32_t s, uint32_t 
     return keep->from <= r->touched[s] || time <= keep->until;
 }
 
+/* Puts the `count` pending operations, those marked with `mark`, in order. They mostly are a stretch of the forward
+ * pass, found from its end. */
+static void sort_pending(Replay *r, uint32_t count, uint32_t mark) {
+    uint32_t low = NONE, high = 0, next = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (r->pending[i] < low) low = r->pending[i];
+        if (r->pending[i] > high) high = r->pending[i];
+    }
+    if (high - low >= 8 * count) {
+        qsort(r->pending, count, sizeof *r->pending, by_number);
+        return;
+    }
+    for (uint32_t op = low; op <= high; op++)
+        if (r->mark[op] == mark) r->pending[next++] = op;
+}
+
 /* The operations that must run again before `time` can, ascending, into r->pending. */
 static uint32_t missing(Replay *r, const Keep *retain, uint32_t time) {
     const Problem *p = r->p;
@@ -64,7 +80,7 @@ static uint32_t missing(Replay *r, const Keep *retain, uint32_t time) {
         }
         if (next == count) break;
     }
-    if (count > 1) qsort(r->pending, count, sizeof *r->pending, by_number);
+    if (count > 1) sort_pending(r, count, time + 1);
     return count;
 }
 

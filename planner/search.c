@@ -210,10 +210,9 @@ static const Candidate *nearest(const Search *s, int64_t peak) {
     return &s->front.at[at];
 }
 
-/* Shaves and fills towards `target`, from the plan that is the fastest at `start` bytes, then a few times
- * more by keeping too much and shaving again, as long as that helps. */
-static bool descend(Search *s, int64_t start, int64_t target, uint32_t swings) {
-    memcpy(s->retain, nearest(s, start)->retain, sizeof *s->retain * s->p->gaps);
+/* Shaves and fills the retention being built towards `target`, then a few times more by keeping too much and
+ * shaving again, as long as that helps. */
+static bool descend_on(Search *s, int64_t target, uint32_t swings) {
     int64_t room = (target - s->p->persistent_bytes) / 16;
     double best = HUGE_VAL;
     bool reached = false;
@@ -231,6 +230,12 @@ static bool descend(Search *s, int64_t start, int64_t target, uint32_t swings) {
         admit(s, s->retain);
     }
     return reached;
+}
+
+/* From the plan that is the fastest at `start` bytes. */
+static bool descend(Search *s, int64_t start, int64_t target, uint32_t swings) {
+    memcpy(s->retain, nearest(s, start)->retain, sizeof *s->retain * s->p->gaps);
+    return descend_on(s, target, swings);
 }
 
 /* Even steps from keep-all's peak down to the smallest. */
@@ -257,16 +262,26 @@ static void descend_to_floor(Search *s, uint32_t starts, uint32_t patience) {
         failures++;
     }
     s->floor_bytes = s->front.at[0].peak_bytes;
+    descend(s, s->floor_bytes, s->floor_bytes, SWINGS); /* what still fits there */
 }
 
-/* The floor itself, from ever larger plans: what is smallest is seldom the fastest there. */
-static void descend_at_floor(Search *s, int64_t highest) {
-    for (int64_t part = 64; part >= 2; part /= 2)
-        descend(s, s->floor_bytes + (highest - s->floor_bytes) / part, s->floor_bytes, 1);
+/* Around the floor with the inputs of blocks in host memory: what is smallest is seldom the fastest there. */
+static void descend_at_floor(Search *s) {
+    if (s->p->host_bytes <= 0 || !s->blocks || !s->blocks->count) return;
+    int64_t transient = s->floor_bytes - s->p->persistent_bytes;
+    for (int64_t part = 4; part >= 0; part--)
+        for (uint32_t host = HOST_STAGED; host <= HOST_NOW; host++) {
+            retain_segments(s->p, s->blocks, 1, false, s->retain);
+            retain_offload_blocks(s->p, s->blocks, s->retain);
+            for (uint32_t gap = 0; gap < s->p->gaps; gap++)
+                if (s->retain[gap].host != HOST_NEVER) s->retain[gap].host = host;
+            consider(s, s->retain);
+            descend_on(s, s->floor_bytes + transient * part / 24, 1);
+        }
 }
 
-Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, bool all_fits, Front *smallest,
-                   Arena *arena) {
+Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes,
+                   Front *smallest, Arena *arena) {
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
     s.replay = replay_new(p, s.scratch);
@@ -291,8 +306,11 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, b
     if (smallest)
         for (uint32_t i = 0; i < s.front.count && i < SEARCH_SMALLEST; i++)
             *vec_add(arena, smallest) = s.front.at[i];
-    if (!all_fits) descend_at_floor(&s, highest);
-    if (!all_fits) descend_by_levels(&s, highest, levels);
+    bool some_fit = budget_bytes < INT64_MAX && budget_bytes >= s.front.at[0].peak_bytes;
+    if (!budget_bytes || some_fit) {
+        descend_at_floor(&s);
+        descend_by_levels(&s, highest, levels);
+    }
     arena_free(s.scratch);
     return s.front;
 }

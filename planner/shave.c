@@ -8,13 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PEAKS = 8, ROUNDS = 48 };
+enum { PEAKS = 8, ROUNDS = 48, MOST_TIMES = 4 };
 
 typedef struct Drop {
     double price; /* seconds a byte */
     uint32_t gap, storage;
     Keep keep;             /* what the gap would keep */
     uint32_t begin, until; /* runs between which the storage is not touched; of drops, until: NONE for that */
+    uint32_t again_begin, again_until; /* of fills: a second such stretch */
 } Drop;
 
 struct Shaver {
@@ -219,7 +220,9 @@ static bool lower_peaks(Shaver *v, int64_t target, const Sequence *sequence, Kee
 
 bool shave(Shaver *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
     replay(v->r, retain, sequence);
-    for (uint32_t round = 0; round < ROUNDS && sequence->peak_bytes > target_bytes; round++) {
+    double most = MOST_TIMES * sequence->seconds; /* beyond, it drops what it needs again and again */
+    for (uint32_t round = 0;
+         round < ROUNDS && sequence->peak_bytes > target_bytes && sequence->seconds <= most; round++) {
         if (!lower_peaks(v, target_bytes, sequence, retain)) return false;
         replay(v->r, retain, sequence);
     }
@@ -227,6 +230,30 @@ bool shave(Shaver *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
 }
 
 /* ---- keeping again ---- */
+
+/* Copies that operations wait for: with memory for twice the time they take, nothing would. */
+static void find_rests(Shaver *v) {
+    const Copies *copies = replay_copies(v->r);
+    for (uint32_t i = 0; copies && copies->p->copies_beside && i < copies->copy.count; i++) {
+        const Copy *copy = &copies->copy.at[i];
+        if (copy->host == HOST_EASY || copy->held || !is_free(v, copy->gap)) continue;
+        double seconds = copy_seconds(v->p, copy->storage);
+        uint32_t gone = copy->free_run, comes = copy->fetch_run;
+        while (copies->start.at[gone] < copies->start.at[copy->out_run + 1] + 2 * seconds && gone < comes)
+            gone++;
+        while (copies->start.at[comes] > copies->start.at[copy->back_run] - 2 * seconds && comes > gone)
+            comes--;
+        if (gone >= comes) continue;
+        *vec_add(v->arena, &v->drop) = (Drop){.price = -seconds / (double)v->p->bytes[copy->storage],
+                                              .gap = copy->gap,
+                                              .keep = {.host = HOST_EASY},
+                                              .storage = copy->storage,
+                                              .begin = copy->free_run,
+                                              .until = gone,
+                                              .again_begin = comes,
+                                              .again_until = copy->fetch_run};
+    }
+}
 
 /* Every run that repeats an operation, with the last touch of its outputs before: keeping one of them from
  * there saves the run if it is all the run is for. */
@@ -258,6 +285,7 @@ static void find_fills(Shaver *v, const Sequence *sequence, const Keep *retain) 
         }
         for (EACH(k, p->reads, run.op)) v->touched[p->reads.list[k]] = i;
     }
+    find_rests(v);
     if (v->drop.count) qsort(v->drop.at, v->drop.count, sizeof *v->drop.at, by_price);
 }
 
@@ -270,7 +298,11 @@ static uint32_t keep_what_fits(Shaver *v, int64_t target, const Sequence *sequen
         int64_t bytes = v->p->bytes[drop->storage];
         if (drop->begin < drop->until && profile_highest(&v->room, drop->begin, drop->until) + bytes > target)
             continue;
+        if (drop->again_begin < drop->again_until &&
+            profile_highest(&v->room, drop->again_begin, drop->again_until) + bytes > target)
+            continue;
         profile_add(&v->room, drop->begin, drop->until, bytes);
+        profile_add(&v->room, drop->again_begin, drop->again_until, bytes);
         retain[drop->gap] = drop->keep;
         kept++;
     }

@@ -5,6 +5,9 @@
 #include "exact.h"
 #include "outside.h"
 #include "prove.h"
+#include "beam.h"
+#include "breed.h"
+#include "reach.h"
 #include "refine.h"
 #include "window.h"
 
@@ -49,7 +52,8 @@ static void make_operands(Solver *s, uint32_t op, uint32_t time) {
         uint32_t u = p->reads.list[i], maker = p->maker[u];
         if (s->there[u] || !problem_may_rerun(p, maker, time)) continue;
         for (EACH(k, p->makes, maker)) s->there[p->makes.list[k]] = true;
-        *vec_add(s->scratch, &s->cells) = grid_cell(time, maker);
+        const Grid *grid = refiner_grid(s->refiner);
+        *vec_add(s->scratch, &s->cells) = grid_cell(grid, grid_last_row(grid, time), maker);
         make_operands(s, maker, time);
     }
 }
@@ -129,11 +133,75 @@ static void prove(Solver *s, const Instants *instants, uint32_t cuts) {
     arena_free(arena);
 }
 
+/* ---- rows for a free order ---- */
+
+/* Gives each ascending part of the runs a row of the grid, and starts from them. */
+static bool lay_runs(Solver *s, const BeamRuns *runs) {
+    const Problem *p = s->p;
+    uint32_t *passes = NEW_ARRAY(s->scratch, uint32_t, p->ops + 1), time = 0, row = 0;
+    s->cells.count = 0;
+    VEC(uint32_t) row_of = {0};
+    for (uint32_t i = 0; i < runs->run.count; i++) {
+        uint32_t op = runs->run.at[i];
+        if (!passes[time])
+            passes[time]++, row += i > 0;
+        else if (op <= runs->run.at[i - 1])
+            passes[time]++, row++;
+        *vec_add(s->scratch, &row_of) = row;
+        time += op == time;
+    }
+    s->refiner = refiner_new(p, passes, 1, s->scratch);
+    refiner_limit(s->refiner, s->request->budget_bytes);
+    time = 0;
+    for (uint32_t i = 0; i < runs->run.count; i++) {
+        uint32_t op = runs->run.at[i];
+        if (op < time)
+            *vec_add(s->scratch, &s->cells) = grid_cell(refiner_grid(s->refiner), row_of.at[i], op);
+        time += op == time;
+    }
+    return refiner_try(s->refiner, s->cells.at, s->cells.count, &s->best);
+}
+
+/* Whether the operands of every operation can be made at all; asked of those that need half the budget. */
+static bool reaches_all(Solver *s) {
+    enum { SETS = 2000 };
+    const Problem *p = s->p;
+    int64_t room = s->request->budget_bytes - p->persistent_bytes;
+    for (uint32_t op = 0; op < p->ops && !too_late(s); op++) {
+        int64_t bytes = 0;
+        for (EACH(i, p->reads, op)) bytes += p->bytes[p->reads.list[i]];
+        if (bytes > room / 2 && !reach_operands(p, op, s->request->budget_bytes, SETS)) return false;
+    }
+    return true;
+}
+
+/* Where the grid of one row a time finds nothing: runs in a free order. */
+static void open_rows(Solver *s) {
+    static const BeamRequest tries[] = {
+        {.price = 4, .bytes_weight = 3, .width = 20, .enough = 100, .followed = 8000},
+        {.price = 4, .bytes_weight = 3, .width = 50, .enough = 400, .followed = 8000},
+        {.price = 4, .bytes_weight = 1, .width = 100, .enough = 1000, .followed = 8000},
+        {.price = 4, .bytes_weight = 0.01, .width = 200, .enough = 4000, .followed = 8000},
+    };
+    const Problem *p = s->p;
+    double bytes = 1;
+    for (uint32_t u = 0; u < p->storages; u++) bytes += (double)p->bytes[u];
+    size_t most = p->ops <= 500 ? COUNT_OF(tries) : 1; /* the wider ones take minutes there */
+    for (size_t i = 0; i < most && !s->best.found && !too_late(s); i++) {
+        BeamRequest request = tries[i];
+        request.p = p;
+        request.budget_bytes = s->request->budget_bytes;
+        request.price *= s->total / bytes;
+        BeamRuns runs = beam_runs(&request, s->scratch);
+        if (runs.found) lay_runs(s, &runs);
+    }
+}
+
 static int64_t *keep_all(const Problem *p, Solution *solution, Arena *arena) {
-    Grid *grid = grid_new(p, arena);
+    Grid *grid = grid_new(p, NULL, arena);
     int64_t *live = NEW_ARRAY(arena, int64_t, p->ops + 1);
     for (uint32_t time = 0; time < p->ops; time++) {
-        live[time] = grid_highest(grid, grid_cell(time, time), grid_cell(time, time) + 1);
+        live[time] = grid_highest(grid, grid_first(grid, time), grid_first(grid, time) + 1);
         solution->keep_all_seconds += p->seconds[time];
     }
     solution->keep_all_bytes = grid_peak(grid, NULL);
@@ -143,10 +211,11 @@ static int64_t *keep_all(const Problem *p, Solution *solution, Arena *arena) {
 /* ---- the answer ---- */
 
 static void add_runs(const Solver *s, const Schedule *schedule, Solution *solution) {
+    const Grid *grid = refiner_grid(s->refiner);
     uint32_t next = 0;
     for (uint32_t time = 0; time < s->p->ops; time++) {
-        for (; next < schedule->cell.count && schedule->cell.at[next] < grid_cell(time, time); next++)
-            *vec_add(s->arena, &solution->run) = schedule->cell.at[next] - grid_cell(time, 0);
+        for (; next < schedule->cell.count && schedule->cell.at[next] < grid_first(grid, time); next++)
+            *vec_add(s->arena, &solution->run) = grid_op(grid, schedule->cell.at[next]);
         *vec_add(s->arena, &solution->run) = time;
     }
 }
@@ -205,7 +274,7 @@ static bool search_all(Solver *s, Solution *solution) {
 static uint64_t default_changes(const SolveRequest *request) {
     double ops = request->problem->ops;
     if (ops <= request->exact_ops) return 2000;
-    double changes = 1e10 / pow(ops + 1, 1.5), small = 1e5 * ops;
+    double changes = 3.8e12 / pow(ops + 1, 2.2), small = 2e5 * ops;
     return (uint64_t)(changes < small ? changes : small) + 1000;
 }
 
@@ -220,21 +289,23 @@ static void search(Solver *s, const int64_t *live, int64_t keep_all_bytes, Sched
         double seconds = window_seconds(s->p, live, s->request->budget_bytes);
         if (seconds > s->bound) s->bound = seconds;
     }
+    if (!s->best.found && s->bound < HUGE_VAL && !reaches_all(s)) s->bound = HUGE_VAL;
+    if (!s->best.found && s->bound < HUGE_VAL) open_rows(s);
     if (!s->best.found) {
         *least = (Schedule){.found = true, .peak_bytes = keep_all_bytes};
-        if (refiner_shrink(s->refiner, least, s->request->budget_bytes, changes, too_late, s))
-            s->best = *least;
+        uint64_t tries = s->bound == HUGE_VAL ? changes / 32 : changes / 2;
+        if (refiner_shrink(s->refiner, least, s->request->budget_bytes, tries, too_late, s)) s->best = *least;
     }
     if (s->best.found && !is_proved(s))
         refiner_improve(s->refiner, &s->best, s->bound + nothing, changes / 20, too_late, s);
     for (uint32_t cuts = 500; cuts <= 5000 && !is_proved(s); cuts *= 10) prove(s, &instants, cuts);
     if (s->best.found && !is_proved(s))
-        refiner_improve(s->refiner, &s->best, s->bound + nothing, changes, too_late, s);
+        breed(s->refiner, &s->best, s->bound + nothing, changes, too_late, s, s->scratch);
 }
 
 int64_t outside_keep_all(const Problem *p) {
     Arena *scratch = arena_new();
-    int64_t bytes = grid_peak(grid_new(p, scratch), NULL);
+    int64_t bytes = grid_peak(grid_new(p, NULL, scratch), NULL);
     arena_free(scratch);
     return bytes;
 }
@@ -248,8 +319,8 @@ Solution solve(const SolveRequest *request, Arena *arena) {
     int64_t *live = keep_all(p, &solution, s.scratch);
     s.total = solution.keep_all_seconds;
     s.there = NEW_ARRAY(s.scratch, bool, p->storages + 1);
-    s.refiner = refiner_new(p, 1, s.scratch);
-    refiner_budget(s.refiner, request->budget_bytes);
+    s.refiner = refiner_new(p, NULL, 1, s.scratch);
+    refiner_limit(s.refiner, request->budget_bytes);
     if (!refiner_try(s.refiner, NULL, 0, &s.best) || !is_proved(&s))
         search(&s, live, solution.keep_all_bytes, &least);
     bool settled = !is_proved(&s) && search_all(&s, &solution);

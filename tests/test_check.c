@@ -193,16 +193,21 @@ static bool is_live(const Plan *plan, const Graph *g, uint32_t until, ValueId ro
 /* Right but for one thing: a parameter it reads was updated within the micro-step. */
 static bool recompute_late(Toy *t, uint64_t *seed) {
     const Graph *g = t->g;
-    uint32_t s;
-    if (!pick_step(&t->plan, seed, 1 << STEP_RUN, &s)) return false;
-    const Node *update = &g->node.at[t->plan.step.at[s].node];
-    if (update->op != OP_ADAMW || s + 1 >= t->plan.update_begin) return false;
-    uint32_t at = s + 1 + below(seed, t->plan.update_begin - s - 1);
+    uint32_t end = t->plan.update_begin, s = end ? below(seed, end) : 0, tries = 0;
+    for (; tries < end; tries++, s = (s + 1) % end) /* an update within the micro-step */
+        if (t->plan.step.at[s].kind == STEP_RUN && g->node.at[t->plan.step.at[s].node].op == OP_ADAMW) break;
+    if (tries == end || s + 1 >= end) return false;
+    const Node *update = &g->node.at[t->plan.step.at[s].node], *node = NULL;
+    uint32_t at = s + 1 + below(seed, end - s - 1);
     NodeId n = below(seed, g->node.count);
-    const Node *node = &g->node.at[n];
-    bool fine = reads_written(g, node, update);
-    for (uint32_t i = 0; i < node->nout && fine; i++)
-        fine = graph_root(g, node->out[i]) == node->out[i] && !is_live(&t->plan, g, at, node->out[i]);
+    bool fine = false;
+    for (uint32_t i = 0; i < g->node.count && !fine; i++) {
+        n = (n + 1) % g->node.count;
+        node = &g->node.at[n];
+        fine = reads_written(g, node, update);
+        for (uint32_t o = 0; o < node->nout && fine; o++)
+            fine = graph_root(g, node->out[o]) == node->out[o] && !is_live(&t->plan, g, at, node->out[o]);
+    }
     if (!fine) return false;
     Plan longer = {.update_begin = t->plan.update_begin};
     for (uint32_t k = 0; k < t->plan.step.count; k++) *vec_add(g->arena, &longer.step) = t->plan.step.at[k];

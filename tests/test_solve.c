@@ -1,7 +1,9 @@
 /* Outside DAGs: their JSON and what can be wrong with it, schedules against every schedule there is, and the
  * published reference graphs where they are at hand. */
 #include "frontend/nodelink.h"
+#include "planner/beam.h"
 #include "planner/bound.h"
+#include "planner/reach.h"
 #include "tests/brute.h"
 
 #include <math.h>
@@ -176,6 +178,18 @@ static void tally(Tally *t, const SolveRequest *request, double optimum, uint64_
     if (solution.feasible) t->excess += solution.seconds / optimum - 1;
 }
 
+/* Between all and the least there is: no schedule is smaller than one operation. */
+static int64_t some_budget(const Problem *p, uint64_t seed) {
+    int64_t all = outside_keep_all(p), least = 0;
+    for (uint32_t op = 0; op < p->ops; op++) {
+        int64_t bytes = p->bytes[op];
+        for (EACH(i, p->reads, op)) bytes += p->bytes[p->reads.list[i]];
+        if (bytes > least) least = bytes;
+    }
+    int64_t steps = (all - least) / PLAN_ALIGN + 1;
+    return all - PLAN_ALIGN * (int64_t)(random_next(&seed) % (uint64_t)steps);
+}
+
 /* REMAT_GRAPHS=10000 for the whole campaign. Each graph at one budget between the least there is and all. */
 static void against_every_schedule(void **state) {
     (void)state;
@@ -185,15 +199,7 @@ static void against_every_schedule(void **state) {
     for (uint64_t seed = 0; seed < graphs; seed++) {
         Arena *arena = arena_new();
         Problem *p = random_problem(seed, 10, true, arena);
-        uint64_t random = seed;
-        int64_t all = outside_keep_all(p), least = 0;
-        for (uint32_t op = 0; op < p->ops; op++) { /* no schedule is smaller than one operation */
-            int64_t bytes = p->bytes[op];
-            for (EACH(i, p->reads, op)) bytes += p->bytes[p->reads.list[i]];
-            if (bytes > least) least = bytes;
-        }
-        int64_t steps = (all - least) / PLAN_ALIGN + 1;
-        int64_t budget = all - PLAN_ALIGN * (int64_t)(random_next(&random) % (uint64_t)steps);
+        int64_t budget = some_budget(p, seed);
         double optimum = brute_seconds(p, budget, arena);
         SolveRequest request = {.problem = p, .budget_bytes = budget, .exact_ops = SOLVE_EXACT_OPS};
         tally(&whole, &request, optimum, seed, arena);
@@ -211,6 +217,56 @@ static void against_every_schedule(void **state) {
     assert_true(whole.excess <= 1e-9 * whole.cases);
     assert_true(search.missed * 100 <= search.cases);
     assert_true(search.excess <= 0.005 * search.cases);
+}
+
+/* Seconds and peak of runs that a checker agrees with. */
+static void measure(const Problem *p, const uint32_t *run, uint32_t runs, double *seconds, int64_t *peak,
+                    Arena *arena) {
+    uint32_t *made = NEW_ARRAY(arena, uint32_t, p->ops + 1), *dies = NEW_ARRAY(arena, uint32_t, runs + 1);
+    *seconds = 0;
+    for (uint32_t i = 0; i < runs; i++) {
+        for (EACH(k, p->reads, run[i])) dies[made[p->reads.list[k]]] = i;
+        made[run[i]] = dies[i] = i;
+        *seconds += p->seconds[run[i]];
+    }
+    *peak = 0;
+    for (uint32_t i = 0; i < runs; i++) {
+        int64_t live = p->persistent_bytes;
+        for (uint32_t k = 0; k <= i; k++)
+            if (dies[k] >= i) live += p->bytes[run[k]];
+        if (live > *peak) *peak = live;
+    }
+}
+
+/* What the search from the end finds is a schedule; it finds one wherever there is one, but for a few; what
+ * cannot be reached has none. */
+static void free_order_against_every_schedule(void **state) {
+    (void)state;
+    uint32_t feasible = 0, found = 0, hopeless = 0, told = 0;
+    for (uint64_t seed = 0; seed < 1000; seed++) {
+        Arena *arena = arena_new();
+        Problem *p = random_problem(seed, 10, true, arena);
+        int64_t budget = some_budget(p, seed) - PLAN_ALIGN * (int64_t)(seed % 3);
+        bool exists = brute_seconds(p, budget, arena) < INFINITY, reached = true;
+        for (uint32_t op = 0; op < p->ops; op++) reached = reached && reach_operands(p, op, budget, 1000);
+        BeamRequest request = {.p = p, .budget_bytes = budget, .price = 1, .bytes_weight = 3};
+        request.width = 20, request.enough = 100, request.followed = 8000;
+        BeamRuns runs = beam_runs(&request, arena);
+        assert_true(reached || !exists);
+        assert_true(exists || !runs.found);
+        feasible += exists, hopeless += !exists, told += !reached, found += runs.found;
+        if (runs.found) {
+            double seconds;
+            int64_t peak;
+            measure(p, runs.run.at, runs.run.count, &seconds, &peak, arena);
+            assert_null(outside_check(p, runs.run.at, runs.run.count, peak, seconds, arena));
+            assert_true(peak <= budget);
+        }
+        arena_free(arena);
+    }
+    printf("%u feasible, %u found; %u infeasible, %u told\n", feasible, found, hopeless, told);
+    assert_true(found * 100 >= feasible * 99);
+    assert_true(told > 0);
 }
 
 static void same_call_same_schedule(void **state) {
@@ -281,12 +337,37 @@ static void reference_optima(void **state) {
     if (!there) skip();
 }
 
+/* The last but one operation of the larger random graph reads 60% of the peak: its operands fit only if they
+ * are made in an order of their own, some of them twice. */
+static void only_a_free_order_fits(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    Problem *p = read_reference("random_layered_250.json", arena);
+    if (p) {
+        SolveRequest request = {.problem = p, .changes = 20000};
+        request.budget_bytes = (int64_t)(0.6 * (double)outside_keep_all(p));
+        Solution solution = solve(&request, arena);
+        assert_true(solution.feasible && solution.peak_bytes <= request.budget_bytes);
+        assert_null(outside_check(p, solution.run.at, solution.run.count, solution.peak_bytes,
+                                  solution.seconds, arena));
+    }
+    Problem *small = read_reference("random_layered_100.json", arena);
+    if (small) {
+        SolveRequest request = {.problem = small, .changes = 20000};
+        request.budget_bytes = (int64_t)(0.5 * (double)outside_keep_all(small));
+        assert_true(isinf(solve(&request, arena).lower_bound_seconds));
+    }
+    arena_free(arena);
+    if (!p || !small) skip();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_both_dialects),    cmocka_unit_test(says_what_is_wrong),
         cmocka_unit_test(survives_truncation),    cmocka_unit_test(checker_refuses_mutants),
         cmocka_unit_test(against_every_schedule), cmocka_unit_test(same_call_same_schedule),
-        cmocka_unit_test(reference_optima),
+        cmocka_unit_test(reference_optima),       cmocka_unit_test(free_order_against_every_schedule),
+        cmocka_unit_test(only_a_free_order_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* The planner's tables. `planner FOLDER`: every reference graph (node-link JSON) of the folder at .9 to .5 of
- * its peak: recomputation found, the bound, the gap, seconds. */
+/* The planner's tables. `planner FOLDER [GRAPH [PEAK]]`: every reference graph (node-link JSON) of the folder
+ * at .9 to .5 of its peak: recomputation found, the bound, the gap, seconds. */
 #include "frontend/nodelink.h"
 
 #include <math.h>
@@ -20,7 +20,7 @@ static void print_row(const char *name, const Problem *p, double fraction, Arena
            bound = 100 * (solution.lower_bound_seconds / base - 1);
     const char *wrong =
         outside_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena);
-    printf("%-20s %5.1f ", name, fraction);
+    printf("%-20s %5.3g ", name, fraction);
     if (wrong)
         printf("wrong: %s\n", wrong);
     else if (!solution.feasible)
@@ -34,12 +34,13 @@ static void print_row(const char *name, const Problem *p, double fraction, Arena
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2) {
-        fprintf(stderr, "usage: planner FOLDER   (with the reference graphs' JSON)\n");
+    if (argc < 2 || argc > 4) {
+        fprintf(stderr, "usage: planner FOLDER [GRAPH [PEAK]]   (with the reference graphs' JSON)\n");
         return 2;
     }
     printf("%-20s %5s %10s %10s %10s %8s\n", "graph", "peak", "found %", "bound %", "gap %", "CPU s");
     for (size_t i = 0; i < sizeof graphs / sizeof *graphs; i++) {
+        if (argc > 2 && strcmp(argv[2], graphs[i])) continue;
         Arena *arena = arena_new();
         const char *path = arena_printf(arena, "%s/%s.json", argv[1], graphs[i]);
         size_t length;
@@ -54,7 +55,9 @@ int main(int argc, char **argv) {
         }
         const Problem *p =
             problem_from_outside(graph.nodes, graph.seconds, graph.bytes, graph.link, graph.links, arena);
-        for (int tenths = 9; tenths >= 5; tenths--) print_row(graphs[i], p, tenths / 10.0, arena);
+        if (argc > 3) print_row(graphs[i], p, atof(argv[3]), arena);
+        for (int tenths = argc > 3 ? 0 : 9; tenths >= 5; tenths--)
+            print_row(graphs[i], p, tenths / 10.0, arena);
         arena_free(arena);
     }
     return 0;
