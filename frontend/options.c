@@ -67,7 +67,7 @@ static const OptionRow option_row[] = {
     {"--time", "S", 1 << VERB_SOLVE, AT(time),
      "improve for at most S seconds; how long it takes is bounded anyway"},
     {"--capacity", "N", 1 << VERB_PACK, AT(capacity), "the height to fit; left out: the smallest found"},
-    {"--policy", "NAME", PLANNED, AT(policy), "none, every-block, sqrt, heuristic or optimal (the default)"},
+    {"--policy", "NAME", PLANNED, AT(policy), "none, every-block, sqrt, offload-blocks, heuristic or optimal (the default)"},
     {"--compare", NULL, 1 << VERB_PLAN, AT(compare), "one row a policy"},
     {"--why", "NAME", 1 << VERB_PLAN, AT(why),
      "why the operations of that name or pattern are kept or recomputed"},

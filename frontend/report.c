@@ -175,11 +175,9 @@ void report_plan(const PlanReport *report, Text *out) {
              100 * (train->plan->seconds / result->keep_all_seconds - 1),
              tokens_of(g) / train->plan->seconds);
     if (train->plan->host_bytes)
-        text_add(out, "  host memory     %s%s; %s go out and back in a micro-step, operations wait %s\n",
-                 format_bytes(train->plan->host_bytes, a),
-                 arena_printf(out->arena, " of %s", format_bytes(request->spec->host_bytes, b)),
-                 arena_printf(out->arena, "%s", format_bytes(train->plan->offload_bytes, c)),
-                 seconds_text(train->plan->wait_seconds, d));
+        text_add(out, "  host memory     %s of %s; %s go out and back in a micro-step, operations wait %s\n",
+                 format_bytes(train->plan->host_bytes, a), format_bytes(request->spec->host_bytes, b),
+                 format_bytes(train->plan->offload_bytes, c), seconds_text(train->plan->wait_seconds, d));
     text_add(out, "  lower bound     %s; gap %.3f%%\n", seconds_text(result->lower_bound_seconds, a),
              100 * result->gap);
     if (report->more_seconds > 0)
@@ -208,7 +206,7 @@ void report_plan(const PlanReport *report, Text *out) {
 static const char *pin_of(const Spec *spec, const Node *node) {
     static const char *const word[] = {
         [PIN_KEEP] = "keep", [PIN_RECOMPUTE] = "recompute", [PIN_OFFLOAD] = "offload"};
-    for (uint32_t i = 0; i < spec->pin.count; i++)
+    for (uint32_t i = spec->pin.count; i-- > 0;) /* the last that matches holds */
         if (glob_match(spec->pin.at[i].pattern, node->name)) return word[spec->pin.at[i].kind];
     return NULL;
 }

@@ -162,6 +162,7 @@ typedef struct PlanRequest {
 
 typedef struct PlanResult {
     bool feasible;
+    bool needs_host;             /* ... which no plan without copies to host memory is that was found */
     Plan plan;                   /* when infeasible: the plan with the smallest peak found */
     Layout *layout;
     double lower_bound_seconds;  /* no schedule under the budget is faster */

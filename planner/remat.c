@@ -45,6 +45,9 @@ static void retain_policy(const PlanRequest *request, const Problem *p, const Bl
     case POLICY_OFFLOAD_BLOCKS:
         retain_segments(p, blocks, 1, false, retain);
         retain_offload_blocks(p, blocks, retain);
+        if (p->host_bytes <= 0)
+            *vec_add(arena, &result->reason) =
+                "no host memory is given: the inputs of layers stay where they are";
         break;
     case POLICY_HEURISTIC:
         if (heuristic(request, result, arena))
@@ -87,40 +90,64 @@ typedef struct Realised {
     Layout *layout;
 } Realised;
 
-/* The fastest plan whose packed height fits; without one, the one of least height. Packing may undo what made
- * a plan better, so some stand beside the front: its smallest before refinement, and the fixed policies. */
 static bool host_fits(const PlanRequest *request, const Plan *plan) {
     return plan->host_bytes <= request->host_bytes;
 }
 
-static void choose(const PlanRequest *request, Replay *r, const Front *front, const Front *beside,
-                   PlanResult *result, Arena *arena) {
+/* What one search found. */
+typedef struct Found {
+    bool searched;
+    int64_t budget_bytes; /* as search_front was asked for */
+    Front front;
+    Front beside; /* what packing may leave better: the front's smallest before refinement, fixed policies */
+} Found;
+
+enum { WITHOUT_COPIES, WITH_COPIES, SEARCHES };
+struct PlanMemo {
+    Arena *arena;
+    Found found[SEARCHES]; /* without host memory the first alone */
+};
+
+/* The fastest plan whose packed height fits; without one, the one of least height. Each front is asked by
+ * itself: what one of them hides in the other may be what fits once it is packed. */
+static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, PlanResult *result,
+                   Arena *arena) {
     int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
+    int64_t least_without = INT64_MAX; /* copies */
     Realised least = {.layout = NULL}, best = {.layout = NULL};
-    for (uint32_t i = 0; i < beside->count; i++) {
-        const Candidate *candidate = &beside->at[i];
-        bool may_be_least = !least.layout || candidate->peak_bytes < least.plan.peak_bytes;
-        bool may_be_best =
-            candidate->peak_bytes <= budget && (!best.layout || candidate->seconds < best.plan.seconds);
-        if (!may_be_least && !may_be_best) continue;
-        Realised next = {.layout = NULL};
-        next.layout = realise(request, r, candidate->retain, &next.plan, arena);
-        if (!host_fits(request, &next.plan)) continue;
-        if (!least.layout || next.plan.peak_bytes < least.plan.peak_bytes) least = next;
-        if (next.plan.peak_bytes <= budget && (!best.layout || next.plan.seconds < best.plan.seconds))
-            best = next;
+    for (uint32_t k = 0; k < SEARCHES; k++) {
+        const Front *beside = &memo->found[k].beside;
+        for (uint32_t i = 0; i < beside->count; i++) {
+            const Candidate *candidate = &beside->at[i];
+            bool may_be_least = !least.layout || candidate->peak_bytes < least.plan.peak_bytes;
+            bool may_be_best =
+                candidate->peak_bytes <= budget && (!best.layout || candidate->seconds < best.plan.seconds);
+            if (!may_be_least && !may_be_best) continue;
+            Realised next = {.layout = NULL};
+            next.layout = realise(request, r, candidate->retain, &next.plan, arena);
+            if (!host_fits(request, &next.plan)) continue;
+            if (!next.plan.host_bytes && next.plan.peak_bytes < least_without)
+                least_without = next.plan.peak_bytes;
+            if (!least.layout || next.plan.peak_bytes < least.plan.peak_bytes) least = next;
+            if (next.plan.peak_bytes <= budget && (!best.layout || next.plan.seconds < best.plan.seconds))
+                best = next;
+        }
     }
-    for (uint32_t i = front->count; i-- > 0 && best.layout;) {
-        if (front->at[i].peak_bytes > budget) continue;
-        if (front->at[i].seconds >= best.plan.seconds) break;
-        Realised next = {.layout = NULL};
-        next.layout = realise(request, r, front->at[i].retain, &next.plan, arena);
-        if (next.plan.peak_bytes > budget || !host_fits(request, &next.plan)) continue;
-        best = next;
-        break;
+    for (uint32_t k = 0; k < SEARCHES; k++) {
+        const Front *front = &memo->found[k].front;
+        for (uint32_t i = front->count; i-- > 0 && best.layout;) {
+            if (front->at[i].peak_bytes > budget) continue;
+            if (front->at[i].seconds >= best.plan.seconds) break;
+            Realised next = {.layout = NULL};
+            next.layout = realise(request, r, front->at[i].retain, &next.plan, arena);
+            if (next.plan.peak_bytes > budget || !host_fits(request, &next.plan)) continue;
+            best = next;
+            break;
+        }
     }
     result->smallest_bytes = least.plan.peak_bytes;
     result->feasible = best.layout != NULL;
+    result->needs_host = result->feasible && least_without > budget;
     if (!best.layout) best = least;
     result->plan = best.plan;
     result->layout = best.layout;
@@ -140,33 +167,34 @@ static void add_fixed_policies(const PlanRequest *request, const Problem *p, con
     }
 }
 
-struct PlanMemo {
-    Arena *arena;
-    bool searched;
-    int64_t budget_bytes; /* as search_front was asked for */
-    Front front, beside;
-};
-
 PlanMemo *plan_memo_new(Arena *arena) {
     PlanMemo *memo = NEW(arena, PlanMemo);
     memo->arena = arena;
     return memo;
 }
 
-/* Whether the front that was found has all that is asked of it under a budget; INT64_MAX: everything fits. */
-static bool memo_serves(const PlanMemo *memo, int64_t budget_bytes) {
-    if (!memo->searched) return false;
-    int64_t least = memo->front.at[0].peak_bytes;
-    bool whole = memo->budget_bytes < INT64_MAX && memo->budget_bytes >= least;
-    return whole || budget_bytes == INT64_MAX || budget_bytes < least;
+/* Whether what was found has all that is asked of it under a budget; INT64_MAX: everything fits, 0: no limit.
+ */
+static bool serves(const Found *found, int64_t budget_bytes) {
+    if (!found->searched) return false;
+    int64_t least = found->front.at[0].peak_bytes;
+    bool whole = !found->budget_bytes || (found->budget_bytes < INT64_MAX && found->budget_bytes >= least);
+    return whole || budget_bytes == INT64_MAX || (budget_bytes && budget_bytes < least);
 }
 
+/* Without copies too: host memory never makes a plan slower, nor the smallest budget larger. */
 static void search(const PlanRequest *request, const Problem *p, const Blocks *blocks, const Keep *pinned,
                    int64_t budget_bytes, Replay *r, PlanMemo *memo) {
-    if (memo_serves(memo, budget_bytes)) return;
-    *memo = (PlanMemo){.arena = memo->arena, .searched = true, .budget_bytes = budget_bytes};
-    memo->front = search_front(p, blocks, pinned, budget_bytes, &memo->beside, memo->arena);
-    add_fixed_policies(request, p, blocks, r, &memo->beside, memo->arena);
+    Problem without = *p;
+    without.host_bytes = 0;
+    for (uint32_t k = 0; k < SEARCHES; k++) {
+        const Problem *problem = k == WITH_COPIES ? p : &without;
+        Found *found = &memo->found[k];
+        if ((k == WITH_COPIES && p->host_bytes <= 0) || serves(found, budget_bytes)) continue;
+        *found = (Found){.searched = true, .budget_bytes = budget_bytes};
+        found->front = search_front(problem, blocks, pinned, budget_bytes, &found->beside, memo->arena);
+        add_fixed_policies(request, problem, blocks, r, &found->beside, memo->arena);
+    }
 }
 
 static void keep_all(const PlanRequest *request, const Problem *p, Replay *r, Keep *retain, int64_t *live,
@@ -210,7 +238,7 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
             !pinned && (request->budget_bytes <= 0 || result->keep_all_bytes <= request->budget_bytes);
         PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
         search(request, p, &blocks, pinned, all_fits ? INT64_MAX : request->budget_bytes, r, memo);
-        choose(request, r, &memo->front, &memo->beside, result, arena);
+        choose(request, r, memo, result, arena);
     } else {
         retain_policy(request, p, &blocks, request->policy, result, retain, arena);
         retain_pins(request->graph, p, request->spec, blocks.boundary, retain);

@@ -121,6 +121,41 @@ static void more_memory_never_hurts(void **state) {
     }
 }
 
+/* Host memory of any size: no plan is slower than without it, nor is more memory needed. */
+static void host_memory_never_hurts(void **state) {
+    (void)state;
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        Arena *arena = arena_new();
+        PlanRequest request =
+            request_for(random_training_graph(seed, arena), seed % 2 ? "host" : "t4", arena);
+        request.memo = plan_memo_new(arena);
+        PlanResult *free_of_limits = plan_graph(&request, arena);
+        int64_t least = free_of_limits->smallest_bytes, room = free_of_limits->keep_all_bytes - least;
+        PlanResult *without[BUDGETS];
+        for (int i = 0; i < BUDGETS; i++) {
+            request.budget_bytes = least + room * i / BUDGETS;
+            without[i] = plan_graph(&request, arena);
+            assert_true(without[i]->feasible);
+        }
+        for (int64_t host_bytes = room / 16; host_bytes < room; host_bytes = host_bytes * 3 + 1) {
+            request.host_bytes = host_bytes;
+            request.memo = plan_memo_new(arena);
+            for (int i = 0; i < BUDGETS; i++) {
+                request.budget_bytes = least + room * i / BUDGETS;
+                PlanResult *with = plan_graph(&request, arena);
+                check(&request, with, seed, arena);
+                assert_true(with->feasible && with->smallest_bytes <= least);
+                assert_true(with->plan.host_bytes <= host_bytes);
+                if (with->plan.seconds > without[i]->plan.seconds)
+                    fail_msg("seed %d, budget %lld, host %lld: %.9g s instead of %.9g s", (int)seed,
+                             (long long)request.budget_bytes, (long long)host_bytes, with->plan.seconds,
+                             without[i]->plan.seconds);
+            }
+        }
+        arena_free(arena);
+    }
+}
+
 static void the_same_request_gives_the_same_plan(void **state) {
     (void)state;
     PlanResult *results[2];
@@ -320,6 +355,7 @@ int main(void) {
         cmocka_unit_test(random_graphs_pass_the_checkers),
         cmocka_unit_test(forward_plans_pass_the_checkers),
         cmocka_unit_test(more_memory_never_hurts),
+        cmocka_unit_test(host_memory_never_hurts),
         cmocka_unit_test(the_same_request_gives_the_same_plan),
         cmocka_unit_test(optimal_is_never_worse_than_a_fixed_policy),
         cmocka_unit_test(bytes_gpt_fits_half),

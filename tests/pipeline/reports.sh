@@ -29,4 +29,16 @@ expect 2 "$rematc" sweep "$spec" --budget 4MiB..2MiB
 expect 2 "$rematc" sweep "$spec" --budget small..large
 expect 2 "$rematc" sweep "$spec" --maximize B
 expect 2 "$rematc" import somewhere
+# host memory with which the whole fits does not stand in the way of tiles that are faster
+seconds() { sed -n 's/.*"seconds": *\([0-9.e-]*\),.*/\1/p' "$1" | head -n 1; }
+"$rematc" plan "$spec" --budget 30400KiB --json >without.json
+"$rematc" plan "$spec" --budget 30400KiB --set host=4MiB --json >with.json
+awk "BEGIN { exit !($(seconds with.json) <= $(seconds without.json)) }" ||
+    fail "with host memory $(seconds with.json) s, without $(seconds without.json) s"
+# the policy that needs host memory says so where it has none; of pins that fit, the last holds
+expect 0 "$rematc" plan "$spec" $small --budget 1GiB --policy offload-blocks
+grep -q 'because *no host memory is given' stdout.txt || fail "nothing is said of host memory that is missing"
+{ cat "$spec"; echo 'recompute "h.*"'; echo 'keep "h.1.mlp.fc"'; } >pins.remat
+expect 0 "$rematc" plan pins.remat $small --budget 1GiB --why 'h.1.mlp.fc'
+grep -q 'pinned by the file: keep' stdout.txt || fail "--why names a pin that does not hold"
 echo "longest context in 8 MiB: $longest"

@@ -1,0 +1,34 @@
+/* From a forward graph to a checked plan, and the choice among micro-batches and tilings. */
+#ifndef REMAT_TRIAL_H
+#define REMAT_TRIAL_H
+
+#include "compile.h"
+
+/* What one micro-batch size and tiling lead to. */
+typedef struct Trial {
+    TileRule tile;
+    Graph *forward; /* as written */
+    Graph *tiled;   /* the same when there are no tiles */
+    Graph *grad, *fused, *graph;
+    Cost *cost;
+    double seconds; /* a step, nothing recomputed */
+    PlanMemo *memo;
+    PlanResult *result;
+} Trial;
+
+/* The micro-batch and tiling with the most tokens a second among those that fit `arena_budget` (0: no limit);
+ * when none fits, what comes nearest. */
+Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget);
+
+/* Whether the plan that checkpoints every block fits, one of those the planner chooses from: found at once. */
+bool trial_surely_fits(const Compilation *c);
+
+/* What it is made of, and serves alone too. */
+TrainRule trial_rule(const Spec *spec, int64_t accumulate);
+Graph *trial_check(Graph *g, const char *stage, Arena *arena); /* dies where graph_check finds something */
+/* Dies where plan_check or layout_check finds something. */
+PlanResult *trial_plan(const Compilation *c, const Graph *g, const Cost *cost, Policy policy,
+                       int64_t arena_budget, PlanMemo *memo);
+struct Memos *trial_memos_new(Arena *arena);
+
+#endif
