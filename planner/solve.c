@@ -292,12 +292,13 @@ static void search(Solver *s, const int64_t *live, int64_t keep_all_bytes, Sched
     double nothing = 1e-9 * s->total;
     Instants instants = bound_all(s, live, 6);
     try_hulls(s, &instants);
-    if (!is_prov    if (!is_proved(s) && !too_late(s)) {
+    if (!is_proved(s) && !too_late(s)) {
         double seconds = window_seconds(s->p, live, s->request->budget_bytes);
         if (seconds > s->bound) s->bound = seconds;
     }
-    if (!s->best.found && s->bound < HUGE_VAL && !reaches_all(s)) s->bound = HUGE_VAL;
-    if (!s->best.found && s->bound < HUGE_VAL) open_rows(s);
+    bool open = !s->best.found && s->bound < HUGE_VAL && !too_late(s);
+    if (open && !reaches_all(s)) s->bound = HUGE_VAL;
+    if (open && s->bound < HUGE_VAL && !too_late(s)) open_rows(s);
     if (!s->best.found) {
         *least = (Schedule){.found = true, .peak_bytes = keep_all_bytes};
         uint64_t tries = s->bound == HUGE_VAL ? changes / 32 : changes / 2;
