@@ -53,7 +53,7 @@ PlanResult *trial_plan(const Compilation *c, const Graph *g, const Cost *cost, P
     const char *broken = plan_check(g, &result->plan, c->arena);
     if (broken) die("plan: %s", broken);
     broken = layout_check(g, cost, &result->plan, result->layout, result->feasible ? arena_budget : 0,
-                          c->spec.host_bytes, c->arena);
+                          result->feasible ? c->spec.host_bytes : 0, c->arena);
     if (broken) die("layout: %s", broken);
     return result;
 }
@@ -125,7 +125,8 @@ static bool is_better(const Trial *trial, const Trial *than) {
 
 /* ---- tiles of tokens ---- */
 
-enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20 };
+/* Graphs of many operations are cut more coarsely and tried less often: each try takes seconds there. */
+enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20, NEAREST = 3, MANY_NODES = 6000 };
 static const TileRule no_tiles = {1, 1};
 /* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
  * if recomputation takes more than this share of a step ... */
@@ -156,8 +157,9 @@ static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling li
     int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole);
     Tiling all[MOST_TILINGS];
     uint32_t found = 0, count = 0;
-    for (TileRule tile = no_tiles; tile.loss_chunks <= MOST_CHUNKS; tile.loss_chunks *= 2)
-        for (tile.mlp_tiles = 1; tile.mlp_tiles <= MOST_TILES; tile.mlp_tiles *= 2) {
+    int64_t finer = whole->graph->node.count < MANY_NODES ? 2 : 4;
+    for (TileRule tile = no_tiles; tile.loss_chunks <= MOST_CHUNKS; tile.loss_chunks *= finer)
+        for (tile.mlp_tiles = 1; tile.mlp_tiles <= MOST_TILES; tile.mlp_tiles *= finer) {
             bool is_whole = tile.loss_chunks == 1 && tile.mlp_tiles == 1;
             if (is_whole || tokens % tile.loss_chunks || tokens % tile.mlp_tiles) continue;
             Trial trial = trial_of(c, whole->forward, tile);
@@ -203,10 +205,13 @@ static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena
     uint32_t count = list_tilings(c, whole, list), low = 0, high = count;
     if (count == 0) return best;
     if (!whole->result->feasible && enough == INFINITY) {
-        Trial least = try_tiling(c, whole, &list[count - 1], arena_budget);
-        if (is_better(&least, &best)) best = least;
-        if (!least.result->feasible || c->any_that_fits) return best;
-        high = count - 1;
+        /* the estimate ranks only nearly: the last one need not be what comes nearest */
+        uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
+        while (!best.result->feasible && high > 0 && tries-- > 0) {
+            Trial trial = try_tiling(c, whole, &list[--high], arena_budget);
+            if (is_better(&trial, &best)) best = trial;
+        }
+        if (!best.result->feasible || c->any_that_fits) return best;
         while (low < high) {
             uint32_t middle = low + (high - low) / 2;
             Trial trial = try_tiling(c, whole, &list[middle], arena_budget);

@@ -114,7 +114,7 @@ static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, 
                    Arena *arena) {
     int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
     int64_t least_without = INT64_MAX; /* copies */
-    Realised least = {.layout = NULL}, best = {.layout = NULL};
+    Realised least = {.layout = NULL}, best = {.layout = NULL}, any = {.layout = NULL};
     for (uint32_t k = 0; k < SEARCHES; k++) {
         const Front *beside = &memo->found[k].beside;
         for (uint32_t i = 0; i < beside->count; i++) {
@@ -125,6 +125,7 @@ static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, 
             if (!may_be_least && !may_be_best) continue;
             Realised next = {.layout = NULL};
             next.layout = realise(request, r, candidate->retain, &next.plan, arena);
+            if (!any.layout) any = next;
             if (!host_fits(request, &next.plan)) continue;
             if (!next.plan.host_bytes && next.plan.peak_bytes < least_without)
                 least_without = next.plan.peak_bytes;
@@ -145,6 +146,7 @@ static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, 
             break;
         }
     }
+    if (!least.layout) least = any; /* host memory is too small for what pins send there */
     result->smallest_bytes = least.plan.peak_bytes;
     result->feasible = best.layout != NULL;
     result->needs_host = result->feasible && least_without > budget;
