@@ -105,6 +105,7 @@ typedef struct Found {
 enum { WITHOUT_COPIES, WITH_COPIES, SEARCHES };
 struct PlanMemo {
     Arena *arena;
+    Front families;        /* which both searches begin with */
     Found found[SEARCHES]; /* without host memory the first alone */
 };
 
@@ -194,7 +195,8 @@ static void search(const PlanRequest *request, const Problem *p, const Blocks *b
         Found *found = &memo->found[k];
         if ((k == WITH_COPIES && p->host_bytes <= 0) || serves(found, budget_bytes)) continue;
         *found = (Found){.searched = true, .budget_bytes = budget_bytes};
-        found->front = search_front(problem, blocks, pinned, budget_bytes, &found->beside, memo->arena);
+        found->front =
+            search_front(problem, blocks, pinned, budget_bytes, &memo->families, &found->beside, memo->arena);
         add_fixed_policies(request, problem, blocks, r, &found->beside, memo->arena);
     }
 }

@@ -280,8 +280,21 @@ static void descend_at_floor(Search *s) {
         }
 }
 
+/* Whole families of plans: made once, and given to a further search of the same operations. */
+static void add_families(Search *s, const int64_t *live, int64_t highest, Front *families) {
+    for (uint32_t i = 0; families && i < families->count; i++) {
+        memcpy(s->retain, families->at[i].retain, sizeof *s->retain * s->p->gaps);
+        consider(s, s->retain);
+    }
+    if (families && families->count) return;
+    if (s->blocks && s->blocks->count) try_segments(s);
+    if (s->blocks) try_chain(s, highest);
+    try_cuts(s, live, 2, 16, 12);
+    for (uint32_t i = 0; families && i < s->front.count; i++) *vec_add(s->arena, families) = s->front.at[i];
+}
+
 Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes,
-                   Front *smallest, Arena *arena) {
+                   Front *families, Front *smallest, Arena *arena) {
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
     s.replay = replay_new(p, s.scratch);
@@ -297,9 +310,7 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, i
 
     int64_t *live = keep_all_live(&s);
     int64_t highest = s.sequence.peak_bytes;
-    if (blocks && blocks->count) try_segments(&s);
-    if (blocks) try_chain(&s, highest);
-    try_cuts(&s, live, 2, 16, 12);
+    add_families(&s, live, highest, families);
     try_offload(&s, 48);
     bool small = p->ops < 1000;
     descend_to_floor(&s, small ? 3 : 1, small ? 4 : 1);

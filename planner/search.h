@@ -14,11 +14,12 @@ typedef VEC(Candidate) Front; /* peaks ascending, seconds descending */
 
 /* `blocks` is NULL for an outside DAG. `pinned` has, for each gap, the time from which a pin keeps it, or
  * NONE where the search is free; NULL: no pins. `budget_bytes` is what the front will be asked for: where
- * everything fits (INT64_MAX), or where nothing does, only the smallest ones matter; 0: any. `smallest`: the
- * front's first few before refinement, the same in every case. */
+ * everything fits (INT64_MAX), or where nothing does, only the smallest ones matter; 0: any. `families`: plans
+ * without copies that another search of the same operations began with; empty: filled; NULL: nothing is kept.
+ * `smallest`: the front's first few before refinement, the same in every case. */
 enum { SEARCH_SMALLEST = 3 };
-Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes, Front *smallest,
-                   Arena *arena);
+Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes, Front *families,
+                   Front *smallest, Arena *arena);
 
 /* The parts of the search, over one retention (planner/shave.c). */
 typedef struct Shaver Shaver;
