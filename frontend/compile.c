@@ -255,12 +255,19 @@ static const char *host_that_fits(const Compilation *c) {
                       : arena_printf(c->arena, "host %" PRId64 "GiB", (mib + 1023) >> 10);
 }
 
+/* Whether the command line, not the file, says what the budget is. */
+static bool budget_overridden(const Options *options) {
+    for (uint32_t i = 0; i < options->set.count; i++)
+        if (!strncmp(options->set.at[i], "budget=", 7)) return true;
+    return options->budget != NULL;
+}
+
 static int infeasible(Compilation *c, const Trial *trial, int64_t arena_budget) {
     char budget[24], least[24], reserved[24];
     const PlanResult *result = trial->result;
     format_bytes(c->budget_bytes, budget);
     format_bytes(result->smallest_bytes + c->device.reserved_bytes, least);
-    Span span = c->spec.budget_bytes && !c->options->budget ? c->spec.budget_span : NO_SPAN;
+    Span span = c->spec.budget_bytes && !budget_overridden(c->options) ? c->spec.budget_span : NO_SPAN;
     if (c->policy == POLICY_OPTIMAL)
         diag_error(c->diag, E0701, span, "no plan fits %s on %s; the smallest feasible budget is %s", budget,
                    c->device.name, least);
@@ -313,6 +320,12 @@ int compile_plan(Compilation *c) {
     c->tile = trial.tile;
     c->memo = trial.memo;
     if (!trial.result->feasible) return infeasible(c, &trial, arena_budget);
+    if (c->device.memory_bytes && c->budget_bytes > c->device.memory_bytes) {
+        char budget[24], memory[24];
+        fprintf(stderr, "rematc: warning: the budget of %s is more than %s has, %s\n",
+                format_bytes(c->budget_bytes, budget), c->device.name,
+                format_bytes(c->device.memory_bytes, memory));
+    }
     Part train = {.graph = trial.graph,
                   .cost = trial.cost,
                   .plan = &trial.result->plan,
