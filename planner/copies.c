@@ -4,7 +4,6 @@
 #include "copies.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 Copies *copies_new(const Problem *p, Arena *arena) {
@@ -12,8 +11,7 @@ Copies *copies_new(const Problem *p, Arena *arena) {
     c->p = p;
     c->arena = arena;
     c->wanted = NEW_ARRAY(arena, bool, p->storages + 1);
-    c->last = NEW_ARRAY(arena, uint32_t, p->storages + 1);
-    c->gap = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    c->idle = stretches_new(p, arena);
     c->head = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     return c;
 }
@@ -37,60 +35,28 @@ static bool find_wanted(Copies *c, const Keep *retain) {
     return any;
 }
 
-/* Storage `s` is touched by run `i`: it may have been away since its gap began. */
-static void touch(Copies *c, const Keep *retain, const uint32_t *time, uint32_t s, uint32_t i, bool made) {
-    const Problem *p = c->p;
-    uint32_t last = c->last[s], gap = c->gap[s];
-    if (last != NONE && !made) {
-        while (gap + 1 < p->gap_first[s + 1] && p->gap_end[gap] <= time[last]) gap++;
-        c->gap[s] = gap;
-        if (retain[gap].host != HOST_NEVER && p->gap_begin[gap] == time[last] && time[i] > time[last])
-            *vec_add(c->arena, &c->copy) = (Copy){.storage = s,
-                                                  .gap = gap,
-                                                  .out_run = last,
-                                                  .back_run = i,
-                                                  .host = p->copies_beside ? retain[gap].host : HOST_NOW};
-    }
-    c->last[s] = i;
-}
-
-static int by_out(const void *a, const void *b) {
-    const Copy *x = a, *y = b;
-    if (x->out_run != y->out_run) return x->out_run < y->out_run ? -1 : 1;
-    return x->storage < y->storage ? -1 : x->storage > y->storage;
-}
-
 static void collect(Copies *c, const Keep *retain, const Sequence *sequence, const uint32_t *time) {
-    const Problem *p = c->p;
-    c->copy.count = c->start.count = 0;
-    memset(c->last, 0xff, sizeof *c->last * p->storages);
-    memcpy(c->gap, p->gap_first, sizeof *c->gap * p->storages);
-    double now = 0;
-    for (uint32_t i = 0; i < sequence->run.count; i++) {
-        uint32_t op = sequence->run.at[i].op;
-        *vec_add(c->arena, &c->start) = now;
-        now += p->seconds[op];
-        for (EACH(k, p->reads, op))
-            if (c->wanted[p->reads.list[k]]) touch(c, retain, time, p->reads.list[k], i, false);
-        for (EACH(k, p->makes, op))
-            if (c->wanted[p->makes.list[k]]) touch(c, retain, time, p->makes.list[k], i, true);
+    stretches_find(&c->idle, c->wanted, sequence, time);
+    c->copy.count = 0;
+    for (uint32_t i = 0; i < c->idle.found.count; i++) {
+        const Stretch *idle = &c->idle.found.at[i];
+        uint32_t host = retain[idle->gap].host;
+        if (host == HOST_NEVER) continue;
+        *vec_add(c->arena, &c->copy) = (Copy){.storage = idle->storage,
+                                              .gap = idle->gap,
+                                              .out_run = idle->out_run,
+                                              .back_run = idle->back_run,
+                                              .host = c->p->copies_beside ? host : HOST_NOW};
     }
-    *vec_add(c->arena, &c->start) = now;
-    if (c->copy.count) qsort(c->copy.at, c->copy.count, sizeof *c->copy.at, by_out);
 }
 
-static int by_key(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static void put_in_order(Copies *c, CopyOrder *order, bool by_need) {
+static void put_in_order(Copies *c, RunOrder *order, bool by_need) {
     order->count = 0;
     for (uint32_t i = 0; i < c->copy.count; i++) {
         const Copy *copy = &c->copy.at[i];
-        *vec_add(c->arena, order) = (uint64_t)(by_need ? copy->back_run : copy->free_run) << 32 | i;
+        run_order_add(order, by_need ? copy->back_run : copy->free_run, i, c->arena);
     }
-    if (order->count) qsort(order->at, order->count, sizeof *order->at, by_key);
+    run_order_sort(order);
 }
 
 /* Takes out what was dropped. */
@@ -110,10 +76,10 @@ static double later(double a, double b) {
 
 /* The first run that starts at `seconds` or later. */
 static uint32_t run_from(const Copies *c, double seconds) {
-    uint32_t low = 0, high = c->start.count - 1;
+    uint32_t low = 0, high = c->idle.start.count - 1;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        if (c->start.at[middle] >= seconds)
+        if (c->idle.start.at[middle] >= seconds)
             high = middle;
         else
             low = middle + 1;
@@ -146,7 +112,7 @@ static void place_out(Copies *c) {
             continue;
         }
         c->head[copy->storage] = i;
-        double ready = c->start.at[copy->out_run + 1];
+        double ready = c->idle.start.at[copy->out_run + 1];
         busy = later(busy, ready) + copy_seconds(c->p, copy->storage);
         copy->free_run = copy->host == HOST_NOW ? copy->out_run + 1 : run_from(c, busy);
         leave_before(c, before[0], copy->out_run);
@@ -163,11 +129,11 @@ static void place_in(Copies *c) {
     double free_from = HUGE_VAL;
     for (uint32_t i = c->need.count; i-- > 0;) {
         Copy *copy = &c->copy.at[(uint32_t)c->need.at[i]];
-        double end = c->start.at[copy->back_run];
+        double end = c->idle.start.at[copy->back_run];
         if (free_from < end) end = free_from;
         free_from = end - copy_seconds(c->p, copy->storage);
         uint32_t run = free_from <= 0 ? 0 : run_from(c, free_from);
-        copy->fetch_run = c->start.at[run] > free_from && run > 0 ? run - 1 : run;
+        copy->fetch_run = c->idle.start.at[run] > free_from && run > 0 ? run - 1 : run;
         if (copy->host == HOST_NOW) copy->fetch_run = copy->back_run;
     }
     uint32_t earliest = 0;
@@ -202,7 +168,7 @@ static bool place(Copies *c) {
 
 /* Drops what host memory has no room for, in order of going out. */
 static bool fit_host(Copies *c) {
-    uint32_t runs = c->start.count;
+    uint32_t runs = c->idle.start.count;
     bool dropped = false;
     while (c->released.count < runs) (void)vec_add(c->arena, &c->released);
     memset(c->released.at, 0, sizeof *c->released.at * runs);

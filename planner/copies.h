@@ -12,7 +12,7 @@
 #ifndef REMAT_COPIES_H
 #define REMAT_COPIES_H
 
-#include "problem.h"
+#include "stretch.h"
 
 /* Runs are positions in a sequence. */
 typedef struct Copy {
@@ -27,21 +27,17 @@ typedef struct Copy {
     bool dropped;       /* found no time or no room; only while they are being found */
 } Copy;
 
-/* Copies in an order: the run in the upper half, the copy's number in the lower. */
-typedef VEC(uint64_t) CopyOrder;
-
 typedef struct Copies {
     const Problem *p;
     Arena *arena;
+    Stretches idle;      /* of storages that may go; with the start of every run */
     VEC(Copy) copy;      /* in order of out_run */
-    CopyOrder need;      /* of back_run; fetch_run ascends in it too */
-    CopyOrder freed;     /* of free_run */
-    VEC(double) start;   /* by run, without waiting; one more for the end */
+    RunOrder need;       /* of back_run; fetch_run ascends in it too */
+    RunOrder freed;      /* of free_run */
     int64_t host_bytes;  /* most live at once in host memory */
     double wait_seconds; /* that operations wait */
     /* while they are being found */
     bool *wanted;          /* by storage: some gap of it may go */
-    uint32_t *last, *gap;  /* by storage: run that touched it last; gap of that run's time */
     uint32_t *head;        /* by storage: the copy that went out; made again, it is the same bits */
     VEC(int64_t) released; /* by run: host bytes that are free after it */
     VEC(double) done_out, done_in;
@@ -53,7 +49,7 @@ bool copies_find(Copies *copies, const Keep *retain, const Sequence *sequence, c
 /* One way. */
 double copy_seconds(const Problem *p, uint32_t storage);
 
-static inline const Copy *copies_in(const Copies *copies, const CopyOrder *order, uint32_t i) {
+static inline const Copy *copies_in(const Copies *copies, const RunOrder *order, uint32_t i) {
     return &copies->copy.at[(uint32_t)order->at[i]];
 }
 

@@ -239,9 +239,11 @@ static void find_rests(Shaver *v) {
         if (copy->host == HOST_EASY || copy->held || !is_free(v, copy->gap)) continue;
         double seconds = copy_seconds(v->p, copy->storage);
         uint32_t gone = copy->free_run, comes = copy->fetch_run;
-        while (copies->start.at[gone] < copies->start.at[copy->out_run + 1] + 2 * seconds && gone < comes)
+        while (copies->idle.start.at[gone] < copies->idle.start.at[copy->out_run + 1] + 2 * seconds &&
+               gone < comes)
             gone++;
-        while (copies->start.at[comes] > copies->start.at[copy->back_run] - 2 * seconds && comes > gone)
+        while (copies->idle.start.at[comes] > copies->idle.start.at[copy->back_run] - 2 * seconds &&
+               comes > gone)
             comes--;
         if (gone >= comes) continue;
         *vec_add(v->arena, &v->drop) = (Drop){.price = -seconds / (double)v->p->bytes[copy->storage],
