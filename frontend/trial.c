@@ -98,13 +98,11 @@ static void add_plan(const Compilation *c, Trial *trial, Policy policy, int64_t 
     if (smallest) trial->result->feasible = trial->result->smallest_bytes <= arena_budget;
 }
 
-static Trial try_batch(const Compilation *c, int64_t batch, TileRule tile, Policy policy,
-                       int64_t arena_budget) {
+static const TileRule no_tiles = {1, 1};
+static Trial trial_of_batch(const Compilation *c, int64_t batch) {
     Graph *forward = lower_graph(c->ast, &c->spec, batch, 0, c->diag, c->arena);
     if (!forward) die("batch %" PRId64 " does not lower, though another did", batch);
-    Trial trial = trial_of(c, forward, tile);
-    add_plan(c, &trial, policy, arena_budget);
-    return trial;
+    return trial_of(c, forward, no_tiles);
 }
 
 static double tokens_of(const Trial *trial) {
@@ -127,7 +125,6 @@ static bool is_better(const Trial *trial, const Trial *than) {
 
 /* Graphs of many operations are cut more coarsely and tried less often: each try takes seconds there. */
 enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20, NEAREST = 3, MANY_NODES = 6000 };
-static const TileRule no_tiles = {1, 1};
 /* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
  * if recomputation takes more than this share of a step ... */
 static const double much_recomputation = 0.25;
@@ -183,17 +180,21 @@ static Trial try_tiling(const Compilation *c, const Trial *whole, Tiling *tiling
     return tiling->trial;
 }
 
-/* Whether a bound leaves a tiling the chance of fewer seconds a token than `enough`. */
+/* Whether a bound leaves the chance of fewer seconds a token than `enough`. */
+static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t arena_budget, double enough) {
+    PlanRequest request = {.graph = trial->graph,
+                           .cost = trial->cost,
+                           .device = &c->device,
+                           .budget_bytes = arena_budget,
+                           .host_bytes = c->spec.host_bytes};
+    return plan_bound(&request) / tokens_of(trial) < enough;
+}
+
 static bool may_be_enough(const Compilation *c, const Trial *whole, Tiling *tiling, int64_t arena_budget,
                           double enough) {
     if (enough == INFINITY) return true;
     Trial trial = tiling->trial.result ? tiling->trial : trial_of(c, whole->forward, tiling->tile);
-    PlanRequest request = {.graph = trial.graph,
-                           .cost = trial.cost,
-                           .device = &c->device,
-                           .budget_bytes = arena_budget,
-                           .host_bytes = c->spec.host_bytes};
-    return plan_bound(&request) / tokens_of(whole) < enough;
+    return may_be_faster(c, &trial, arena_budget, enough);
 }
 
 /* The fastest tiling that fits, if it takes fewer than `enough` seconds a token. Tilings are in order of time
@@ -262,6 +263,15 @@ static void explain_tiles(const Compilation *c, const Trial *whole, Trial *best)
     *vec_add(c->arena, &best->result->reason) = text.at;
 }
 
+/* Whether another micro-batch is proved faster than one that surely fits: no need to plan that. */
+static bool is_beaten(const Compilation *c, const Trial *trial, const Trial *best, Policy policy,
+                      int64_t arena_budget) {
+    if (policy != POLICY_OPTIMAL || arena_budget <= 0 || c->spec.pin.count || !best->result->feasible)
+        return false;
+    return floor_bytes(c, trial) <= arena_budget &&
+           !may_be_faster(c, trial, arena_budget, seconds_per_token(best));
+}
+
 /* The micro-batch and tiling with the most tokens a second among those that fit; when none fits, what comes
  * nearest. Tiles are tried for those up to the smallest that do not fit whole without host memory, and, among
  * several, for the fastest that fits only by much recomputation. */
@@ -273,7 +283,9 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
     uint32_t misses = 0;
     for (int64_t batch = low; batch <= high; batch++) {
         if (batch && !lower_batch_fits(&c->spec, batch)) continue;
-        Trial trial = try_batch(c, batch, no_tiles, policy, arena_budget);
+        Trial trial = trial_of_batch(c, batch);
+        if (best.result && is_beaten(c, &trial, &best, policy, arena_budget)) continue;
+        add_plan(c, &trial, policy, arena_budget);
         *vec_add(c->arena, &tried) = trial;
         bool needs_more = best.result && !trial.result->feasible &&
                           best.result->smallest_bytes < trial.result->smallest_bytes;
