@@ -11,7 +11,7 @@
 
 typedef struct Row {
     const char *device;
-    int64_t budget_bytes, batch, context, peak_bytes;
+    int64_t budget_bytes, batch, context, peak_bytes, host_bytes;
     bool feasible;
     double seconds, tokens_per_second;
 } Row;
@@ -63,6 +63,7 @@ static Row plan_row(const Compilation *c, int64_t budget_bytes) {
                  .batch = g->batch,
                  .context = g->context,
                  .peak_bytes = result->plan.peak_bytes + c->device.reserved_bytes,
+                 .host_bytes = result->plan.host_bytes,
                  .feasible = result->feasible,
                  .seconds = result->plan.seconds,
                  .tokens_per_second = (double)(g->batch * g->context * g->accumulate) / result->plan.seconds};
@@ -106,16 +107,19 @@ static Row longest_context(const Compilation *c, int64_t budget_bytes) {
 /* ---- printing ---- */
 
 static void print_rows(const Rows *rows, bool contexts, Text *out) {
-    char a[24], b[24];
-    text_add(out, "%-12s %12s %6s %9s %12s %12s %12s\n", "device", "budget", "B", "T", "peak", "step",
-             "tokens/s");
+    char a[24], b[24], h[24];
+    bool host = false;
+    for (uint32_t i = 0; i < rows->count; i++) host |= rows->at[i].host_bytes > 0;
+    text_add(out, "%-12s %12s %6s %9s %12s %12s %12s%s\n", "device", "budget", "B", "T", "peak", "step",
+             "tokens/s", host ? "         host" : "");
     for (uint32_t i = 0; i < rows->count; i++) {
         const Row *row = &rows->at[i];
         text_add(out, "%-12s %12s ", row->device,
                  row->budget_bytes ? format_bytes(row->budget_bytes, a) : "none");
         if (row->feasible)
-            text_add(out, "%6" PRId64 " %9" PRId64 " %12s %10.4f s %12.0f\n", row->batch, row->context,
-                     format_bytes(row->peak_bytes, b), row->seconds, row->tokens_per_second);
+            text_add(out, "%6" PRId64 " %9" PRId64 " %12s %10.4f s %12.0f%s\n", row->batch, row->context,
+                     format_bytes(row->peak_bytes, b), row->seconds, row->tokens_per_second,
+                     host ? arena_printf(out->arena, " %12s", format_bytes(row->host_bytes, h)) : "");
         else if (contexts)
             text_add(out, "no context fits\n");
         else
@@ -128,12 +132,13 @@ static void print_json(const Rows *rows, Text *out) {
     json_t *list = json_array();
     for (uint32_t i = 0; i < rows->count; i++) {
         const Row *row = &rows->at[i];
-        json_array_append_new(list, json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:f, s:f}", "device",
-                                              row->device, "budget_bytes", (json_int_t)row->budget_bytes,
-                                              "fits", (int)row->feasible, "batch", (json_int_t)row->batch,
-                                              "context", (json_int_t)row->context, "peak_bytes",
-                                              (json_int_t)row->peak_bytes, "seconds", row->seconds,
-                                              "tokens_per_second", row->tokens_per_second));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:f, s:f}", "device",
+                                        row->device, "budget_bytes", (json_int_t)row->budget_bytes, "fits",
+                                        (int)row->feasible, "batch", (json_int_t)row->batch, "context",
+                                        (json_int_t)row->context, "peak_bytes", (json_int_t)row->peak_bytes,
+                                        "host_bytes", (json_int_t)row->host_bytes, "seconds", row->seconds,
+                                        "tokens_per_second", row->tokens_per_second));
     }
     char *text = json_dumps(list, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     if (!text) die("a sweep has no JSON form");
