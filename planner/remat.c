@@ -224,12 +224,17 @@ static double best_bound(const Problem *p, uint32_t boundary, const int64_t *liv
     return best;
 }
 
+static Problem *problem_of(const PlanRequest *request, Arena *arena) {
+    Problem *p = problem_from_graph(request->graph, request->cost, arena);
+    if (request->host_bytes > 0 && request->device)
+        problem_allow_copies(p, request->device, request->host_bytes, request->graph->accumulate);
+    return p;
+}
+
 PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     PlanResult *result = NEW(arena, PlanResult);
     Arena *scratch = arena_new();
-    Problem *p = problem_from_graph(request->graph, request->cost, scratch);
-    if (request->host_bytes > 0 && request->device)
-        problem_allow_copies(p, request->device, request->host_bytes, request->graph->accumulate);
+    Problem *p = problem_of(request, scratch);
     Blocks blocks = blocks_of(request->graph, p, scratch);
     Replay *r = replay_new(p, scratch);
     Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
@@ -267,9 +272,7 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
 
 double plan_bound(const PlanRequest *request) {
     Arena *scratch = arena_new();
-    Problem *p = problem_from_graph(request->graph, request->cost, scratch);
-    if (request->host_bytes > 0 && request->device)
-        problem_allow_copies(p, request->device, request->host_bytes, request->graph->accumulate);
+    Problem *p = problem_of(request, scratch);
     Replay *r = replay_new(p, scratch);
     Sequence sequence = {0};
     replay(r, NEW_ARRAY(scratch, Keep, p->gaps + 1), &sequence);
