@@ -47,7 +47,8 @@ typedef struct Kind {
 enum { BLOCK_CHOICES = 64 };
 /* A kind without its choices. */
 Kind block_kind(const Problem *p, const Link *link, Arena *arena);
-Kind *blocks_kinds(const Problem *p, const Links *links, Arena *arena);
+/* Each with its choices; `explored`: with those besides that cuts and shaving do not find. */
+Kind *blocks_kinds(const Problem *p, const Links *links, bool explored, Arena *arena);
 
 /* The storage of `link` that corresponds to `own` in the kind's problem; NONE for those from outside. */
 uint32_t block_storage(const Problem *p, const Link *link, const Kind *kind, uint32_t own);

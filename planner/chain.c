@@ -15,7 +15,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { SLOTS = 4096, TABLES = 1024, LEVELS = 160, FINER = 48 };
+enum { SLOTS = 4096, TABLES = 1024, LEVELS = 160, FINER = 48, MANY_OPS = 1000 };
 #define MOST_AGAIN 3.0 /* recomputation beyond this many times the step itself is not worth a plan */
 
 /* One way to run a segment: seconds + after[m - after_slots] + before[m - before_slots], from `least` slots
@@ -33,7 +33,9 @@ typedef struct Chain {
     const Kind *kinds;
     Arena *arena;     /* tables */
     int64_t unit;     /* bytes a slot */
-    double **whole;   /* by first link: segments that end with the loss head */
+    uint32_t end;     /* the last link of the whole chain: the loss head, or that before it ... */
+    bool again;       /* ... where that runs again, for its output too */
+    double **whole;   /* by first link: segments that end with it */
     double **segment; /* by first * count + last: the others */
     double *run_seconds;
     double most_seconds; /* of recomputation */
@@ -76,26 +78,28 @@ static int64_t pass_bytes(const Chain *c, uint32_t i) {
 }
 
 /* The moves of a segment of one link. */
-static uint32_t single_moves(Chain *c, uint32_t i, bool head) {
+static uint32_t single_moves(Chain *c, uint32_t i, bool end) {
     const Kind *kind = kind_of(c, i);
     uint32_t count = 0;
     for (uint32_t k = 0; k < kind->choice.count; k++) {
         const Choice *choice = &kind->choice.at[k];
-        if (!head && choice->kept_bytes > 0) continue; /* it runs again just before its backward pass */
-        int64_t bytes = choice->backward_bytes - (head ? 0 : c->incoming_least);
-        if (head && choice->forward_bytes > bytes) bytes = choice->forward_bytes;
-        c->move[count++] =
-            (Move){.seconds = choice->seconds, .least = slots(c, bytes), .choice = k, .split = NONE};
+        if (!end && choice->kept_bytes > 0) continue; /* it runs again just before its backward pass */
+        int64_t bytes = choice->backward_bytes - (end && !c->again ? 0 : c->incoming_least);
+        if (end && choice->forward_bytes > bytes) bytes = choice->forward_bytes;
+        c->move[count++] = (Move){.seconds = choice->seconds + (end && c->again ? kind->forward_seconds : 0),
+                                  .least = slots(c, bytes),
+                                  .choice = k,
+                                  .split = NONE};
     }
     return count;
 }
 
 static uint32_t list_moves(Chain *c, uint32_t i, uint32_t j) {
     uint32_t n = c->links.count, count = 0;
-    bool head = j == n - 1;
-    if (i == j) return single_moves(c, i, head);
+    bool end = j == c->end, head = end && !c->again;
+    if (i == j) return single_moves(c, i, end);
     const Kind *kind = kind_of(c, i);
-    const double *after = head ? c->whole[i + 1] : c->segment[(i + 1) * n + j];
+    const double *after = end ? c->whole[i + 1] : c->segment[(i + 1) * n + j];
     int64_t credit = head ? 0 : c->incoming_least;
     for (uint32_t k = 0; k < kind->choice.count; k++) {
         const Choice *choice = &kind->choice.at[k];
@@ -118,7 +122,7 @@ static uint32_t list_moves(Chain *c, uint32_t i, uint32_t j) {
                    .least = slots(c, pass),
                    .after_slots = slots(c, kind_of(c, k)->input_bytes),
                    .before_slots = slots(c, grown_bytes(c, k, j) + (head ? c->incoming_most : 0)),
-                   .after = head ? c->whole[k] : c->segment[k * n + j],
+                   .after = end ? c->whole[k] : c->segment[k * n + j],
                    .before = c->segment[i * n + k - 1],
                    .split = k};
     }
@@ -183,12 +187,12 @@ static bool find_equals(const Links *links, uint32_t *equal) {
 
 static void fill_tables(Chain *c, const uint32_t *equal) {
     uint32_t n = c->links.count;
-    for (uint32_t length = 1; length < n; length++)
-        for (uint32_t i = 0; i + length < n; i++) {
+    for (uint32_t length = 1; length <= c->end; length++)
+        for (uint32_t i = 0; i + length <= c->end; i++) {
             uint32_t at = i * n + i + length - 1;
             c->segment[at] = equal[at] == at ? fill_table(c, i, i + length - 1) : c->segment[equal[at]];
         }
-    for (uint32_t i = n; i-- > 0;) c->whole[i] = fill_table(c, i, n - 1);
+    for (uint32_t i = c->end + 1; i-- > 0;) c->whole[i] = fill_table(c, i, c->end);
 }
 
 /* ---- from tables to retentions ---- */
@@ -282,40 +286,23 @@ static uint32_t least_slots(const Chain *c) {
     return m;
 }
 
-/* With nothing kept while the loss head runs, not even its input: all blocks run again once a backward
- * operation wants that input. Tried with each choice of the head, for memories up to what the head itself
- * needs. */
-static void start_again(Chain *c, uint32_t most, Retentions *found, Arena *arena) {
-    enum { TRIES = 12 };
-    uint32_t n = c->links.count, input = c->links.at[n - 1].input, least = 0;
-    const double *again = c->segment[n - 2];
-    while (least <= SLOTS && again[least] == HUGE_VAL) least++;
-    uint32_t gap = gap_at(c->p, input, c->links.boundary), since = c->p->gap_end[gap];
-    if (!c->p->may_drop[gap] || since >= c->p->update_begin) return;
-    Decision *decision = NEW_ARRAY(c->arena, Decision, n);
-    double last = HUGE_VAL;
-    for (uint32_t k = 0; k <= TRIES && least <= most; k++) {
-        uint32_t m = least + (most - least) * k / TRIES;
-        if (m > SLOTS || again[m] >= last || again[m] > c->most_seconds) continue;
-        last = again[m];
-        decide(c, 0, n - 2, m, since, decision);
-        decision[n - 1].input_since = since;
-        for (uint32_t h = 0; h < kind_of(c, n - 1)->choice.count; h++) {
-            decision[n - 1].choice = &kind_of(c, n - 1)->choice.at[h];
-            *vec_add(arena, found) = retention_of(c, decision, arena);
-        }
-    }
-}
-
-/* Adds what the recursion finds for even steps of memory up to `most_bytes`; the least bytes it needs. */
-static int64_t solve(Chain *c, int64_t most_bytes, uint32_t levels, const uint32_t *equal, Retentions *found,
-                     Arena *arena) {
-    c->arena = arena_new();
-    c->unit = most_bytes / SLOTS + 1;
+/* Tables for the chain up to link `end` in `unit`s of memory. */
+static void solve(Chain *c, uint32_t end, bool again, int64_t unit, const uint32_t *equal) {
     uint32_t n = c->links.count;
+    c->arena = arena_new();
+    c->end = end;
+    c->again = again;
+    c->unit = unit;
     c->whole = NEW_ARRAY(c->arena, double *, n);
     c->segment = NEW_ARRAY(c->arena, double *, (size_t)n *n);
     fill_tables(c, equal);
+}
+
+/* Adds what the recursion finds for even steps of memory up to `most_bytes`; the least bytes it needs. */
+static int64_t add_levels(Chain *c, int64_t most_bytes, uint32_t levels, const uint32_t *equal,
+                          Retentions *found, Arena *arena) {
+    uint32_t n = c->links.count;
+    solve(c, n - 1, false, most_bytes / SLOTS + 1, equal);
     Decision *decision = NEW_ARRAY(c->arena, Decision, n);
     uint32_t least = least_slots(c);
     double last = HUGE_VAL;
@@ -326,10 +313,61 @@ static int64_t solve(Chain *c, int64_t most_bytes, uint32_t levels, const uint32
         decide(c, 0, n - 1, m, 0, decision);
         *vec_add(arena, found) = retention_of(c, decision, arena);
     }
-    bool finest = least * c->unit * 4 >= most_bytes;
-    if (finest) start_again(c, least, found, arena);
     arena_free(c->arena);
     return least * c->unit;
+}
+
+/* Least bytes a choice of the loss head takes. */
+static int64_t head_bytes(const Chain *c) {
+    const Kind *head = kind_of(c, c->links.count - 1);
+    int64_t least = INT64_MAX;
+    for (uint32_t h = 0; h < head->choice.count; h++) {
+        const Choice *choice = &head->choice.at[h];
+        int64_t bytes =
+            choice->forward_bytes > choice->backward_bytes ? choice->forward_bytes : choice->backward_bytes;
+        if (bytes < least) least = bytes;
+    }
+    return least;
+}
+
+/* With nothing kept while the loss head runs, not even its input: all blocks run again once a backward
+ * operation wants that input. Tried with each choice of the head, for memories up to what the head itself
+ * needs, more of them the nearer: gradients beside a segment are known only roughly. A slot is a part of a
+ * block's input, so that many of them round to themselves. */
+static void add_restarts(Chain *c, const uint32_t *equal, Retentions *found, Arena *arena) {
+    enum { TRIES = 12, NEAR = 24 };
+    uint32_t n = c->links.count, input = c->links.at[n - 1].input;
+    uint32_t gap = gap_at(c->p, input, c->links.boundary), since = c->p->gap_end[gap];
+    int64_t most = head_bytes(c), part = kind_of(c, n - 1)->input_bytes;
+    if (!c->p->may_drop[gap] || since >= c->p->update_begin || part <= 0) return;
+    while (part > 1 && part * (SLOTS / 2) > most) part = (part + 1) / 2;
+    solve(c, n - 2, true, part, equal);
+    uint32_t least = least_slots(c), highest = slots(c, most), near = slots(c, 2 * c->incoming_most);
+    Decision *decision = NEW_ARRAY(c->arena, Decision, n);
+    double last = HUGE_VAL;
+    for (uint32_t k = 0; k <= TRIES + NEAR && least <= highest; k++) {
+        uint32_t m =
+            k <= TRIES ? least + (highest - least) * k / TRIES : highest - near + near * (k - TRIES) / NEAR;
+        if (k == TRIES + 1) last = HUGE_VAL;
+        if (m > SLOTS || m < least || c->whole[0][m] >= last || c->whole[0][m] > c->most_seconds) continue;
+        last = c->whole[0][m];
+        decide(c, 0, n - 2, m, since, decision);
+        decision[n - 1].input_since = since;
+        for (uint32_t h = 0; h < kind_of(c, n - 1)->choice.count; h++) {
+            decision[n - 1].choice = &kind_of(c, n - 1)->choice.at[h];
+            *vec_add(arena, found) = retention_of(c, decision, arena);
+        }
+    }
+    arena_free(c->arena);
+}
+
+static void add_all(Chain *c, int64_t most_bytes, const uint32_t *equal, Retentions *found, Arena *arena) {
+    int64_t least = add_levels(c, most_bytes, LEVELS, equal, found, arena);
+    for (int round = 0; round < 2 && least * 4 < most_bytes; round++) {
+        most_bytes = least * 3;
+        least = add_levels(c, most_bytes, FINER, equal, found, arena);
+    }
+    add_restarts(c, equal, found, arena);
 }
 
 Retentions chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes, Arena *arena) {
@@ -339,7 +377,7 @@ Retentions chain_retentions(const Problem *p, uint32_t boundary, int64_t most_by
     uint32_t n = c.links.count;
     uint32_t *equal = NEW_ARRAY(scratch, uint32_t, (size_t)n * n);
     if (n >= 2 && n <= TABLES && find_equals(&c.links, equal)) {
-        c.kinds = blocks_kinds(p, &c.links, scratch);
+        c.kinds = blocks_kinds(p, &c.links, true, scratch);
         c.move = NEW_ARRAY(scratch, Move, BLOCK_CHOICES + n);
         c.run_seconds = NEW_ARRAY(scratch, double, n + 1);
         c.grown = NEW_ARRAY(scratch, int64_t, n + 1);
@@ -353,10 +391,10 @@ Retentions chain_retentions(const Problem *p, uint32_t boundary, int64_t most_by
             if (kind->incoming_bytes > c.incoming_most) c.incoming_most = kind->incoming_bytes;
             if (kind->incoming_bytes < c.incoming_least) c.incoming_least = kind->incoming_bytes;
         }
-        int64_t least = solve(&c, most_bytes, LEVELS, equal, &found, arena);
-        for (int round = 0; round < 2 && least * 4 < most_bytes; round++) {
-            most_bytes = least * 3;
-            least = solve(&c, most_bytes, FINER, equal, &found, arena);
+        add_all(&c, most_bytes, equal, &found, arena);
+        if (p->ops < MANY_OPS) { /* what a search makes of other plans is hard to foretell */
+            c.kinds = blocks_kinds(p, &c.links, false, scratch);
+            add_all(&c, most_bytes, equal, &found, arena);
         }
     }
     arena_free(scratch);

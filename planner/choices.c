@@ -9,6 +9,7 @@
 #include "bound.h"
 #include "search.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -189,9 +190,8 @@ typedef struct Sweep {
     VEC(Choice) found;
 } Sweep;
 
-/* Notes the retention that was replayed last. */
-static void note(Sweep *w, const Keep *retain) {
-    const Problem *own = w->kind->own;
+/* What the retention that was replayed last is as a choice, without it. */
+static Choice measure(const Sweep *w) {
     Choice choice = {.seconds = w->sequence.seconds - w->base_seconds};
     const int64_t *live = replay_live(w->replay);
     for (uint32_t i = 0, past = 0; i < w->sequence.run.count; i++) {
@@ -205,14 +205,24 @@ static void note(Sweep *w, const Keep *retain) {
         if (!middle && live[i] > *highest) *highest = live[i];
     }
     if (choice.kept_bytes < 0) choice.kept_bytes = 0;
+    return choice;
+}
+
+static void note(Sweep *w, Choice choice, const Keep *retain) {
+    const Problem *own = w->kind->own;
     choice.retain = NEW_ARRAY(w->arena, Keep, own->gaps + 1);
     memcpy(choice.retain, retain, sizeof *retain * own->gaps);
     *vec_add(w->arena, &w->found) = choice;
 }
 
+/* Whether `a` is as good as `b` in every respect, but for so many bytes and seconds. */
+static bool as_good(const Choice *a, const Choice *b, int64_t bytes, double seconds) {
+    return a->kept_bytes <= b->kept_bytes + bytes && a->seconds <= b->seconds + seconds &&
+           a->forward_bytes <= b->forward_bytes + bytes && a->backward_bytes <= b->backward_bytes + bytes;
+}
+
 static bool beats(const Choice *a, const Choice *b) {
-    return a->kept_bytes <= b->kept_bytes && a->seconds <= b->seconds &&
-           a->forward_bytes <= b->forward_bytes && a->backward_bytes <= b->backward_bytes;
+    return as_good(a, b, 0, 0);
 }
 
 static int by_kept(const void *a, const void *b) {
@@ -221,25 +231,125 @@ static int by_kept(const void *a, const void *b) {
     return x->seconds < y->seconds ? -1 : x->seconds > y->seconds;
 }
 
-/* Into the kind: the choices that no other beats, thinned to BLOCK_CHOICES; the extremes stay. */
+/* ---- neighbours ---- */
+
+/* When a gap's storage may start to be kept again: not at all, throughout, or from a time it is made again.
+ */
+static uint32_t list_starts(const Sweep *w, uint32_t gap, uint32_t maker, uint32_t *start, uint32_t most) {
+    const Problem *own = w->kind->own;
+    const uint32_t *time = replay_time(w->replay);
+    uint32_t begin = own->gap_begin[gap], end = own->gap_end[gap], count = 0;
+    if (begin < w->kind->forward_ops) begin = w->kind->forward_ops;
+    start[count++] = 0;
+    start[count++] = begin + 1;
+    for (uint32_t i = 0; i < w->sequence.run.count && count < most; i++) {
+        Run run = w->sequence.run.at[i];
+        if (run.again && run.op == maker && time[i] > begin && time[i] < end) start[count++] = time[i] + 1;
+    }
+    if (end < own->ops) start[count++] = end;
+    return count;
+}
+
+/* Tries every change of one gap on what was found, and on what that finds, as long as replays are left: what
+ * the cuts and shaving miss where several gaps want to change together. */
+static void explore(Sweep *w) {
+    enum { MOST_REPLAYS = 12000, RUNS = 400000, STARTS = 8, FINE = 256 };
+    const Problem *own = w->kind->own;
+    Keep *retain = NEW_ARRAY(w->arena, Keep, own->gaps + 1);
+    uint32_t replays = RUNS / own->ops < MOST_REPLAYS ? RUNS / own->ops : MOST_REPLAYS, start[STARTS + 1];
+    int64_t bytes = w->found.at[0].backward_bytes / FINE;
+    double seconds = w->kind->forward_seconds / FINE;
+    for (uint32_t from = 0; from < w->found.count && replays; from++) {
+        const Choice *base = &w->found.at[from];
+        bool beaten = false;
+        for (uint32_t i = from + 1; i < w->found.count && !beaten; i++) beaten = beats(&w->found.at[i], base);
+        if (beaten) continue;
+        memcpy(retain, base->retain, sizeof *retain * own->gaps);
+        for (uint32_t gap = 0, s = 0; gap < own->gaps && replays; gap++) {
+            while (gap >= own->gap_first[s + 1]) s++;
+            if (!own->may_drop[gap] || own->gap_end[gap] <= w->kind->forward_ops) continue;
+            Keep before = retain[gap];
+            replay(w->replay, retain, &w->sequence);
+            uint32_t starts = list_starts(w, gap, own->maker[s], start, STARTS);
+            for (uint32_t k = 0; k < starts && replays; k++) {
+                if (before.from == start[k] && !before.until) continue;
+                retain[gap] = (Keep){.from = start[k]};
+                replay(w->replay, retain, &w->sequence);
+                replays--;
+                Choice next = measure(w);
+                bool known = false;
+                for (uint32_t i = 0; i < w->found.count && !known; i++)
+                    known = as_good(&w->found.at[i], &next, bytes, seconds);
+                if (!known) note(w, next, retain);
+            }
+            retain[gap] = before;
+        }
+    }
+}
+
+/* How much a choice lacks where another takes its place: the largest share of bytes or seconds. */
+static double loss(const Sweep *w, const Choice *of, const Choice *by) {
+    double bytes = (double)w->found.at[0].backward_bytes, seconds = w->kind->forward_seconds;
+    double share = (by->seconds - of->seconds) / seconds;
+    share = fmax(share, (double)(by->kept_bytes - of->kept_bytes) / bytes);
+    share = fmax(share, (double)(by->forward_bytes - of->forward_bytes) / bytes);
+    return fmax(share, (double)(by->backward_bytes - of->backward_bytes) / bytes);
+}
+
+/* The choice that is best at prices for bytes kept and for the backward peak, in seconds of the forward pass
+ * for all the bytes there are. */
+static uint32_t best_at(const Sweep *w, const Choice *choice, uint32_t count, double kept, double peak) {
+    double unit = w->kind->forward_seconds / (double)w->found.at[0].backward_bytes, least = HUGE_VAL;
+    uint32_t best = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        double price = choice[i].seconds +
+                       unit * (kept * (double)choice[i].kept_bytes + peak * (double)choice[i].backward_bytes +
+                               1e-3 * (double)choice[i].forward_bytes);
+        if (price < least) least = price, best = i;
+    }
+    return best;
+}
+
+/* Into the kind: the choices that no other beats; where there are too many, those that are best at some
+ * prices, and then each time the one that the chosen ones would replace worst. */
 static void keep_best(Sweep *w) {
-    Choice *found = w->found.at;
-    uint32_t count = 0;
+    enum { PRICES = 7 };
+    Choice *good = NEW_ARRAY(w->arena, Choice, w->found.count);
+    uint32_t count = 0, chosen = 0;
     for (uint32_t i = 0; i < w->found.count; i++) {
         bool beaten = false;
         for (uint32_t j = 0; j < w->found.count && !beaten; j++)
-            beaten = i != j && beats(&found[j], &found[i]) && (!beats(&found[i], &found[j]) || j < i);
-        if (!beaten) *vec_add(w->arena, &w->kind->choice) = found[i];
+            beaten = i != j && beats(&w->found.at[j], &w->found.at[i]) &&
+                     (!beats(&w->found.at[i], &w->found.at[j]) || j < i);
+        if (!beaten) good[count++] = w->found.at[i];
     }
-    count = w->kind->choice.count;
-    qsort(w->kind->choice.at, count, sizeof *w->kind->choice.at, by_kept);
-    if (count <= BLOCK_CHOICES) return;
-    for (uint32_t i = 0; i < BLOCK_CHOICES; i++)
-        w->kind->choice.at[i] = w->kind->choice.at[(uint64_t)i * (count - 1) / (BLOCK_CHOICES - 1)];
-    w->kind->choice.count = BLOCK_CHOICES;
+    double *lost = NEW_ARRAY(w->arena, double, count + 1);
+    for (uint32_t i = 0; i < count; i++) lost[i] = HUGE_VAL;
+    uint32_t most = count < BLOCK_CHOICES ? count : BLOCK_CHOICES;
+    for (uint32_t next = 0; chosen < most; next++) {
+        uint32_t pick = 0;
+        if (next < PRICES * PRICES) {
+            pick = best_at(w, good, count, ldexp(1, (int)(2 * (next % PRICES)) - 6),
+                           ldexp(1, (int)(2 * (next / PRICES)) - 6));
+            if (lost[pick] == 0) continue;
+        } else {
+            for (uint32_t i = 1; i < count; i++)
+                if (lost[i] > lost[pick]) pick = i;
+        }
+        *vec_add(w->arena, &w->kind->choice) = good[pick];
+        chosen++;
+        for (uint32_t i = 0; i < count; i++) lost[i] = fmin(lost[i], fmax(0, loss(w, &good[i], &good[pick])));
+        lost[pick] = 0;
+        if (next >= PRICES * PRICES && lost[pick] == 0) {
+            bool more = false;
+            for (uint32_t i = 0; i < count; i++) more = more || lost[i] > 0;
+            if (!more) break;
+        }
+    }
+    qsort(w->kind->choice.at, w->kind->choice.count, sizeof *w->kind->choice.at, by_kept);
 }
 
-static void sweep(Kind *kind, Arena *arena) {
+static void sweep(Kind *kind, bool explored, Arena *arena) {
     enum { CUTS = 20, STEPS = 4 };
     const Problem *own = kind->own;
     Sweep w = {.kind = kind, .arena = arena, .replay = replay_new(own, arena)};
@@ -248,7 +358,7 @@ static void sweep(Kind *kind, Arena *arena) {
     for (uint32_t op = 0; op < own->ops; op++) w.base_seconds += own->seconds[op];
     for (EACH(k, own->reads, kind->forward_ops)) w.output_bytes += own->bytes[own->reads.list[k]];
     replay(w.replay, retain, &w.sequence);
-    note(&w, retain);
+    note(&w, measure(&w), retain);
     Trades hull = closure_hull(closure_new(own, kind->forward_ops, arena), CUTS, arena);
     for (uint32_t t = 0; t < hull.count; t++) {
         memset(retain, 0, sizeof *retain * own->gaps);
@@ -259,13 +369,14 @@ static void sweep(Kind *kind, Arena *arena) {
                 retain[gap] = (Keep){.from = kind->forward_ops + 1};
         }
         replay(w.replay, retain, &w.sequence);
-        note(&w, retain);
+        note(&w, measure(&w), retain);
         for (uint32_t step = 0; step < STEPS; step++) {
             if (!shave(shaver, w.sequence.peak_bytes - w.sequence.peak_bytes / 16 - 1, retain, &w.sequence))
                 break;
-            note(&w, retain);
+            note(&w, measure(&w), retain);
         }
     }
+    if (explored) explore(&w);
     keep_best(&w);
 }
 
@@ -275,13 +386,13 @@ Kind block_kind(const Problem *p, const Link *link, Arena *arena) {
     return kind;
 }
 
-Kind *blocks_kinds(const Problem *p, const Links *links, Arena *arena) {
+Kind *blocks_kinds(const Problem *p, const Links *links, bool explored, Arena *arena) {
     Kind *kinds = NEW_ARRAY(arena, Kind, links->kinds + 1);
     for (uint32_t i = 0; i < links->count; i++) {
         Kind *kind = &kinds[links->at[i].kind];
         if (kind->own) continue;
         build(p, &links->at[i], kind, arena);
-        sweep(kind, arena);
+        sweep(kind, explored, arena);
     }
     return kinds;
 }

@@ -10,31 +10,42 @@
  * to the base. Whatever holds m counts as held, whatever it holds.
  *
  * F(L, r): least seconds over windows L..1 above a base that is always there, with r bytes at each p besides
- * what p's own operation fixes. A restart is a window in which the first block above the base runs. Until
- * then the lowest held block never moves down. If that is l in the last window before the restart, at least
- * m bytes were taken all along, so that the windows above l are a chain with base l and less room:
+ * what p's own operation fixes. A restart is a window R in which the first block above the base runs, because
+ * no held block gives what window R wants. Until then the lowest held block never moves down. With l held at
+ * p(R + 2), or p(R + 1), and l = R or R + 1, these are all the ways to come to a restart:
  *
- *     F(L, r) = min of
- *       window L with nothing held, L - 1 passes, F(L - 1, r)
- *       F(L - l, r - b), window l with b bytes of l held, l - 1 passes, F(l - 1, r)
- *       F(L - l, r - b), window l with b bytes of l held, and window l - 1 with nothing held, l - 2 passes,
- *         F(l - 2, r): where b gives all that window l wants of l without its input
- *       the last two with b = m above l, where l came in since, for a pass, or something below l is held
+ *     nothing is held at p(L + 1)                       R = L
+ *     l is held from the start with b bytes             F(L - l, r - b), window l with b
+ *       and its window lacks something                  R = l
+ *       or has all, and nothing is left                 R = l - 1
+ *       or something lower gives it what it lacks       F(L - l, r - b - m), R = l - 1
+ *     l came in since, instead of something lower       F(L - l, r - m), a pass, window l with b; R = l, l -
+ * 1 in window l + 1: something lower was there      at least F(L - l + 1, r - m), but r in its last window or
+ * before, and was held at p(l + 2) too         r - b in the last window of F(L - l, r - m) something lower is
+ * held until window R            F(L - R, r - m)
  *
- * A block held from the period's start has b bytes at all its instants, or its window would cost what fewer
- * bytes do. Work that no window wants can wait until one does. A window pays for its block's backward pass
- * up to p(d) and for that of block d + 1 after p(d + 1), each exactly (prove.c) for the bytes it holds, which
- * share r. Bytes count in units, rounded down. The loss head's instant starts the first window and has its
- * own room. A block's incoming gradients may be made again for nothing. */
+ * A restart costs window R and R - 1 passes, and F(R - 1, r) follows; m bytes of something were taken all
+ * along where the windows above are a chain with base l or R. A block held from the start has b bytes at all
+ * its instants, or its window would cost what fewer bytes do. Work that no window wants can wait until one
+ * does.
+ *
+ * A window pays for its block's backward pass up to p(d) and for that of block d + 1 after p(d + 1), each
+ * exactly (prove.c) for the bytes it holds, which share r. What a block had when its own window began was
+ * worth some of what follows p(d) too: the rest of both together is owed by the next window at least. Levels
+ * of that, rounded down, are a second state of F. Later instants of a block raise what it costs after p(d).
+ *
+ * Bytes count in units, rounded down. The loss head's instant starts the first window and has its own room. A
+ * block's incoming gradient is held, or made again from the loss on. */
 #include "nested.h"
 #include "blocks.h"
 #include "cut.h"
 #include "prove.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { PRICES = 40, FINE = 16, INSTANTS = 4, PROVE_CUTS = 400 };
+enum { PRICES = 40, FINE = 16, INSTANTS = 2, PROVE_CUTS = 400, DEBTS = 5 };
 
 /* Seconds by class: class k holds k units and less than one more; the last stands for all above. */
 typedef struct Steps {
@@ -47,12 +58,16 @@ typedef struct Nested {
     Links links;
     uint32_t begin, count; /* the run of equal links */
     Kind kind;
+    uint32_t *rerun_end;                 /* by operation of the kind: after the last time one may run again */
+    double gradient_seconds;             /* to make a block's incoming gradient again */
     uint32_t instant;                    /* p(d) in the kind's own problem */
     int64_t output_bytes, both_bytes;    /* m; and of a set that gives the window's wants of its block */
     int64_t unit;                        /* bytes */
     int64_t room, head_room;             /* units; negative: none */
     uint32_t least;                      /* class of m */
     Steps pass, first, second;           /* output; output and first part; second part */
+    Steps owed;                          /* all of it, less output and first part */
+    double debt[DEBTS];                  /* levels of that, ascending from 0 */
     double least_pass;                   /* by a block that holds less than m */
     double price[PRICES], cheap[PRICES]; /* a pass and its bytes at a price, below m */
     Arena *arena;
@@ -126,7 +141,11 @@ static Problem *variant(const Nested *n, bool output, bool alone, uint32_t until
     v->bytes = NEW_ARRAY(arena, int64_t, own->storages + 1);
     memcpy(v->rerun, own->rerun, sizeof *v->rerun * own->ops);
     memcpy(v->bytes, own->bytes, sizeof *v->bytes * own->storages);
+    v->seconds = NEW_ARRAY(arena, double, own->ops + 1);
+    memcpy(v->seconds, own->seconds, sizeof *v->seconds * own->ops);
+    v->rerun_end = n->rerun_end;
     v->rerun[middle] = true;
+    v->seconds[middle] = n->gradient_seconds;
     for (uint32_t op = 0; op < own->ops; op++) {
         v->reads.first[op] = count;
         if (op == middle || op > until) continue;
@@ -210,122 +229,344 @@ static double step(const Steps *steps, int64_t k) {
 
 /* ---- windows ---- */
 
-/* A window with `room` units whose block holds class k. After the head there is no second part. */
-static double window_cost(const Nested *n, int64_t k, int64_t room, bool head) {
-    if (room < k) return HUGE_VAL;
-    return step(&n->first, k) + (head ? 0 : step(&n->second, room - k));
+/* The level of what block's second part is owed once the window before had class k of it. */
+static uint32_t debt_level(const Nested *n, int64_t k) {
+    uint32_t level = DEBTS - 1;
+    while (level > 0 && step(&n->owed, k) < n->debt[level]) level--;
+    return level;
 }
 
-static double cheapest(const Nested *n, int64_t from, int64_t to, int64_t room, bool head) {
+/* A window with `room` units whose block holds class k. After the head there is no second part. */
+static double window_cost(const Nested *n, int64_t k, int64_t room, double debt, bool head) {
+    if (room < k) return HUGE_VAL;
+    return step(&n->first, k) + (head ? 0 : fmax(step(&n->second, room - k), debt));
+}
+
+/* A window whose block holds less than m. */
+static double window_again(const Nested *n, int64_t room, double debt, bool head) {
     double best = HUGE_VAL;
-    for (int64_t k = from; k < to; k++) best = smaller(best, window_cost(n, k, room, head));
+    for (int64_t k = 0; k < n->least; k++) best = smaller(best, window_cost(n, k, room, debt, head));
     return best;
 }
 
-/* One row of the recursion: a number of units below, and what the row's options cost. */
+/* How much less room there is at the start of a chain's last window, in m. */
+static const int less[] = {0, -1, 2, 8};
+enum { PLAIN, WITHOUT_LOWER, LASTS = COUNT_OF(less) };
+
+static uint32_t last_with_less(const Nested *n, int64_t units) {
+    uint32_t last = PLAIN;
+    for (uint32_t i = WITHOUT_LOWER + 1; i < LASTS; i++)
+        if (less[i] * (int64_t)n->least <= units) last = i;
+    return last;
+}
+
+/* F by debt of the window before, units below and length; `open` by room of the last window, without what its
+ * block's second part costs afterwards. One more set for chains that begin with the head's window. */
+typedef struct Tables {
+    double **open[LASTS][DEBTS + 1], **closed[DEBTS + 1];
+} Tables;
+
+static double **new_table(const Nested *n) {
+    double **table = NEW_ARRAY(n->arena, double *, n->room + 1);
+    for (int64_t below = 0; below <= n->room; below++)
+        table[below] = NEW_ARRAY(n->arena, double, n->count + 1);
+    return table;
+}
+
+/* What the options of chains with so many units below cost, by L - l (the windows above l and l's own) and by
+ * what l's second part is owed. */
 typedef struct Row {
-    double *next;                    /* F in a row of its own room, by length */
-    double *held, *both, *beside;    /* by L - l: the windows above l and l's own */
-    double *entered;                 /* l came in since, or something lower is held */
-    double *restart, *after, *other; /* by l: what follows a restart in window l, one in window l - 1 */
+    int64_t room, first_room;
+    double debt;                         /* of the window before the first */
+    bool head;                           /* the first window is the loss head's */
+    double *held[DEBTS], *both[DEBTS];   /* l is held from the start; with all that its window wants */
+    double *beside[DEBTS];               /* and something lower */
+    double *entered[DEBTS], *all[DEBTS]; /* it came in since; with all that its window wants */
+    double *lower;                       /* something lower is held where each of the windows above begins */
+    double *held_last[DEBTS];            /* as held, where l's is the last window, and has its own room */
+    double alone;                        /* the last window where it is the first too, nothing held */
+    double again[DEBTS], again_last[DEBTS]; /* a window with nothing held, by what the one before left */
+    double *passes;                         /* by count */
 } Row;
 
-static Row new_row(const Nested *n, double *next) {
-    size_t width = n->count + 1;
-    double *at = NEW_ARRAY(n->arena, double, 7 * width);
-    return (Row){
-        next, at, at + width, at + 2 * width, at + 3 * width, at + 4 * width, at + 5 * width, at + 6 * width};
+static double *new_line(const Nested *n) {
+    double *line = NEW_ARRAY(n->arena, double, n->count + 1);
+    for (uint32_t i = 0; i <= n->count; i++) line[i] = HUGE_VAL;
+    return line;
 }
 
-/* `table` is F by units below, of the chains whose first window is the head's if `head`. */
-static void list_options(const Nested *n, Row *row, double *const *table, uint32_t below, bool head) {
-    uint32_t length = n->count;
-    int64_t room = n->room - below, first_room = head ? n->head_room - below : room, least = n->least;
-    int64_t most = room > first_room ? room : first_room;
-    for (uint32_t i = 0; i <= length; i++)
-        row->held[i] = row->both[i] = row->beside[i] = row->entered[i] = HUGE_VAL;
+static Row new_row(const Nested *n, int64_t below, uint32_t debt) {
+    Row row = {.room = n->room - below, .head = debt == DEBTS};
+    row.first_room = row.head ? n->head_room - below : row.room;
+    row.debt = row.head ? 0 : n->debt[debt];
+    for (uint32_t e = 0; e < DEBTS; e++) {
+        row.held[e] = new_line(n), row.both[e] = new_line(n), row.beside[e] = new_line(n);
+        row.entered[e] = new_line(n), row.all[e] = new_line(n), row.held_last[e] = new_line(n);
+        row.again[e] = window_again(n, row.room, n->debt[e], false);
+    }
+    row.lower = new_line(n);
+    row.passes = new_line(n);
+    for (uint32_t i = 0; i < n->count; i++) row.passes[i] = pass_seconds(n, i, row.room);
+    return row;
+}
+
+static void lower_to(double *value, double other) {
+    if (other < *value) *value = other;
+}
+
+/* l came in since, with class k: in the window above its own, from something lower; or before, and was held
+ * since. */
+static double entered_seconds(const Nested *n, const Row *row, const Tables *t, uint32_t debt, uint32_t i,
+                              int64_t k) {
+    int64_t below = n->room - row->room + n->least;
+    double own = n->least_pass + window_cost(n, k, row->room, 0, false);
+    double within = t->open[WITHOUT_LOWER][debt][below][i + 1];
+    double late = fmax(t->open[PLAIN][debt][below][i] + own, within);
+    uint32_t last = row->head && i == 1 ? PLAIN : last_with_less(n, k - n->least);
+    return smaller(late, t->open[last][debt][below][i] + own);
+}
+
+static void list_options(const Nested *n, Row *row, const Tables *t, uint32_t debt) {
+    int64_t room = row->room, least = n->least, below = n->room - room;
+    int64_t most = room > row->first_room ? room : row->first_room;
     for (int64_t k = least; k <= most; k++) {
-        double cost = window_cost(n, k, room, false), first = window_cost(n, k, first_room, head);
-        double lower = window_cost(n, k, room - least, false);
-        double first_lower = window_cost(n, k, first_room - least, head);
-        for (uint32_t i = 0; i < length; i++) {
-            double sum = !i ? first : k <= room ? table[below + k][i] + cost : HUGE_VAL;
-            double sum_lower = !i                  ? first_lower
-                               : k + least <= room ? table[below + k + least][i] + lower
-                                                   : HUGE_VAL;
-            row->held[i] = smaller(row->held[i], sum);
-            if ((k + 1) * n->unit > n->both_bytes) row->both[i] = smaller(row->both[i], sum);
-            row->beside[i] = smaller(row->beside[i], sum_lower);
+        uint32_t e = debt_level(n, k);
+        bool all = (k + 1) * n->unit > n->both_bytes;
+        double first = window_cost(n, k, row->first_room, row->debt, row->head);
+        lower_to(&row->held[e][0], first);
+        if (all) lower_to(&row->both[e][0], first);
+        if (k > room) continue;
+        const double *held = t->closed[debt][below + k];
+        const double *beside = k + least <= room ? t->open[PLAIN][debt][below + k + least] : NULL;
+        for (uint32_t i = 1; i < n->count; i++) {
+            double sum = held[i] + step(&n->first, k);
+            lower_to(&row->held[e][i], sum);
+            if (all) lower_to(&row->both[e][i], sum);
+            if (beside) lower_to(&row->beside[e][i], beside[i] + window_cost(n, k, room, 0, false));
+            double entered = entered_seconds(n, row, t, debt, i, k);
+            lower_to(&row->entered[e][i], entered);
+            if (all) lower_to(&row->all[e][i], entered);
         }
     }
-    row->entered[0] = cheapest(n, 0, least, first_room - least, head);
     if (room < least) return;
-    double out = cheapest(n, 0, least, room - least, false);
-    double in = n->least_pass + cheapest(n, least, room + 1, room, false);
-    for (uint32_t i = 1; i < length; i++) row->entered[i] = table[below + least][i] + smaller(out, in);
+    for (uint32_t i = 1; i < n->count; i++) row->lower[i] = t->open[PLAIN][debt][below + least][i];
 }
 
-/* What follows the period that ends with window l. */
-static void list_restarts(const Nested *n, Row *row, uint32_t below, uint32_t l) {
-    int64_t room = n->room - below;
-    row->restart[l] = pass_seconds(n, l - 1, room) + row->next[l - 1];
-    row->after[l] = row->other[l] = 0;
-    if (l < 2) return;
-    double rest = pass_seconds(n, l - 2, room) + row->next[l - 2];
-    double again = cheapest(n, 0, n->least, room, false);
-    double held = n->least_pass + cheapest(n, n->least, room + 1, room, false);
-    row->after[l] = again + rest;
-    row->other[l] = smaller(again, held) + rest;
-}
-
-static double best_period(const Nested *n, const Row *row, uint32_t below, uint32_t L, bool head) {
-    int64_t room = head ? n->head_room - below : n->room - below;
-    double first_passes = pass_seconds(n, L - 1, room);
-    double best =
-        room < 0 ? HUGE_VAL : cheapest(n, 0, n->least, room, head) + first_passes + row->next[L - 1];
-    for (uint32_t l = 1; l <= L; l++) {
-        double restart = l < L ? row->restart[l] : first_passes + row->next[l - 1];
-        best = smaller(best, row->held[L - l] + restart);
-        best = smaller(best, row->both[L - l] + row->after[l]);
-        if (l < 2) continue;
-        best = smaller(best, row->entered[L - l] + smaller(restart, row->other[l]));
-        best = smaller(best, row->beside[L - l] + row->other[l]);
+/* The options of the last window. */
+static void list_last(const Nested *n, Row *row, const Tables *t, uint32_t debt, uint32_t last) {
+    int64_t below = n->room - row->room, room = row->room - less[last] * (int64_t)n->least;
+    row->alone = window_again(n, room, row->debt, false);
+    for (uint32_t e = 0; e < DEBTS; e++) {
+        row->again_last[e] = window_again(n, room, n->debt[e], false);
+        if (last == PLAIN)
+            memcpy(row->held_last[e], row->held[e], sizeof(double) * (n->count + 1));
+        else
+            for (uint32_t i = 0; i <= n->count; i++) row->held_last[e][i] = HUGE_VAL;
+        if (row->head) row->held_last[e][0] = row->held[e][0];
     }
+    for (int64_t k = n->least; k <= room && last != PLAIN; k++) {
+        double *held_last = row->held_last[debt_level(n, k)];
+        if (!row->head) lower_to(&held_last[0], window_cost(n, k, room, row->debt, false));
+        if (k > row->room) continue;
+        const double *open = t->open[PLAIN][debt][below + k], *closed = t->closed[debt][below + k];
+        double cost = window_cost(n, k, room, 0, false), first = step(&n->first, k);
+        for (uint32_t i = 1; i < n->count; i++)
+            lower_to(&held_last[i],
+                     last == WITHOUT_LOWER ? open[i] + cost : fmax(open[i] + cost, closed[i] + first));
+    }
+}
+
+/* The chain of length L whose period begins with its first window; `next` are those that begin after it. */
+static double best_period(const Nested *n, const Row *row, double *const *next, uint32_t L) {
+    double best = L == 1 && !row->head ? row->alone
+                  : row->first_room < 0
+                      ? HUGE_VAL
+                      : window_again(n, row->first_room, row->debt, row->head) +
+                            (row->head ? pass_seconds(n, L - 1, row->first_room) : row->passes[L - 1]) +
+                            next[0][L - 1];
+    for (uint32_t e = 0; e < DEBTS; e++) {
+        best = smaller(best, row->held_last[e][L - 1] + next[e][0]);
+        for (uint32_t l = 2; l <= L; l++) {
+            uint32_t above = L - l;
+            double restart = row->passes[l - 1] + next[e][l - 1];
+            double after = (l == 2 ? row->again_last : row->again)[e] + row->passes[l - 2] + next[0][l - 2];
+            best = smaller(best, smaller(row->held[e][above], row->entered[e][above]) + restart);
+            best = smaller(best, smaller(row->both[e][above], row->all[e][above]) + after);
+            best = smaller(best, row->beside[e][above] + after);
+        }
+    }
+    for (uint32_t l = 1; l < L; l++)
+        best = smaller(best, row->lower[L - l] + (l == 1 ? row->again_last : row->again)[0] +
+                                 row->passes[l - 1] + next[0][l - 1]);
     return best;
+}
+
+/* One variant of a row: all lengths, for every debt and for the head. */
+static void fill(const Nested *n, Row *rows, const Tables *t, uint32_t last, bool closed, int64_t below) {
+    double *next[DEBTS + 1];
+    for (uint32_t d = 0; d <= DEBTS; d++) {
+        next[d] = (closed ? t->closed[d] : t->open[last][d])[below];
+        if (d < DEBTS) next[d][0] = closed ? fmax(step(&n->second, rows[d].room), n->debt[d]) : 0;
+        list_last(n, &rows[d], t, d, last);
+    }
+    for (uint32_t L = 1; L <= n->count; L++)
+        for (uint32_t d = 0; d <= DEBTS; d++) next[d][L] = best_period(n, &rows[d], next, L);
 }
 
 static double count_seconds(Nested *n) {
-    uint32_t length = n->count, rows = (uint32_t)n->room + 1;
-    double **table = NEW_ARRAY(n->arena, double *, rows), **head = NEW_ARRAY(n->arena, double *, rows);
-    for (uint32_t u = 0; u < rows; u++) {
-        table[u] = NEW_ARRAY(n->arena, double, length + 1);
-        head[u] = NEW_ARRAY(n->arena, double, length + 1);
+    Tables *t = NEW(n->arena, Tables);
+    for (uint32_t d = 0; d <= DEBTS; d++) {
+        t->closed[d] = new_table(n);
+        for (uint32_t last = 0; last < LASTS; last++) t->open[last][d] = new_table(n);
     }
-    for (uint32_t u = rows; u-- > 0;) {
-        Row row = new_row(n, table[u]), head_row = row;
-        list_options(n, &row, table, u, false);
-        for (uint32_t L = 1; L <= length; L++) {
-            list_restarts(n, &row, u, L);
-            table[u][L] = best_period(n, &row, u, L, false);
+    for (int64_t below = n->room; below >= 0; below--) {
+        Row rows[DEBTS + 1];
+        for (uint32_t d = 0; d <= DEBTS; d++) {
+            rows[d] = new_row(n, below, d);
+            list_options(n, &rows[d], t, d);
         }
-        list_options(n, &head_row, head, u, true);
-        for (uint32_t L = 1; L <= length; L++) head[u][L] = best_period(n, &head_row, u, L, true);
+        for (uint32_t last = 0; last < LASTS; last++) fill(n, rows, t, last, false, below);
+        fill(n, rows, t, PLAIN, true, below);
     }
-    return head[0][length] + step(&n->second, n->room);
+    return t->closed[DEBTS][0][n->count];
+}
+
+/* A time of the whole as one of the kind's own problem. */
+static uint32_t own_time(const Nested *n, const Link *link, uint32_t time) {
+    uint32_t middle = n->kind.forward_ops;
+    if (time >= link->backward_end) return n->kind.own->ops;
+    return time < link->backward_begin ? middle : middle + 1 + (time - link->backward_begin);
+}
+
+/* In a replay some operations stop earlier than they must: not here. The latest of the run's blocks. */
+static void find_rerun_ends(Nested *n, Arena *arena) {
+    const Problem *p = n->p;
+    uint32_t middle = n->kind.forward_ops, ops = n->kind.own->ops;
+    n->rerun_end = NEW_ARRAY(arena, uint32_t, ops + 1);
+    n->rerun_end[middle] = n->rerun_end[ops - 1] = ops;
+    for (uint32_t i = 0; i < n->count; i++) {
+        const Link *link = &n->links.at[n->begin + i];
+        for (uint32_t t = 0; t + 1 < ops; t++) {
+            if (t == middle) continue;
+            uint32_t op = t < middle ? link->begin + t : link->backward_begin + (t - middle - 1);
+            uint32_t end = own_time(n, link, p->rerun_end ? p->rerun_end[op] : p->update_begin);
+            if (end > n->rerun_end[t]) n->rerun_end[t] = end;
+        }
+    }
+}
+
+/* The gradient that block `i` of the run reads and does not make; NONE unless there is just one. */
+static uint32_t incoming(const Nested *n, uint32_t i) {
+    const Problem *p = n->p;
+    const Link *link = &n->links.at[n->begin + i];
+    uint32_t found = NONE;
+    for (uint32_t op = link->backward_begin; op < link->backward_end; op++)
+        for (EACH(k, p->reads, op)) {
+            uint32_t s = p->reads.list[k];
+            bool before = p->maker[s] >= link->end && p->maker[s] < link->backward_begin;
+            if (!before || s == found) continue;
+            if (found != NONE) return NONE;
+            found = s;
+        }
+    return found;
+}
+
+/* Least bytes of what a block's backward pass makes that give the gradient `s` without its incoming one. */
+static int64_t least_gradient_bytes(const Nested *n, const Link *link, uint32_t s) {
+    const Problem *p = n->p;
+    uint32_t ops = link->backward_end - link->backward_begin;
+    Cut *cut = cut_new(2 + p->storages + ops, n->arena);
+    cut_arc(cut, CUT_SOURCE, 2 + s, CUT_INFINITE);
+    for (uint32_t op = link->backward_begin; op < link->backward_end; op++) {
+        uint32_t vertex = 2 + p->storages + (op - link->backward_begin);
+        if (!p->rerun[op]) cut_arc(cut, vertex, CUT_SINK, CUT_INFINITE);
+        for (EACH(k, p->makes, op)) cut_arc(cut, 2 + p->makes.list[k], vertex, p->bytes[p->makes.list[k]]);
+        for (EACH(k, p->reads, op)) {
+            uint32_t from = p->reads.list[k], maker = p->maker[from];
+            if (maker >= link->backward_begin)
+                cut_arc(cut, vertex, 2 + from, CUT_INFINITE);
+            else if (maker >= link->end)
+                cut_arc(cut, vertex, CUT_SINK, CUT_INFINITE);
+        }
+    }
+    return cut_solve(cut);
+}
+
+/* Seconds to make a block's incoming gradient again where less than its bytes of it and of those after it is
+ * held: back to the loss, through all that is too large to be held, blocks of the run left out. Nothing where
+ * fewer bytes would do inside a block. */
+static double gradient_again(const Nested *n) {
+    const Problem *p = n->p;
+    const Link *last = &n->links.at[n->begin + n->count - 1];
+    uint32_t s = incoming(n, n->count - 1), first = incoming(n, 0);
+    if (s == NONE || first == NONE || p->bytes[first] != p->bytes[s] ||
+        least_gradient_bytes(n, &n->links.at[n->begin + 1], first) < p->bytes[s])
+        return 0;
+    bool *again = NEW_ARRAY(n->arena, bool, p->ops + 1);
+    double seconds = 0;
+    again[p->maker[s]] = true;
+    for (uint32_t op = last->backward_begin; op-- > last->end;) {
+        if (!again[op]) continue;
+        if (!p->rerun[op]) return 1e3 * p->ops * n->kind.forward_seconds; /* never */
+        seconds += p->seconds[op];
+        for (EACH(k, p->reads, op))
+            if (p->bytes[p->reads.list[k]] >= p->bytes[s]) again[p->maker[p->reads.list[k]]] = true;
+    }
+    return seconds;
+}
+
+/* What the second part costs with a later instant of the backward pass besides: what runs again between the
+ * two, and after the later one. */
+static void raise_second(Nested *n, uint32_t at, uint32_t later) {
+    const Problem *p = n->p;
+    uint32_t instant = own_time(n, &n->links.at[n->begin], later), most = (uint32_t)n->room;
+    int64_t more = fixed_bytes(p, at) - fixed_bytes(p, later) + n->unit - 1;
+    int64_t highest = (most * n->unit + more) / n->unit;
+    if (highest < 0) return;
+    Steps between = exact_steps(n, variant(n, false, false, instant), n->instant, most);
+    Steps after = exact_steps(n, variant(n, false, false, n->kind.own->ops - 2), instant, (uint32_t)highest);
+    Steps raised = {NEW_ARRAY(n->arena, double, most + 1), most + 1};
+    for (uint32_t k = 0; k <= most; k++) {
+        int64_t bytes = k * n->unit + more;
+        double sum = bytes < 0 ? HUGE_VAL : step(&between, k) + step(&after, bytes / n->unit);
+        raised.at[k] = fmax(step(&n->second, k), sum);
+    }
+    n->second = raised;
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Levels among what is owed by class. */
+static void choose_debts(Nested *n) {
+    double *owed = NEW_ARRAY(n->arena, double, n->owed.count + 1);
+    uint32_t count = 0;
+    for (uint32_t k = 0; k < n->owed.count; k++) {
+        n->owed.at[k] = fmax(0, n->owed.at[k] - step(&n->first, k));
+        if (k >= n->least) owed[count++] = n->owed.at[k];
+    }
+    qsort(owed, count, sizeof *owed, ascending);
+    for (uint32_t e = 1; e < DEBTS; e++) n->debt[e] = count ? owed[(count - 1) * e / (DEBTS - 1)] : 0;
 }
 
 /* The bound with p(d) at operation `at` of the first block of the run, and `head` in the loss head. */
-static double bound_at(Nested *n, uint32_t at, uint32_t head, int64_t budget_bytes) {
+static double bound_at(Nested *n, const uint32_t *instant, uint32_t count, uint32_t at, uint32_t head,
+                       int64_t budget_bytes) {
     enum { MOST_UNITS = 140 };
     const Problem *p = n->p;
     uint32_t middle = n->kind.forward_ops;
     int64_t room = budget_bytes - p->persistent_bytes - fixed_bytes(p, at);
     int64_t head_room = budget_bytes - p->persistent_bytes - fixed_bytes(p, head);
     if (room < 0 || head_room < 0) return 0; /* the closure bound says so */
-    n->instant = middle + 1 + (at - n->links.at[n->begin].backward_begin);
+    n->gradient_seconds = gradient_again(n);
+    n->instant = own_time(n, &n->links.at[n->begin], at);
     n->output_bytes = least_bytes(n, variant(n, true, true, middle + 1));
     n->both_bytes = least_bytes(n, variant(n, true, false, n->instant));
     if (n->output_bytes < FINE * 4 || n->output_bytes >= CUT_INFINITE) return 0;
+    int64_t outputs = n->output_bytes * n->count;
+    if (room >= outputs && head_room >= outputs) return 0; /* no block need run for another's sake */
     n->least = 4;
     while (n->least > 1 && room / (n->output_bytes / n->least) > MOST_UNITS) n->least /= 2;
     n->unit = n->output_bytes / n->least;
@@ -335,6 +576,10 @@ static double bound_at(Nested *n, uint32_t at, uint32_t head, int64_t budget_byt
     uint32_t most = (uint32_t)(n->room > n->head_room ? n->room : n->head_room);
     n->first = exact_steps(n, variant(n, true, false, n->instant), middle, most);
     n->second = exact_steps(n, variant(n, false, false, n->kind.own->ops - 2), n->instant, (uint32_t)n->room);
+    n->owed = exact_steps(n, variant(n, true, false, n->kind.own->ops - 2), middle, most);
+    choose_debts(n);
+    for (uint32_t i = 0; i < count; i++)
+        if (instant[i] > at) raise_second(n, at, instant[i]);
     n->least_pass = n->pass.at[n->pass.count - 1];
     price_passes(n);
     return count_seconds(n);
@@ -348,13 +593,14 @@ double nested_seconds(const Problem *p, uint32_t boundary, int64_t budget_bytes)
         const Link *link = &n.links.at[n.begin], *last = &n.links.at[n.begin + n.count - 1];
         uint32_t instant[INSTANTS], head;
         n.kind = block_kind(p, link, links);
+        find_rerun_ends(&n, links);
         uint32_t count = pick_instants(&n, link->backward_begin, link->backward_end, link->begin, link->end,
                                        link->input, instant, INSTANTS);
         uint32_t heads =
             pick_instants(&n, last->end, last->backward_begin, last->end, boundary, last[1].input, &head, 1);
         n.arena = scratch;
         for (uint32_t i = 0; i < count && heads && link->input != NONE; i++) {
-            double seconds = bound_at(&n, instant[i], head, budget_bytes);
+            double seconds = bound_at(&n, instant, count, instant[i], head, budget_bytes);
             if (seconds > best) best = seconds;
             arena_reset(scratch);
         }

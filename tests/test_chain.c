@@ -82,7 +82,7 @@ static void layers_are_one_kind(void **state) {
         assert_int_equal(time, blocks.boundary);
         assert_int_equal(back, blocks.boundary);
         assert_int_equal(layers, shapes[i]->layers);
-        const Kind *kinds = blocks_kinds(p, &links, arena);
+        const Kind *kinds = blocks_kinds(p, &links, true, arena);
         bool dies = g->accumulate > 1 || shapes[i] == &updated; /* else gradients stay for the update */
         assert_true((kinds[links.at[2].kind].grown_bytes == 0) == dies);
         arena_free(arena);
@@ -112,7 +112,7 @@ static void choices_are_not_dominated(void **state) {
     const Graph *g;
     Problem *p = problem_of(&llama3_8b, &g, arena);
     Links links = blocks_find(p, blocks_of(g, p, arena).boundary, arena);
-    const Kind *kinds = blocks_kinds(p, &links, arena);
+    const Kind *kinds = blocks_kinds(p, &links, true, arena);
     for (uint32_t k = 0; k < links.kinds; k++) {
         const Choice *choice = kinds[k].choice.at;
         uint32_t count = kinds[k].choice.count;
