@@ -147,10 +147,11 @@ static double move_seconds(const Move *move, uint32_t m) {
            (move->before ? move->before[m - move->before_slots] : 0);
 }
 
-static double *fill_table(Chain *c, uint32_t i, uint32_t j) {
+/* The best of the first `count` moves by memory. */
+static double *fill_table(Chain *c, uint32_t count) {
     double *restrict table = NEW_ARRAY(c->arena, double, SLOTS + 2);
     for (uint32_t m = 0; m <= SLOTS; m++) table[m] = HUGE_VAL;
-    uint32_t count = list_moves(c, i, j), least = SLOTS + 1;
+    uint32_t least = SLOTS + 1;
     for (uint32_t k = 0; k < count; k++) {
         const Move *move = &c->move[k];
         uint32_t first = move_first(move);
@@ -190,18 +191,23 @@ static void fill_tables(Chain *c, const uint32_t *equal) {
     for (uint32_t length = 1; length <= c->end; length++)
         for (uint32_t i = 0; i + length <= c->end; i++) {
             uint32_t at = i * n + i + length - 1;
-            c->segment[at] = equal[at] == at ? fill_table(c, i, i + length - 1) : c->segment[equal[at]];
+            c->segment[at] =
+                equal[at] == at ? fill_table(c, list_moves(c, i, i + length - 1)) : c->segment[equal[at]];
         }
-    for (uint32_t i = c->end + 1; i-- > 0;) c->whole[i] = fill_table(c, i, c->end);
+    for (uint32_t i = c->end + 1; i-- > 0;) c->whole[i] = fill_table(c, list_moves(c, i, c->end));
 }
 
 /* ---- from tables to retentions ---- */
 
-static void decide(Chain *c, uint32_t i, uint32_t j, uint32_t m, uint32_t since, Decision *decision) {
-    uint32_t count = list_moves(c, i, j), best = 0;
+static Move best_move(const Chain *c, uint32_t count, uint32_t m) {
+    uint32_t best = 0;
     for (uint32_t k = 1; k < count; k++)
         if (move_seconds(&c->move[k], m) < move_seconds(&c->move[best], m)) best = k;
-    Move move = c->move[best];
+    return c->move[best];
+}
+
+static void decide(Chain *c, uint32_t i, uint32_t j, uint32_t m, uint32_t since, Decision *decision) {
+    Move move = best_move(c, list_moves(c, i, j), m);
     if (move.split == NONE) {
         decision[i].choice = &kind_of(c, i)->choice.at[move.choice];
         decision[i].since = since;
@@ -317,45 +323,96 @@ static int64_t add_levels(Chain *c, int64_t most_bytes, uint32_t levels, const u
     return least * c->unit;
 }
 
+static int64_t highest_bytes(const Choice *choice) {
+    return choice->forward_bytes > choice->backward_bytes ? choice->forward_bytes : choice->backward_bytes;
+}
+
 /* Least bytes a choice of the loss head takes. */
 static int64_t head_bytes(const Chain *c) {
     const Kind *head = kind_of(c, c->links.count - 1);
     int64_t least = INT64_MAX;
-    for (uint32_t h = 0; h < head->choice.count; h++) {
-        const Choice *choice = &head->choice.at[h];
-        int64_t bytes =
-            choice->forward_bytes > choice->backward_bytes ? choice->forward_bytes : choice->backward_bytes;
-        if (bytes < least) least = bytes;
-    }
+    for (uint32_t h = 0; h < head->choice.count; h++)
+        if (highest_bytes(&head->choice.at[h]) < least) least = highest_bytes(&head->choice.at[h]);
     return least;
 }
 
-/* With nothing kept while the loss head runs, not even its input: all blocks run again once a backward
- * operation wants that input. Tried with each choice of the head, for memories up to what the head itself
- * needs, more of them the nearer: gradients beside a segment are known only roughly. A slot is a part of a
- * block's input, so that many of them round to themselves. */
+/* The fastest choice of the loss head that takes at most so many bytes. */
+static const Choice *head_within(const Chain *c, int64_t bytes) {
+    const Kind *head = kind_of(c, c->links.count - 1);
+    const Choice *best = NULL;
+    for (uint32_t h = 0; h < head->choice.count; h++) {
+        const Choice *choice = &head->choice.at[h];
+        if (highest_bytes(choice) <= bytes && (!best || choice->seconds < best->seconds)) best = choice;
+    }
+    return best;
+}
+
+/* The links from `i` on where so many inputs of links stay from the first pass on, and what is after the last
+ * of them runs again at once: kept[count][i][m], as S above. */
+static uint32_t list_kept_moves(Chain *c, double **const *kept, uint32_t count, uint32_t i) {
+    uint32_t n = c->links.count, moves = 0;
+    for (uint32_t k = i + 1; k <= c->end; k++)
+        c->move[moves++] = (Move){.after_slots = slots(c, kind_of(c, k)->input_bytes),
+                                  .before_slots = slots(c, grown_bytes(c, k, c->end)),
+                                  .after = kept[count - 1][k],
+                                  .before = c->segment[i * n + k - 1],
+                                  .split = k};
+    return moves;
+}
+
+static void decide_kept(Chain *c, double **const *kept, uint32_t count, uint32_t i, uint32_t m,
+                        uint32_t since, Decision *decision) {
+    if (count == 0) {
+        decide(c, i, c->end, m, since, decision);
+        return;
+    }
+    Move move = best_move(c, list_kept_moves(c, kept, count, i), m);
+    decision[move.split].input_since = 0;
+    decide_kept(c, kept, count - 1, move.split, m - move.after_slots, since, decision);
+    decide(c, i, move.split - 1, m - move.before_slots, c->links.at[move.split - 1].backward_begin, decision);
+}
+
+/* With no more kept while the loss head runs than the inputs of a few blocks, its own not among them: what is
+ * after the last of those runs again once a backward operation wants the head's input. Tried with the
+ * head's fastest choices, for memories up to what the head and those inputs need, more of them the nearer:
+ * gradients beside a segment are known only roughly. A slot is a part of a block's input, so that many of
+ * them round to themselves. */
 static void add_restarts(Chain *c, const uint32_t *equal, Retentions *found, Arena *arena) {
-    enum { TRIES = 12, NEAR = 24 };
+    enum { MOST_KEPT = 8, TRIES = 12, NEAR = 24 };
     uint32_t n = c->links.count, input = c->links.at[n - 1].input;
     uint32_t gap = gap_at(c->p, input, c->links.boundary), since = c->p->gap_end[gap];
-    int64_t most = head_bytes(c), part = kind_of(c, n - 1)->input_bytes;
-    if (!c->p->may_drop[gap] || since >= c->p->update_begin || part <= 0) return;
-    while (part > 1 && part * (SLOTS / 2) > most) part = (part + 1) / 2;
-    solve(c, n - 2, true, part, equal);
-    uint32_t least = least_slots(c), highest = slots(c, most), near = slots(c, 2 * c->incoming_most);
+    int64_t alone = head_bytes(c), each = kind_of(c, n - 1)->input_bytes, unit = each;
+    if (!c->p->may_drop[gap] || since >= c->p->update_begin || each <= 0) return;
+    while (unit > 1 && unit * (SLOTS / 2) > alone + MOST_KEPT * each) unit = (unit + 1) / 2;
+    solve(c, n - 2, true, unit, equal);
+    double **kept[MOST_KEPT + 1] = {c->whole};
+    for (uint32_t count = 1; count <= MOST_KEPT; count++) {
+        kept[count] = NEW_ARRAY(c->arena, double *, n);
+        for (uint32_t i = 0; i <= c->end; i++)
+            kept[count][i] = fill_table(c, list_kept_moves(c, kept, count, i));
+    }
     Decision *decision = NEW_ARRAY(c->arena, Decision, n);
-    double last = HUGE_VAL;
-    for (uint32_t k = 0; k <= TRIES + NEAR && least <= highest; k++) {
-        uint32_t m =
-            k <= TRIES ? least + (highest - least) * k / TRIES : highest - near + near * (k - TRIES) / NEAR;
-        if (k == TRIES + 1) last = HUGE_VAL;
-        if (m > SLOTS || m < least || c->whole[0][m] >= last || c->whole[0][m] > c->most_seconds) continue;
-        last = c->whole[0][m];
-        decide(c, 0, n - 2, m, since, decision);
-        decision[n - 1].input_since = since;
-        for (uint32_t h = 0; h < kind_of(c, n - 1)->choice.count; h++) {
-            decision[n - 1].choice = &kind_of(c, n - 1)->choice.at[h];
-            *vec_add(arena, found) = retention_of(c, decision, arena);
+    for (uint32_t count = 0; count <= MOST_KEPT; count++) {
+        const double *seconds = kept[count][0];
+        uint32_t least = table_first(seconds), near = slots(c, 2 * c->incoming_most + alone / 12),
+                 tries = count ? 0 : TRIES;
+        uint32_t highest = slots(c, alone + count * each), steps = count ? NEAR / 3 : NEAR;
+        double last = HUGE_VAL;
+        for (uint32_t k = 0; k <= tries + steps && least <= highest; k++) {
+            uint32_t m = k < tries ? least + (highest - least) * k / tries
+                                   : highest - near + near * (k - tries) / steps;
+            if (k == tries) last = HUGE_VAL;
+            if (m > SLOTS || m < least || seconds[m] >= last || seconds[m] > c->most_seconds) continue;
+            last = seconds[m];
+            decide_kept(c, kept, count, 0, m, since, decision);
+            decision[n - 1].input_since = since;
+            decision[n - 1].choice = NULL;
+            for (int64_t more = 0; more <= each; more += each / 8 + 1) {
+                const Choice *choice = head_within(c, alone + more);
+                if (choice == decision[n - 1].choice) continue;
+                decision[n - 1].choice = choice;
+                *vec_add(arena, found) = retention_of(c, decision, arena);
+            }
         }
     }
     arena_free(c->arena);
