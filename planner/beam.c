@@ -264,6 +264,7 @@ static void follow(Beam *b) {
         push(b, (Move){b->next.at[i], NONE, b->set.at[b->next.at[i]].merit});
     b->next.count = 0;
     for (uint32_t i = 0; i < (b->next.count ? b->request->enough : b->request->followed) && b->heap.count;) {
+        if (deadline_passed(b->request->deadline)) break;
         Move step = pop(b);
         uint32_t set = step.from;
         if (b->next.count == b->request->width && step.merit > b->set.at[b->next.at[b->next.count - 1]].merit)
@@ -292,11 +293,11 @@ BeamRuns beam_runs(const BeamRequest *request, Arena *arena) {
     b.table = NEW_ARRAY(b.arena, uint32_t, b.table_mask--);
     *vec_add(b.arena, &b.set) = (Set){NONE, NONE, 0, 0, 0, NEW_ARRAY(b.arena, uint64_t, b.words)};
     *vec_add(b.arena, &b.next) = 0;
-    for (b.time = p->ops; b.time > 0 && b.next.count; b.time--) {
+    for (b.time = p->ops; b.time > 0 && b.next.count && !deadline_passed(request->deadline); b.time--) {
         weigh(&b, b.time);
         follow(&b);
     }
-    BeamRuns runs = {.found = b.next.count > 0};
+    BeamRuns runs = {.found = b.time == 0 && b.next.count > 0};
     for (uint32_t set = runs.found ? b.next.at[0] : 0; b.set.at[set].parent != NONE;
          set = b.set.at[set].parent)
         *vec_add(arena, &runs.run) = b.set.at[set].op;

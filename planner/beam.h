@@ -3,16 +3,18 @@
 #ifndef REMAT_BEAM_H
 #define REMAT_BEAM_H
 
+#include "deadline.h"
 #include "problem.h"
 
 typedef struct BeamRequest {
     const Problem *p; /* every operation may run again, none in place */
     int64_t budget_bytes;
-    double price;        /* seconds a byte over the budget at an earlier time is thought to cost */
-    double bytes_weight; /* of a byte demanded at all, to one over the budget */
-    uint32_t width;      /* sets carried from one time to the one before */
-    uint32_t enough;     /* sets followed at each time once one got to the time before */
-    uint32_t followed;   /* and as long as none did */
+    double price;             /* seconds a byte over the budget at an earlier time is thought to cost */
+    double bytes_weight;      /* of a byte demanded at all, to one over the budget */
+    uint32_t width;           /* sets carried from one time to the one before */
+    uint32_t enough;          /* sets followed at each time once one got to the time before */
+    uint32_t followed;        /* and as long as none did */
+    const Deadline *deadline; /* nothing is found after it; NULL: never */
 } BeamRequest;
 
 typedef struct BeamRuns {

@@ -16,8 +16,6 @@ typedef struct Herd {
     uint32_t members;
     double enough;
     uint64_t share, end, random; /* in changes: of each search, and of the refiner at the end */
-    bool (*stop)(void *);
-    void *context;
     Arena *arena;
 } Herd;
 
@@ -30,7 +28,7 @@ static void copy(Herd *h, const Schedule *from, Schedule *to) {
 }
 
 static void search(Herd *h, Schedule *schedule, Schedule *best) {
-    refiner_improve(h->refiner, schedule, h->enough, h->share, h->stop, h->context);
+    refiner_improve(h->refiner, schedule, h->enough, h->share);
     if (schedule->seconds < best->seconds) copy(h, schedule, best);
 }
 
@@ -60,7 +58,7 @@ static bool loosen(Herd *h, const Schedule *parent, Schedule *child) {
     int64_t budget = refiner_budget(h->refiner);
     copy(h, parent, child);
     refiner_limit(h->refiner, budget + (int64_t)((double)budget * 0.05 * random_unit(&h->random)));
-    refiner_improve(h->refiner, child, h->enough, h->share / 8, h->stop, h->context);
+    refiner_improve(h->refiner, child, h->enough, h->share / 8);
     refiner_limit(h->refiner, budget);
     VEC(uint32_t) cells = {0};
     for (uint32_t i = 0; i < child->cell.count; i++) *vec_add(h->arena, &cells) = child->cell.at[i];
@@ -87,7 +85,7 @@ static bool begin(Herd *h, Schedule *member) {
 }
 
 static bool is_over(const Herd *h, const Schedule *best) {
-    return refiner_changes(h->refiner) >= h->end || best->seconds <= h->enough || h->stop(h->context);
+    return refiner_changes(h->refiner) >= h->end || best->seconds <= h->enough || refiner_is_late(h->refiner);
 }
 
 /* Members from starts of their own. False when no start is found or several end alike. */
@@ -116,10 +114,9 @@ static void search_alone(Herd *h, Schedule *best) {
     }
 }
 
-void breed(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes, bool (*stop)(void *),
-           void *context, Arena *arena) {
+void breed(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes, Arena *arena) {
     Herd h = {.refiner = refiner, .enough = enough_seconds, .share = changes / SHARES + 1, .random = 2};
-    h.stop = stop, h.context = context, h.arena = arena;
+    h.arena = arena;
     h.end = refiner_changes(refiner) + changes;
     Schedule *child = &h.member[MEMBERS];
     if (!first_members(&h, best)) search_alone(&h, best);

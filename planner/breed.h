@@ -6,8 +6,7 @@
 #include "refine.h"
 
 /* Improves `best`, which fits, until its seconds are at most `enough_seconds`, about `changes` of the grid
- * were made, `stop` says so, or several searches end at the same schedule. */
-void breed(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes, bool (*stop)(void *),
-           void *context, Arena *arena);
+ * were made, it is late, or several searches end at the same schedule. */
+void breed(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes, Arena *arena);
 
 #endif

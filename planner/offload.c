@@ -103,14 +103,3 @@ uint32_t offload_more(Offloader *o, const Sequence *sequence, const OffloadRule 
     }
     return added;
 }
-
-void retain_offload_blocks(const Problem *p, const Blocks *blocks, Keep *retain) {
-    for (uint32_t s = 0; s < p->storages; s++) {
-        if (p->maker[s] >= blocks->boundary || (p->overwritten && p->overwritten[s])) continue;
-        for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++) {
-            bool over = p->gap_begin[gap] < blocks->boundary && p->gap_end[gap] >= blocks->boundary;
-            if (over && p->gap_end[gap] < p->ops && retain[gap].from <= p->gap_begin[gap])
-                retain[gap] = (Keep){.host = HOST_STAGED};
-        }
-    }
-}

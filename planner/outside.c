@@ -46,6 +46,31 @@ Problem *problem_from_outside(uint32_t nodes, const double *seconds, const int64
     return p;
 }
 
+int64_t *outside_live(const Problem *p, Arena *arena) {
+    int64_t *live = NEW_ARRAY(arena, int64_t, p->ops + 1);
+    uint32_t *last = NEW_ARRAY(arena, uint32_t, p->storages + 1); /* by storage: its last touch */
+    memcpy(last, p->maker, sizeof *last * p->storages);
+    for (uint32_t op = 0; op < p->ops; op++)
+        for (EACH(i, p->reads, op)) last[p->reads.list[i]] = op;
+    for (uint32_t s = 0; s < p->storages; s++) {
+        live[p->maker[s]] += p->bytes[s];
+        live[last[s] + 1] -= p->bytes[s];
+    }
+    for (uint32_t op = 1; op < p->ops; op++) live[op] += live[op - 1];
+    for (uint32_t op = 0; op < p->ops; op++) live[op] += p->persistent_bytes + p->workspace_bytes[op];
+    return live;
+}
+
+int64_t outside_keep_all(const Problem *p) {
+    Arena *scratch = arena_new();
+    const int64_t *live = outside_live(p, scratch);
+    int64_t peak = p->persistent_bytes;
+    for (uint32_t op = 0; op < p->ops; op++)
+        if (live[op] > peak) peak = live[op];
+    arena_free(scratch);
+    return peak;
+}
+
 const char *outside_check(const Problem *p, const uint32_t *run, uint32_t runs, int64_t peak_bytes,
                           double seconds, Arena *arena) {
     uint32_t *last_made = NEW_ARRAY(arena, uint32_t, p->ops + 1),

@@ -35,7 +35,8 @@ typedef struct SolveRequest {
 } SolveRequest;
 enum { SOLVE_EXACT_OPS = 10 };
 
-/* Peak when every node runs once. */
+/* Live bytes during each operation, and their peak, when every node runs once. */
+int64_t *outside_live(const Problem *p, Arena *arena);
 int64_t outside_keep_all(const Problem *p);
 Solution solve(const SolveRequest *request, Arena *arena);
 

@@ -47,11 +47,19 @@ static void drop_over(const Problem *p, uint32_t s, uint32_t boundary, uint32_t 
     }
 }
 
-/* Sends storage `s` to host memory over the boundary. */
-static void offload_over(const Problem *p, uint32_t s, uint32_t boundary, Keep *retain) {
+/* The gap in which storage `s` may be in host memory over the boundary; NONE without a reader at its end. */
+static uint32_t idle_over(const Problem *p, uint32_t s, uint32_t boundary) {
+    if (p->overwritten && p->overwritten[s]) return NONE;
     for (uint32_t gap = p->gap_first[s]; gap + 1 < p->gap_first[s + 1]; gap++)
-        if (p->gap_begin[gap] < boundary && p->gap_end[gap] >= boundary)
-            retain[gap] = (Keep){.host = HOST_EASY};
+        if (p->gap_begin[gap] < boundary && p->gap_end[gap] >= boundary) return gap;
+    return NONE;
+}
+
+void retain_offload_blocks(const Problem *p, const Blocks *blocks, Keep *retain) {
+    for (uint32_t s = 0; s < p->storages; s++) {
+        uint32_t gap = idle_over(p, s, blocks->boundary);
+        if (gap != NONE && retain[gap].from <= p->gap_begin[gap]) retain[gap] = (Keep){.host = HOST_STAGED};
+    }
 }
 
 static uint32_t segment_of(uint32_t block, uint32_t length) {
@@ -86,8 +94,9 @@ void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t bo
             if (p->maker[s] >= boundary ||
                 !glob_match(pin->pattern, g->node.at[p->op_node[p->maker[s]]].name))
                 continue;
-            if (pin->kind == PIN_OFFLOAD)
-                offload_over(p, s, boundary, retain);
+            uint32_t idle = idle_over(p, s, boundary);
+            if (pin->kind == PIN_OFFLOAD && idle != NONE)
+                retain[idle] = (Keep){.host = HOST_EASY};
             else if (pin->kind == PIN_RECOMPUTE)
                 drop_over(p, s, boundary, boundary, retain);
             else if (pin->kind == PIN_KEEP)

@@ -19,6 +19,9 @@ void retain_all(const Problem *p, Keep *retain);
  * outside. A segment is recomputed at its first need; `nested` keeps its block inputs then, and each block's
  * inside only once that block's own backward pass begins. */
 void retain_segments(const Problem *p, const Blocks *blocks, uint32_t length, bool nested, Keep *retain);
+/* Sends to host memory, staged, what retain_segments keeps over the boundary: the inputs of checkpointed
+ * blocks. */
+void retain_offload_blocks(const Problem *p, const Blocks *blocks, Keep *retain);
 /* Pins: operations whose outputs are kept, or recomputed when needed after the boundary. */
 void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t boundary, Keep *retain);
 

@@ -132,6 +132,10 @@ static double price_between(const Trade *more, const Trade *less) {
     return price > 0 ? price : 0;
 }
 
+static bool may_cut(const Tree *t) {
+    return t->proof->cuts > 0 && !deadline_passed(t->proof->deadline);
+}
+
 /* Bounds a node, from its parent's price on; chooses where to branch. Prices follow the line between the last
  * trade that fits and the last that does not, or the ends of the whole curve as long as one is missing. */
 static void evaluate(Tree *t, uint32_t node) {
@@ -141,7 +145,7 @@ static void evaluate(Tree *t, uint32_t node) {
     bool have_more = false, have_less = false;
     memset(t->again_more, 0, sizeof *t->again_more * t->p->ops);
     memset(t->again_less, 0, sizeof *t->again_less * t->p->ops);
-    for (uint32_t i = 0; i < CUTS && t->proof->cuts > 0; i++) {
+    for (uint32_t i = 0; i < CUTS && may_cut(t); i++) {
         Trade trade;
         bool *again = NEW_ARRAY(t->scratch, bool, t->p->ops + 1);
         double value = closure_at(t->closure, price, t->room, &trade, again, t->scratch);
@@ -172,7 +176,7 @@ static void evaluate(Tree *t, uint32_t node) {
 /* The least bound of what was closed because nothing could be decided there. */
 static double search_tree(Tree *t) {
     double stuck = HUGE_VAL;
-    while (t->heap.count && t->proof->cuts > 0) {
+    while (t->heap.count && may_cut(t)) {
         uint32_t node = pop(t), op = t->node.at[node].branch;
         if (is_enough(t, t->node.at[node].bound)) { /* and so are all the others */
             push(t, node);

@@ -3,11 +3,13 @@
 #define REMAT_PROVE_H
 
 #include "bound.h"
+#include "deadline.h"
 
 typedef struct Proof {
-    double upper_seconds; /* of the best schedule known: no need to prove more */
-    double unit_seconds;  /* every schedule's seconds are a multiple of it; 0: unknown */
-    uint32_t cuts;        /* at most so many minimum cuts */
+    double upper_seconds;     /* of the best schedule known: no need to prove more */
+    double unit_seconds;      /* every schedule's seconds are a multiple of it; 0: unknown */
+    uint32_t cuts;            /* at most so many minimum cuts */
+    const Deadline *deadline; /* and none after it; NULL: never */
     /* Called with every better set found; may return a lower `upper_seconds`. */
     double (*found)(void *context, uint32_t instant, const bool *keep);
     void *context;

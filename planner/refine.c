@@ -20,6 +20,7 @@ struct Refiner {
     const Problem *p;
     Arena *arena;
     Grid *grid;
+    const Deadline *deadline;
     int64_t budget;
     uint64_t random, changes;
     VEC(Change) journal;     /* since the round began */
@@ -33,14 +34,19 @@ struct Refiner {
     VEC(uint32_t) order;
 };
 
-Refiner *refiner_new(const Problem *p, const uint32_t *passes, uint64_t seed, Arena *arena) {
+Refiner *refiner_new(const Problem *p, const uint32_t *passes, const Deadline *deadline, Arena *arena) {
     Refiner *r = NEW(arena, Refiner);
     r->p = p;
     r->arena = arena;
     r->grid = grid_new(p, passes, arena);
-    r->random = seed;
+    r->deadline = deadline;
+    r->random = 1;
     r->chained = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     return r;
+}
+
+bool refiner_is_late(const Refiner *r) {
+    return deadline_passed(r->deadline);
 }
 
 const Grid *refiner_grid(const Refiner *r) {
@@ -184,7 +190,7 @@ static bool repair(Refiner *r) {
     uint32_t peak;
     int64_t bytes;
     for (uint32_t tries = r->p->ops * 2 + 64; (bytes = grid_peak(r->grid, &peak)) > r->budget; tries--) {
-        if (tries == 0 || !find_drop(r, peak, bytes - r->budget)) return false;
+        if (tries == 0 || refiner_is_late(r) || !find_drop(r, peak, bytes - r->budget)) return false;
         for (uint32_t i = 0; i < r->best_chain.count; i++) insert(r, r->best_chain.at[i]);
     }
     return true;
@@ -228,7 +234,7 @@ static void prune(Refiner *r) {
         removal[i] = (Removal){seconds * (1 + r->noise * random_unit(&r->random)), cells[i]};
     }
     qsort(removal, count, sizeof *removal, dearest_first);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count && !refiner_is_late(r); i++) {
         if (!may_go(r, removal[i].cell)) continue;
         take_out(r, removal[i].cell);
         if (grid_peak(r->grid, NULL) > r->budget) insert(r, removal[i].cell);
@@ -302,15 +308,13 @@ static void ruin(Refiner *r) {
     }
 }
 
-uint64_t refiner_improve(Refiner *r, Schedule *best, double enough_seconds, uint64_t changes,
-                         bool (*stop)(void *), void *context) {
+uint64_t refiner_improve(Refiner *r, Schedule *best, double enough_seconds, uint64_t changes) {
     static const double noises[] = {0.1, 0.5, 1, 3};
     uint64_t begin = r->changes;
     grid_load(r->grid, best->cell.at, best->cell.count);
     double now = best->seconds, hot = best->seconds * 0.1, last_best = now;
     uint64_t since = r->changes;
-    for (uint32_t round = 0; best->seconds > enough_seconds && r->changes - begin < changes; round++) {
-        if (round % 64 == 0 && stop && stop(context)) break;
+    while (best->seconds > enough_seconds && r->changes - begin < changes && !refiner_is_late(r)) {
         double left = 1 - (double)(r->changes - begin) / (double)changes;
         double heat = hot * left * left;
         r->journal.count = 0;
@@ -348,13 +352,12 @@ static bool wander(Refiner *r, bool tidy) {
     return true;
 }
 
-bool refiner_shrink(Refiner *r, Schedule *least, int64_t target_bytes, uint64_t changes, bool (*stop)(void *),
-                    void *context) {
+bool refiner_shrink(Refiner *r, Schedule *least, int64_t target_bytes, uint64_t changes) {
     uint64_t begin = r->changes;
     int64_t step = (least->peak_bytes - target_bytes) / 8;
     grid_load(r->grid, least->cell.at, least->cell.count);
     for (uint32_t round = 0; least->peak_bytes > target_bytes && r->changes - begin < changes; round++) {
-        if (stop && stop(context)) break;
+        if (refiner_is_late(r)) break;
         int64_t room = least->peak_bytes - target_bytes, fine = room / 256;
         if (step < fine) step = fine;
         if (step > room) step = room;

@@ -3,6 +3,7 @@
 #ifndef REMAT_REFINE_H
 #define REMAT_REFINE_H
 
+#include "deadline.h"
 #include "grid.h"
 
 typedef struct Schedule {
@@ -13,8 +14,10 @@ typedef struct Schedule {
 } Schedule;
 
 typedef struct Refiner Refiner;
-/* `passes`: rows of the grid by time; NULL: one each. */
-Refiner *refiner_new(const Problem *p, const uint32_t *passes, uint64_t seed, Arena *arena);
+/* `passes`: rows of the grid by time; NULL: one each. Past the deadline everything below ends with what it
+ * has. */
+Refiner *refiner_new(const Problem *p, const uint32_t *passes, const Deadline *deadline, Arena *arena);
+bool refiner_is_late(const Refiner *refiner);
 const Grid *refiner_grid(const Refiner *refiner); /* which its schedules are on */
 void refiner_limit(Refiner *refiner, int64_t budget_bytes);
 int64_t refiner_budget(const Refiner *refiner);
@@ -26,13 +29,11 @@ uint64_t refiner_changes(const Refiner *refiner); /* so far: the measure of its 
 /* The same from no reruns, with some luck in what is given up first. */
 bool refiner_start(Refiner *refiner, double noise, Schedule *start);
 /* Improves `best`, which fits, until its seconds are at most `enough_seconds` or `changes` of the grid were
- * made. Returns the changes made. `stop` is asked now and then whether to give up early; may be NULL. */
-uint64_t refiner_improve(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes,
-                         bool (*stop)(void *), void *context);
+ * made. Returns the changes made. */
+uint64_t refiner_improve(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes);
 
 /* Lowers the peak of `least`, which was found, step by step and at most to `target_bytes`. True when it got
  * there. Leaves the budget at the target. */
-bool refiner_shrink(Refiner *refiner, Schedule *least, int64_t target_bytes, uint64_t changes,
-                    bool (*stop)(void *), void *context);
+bool refiner_shrink(Refiner *refiner, Schedule *least, int64_t target_bytes, uint64_t changes);
 
 #endif

@@ -13,7 +13,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct Solver {
     const Problem *p;
@@ -23,20 +22,21 @@ typedef struct Solver {
     Schedule best;
     double bound; /* seconds of reruns */
     double total; /* seconds of all first executions */
-    double deadline;
+    Deadline deadline;
+    uint64_t trade_changes; /* of the grid, that try_trade may still make */
     VEC(uint32_t) cells;
     bool *there; /* by storage */
 } Solver;
 
-static double clock_seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+/* From so many operations on, a problem gets less search and fewer bounds. */
+enum { LARGE_OPS = 400, LARGE_INSTANTS = 400 };
+
+static bool is_large(const Solver *s) {
+    return s->p->ops > LARGE_OPS;
 }
 
-static bool too_late(void *context) {
-    const Solver *s = context;
-    return s->deadline > 0 && clock_seconds() > s->deadline;
+static bool too_late(const Solver *s) {
+    return deadline_passed(&s->deadline);
 }
 
 static bool is_proved(const Solver *s) {
@@ -59,13 +59,17 @@ static void make_operands(Solver *s, uint32_t op, uint32_t time) {
 }
 
 /* What is not kept at the instant is made again just before its first need, and kept then. */
-static bool try_trade(Solver *s, uint32_t instant, const bool *keep) {
+static void try_trade(Solver *s, uint32_t instant, const bool *keep) {
     const Problem *p = s->p;
+    if (!s->trade_changes) return;
     s->cells.count = 0;
     for (uint32_t u = 0; u < p->storages; u++) s->there[u] = p->maker[u] >= instant || keep[u];
     for (EACH(i, p->reads, instant)) s->there[p->reads.list[i]] = true;
     for (uint32_t time = instant + 1; time < p->update_begin; time++) make_operands(s, time, time);
-    return refiner_try(s->refiner, s->cells.at, s->cells.count, &s->best);
+    uint64_t before = refiner_changes(s->refiner);
+    refiner_try(s->refiner, s->cells.at, s->cells.count, &s->best);
+    uint64_t changes = refiner_changes(s->refiner) - before;
+    s->trade_changes -= changes < s->trade_changes ? changes : s->trade_changes;
 }
 
 /* ---- bounds ---- */
@@ -76,9 +80,6 @@ typedef struct Instant {
 } Instant;
 typedef VEC(Instant) Instants;
 
-/* From so many operations on, a problem gets less search and fewer bounds. */
-enum { LARGE_OPS = 400, LARGE_INSTANTS = 400 };
-
 /* The instants that do not fit when everything is kept, dearest first, at most `most`. */
 static Instants bound_all(Solver *s, const int64_t *live, uint32_t most) {
     const Problem *p = s->p;
@@ -87,7 +88,7 @@ static Instants bound_all(Solver *s, const int64_t *live, uint32_t most) {
     uint32_t *over = NEW_ARRAY(s->scratch, uint32_t, p->ops + 1), count = 0;
     for (uint32_t time = 0; time < p->ops; time++)
         if (live[time] > budget) over[count++] = time;
-    bool large = p->ops > LARGE_OPS;
+    bool large = is_large(s);
     uint32_t instants = large ? LARGE_INSTANTS * LARGE_OPS / p->ops : LARGE_INSTANTS,
              stride = count / instants + 1;
     Arena *arena = arena_new();
@@ -111,7 +112,7 @@ static void try_hulls(Solver *s, const Instants *instants) {
     Arena *arena = arena_new();
     for (uint32_t i = 0; i < instants->count && !is_proved(s) && !too_late(s); i++) {
         Trades hull = closure_hull(closure_new(s->p, instants->at[i].time, arena), 24, arena);
-        for (uint32_t k = 0; k < hull.count && !is_proved(s); k++)
+        for (uint32_t k = 0; k < hull.count && !is_proved(s) && !too_late(s); k++)
             try_trade(s, instants->at[i].time, hull.at[k].keep);
         arena_reset(arena);
     }
@@ -127,7 +128,8 @@ static double try_set(void *context, uint32_t instant, const bool *keep) {
 }
 
 static void prove(Solver *s, const Instants *instants, uint32_t cuts) {
-    Proof proof = {.unit_seconds = prove_unit(s->p), .found = try_set, .context = s};
+    Proof proof = {
+        .unit_seconds = prove_unit(s->p), .found = try_set, .context = s, .deadline = &s->deadline};
     Arena *arena = arena_new();
     for (uint32_t i = 0; i < instants->count && !is_proved(s) && !too_late(s); i++) {
         proof.upper_seconds = s->best.found ? s->best.seconds : HUGE_VAL;
@@ -142,7 +144,7 @@ static void prove(Solver *s, const Instants *instants, uint32_t cuts) {
 /* ---- rows for a free order ---- */
 
 /* Gives each ascending part of the runs a row of the grid, and starts from them. */
-static bool lay_runs(Solver *s, const BeamRuns *runs) {
+static void lay_runs(Solver *s, const BeamRuns *runs) {
     const Problem *p = s->p;
     uint32_t *passes = NEW_ARRAY(s->scratch, uint32_t, p->ops + 1), time = 0, row = 0;
     s->cells.count = 0;
@@ -156,7 +158,8 @@ static bool lay_runs(Solver *s, const BeamRuns *runs) {
         *vec_add(s->scratch, &row_of) = row;
         time += op == time;
     }
-    s->refiner = refiner_new(p, passes, 1, s->scratch);
+    Refiner *one_row = s->refiner;
+    s->refiner = refiner_new(p, passes, &s->deadline, s->scratch);
     refiner_limit(s->refiner, s->request->budget_bytes);
     time = 0;
     for (uint32_t i = 0; i < runs->run.count; i++) {
@@ -165,7 +168,7 @@ static bool lay_runs(Solver *s, const BeamRuns *runs) {
             *vec_add(s->scratch, &s->cells) = grid_cell(refiner_grid(s->refiner), row_of.at[i], op);
         time += op == time;
     }
-    return refiner_try(s->refiner, s->cells.at, s->cells.count, &s->best);
+    if (!refiner_try(s->refiner, s->cells.at, s->cells.count, &s->best)) s->refiner = one_row;
 }
 
 /* Whether the operands of every operation can be made at all; asked of those that need half the budget. */
@@ -196,22 +199,12 @@ static void open_rows(Solver *s) {
     for (size_t i = 0; i < most && !s->best.found && !too_late(s); i++) {
         BeamRequest request = tries[i];
         request.p = p;
+        request.deadline = &s->deadline;
         request.budget_bytes = s->request->budget_bytes;
         request.price *= s->total / bytes;
         BeamRuns runs = beam_runs(&request, s->scratch);
         if (runs.found) lay_runs(s, &runs);
     }
-}
-
-static int64_t *keep_all(const Problem *p, Solution *solution, Arena *arena) {
-    Grid *grid = grid_new(p, NULL, arena);
-    int64_t *live = NEW_ARRAY(arena, int64_t, p->ops + 1);
-    for (uint32_t time = 0; time < p->ops; time++) {
-        live[time] = grid_highest(grid, grid_first(grid, time), grid_first(grid, time) + 1);
-        solution->keep_all_seconds += p->seconds[time];
-    }
-    solution->keep_all_bytes = grid_peak(grid, NULL);
-    return live;
 }
 
 /* ---- the answer ---- */
@@ -287,8 +280,10 @@ static uint64_t default_changes(const SolveRequest *request) {
 
 /* Finds a schedule that fits, if it can, then the best it can. `least`: the smallest found, where none fits.
  */
-static void search(Solver *s, const int64_t *live, int64_t keep_all_bytes, Schedule *least) {
+static void search(Solver *s, int64_t keep_all_bytes, Schedule *least) {
     uint64_t changes = s->request->changes ? s->request->changes : default_changes(s->request);
+    const int64_t *live = outside_live(s->p, s->scratch);
+    s->trade_changes = UINT64_MAX;
     double nothing = 1e-9 * s->total;
     Instants instants = bound_all(s, live, 6);
     try_hulls(s, &instants);
@@ -302,20 +297,12 @@ static void search(Solver *s, const int64_t *live, int64_t keep_all_bytes, Sched
     if (!s->best.found) {
         *least = (Schedule){.found = true, .peak_bytes = keep_all_bytes};
         uint64_t tries = s->bound == HUGE_VAL ? changes / 32 : changes / 2;
-        if (refiner_shrink(s->refiner, least, s->request->budget_bytes, tries, too_late, s)) s->best = *least;
+        if (refiner_shrink(s->refiner, least, s->request->budget_bytes, tries)) s->best = *least;
     }
     if (s->best.found && !is_proved(s))
-        refiner_improve(s->refiner, &s->best, s->bound + nothing, changes / 20, too_late, s);
+        refiner_improve(s->refiner, &s->best, s->bound + nothing, changes / 20);
     for (uint32_t cuts = 500; cuts <= 5000 && !is_proved(s); cuts *= 10) prove(s, &instants, cuts);
-    if (s->best.found && !is_proved(s))
-        breed(s->refiner, &s->best, s->bound + nothing, changes, too_late, s, s->scratch);
-}
-
-int64_t outside_keep_all(const Problem *p) {
-    Arena *scratch = arena_new();
-    int64_t bytes = grid_peak(grid_new(p, NULL, scratch), NULL);
-    arena_free(scratch);
-    return bytes;
+    if (s->best.found && !is_proved(s)) breed(s->refiner, &s->best, s->bound + nothing, changes, s->scratch);
 }
 
 Solution solve(const SolveRequest *request, Arena *arena) {
@@ -323,14 +310,15 @@ Solution solve(const SolveRequest *request, Arena *arena) {
     Solution solution = {0};
     Schedule least = {0};
     Solver s = {.p = p, .request = request, .arena = arena, .scratch = arena_new()};
-    if (request->time_seconds > 0) s.deadline = clock_seconds() + request->time_seconds;
-    int64_t *live = keep_all(p, &solution, s.scratch);
-    s.total = solution.keep_all_seconds;
+    s.deadline = deadline_after(request->time_seconds);
+    for (uint32_t op = 0; op < p->ops; op++) s.total += p->seconds[op];
+    solution.keep_all_seconds = s.total;
+    solution.keep_all_bytes = outside_keep_all(p);
     s.there = NEW_ARRAY(s.scratch, bool, p->storages + 1);
-    s.refiner = refiner_new(p, NULL, 1, s.scratch);
+    s.refiner = refiner_new(p, NULL, &s.deadline, s.scratch);
     refiner_limit(s.refiner, request->budget_bytes);
     if (!refiner_try(s.refiner, NULL, 0, &s.best) || !is_proved(&s))
-        search(&s, live, solution.keep_all_bytes, &least);
+        search(&s, solution.keep_all_bytes, &least);
     bool settled = !is_proved(&s) && search_all(&s, &solution);
     solution.feasible = settled || s.best.found;
     solution.proved = settled || is_proved(&s);
