@@ -149,16 +149,20 @@ static double seconds_per_token(const Trial *trial) {
     return trial->result->plan.seconds / tokens_of(trial);
 }
 
-/* What a trial needs when every block is checkpointed, but for packing: cheap, and near enough to rank by. */
-static int64_t floor_bytes(const Compilation *c, const Trial *trial) {
+/* Graphs of many operations are cut more coarsely, tried less often and ranked before packing: all of that
+ * takes seconds there. */
+enum { MANY_NODES = 6000 };
+
+/* What a trial needs when every block is checkpointed: cheap, and near enough to rank by. */
+static int64_t floor_bytes(const Compilation *c, const Trial *trial, const Trial *whole) {
     PlanRequest request = request_of(c, trial, 0);
-    return plan_blocks_bytes(&request);
+    return plan_blocks_bytes(&request, whole->graph->node.count < MANY_NODES);
 }
 
 /* Whether a trial's smallest budget is less than another's. */
 static bool is_nearer(const Compilation *c, Trial *trial, Trial *than, Wish wish) {
     if (!trial->result && !than->result)
-        add_plan(c, floor_bytes(c, trial) < floor_bytes(c, than) ? trial : than, wish);
+        add_plan(c, floor_bytes(c, trial, than) < floor_bytes(c, than, than) ? trial : than, wish);
     if (!trial->result && never_within(c, trial, than->result->smallest_bytes - 1)) return false;
     if (!than->result && never_within(c, than, trial->result->smallest_bytes)) return true;
     add_plan(c, trial, wish);
@@ -175,8 +179,7 @@ static bool is_better(const Compilation *c, Trial *trial, Trial *than, Wish wish
 
 /* ---- tiles of tokens ---- */
 
-/* Graphs of many operations are cut more coarsely and tried less often: each try takes seconds there. */
-enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20, NEAREST = 3, MANY_NODES = 6000 };
+enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20, NEAREST = 3 };
 /* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
  * if recomputation takes more than this share of a step ... */
 static const double much_recomputation = 0.25;
@@ -186,13 +189,9 @@ static const double worthwhile = 0.02;
 
 /* Whether the plan that checkpoints every block fits. */
 static bool surely_fits(const Compilation *c, const Trial *trial, int64_t arena_budget) {
-    if (floor_bytes(c, trial) > arena_budget) return false;
-    PlanRequest request = {
-        .graph = trial->graph, .cost = trial->cost, .device = &c->device, .policy = POLICY_EVERY_BLOCK};
-    Arena *scratch = arena_new();
-    int64_t bytes = plan_graph(&request, scratch)->plan.peak_bytes;
-    arena_free(scratch);
-    return bytes <= arena_budget;
+    PlanRequest request = request_of(c, trial, 0);
+    return plan_blocks_bytes(&request, false) <= arena_budget &&
+           plan_blocks_bytes(&request, true) <= arena_budget;
 }
 
 typedef struct Tiling {
@@ -204,7 +203,7 @@ typedef struct Tiling {
 
 /* The tilings of a forward graph that no other beats in both time and bytes, fastest first. */
 static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling list[MOST_TILINGS]) {
-    int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole);
+    int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole, whole);
     Tiling all[MOST_TILINGS];
     uint32_t found = 0, count = 0;
     int64_t finer = whole->graph->node.count < MANY_NODES ? 2 : 4;
@@ -215,7 +214,8 @@ static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling li
             if (is_whole || tokens % tile.loss_chunks || tokens % tile.mlp_tiles) continue;
             arena_reset(scratch);
             Trial trial = trial_of(c, whole->forward, tile, scratch);
-            Tiling tiling = {.tile = tile, .seconds = trial.seconds, .floor_bytes = floor_bytes(c, &trial)};
+            Tiling tiling = {
+                .tile = tile, .seconds = trial.seconds, .floor_bytes = floor_bytes(c, &trial, whole)};
             uint32_t at = found++;
             for (; at > 0 && all[at - 1].seconds > tiling.seconds; at--) all[at] = all[at - 1];
             all[at] = tiling;

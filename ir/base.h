@@ -46,6 +46,10 @@ void vec_grow(Arena *arena, void **at, uint32_t *capacity, uint32_t count, size_
          ? (void)0                                                                                           \
          : vec_grow((arena), (void **)&(vec)->at, &(vec)->capacity, (vec)->count, sizeof *(vec)->at),        \
      &(vec)->at[(vec)->count++])
+/* Makes room for `more` beyond those that are counted. */
+#define vec_room(arena, vec, more)                                                                           \
+    while ((vec)->capacity - (vec)->count < (more))                                                          \
+    vec_grow((arena), (void **)&(vec)->at, &(vec)->capacity, (vec)->capacity, sizeof *(vec)->at)
 
 /* ---- text that grows ---- */
 typedef struct Text {

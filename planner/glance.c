@@ -2,16 +2,27 @@
  * whether a bound proves that nothing fits. */
 #include "policy.h"
 
-int64_t plan_blocks_bytes(const PlanRequest *request) {
+/* How high the last sequence replayed is once it is packed. */
+static int64_t packed_bytes(const PlanRequest *request, Replay *r, const Sequence *sequence, Arena *scratch) {
+    Plan plan = {0};
+    replay_plan(r, sequence, scratch, &plan);
+    Layout *layout = live_analyse(request->graph, request->cost, &plan, scratch);
+    pack_layout(layout, request->graph, scratch);
+    return layout->height_bytes;
+}
+
+int64_t plan_blocks_bytes(const PlanRequest *request, bool packed) {
     Arena *scratch = arena_new();
     const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
     Blocks blocks = blocks_of(request->graph, p, scratch);
     Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
+    Replay *r = replay_new(p, scratch);
     Sequence sequence = {0};
     retain_segments(p, &blocks, 1, false, retain);
-    replay(replay_new(p, scratch), retain, &sequence);
+    replay(r, retain, &sequence);
+    int64_t bytes = packed ? packed_bytes(request, r, &sequence, scratch) : sequence.peak_bytes;
     arena_free(scratch);
-    return sequence.peak_bytes;
+    return bytes;
 }
 
 /* What an operation reads and makes is there while it runs, with all that is persistent; its first output may

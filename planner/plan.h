@@ -179,8 +179,8 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena);
 double plan_bound(const PlanRequest *request);
 /* Whether it is proved without a search that no plan has a peak within the budget. */
 bool plan_never_fits(const PlanRequest *request);
-/* Live bytes at the peak of POLICY_EVERY_BLOCK, without pins and before packing. */
-int64_t plan_blocks_bytes(const PlanRequest *request);
+/* The peak of POLICY_EVERY_BLOCK without pins, in live bytes or once it is packed. */
+int64_t plan_blocks_bytes(const PlanRequest *request, bool packed);
 /* The plan of a forward-only graph: every storage freed after its last use. */
 PlanResult *plan_forward(const Graph *g, const Cost *cost, Arena *arena);
 
