@@ -212,6 +212,7 @@ Graph *fuse(const Graph *g, Arena *arena);
  * gradient dies as soon as it is complete and applied. After autodiff and fuse, since passes between them and this one
  * keep the update last. A new graph with the same values; the numbers do not change. */
 Graph *order_updates(const Graph *g, Arena *arena);
+bool updates_may_move(const Graph *g); /* else that is a copy */
 /* Only what the logits and the loss need, dropout removed: for evaluation and sampling. A new graph, of one before
  * or after autodiff and fuse; parameter p is value p, every parameter and input is kept. */
 Graph *graph_forward_only(const Graph *g, Arena *arena);

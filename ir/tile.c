@@ -187,8 +187,7 @@ static void copy_node(Tile *t, const Node *node) {
                               &node->attr, node->phase, node->block, node->name, node->span);
     for (uint32_t i = 0; i < node->nout; i++) {
         t->now[node->out[i]] = g->node.at[id].out[i];
-        g->value.at[g->node.at[id].out[i]].name =
-            arena_strdup(g->arena, t->from->value.at[node->out[i]].name);
+        g->value.at[g->node.at[id].out[i]].name = t->from->value.at[node->out[i]].name;
     }
 }
 
@@ -284,8 +283,7 @@ static void copy_fields(Tile *t, bool chunked) {
         param->value = moved(t, param->value);
         param->moment1 = param->moment2 = param->master = param->accumulator = NONE;
     }
-    for (uint32_t i = 0; i < from->block.count; i++)
-        *vec_add(g->arena, &g->block) = arena_strdup(g->arena, from->block.at[i]);
+    for (uint32_t i = 0; i < from->block.count; i++) *vec_add(g->arena, &g->block) = from->block.at[i];
     g->tokens = moved(t, from->tokens);
     g->targets = moved(t, from->targets);
     g->mask = moved(t, from->mask);
