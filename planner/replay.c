@@ -18,10 +18,11 @@ struct Replay {
     Place *place;      /* by storage */
     uint32_t *mark;    /* by operation: the last time + 1 it was called for */
     uint32_t *pending; /* operations of the current group */
-    uint32_t made; /* storages, over all runs */
+    int64_t *made_bytes; /* by operation: of what it makes */
+    uint32_t made;       /* storages, over all runs */
     /* by run */
     VEC(uint32_t) time;
-    VEC(int64_t) live;
+    VEC(int64_t) live; /* before `measure`: of what dies with it */
     VEC(uint32_t) death_first, death;
     Lists deaths;
     bool *read_later; /* by storage, scanning backwards */
@@ -37,6 +38,9 @@ Replay *replay_new(const Problem *p, Arena *arena) {
     r->read_later = NEW_ARRAY(arena, bool, p->storages + 1);
     r->mark = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     r->pending = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    r->made_bytes = NEW_ARRAY(arena, int64_t, p->ops + 1);
+    for (uint32_t op = 0; op < p->ops; op++)
+        for (EACH(k, p->makes, op)) r->made_bytes[op] += p->bytes[p->makes.list[k]];
     if (p->host_bytes > 0) r->copies = copies_new(p, arena);
     return r;
 }
@@ -148,26 +152,29 @@ static void generate(Replay *r, const Keep *retain, Sequence *sequence) {
 static void find_deaths(Replay *r, const Sequence *sequence) {
     const Problem *p = r->p;
     uint32_t runs = sequence->run.count, left = r->made;
-    r->death.count = r->death_first.count = 0;
+    r->death.count = r->death_first.count = r->live.count = 0;
     vec_room(r->arena, &r->death, r->made);
     vec_room(r->arena, &r->death_first, runs + 1);
+    vec_room(r->arena, &r->live, runs);
     memset(r->read_later, 0, sizeof *r->read_later * p->storages);
     uint32_t *death = r->death.at, *first = r->death_first.at;
     bool *read_later = r->read_later;
     first[runs] = left;
     for (uint32_t i = runs; i-- > 0;) {
         uint32_t op = sequence->run.at[i].op;
+        int64_t bytes = 0;
         for (EACH(k, p->makes, op)) {
             uint32_t s = p->makes.list[k];
-            if (!read_later[s]) death[--left] = s;
+            if (!read_later[s]) death[--left] = s, bytes += p->bytes[s];
             read_later[s] = false;
         }
         for (EACH(k, p->reads, op)) {
             uint32_t s = p->reads.list[k];
-            if (!read_later[s]) death[--left] = s;
+            if (!read_later[s]) death[--left] = s, bytes += p->bytes[s];
             read_later[s] = true;
         }
         first[i] = left;
+        r->live.at[i] = bytes;
     }
     r->deaths = (Lists){first, death};
 }
@@ -185,19 +192,16 @@ static void measure(Replay *r, Sequence *sequence) {
     const Copies *copies = r->copies;
     uint32_t count = r->copies_run ? copies->copy.count : 0, fetched = 0, freed = 0;
     uint32_t runs = sequence->run.count, peak_run = 0;
-    r->live.count = 0;
-    vec_room(r->arena, &r->live, runs);
     int64_t live = p->persistent_bytes, peak = live, *by_run = r->live.at;
     for (uint32_t i = 0; i < runs; i++) {
         uint32_t op = sequence->run.at[i].op, taken = taken_over(r, i, op);
+        int64_t passed_on = taken == NONE ? 0 : p->bytes[taken], dying = by_run[i];
         for (; fetched < count && copies_in(copies, &copies->need, fetched)->fetch_run <= i; fetched++)
             live += p->bytes[copies_in(copies, &copies->need, fetched)->storage];
-        for (EACH(k, p->makes, op)) live += p->bytes[p->makes.list[k]];
-        if (taken != NONE) live -= p->bytes[taken];
+        live += r->made_bytes[op] - passed_on;
         int64_t now = by_run[i] = live + p->workspace_bytes[op];
         if (now > peak) peak = now, peak_run = i;
-        for (EACH(d, r->deaths, i))
-            if (r->deaths.list[d] != taken) live -= p->bytes[r->deaths.list[d]];
+        live -= dying - passed_on;
         for (; freed < count && copies_in(copies, &copies->freed, freed)->free_run <= i + 1; freed++)
             live -= p->bytes[copies_in(copies, &copies->freed, freed)->storage];
     }
