@@ -42,8 +42,8 @@ static Graph *copy_graph(const Graph *from, Arena *arena) {
     memset(&g->value, 0, sizeof g->value);
     memset(&g->param, 0, sizeof g->param);
     memset(&g->block, 0, sizeof g->block);
-    vec_room(arena, &g->value, 3 * from->value.count); /* about what there will be */
-    vec_room(arena, &g->node, 3 * from->node.count);
+    vec_room(arena, &g->value, 5 * from->value.count); /* seldom less than there will be */
+    vec_room(arena, &g->node, 5 * from->node.count);
     for (uint32_t i = 0; i < from->value.count; i++) *vec_add(arena, &g->value) = from->value.at[i];
     for (uint32_t i = 0; i < from->param.count; i++) *vec_add(arena, &g->param) = from->param.at[i];
     for (uint32_t i = 0; i < from->block.count; i++) *vec_add(arena, &g->block) = from->block.at[i];
