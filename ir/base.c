@@ -113,7 +113,8 @@ char *arena_printf(Arena *arena, const char *format, ...) {
 
 /* ---- growing arrays and text ---- */
 
-void vec_widen(Arena *arena, void **at, uint32_t *capacity, uint32_t count, uint32_t more, size_t item_bytes) {
+void vec_widen(Arena *arena, void **at, uint32_t *capacity, uint32_t count, uint32_t more,
+               size_t item_bytes) {
     if (count > UINT32_MAX / 2 || more > UINT32_MAX / 2) die("array of %u items cannot grow", count);
     uint32_t wider = *capacity ? *capacity * 2 : 8;
     if (wider < count + more) wider = count + more;

@@ -182,7 +182,9 @@ const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type
 typedef struct GradContext GradContext;
 void op_gradient(GradContext *cx, NodeId node, const ValueId *grad_out, const bool *want, ValueId *grad_in);
 
-/* ---- passes (each requires a graph that passes graph_check and leaves one) ---- */
+/* ---- passes (each requires a graph that passes graph_check and leaves one) ----
+ * A new graph shares the names of the one it is made of, whose arena has to live as long. */
+
 /* NULL when every invariant holds, else a message naming the node. Shares no code with the passes. */
 const char *graph_check(const Graph *g, Arena *arena);
 

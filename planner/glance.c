@@ -40,8 +40,7 @@ bool plan_never_fits(const PlanRequest *request) {
     Arena *scratch = arena_new();
     const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
     bool never = false;
-    for (uint32_t op = 0; op < p->ops && !never; op++)
-        never = operation_bytes(p, op) > request->budget_bytes;
+    for (uint32_t op = 0; op < p->ops && !never; op++) never = operation_bytes(p, op) > request->budget_bytes;
     arena_free(scratch);
     return never;
 }

@@ -15,9 +15,9 @@ typedef struct Place {
 struct Replay {
     const Problem *p;
     Arena *arena;
-    Place *place;      /* by storage */
-    uint32_t *mark;    /* by operation: the last time + 1 it was called for */
-    uint32_t *pending; /* operations of the current group */
+    Place *place;        /* by storage */
+    uint32_t *mark;      /* by operation: the last time + 1 it was called for */
+    uint32_t *pending;   /* operations of the current group */
     int64_t *made_bytes; /* by operation: of what it makes */
     uint32_t made;       /* storages, over all runs */
     /* by run */
