@@ -210,36 +210,41 @@ static int64_t weight_bytes(const Graph *g) {
     return bytes;
 }
 
-/* The change to one dim that makes the smallest plan fit: the fewest halvings, at most ten, found by
- * bisection, the most first, since often nothing helps; NULL when none does. */
-static const char *change_that_fits(const Compilation *c, const char *dim, int64_t value) {
-    int64_t found = 0;
-    const PlanResult *result = NULL; /* of `found`, unless it fits without a look */
-    Compilation other, fits;
-    const Graph *g;
-    int least = 1, most = 10;
+/* The smallest budget of the arena that the file needs with one dim at `value`: 0 where that is too much,
+ * ENOUGH where it fits and `roughly` asks for no more, -1 where the file is then in error. */
+static const int64_t ENOUGH = INT64_MAX;
+static int64_t bytes_with(const Compilation *c, const char *dim, int64_t value, bool roughly) {
+    Compilation other;
+    const char *set = arena_printf(c->arena, "%s=%" PRId64, dim, value);
+    if (value < 1 || !compile_variant(c, &set, 1, &other)) return -1;
+    if (weight_bytes(other.forward) > c->budget_bytes) return 0;
+    return roughly && trial_surely_fits(&other) ? ENOUGH : trial_that_fits(&other);
+}
+
+/* The change to one dim that makes the smallest plan fit: the fewest halvings, at most ten; NULL when none
+ * does. The first guess is right where all that is not persistent halves too; then the nearest one on the
+ * other side is tried, or the most of all, since often nothing helps; then bisection finds it. */
+static const char *change_that_fits(const Compilation *c, const Trial *trial, int64_t arena_budget,
+                                    const char *dim, int64_t value) {
+    int64_t persistent = trial->result->layout->persistent_bytes, fits = 0;
+    int64_t more = trial->result->smallest_bytes - persistent, room = arena_budget - persistent;
+    int least = 1, most = 10, guess = 1, found = 0;
     while (most > 1 && value >> most < 1) most--;
-    for (int halvings = most; least <= most; halvings = (least + most) / 2) {
-        int64_t smaller = value >> halvings;
-        const char *set = arena_printf(c->arena, "%s=%" PRId64, dim, smaller);
-        if (smaller < 1 || !compile_variant(c, &set, 1, &other)) break;
-        if (weight_bytes(other.forward) > c->budget_bytes) break;
-        other.any_that_fits = true;
-        const PlanResult *tried =
-            trial_surely_fits(&other) ? NULL : compile_policy(&other, POLICY_OPTIMAL, c->budget_bytes, &g);
-        if (tried && !tried->feasible) {
-            if (!found) return NULL;
+    while (guess < most && more >> guess > room) guess++;
+    for (int tries = 0; least <= most; tries++) {
+        int halvings = tries == 0 ? guess : tries == 1 ? most : (least + most) / 2;
+        int64_t bytes = bytes_with(c, dim, value >> halvings, tries > 0);
+        if (bytes > 0) fits = bytes, found = halvings;
+        if (bytes == 0)
             least = halvings + 1;
-            continue;
-        }
-        found = smaller, result = tried, fits = other;
-        most = halvings - 1;
+        else
+            most = halvings - 1;
     }
     if (!found) return NULL;
-    if (!result) result = compile_policy(&fits, POLICY_OPTIMAL, c->budget_bytes, &g);
+    if (fits == ENOUGH) fits = bytes_with(c, dim, value >> found, false);
     char needs[24];
-    return arena_printf(c->arena, "%s = %" PRId64 " (%s)", dim, found,
-                        format_bytes(result->smallest_bytes + c->device.reserved_bytes, needs));
+    return arena_printf(c->arena, "%s = %" PRId64 " (%s)", dim, value >> found,
+                        format_bytes(fits + c->device.reserved_bytes, needs));
 }
 
 /* The host memory with which the file fits, rounded up to MiB or GiB; NULL when none does or it has some. */
@@ -296,8 +301,8 @@ static int infeasible(Compilation *c, const Trial *trial, int64_t arena_budget) 
         Text changes = {.arena = c->arena};
         const char *change[3] = {NULL, NULL, host_that_fits(c)};
         if (trial->graph->batch > 1 && !c->spec.tokens_per_step)
-            change[0] = change_that_fits(c, "B", trial->graph->batch);
-        change[1] = change_that_fits(c, "T", trial->graph->context);
+            change[0] = change_that_fits(c, trial, arena_budget, "B", trial->graph->batch);
+        change[1] = change_that_fits(c, trial, arena_budget, "T", trial->graph->context);
         for (size_t i = 0; i < COUNT_OF(change); i++)
             if (change[i])
                 text_add(&changes, "%s%s%s", changes.length ? "; so would " : "", change[i],

@@ -20,7 +20,6 @@ typedef struct Compilation {
     Device device; /* a copy: the target may override what it is */
     Policy policy;
     int64_t budget_bytes; /* of the whole program; 0: none */
-    bool any_that_fits;   /* asked whether anything fits, not for the fastest */
     Graph *forward;       /* as written */
     TileRule tile;        /* how it was cut into tiles of tokens; all 1: not */
     Graph *grad;          /* with backward and update */

@@ -58,19 +58,32 @@ PlanResult *trial_plan(const Compilation *c, const Graph *g, const Cost *cost, P
     return result;
 }
 
-/* Everything up to the costs; the graphs are checked when they are planned. */
-static Trial trial_of(const Compilation *c, Graph *forward, TileRule tile) {
+/* Everything up to the costs, in `arena`; the graphs are checked when they are planned. */
+static Trial trial_of(const Compilation *c, Graph *forward, TileRule tile, Arena *arena) {
     Trial trial = {.tile = tile, .forward = forward, .tiled = forward};
-    if (tile.loss_chunks > 1 || tile.mlp_tiles > 1) trial.tiled = tile_tokens(forward, &tile, c->arena);
+    if (tile.loss_chunks > 1 || tile.mlp_tiles > 1) trial.tiled = tile_tokens(forward, &tile, arena);
     TrainRule rule = trial_rule(&c->spec, forward->accumulate);
-    trial.grad = autodiff(trial.tiled, &rule, c->arena);
-    trial.fused = fuse(trial.grad, c->arena);
-    trial.graph = order_updates(trial.fused, c->arena);
-    trial.cost = cost_graph(trial.graph, &c->device, c->arena);
+    trial.grad = autodiff(trial.tiled, &rule, arena);
+    trial.fused = fuse(trial.grad, arena);
+    trial.graph = updates_may_move(trial.fused) ? order_updates(trial.fused, arena) : trial.fused;
+    trial.cost = cost_graph(trial.graph, &c->device, arena);
     for (NodeId n = 0; n < trial.graph->node.count; n++)
         trial.seconds += trial.cost[n].seconds *
                          (double)(trial.graph->node.at[n].phase == PHASE_UPDATE ? 1 : forward->accumulate);
     return trial;
+}
+
+static Trial *trial_kept(const Compilation *c, Graph *forward, TileRule tile) {
+    Trial *trial = NEW(c->arena, Trial);
+    *trial = trial_of(c, forward, tile, c->arena);
+    return trial;
+}
+
+static const TileRule no_tiles = {1, 1};
+static Trial *trial_of_batch(const Compilation *c, int64_t batch) {
+    Graph *forward = lower_graph(c->ast, &c->spec, batch, 0, c->diag, c->arena);
+    if (!forward) die("batch %" PRId64 " does not lower, though another did", batch);
+    return trial_kept(c, forward, no_tiles);
 }
 
 static PlanMemo *memo_of(const Compilation *c, const Trial *trial) {
@@ -86,23 +99,46 @@ static PlanMemo *memo_of(const Compilation *c, const Trial *trial) {
     return memos->of.at[memos->of.count - 1].memo = plan_memo_new(c->arena);
 }
 
-static void add_plan(const Compilation *c, Trial *trial, Policy policy, int64_t arena_budget) {
+/* What is asked of every trial: the policy, and the bytes for the arena; 0: no limit. */
+typedef struct Wish {
+    Policy policy;
+    int64_t budget;
+} Wish;
+
+/* Plans what was not planned yet. */
+static void add_plan(const Compilation *c, Trial *trial, Wish wish) {
+    if (trial->result) return;
     if (trial->tiled != trial->forward) trial_check(trial->tiled, "tiled", c->arena);
     trial_check(trial->grad, "gradient", c->arena);
     trial_check(trial->fused, "fused", c->arena);
-    trial_check(trial->graph, "ordered", c->arena);
+    if (trial->graph != trial->fused) trial_check(trial->graph, "ordered", c->arena);
     trial->memo = memo_of(c, trial);
-    bool smallest = c->any_that_fits && arena_budget > 0; /* which a plan without a budget finds as well */
-    trial->result =
-        trial_plan(c, trial->graph, trial->cost, policy, smallest ? 0 : arena_budget, trial->memo);
-    if (smallest) trial->result->feasible = trial->result->smallest_bytes <= arena_budget;
+    trial->result = trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, trial->memo);
 }
 
-static const TileRule no_tiles = {1, 1};
-static Trial trial_of_batch(const Compilation *c, int64_t batch) {
-    Graph *forward = lower_graph(c->ast, &c->spec, batch, 0, c->diag, c->arena);
-    if (!forward) die("batch %" PRId64 " does not lower, though another did", batch);
-    return trial_of(c, forward, no_tiles);
+static PlanRequest request_of(const Compilation *c, const Trial *trial, int64_t arena_budget) {
+    return (PlanRequest){.graph = trial->graph,
+                         .cost = trial->cost,
+                         .device = &c->device,
+                         .budget_bytes = arena_budget,
+                         .host_bytes = c->spec.host_bytes};
+}
+
+/* Whether it is proved without a plan that none has a peak of at most so many bytes. */
+static bool never_within(const Compilation *c, const Trial *trial, int64_t bytes) {
+    PlanRequest request = request_of(c, trial, bytes);
+    return plan_never_fits(&request);
+}
+
+/* Plans unless it is proved that nothing fits: then only where something turns on how near it comes. */
+static void plan_if_it_may_fit(const Compilation *c, Trial *trial, Wish wish) {
+    if (trial->result) return;
+    if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0 || !never_within(c, trial, wish.budget))
+        add_plan(c, trial, wish);
+}
+
+static bool is_feasible(const Trial *trial) {
+    return trial->result && trial->result->feasible;
 }
 
 static double tokens_of(const Trial *trial) {
@@ -113,18 +149,37 @@ static double seconds_per_token(const Trial *trial) {
     return trial->result->plan.seconds / tokens_of(trial);
 }
 
+/* Graphs of many operations are cut more coarsely, tried less often and ranked before packing: all of that
+ * takes seconds there. */
+enum { MANY_NODES = 6000 };
+
+/* What a trial needs when every block is checkpointed: cheap, and near enough to rank by. */
+static int64_t floor_bytes(const Compilation *c, const Trial *trial, const Trial *whole) {
+    PlanRequest request = request_of(c, trial, 0);
+    return plan_blocks_bytes(&request, whole->graph->node.count < MANY_NODES);
+}
+
+/* Whether a trial's smallest budget is less than another's. */
+static bool is_nearer(const Compilation *c, Trial *trial, Trial *than, Wish wish) {
+    if (!trial->result && !than->result)
+        add_plan(c, floor_bytes(c, trial, than) < floor_bytes(c, than, than) ? trial : than, wish);
+    if (!trial->result && never_within(c, trial, than->result->smallest_bytes - 1)) return false;
+    if (!than->result && never_within(c, than, trial->result->smallest_bytes)) return true;
+    add_plan(c, trial, wish);
+    add_plan(c, than, wish);
+    return trial->result->smallest_bytes < than->result->smallest_bytes;
+}
+
 /* Fits and is faster, or nothing fits and it comes nearer. */
-static bool is_better(const Trial *trial, const Trial *than) {
-    if (!than->result || trial->result->feasible != than->result->feasible)
-        return !than->result || trial->result->feasible;
-    return trial->result->feasible ? seconds_per_token(trial) < seconds_per_token(than)
-                                   : trial->result->smallest_bytes < than->result->smallest_bytes;
+static bool is_better(const Compilation *c, Trial *trial, Trial *than, Wish wish) {
+    if (!than || is_feasible(trial) != is_feasible(than)) return !than || is_feasible(trial);
+    return is_feasible(trial) ? seconds_per_token(trial) < seconds_per_token(than)
+                              : is_nearer(c, trial, than, wish);
 }
 
 /* ---- tiles of tokens ---- */
 
-/* Graphs of many operations are cut more coarsely and tried less often: each try takes seconds there. */
-enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20, NEAREST = 3, MANY_NODES = 6000 };
+enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20, NEAREST = 3 };
 /* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
  * if recomputation takes more than this share of a step ... */
 static const double much_recomputation = 0.25;
@@ -132,39 +187,40 @@ static const double much_recomputation = 0.25;
  * whole with host memory only, if it costs less at all. */
 static const double worthwhile = 0.02;
 
-/* What a tiling needs when every block is checkpointed: cheap, and near enough to rank by. */
-static int64_t floor_bytes(const Compilation *c, const Trial *trial) {
-    PlanRequest request = {
-        .graph = trial->graph, .cost = trial->cost, .device = &c->device, .policy = POLICY_EVERY_BLOCK};
-    Arena *scratch = arena_new();
-    int64_t bytes = plan_graph(&request, scratch)->plan.peak_bytes;
-    arena_free(scratch);
-    return bytes;
+/* Whether the plan that checkpoints every block fits. */
+static bool surely_fits(const Compilation *c, const Trial *trial, int64_t arena_budget) {
+    PlanRequest request = request_of(c, trial, 0);
+    return plan_blocks_bytes(&request, false) <= arena_budget &&
+           plan_blocks_bytes(&request, true) <= arena_budget;
 }
 
 typedef struct Tiling {
     TileRule tile;
     double seconds;
     int64_t floor_bytes;
-    Trial trial; /* once it was planned: its result is there */
+    Trial *trial; /* once it was looked at again */
 } Tiling;
 
 /* The tilings of a forward graph that no other beats in both time and bytes, fastest first. */
 static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling list[MOST_TILINGS]) {
-    int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole);
+    int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole, whole);
     Tiling all[MOST_TILINGS];
     uint32_t found = 0, count = 0;
     int64_t finer = whole->graph->node.count < MANY_NODES ? 2 : 4;
+    Arena *scratch = arena_new();
     for (TileRule tile = no_tiles; tile.loss_chunks <= MOST_CHUNKS; tile.loss_chunks *= finer)
         for (tile.mlp_tiles = 1; tile.mlp_tiles <= MOST_TILES; tile.mlp_tiles *= finer) {
             bool is_whole = tile.loss_chunks == 1 && tile.mlp_tiles == 1;
             if (is_whole || tokens % tile.loss_chunks || tokens % tile.mlp_tiles) continue;
-            Trial trial = trial_of(c, whole->forward, tile);
-            Tiling tiling = {.tile = tile, .seconds = trial.seconds, .floor_bytes = floor_bytes(c, &trial)};
+            arena_reset(scratch);
+            Trial trial = trial_of(c, whole->forward, tile, scratch);
+            Tiling tiling = {
+                .tile = tile, .seconds = trial.seconds, .floor_bytes = floor_bytes(c, &trial, whole)};
             uint32_t at = found++;
             for (; at > 0 && all[at - 1].seconds > tiling.seconds; at--) all[at] = all[at - 1];
             all[at] = tiling;
         }
+    arena_free(scratch);
     for (uint32_t i = 0; i < found; i++) {
         if (all[i].floor_bytes >= floor) continue;
         floor = all[i].floor_bytes;
@@ -173,51 +229,44 @@ static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling li
     return count;
 }
 
-static Trial try_tiling(const Compilation *c, const Trial *whole, Tiling *tiling, int64_t arena_budget) {
-    if (tiling->trial.result) return tiling->trial;
-    tiling->trial = trial_of(c, whole->forward, tiling->tile);
-    add_plan(c, &tiling->trial, POLICY_OPTIMAL, arena_budget);
+static Trial *trial_of_tiling(const Compilation *c, const Trial *whole, Tiling *tiling) {
+    if (!tiling->trial) tiling->trial = trial_kept(c, whole->forward, tiling->tile);
     return tiling->trial;
+}
+
+static Trial *try_tiling(const Compilation *c, const Trial *whole, Tiling *tiling, Wish wish) {
+    Trial *trial = trial_of_tiling(c, whole, tiling);
+    plan_if_it_may_fit(c, trial, wish);
+    return trial;
 }
 
 /* Whether a bound leaves the chance of fewer seconds a token than `enough`. */
 static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t arena_budget, double enough) {
-    PlanRequest request = {.graph = trial->graph,
-                           .cost = trial->cost,
-                           .device = &c->device,
-                           .budget_bytes = arena_budget,
-                           .host_bytes = c->spec.host_bytes};
+    PlanRequest request = request_of(c, trial, arena_budget);
     return plan_bound(&request) / tokens_of(trial) < enough;
-}
-
-static bool may_be_enough(const Compilation *c, const Trial *whole, Tiling *tiling, int64_t arena_budget,
-                          double enough) {
-    if (enough == INFINITY) return true;
-    Trial trial = tiling->trial.result ? tiling->trial : trial_of(c, whole->forward, tiling->tile);
-    return may_be_faster(c, &trial, arena_budget, enough);
 }
 
 /* The fastest tiling that fits, if it takes fewer than `enough` seconds a token. Tilings are in order of time
  * and, the other way round, of bytes: where nothing is known to fit, the first that does is found by
  * bisection; those after it are tried while they are faster. */
-static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena_budget, double enough) {
-    Trial best = *whole;
+static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double enough) {
+    Trial *best = whole;
     Tiling list[MOST_TILINGS];
     uint32_t count = list_tilings(c, whole, list), low = 0, high = count;
     if (count == 0) return best;
-    if (!whole->result->feasible && enough == INFINITY) {
+    if (!is_feasible(whole) && enough == INFINITY) {
         /* the estimate ranks only nearly: the last one need not be what comes nearest */
         uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
-        while (!best.result->feasible && high > 0 && tries-- > 0) {
-            Trial trial = try_tiling(c, whole, &list[--high], arena_budget);
-            if (is_better(&trial, &best)) best = trial;
+        while (!is_feasible(best) && high > 0 && tries-- > 0) {
+            Trial *trial = try_tiling(c, whole, &list[--high], wish);
+            if (is_better(c, trial, best, wish)) best = trial;
         }
-        if (!best.result->feasible || c->any_that_fits) return best;
+        if (!is_feasible(best)) return best;
         while (low < high) {
             uint32_t middle = low + (high - low) / 2;
-            Trial trial = try_tiling(c, whole, &list[middle], arena_budget);
-            if (is_better(&trial, &best)) best = trial;
-            if (trial.result->feasible)
+            Trial *trial = try_tiling(c, whole, &list[middle], wish);
+            if (is_better(c, trial, best, wish)) best = trial;
+            if (is_feasible(trial))
                 high = middle;
             else
                 low = middle + 1;
@@ -225,12 +274,13 @@ static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena
         low++; /* it was tried */
     }
     for (uint32_t i = low, worse = 0; i < count && worse < 2; i++) {
-        double most = best.result->feasible ? seconds_per_token(&best) : enough;
+        double most = is_feasible(best) ? seconds_per_token(best) : enough;
         if (list[i].seconds / tokens_of(whole) >= most) break;
-        if (!may_be_enough(c, whole, &list[i], arena_budget, most)) continue;
-        Trial trial = try_tiling(c, whole, &list[i], arena_budget);
-        bool better = is_better(&trial, &best);
-        worse = better || !trial.result->feasible ? 0 : worse + 1;
+        Trial *trial = trial_of_tiling(c, whole, &list[i]);
+        if (most < INFINITY && !may_be_faster(c, trial, wish.budget, most)) continue;
+        plan_if_it_may_fit(c, trial, wish);
+        bool better = is_feasible(trial) && is_better(c, trial, best, wish);
+        worse = better || !is_feasible(trial) ? 0 : worse + 1;
         if (better) best = trial;
     }
     return best;
@@ -238,18 +288,21 @@ static Trial best_tiling(const Compilation *c, const Trial *whole, int64_t arena
 
 /* For one B, tiles are for what does not fit whole, or only with host memory: every budget that does has the
  * same bits, and host memory never stands in the way of a tiling that would be faster. */
-static bool wants_tiles(const Compilation *c, const Trial *trial, Policy policy, int64_t arena_budget) {
+static bool wants_tiles(const Compilation *c, const Trial *trial, Wish wish) {
     const PlanResult *result = trial->result;
-    if (policy != POLICY_OPTIMAL || arena_budget <= 0) return false;
-    if (!result->feasible || result->needs_host) return true;
+    if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0) return false;
+    if (!is_feasible(trial) || result->needs_host) return true;
     return c->spec.batch_auto && result->plan.seconds > (1 + much_recomputation) * result->keep_all_seconds;
 }
 
-static void explain_tiles(const Compilation *c, const Trial *whole, Trial *best) {
+/* Says why there are tiles. Nobody is told of what does not fit, but in a comparison of policies. */
+static void explain_tiles(const Compilation *c, Trial *whole, Trial *best, Wish wish) {
     Text text = {.arena = c->arena};
     char bytes[24];
     const TileRule *tile = &best->tile;
     if (tile->loss_chunks == 1 && tile->mlp_tiles == 1) return;
+    if (!is_feasible(best) && !c->options->compare) return;
+    add_plan(c, whole, wish);
     if (tile->loss_chunks > 1)
         text_add(&text, "the loss head runs in %" PRId64 " chunks of tokens", tile->loss_chunks);
     if (tile->mlp_tiles > 1)
@@ -264,56 +317,98 @@ static void explain_tiles(const Compilation *c, const Trial *whole, Trial *best)
 }
 
 /* Whether another micro-batch is proved faster than one that surely fits: no need to plan that. */
-static bool is_beaten(const Compilation *c, const Trial *trial, const Trial *best, Policy policy,
-                      int64_t arena_budget) {
-    if (policy != POLICY_OPTIMAL || arena_budget <= 0 || c->spec.pin.count || !best->result->feasible)
+static bool is_beaten(const Compilation *c, const Trial *trial, const Trial *best, Wish wish) {
+    if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0 || c->spec.pin.count || !is_feasible(best))
         return false;
-    return floor_bytes(c, trial) <= arena_budget &&
-           !may_be_faster(c, trial, arena_budget, seconds_per_token(best));
+    return surely_fits(c, trial, wish.budget) &&
+           !may_be_faster(c, trial, wish.budget, seconds_per_token(best));
+}
+
+/* The micro-batches that are tried, from the smallest; 0: the file's. */
+static int64_t first_batch(const Compilation *c) {
+    return c->spec.batch_auto ? c->spec.batch_low : 0;
+}
+
+static int64_t last_batch(const Compilation *c) {
+    return c->spec.batch_auto ? c->spec.batch_high : 0;
 }
 
 /* The micro-batch and tiling with the most tokens a second among those that fit; when none fits, what comes
  * nearest. Tiles are tried for those up to the smallest that do not fit whole without host memory, and, among
  * several, for the fastest that fits only by much recomputation. */
 Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
-    int64_t low = c->spec.batch_auto ? c->spec.batch_low : 0,
-            high = c->spec.batch_auto ? c->spec.batch_high : 0;
-    Trial best = {0}, best_whole = {0};
-    VEC(Trial) tried = {0};
+    Wish wish = {policy, arena_budget};
+    Trial *best = NULL, *best_whole = NULL;
+    VEC(Trial *) tried = {0};
     uint32_t misses = 0;
-    for (int64_t batch = low; batch <= high; batch++) {
+    for (int64_t batch = first_batch(c); batch <= last_batch(c); batch++) {
         if (batch && !lower_batch_fits(&c->spec, batch)) continue;
-        Trial trial = trial_of_batch(c, batch);
-        if (best.result && is_beaten(c, &trial, &best, policy, arena_budget)) continue;
-        add_plan(c, &trial, policy, arena_budget);
+        Trial *trial = trial_of_batch(c, batch);
+        if (best && is_beaten(c, trial, best, wish)) continue;
+        plan_if_it_may_fit(c, trial, wish);
         *vec_add(c->arena, &tried) = trial;
-        bool needs_more = best.result && !trial.result->feasible &&
-                          best.result->smallest_bytes < trial.result->smallest_bytes;
-        if (is_better(&trial, &best)) best = best_whole = trial;
+        bool needs_more = best && !is_feasible(trial) && is_nearer(c, best, trial, wish);
+        if (is_better(c, trial, best, wish)) best = best_whole = trial;
         misses = needs_more ? misses + 1 : 0;
-        if (misses == (wants_tiles(c, &trial, policy, arena_budget) ? 2 : 1)) break; /* as larger ones do */
+        if (misses == (wants_tiles(c, trial, wish) ? 2 : 1)) break; /* as larger ones do */
     }
     for (uint32_t i = 0; i < tried.count; i++) {
-        const Trial *whole = &tried.at[i];
-        bool is_chosen = whole->result == best_whole.result;
-        if (!wants_tiles(c, whole, policy, arena_budget) ||
-            (whole->result->feasible && !whole->result->needs_host && !is_chosen))
+        Trial *whole = tried.at[i];
+        if (!wants_tiles(c, whole, wish) ||
+            (is_feasible(whole) && !whole->result->needs_host && whole != best_whole))
             continue;
-        double less = whole->result->needs_host ? 0 : worthwhile;
-        double enough = best.result->feasible ? seconds_per_token(&best) * (1 - less) : INFINITY;
+        double less = is_feasible(whole) && whole->result->needs_host ? 0 : worthwhile;
+        double enough = is_feasible(best) ? seconds_per_token(best) * (1 - less) : INFINITY;
         if (whole->seconds / tokens_of(whole) >= enough) continue;
-        Trial trial = best_tiling(c, whole, arena_budget, enough);
-        if (trial.result->feasible ? seconds_per_token(&trial) < enough : is_better(&trial, &best))
-            best = trial, best_whole = *whole;
-        if (!whole->result->feasible) break;
+        Trial *trial = best_tiling(c, whole, wish, enough);
+        if (trial != best &&
+            (is_feasible(trial) ? seconds_per_token(trial) < enough : is_better(c, trial, best, wish)))
+            best = trial, best_whole = whole;
+        if (!is_feasible(whole)) break;
     }
-    explain_tiles(c, &best_whole, &best);
-    return best;
+    add_plan(c, best, wish);
+    explain_tiles(c, best_whole, best, wish);
+    return *best;
+}
+
+/* The smallest budget of the finest tilings of `whole`, if it is within the arena's; 0: it is not. */
+static int64_t tiling_that_fits(const Compilation *c, const Trial *whole, Wish any, int64_t arena_budget) {
+    Tiling list[MOST_TILINGS];
+    uint32_t count = list_tilings(c, whole, list);
+    uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
+    while (count > 0 && tries-- > 0) {
+        Trial *trial = trial_of_tiling(c, whole, &list[--count]);
+        if (never_within(c, trial, arena_budget)) continue;
+        add_plan(c, trial, any);
+        if (trial->result->smallest_bytes <= arena_budget) return trial->result->smallest_bytes;
+    }
+    return 0;
+}
+
+int64_t trial_that_fits(const Compilation *c) {
+    enum { MOST_WHOLE = 3 };
+    int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
+    Wish any = {POLICY_OPTIMAL, 1}; /* which nothing fits: it finds the smallest budget and no more */
+    Trial *first = NULL;
+    if (arena_budget <= 0) return 0;
+    for (int64_t batch = first_batch(c), tried = 0; batch <= last_batch(c) && tried < MOST_WHOLE; batch++) {
+        if (batch && !lower_batch_fits(&c->spec, batch)) continue;
+        Trial *trial = trial_of_batch(c, batch);
+        if (!first) first = trial;
+        tried++;
+        if (never_within(c, trial, arena_budget)) continue;
+        add_plan(c, trial, any);
+        if (trial->result->smallest_bytes <= arena_budget) return trial->result->smallest_bytes;
+    }
+    return first ? tiling_that_fits(c, first, any, arena_budget) : 0;
 }
 
 bool trial_surely_fits(const Compilation *c) {
     int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
     if (c->spec.pin.count || arena_budget <= 0) return false;
-    Trial trial = trial_of(c, c->forward, no_tiles);
-    return floor_bytes(c, &trial) <= arena_budget;
+    Arena *scratch = arena_new();
+    Trial trial = trial_of(c, c->forward, no_tiles, scratch);
+    bool fits = surely_fits(c, &trial, arena_budget);
+    arena_free(scratch);
+    return fits;
 }

@@ -13,12 +13,16 @@ typedef struct Trial {
     Cost *cost;
     double seconds; /* a step, nothing recomputed */
     PlanMemo *memo;
-    PlanResult *result;
+    PlanResult *result; /* NULL: not planned, as nothing fits */
 } Trial;
 
 /* The micro-batch and tiling with the most tokens a second among those that fit `arena_budget` (0: no limit);
  * when none fits, what comes nearest. */
 Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget);
+
+/* The smallest budget of the arena with which the file fits, of the first micro-batch that does, whole or else in
+ * its finest tiles; 0: none does. Found sooner than the fastest plan. */
+int64_t trial_that_fits(const Compilation *c);
 
 /* Whether the plan that checkpoints every block fits, one of those the planner chooses from: found at once. */
 bool trial_surely_fits(const Compilation *c);

@@ -42,14 +42,11 @@ static Graph *copy_graph(const Graph *from, Arena *arena) {
     memset(&g->value, 0, sizeof g->value);
     memset(&g->param, 0, sizeof g->param);
     memset(&g->block, 0, sizeof g->block);
-    for (uint32_t i = 0; i < from->value.count; i++) {
-        Value *value = vec_add(arena, &g->value);
-        *value = from->value.at[i];
-        value->name = arena_strdup(arena, value->name);
-    }
+    vec_room(arena, &g->value, 5 * from->value.count); /* seldom less than there will be */
+    vec_room(arena, &g->node, 5 * from->node.count);
+    for (uint32_t i = 0; i < from->value.count; i++) *vec_add(arena, &g->value) = from->value.at[i];
     for (uint32_t i = 0; i < from->param.count; i++) *vec_add(arena, &g->param) = from->param.at[i];
-    for (uint32_t i = 0; i < from->block.count; i++)
-        *vec_add(arena, &g->block) = arena_strdup(arena, from->block.at[i]);
+    for (uint32_t i = 0; i < from->block.count; i++) *vec_add(arena, &g->block) = from->block.at[i];
     return g;
 }
 
@@ -57,7 +54,6 @@ static NodeId copy_node(Graph *g, const Node *from) {
     NodeId id = g->node.count;
     Node *node = vec_add(g->arena, &g->node);
     *node = *from;
-    node->name = arena_strdup(g->arena, node->name);
     node->in = NEW_ARRAY(g->arena, ValueId, node->nin + node->nout);
     node->out = node->in + node->nin;
     memcpy(node->in, from->in, sizeof(ValueId) * node->nin);

@@ -95,28 +95,37 @@ char *arena_strdup(Arena *arena, const char *text) {
 }
 
 char *arena_printf(Arena *arena, const char *format, ...) {
+    char line[256];
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
+    int length = vsnprintf(line, sizeof line, format, args);
     va_end(args);
     if (length < 0) die("bad format '%s'", format);
     char *text = arena_alloc(arena, (size_t)length + 1);
-    vsnprintf(text, (size_t)length + 1, format, again);
+    if ((size_t)length < sizeof line)
+        memcpy(text, line, (size_t)length);
+    else
+        vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
     return text;
 }
 
 /* ---- growing arrays and text ---- */
 
-void vec_grow(Arena *arena, void **at, uint32_t *capacity, uint32_t count, size_t item_bytes) {
-    if (count < *capacity) return;
-    if (count >= UINT32_MAX / 2) die("array of %u items cannot grow", count);
+void vec_widen(Arena *arena, void **at, uint32_t *capacity, uint32_t count, uint32_t more,
+               size_t item_bytes) {
+    if (count > UINT32_MAX / 2 || more > UINT32_MAX / 2) die("array of %u items cannot grow", count);
     uint32_t wider = *capacity ? *capacity * 2 : 8;
+    if (wider < count + more) wider = count + more;
     void *moved = arena_alloc(arena, item_bytes * wider);
     if (count) memcpy(moved, *at, item_bytes * count);
     *at = moved;
     *capacity = wider;
+}
+
+void vec_grow(Arena *arena, void **at, uint32_t *capacity, uint32_t count, size_t item_bytes) {
+    if (count >= *capacity) vec_widen(arena, at, capacity, count, 1, item_bytes);
 }
 
 void text_add_n(Text *text, const char *bytes, size_t count) {

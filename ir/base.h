@@ -40,12 +40,19 @@ char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(
         uint32_t count, capacity;                                                                            \
     }
 void vec_grow(Arena *arena, void **at, uint32_t *capacity, uint32_t count, size_t item_bytes);
+void vec_widen(Arena *arena, void **at, uint32_t *capacity, uint32_t count, uint32_t more, size_t item_bytes);
 /* Makes room for one more, counts it, and yields its address (zeroed). */
 #define vec_add(arena, vec)                                                                                  \
     ((vec)->count < (vec)->capacity                                                                          \
          ? (void)0                                                                                           \
          : vec_grow((arena), (void **)&(vec)->at, &(vec)->capacity, (vec)->count, sizeof *(vec)->at),        \
      &(vec)->at[(vec)->count++])
+/* Makes room for `more` beyond those that are counted. */
+#define vec_room(arena, vec, more)                                                                           \
+    ((vec)->capacity - (vec)->count >= (more)                                                                \
+         ? (void)0                                                                                           \
+         : vec_widen((arena), (void **)&(vec)->at, &(vec)->capacity, (vec)->count, (more),                   \
+                     sizeof *(vec)->at))
 
 /* ---- text that grows ---- */
 typedef struct Text {

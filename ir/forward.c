@@ -27,17 +27,21 @@ Graph *graph_rebuild(const Graph *from, const Node *node, const ValueId *order, 
                      Arena *arena) {
     Graph *g = graph_new(arena);
     ValueId *now = NEW_ARRAY(arena, ValueId, from->value.count);
+    vec_room(arena, &g->value, count);
+    vec_room(arena, &g->node, from->node.count);
     for (ValueId v = 0; v < from->value.count; v++) now[v] = NONE;
     for (uint32_t i = 0; i < count; i++) {
-        const Value *value = &from->value.at[order[i]];
-        now[order[i]] = graph_value(g, value->type, value->kind, value->role, value->name, value->span);
+        now[order[i]] = i;
+        Value *value = vec_add(arena, &g->value);
+        *value = from->value.at[order[i]];
+        value->def = NONE;
+        value->out_index = 0;
     }
     for (NodeId n = 0; n < from->node.count; n++) {
         if (!node[n].nout) continue;
         NodeId id = g->node.count;
         Node *copy = vec_add(arena, &g->node);
         *copy = node[n];
-        copy->name = arena_strdup(arena, copy->name);
         copy->in = NEW_ARRAY(arena, ValueId, copy->nin + copy->nout);
         copy->out = copy->in + copy->nin;
         for (uint32_t i = 0; i < copy->nin; i++) copy->in[i] = now[node[n].in[i]];
@@ -48,8 +52,7 @@ Graph *graph_rebuild(const Graph *from, const Node *node, const ValueId *order, 
         }
     }
     copy_params(g, from, now);
-    for (uint32_t i = 0; i < from->block.count; i++)
-        *vec_add(arena, &g->block) = arena_strdup(arena, from->block.at[i]);
+    for (uint32_t i = 0; i < from->block.count; i++) *vec_add(arena, &g->block) = from->block.at[i];
     g->tokens = moved(now, from->tokens);
     g->targets = moved(now, from->targets);
     g->mask = moved(now, from->mask);

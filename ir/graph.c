@@ -34,15 +34,16 @@ Graph *graph_new(Arena *arena) {
     return g;
 }
 
-ValueId graph_value(Graph *g, Type type, ValueKind kind, Role role, const char *name, Span span) {
+/* `name` lives as long as the graph. */
+static ValueId add_value(Graph *g, Type type, ValueKind kind, Role role, const char *name, Span span) {
     ValueId id = g->value.count;
-    *vec_add(g->arena, &g->value) = (Value){.type = type,
-                                            .def = NONE,
-                                            .kind = kind,
-                                            .role = role,
-                                            .name = arena_strdup(g->arena, name),
-                                            .span = span};
+    *vec_add(g->arena, &g->value) =
+        (Value){.type = type, .def = NONE, .kind = kind, .role = role, .name = name, .span = span};
     return id;
+}
+
+ValueId graph_value(Graph *g, Type type, ValueKind kind, Role role, const char *name, Span span) {
+    return add_value(g, type, kind, role, arena_strdup(g->arena, name), span);
 }
 
 static Role output_role(const Graph *g, const Node *node, uint32_t i) {
@@ -89,7 +90,7 @@ NodeId graph_node_as(Graph *g, Op op, const ValueId *in, uint32_t nin, uint32_t 
     memcpy(node->in, in, sizeof *in * nin);
     for (uint32_t i = 0; i < nout; i++) {
         const char *value_name = i ? arena_printf(g->arena, "%s.%u", name, i) : node->name;
-        node->out[i] = graph_value(g, made[i], VALUE_ACTIVATION, output_role(g, node, i), value_name, span);
+        node->out[i] = add_value(g, made[i], VALUE_ACTIVATION, output_role(g, node, i), value_name, span);
         g->value.at[node->out[i]].def = id;
         g->value.at[node->out[i]].out_index = i;
     }

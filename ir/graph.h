@@ -182,7 +182,9 @@ const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type
 typedef struct GradContext GradContext;
 void op_gradient(GradContext *cx, NodeId node, const ValueId *grad_out, const bool *want, ValueId *grad_in);
 
-/* ---- passes (each requires a graph that passes graph_check and leaves one) ---- */
+/* ---- passes (each requires a graph that passes graph_check and leaves one) ----
+ * A new graph shares the names of the one it is made of, whose arena has to live as long. */
+
 /* NULL when every invariant holds, else a message naming the node. Shares no code with the passes. */
 const char *graph_check(const Graph *g, Arena *arena);
 
@@ -212,6 +214,7 @@ Graph *fuse(const Graph *g, Arena *arena);
  * gradient dies as soon as it is complete and applied. After autodiff and fuse, since passes between them and this one
  * keep the update last. A new graph with the same values; the numbers do not change. */
 Graph *order_updates(const Graph *g, Arena *arena);
+bool updates_may_move(const Graph *g); /* else that is a copy */
 /* Only what the logits and the loss need, dropout removed: for evaluation and sampling. A new graph, of one before
  * or after autodiff and fuse; parameter p is value p, every parameter and input is kept. */
 Graph *graph_forward_only(const Graph *g, Arena *arena);

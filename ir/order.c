@@ -24,7 +24,7 @@ typedef struct Order {
     NodeId *after;     /* by node of the update: the node outside it that it follows */
 } Order;
 
-static bool may_move(const Graph *g) {
+bool updates_may_move(const Graph *g) {
     bool clips = false;
     for (NodeId n = 0; n < g->node.count; n++) clips |= g->node.at[n].op == OP_CLIP_SCALE;
     return g->accumulate == 1 && !clips;
@@ -101,7 +101,7 @@ Graph *order_updates(const Graph *g, Arena *arena) {
     ValueId *values = NEW_ARRAY(arena, ValueId, g->value.count + 1);
     for (ValueId v = 0; v < g->value.count; v++) values[v] = v;
     for (NodeId n = 0; n < g->node.count; n++) node[n] = g->node.at[n];
-    if (may_move(g)) {
+    if (updates_may_move(g)) {
         o.root = NEW_ARRAY(arena, ValueId, g->value.count + 1);
         o.last_read = NEW_ARRAY(arena, NodeId, g->value.count + 1);
         o.needed = NEW_ARRAY(arena, NodeId, g->value.count + 1);

@@ -17,8 +17,8 @@
 
 typedef struct Region {
     int64_t pieces;
-    ValueId x, y; /* the one input of all tokens; the output, NONE for the loss */
-    NodeId last;  /* every other node of it leads to this one */
+    ValueId x, y;       /* the one input of all tokens; the output, NONE for the loss */
+    NodeId first, last; /* every node of it leads to the last */
 } Region;
 
 typedef struct Tile {
@@ -27,6 +27,7 @@ typedef struct Tile {
     Graph *g;
     Arena *scratch;
     uint32_t *reads;  /* by value: operands that are it */
+    uint32_t *inside; /* the same within the region at hand; 0 between regions */
     uint32_t *region; /* by node: index in `regions`, NONE */
     VEC(Region) regions;
     ValueId *now; /* by old value: the new one; inside a region, of the piece at hand */
@@ -71,7 +72,8 @@ static bool collect(Tile *t, NodeId last, uint32_t r, uint32_t linears, Region *
     uint32_t block = g->node.at[last].block;
     t->region[last] = r;
     region->x = NONE;
-    for (NodeId n = last + 1; n-- > 0;) {
+    region->first = last;
+    for (NodeId n = last + 1; n-- > region->first;) {
         const Node *node = &g->node.at[n];
         if (t->region[n] != r) continue;
         if (node->op == OP_LINEAR) linears -= linears > 0;
@@ -82,9 +84,10 @@ static bool collect(Tile *t, NodeId last, uint32_t r, uint32_t linears, Region *
                           token_inputs(t, def) > 0 && def->op != OP_CROSS_ENTROPY;
             if (inside && t->region[g->value.at[v].def] != NONE && t->region[g->value.at[v].def] != r)
                 return false;
-            if (inside)
+            if (inside) {
                 t->region[g->value.at[v].def] = r;
-            else if (region->x == NONE || region->x == v)
+                if (g->value.at[v].def < region->first) region->first = g->value.at[v].def;
+            } else if (region->x == NONE || region->x == v)
                 region->x = v;
             else
                 return false;
@@ -93,19 +96,28 @@ static bool collect(Tile *t, NodeId last, uint32_t r, uint32_t linears, Region *
     return linears == 0 && g->value.at[region->x].type.rank >= 2;
 }
 
+/* Counts what the region reads, or forgets it again. */
+static void count_inside(const Tile *t, uint32_t r, const Region *region, bool forget) {
+    for (NodeId n = region->first; n <= region->last; n++) {
+        const Node *node = &t->from->node.at[n];
+        for (uint32_t i = 0; t->region[n] == r && i < node->nin; i++)
+            t->inside[node->in[i]] = forget ? 0 : t->inside[node->in[i]] + 1;
+    }
+}
+
 /* Does nothing outside read what the region makes, `y` aside? */
 static bool is_closed(const Tile *t, uint32_t r, const Region *region) {
     const Graph *g = t->from;
-    uint32_t *inside = NEW_ARRAY(t->scratch, uint32_t, g->value.count);
-    for (NodeId n = 0; n <= region->last; n++)
-        for (uint32_t i = 0; t->region[n] == r && i < g->node.at[n].nin; i++) inside[g->node.at[n].in[i]]++;
-    for (NodeId n = 0; n <= region->last; n++) {
+    bool closed = maker(t, region->x) == NULL || t->region[g->value.at[region->x].def] != r;
+    count_inside(t, r, region, false);
+    for (NodeId n = region->first; n <= region->last; n++) {
         const Node *node = &g->node.at[n];
         if (t->region[n] != r || node->op == OP_CROSS_ENTROPY) continue;
         for (uint32_t i = 0; i < node->nout; i++)
-            if (node->out[i] != region->y && inside[node->out[i]] != t->reads[node->out[i]]) return false;
+            closed &= node->out[i] == region->y || t->inside[node->out[i]] == t->reads[node->out[i]];
     }
-    return region->x == NONE || maker(t, region->x) == NULL || t->region[g->value.at[region->x].def] != r;
+    count_inside(t, r, region, true);
+    return closed;
 }
 
 /* Dropout, bias or scaling that alone reads the output belongs to the region too. */
@@ -129,7 +141,7 @@ static void add_region(Tile *t, NodeId last, int64_t pieces) {
     const Graph *g = t->from;
     const Node *node = &g->node.at[last];
     bool loss = node->op == OP_CROSS_ENTROPY;
-    Region region = {.pieces = pieces, .last = last, .y = loss ? NONE : node->out[0]};
+    Region region = {.pieces = pieces, .first = last, .last = last, .y = loss ? NONE : node->out[0]};
     uint32_t r = t->regions.count;
     bool fine = pieces > 1 && pieces <= 16 && collect(t, last, r, loss ? 1 : 2, &region);
     if (fine && !loss) extend(t, r, &region);
@@ -141,7 +153,7 @@ static void add_region(Tile *t, NodeId last, int64_t pieces) {
     if (fine)
         *vec_add(t->scratch, &t->regions) = region;
     else
-        for (NodeId n = 0; n < g->node.count; n++)
+        for (NodeId n = region.first; n <= region.last; n++)
             if (t->region[n] == r) t->region[n] = NONE;
 }
 
@@ -187,8 +199,7 @@ static void copy_node(Tile *t, const Node *node) {
                               &node->attr, node->phase, node->block, node->name, node->span);
     for (uint32_t i = 0; i < node->nout; i++) {
         t->now[node->out[i]] = g->node.at[id].out[i];
-        g->value.at[g->node.at[id].out[i]].name =
-            arena_strdup(g->arena, t->from->value.at[node->out[i]].name);
+        g->value.at[g->node.at[id].out[i]].name = t->from->value.at[node->out[i]].name;
     }
 }
 
@@ -246,7 +257,7 @@ static void tile_region(Tile *t, uint32_t r) {
         whole[i] = flat(t, before[i], rows, 1, last);
     }
     for (int64_t p = 0; p < region->pieces; p++) {
-        for (NodeId n = 0; n <= region->last; n++) {
+        for (NodeId n = region->first; n <= region->last; n++) {
             const Node *node = &from->node.at[n];
             if (t->region[n] != r) continue;
             if (!first) first = node;
@@ -284,8 +295,7 @@ static void copy_fields(Tile *t, bool chunked) {
         param->value = moved(t, param->value);
         param->moment1 = param->moment2 = param->master = param->accumulator = NONE;
     }
-    for (uint32_t i = 0; i < from->block.count; i++)
-        *vec_add(g->arena, &g->block) = arena_strdup(g->arena, from->block.at[i]);
+    for (uint32_t i = 0; i < from->block.count; i++) *vec_add(g->arena, &g->block) = from->block.at[i];
     g->tokens = moved(t, from->tokens);
     g->targets = moved(t, from->targets);
     g->mask = moved(t, from->mask);
@@ -302,6 +312,7 @@ Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena) {
               .scratch = arena_new(),
               .names = map_new(arena)};
     t.reads = NEW_ARRAY(t.scratch, uint32_t, forward->value.count);
+    t.inside = NEW_ARRAY(t.scratch, uint32_t, forward->value.count);
     t.region = NEW_ARRAY(t.scratch, uint32_t, forward->node.count);
     t.now = NEW_ARRAY(t.scratch, ValueId, forward->value.count);
     for (ValueId v = 0; v < forward->value.count; v++) {

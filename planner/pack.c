@@ -181,11 +181,49 @@ static double entry_key(const Entry *e, Key key) {
     return 0;
 }
 
-static void rank(const Entry *entry, uint32_t count, uint32_t order, Ranked *ranked) {
+/* A key as a number whose order is the other way round: the largest key first. */
+static uint64_t descending(double key) {
+    uint64_t bits;
+    memcpy(&bits, &key, sizeof bits);
+    return bits >> 63 ? bits : ~bits & ~(UINT64_C(1) << 63);
+}
+
+/* The order of ranked_compare by radix sort: stable, from the second key's lowest byte to the first key's
+ * highest. Bytes that all have in common, most of them, take no pass. `other` has room for as many. */
+static void sort_many(Ranked *ranked, Ranked *other, uint32_t count) {
+    Ranked *from = ranked, *to = other;
+    for (int k = 1; k >= 0; k--) {
+        uint32_t times[8][256] = {{0}};
+        for (uint32_t i = 0; i < count; i++)
+            for (uint64_t byte = 0, key = descending(from[i].key[k]); byte < 8; byte++)
+                times[byte][key >> 8 * byte & 255]++;
+        for (uint32_t byte = 0; byte < 8; byte++) {
+            uint32_t *at = times[byte], sum = 0;
+            if (at[descending(from[0].key[k]) >> 8 * byte & 255] == count) continue;
+            for (uint32_t b = 0; b < 256; b++) {
+                uint32_t here = at[b];
+                at[b] = sum;
+                sum += here;
+            }
+            for (uint32_t i = 0; i < count; i++)
+                to[at[descending(from[i].key[k]) >> 8 * byte & 255]++] = from[i];
+            Ranked *swap = from;
+            from = to;
+            to = swap;
+        }
+    }
+    if (from != ranked) memcpy(ranked, from, sizeof *ranked * count);
+}
+
+static void rank(const Entry *entry, uint32_t count, uint32_t order, Ranked *ranked, Ranked *other) {
+    enum { FEW = 1000 };
     const Key *key = portfolio[order];
     for (uint32_t i = 0; i < count; i++)
         ranked[i] = (Ranked){{entry_key(&entry[i], key[0]), entry_key(&entry[i], key[1])}, i};
-    qsort(ranked, count, sizeof *ranked, ranked_compare);
+    if (count < FEW)
+        qsort(ranked, count, sizeof *ranked, ranked_compare);
+    else
+        sort_many(ranked, other, count);
 }
 
 /* Bytes live at each time; the highest. */
@@ -302,14 +340,14 @@ static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, Tree *tree, 
  */
 static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t goal, Arena *scratch) {
     int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1), *offset = NEW_ARRAY(scratch, int64_t, count);
-    Ranked *ranked = NEW_ARRAY(scratch, Ranked, count);
+    Ranked *ranked = NEW_ARRAY(scratch, Ranked, count), *other = NEW_ARRAY(scratch, Ranked, count);
     Tree tree = tree_new(times, scratch);
     int64_t highest = profile(entry, count, live, times), best = INT64_MAX;
     measure(entry, count, live, times, highest, scratch);
     if (goal < highest) goal = highest;
     uint32_t stuck, chosen = 0;
     for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < FIT_WORK; p++) {
-        rank(entry, count, p, ranked);
+        rank(entry, count, p, ranked, other);
         int64_t height = first_fit(entry, count, ranked, &tree, best, offset, &stuck);
         if (height >= best) continue;
         best = height;
@@ -317,7 +355,7 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
         for (uint32_t i = 0; i < count; i++) entry[i].offset = offset[i];
     }
     if (best > goal) {
-        rank(entry, count, chosen, ranked);
+        rank(entry, count, chosen, ranked, other);
         best = sooner(entry, count, ranked, &tree, best, goal, offset);
     }
     if (count <= EXACT_ITEMS && best - goal > goal / EXACT_GAP)

@@ -177,6 +177,10 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena);
 /* No plan of the graph within the budget takes fewer seconds: a bound as in PlanResult, weaker and without a search.
  * INFINITY: it proves that none fits. */
 double plan_bound(const PlanRequest *request);
+/* Whether it is proved without a search that no plan has a peak within the budget. */
+bool plan_never_fits(const PlanRequest *request);
+/* The peak of POLICY_EVERY_BLOCK without pins, in live bytes or once it is packed. */
+int64_t plan_blocks_bytes(const PlanRequest *request, bool packed);
 /* The plan of a forward-only graph: every storage freed after its last use. */
 PlanResult *plan_forward(const Graph *g, const Cost *cost, Arena *arena);
 

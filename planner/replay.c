@@ -7,16 +7,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct Place {
+    uint32_t touched; /* the time a storage was last made or read, NONE if never */
+    uint32_t gap;     /* that holds the current time */
+} Place;
+
 struct Replay {
     const Problem *p;
     Arena *arena;
-    uint32_t *touched; /* by storage: the time it was last made or read, NONE if never */
-    uint32_t *cursor;  /* by storage: the gap that holds the current time */
-    uint32_t *mark;    /* by operation: the last time + 1 it was called for */
-    uint32_t *pending; /* operations of the current group */
+    Place *place;        /* by storage */
+    uint32_t *mark;      /* by operation: the last time + 1 it was called for */
+    uint32_t *pending;   /* operations of the current group */
+    int64_t *made_bytes; /* by operation: of what it makes */
+    uint32_t made;       /* storages, over all runs */
     /* by run */
     VEC(uint32_t) time;
-    VEC(int64_t) live;
+    VEC(int64_t) live; /* before `measure`: of what dies with it */
     VEC(uint32_t) death_first, death;
     Lists deaths;
     bool *read_later; /* by storage, scanning backwards */
@@ -28,11 +34,13 @@ Replay *replay_new(const Problem *p, Arena *arena) {
     Replay *r = NEW(arena, Replay);
     r->p = p;
     r->arena = arena;
-    r->touched = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    r->place = NEW_ARRAY(arena, Place, p->storages + 1);
     r->read_later = NEW_ARRAY(arena, bool, p->storages + 1);
-    r->cursor = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     r->mark = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     r->pending = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    r->made_bytes = NEW_ARRAY(arena, int64_t, p->ops + 1);
+    for (uint32_t op = 0; op < p->ops; op++)
+        for (EACH(k, p->makes, op)) r->made_bytes[op] += p->bytes[p->makes.list[k]];
     if (p->host_bytes > 0) r->copies = copies_new(p, arena);
     return r;
 }
@@ -44,9 +52,10 @@ static int by_number(const void *a, const void *b) {
 
 /* Whether what was there of `s` when it was last touched is still there at `time`. */
 static bool available(const Replay *r, const Keep *retain, uint32_t s, uint32_t time) {
-    if (r->touched[s] == NONE) return false;
-    const Keep *keep = &retain[r->cursor[s]];
-    return keep->from <= r->touched[s] || time <= keep->until;
+    const Place *place = &r->place[s];
+    if (place->touched == NONE) return false;
+    const Keep *keep = &retain[place->gap];
+    return keep->from <= place->touched || time <= keep->until;
 }
 
 /* Puts the `count` pending operations, those marked with `mark`, in order. They mostly are a stretch of the forward
@@ -71,8 +80,10 @@ static uint32_t missing(Replay *r, const Keep *retain, uint32_t time) {
     uint32_t count = 0;
     for (uint32_t next = 0, op = time;; op = r->pending[next++]) {
         for (EACH(i, p->reads, op)) {
-            uint32_t s = p->reads.list[i], maker = p->maker[s];
-            if (r->mark[maker] == time + 1 || available(r, retain, s, time)) continue;
+            uint32_t s = p->reads.list[i];
+            if (available(r, retain, s, time)) continue;
+            uint32_t maker = p->maker[s];
+            if (r->mark[maker] == time + 1) continue;
             if (!problem_may_rerun(p, maker, time))
                 die("operation %u is needed again at %u but may not be", maker, time);
             r->mark[maker] = time + 1;
@@ -84,70 +95,88 @@ static uint32_t missing(Replay *r, const Keep *retain, uint32_t time) {
     return count;
 }
 
-/* Notes what an operation touched at `time`, and which gap that begins. */
-static void settle(Replay *r, const Lists *lists, uint32_t op, uint32_t time) {
+/* Notes what an operation touched at `time`. */
+static void touch(Replay *r, uint32_t op, uint32_t time) {
     const Problem *p = r->p;
-    for (EACH(i, *lists, op)) {
-        uint32_t s = lists->list[i];
-        while (r->cursor[s] + 1 < p->gap_first[s + 1] && p->gap_end[r->cursor[s]] <= time) r->cursor[s]++;
-        r->touched[s] = time;
+    for (EACH(i, p->reads, op)) r->place[p->reads.list[i]].touched = time;
+    for (EACH(i, p->makes, op)) r->place[p->makes.list[i]].touched = time;
+}
+
+/* The same where it runs for the first time: each storage it reads then comes to its next gap. */
+static void touch_first(Replay *r, uint32_t op) {
+    const Problem *p = r->p;
+    for (EACH(i, p->reads, op)) {
+        Place *place = &r->place[p->reads.list[i]];
+        place->touched = op;
+        place->gap++;
     }
+    for (EACH(i, p->makes, op)) r->place[p->makes.list[i]].touched = op;
+}
+
+/* Appends the `count` pending operations and the one they run again for. */
+static void add_runs(Replay *r, uint32_t count, uint32_t time, Sequence *sequence) {
+    const Problem *p = r->p;
+    vec_room(r->arena, &sequence->run, count + 1);
+    vec_room(r->arena, &r->time, count + 1);
+    Run *run = &sequence->run.at[sequence->run.count];
+    uint32_t *times = &r->time.at[r->time.count];
+    double seconds = sequence->seconds;
+    for (uint32_t i = 0; i <= count; i++) {
+        uint32_t op = i < count ? r->pending[i] : time;
+        run[i] = (Run){op, i < count};
+        times[i] = time;
+        seconds += p->seconds[op];
+        r->made += list_end(&p->makes, op) - list_begin(&p->makes, op);
+    }
+    sequence->seconds = seconds;
+    sequence->run.count += count + 1;
+    r->time.count += count + 1;
 }
 
 static void generate(Replay *r, const Keep *retain, Sequence *sequence) {
     const Problem *p = r->p;
-    sequence->run.count = r->time.count = 0;
+    sequence->run.count = r->time.count = r->made = 0;
     sequence->seconds = 0;
-    memset(r->touched, 0xff, sizeof *r->touched * p->storages);
     memset(r->mark, 0, sizeof *r->mark * p->ops);
-    memcpy(r->cursor, p->gap_first, sizeof *r->cursor * p->storages);
+    for (uint32_t s = 0; s < p->storages; s++) r->place[s] = (Place){NONE, p->gap_first[s]};
     for (uint32_t time = 0; time < p->ops; time++) {
         uint32_t count = missing(r, retain, time);
-        r->pending[count] = time;
-        for (uint32_t i = 0; i <= count; i++) {
-            *vec_add(r->arena, &sequence->run) = (Run){r->pending[i], i < count};
-            *vec_add(r->arena, &r->time) = time;
-            sequence->seconds += p->seconds[r->pending[i]];
-        }
-        for (uint32_t i = 0; i <= count; i++) {
-            settle(r, &p->reads, r->pending[i], time);
-            settle(r, &p->makes, r->pending[i], time);
-        }
+        add_runs(r, count, time, sequence);
+        for (uint32_t i = 0; i < count; i++) touch(r, r->pending[i], time);
+        touch_first(r, time);
     }
 }
 
 /* Which storages die with each run: at their last read before they are made anew, or at once if never read.
- */
+ * What is made dies once, so the lists are as long as what is made, and are filled from their end. */
 static void find_deaths(Replay *r, const Sequence *sequence) {
     const Problem *p = r->p;
-    uint32_t runs = sequence->run.count;
+    uint32_t runs = sequence->run.count, left = r->made;
+    r->death.count = r->death_first.count = r->live.count = 0;
+    vec_room(r->arena, &r->death, r->made);
+    vec_room(r->arena, &r->death_first, runs + 1);
+    vec_room(r->arena, &r->live, runs);
     memset(r->read_later, 0, sizeof *r->read_later * p->storages);
-    r->death.count = r->death_first.count = 0;
-    while (r->death_first.count <= runs) *vec_add(r->arena, &r->death_first) = 0;
+    uint32_t *death = r->death.at, *first = r->death_first.at;
+    bool *read_later = r->read_later;
+    first[runs] = left;
     for (uint32_t i = runs; i-- > 0;) {
         uint32_t op = sequence->run.at[i].op;
+        int64_t bytes = 0;
         for (EACH(k, p->makes, op)) {
             uint32_t s = p->makes.list[k];
-            if (!r->read_later[s]) *vec_add(r->arena, &r->death) = s;
-            r->read_later[s] = false;
+            if (!read_later[s]) death[--left] = s, bytes += p->bytes[s];
+            read_later[s] = false;
         }
         for (EACH(k, p->reads, op)) {
             uint32_t s = p->reads.list[k];
-            if (!r->read_later[s]) *vec_add(r->arena, &r->death) = s;
-            r->read_later[s] = true;
+            if (!read_later[s]) death[--left] = s, bytes += p->bytes[s];
+            read_later[s] = true;
         }
-        r->death_first.at[i] = r->death.count;
+        first[i] = left;
+        r->live.at[i] = bytes;
     }
-    /* collected from the last run to the first: turn them round */
-    uint32_t deaths = r->death.count;
-    for (uint32_t a = 0, b = deaths; a + 1 < b; a++) {
-        uint32_t s = r->death.at[--b];
-        r->death.at[b] = r->death.at[a];
-        r->death.at[a] = s;
-    }
-    for (uint32_t i = 0; i < runs; i++) r->death_first.at[i] = deaths - r->death_first.at[i];
-    r->death_first.at[runs] = deaths;
-    r->deaths = (Lists){r->death_first.at, r->death.at};
+    r->deaths = (Lists){first, death};
 }
 
 /* The storage that dies with run `i` whose bytes the run's first output takes over; NONE if there is none. */
@@ -162,24 +191,23 @@ static void measure(Replay *r, Sequence *sequence) {
     const Problem *p = r->p;
     const Copies *copies = r->copies;
     uint32_t count = r->copies_run ? copies->copy.count : 0, fetched = 0, freed = 0;
-    r->live.count = 0;
-    int64_t live = p->persistent_bytes;
-    sequence->peak_bytes = live;
-    sequence->peak_run = 0;
-    for (uint32_t i = 0; i < sequence->run.count; i++) {
+    uint32_t runs = sequence->run.count, peak_run = 0;
+    int64_t live = p->persistent_bytes, peak = live, *by_run = r->live.at;
+    for (uint32_t i = 0; i < runs; i++) {
         uint32_t op = sequence->run.at[i].op, taken = taken_over(r, i, op);
+        int64_t passed_on = taken == NONE ? 0 : p->bytes[taken], dying = by_run[i];
         for (; fetched < count && copies_in(copies, &copies->need, fetched)->fetch_run <= i; fetched++)
             live += p->bytes[copies_in(copies, &copies->need, fetched)->storage];
-        for (EACH(k, p->makes, op)) live += p->bytes[p->makes.list[k]];
-        if (taken != NONE) live -= p->bytes[taken];
-        int64_t now = live + p->workspace_bytes[op];
-        *vec_add(r->arena, &r->live) = now;
-        if (now > sequence->peak_bytes) sequence->peak_bytes = now, sequence->peak_run = i;
-        for (EACH(d, r->deaths, i))
-            if (r->deaths.list[d] != taken) live -= p->bytes[r->deaths.list[d]];
+        live += r->made_bytes[op] - passed_on;
+        int64_t now = by_run[i] = live + p->workspace_bytes[op];
+        if (now > peak) peak = now, peak_run = i;
+        live -= dying - passed_on;
         for (; freed < count && copies_in(copies, &copies->freed, freed)->free_run <= i + 1; freed++)
             live -= p->bytes[copies_in(copies, &copies->freed, freed)->storage];
     }
+    r->live.count = runs;
+    sequence->peak_bytes = peak;
+    sequence->peak_run = peak_run;
 }
 
 void replay(Replay *r, const Keep *retain, Sequence *sequence) {

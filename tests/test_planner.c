@@ -79,6 +79,31 @@ static void random_graphs_pass_the_checkers(void **state) {
     }
 }
 
+/* What is said without a search holds: no plan is below what is proved, and the glance at the policy that
+ * checkpoints every block sees its plan. */
+static void a_glance_agrees_with_the_plan(void **state) {
+    (void)state;
+    uint32_t proved = 0;
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        Arena *arena = arena_new();
+        PlanRequest request = request_for(random_training_graph(seed, arena), "host", arena);
+        int64_t smallest = plan_graph(&request, arena)->smallest_bytes;
+        request.budget_bytes = smallest;
+        assert_false(plan_never_fits(&request));
+        request.budget_bytes = smallest * 9 / 10;
+        proved += plan_never_fits(&request);
+        request.budget_bytes = 1;
+        assert_true(plan_never_fits(&request));
+        request.budget_bytes = 0;
+        request.policy = POLICY_EVERY_BLOCK;
+        Plan plan = plan_graph(&request, arena)->plan;
+        assert_int_equal(plan_blocks_bytes(&request, false), plan.live_bytes);
+        assert_int_equal(plan_blocks_bytes(&request, true), plan.peak_bytes);
+        arena_free(arena);
+    }
+    assert_true(proved > 20);
+}
+
 static void forward_plans_pass_the_checkers(void **state) {
     (void)state;
     for (uint64_t seed = 0; seed < 60; seed++) {
@@ -353,6 +378,7 @@ static void costs_count_the_products(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_graphs_pass_the_checkers),
+        cmocka_unit_test(a_glance_agrees_with_the_plan),
         cmocka_unit_test(forward_plans_pass_the_checkers),
         cmocka_unit_test(more_memory_never_hurts),
         cmocka_unit_test(host_memory_never_hurts),

@@ -41,4 +41,12 @@ grep -q 'because *no host memory is given' stdout.txt || fail "nothing is said o
 { cat "$spec"; echo 'recompute "h.*"'; echo 'keep "h.1.mlp.fc"'; } >pins.remat
 expect 0 "$rematc" plan pins.remat $small --budget 1GiB --why 'h.1.mlp.fc'
 grep -q 'pinned by the file: keep' stdout.txt || fail "--why names a pin that does not hold"
+# the change that is said to fit does, and half of it does not
+for budget in 3MiB 2MiB 1500KiB; do
+    expect 3 "$rematc" plan "$spec" $small --set B=8 --set T=256 --set tokens_per_step=4096 --budget $budget
+    halved=$(sed -n 's/^help: T = \([0-9]*\) .*/\1/p' stderr.txt)
+    [ -n "$halved" ] || fail "no change that fits $budget: $(cat stderr.txt)"
+    expect 0 "$rematc" plan "$spec" $small --set B=8 --set T=$halved --set tokens_per_step=4096 --budget $budget
+    expect 3 "$rematc" plan "$spec" $small --set B=8 --set T=$((halved * 2)) --set tokens_per_step=4096 --budget $budget
+done
 echo "longest context in 8 MiB: $longest"

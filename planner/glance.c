@@ -1,0 +1,46 @@
+/* What a request comes to without a search. In: a graph with costs; out: what one fixed policy needs, and
+ * whether a bound proves that nothing fits. */
+#include "policy.h"
+
+/* How high the last sequence replayed is once it is packed. */
+static int64_t packed_bytes(const PlanRequest *request, Replay *r, const Sequence *sequence, Arena *scratch) {
+    Plan plan = {0};
+    replay_plan(r, sequence, scratch, &plan);
+    Layout *layout = live_analyse(request->graph, request->cost, &plan, scratch);
+    pack_layout(layout, request->graph, scratch);
+    return layout->height_bytes;
+}
+
+int64_t plan_blocks_bytes(const PlanRequest *request, bool packed) {
+    Arena *scratch = arena_new();
+    const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
+    Blocks blocks = blocks_of(request->graph, p, scratch);
+    Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
+    Replay *r = replay_new(p, scratch);
+    Sequence sequence = {0};
+    retain_segments(p, &blocks, 1, false, retain);
+    replay(r, retain, &sequence);
+    int64_t bytes = packed ? packed_bytes(request, r, &sequence, scratch) : sequence.peak_bytes;
+    arena_free(scratch);
+    return bytes;
+}
+
+/* What an operation reads and makes is there while it runs, with all that is persistent; its first output may
+ * lie where an input was. */
+static int64_t operation_bytes(const Problem *p, uint32_t op) {
+    int64_t bytes = p->persistent_bytes + p->workspace_bytes[op];
+    for (EACH(i, p->reads, op)) bytes += p->bytes[p->reads.list[i]];
+    for (EACH(i, p->makes, op)) bytes += p->bytes[p->makes.list[i]];
+    if (list_begin(&p->takeover, op) < list_end(&p->takeover, op))
+        bytes -= p->bytes[p->makes.list[list_begin(&p->makes, op)]];
+    return bytes;
+}
+
+bool plan_never_fits(const PlanRequest *request) {
+    Arena *scratch = arena_new();
+    const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
+    bool never = false;
+    for (uint32_t op = 0; op < p->ops && !never; op++) never = operation_bytes(p, op) > request->budget_bytes;
+    arena_free(scratch);
+    return never;
+}
