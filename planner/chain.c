@@ -9,7 +9,9 @@
  * Segments whose kinds read the same share one table, so equal blocks cost run length x memory. A segment
  * that ends with the loss head has not run before: its forward pass is free. The others are run again while
  * the gradient that enters them is live, so their m is net of it. Gradients that live until the update shrink
- * m. */
+ * m. Where memory is too small to keep the head's input while it runs, or all but a few blocks' inputs, a
+ * segment ends with the block before the head: it runs again, and serves that block's own backward pass too.
+ */
 #include "chain.h"
 
 #include <math.h>

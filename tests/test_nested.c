@@ -200,10 +200,35 @@ static void stays_below_plans(void **state) {
     }
 }
 
+/* At the smallest budget nothing is kept while the loss head runs, a little above it a few blocks' inputs. */
+static void is_close_where_blocks_run_again(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    Transformer shape = llama3_8b;
+    shape.batch = 4;
+    shape.context = 4096;
+    const Graph *g = transformer_graph(&shape, arena);
+    const Device *device = device_find("rtx4090");
+    PlanRequest request = {
+        .graph = g, .cost = cost_graph(g, device, arena), .device = device, .policy = POLICY_OPTIMAL};
+    int64_t least = plan_graph(&request, arena)->smallest_bytes, input = 4LL * 4096 * shape.width * 2;
+    for (int64_t inputs = 0; inputs < 2; inputs++) {
+        request.budget_bytes = least + inputs * (input + (input >> 5));
+        const PlanResult *result = plan_graph(&request, arena);
+        double recomputed = result->plan.seconds / result->keep_all_seconds - 1;
+        print_message("%d inputs: %.1f%% recomputed, gap %.2f%%\n", (int)inputs, 100 * recomputed,
+                      100 * result->gap);
+        assert_true(result->feasible && recomputed > 0.4);
+        assert_true(result->gap >= -1e-9 && result->gap < 0.03);
+    }
+    arena_free(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stays_below_every_schedule),
         cmocka_unit_test(stays_below_plans),
+        cmocka_unit_test(is_close_where_blocks_run_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
