@@ -554,7 +554,7 @@ static void choose_debts(Nested *n) {
 /* The bound with p(d) at operation `at` of the first block of the run, and `head` in the loss head. */
 static double bound_at(Nested *n, const uint32_t *instant, uint32_t count, uint32_t at, uint32_t head,
                        int64_t budget_bytes) {
-    enum { MOST_UNITS = 140 };
+    enum { MOST_UNITS = 100 };
     const Problem *p = n->p;
     uint32_t middle = n->kind.forward_ops;
     int64_t room = budget_bytes - p->persistent_bytes - fixed_bytes(p, at);
