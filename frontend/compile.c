@@ -210,9 +210,9 @@ static int64_t weight_bytes(const Graph *g) {
     return bytes;
 }
 
+static const int64_t ENOUGH = INT64_MAX;
 /* The smallest budget of the arena that the file needs with one dim at `value`: 0 where that is too much,
  * ENOUGH where it fits and `roughly` asks for no more, -1 where the file is then in error. */
-static const int64_t ENOUGH = INT64_MAX;
 static int64_t bytes_with(const Compilation *c, const char *dim, int64_t value, bool roughly) {
     Compilation other;
     const char *set = arena_printf(c->arena, "%s=%" PRId64, dim, value);

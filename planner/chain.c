@@ -131,7 +131,7 @@ static uint32_t list_moves(Chain *c, uint32_t i, uint32_t j) {
     return count;
 }
 
-/* The first slot a table is finite at; it stands behind the table's seconds. */
+/* The first slot a table is finite at, SLOTS + 1 if none; it stands behind the table's seconds. */
 static uint32_t table_first(const double *table) {
     return table ? (uint32_t)table[SLOTS + 1] : 0;
 }
@@ -287,13 +287,6 @@ static Keep *retention_of(const Chain *c, const Decision *decision, Arena *arena
     return retain;
 }
 
-/* Least slots the whole chain runs in; SLOTS + 1 if none. */
-static uint32_t least_slots(const Chain *c) {
-    uint32_t m = 0;
-    while (m <= SLOTS && c->whole[0][m] == HUGE_VAL) m++;
-    return m;
-}
-
 /* Tables for the chain up to link `end` in `unit`s of memory. */
 static void solve(Chain *c, uint32_t end, bool again, int64_t unit, const uint32_t *equal) {
     uint32_t n = c->links.count;
@@ -312,7 +305,7 @@ static int64_t add_levels(Chain *c, int64_t most_bytes, uint32_t levels, const u
     uint32_t n = c->links.count;
     solve(c, n - 1, false, most_bytes / SLOTS + 1, equal);
     Decision *decision = NEW_ARRAY(c->arena, Decision, n);
-    uint32_t least = least_slots(c);
+    uint32_t least = table_first(c->whole[0]);
     double last = HUGE_VAL;
     for (uint32_t k = 0; k <= levels && least <= SLOTS; k++) {
         uint32_t m = least + (SLOTS - least) * k / levels;

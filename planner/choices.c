@@ -101,12 +101,10 @@ static void add_lists(Builder *b, uint32_t op) {
             *vec_add(b->arena, &b->takeover) = b->own_storage[p->takeover.list[k]];
 }
 
-/* Until when operation `op` may run again, in the block's own time. */
-static uint32_t own_end(const Builder *b, uint32_t op) {
-    const Link *link = b->link;
-    uint32_t end = b->p->lazy_end[op];
-    if (end >= link->backward_end) return b->own->ops;
-    return end < link->backward_begin ? b->middle : b->middle + 1 + (end - link->backward_begin);
+uint32_t block_time(const Link *link, uint32_t time) {
+    uint32_t middle = link->end - link->begin, backward = link->backward_end - link->backward_begin;
+    if (time >= link->backward_end) return middle + 1 + backward + 1;
+    return time < link->backward_begin ? middle : middle + 1 + (time - link->backward_begin);
 }
 
 static void take_ops(Builder *b) {
@@ -129,7 +127,7 @@ static void take_ops(Builder *b) {
             own->seconds[i] = p->seconds[op];
             own->workspace_bytes[i] = p->workspace_bytes[op];
             own->rerun[i] = p->rerun[op];
-            own->rerun_end[i] = own_end(b, op);
+            own->rerun_end[i] = block_time(b->link, p->lazy_end[op]);
             add_lists(b, op);
         }
     }

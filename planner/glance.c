@@ -25,22 +25,12 @@ int64_t plan_blocks_bytes(const PlanRequest *request, bool packed) {
     return bytes;
 }
 
-/* What an operation reads and makes is there while it runs, with all that is persistent; its first output may
- * lie where an input was. */
-static int64_t operation_bytes(const Problem *p, uint32_t op) {
-    int64_t bytes = p->persistent_bytes + p->workspace_bytes[op];
-    for (EACH(i, p->reads, op)) bytes += p->bytes[p->reads.list[i]];
-    for (EACH(i, p->makes, op)) bytes += p->bytes[p->makes.list[i]];
-    if (list_begin(&p->takeover, op) < list_end(&p->takeover, op))
-        bytes -= p->bytes[p->makes.list[list_begin(&p->makes, op)]];
-    return bytes;
-}
-
 bool plan_never_fits(const PlanRequest *request) {
     Arena *scratch = arena_new();
     const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
     bool never = false;
-    for (uint32_t op = 0; op < p->ops && !never; op++) never = operation_bytes(p, op) > request->budget_bytes;
+    for (uint32_t op = 0; op < p->ops && !never; op++)
+        never = p->persistent_bytes + problem_operation_bytes(p, op) > request->budget_bytes;
     arena_free(scratch);
     return never;
 }

@@ -225,3 +225,12 @@ void problem_index(Problem *p, Arena *arena) {
         for (uint32_t gap = p->gap_first[s]; gap < p->gap_first[s + 1]; gap++)
             p->may_drop[gap] = may_drop(p, s, gap);
 }
+
+int64_t problem_operation_bytes(const Problem *p, uint32_t op) {
+    int64_t bytes = p->workspace_bytes[op];
+    for (EACH(i, p->reads, op)) bytes += p->bytes[p->reads.list[i]];
+    for (EACH(i, p->makes, op)) bytes += p->bytes[p->makes.list[i]];
+    if (list_begin(&p->takeover, op) < list_end(&p->takeover, op))
+        bytes -= p->bytes[p->makes.list[list_begin(&p->makes, op)]];
+    return bytes;
+}

@@ -76,6 +76,10 @@ void problem_allow_copies(Problem *p, const Device *device, int64_t host_bytes, 
 /* Fills gaps, lazy_end and may_drop from the lists above; problem_from_graph calls it. */
 void problem_index(Problem *p, Arena *arena);
 
+/* Bytes an operation takes by itself: operands, what it makes, workspace; where its first output may lie where
+ * an input was, as if it does. */
+int64_t problem_operation_bytes(const Problem *p, uint32_t op);
+
 /* Of one gap: what is live at its start is kept for readers up to time `until`, and what is made (or was live
  * at the start) at time `from` or later to the gap's end. `host`: it is kept throughout, in host memory as
  * far as copies there and back find the time; HOST_STAGED makes the operations wait for them so that at most

@@ -3,7 +3,6 @@
  * chooses among them, so more memory never gives a slower plan and less never a higher peak. */
 #include "bound.h"
 #include "nested.h"
-#include "offload.h"
 #include "policy.h"
 #include "search.h"
 #include "window.h"

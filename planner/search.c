@@ -255,9 +255,8 @@ static void descend_to_floor(Search *s, uint32_t starts, uint32_t patience) {
     for (uint32_t round = 0, failures = 0; round < ROUNDS && failures < patience; round++) {
         int64_t lowest = s->front.at[0].peak_bytes;
         int64_t target = lowest - (lowest - s->p->persistent_bytes) / divisor - 1;
-        for (uint32_t k = 0, at = 0; k < starts && at < s->front.count && s->front.at[0].peak_bytes == lowest;
-             k++, at += 1 + k / 2)
-            descend(s, s->front.at[at].peak_bytes, target, 0);
+        for (uint32_t k = 0; k < starts && k < s->front.count && s->front.at[0].peak_bytes == lowest; k++)
+            descend(s, s->front.at[k].peak_bytes, target, 0);
         if (s->front.at[0].peak_bytes < lowest) continue;
         divisor *= 4;
         failures++;
@@ -314,7 +313,7 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, i
     add_families(&s, live, highest, families);
     try_offload(&s, 48);
     bool small = p->ops < 1000;
-    descend_to_floor(&s, small ? 8 : 1, small ? 4 : 1);
+    descend_to_floor(&s, small ? 3 : 1, small ? 4 : 1);
     if (smallest)
         for (uint32_t i = 0; i < s.front.count && i < SEARCH_SMALLEST; i++)
             *vec_add(arena, smallest) = s.front.at[i];

@@ -26,9 +26,7 @@ static uint32_t pick_instants(const Problem *p, uint32_t first, uint32_t *instan
         uint32_t high = first + 1 + (end - first - 1) * (w + 1) / windows, best = NONE;
         int64_t most = -1;
         for (uint32_t op = low; op < high; op++) {
-            int64_t bytes = p->workspace_bytes[op];
-            for (EACH(i, p->reads, op)) bytes += p->bytes[p->reads.list[i]];
-            for (EACH(i, p->makes, op)) bytes += p->bytes[p->makes.list[i]];
+            int64_t bytes = problem_operation_bytes(p, op);
             if (bytes > most) most = bytes, best = op;
         }
         if (best != NONE) instant[count++] = best;
