@@ -316,6 +316,18 @@ static void explain_tiles(const Compilation *c, Trial *whole, Trial *best, Wish 
     *vec_add(c->arena, &best->result->reason) = text.at;
 }
 
+/* Says how to get tiles for speed where much is computed again for want of them. */
+static void offer_tiles(const Compilation *c, const Trial *whole, Wish wish) {
+    const PlanResult *result = whole->result;
+    if (c->spec.batch_auto || wish.policy != POLICY_OPTIMAL || !is_feasible(whole)) return;
+    if (result->plan.seconds <= (1 + much_recomputation) * result->keep_all_seconds) return;
+    *vec_add(c->arena, &whole->result->reason) =
+        arena_printf(c->arena,
+                     "B is fixed and the model fits whole, so nothing is cut into tiles: with B = auto(%" PRId64
+                     "..%" PRId64 ") the loss head and MLPs may be, for speed",
+                     whole->graph->batch, whole->graph->batch);
+}
+
 /* Whether another micro-batch is proved faster than one that surely fits: no need to plan that. */
 static bool is_beaten(const Compilation *c, const Trial *trial, const Trial *best, Wish wish) {
     if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0 || c->spec.pin.count || !is_feasible(best))
@@ -368,6 +380,7 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
     }
     add_plan(c, best, wish);
     explain_tiles(c, best_whole, best, wish);
+    if (best == best_whole) offer_tiles(c, best, wish);
     return *best;
 }
 

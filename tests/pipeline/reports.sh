@@ -35,6 +35,12 @@ seconds() { sed -n 's/.*"seconds": *\([0-9.e-]*\),.*/\1/p' "$1" | head -n 1; }
 "$rematc" plan "$spec" --budget 30400KiB --set host=4MiB --json >with.json
 awk "BEGIN { exit !($(seconds with.json) <= $(seconds without.json)) }" ||
     fail "with host memory $(seconds with.json) s, without $(seconds without.json) s"
+# a fixed B is not cut for speed, and the plan says what would allow it
+"$rematc" plan "$spec" --budget 31MiB --json >fixed.json
+"$rematc" plan "$spec" --budget 31MiB --set 'B=auto(16..16)' --json >auto.json
+grep -q 'B = auto(16..16)' fixed.json || fail "nothing is said of tiles for speed"
+awk "BEGIN { exit !($(seconds auto.json) < $(seconds fixed.json)) }" ||
+    fail "B = 16 $(seconds fixed.json) s, B = auto(16..16) $(seconds auto.json) s"
 # the policy that needs host memory says so where it has none; of pins that fit, the last holds
 expect 0 "$rematc" plan "$spec" $small --budget 1GiB --policy offload-blocks
 grep -q 'because *no host memory is given' stdout.txt || fail "nothing is said of host memory that is missing"
