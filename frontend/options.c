@@ -65,7 +65,7 @@ static const OptionRow option_row[] = {
     {"--budget", "N|0.8", 1 << VERB_SOLVE, AT(budget),
      "bytes, or a fraction of the peak without recomputation"},
     {"--time", "S", 1 << VERB_SOLVE, AT(time),
-     "improve for at most S seconds; how long it takes is bounded anyway"},
+     "search for at most S seconds; without it, for some"},
     {"--capacity", "N", 1 << VERB_PACK, AT(capacity), "the height to fit; left out: the smallest found"},
     {"--policy", "NAME", PLANNED, AT(policy), "none, every-block, sqrt, offload-blocks, heuristic or optimal (the default)"},
     {"--compare", NULL, 1 << VERB_PLAN, AT(compare), "one row a policy"},

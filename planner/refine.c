@@ -179,6 +179,7 @@ static bool find_drop(Refiner *r, uint32_t peak, int64_t excess) {
         uint32_t row = grid_row(r->grid, touch.next);
         if (grid_cell(r->grid, row, maker) <= peak || !problem_may_rerun(p, maker, grid_time(r->grid, row)))
             continue;
+        if (refiner_is_late(r)) return false; /* one search may take long */
         offer_drop(r, s, row, peak, excess, factor);
         uint32_t early = while_there(r, maker, row, peak);
         if (early != NONE && early != row) offer_drop(r, s, early, peak, excess, factor);
@@ -186,11 +187,15 @@ static bool find_drop(Refiner *r, uint32_t peak, int64_t excess) {
     return r->best_price < HUGE_VAL;
 }
 
+/* Over a large problem a repair that takes long is given up: it seldom gets there. */
 static bool repair(Refiner *r) {
+    enum { MOST_CHANGES = 1500000 };
+    uint64_t end = r->p->ops > LARGE_OPS ? r->changes + MOST_CHANGES : UINT64_MAX;
     uint32_t peak;
     int64_t bytes;
     for (uint32_t tries = r->p->ops * 2 + 64; (bytes = grid_peak(r->grid, &peak)) > r->budget; tries--) {
-        if (tries == 0 || refiner_is_late(r) || !find_drop(r, peak, bytes - r->budget)) return false;
+        if (tries == 0 || r->changes > end || refiner_is_late(r) || !find_drop(r, peak, bytes - r->budget))
+            return false;
         for (uint32_t i = 0; i < r->best_chain.count; i++) insert(r, r->best_chain.at[i]);
     }
     return true;
@@ -234,6 +239,7 @@ static void prune(Refiner *r) {
         removal[i] = (Removal){seconds * (1 + r->noise * random_unit(&r->random)), cells[i]};
     }
     qsort(removal, count, sizeof *removal, dearest_first);
+    if (r->p->ops > LARGE_OPS) r->changes += count / 4; /* looking at them takes time, too */
     for (uint32_t i = 0; i < count && !refiner_is_late(r); i++) {
         if (!may_go(r, removal[i].cell)) continue;
         take_out(r, removal[i].cell);

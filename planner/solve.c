@@ -28,9 +28,6 @@ typedef struct Solver {
     bool *there; /* by storage */
 } Solver;
 
-/* From so many operations on, a problem gets less search and fewer bounds. */
-enum { LARGE_OPS = 400, LARGE_INSTANTS = 400 };
-
 static bool is_large(const Solver *s) {
     return s->p->ops > LARGE_OPS;
 }
@@ -74,6 +71,8 @@ static void try_trade(Solver *s, uint32_t instant, const bool *keep) {
 
 /* ---- bounds ---- */
 
+enum { MOST_INSTANTS = 400 };
+
 typedef struct Instant {
     uint32_t time;
     double seconds;
@@ -89,7 +88,7 @@ static Instants bound_all(Solver *s, const int64_t *live, uint32_t most) {
     for (uint32_t time = 0; time < p->ops; time++)
         if (live[time] > budget) over[count++] = time;
     bool large = is_large(s);
-    uint32_t instants = large ? LARGE_INSTANTS * LARGE_OPS / p->ops : LARGE_INSTANTS,
+    uint32_t instants = large ? MOST_INSTANTS * LARGE_OPS / p->ops : MOST_INSTANTS,
              stride = count / instants + 1;
     Arena *arena = arena_new();
     for (uint32_t i = 0; i < count && !(i && too_late(s)); i += stride) {
@@ -195,7 +194,7 @@ static void open_rows(Solver *s) {
     const Problem *p = s->p;
     double bytes = 1;
     for (uint32_t u = 0; u < p->storages; u++) bytes += (double)p->bytes[u];
-    size_t most = p->ops <= 500 ? COUNT_OF(tries) : 1; /* the wider ones take minutes there */
+    size_t most = p->ops <= 500 ? COUNT_OF(tries) : p->ops <= 1000; /* beyond, they take minutes */
     for (size_t i = 0; i < most && !s->best.found && !too_late(s); i++) {
         BeamRequest request = tries[i];
         request.p = p;
@@ -269,13 +268,34 @@ static bool search_all(Solver *s, Solution *solution) {
     return exact.exists;
 }
 
-/* Changes of the grid that take a few seconds; few where every schedule is looked at anyway. */
+/* Changes of the grid that take a few seconds, or more where more are allowed; few where every schedule is
+ * looked at anyway. Over a large problem each takes about as long, but for its operands. */
 static uint64_t default_changes(const SolveRequest *request) {
-    double ops = request->problem->ops;
+    enum { A_FEW = 4 };
+    const Problem *p = request->problem;
+    double ops = p->ops, touched = ops + p->reads.first[p->ops];
     if (ops <= request->exact_ops) return 2000;
-    double changes = 3.8e12 / pow(ops + 1, 2.2), small = 2e5 * ops;
-    if (ops > LARGE_OPS) changes *= pow(LARGE_OPS / ops, 1.9); /* each is dearer, too */
-    return (uint64_t)(changes < small ? changes : small) + 1000;
+    double changes = fmin(3.8e12 / pow(ops + 1, 2.2), 2e5 * ops) + 1000;
+    if (ops > LARGE_OPS) changes = 3e7 * ops / fmax(touched, 4 * ops);
+    return (uint64_t)(changes * fmax(1, request->time_seconds / A_FEW));
+}
+
+/* Finds any schedule that fits. `least`: the smallest found, where none does. The beam over a large problem
+ * is dear, and seldom finds what shrinking does not. */
+static void find_any(Solver *s, uint64_t changes, Schedule *least) {
+    if (s->bound < HUGE_VAL && !too_late(s) && !reaches_all(s)) s->bound = HUGE_VAL;
+    bool hopeless = s->bound == HUGE_VAL, large = is_large(s);
+    if (!hopeless && !large) open_rows(s);
+    uint64_t tries = hopeless ? changes / 32 : large ? changes * 8 : changes / 2;
+    if (!s->best.found && refiner_shrink(s->refiner, least, s->request->budget_bytes, tries))
+        s->best = *least;
+    if (!hopeless && large) open_rows(s);
+}
+
+/* How many minimum cuts a proof may take: fewer where each is dear. */
+static uint32_t most_cuts(const Solver *s) {
+    double part = is_large(s) ? (double)LARGE_OPS / s->p->ops : 1;
+    return (uint32_t)(5000 * part * part);
 }
 
 /* Finds a schedule that fits, if it can, then the best it can. `least`: the smallest found, where none fits.
@@ -283,25 +303,24 @@ static uint64_t default_changes(const SolveRequest *request) {
 static void search(Solver *s, int64_t keep_all_bytes, Schedule *least) {
     uint64_t changes = s->request->changes ? s->request->changes : default_changes(s->request);
     const int64_t *live = outside_live(s->p, s->scratch);
-    s->trade_changes = UINT64_MAX;
+    s->trade_changes = is_large(s) ? changes : UINT64_MAX;
     double nothing = 1e-9 * s->total;
+    /* a third of the time for bounds, which hold wherever they stop, and their sets */
+    Deadline whole = s->deadline;
+    s->deadline = deadline_after(s->request->time_seconds / 3);
     Instants instants = bound_all(s, live, 6);
     try_hulls(s, &instants);
     if (!is_proved(s) && !too_late(s)) {
         double seconds = window_seconds(s->p, live, s->request->budget_bytes);
         if (seconds > s->bound) s->bound = seconds;
     }
-    bool open = !s->best.found && s->bound < HUGE_VAL && !too_late(s);
-    if (open && !reaches_all(s)) s->bound = HUGE_VAL;
-    if (open && s->bound < HUGE_VAL && !too_late(s)) open_rows(s);
-    if (!s->best.found) {
-        *least = (Schedule){.found = true, .peak_bytes = keep_all_bytes};
-        uint64_t tries = s->bound == HUGE_VAL ? changes / 32 : changes / 2;
-        if (refiner_shrink(s->refiner, least, s->request->budget_bytes, tries)) s->best = *least;
-    }
+    s->deadline = whole;
+    *least = (Schedule){.found = true, .peak_bytes = keep_all_bytes};
+    if (!s->best.found) find_any(s, changes, least);
     if (s->best.found && !is_proved(s))
         refiner_improve(s->refiner, &s->best, s->bound + nothing, changes / 20);
-    for (uint32_t cuts = 500; cuts <= 5000 && !is_proved(s); cuts *= 10) prove(s, &instants, cuts);
+    for (uint32_t most = most_cuts(s), cuts = most / 10; cuts <= most && !is_proved(s); cuts *= 10)
+        prove(s, &instants, cuts);
     if (s->best.found && !is_proved(s)) breed(s->refiner, &s->best, s->bound + nothing, changes, s->scratch);
 }
 

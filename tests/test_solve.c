@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -284,6 +285,52 @@ static void same_call_same_schedule(void **state) {
     }
 }
 
+/* ---- a limit of time ---- */
+
+/* Every node reads a few of those not far before it. */
+static Problem *wide_problem(uint32_t nodes, Arena *arena) {
+    enum { READS = 4, REACH = 100 };
+    uint64_t random = 3;
+    double *seconds = NEW_ARRAY(arena, double, nodes);
+    int64_t *bytes = NEW_ARRAY(arena, int64_t, nodes);
+    OutsideLink *link = NEW_ARRAY(arena, OutsideLink, (size_t)nodes * READS);
+    uint32_t links = 0;
+    for (uint32_t i = 0; i < nodes; i++) {
+        uint32_t reach = i < REACH ? i : REACH;
+        seconds[i] = 1 + (double)(random_next(&random) % 1000);
+        bytes[i] = 1 + (int64_t)(random_next(&random) % 500);
+        for (uint32_t k = 0; i && k < READS; k++)
+            link[links++] = (OutsideLink){i - 1 - (uint32_t)(random_next(&random) % reach), i};
+    }
+    return problem_from_outside(nodes, seconds, bytes, link, links, arena);
+}
+
+static double clock_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Without a limit each of these takes several times as long. */
+static void time_limit_holds(void **state) {
+    (void)state;
+    static const double fractions[] = {0.9, 0.7, 0.5};
+    Arena *arena = arena_new();
+    Problem *p = wide_problem(3000, arena);
+    for (size_t i = 0; i < COUNT_OF(fractions); i++) {
+        SolveRequest request = {.problem = p, .time_seconds = 2};
+        request.budget_bytes = (int64_t)(fractions[i] * (double)outside_keep_all(p));
+        double began = clock_seconds();
+        Solution solution = solve(&request, arena);
+        double took = clock_seconds() - began;
+        printf("at %.1f of the peak: %.2f s\n", fractions[i], took);
+        assert_null(outside_check(p, solution.run.at, solution.run.count, solution.peak_bytes,
+                                  solution.seconds, arena));
+        assert_true(took < 5); /* on a busy machine */
+    }
+    arena_free(arena);
+}
+
 /* ---- the reference optima ---- */
 
 typedef struct Reference {
@@ -367,7 +414,7 @@ int main(void) {
         cmocka_unit_test(survives_truncation),    cmocka_unit_test(checker_refuses_mutants),
         cmocka_unit_test(against_every_schedule), cmocka_unit_test(same_call_same_schedule),
         cmocka_unit_test(reference_optima),       cmocka_unit_test(free_order_against_every_schedule),
-        cmocka_unit_test(only_a_free_order_fits),
+        cmocka_unit_test(only_a_free_order_fits), cmocka_unit_test(time_limit_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
