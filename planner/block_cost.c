@@ -50,6 +50,16 @@ static bool keeps_to(const Problem *p, uint32_t boundary, uint32_t op, uint32_t 
     return true;
 }
 
+/* Bytes that an operation takes, and what the next one reads besides. */
+static int64_t pair_bytes(const Problem *p, uint32_t op) {
+    int64_t bytes = problem_operation_bytes(p, op);
+    for (EACH(i, p->reads, op + 1)) {
+        uint32_t s = p->reads.list[i];
+        if (p->maker[s] < op && !reads(p, op, s)) bytes += p->bytes[s];
+    }
+    return bytes;
+}
+
 /* Operations of [begin, end) that read no block but their own, [from, to), before the last read of `input`:
  * the few with the most bytes. */
 static uint32_t pick_instants(const BlockRun *run, uint32_t begin, uint32_t end, uint32_t from, uint32_t to,
@@ -60,7 +70,7 @@ static uint32_t pick_instants(const BlockRun *run, uint32_t begin, uint32_t end,
     for (uint32_t op = begin; op + 1 < last; op++) {
         if (!keeps_to(p, run->links.boundary, op, from, to)) continue;
         uint32_t at = count < most ? count++ : most;
-        for (; at > 0 && problem_operation_bytes(p, instant[at - 1]) < problem_operation_bytes(p, op); at--)
+        for (; at > 0 && pair_bytes(p, instant[at - 1]) < pair_bytes(p, op); at--)
             if (at < most) instant[at] = instant[at - 1];
         if (at < most) instant[at] = op;
     }

@@ -22,7 +22,7 @@ static inline double step(const Steps *steps, int64_t k) {
     return steps->at[k < steps->count ? k : steps->count - 1];
 }
 
-enum { DEBTS = 5, PASS_PRICES = 40 };
+enum { DEBTS = 9, PASS_PRICES = 40 };
 typedef struct BlockCosts {
     uint32_t count;          /* blocks */
     int64_t unit;            /* bytes */

@@ -97,11 +97,12 @@ typedef struct Row {
     int64_t room, first_room;
     double debt;                         /* of the window before the first */
     bool head;                           /* the first window is the loss head's */
-    double *held[DEBTS], *both[DEBTS];   /* l is held from the start; with all that its window wants */
-    double *beside[DEBTS];               /* and something lower */
-    double *entered[DEBTS], *all[DEBTS]; /* it came in since; with all that its window wants */
+    double *held[DEBTS];                 /* l is held from the start */
+    double *lacks[DEBTS];                /* it is, or came in since; from the most windows to the fewest */
+    double *serves[DEBTS];               /* the same, and nothing is left to give what window l - 1 wants */
     double *lower;                       /* something lower is held where each of the windows above begins */
     double *held_last[DEBTS];            /* as held, where l's is the last window, and has its own room */
+    bool empty[DEBTS];                   /* nothing of lacks and serves */
     double alone;                        /* the last window where it is the first too, nothing held */
     double again[DEBTS], again_last[DEBTS]; /* a window with nothing held, by what the one before left */
     double *passes;                         /* by count */
@@ -118,11 +119,10 @@ static Row new_row(const BlockCosts *c, int64_t below, uint32_t debt, Arena *are
     row.first_room = row.head ? c->head_room - below : row.room;
     row.debt = row.head ? 0 : c->debt[debt];
     for (uint32_t e = 0; e < DEBTS; e++) {
-        row.held[e] = new_line(c, arena), row.both[e] = new_line(c, arena),
-        row.beside[e] = new_line(c, arena);
-        row.entered[e] = new_line(c, arena), row.all[e] = new_line(c, arena),
-        row.held_last[e] = new_line(c, arena);
+        row.held[e] = new_line(c, arena), row.held_last[e] = new_line(c, arena);
+        row.lacks[e] = new_line(c, arena), row.serves[e] = new_line(c, arena);
         row.again[e] = window_again(c, row.room, c->debt[e], false);
+        row.empty[e] = true;
     }
     row.lower = new_line(c, arena);
     row.passes = new_line(c, arena);
@@ -134,42 +134,44 @@ static void lower_to(double *value, double other) {
     if (other < *value) *value = other;
 }
 
-/* l came in since, with class k: in the window above its own, from something lower; or before, and was held
- * since. */
-static double entered_seconds(const BlockCosts *c, const Row *row, const Tables *t, uint32_t debt, uint32_t i,
-                              int64_t k) {
-    int64_t below = c->room - row->room + c->least;
-    double own = c->least_pass + window_cost(c, k, row->room, 0, false);
-    double within = t->open[WITHOUT_LOWER][debt][below][i + 1];
-    double late = fmax(t->open[PLAIN][debt][below][i] + own, within);
-    uint32_t last = row->head && i == 1 ? PLAIN : last_with_less(c, k - c->least);
-    return smaller(late, t->open[last][debt][below][i] + own);
+/* l has class k where its window begins, with some windows above. */
+static void list_class(const BlockCosts *c, Row *row, const Tables *t, uint32_t debt, int64_t k) {
+    int64_t room = row->room, below = c->room - room, beneath = below + c->least;
+    uint32_t e = debt_level(c, k), end = c->count - 1;
+    bool all = (k + 1) * c->unit > c->both_bytes;
+    double first = step(&c->first, k), cost = window_cost(c, k, room, 0, false), own = c->least_pass + cost;
+    const double *held = t->closed[debt][below + k], *lower = t->open[PLAIN][debt][beneath];
+    const double *within = t->open[WITHOUT_LOWER][debt][beneath];
+    const double *before = t->open[last_with_less(c, k - c->least)][debt][beneath];
+    const double *beside = k + c->least <= room ? t->open[PLAIN][debt][beneath + k] : NULL;
+    for (uint32_t i = 1; i < c->count; i++) {
+        /* held from the start; or in since the window above its own, or since before */
+        double late = fmax(lower[i] + own, within[i + 1]);
+        double entered = smaller(late, (row->head && i == 1 ? lower : before)[i] + own);
+        double best = smaller(held[i] + first, entered);
+        lower_to(&row->held[e][i], held[i] + first);
+        lower_to(&row->lacks[e][end - i], best);
+        if (all) lower_to(&row->serves[e][end - i], best);
+        if (beside) lower_to(&row->serves[e][end - i], beside[i] + cost);
+    }
 }
 
 static void list_options(const BlockCosts *c, Row *row, const Tables *t, uint32_t debt) {
     int64_t room = row->room, least = c->least, below = c->room - room;
     int64_t most = room > row->first_room ? room : row->first_room;
+    uint32_t end = c->count - 1;
     for (int64_t k = least; k <= most; k++) {
         uint32_t e = debt_level(c, k);
         bool all = (k + 1) * c->unit > c->both_bytes;
-        double first = window_cost(c, k, row->first_room, row->debt, row->head);
-        lower_to(&row->held[e][0], first);
-        if (all) lower_to(&row->both[e][0], first);
-        if (k > room) continue;
-        const double *held = t->closed[debt][below + k];
-        const double *beside = k + least <= room ? t->open[PLAIN][debt][below + k + least] : NULL;
-        for (uint32_t i = 1; i < c->count; i++) {
-            double sum = held[i] + step(&c->first, k);
-            lower_to(&row->held[e][i], sum);
-            if (all) lower_to(&row->both[e][i], sum);
-            if (beside) lower_to(&row->beside[e][i], beside[i] + window_cost(c, k, room, 0, false));
-            double entered = entered_seconds(c, row, t, debt, i, k);
-            lower_to(&row->entered[e][i], entered);
-            if (all) lower_to(&row->all[e][i], entered);
-        }
+        double alone = window_cost(c, k, row->first_room, row->debt, row->head);
+        row->empty[e] = false;
+        lower_to(&row->held[e][0], alone);
+        lower_to(&row->lacks[e][end], alone);
+        if (all) lower_to(&row->serves[e][end], alone);
+        if (k <= room) list_class(c, row, t, debt, k);
     }
     if (room < least) return;
-    for (uint32_t i = 1; i < c->count; i++) row->lower[i] = t->open[PLAIN][debt][below + least][i];
+    for (uint32_t i = 1; i < c->count; i++) row->lower[end - i] = t->open[PLAIN][debt][below + least][i];
 }
 
 /* The options of the last window. */
@@ -196,41 +198,57 @@ static void list_last(const BlockCosts *c, Row *row, const Tables *t, uint32_t d
     }
 }
 
-/* The chain of length L whose period begins with its first window; `next` are those that begin after it. */
-static double best_period(const BlockCosts *c, const Row *row, double *const *next, uint32_t L) {
+/* The least of a[i] + b[i], i < n. */
+static double least_sum(const double *a, const double *b, uint32_t n) {
+    double best[4] = {HUGE_VAL, HUGE_VAL, HUGE_VAL, HUGE_VAL}; /* they need not wait for each other */
+    uint32_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (uint32_t k = 0; k < 4; k++) best[k] = smaller(best[k], a[i + k] + b[i + k]);
+    for (; i < n; i++) best[0] = smaller(best[0], a[i] + b[i]);
+    return smaller(smaller(best[0], best[1]), smaller(best[2], best[3]));
+}
+
+/* The chains that may follow a period, by debt and length, and those with the passes of as many blocks. */
+typedef struct Next {
+    double *chain[DEBTS + 1], *restart[DEBTS];
+} Next;
+
+/* The chain of length L whose period begins with its first window. */
+static double best_period(const BlockCosts *c, const Row *row, const Next *next, uint32_t L) {
     double best = L == 1 && !row->head ? row->alone
                   : row->first_room < 0
                       ? HUGE_VAL
                       : window_again(c, row->first_room, row->debt, row->head) +
                             (row->head ? block_pass_seconds(c, L - 1, row->first_room) : row->passes[L - 1]) +
-                            next[0][L - 1];
+                            next->chain[0][L - 1];
+    for (uint32_t e = 0; e < DEBTS; e++) best = smaller(best, row->held_last[e][L - 1] + next->chain[e][0]);
+    if (L == 1) return best;
+    /* l = 2, and more of them, with L - l windows above */
+    uint32_t two = c->count + 1 - L;
+    const double *once = next->restart[0];
     for (uint32_t e = 0; e < DEBTS; e++) {
-        best = smaller(best, row->held_last[e][L - 1] + next[e][0]);
-        for (uint32_t l = 2; l <= L; l++) {
-            uint32_t above = L - l;
-            double restart = row->passes[l - 1] + next[e][l - 1];
-            double after = (l == 2 ? row->again_last : row->again)[e] + row->passes[l - 2] + next[0][l - 2];
-            best = smaller(best, smaller(row->held[e][above], row->entered[e][above]) + restart);
-            best = smaller(best, smaller(row->both[e][above], row->all[e][above]) + after);
-            best = smaller(best, row->beside[e][above] + after);
-        }
+        if (row->empty[e]) continue;
+        best = smaller(best, least_sum(row->lacks[e] + two, next->restart[e] + 1, L - 1));
+        best = smaller(best, row->serves[e][two] + row->again_last[e] + once[0]);
+        best = smaller(best, least_sum(row->serves[e] + two + 1, once + 1, L - 2) + row->again[e]);
     }
-    for (uint32_t l = 1; l < L; l++)
-        best = smaller(best, row->lower[L - l] + (l == 1 ? row->again_last : row->again)[0] +
-                                 row->passes[l - 1] + next[0][l - 1]);
-    return best;
+    best = smaller(best, row->lower[two - 1] + row->again_last[0] + once[0]);
+    return smaller(best, least_sum(row->lower + two, once + 1, L - 2) + row->again[0]);
 }
 
 /* One variant of a row: all lengths, for every debt and for the head. */
-static void fill(const BlockCosts *c, Row *rows, const Tables *t, uint32_t last, bool closed, int64_t below) {
-    double *next[DEBTS + 1];
+static void fill(const BlockCosts *c, Row *rows, const Tables *t, uint32_t last, bool closed, int64_t below,
+                 Next *next) {
     for (uint32_t d = 0; d <= DEBTS; d++) {
-        next[d] = (closed ? t->closed[d] : t->open[last][d])[below];
-        if (d < DEBTS) next[d][0] = closed ? fmax(step(&c->second, rows[d].room), c->debt[d]) : 0;
+        next->chain[d] = (closed ? t->closed[d] : t->open[last][d])[below];
+        if (d < DEBTS) next->chain[d][0] = closed ? fmax(step(&c->second, rows[d].room), c->debt[d]) : 0;
         list_last(c, &rows[d], t, d, last);
     }
-    for (uint32_t L = 1; L <= c->count; L++)
-        for (uint32_t d = 0; d <= DEBTS; d++) next[d][L] = best_period(c, &rows[d], next, L);
+    for (uint32_t L = 0; L <= c->count; L++) {
+        for (uint32_t d = 0; d <= DEBTS && L > 0; d++) next->chain[d][L] = best_period(c, &rows[d], next, L);
+        for (uint32_t d = 0; d < DEBTS && L < c->count; d++)
+            next->restart[d][L] = rows[0].passes[L] + next->chain[d][L];
+    }
 }
 
 static double count_seconds(const BlockCosts *c, Arena *arena) {
@@ -239,14 +257,16 @@ static double count_seconds(const BlockCosts *c, Arena *arena) {
         t->closed[d] = new_table(c, arena);
         for (uint32_t last = 0; last < LASTS; last++) t->open[last][d] = new_table(c, arena);
     }
+    Next next;
+    for (uint32_t d = 0; d < DEBTS; d++) next.restart[d] = new_line(c, arena);
     for (int64_t below = c->room; below >= 0; below--) {
         Row rows[DEBTS + 1];
         for (uint32_t d = 0; d <= DEBTS; d++) {
             rows[d] = new_row(c, below, d, arena);
             list_options(c, &rows[d], t, d);
         }
-        for (uint32_t last = 0; last < LASTS; last++) fill(c, rows, t, last, false, below);
-        fill(c, rows, t, PLAIN, true, below);
+        for (uint32_t last = 0; last < LASTS; last++) fill(c, rows, t, last, false, below, &next);
+        fill(c, rows, t, PLAIN, true, below, &next);
     }
     return t->closed[DEBTS][0][c->count];
 }
