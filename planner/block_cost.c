@@ -50,31 +50,40 @@ static bool keeps_to(const Problem *p, uint32_t boundary, uint32_t op, uint32_t 
     return true;
 }
 
-/* Bytes that an operation takes, and what the next one reads besides. */
-static int64_t pair_bytes(const Problem *p, uint32_t op) {
+/* Bytes that an operation takes; of a pair, and what the next one reads besides. */
+static int64_t instant_bytes(const Problem *p, uint32_t op, bool pair) {
     int64_t bytes = problem_operation_bytes(p, op);
     for (EACH(i, p->reads, op + 1)) {
         uint32_t s = p->reads.list[i];
-        if (p->maker[s] < op && !reads(p, op, s)) bytes += p->bytes[s];
+        if (pair && p->maker[s] < op && !reads(p, op, s)) bytes += p->bytes[s];
     }
     return bytes;
 }
 
-/* Operations of [begin, end) that read no block but their own, [from, to), before the last read of `input`:
- * the few with the most bytes. */
-static uint32_t pick_instants(const BlockRun *run, uint32_t begin, uint32_t end, uint32_t from, uint32_t to,
-                              uint32_t input, uint32_t *instant, uint32_t most) {
+/* Of the operations of [begin, end) that read no block but their own, [from, to), before the last read of
+ * `input`: the one with the most bytes that is not `but`; NONE without one. */
+static uint32_t pick_instant(const BlockRun *run, uint32_t begin, uint32_t end, uint32_t from, uint32_t to,
+                             uint32_t input, bool pair, uint32_t but) {
     const Problem *p = run->p;
-    uint32_t count = 0, last = end;
+    uint32_t best = NONE, last = end;
+    int64_t most = -1;
     while (last > begin && !reads(p, last - 1, input)) last--;
     for (uint32_t op = begin; op + 1 < last; op++) {
-        if (!keeps_to(p, run->links.boundary, op, from, to)) continue;
-        uint32_t at = count < most ? count++ : most;
-        for (; at > 0 && pair_bytes(p, instant[at - 1]) < pair_bytes(p, op); at--)
-            if (at < most) instant[at] = instant[at - 1];
-        if (at < most) instant[at] = op;
+        int64_t bytes = instant_bytes(p, op, pair);
+        if (op == but || bytes <= most || !keeps_to(p, run->links.boundary, op, from, to)) continue;
+        best = op, most = bytes;
     }
-    return count;
+    return best;
+}
+
+/* The operation of the first block that takes most with what the next one reads, and what takes most alone. */
+static void pick_instants(BlockRun *run, const Link *link) {
+    for (uint32_t pair = 2; pair-- > 0;) {
+        uint32_t but = run->instant_count ? run->instants[0] : NONE;
+        uint32_t op = pick_instant(run, link->backward_begin, link->backward_end, link->begin, link->end,
+                                   link->input, pair, but);
+        if (op != NONE) run->instants[run->instant_count++] = op;
+    }
 }
 
 /* The kind's problem with nothing read by the middle, which may run again, nor after `until`; the output is
@@ -285,11 +294,9 @@ BlockRun *block_run(const Problem *p, uint32_t boundary, Arena *arena) {
     if (!find_run(run)) return NULL;
     const Link *link = &run->links.at[run->begin], *last = &run->links.at[run->begin + run->count - 1];
     run->kind = block_kind(p, link, arena);
-    run->instant_count = pick_instants(run, link->backward_begin, link->backward_end, link->begin, link->end,
-                                       link->input, run->instants, INSTANTS);
-    uint32_t heads = pick_instants(run, last->end, last->backward_begin, last->end, boundary, last[1].input,
-                                   &run->head, 1);
-    if (!heads || link->input == NONE) return NULL;
+    pick_instants(run, link);
+    run->head = pick_instant(run, last->end, last->backward_begin, last->end, boundary, last[1].input, false, NONE);
+    if (run->head == NONE || link->input == NONE) return NULL;
     find_rerun_ends(run);
     run->gradient_seconds = gradient_again(run);
     return run;

@@ -260,13 +260,10 @@ static void retain_inside(const Chain *c, uint32_t i, const Decision *decision, 
             if (keep->from <= begin) {
                 retain[at] = (Keep){.from = over ? decision->since : 0};
             } else {
-                uint32_t until = keep->until > begin && decision->since == 0
-                                     ? time_of(c, link, kind, keep->until, p->gap_begin[at])
-                                     : 0;
-                uint32_t from = keep->until > begin && decision->since != 0
-                                    ? decision->since
-                                    : time_of(c, link, kind, keep->from, decision->since);
-                retain[at] = (Keep){.until = until, .from = from};
+                bool until = keep->until > begin && keep->until > kind->forward_ops;
+                retain[at] = (Keep){.since = over && until ? decision->since : 0,
+                                    .until = until ? time_of(c, link, kind, keep->until, 0) : 0,
+                                    .from = time_of(c, link, kind, keep->from, decision->since)};
             }
         }
     }
@@ -367,13 +364,30 @@ static void decide_kept(Chain *c, double **const *kept, uint32_t count, uint32_t
     decide(c, i, move.split - 1, m - move.before_slots, c->links.at[move.split - 1].backward_begin, decision);
 }
 
+/* The plan with so many inputs kept over the loss head and `m` slots, with the head's fastest choices. */
+static void add_kept(Chain *c, double **const *kept, uint32_t count, uint32_t m, uint32_t since, Retentions *found,
+                     Arena *arena) {
+    uint32_t head = c->links.count - 1;
+    int64_t alone = head_bytes(c), each = kind_of(c, head)->input_bytes;
+    Decision *decision = NEW_ARRAY(c->arena, Decision, c->links.count);
+    decide_kept(c, kept, count, 0, m, since, decision);
+    decision[head].input_since = since;
+    for (int64_t more = 0; more <= each; more += each / 8 + 1) {
+        const Choice *choice = head_within(c, alone + more);
+        if (choice == decision[head].choice) continue;
+        decision[head].choice = choice;
+        *vec_add(arena, found) = retention_of(c, decision, arena);
+    }
+}
+
 /* With no more kept while the loss head runs than the inputs of a few blocks, its own not among them: what is
- * after the last of those runs again once a backward operation wants the head's input. Tried with the
- * head's fastest choices, for memories up to what the head and those inputs need, more of them the nearer:
- * gradients beside a segment are known only roughly. A slot is a part of a block's input, so that many of
- * them round to themselves. */
+ * after the last of those runs again once a backward operation wants the head's input. Tried for memories up
+ * to what the head and those inputs need, more of them the nearer: gradients beside a segment are known only
+ * roughly; and where a little more memory makes a large difference. A slot is a part of a block's input, so
+ * that many of them round to themselves. */
 static void add_restarts(Chain *c, const uint32_t *equal, Retentions *found, Arena *arena) {
     enum { MOST_KEPT = 8, TRIES = 12, NEAR = 24 };
+    static const double large = 0.02;
     uint32_t n = c->links.count, input = c->links.at[n - 1].input;
     uint32_t gap = gap_at(c->p, input, c->links.boundary), since = c->p->gap_end[gap];
     int64_t alone = head_bytes(c), each = kind_of(c, n - 1)->input_bytes, unit = each;
@@ -386,7 +400,6 @@ static void add_restarts(Chain *c, const uint32_t *equal, Retentions *found, Are
         for (uint32_t i = 0; i <= c->end; i++)
             kept[count][i] = fill_table(c, list_kept_moves(c, kept, count, i));
     }
-    Decision *decision = NEW_ARRAY(c->arena, Decision, n);
     for (uint32_t count = 0; count <= MOST_KEPT; count++) {
         const double *seconds = kept[count][0];
         uint32_t least = table_first(seconds), near = slots(c, 2 * c->incoming_most + alone / 12),
@@ -399,16 +412,11 @@ static void add_restarts(Chain *c, const uint32_t *equal, Retentions *found, Are
             if (k == tries) last = HUGE_VAL;
             if (m > SLOTS || m < least || seconds[m] >= last || seconds[m] > c->most_seconds) continue;
             last = seconds[m];
-            decide_kept(c, kept, count, 0, m, since, decision);
-            decision[n - 1].input_since = since;
-            decision[n - 1].choice = NULL;
-            for (int64_t more = 0; more <= each; more += each / 8 + 1) {
-                const Choice *choice = head_within(c, alone + more);
-                if (choice == decision[n - 1].choice) continue;
-                decision[n - 1].choice = choice;
-                *vec_add(arena, found) = retention_of(c, decision, arena);
-            }
+            add_kept(c, kept, count, m, since, found, arena);
         }
+        for (uint32_t m = least + 1; m <= highest + slots(c, each) && m <= SLOTS; m++)
+            if (seconds[m] <= c->most_seconds && seconds[m] < seconds[m - 1] * (1 - large))
+                add_kept(c, kept, count, m, since, found, arena);
     }
     arena_free(c->arena);
 }

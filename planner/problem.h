@@ -80,13 +80,13 @@ void problem_index(Problem *p, Arena *arena);
  * an input was, as if it does. */
 int64_t problem_operation_bytes(const Problem *p, uint32_t op);
 
-/* Of one gap: what is live at its start is kept for readers up to time `until`, and what is made (or was live
- * at the start) at time `from` or later to the gap's end. `host`: it is kept throughout, in host memory as
+/* Of one gap: what is made (or live at the gap's start) at time `since` or later is kept for readers up to time
+ * `until`, and what is so at time `from` or later to the gap's end. `host`: it is kept throughout, in host memory as
  * far as copies there and back find the time; HOST_STAGED makes the operations wait for them so that at most
  * two instances lie on the device that are on their way each way, HOST_NOW so that its own does not. */
 enum { HOST_NEVER, HOST_EASY, HOST_STAGED, HOST_NOW };
 typedef struct Keep {
-    uint32_t until, from, host;
+    uint32_t since, until, from, host;
 } Keep;
 
 /* An execution of operation `op`; `again` marks recomputation. */

@@ -55,7 +55,7 @@ static bool available(const Replay *r, const Keep *retain, uint32_t s, uint32_t 
     const Place *place = &r->place[s];
     if (place->touched == NONE) return false;
     const Keep *keep = &retain[place->gap];
-    return keep->from <= place->touched || time <= keep->until;
+    return keep->from <= place->touched || (time <= keep->until && keep->since <= place->touched);
 }
 
 /* Puts the `count` pending operations, those marked with `mark`, in order. They mostly are a stretch of the forward

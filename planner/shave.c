@@ -121,8 +121,8 @@ static int by_price(const void *a, const void *b) {
 /* What a gap keeps once an instance last touched at time `last` goes and none is kept before `from`. */
 static Keep dropped(const Problem *p, uint32_t gap, Keep keep, uint32_t last, uint32_t from) {
     if (keep.from <= p->gap_begin[gap]) return (Keep){.until = last, .from = from};
-    if (keep.from <= last) return (Keep){.until = keep.until, .from = from};
-    return (Keep){.until = last < keep.until ? last : keep.until, .from = keep.from};
+    if (keep.from <= last) return (Keep){.since = keep.since, .until = keep.until, .from = from};
+    return (Keep){.since = keep.since, .until = last < keep.until ? last : keep.until, .from = keep.from};
 }
 
 /* Waiting for a copy instead of making anything again, where that is cheaper. */
@@ -271,7 +271,7 @@ static void find_fills(Shaver *v, const Sequence *sequence, const Keep *retain) 
             v->touched[s] = i;
             if (!run.again || last == NONE) continue;
             uint32_t before = replay_time(v->r)[last], now = replay_time(v->r)[i], gap = gap_of(p, s, before);
-            if (!is_free(v, gap) || retain[gap].from <= before) continue;
+            if (!is_free(v, gap) || retain[gap].from <= before || before < retain[gap].since) continue;
             Keep keep = retain[gap];
             bool from_start = before <= keep.until || before == p->gap_begin[gap];
             if (keep.from > now && from_start)
