@@ -74,24 +74,6 @@ static void table(const char *path, int64_t batch, const char *device_name, int6
            (long long)g->batch, device->name, (double)fixed / (1 << 30), seconds);
     printf("%-8s %12s %12s %10s %10s %9s %8s\n", "", "budget GiB", "peak GiB", "slower", "bound", "gap",
            "seconds");
-    if (getenv("MORE")) {
-        for (char *t = getenv("MORE"); t && *t; t = strchr(t, ',') ? strchr(t, ',') + 1 : NULL) {
-            request.budget_bytes = low + (int64_t)(atof(t) * (1 << 20));
-            const PlanResult *result = timed_plan(&request, &seconds, arena);
-            print_row(arena_printf(arena, "+%.0f", atof(t)), result, request.budget_bytes, seconds);
-            if (getenv("STEPS")) {
-                int64_t *live = live_by_role(g, &result->plan, result->layout, arena);
-                for (uint32_t k = 0; k < result->plan.step.count; k++) {
-                    Step *st = &result->plan.step.at[k];
-                    if (st->kind > STEP_RECOMPUTE) continue;
-                    int64_t sum = 0;
-                    for (int r = 0; r < LIVE_COLUMNS; r++) sum += live[k * LIVE_COLUMNS + r];
-                    fprintf(stderr, "%c %u %s %d %.3f %.2f\n", st->kind == STEP_RUN ? '.' : 'R', st->node, g->node.at[st->node].name, g->node.at[st->node].phase, 1e3 * request.cost[st->node].seconds, (double)(sum - result->layout->persistent_bytes) / (1 << 20));
-                }
-            }
-        }
-        return;
-    }
     for (int i = 0; i < 10; i++) {
         request.budget_bytes = low + (high - low) * i / 9;
         const PlanResult *result = timed_plan(&request, &seconds, arena);
