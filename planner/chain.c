@@ -260,9 +260,9 @@ static void retain_inside(const Chain *c, uint32_t i, const Decision *decision, 
             if (keep->from <= begin) {
                 retain[at] = (Keep){.from = over ? decision->since : 0};
             } else {
-                bool until = keep->until > begin && keep->until > kind->forward_ops;
-                retain[at] = (Keep){.since = over && until ? decision->since : 0,
-                                    .until = until ? time_of(c, link, kind, keep->until, 0) : 0,
+                bool a_while = keep->until > begin && keep->until > kind->forward_ops;
+                retain[at] = (Keep){.since = over && a_while ? decision->since : 0,
+                                    .until = a_while ? time_of(c, link, kind, keep->until, 0) : 0,
                                     .from = time_of(c, link, kind, keep->from, decision->since)};
             }
         }
