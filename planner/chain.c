@@ -231,9 +231,9 @@ static uint32_t gap_at(const Problem *p, uint32_t s, uint32_t time) {
     return gap;
 }
 
-/* A time of a kind's own problem as one of the whole; what the first pass makes is kept `since`. */
-static uint32_t time_of(const Chain *c, const Link *link, const Kind *kind, uint32_t own, uint32_t since) {
-    if (own <= kind->forward_ops) return own ? since : 0;
+/* A time of a kind's own problem as one of the whole, in a gap `over` the loss head or not. */
+static uint32_t time_of(const Chain *c, const Link *link, const Kind *kind, uint32_t own, bool over) {
+    if (own <= kind->forward_ops) return over ? link->backward_begin : link->begin + own;
     uint32_t backward = own - kind->forward_ops - 1;
     return backward < link->backward_end - link->backward_begin ? link->backward_begin + backward : c->p->ops;
 }
@@ -262,8 +262,8 @@ static void retain_inside(const Chain *c, uint32_t i, const Decision *decision, 
             } else {
                 bool a_while = keep->until > begin && keep->until > kind->forward_ops;
                 retain[at] = (Keep){.since = over && a_while ? decision->since : 0,
-                                    .until = a_while ? time_of(c, link, kind, keep->until, 0) : 0,
-                                    .from = time_of(c, link, kind, keep->from, decision->since)};
+                                    .until = a_while ? time_of(c, link, kind, keep->until, over) : 0,
+                                    .from = time_of(c, link, kind, keep->from, over)};
             }
         }
     }
