@@ -321,11 +321,11 @@ static void offer_tiles(const Compilation *c, const Trial *whole, Wish wish) {
     const PlanResult *result = whole->result;
     if (c->spec.batch_auto || wish.policy != POLICY_OPTIMAL || !is_feasible(whole)) return;
     if (result->plan.seconds <= (1 + much_recomputation) * result->keep_all_seconds) return;
-    *vec_add(c->arena, &whole->result->reason) =
-        arena_printf(c->arena,
-                     "B is fixed and the model fits whole, so nothing is cut into tiles: with B = auto(%" PRId64
-                     "..%" PRId64 ") the loss head and MLPs may be, for speed",
-                     whole->graph->batch, whole->graph->batch);
+    *vec_add(c->arena, &whole->result->reason) = arena_printf(
+        c->arena,
+        "B is fixed and the model fits whole, so nothing is cut into tiles: with B = auto(%" PRId64
+        "..%" PRId64 ") the loss head and MLPs may be, for speed",
+        whole->graph->batch, whole->graph->batch);
 }
 
 /* Whether another micro-batch is proved faster than one that surely fits: no need to plan that. */

@@ -76,7 +76,8 @@ static uint32_t pick_instant(const BlockRun *run, uint32_t begin, uint32_t end, 
     return best;
 }
 
-/* The operation of the first block that takes most with what the next one reads, and what takes most alone. */
+/* The operation of the first block that takes most with what the next one reads, and what takes most alone.
+ */
 static void pick_instants(BlockRun *run, const Link *link) {
     for (uint32_t pair = 2; pair-- > 0;) {
         uint32_t but = run->instant_count ? run->instants[0] : NONE;
@@ -295,7 +296,8 @@ BlockRun *block_run(const Problem *p, uint32_t boundary, Arena *arena) {
     const Link *link = &run->links.at[run->begin], *last = &run->links.at[run->begin + run->count - 1];
     run->kind = block_kind(p, link, arena);
     pick_instants(run, link);
-    run->head = pick_instant(run, last->end, last->backward_begin, last->end, boundary, last[1].input, false, NONE);
+    run->head =
+        pick_instant(run, last->end, last->backward_begin, last->end, boundary, last[1].input, false, NONE);
     if (run->head == NONE || link->input == NONE) return NULL;
     find_rerun_ends(run);
     run->gradient_seconds = gradient_again(run);

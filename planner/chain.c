@@ -35,6 +35,7 @@ typedef struct Chain {
     const Kind *kinds;
     Arena *arena;     /* tables */
     int64_t unit;     /* bytes a slot */
+    uint32_t most;    /* slots that tables are filled for */
     uint32_t end;     /* the last link of the whole chain: the loss head, or that before it ... */
     bool again;       /* ... where that runs again, for its output too */
     double **whole;   /* by first link: segments that end with it */
@@ -153,19 +154,19 @@ static double move_seconds(const Move *move, uint32_t m) {
 static double *fill_table(Chain *c, uint32_t count) {
     double *restrict table = NEW_ARRAY(c->arena, double, SLOTS + 2);
     for (uint32_t m = 0; m <= SLOTS; m++) table[m] = HUGE_VAL;
-    uint32_t least = SLOTS + 1;
+    uint32_t least = SLOTS + 1, most = c->most;
     for (uint32_t k = 0; k < count; k++) {
         const Move *move = &c->move[k];
         uint32_t first = move_first(move);
-        if (first > SLOTS) continue;
+        if (first > most) continue;
         if (first < least) least = first;
         static const double nothing[SLOTS + 2];
         const double *restrict after = move->after ? move->after + (first - move->after_slots) : nothing;
         const double *restrict before = move->before ? move->before + (first - move->before_slots) : nothing;
-        double seconds = move->seconds;
-        for (uint32_t m = first; m <= SLOTS; m++) {
-            double sum = seconds + after[m - first] + before[m - first];
-            table[m] = sum < table[m] ? sum : table[m];
+        double seconds = move->seconds, *restrict best = table + first;
+        for (uint32_t m = 0; m < most + 1 - first; m++) {
+            double sum = seconds + after[m] + before[m];
+            best[m] = sum < best[m] ? sum : best[m];
         }
     }
     table[SLOTS + 1] = least;
@@ -284,13 +285,14 @@ static Keep *retention_of(const Chain *c, const Decision *decision, Arena *arena
     return retain;
 }
 
-/* Tables for the chain up to link `end` in `unit`s of memory. */
-static void solve(Chain *c, uint32_t end, bool again, int64_t unit, const uint32_t *equal) {
+/* Tables for the chain up to link `end` in `unit`s of memory, up to `most` of them. */
+static void solve(Chain *c, uint32_t end, bool again, int64_t unit, uint32_t most, const uint32_t *equal) {
     uint32_t n = c->links.count;
     c->arena = arena_new();
     c->end = end;
     c->again = again;
     c->unit = unit;
+    c->most = most < SLOTS ? most : SLOTS;
     c->whole = NEW_ARRAY(c->arena, double *, n);
     c->segment = NEW_ARRAY(c->arena, double *, (size_t)n *n);
     fill_tables(c, equal);
@@ -300,7 +302,7 @@ static void solve(Chain *c, uint32_t end, bool again, int64_t unit, const uint32
 static int64_t add_levels(Chain *c, int64_t most_bytes, uint32_t levels, const uint32_t *equal,
                           Retentions *found, Arena *arena) {
     uint32_t n = c->links.count;
-    solve(c, n - 1, false, most_bytes / SLOTS + 1, equal);
+    solve(c, n - 1, false, most_bytes / SLOTS + 1, SLOTS, equal);
     Decision *decision = NEW_ARRAY(c->arena, Decision, n);
     uint32_t least = table_first(c->whole[0]);
     double last = HUGE_VAL;
@@ -365,8 +367,8 @@ static void decide_kept(Chain *c, double **const *kept, uint32_t count, uint32_t
 }
 
 /* The plan with so many inputs kept over the loss head and `m` slots, with the head's fastest choices. */
-static void add_kept(Chain *c, double **const *kept, uint32_t count, uint32_t m, uint32_t since, Retentions *found,
-                     Arena *arena) {
+static void add_kept(Chain *c, double **const *kept, uint32_t count, uint32_t m, uint32_t since,
+                     Retentions *found, Arena *arena) {
     uint32_t head = c->links.count - 1;
     int64_t alone = head_bytes(c), each = kind_of(c, head)->input_bytes;
     Decision *decision = NEW_ARRAY(c->arena, Decision, c->links.count);
@@ -381,42 +383,38 @@ static void add_kept(Chain *c, double **const *kept, uint32_t count, uint32_t m,
 }
 
 /* With no more kept while the loss head runs than the inputs of a few blocks, its own not among them: what is
- * after the last of those runs again once a backward operation wants the head's input. Tried for memories up
- * to what the head and those inputs need, more of them the nearer: gradients beside a segment are known only
- * roughly; and where a little more memory makes a large difference. A slot is a part of a block's input, so
- * that many of them round to themselves. */
+ * after the last of those runs again once a backward operation wants the head's input. Tried for memories
+ * from what the head and those inputs need to where one more could be kept: in even steps, and where a little
+ * more makes a large difference. A slot is a part of a block's input, so that many of them round to
+ * themselves. */
 static void add_restarts(Chain *c, const uint32_t *equal, Retentions *found, Arena *arena) {
-    enum { MOST_KEPT = 8, TRIES = 12, NEAR = 24 };
+    enum { MOST_KEPT = 24, STEPS = 3 };
     static const double large = 0.02;
     uint32_t n = c->links.count, input = c->links.at[n - 1].input;
     uint32_t gap = gap_at(c->p, input, c->links.boundary), since = c->p->gap_end[gap];
     int64_t alone = head_bytes(c), each = kind_of(c, n - 1)->input_bytes, unit = each;
     if (!c->p->may_drop[gap] || since >= c->p->update_begin || each <= 0) return;
-    while (unit > 1 && unit * (SLOTS / 2) > alone + MOST_KEPT * each) unit = (unit + 1) / 2;
-    solve(c, n - 2, true, unit, equal);
+    uint32_t most_kept = n - 2 < MOST_KEPT ? n - 2 : MOST_KEPT;
+    int64_t most_bytes = alone + (most_kept + 1) * each;
+    while (unit > 1 && unit * (SLOTS / 2) > most_bytes) unit = (unit + 1) / 2;
+    solve(c, n - 2, true, unit, (uint32_t)(most_bytes / unit) + 1, equal);
     double **kept[MOST_KEPT + 1] = {c->whole};
-    for (uint32_t count = 1; count <= MOST_KEPT; count++) {
+    for (uint32_t count = 1; count <= most_kept; count++) {
         kept[count] = NEW_ARRAY(c->arena, double *, n);
         for (uint32_t i = 0; i <= c->end; i++)
             kept[count][i] = fill_table(c, list_kept_moves(c, kept, count, i));
     }
-    for (uint32_t count = 0; count <= MOST_KEPT; count++) {
+    for (uint32_t count = 0; count <= most_kept; count++) {
         const double *seconds = kept[count][0];
-        uint32_t least = table_first(seconds), near = slots(c, 2 * c->incoming_most + alone / 12),
-                 tries = count ? 0 : TRIES;
-        uint32_t highest = slots(c, alone + count * each), steps = count ? NEAR / 3 : NEAR;
-        double last = HUGE_VAL;
-        for (uint32_t k = 0; k <= tries + steps && least <= highest; k++) {
-            uint32_t m = k < tries ? least + (highest - least) * k / tries
-                                   : highest - near + near * (k - tries) / steps;
-            if (k == tries) last = HUGE_VAL;
-            if (m > SLOTS || m < least || seconds[m] >= last || seconds[m] > c->most_seconds) continue;
-            last = seconds[m];
-            add_kept(c, kept, count, m, since, found, arena);
-        }
-        for (uint32_t m = least + 1; m <= highest + slots(c, each) && m <= SLOTS; m++)
-            if (seconds[m] <= c->most_seconds && seconds[m] < seconds[m - 1] * (1 - large))
+        int64_t bytes = alone + count * each - c->incoming_least; /* beside a gradient */
+        uint32_t lowest = slots(c, bytes), highest = slots(c, bytes + each) + 1,
+                 step = (highest - lowest) / STEPS + 1;
+        if (lowest < table_first(seconds)) lowest = table_first(seconds);
+        for (uint32_t m = lowest; m <= highest && m <= c->most; m++) {
+            bool jump = m == lowest || seconds[m] < seconds[m - 1] * (1 - large);
+            if (seconds[m] <= c->most_seconds && (jump || (highest - m) % step == 0))
                 add_kept(c, kept, count, m, since, found, arena);
+        }
     }
     arena_free(c->arena);
 }

@@ -95,15 +95,15 @@ static double **new_table(const BlockCosts *c, Arena *arena) {
  * what l's second part is owed. */
 typedef struct Row {
     int64_t room, first_room;
-    double debt;                         /* of the window before the first */
-    bool head;                           /* the first window is the loss head's */
-    double *held[DEBTS];                 /* l is held from the start */
-    double *lacks[DEBTS];                /* it is, or came in since; from the most windows to the fewest */
-    double *serves[DEBTS];               /* the same, and nothing is left to give what window l - 1 wants */
-    double *lower;                       /* something lower is held where each of the windows above begins */
-    double *held_last[DEBTS];            /* as held, where l's is the last window, and has its own room */
-    bool empty[DEBTS];                   /* nothing of lacks and serves */
-    double alone;                        /* the last window where it is the first too, nothing held */
+    double debt;              /* of the window before the first */
+    bool head;                /* the first window is the loss head's */
+    double *held[DEBTS];      /* l is held from the start */
+    double *lacks[DEBTS];     /* it is, or came in since; from the most windows to the fewest */
+    double *serves[DEBTS];    /* the same, and nothing is left to give what window l - 1 wants */
+    double *lower;            /* something lower is held where each of the windows above begins */
+    double *held_last[DEBTS]; /* as held, where l's is the last window, and has its own room */
+    bool empty[DEBTS];        /* nothing of lacks and serves */
+    double alone;             /* the last window where it is the first too, nothing held */
     double again[DEBTS], again_last[DEBTS]; /* a window with nothing held, by what the one before left */
     double *passes;                         /* by count */
 } Row;

@@ -29,11 +29,11 @@ typedef struct Problem {
     double *seconds; /* one execution, times how often a step runs it */
     int64_t *workspace_bytes;
     bool *rerun;         /* may run again ... */
-    uint32_t *rerun_end; /* ... before a parameter it reads is written at this time; NULL: before the update */
+    uint32_t *rerun_end; /* ... before this time, when a parameter it reads is written; NULL: the update */
     uint32_t *lazy_end;  /* in a replay, before this time */
-    bool *updates;      /* belongs to the update; NULL: from update_begin on */
-    Lists reads, makes; /* distinct transient storages; a write over an input is a read */
-    Lists takeover;     /* storages whose bytes the first of `makes` may take over if they die there */
+    bool *updates;       /* belongs to the update; NULL: from update_begin on */
+    Lists reads, makes;  /* distinct transient storages; a write over an input is a read */
+    Lists takeover;      /* storages whose bytes the first of `makes` may take over if they die there */
     /* by storage */
     int64_t *bytes;
     uint32_t *maker;
@@ -76,14 +76,15 @@ void problem_allow_copies(Problem *p, const Device *device, int64_t host_bytes, 
 /* Fills gaps, lazy_end and may_drop from the lists above; problem_from_graph calls it. */
 void problem_index(Problem *p, Arena *arena);
 
-/* Bytes an operation takes by itself: operands, what it makes, workspace; where its first output may lie where
- * an input was, as if it does. */
+/* Bytes an operation takes by itself: operands, what it makes, workspace; where its first output may lie
+ * where an input was, as if it does. */
 int64_t problem_operation_bytes(const Problem *p, uint32_t op);
 
-/* Of one gap: what is made (or live at the gap's start) at time `since` or later is kept for readers up to time
- * `until`, and what is so at time `from` or later to the gap's end. `host`: it is kept throughout, in host memory as
- * far as copies there and back find the time; HOST_STAGED makes the operations wait for them so that at most
- * two instances lie on the device that are on their way each way, HOST_NOW so that its own does not. */
+/* Of one gap: what is made (or live at the gap's start) at time `since` or later is kept for readers up to
+ * time `until`, and what is so at time `from` or later to the gap's end. `host`: it is kept throughout, in
+ * host memory as far as copies there and back find the time; HOST_STAGED makes the operations wait for them
+ * so that at most two instances lie on the device that are on their way each way, HOST_NOW so that its own
+ * does not. */
 enum { HOST_NEVER, HOST_EASY, HOST_STAGED, HOST_NOW };
 typedef struct Keep {
     uint32_t since, until, from, host;

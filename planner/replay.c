@@ -58,8 +58,8 @@ static bool available(const Replay *r, const Keep *retain, uint32_t s, uint32_t 
     return keep->from <= place->touched || (time <= keep->until && keep->since <= place->touched);
 }
 
-/* Puts the `count` pending operations, those marked with `mark`, in order. They mostly are a stretch of the forward
- * pass, found from its end. */
+/* Puts the `count` pending operations, those marked with `mark`, in order. They mostly are a stretch of the
+ * forward pass, found from its end. */
 static void sort_pending(Replay *r, uint32_t count, uint32_t mark) {
     uint32_t low = NONE, high = 0, next = 0;
     for (uint32_t i = 0; i < count; i++) {

@@ -200,28 +200,40 @@ static void stays_below_plans(void **state) {
     }
 }
 
-/* At the smallest budget nothing is kept while the loss head runs, a little above it a few blocks' inputs. */
+/* At the smallest budget nothing is kept while the loss head runs, a little above it some blocks' inputs. */
 static void is_close_where_blocks_run_again(void **state) {
     (void)state;
-    Arena *arena = arena_new();
-    Transformer shape = llama3_8b;
-    shape.batch = 4;
-    shape.context = 4096;
-    const Graph *g = transformer_graph(&shape, arena);
-    const Device *device = device_find("rtx4090");
-    PlanRequest request = {
-        .graph = g, .cost = cost_graph(g, device, arena), .device = device, .policy = POLICY_OPTIMAL};
-    int64_t least = plan_graph(&request, arena)->smallest_bytes, input = 4LL * 4096 * shape.width * 2;
-    for (int64_t inputs = 0; inputs < 2; inputs++) {
-        request.budget_bytes = least + inputs * (input + (input >> 5));
+    static const struct {
+        const Transformer *shape;
+        int64_t batch, context;
+        const char *device;
+        double inputs, gap;
+    } cases[] = {
+        {&llama3_8b, 4, 4096, "rtx4090", 0, 0.022},
+        {&llama3_8b, 4, 4096, "rtx4090", 1.03, 0.015},
+        {&llama3_8b, 4, 4096, "rtx4090", 12, 0.02},
+        {&gpt2_xl, 8, 1024, "h100", 0, 0.07},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        Arena *arena = arena_new();
+        Transformer shape = *cases[i].shape;
+        shape.batch = cases[i].batch;
+        shape.context = cases[i].context;
+        const Graph *g = transformer_graph(&shape, arena);
+        const Device *device = device_find(cases[i].device);
+        PlanRequest request = {
+            .graph = g, .cost = cost_graph(g, device, arena), .device = device, .policy = POLICY_OPTIMAL};
+        double input = (double)(shape.batch * shape.context * shape.width * 2);
+        request.budget_bytes =
+            plan_graph(&request, arena)->smallest_bytes + (int64_t)(cases[i].inputs * input);
         const PlanResult *result = plan_graph(&request, arena);
         double recomputed = result->plan.seconds / result->keep_all_seconds - 1;
-        print_message("%d inputs: %.1f%% recomputed, gap %.2f%%\n", (int)inputs, 100 * recomputed,
+        print_message("case %u: %.1f%% recomputed, gap %.2f%%\n", (unsigned)i, 100 * recomputed,
                       100 * result->gap);
-        assert_true(result->feasible && recomputed > 0.4);
-        assert_true(result->gap >= -1e-9 && result->gap < 0.03);
+        assert_true(result->feasible && recomputed > 0.25);
+        assert_true(result->gap >= -1e-9 && result->gap < cases[i].gap);
+        arena_free(arena);
     }
-    arena_free(arena);
 }
 
 int main(void) {
