@@ -132,9 +132,9 @@ static uint32_t list_moves(Chain *c, uint32_t i, uint32_t j) {
     return count;
 }
 
-/* The first slot a table is finite at, SLOTS + 1 if none; it stands behind the table's seconds. */
+/* The first slot a table is finite at, SLOTS + 1 if none; it stands before the table's seconds. */
 static uint32_t table_first(const double *table) {
-    return table ? (uint32_t)table[SLOTS + 1] : 0;
+    return table ? (uint32_t)table[-1] : 0;
 }
 
 /* The first slot a move is possible at. */
@@ -152,9 +152,9 @@ static double move_seconds(const Move *move, uint32_t m) {
 
 /* The best of the first `count` moves by memory. */
 static double *fill_table(Chain *c, uint32_t count) {
-    double *restrict table = NEW_ARRAY(c->arena, double, SLOTS + 2);
-    for (uint32_t m = 0; m <= SLOTS; m++) table[m] = HUGE_VAL;
     uint32_t least = SLOTS + 1, most = c->most;
+    double *restrict table = NEW_ARRAY(c->arena, double, most + 2) + 1;
+    for (uint32_t m = 0; m <= most; m++) table[m] = HUGE_VAL;
     for (uint32_t k = 0; k < count; k++) {
         const Move *move = &c->move[k];
         uint32_t first = move_first(move);
@@ -169,7 +169,7 @@ static double *fill_table(Chain *c, uint32_t count) {
             best[m] = sum < best[m] ? sum : best[m];
         }
     }
-    table[SLOTS + 1] = least;
+    table[-1] = least;
     return table;
 }
 
