@@ -385,10 +385,10 @@ static void add_kept(Chain *c, double **const *kept, uint32_t count, uint32_t m,
 /* With no more kept while the loss head runs than the inputs of a few blocks, its own not among them: what is
  * after the last of those runs again once a backward operation wants the head's input. Tried for memories
  * from what the head and those inputs need to where one more could be kept: in even steps, and where a little
- * more makes a large difference. A slot is a part of a block's input, so that many of them round to
- * themselves. */
+ * more makes a large difference, and higher where that is hardly enough to run at all. A slot is a part of a
+ * block's input, so that many of them round to themselves. */
 static void add_restarts(Chain *c, const uint32_t *equal, Retentions *found, Arena *arena) {
-    enum { MOST_KEPT = 24, STEPS = 3 };
+    enum { MOST_KEPT = 24, STEPS = 3, TIGHT = 4 };
     static const double large = 0.02;
     uint32_t n = c->links.count, input = c->links.at[n - 1].input;
     uint32_t gap = gap_at(c->p, input, c->links.boundary), since = c->p->gap_end[gap];
@@ -407,9 +407,8 @@ static void add_restarts(Chain *c, const uint32_t *equal, Retentions *found, Are
     for (uint32_t count = 0; count <= most_kept; count++) {
         const double *seconds = kept[count][0];
         int64_t bytes = alone + count * each - c->incoming_least; /* beside a gradient */
-        uint32_t lowest = slots(c, bytes), highest = slots(c, bytes + each) + 1,
-                 step = (highest - lowest) / STEPS + 1;
-        if (lowest < table_first(seconds)) lowest = table_first(seconds);
+        uint32_t least = table_first(seconds), lowest = larger(slots(c, bytes), least), more = slots(c, each);
+        uint32_t highest = larger(slots(c, bytes) + more, least + TIGHT * more) + 1, step = more / STEPS + 1;
         for (uint32_t m = lowest; m <= highest && m <= c->most; m++) {
             bool jump = m == lowest || seconds[m] < seconds[m - 1] * (1 - large);
             if (seconds[m] <= c->most_seconds && (jump || (highest - m) % step == 0))
