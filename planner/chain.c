@@ -388,7 +388,7 @@ static void add_kept(Chain *c, double **const *kept, uint32_t count, uint32_t m,
  * more makes a large difference, and higher where that is hardly enough to run at all. A slot is a part of a
  * block's input, so that many of them round to themselves. */
 static void add_restarts(Chain *c, const uint32_t *equal, Retentions *found, Arena *arena) {
-    enum { MOST_KEPT = 24, STEPS = 3, TIGHT = 4 };
+    enum { MOST_KEPT = 16, STEPS = 3, TIGHT = 4 };
     static const double large = 0.02;
     uint32_t n = c->links.count, input = c->links.at[n - 1].input;
     uint32_t gap = gap_at(c->p, input, c->links.boundary), since = c->p->gap_end[gap];
