@@ -76,8 +76,8 @@ static uint32_t pick_instant(const BlockRun *run, uint32_t begin, uint32_t end, 
     return best;
 }
 
-/* The operation of the first block that takes most with what the next one reads, and what takes most alone.
- */
+/* The operation of the first block that takes most with what the next one reads, and the one that takes most
+ * alone. */
 static void pick_instants(BlockRun *run, const Link *link) {
     for (uint32_t pair = 2; pair-- > 0;) {
         uint32_t but = run->instant_count ? run->instants[0] : NONE;

@@ -311,7 +311,6 @@ static double clock_seconds(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Without a limit each of these takes several times as long. */
 static void time_limit_holds(void **state) {
     (void)state;
     static const double fractions[] = {0.9, 0.7, 0.5};
