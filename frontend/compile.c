@@ -137,7 +137,7 @@ int64_t compile_arena_budget(const Compilation *c, int64_t budget_bytes) {
 PlanResult *compile_replan(Compilation *c, Policy policy, int64_t budget_bytes) {
     int64_t arena_budget = compile_arena_budget(c, budget_bytes);
     if (arena_budget < 0) return NULL;
-    return trial_plan(c, c->request.train.graph, c->request.train.cost, policy, arena_budget, c->memo);
+    return trial_plan(c, c->request.train.graph, c->request.train.cost, policy, arena_budget, true, c->memo);
 }
 
 PlanResult *compile_policy(const Compilation *c, Policy policy, int64_t budget_bytes, const Graph **graph) {
@@ -294,7 +294,7 @@ static int infeasible(Compilation *c, const Trial *trial, int64_t arena_budget) 
     diag_note(c->diag, NO_SPAN, "floor = %s   (B = %" PRId64 ")", floor.at, trial->graph->batch);
     if (c->policy != POLICY_OPTIMAL) {
         result = trial_plan(c, trial->graph, trial->cost, POLICY_OPTIMAL, arena_budget > 0 ? arena_budget : 1,
-                            trial->memo);
+                            false, trial->memo);
         diag_help(c->diag, "policy optimal needs %s at least",
                   format_bytes(result->smallest_bytes + c->device.reserved_bytes, least));
     } else if (arena_budget > result->layout->persistent_bytes) {

@@ -40,7 +40,7 @@ Graph *trial_check(Graph *g, const char *stage, Arena *arena) {
 }
 
 PlanResult *trial_plan(const Compilation *c, const Graph *g, const Cost *cost, Policy policy,
-                       int64_t arena_budget, PlanMemo *memo) {
+                       int64_t arena_budget, bool brief, PlanMemo *memo) {
     PlanRequest request = {.graph = g,
                            .cost = cost,
                            .device = &c->device,
@@ -48,7 +48,8 @@ PlanResult *trial_plan(const Compilation *c, const Graph *g, const Cost *cost, P
                            .policy = policy,
                            .budget_bytes = arena_budget,
                            .host_bytes = c->spec.host_bytes,
-                           .memo = memo};
+                           .memo = memo,
+                           .brief = brief};
     PlanResult *result = plan_graph(&request, c->arena);
     const char *broken = plan_check(g, &result->plan, c->arena);
     if (broken) die("plan: %s", broken);
@@ -99,11 +100,17 @@ static PlanMemo *memo_of(const Compilation *c, const Trial *trial) {
     return memos->of.at[memos->of.count - 1].memo = plan_memo_new(c->arena);
 }
 
-/* What is asked of every trial: the policy, and the bytes for the arena; 0: no limit. */
+/* What is asked of every trial: the policy, and the bytes for the arena; 0: no limit. Where there may be many
+ * trials, in brief. */
 typedef struct Wish {
     Policy policy;
     int64_t budget;
+    bool brief;
 } Wish;
+
+static bool is_feasible(const Trial *trial) {
+    return trial->result && trial->result->feasible;
+}
 
 /* Plans what was not planned yet. */
 static void add_plan(const Compilation *c, Trial *trial, Wish wish) {
@@ -113,7 +120,16 @@ static void add_plan(const Compilation *c, Trial *trial, Wish wish) {
     trial_check(trial->fused, "fused", c->arena);
     if (trial->graph != trial->fused) trial_check(trial->graph, "ordered", c->arena);
     trial->memo = memo_of(c, trial);
-    trial->result = trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, trial->memo);
+    trial->brief = wish.brief;
+    trial->result =
+        trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, wish.brief, trial->memo);
+}
+
+/* All that is asked of the one that is chosen. */
+static void plan_in_full(const Compilation *c, Trial *trial, Wish wish) {
+    if (trial->brief && is_feasible(trial)) trial->result = NULL;
+    wish.brief = false;
+    add_plan(c, trial, wish);
 }
 
 static PlanRequest request_of(const Compilation *c, const Trial *trial, int64_t arena_budget) {
@@ -135,10 +151,6 @@ static void plan_if_it_may_fit(const Compilation *c, Trial *trial, Wish wish) {
     if (trial->result) return;
     if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0 || !never_within(c, trial, wish.budget))
         add_plan(c, trial, wish);
-}
-
-static bool is_feasible(const Trial *trial) {
-    return trial->result && trial->result->feasible;
 }
 
 static double tokens_of(const Trial *trial) {
@@ -349,7 +361,7 @@ static int64_t last_batch(const Compilation *c) {
  * nearest. Tiles are tried for those up to the smallest that do not fit whole without host memory, and, among
  * several, for the fastest that fits only by much recomputation. */
 Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
-    Wish wish = {policy, arena_budget};
+    Wish wish = {policy, arena_budget, c->spec.batch_auto};
     Trial *best = NULL, *best_whole = NULL;
     VEC(Trial *) tried = {0};
     uint32_t misses = 0;
@@ -372,13 +384,14 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
         double less = is_feasible(whole) && whole->result->needs_host ? 0 : worthwhile;
         double enough = is_feasible(best) ? seconds_per_token(best) * (1 - less) : INFINITY;
         if (whole->seconds / tokens_of(whole) >= enough) continue;
+        wish.brief = true;
         Trial *trial = best_tiling(c, whole, wish, enough);
         if (trial != best &&
             (is_feasible(trial) ? seconds_per_token(trial) < enough : is_better(c, trial, best, wish)))
             best = trial, best_whole = whole;
         if (!is_feasible(whole)) break;
     }
-    add_plan(c, best, wish);
+    plan_in_full(c, best, wish);
     explain_tiles(c, best_whole, best, wish);
     if (best == best_whole) offer_tiles(c, best, wish);
     return *best;
@@ -401,7 +414,7 @@ static int64_t tiling_that_fits(const Compilation *c, const Trial *whole, Wish a
 int64_t trial_that_fits(const Compilation *c) {
     enum { MOST_WHOLE = 3 };
     int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
-    Wish any = {POLICY_OPTIMAL, 1}; /* which nothing fits: it finds the smallest budget and no more */
+    Wish any = {POLICY_OPTIMAL, 1, false}; /* which nothing fits: it finds the smallest budget and no more */
     Trial *first = NULL;
     if (arena_budget <= 0) return 0;
     for (int64_t batch = first_batch(c), tried = 0; batch <= last_batch(c) && tried < MOST_WHOLE; batch++) {

@@ -14,6 +14,7 @@ typedef struct Trial {
     double seconds; /* a step, nothing recomputed */
     PlanMemo *memo;
     PlanResult *result; /* NULL: not planned, as nothing fits */
+    bool brief;         /* it was asked for in brief */
 } Trial;
 
 /* The micro-batch and tiling with the most tokens a second among those that fit `arena_budget` (0: no limit);
@@ -32,7 +33,7 @@ TrainRule trial_rule(const Spec *spec, int64_t accumulate);
 Graph *trial_check(Graph *g, const char *stage, Arena *arena); /* dies where graph_check finds something */
 /* Dies where plan_check or layout_check finds something. */
 PlanResult *trial_plan(const Compilation *c, const Graph *g, const Cost *cost, Policy policy,
-                       int64_t arena_budget, PlanMemo *memo);
+                       int64_t arena_budget, bool brief, PlanMemo *memo);
 struct Memos *trial_memos_new(Arena *arena);
 
 #endif

@@ -45,6 +45,9 @@ typedef struct Chain {
     int64_t *grown;      /* prefix sums over links */
     int64_t incoming_most, incoming_least;
     Move *move;
+    void (*use)(void *context, Keep *retain);
+    void *context;
+    Keep *retain;
 } Chain;
 
 /* What was decided for a link. */
@@ -58,9 +61,8 @@ static const Kind *kind_of(const Chain *c, uint32_t i) {
 }
 
 static uint32_t slots(const Chain *c, int64_t bytes) {
-    return bytes <= 0                 ? 0
-           : bytes / c->unit >= SLOTS ? SLOTS + 1
-                                      : (uint32_t)((bytes + c->unit - 1) / c->unit);
+    double exact = (double)(bytes + c->unit - 1) / (double)c->unit; /* of whole numbers: never up to one */
+    return bytes <= 0 ? 0 : exact >= SLOTS + 1 ? SLOTS + 1 : (uint32_t)exact;
 }
 
 static uint32_t larger(uint32_t a, uint32_t b) {
@@ -270,9 +272,11 @@ static void retain_inside(const Chain *c, uint32_t i, const Decision *decision, 
     }
 }
 
-static Keep *retention_of(const Chain *c, const Decision *decision, Arena *arena) {
+/* Gives what was decided to whoever asked. */
+static void emit(const Chain *c, const Decision *decision) {
     const Problem *p = c->p;
-    Keep *retain = NEW_ARRAY(arena, Keep, p->gaps + 1);
+    Keep *retain = c->retain;
+    memset(retain, 0, sizeof *retain * p->gaps);
     for (uint32_t i = 0; i < c->links.count; i++) {
         retain_inside(c, i, &decision[i], retain);
         uint32_t s = c->links.at[i].input;
@@ -282,13 +286,13 @@ static Keep *retention_of(const Chain *c, const Decision *decision, Arena *arena
                 p->gap_end[gap] >= c->links.boundary)
                 retain[gap] = (Keep){.from = decision[i].input_since};
     }
-    return retain;
+    c->use(c->context, retain);
 }
 
 /* Tables for the chain up to link `end` in `unit`s of memory, up to `most` of them. */
 static void solve(Chain *c, uint32_t end, bool again, int64_t unit, uint32_t most, const uint32_t *equal) {
     uint32_t n = c->links.count;
-    c->arena = arena_new();
+    arena_reset(c->arena);
     c->end = end;
     c->again = again;
     c->unit = unit;
@@ -299,8 +303,7 @@ static void solve(Chain *c, uint32_t end, bool again, int64_t unit, uint32_t mos
 }
 
 /* Adds what the recursion finds for even steps of memory up to `most_bytes`; the least bytes it needs. */
-static int64_t add_levels(Chain *c, int64_t most_bytes, uint32_t levels, const uint32_t *equal,
-                          Retentions *found, Arena *arena) {
+static int64_t add_levels(Chain *c, int64_t most_bytes, uint32_t levels, const uint32_t *equal) {
     uint32_t n = c->links.count;
     solve(c, n - 1, false, most_bytes / SLOTS + 1, SLOTS, equal);
     Decision *decision = NEW_ARRAY(c->arena, Decision, n);
@@ -311,9 +314,8 @@ static int64_t add_levels(Chain *c, int64_t most_bytes, uint32_t levels, const u
         if (c->whole[0][m] >= last || c->whole[0][m] > c->most_seconds) continue;
         last = c->whole[0][m];
         decide(c, 0, n - 1, m, 0, decision);
-        *vec_add(arena, found) = retention_of(c, decision, arena);
+        emit(c, decision);
     }
-    arena_free(c->arena);
     return least * c->unit;
 }
 
@@ -367,8 +369,7 @@ static void decide_kept(Chain *c, double **const *kept, uint32_t count, uint32_t
 }
 
 /* The plan with so many inputs kept over the loss head and `m` slots, with the head's fastest choices. */
-static void add_kept(Chain *c, double **const *kept, uint32_t count, uint32_t m, uint32_t since,
-                     Retentions *found, Arena *arena) {
+static void add_kept(Chain *c, double **const *kept, uint32_t count, uint32_t m, uint32_t since) {
     uint32_t head = c->links.count - 1;
     int64_t alone = head_bytes(c), each = kind_of(c, head)->input_bytes;
     Decision *decision = NEW_ARRAY(c->arena, Decision, c->links.count);
@@ -378,7 +379,7 @@ static void add_kept(Chain *c, double **const *kept, uint32_t count, uint32_t m,
         const Choice *choice = head_within(c, alone + more);
         if (choice == decision[head].choice) continue;
         decision[head].choice = choice;
-        *vec_add(arena, found) = retention_of(c, decision, arena);
+        emit(c, decision);
     }
 }
 
@@ -387,7 +388,7 @@ static void add_kept(Chain *c, double **const *kept, uint32_t count, uint32_t m,
  * from what the head and those inputs need to where one more could be kept: in even steps, and where a little
  * more makes a large difference, and higher where that is hardly enough to run at all. A slot is a part of a
  * block's input, so that many of them round to themselves. */
-static void add_restarts(Chain *c, const uint32_t *equal, Retentions *found, Arena *arena) {
+static void add_restarts(Chain *c, const uint32_t *equal) {
     enum { MOST_KEPT = 16, STEPS = 3, TIGHT = 4 };
     static const double large = 0.02;
     uint32_t n = c->links.count, input = c->links.at[n - 1].input;
@@ -412,30 +413,31 @@ static void add_restarts(Chain *c, const uint32_t *equal, Retentions *found, Are
         for (uint32_t m = lowest; m <= highest && m <= c->most; m++) {
             bool jump = m == lowest || seconds[m] < seconds[m - 1] * (1 - large);
             if (seconds[m] <= c->most_seconds && (jump || (highest - m) % step == 0))
-                add_kept(c, kept, count, m, since, found, arena);
+                add_kept(c, kept, count, m, since);
         }
     }
-    arena_free(c->arena);
 }
 
-static void add_all(Chain *c, int64_t most_bytes, const uint32_t *equal, Retentions *found, Arena *arena) {
-    int64_t least = add_levels(c, most_bytes, LEVELS, equal, found, arena);
+static void add_all(Chain *c, int64_t most_bytes, const uint32_t *equal) {
+    int64_t least = add_levels(c, most_bytes, LEVELS, equal);
     for (int round = 0; round < 2 && least * 4 < most_bytes; round++) {
         most_bytes = least * 3;
-        least = add_levels(c, most_bytes, FINER, equal, found, arena);
+        least = add_levels(c, most_bytes, FINER, equal);
     }
-    add_restarts(c, equal, found, arena);
+    add_restarts(c, equal);
 }
 
-Retentions chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes, Arena *arena) {
-    Retentions found = {0};
-    Arena *scratch = arena_new();
-    Chain c = {.p = p, .links = blocks_find(p, boundary, scratch)};
+void chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes,
+                      void (*use)(void *context, Keep *retain), void *context) {
+    Arena *scratch = arena_new(), *tables = arena_new();
+    Chain c = {
+        .p = p, .arena = tables, .links = blocks_find(p, boundary, scratch), .use = use, .context = context};
     uint32_t n = c.links.count;
     uint32_t *equal = NEW_ARRAY(scratch, uint32_t, (size_t)n * n);
     if (n >= 2 && n <= TABLES && find_equals(&c.links, equal)) {
         c.kinds = blocks_kinds(p, &c.links, true, scratch);
         c.move = NEW_ARRAY(scratch, Move, BLOCK_CHOICES + n);
+        c.retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
         c.run_seconds = NEW_ARRAY(scratch, double, n + 1);
         c.grown = NEW_ARRAY(scratch, int64_t, n + 1);
         c.incoming_least = INT64_MAX;
@@ -448,12 +450,12 @@ Retentions chain_retentions(const Problem *p, uint32_t boundary, int64_t most_by
             if (kind->incoming_bytes > c.incoming_most) c.incoming_most = kind->incoming_bytes;
             if (kind->incoming_bytes < c.incoming_least) c.incoming_least = kind->incoming_bytes;
         }
-        add_all(&c, most_bytes, equal, &found, arena);
+        add_all(&c, most_bytes, equal);
         if (p->ops < MANY_OPS) { /* what a search makes of other plans is hard to foretell */
             c.kinds = blocks_kinds(p, &c.links, false, scratch);
-            add_all(&c, most_bytes, equal, &found, arena);
+            add_all(&c, most_bytes, equal);
         }
     }
+    arena_free(tables);
     arena_free(scratch);
-    return found;
 }

@@ -4,11 +4,11 @@
 
 #include "blocks.h"
 
-typedef VEC(Keep *) Retentions;
-
-/* The best the recursion finds for memories in even steps up to `most_bytes` of transient storages, and again
- * in finer steps where memory is scarce. They depend on the problem alone; each is to be measured by replay.
- * None for a problem that is no chain of at least two blocks. */
-Retentions chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes, Arena *arena);
+/* Calls `use` with the best the recursion finds for memories in even steps up to `most_bytes` of transient
+ * storages, and again in finer steps where memory is scarce; the retention is the callee's until it returns.
+ * They depend on the problem alone; each is to be measured by replay. None for a problem that is no chain of
+ * at least two blocks. */
+void chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes,
+                      void (*use)(void *context, Keep *retain), void *context);
 
 #endif

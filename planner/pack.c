@@ -4,9 +4,9 @@
  * In: items with half-open lifetimes. Out: offsets and the height reached. Lifetimes are compressed to the
  * times at which one begins, the items are split where no lifetime crosses, and each part tries a portfolio
  * of first-fit orders; an order is dropped once it reaches the best height, and the search stops at the
- * liveness bound. What is left above it is placed sooner and sooner, and a small part goes to the exact search. First fit asks a segment tree over
- * time for the bytes taken during a lifetime; since packed bytes are mostly contiguous, its sets of taken
- * ranges stay short, and placing n items costs about n log^2 n. */
+ * liveness bound. What is left above it is placed sooner and sooner, and a small part goes to the exact
+ * search. First fit asks a segment tree over time for the bytes taken during a lifetime; since packed bytes
+ * are mostly contiguous, its sets of taken ranges stay short, and placing n items costs about n log^2 n. */
 #include "pack_exact.h"
 #include "plan.h"
 
@@ -27,7 +27,8 @@ typedef struct Tree {
     Arena *arena;
     uint32_t leaves; /* a power of two */
     RangeSet *across, *within;
-    uint64_t work; /* sets looked at and ranges passed while fitting */
+    VEC(RangeSet *) used; /* those that may not be empty */
+    uint64_t work;        /* sets looked at and ranges passed while fitting */
 } Tree;
 
 static Tree tree_new(uint32_t times, Arena *arena) {
@@ -39,7 +40,8 @@ static Tree tree_new(uint32_t times, Arena *arena) {
 }
 
 static void tree_clear(Tree *tree) {
-    for (uint32_t i = 0; i < tree->leaves * 2; i++) tree->across[i].count = tree->within[i].count = 0;
+    for (uint32_t i = 0; i < tree->used.count; i++) tree->used.at[i]->count = 0;
+    tree->used.count = 0;
 }
 
 /* Index of the first range that ends after `at`; no earlier one than `from` does. Looks near `from` first. */
@@ -61,7 +63,8 @@ static uint32_t range_after(const RangeSet *set, int64_t at, uint32_t from) {
     return low;
 }
 
-static void range_add(Arena *arena, RangeSet *set, int64_t beg, int64_t end) {
+static void range_add(Tree *tree, RangeSet *set, int64_t beg, int64_t end) {
+    if (!set->count) *vec_add(tree->arena, &tree->used) = set;
     uint32_t first = range_after(set, beg - 1, 0),
              last = first; /* [first, last) overlap or touch the new one */
     while (last < set->count && set->at[last].beg <= end) last++;
@@ -69,7 +72,7 @@ static void range_add(Arena *arena, RangeSet *set, int64_t beg, int64_t end) {
         if (set->at[first].beg < beg) beg = set->at[first].beg;
         if (set->at[last - 1].end > end) end = set->at[last - 1].end;
     } else {
-        (void)vec_add(arena, set);
+        (void)vec_add(tree->arena, set);
         last = first;
         memmove(&set->at[first + 1], &set->at[first], sizeof(Range) * (set->count - 1 - first));
         set->at[first] = (Range){beg, end};
@@ -102,18 +105,18 @@ static uint32_t tree_visit(const Tree *tree, uint32_t lo, uint32_t hi, const Ran
 static void tree_add(Tree *tree, uint32_t lo, uint32_t hi, int64_t beg, int64_t end) {
     uint32_t low_leaf = lo + tree->leaves, high_leaf = hi - 1 + tree->leaves;
     for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
-        if (l & 1) range_add(tree->arena, &tree->across[l++], beg, end);
-        if (h & 1) range_add(tree->arena, &tree->across[--h], beg, end);
+        if (l & 1) range_add(tree, &tree->across[l++], beg, end);
+        if (h & 1) range_add(tree, &tree->across[--h], beg, end);
     }
     for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
-        if (l & 1) range_add(tree->arena, &tree->within[l++], beg, end);
-        if (h & 1) range_add(tree->arena, &tree->within[--h], beg, end);
+        if (l & 1) range_add(tree, &tree->within[l++], beg, end);
+        if (h & 1) range_add(tree, &tree->within[--h], beg, end);
     }
     /* Ancestors: exactly those nodes above the end leaves whose span holds a canonical node. */
     for (uint32_t l = low_leaf / 2, h = high_leaf / 2, span = 2; l; l /= 2, h /= 2, span *= 2) {
         uint32_t first = l * span - tree->leaves, other = h * span - tree->leaves;
-        if (lo > first || hi < first + span) range_add(tree->arena, &tree->within[l], beg, end);
-        if (h != l && (lo > other || hi < other + span)) range_add(tree->arena, &tree->within[h], beg, end);
+        if (lo > first || hi < first + span) range_add(tree, &tree->within[l], beg, end);
+        if (h != l && (lo > other || hi < other + span)) range_add(tree, &tree->within[h], beg, end);
     }
 }
 

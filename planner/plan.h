@@ -158,6 +158,8 @@ typedef struct PlanRequest {
     int64_t budget_bytes;  /* for the arena; 0: no limit */
     int64_t host_bytes;    /* pinned host memory that offload may take; 0: none, nothing is offloaded */
     PlanMemo *memo;        /* NULL: nothing is kept */
+    bool brief;            /* of what fits only the plan is asked for: its bound, and without host memory the smallest
+                              budget, stay 0 */
 } PlanRequest;
 
 typedef struct PlanResult {

@@ -113,15 +113,29 @@ struct PlanMemo {
 static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, PlanResult *result,
                    Arena *arena) {
     int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
+    bool brief = request->brief && request->host_bytes <= 0;
     int64_t least_without = INT64_MAX; /* copies */
     Realised least = {.layout = NULL}, best = {.layout = NULL}, any = {.layout = NULL};
+    for (uint32_t k = 0; k < SEARCHES; k++) {
+        const Front *front = &memo->found[k].front;
+        for (uint32_t i = front->count; i-- > 0;) {
+            if (front->at[i].peak_bytes > budget) continue;
+            if (best.layout && front->at[i].seconds >= best.plan.seconds) break;
+            Realised next = {.layout = NULL};
+            next.layout = realise(request, r, front->at[i].retain, &next.plan, arena);
+            if (next.plan.peak_bytes > budget || !host_fits(request, &next.plan)) continue;
+            best = next;
+            break;
+        }
+    }
     for (uint32_t k = 0; k < SEARCHES; k++) {
         const Front *beside = &memo->found[k].beside;
         for (uint32_t i = 0; i < beside->count; i++) {
             const Candidate *candidate = &beside->at[i];
-            bool may_be_least = !least.layout || candidate->peak_bytes < least.plan.peak_bytes;
             bool may_be_best =
                 candidate->peak_bytes <= budget && (!best.layout || candidate->seconds < best.plan.seconds);
+            bool may_be_least = !least.layout || candidate->peak_bytes < least.plan.peak_bytes;
+            if (brief && best.layout) may_be_least = false;
             if (!may_be_least && !may_be_best) continue;
             Realised next = {.layout = NULL};
             next.layout = realise(request, r, candidate->retain, &next.plan, arena);
@@ -134,22 +148,10 @@ static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, 
                 best = next;
         }
     }
-    for (uint32_t k = 0; k < SEARCHES; k++) {
-        const Front *front = &memo->found[k].front;
-        for (uint32_t i = front->count; i-- > 0 && best.layout;) {
-            if (front->at[i].peak_bytes > budget) continue;
-            if (front->at[i].seconds >= best.plan.seconds) break;
-            Realised next = {.layout = NULL};
-            next.layout = realise(request, r, front->at[i].retain, &next.plan, arena);
-            if (next.plan.peak_bytes > budget || !host_fits(request, &next.plan)) continue;
-            best = next;
-            break;
-        }
-    }
     if (!least.layout) least = any; /* host memory is too small for what pins send there */
-    result->smallest_bytes = least.plan.peak_bytes;
+    result->smallest_bytes = brief && best.layout ? 0 : least.plan.peak_bytes;
     result->feasible = best.layout != NULL;
-    result->needs_host = result->feasible && least_without > budget;
+    result->needs_host = result->feasible && request->host_bytes > 0 && least_without > budget;
     if (!best.layout) best = least;
     result->plan = best.plan;
     result->layout = best.layout;
@@ -223,6 +225,18 @@ static double best_bound(const Problem *p, uint32_t boundary, const int64_t *liv
     return best;
 }
 
+/* A plan that does not fit is judged at the budget it would need. */
+static void judge(const PlanRequest *request, const Problem *p, uint32_t boundary, const int64_t *live,
+                  PlanResult *result) {
+    double again = result->plan.seconds - result->keep_all_seconds;
+    int64_t peak = result->plan.peak_bytes, budget = request->budget_bytes;
+    result->lower_bound_seconds = result->keep_all_seconds;
+    if (budget > 0)
+        result->lower_bound_seconds +=
+            best_bound(p, boundary, live, budget > peak ? budget : peak, result->feasible, again);
+    result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;
+}
+
 static Problem *problem_of(const PlanRequest *request, Arena *arena) {
     Problem *p = problem_from_graph(request->graph, request->cost, arena);
     if (request->host_bytes > 0 && request->device)
@@ -256,15 +270,7 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
                            (request->budget_bytes <= 0 || result->plan.peak_bytes <= request->budget_bytes);
     }
     result->plan.policy = request->policy;
-    result->lower_bound_seconds = result->keep_all_seconds;
-    if (request->budget_bytes > 0) {
-        /* a plan that does not fit is judged at the budget it would need */
-        int64_t peak = result->plan.peak_bytes, budget = request->budget_bytes;
-        budget = budget > peak ? budget : peak;
-        result->lower_bound_seconds += best_bound(p, blocks.boundary, live, budget, result->feasible,
-                                                  result->plan.seconds - result->keep_all_seconds);
-    }
-    result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;
+    if (!request->brief || !result->feasible) judge(request, p, blocks.boundary, live, result);
     arena_free(scratch);
     return result;
 }

@@ -123,10 +123,13 @@ static void try_segments(Search *s) {
         }
 }
 
+static void consider_found(void *search, Keep *retain) {
+    consider(search, retain);
+}
+
 static void try_chain(Search *s, int64_t highest) {
-    Retentions chain =
-        chain_retentions(s->p, s->blocks->boundary, highest - s->p->persistent_bytes, s->scratch);
-    for (uint32_t i = 0; i < chain.count; i++) consider(s, chain.at[i]);
+    int64_t most_bytes = highest - s->p->persistent_bytes;
+    chain_retentions(s->p, s->blocks->boundary, most_bytes, consider_found, s);
 }
 
 /* Live bytes of keep-all by operation. */

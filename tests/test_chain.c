@@ -140,6 +140,26 @@ static double revolve(uint32_t length, uint32_t room) {
     return best;
 }
 
+/* What retentions come to. */
+enum { MOST_UNITS = 14 };
+typedef struct Replayed {
+    Replay *r;
+    Sequence sequence;
+    uint32_t count;
+    int64_t least_bytes;
+    double seconds[MOST_UNITS]; /* the least, by units of PLAN_ALIGN bytes at the peak */
+} Replayed;
+
+static void replay_found(void *context, Keep *retain) {
+    Replayed *found = context;
+    replay(found->r, retain, &found->sequence);
+    int64_t bytes = found->sequence.peak_bytes, units = bytes / PLAN_ALIGN;
+    found->count++;
+    if (bytes < found->least_bytes) found->least_bytes = bytes;
+    if (units < MOST_UNITS && found->sequence.seconds < found->seconds[units])
+        found->seconds[units] = found->sequence.seconds;
+}
+
 /* On a chain without insides the recursion is Revolve's: with every memory, as few steps again as it takes.
  */
 static void plain_chains_reach_revolve(void **state) {
@@ -147,27 +167,18 @@ static void plain_chains_reach_revolve(void **state) {
     enum { BLOCKS = 9 };
     Arena *arena = arena_new();
     Problem *p = plain_chain(BLOCKS, arena);
-    Retentions found = chain_retentions(p, BLOCKS, (BLOCKS + 4) * PLAN_ALIGN, arena);
+    Replayed found = {.r = replay_new(p, arena)};
+    for (uint32_t m = 0; m < MOST_UNITS; m++) found.seconds[m] = HUGE_VAL;
+    chain_retentions(p, BLOCKS, (BLOCKS + 4) * PLAN_ALIGN, replay_found, &found);
     assert_true(found.count > 2);
-    Replay *r = replay_new(p, arena);
-    Sequence sequence = {0};
-    double best[BLOCKS + 5];
-    for (uint32_t m = 0; m < COUNT_OF(best); m++) best[m] = HUGE_VAL;
-    for (uint32_t i = 0; i < found.count; i++) {
-        replay(r, found.at[i], &sequence);
-        uint32_t units = (uint32_t)(sequence.peak_bytes / PLAN_ALIGN);
-        assert_true(units < COUNT_OF(best));
-        double again = sequence.seconds - p->ops;
-        if (again < best[units]) best[units] = again;
-    }
     /* x0 .. x8 are read backward; a step there holds the two gradients and its input, so that m units leave
      * m - 3 for other inputs */
     uint32_t reached = 0;
-    for (uint32_t m = 3; m < COUNT_OF(best); m++) {
-        if (best[m] == HUGE_VAL) continue;
+    for (uint32_t m = 3; m < MOST_UNITS; m++) {
+        if (found.seconds[m] == HUGE_VAL) continue;
         uint32_t room = m - 3;
-        double fewest = revolve(BLOCKS, room);
-        if (best[m] > fewest + 1e-9) fail_msg("%u units: %g steps again, Revolve %g", m, best[m], fewest);
+        double fewest = revolve(BLOCKS, room), again = found.seconds[m] - p->ops;
+        if (again > fewest + 1e-9) fail_msg("%u units: %g steps again, Revolve %g", m, again, fewest);
         reached++;
     }
     assert_true(reached > 2);
@@ -186,7 +197,7 @@ static void chains_go_below_segments(void **state) {
     Replay *r = replay_new(p, arena);
     Sequence sequence = {0};
     Keep *retain = NEW_ARRAY(arena, Keep, p->gaps + 1);
-    int64_t least = INT64_MAX, chain = INT64_MAX, highest;
+    int64_t least = INT64_MAX, highest;
     replay(r, retain, &sequence);
     highest = sequence.peak_bytes - p->persistent_bytes;
     for (uint32_t length = 1; length <= blocks.count; length++) {
@@ -194,12 +205,9 @@ static void chains_go_below_segments(void **state) {
         replay(r, retain, &sequence);
         if (sequence.peak_bytes < least) least = sequence.peak_bytes;
     }
-    Retentions found = chain_retentions(p, blocks.boundary, highest, arena);
-    for (uint32_t i = 0; i < found.count; i++) {
-        replay(r, found.at[i], &sequence);
-        if (sequence.peak_bytes < chain) chain = sequence.peak_bytes;
-    }
-    assert_true(chain < least);
+    Replayed found = {.r = r, .least_bytes = INT64_MAX};
+    chain_retentions(p, blocks.boundary, highest, replay_found, &found);
+    assert_true(found.least_bytes < least);
     arena_free(arena);
 }
 
