@@ -17,7 +17,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { SLOTS = 4096, TABLES = 1024, LEVELS = 160, FINER = 48, MANY_OPS = 1000 };
+enum { SLOTS = 4096, TABLES = 1024, MANY_OPS = 1000 };
 #define MOST_AGAIN 3.0 /* recomputation beyond this many times the step itself is not worth a plan */
 
 /* One way to run a segment: seconds + after[m - after_slots] + before[m - before_slots], from `least` slots
@@ -33,6 +33,7 @@ typedef struct Chain {
     const Problem *p;
     Links links;
     const Kind *kinds;
+    uint32_t *equal;  /* by first * count + last: the first segment whose kinds read the same */
     Arena *arena;     /* tables */
     int64_t unit;     /* bytes a slot */
     uint32_t most;    /* slots that tables are filled for */
@@ -41,7 +42,8 @@ typedef struct Chain {
     double **whole;   /* by first link: segments that end with it */
     double **segment; /* by first * count + last: the others */
     double *run_seconds;
-    double most_seconds; /* of recomputation */
+    double step_seconds; /* nothing recomputed */
+    double finest;       /* share of a step that plans differ by at least */
     int64_t *grown;      /* prefix sums over links */
     int64_t incoming_most, incoming_least;
     Move *move;
@@ -191,8 +193,8 @@ static bool find_equals(const Links *links, uint32_t *equal) {
     return true;
 }
 
-static void fill_tables(Chain *c, const uint32_t *equal) {
-    uint32_t n = c->links.count;
+static void fill_tables(Chain *c) {
+    uint32_t n = c->links.count, *equal = c->equal;
     for (uint32_t length = 1; length <= c->end; length++)
         for (uint32_t i = 0; i + length <= c->end; i++) {
             uint32_t at = i * n + i + length - 1;
@@ -290,7 +292,7 @@ static void emit(const Chain *c, const Decision *decision) {
 }
 
 /* Tables for the chain up to link `end` in `unit`s of memory, up to `most` of them. */
-static void solve(Chain *c, uint32_t end, bool again, int64_t unit, uint32_t most, const uint32_t *equal) {
+static void solve(Chain *c, uint32_t end, bool again, int64_t unit, uint32_t most) {
     uint32_t n = c->links.count;
     arena_reset(c->arena);
     c->end = end;
@@ -299,24 +301,7 @@ static void solve(Chain *c, uint32_t end, bool again, int64_t unit, uint32_t mos
     c->most = most < SLOTS ? most : SLOTS;
     c->whole = NEW_ARRAY(c->arena, double *, n);
     c->segment = NEW_ARRAY(c->arena, double *, (size_t)n *n);
-    fill_tables(c, equal);
-}
-
-/* Adds what the recursion finds for even steps of memory up to `most_bytes`; the least bytes it needs. */
-static int64_t add_levels(Chain *c, int64_t most_bytes, uint32_t levels, const uint32_t *equal) {
-    uint32_t n = c->links.count;
-    solve(c, n - 1, false, most_bytes / SLOTS + 1, SLOTS, equal);
-    Decision *decision = NEW_ARRAY(c->arena, Decision, n);
-    uint32_t least = table_first(c->whole[0]);
-    double last = HUGE_VAL;
-    for (uint32_t k = 0; k <= levels && least <= SLOTS; k++) {
-        uint32_t m = least + (SLOTS - least) * k / levels;
-        if (c->whole[0][m] >= last || c->whole[0][m] > c->most_seconds) continue;
-        last = c->whole[0][m];
-        decide(c, 0, n - 1, m, 0, decision);
-        emit(c, decision);
-    }
-    return least * c->unit;
+    fill_tables(c);
 }
 
 static int64_t highest_bytes(const Choice *choice) {
@@ -343,119 +328,182 @@ static const Choice *head_within(const Chain *c, int64_t bytes) {
     return best;
 }
 
-/* The links from `i` on where so many inputs of links stay from the first pass on, and what is after the last
- * of them runs again at once: kept[count][i][m], as S above. */
-static uint32_t list_kept_moves(Chain *c, double **const *kept, uint32_t count, uint32_t i) {
+/* Tables for as many inputs of links as stay from the first pass on while the loss head runs, its own not
+ * among them; what is after the last of them runs again once a backward operation wants the head's input. */
+enum { MOST_KEPT = 16 };
+typedef struct Kept {
+    uint32_t most, since;       /* since: the time from which the head's input is there again */
+    int64_t alone, each;        /* bytes of the head, and of one input */
+    double **by[MOST_KEPT + 1]; /* by[count][i][m]: links i.., as S above */
+} Kept;
+
+static uint32_t list_kept_moves(Chain *c, const Kept *kept, uint32_t count, uint32_t i) {
     uint32_t n = c->links.count, moves = 0;
     for (uint32_t k = i + 1; k <= c->end; k++)
         c->move[moves++] = (Move){.after_slots = slots(c, kind_of(c, k)->input_bytes),
                                   .before_slots = slots(c, grown_bytes(c, k, c->end)),
-                                  .after = kept[count - 1][k],
+                                  .after = kept->by[count - 1][k],
                                   .before = c->segment[i * n + k - 1],
                                   .split = k};
     return moves;
 }
 
-static void decide_kept(Chain *c, double **const *kept, uint32_t count, uint32_t i, uint32_t m,
-                        uint32_t since, Decision *decision) {
+/* A slot is a part of a block's input, so that many of them round to themselves. False where that input may
+ * not go. */
+static bool fill_kept(Chain *c, Kept *kept) {
+    uint32_t n = c->links.count, gap = gap_at(c->p, c->links.at[n - 1].input, c->links.boundary);
+    int64_t unit = kind_of(c, n - 1)->input_bytes;
+    *kept = (Kept){.most = n - 2 < MOST_KEPT ? n - 2 : MOST_KEPT,
+                   .since = c->p->gap_end[gap],
+                   .alone = head_bytes(c),
+                   .each = unit};
+    if (!c->p->may_drop[gap] || kept->since >= c->p->update_begin || unit <= 0) return false;
+    int64_t most_bytes = kept->alone + (kept->most + 1) * kept->each;
+    while (unit > 1 && unit * (SLOTS / 2) > most_bytes) unit = (unit + 1) / 2;
+    solve(c, n - 2, true, unit, (uint32_t)(most_bytes / unit) + 1);
+    kept->by[0] = c->whole;
+    for (uint32_t count = 1; count <= kept->most; count++) {
+        kept->by[count] = NEW_ARRAY(c->arena, double *, n);
+        for (uint32_t i = 0; i <= c->end; i++)
+            kept->by[count][i] = fill_table(c, list_kept_moves(c, kept, count, i));
+    }
+    return true;
+}
+
+static void decide_kept(Chain *c, const Kept *kept, uint32_t count, uint32_t i, uint32_t m,
+                        Decision *decision) {
     if (count == 0) {
-        decide(c, i, c->end, m, since, decision);
+        decide(c, i, c->end, m, kept->since, decision);
         return;
     }
     Move move = best_move(c, list_kept_moves(c, kept, count, i), m);
     decision[move.split].input_since = 0;
-    decide_kept(c, kept, count - 1, move.split, m - move.after_slots, since, decision);
+    decide_kept(c, kept, count - 1, move.split, m - move.after_slots, decision);
     decide(c, i, move.split - 1, m - move.before_slots, c->links.at[move.split - 1].backward_begin, decision);
 }
 
-/* The plan with so many inputs kept over the loss head and `m` slots, with the head's fastest choices. */
-static void add_kept(Chain *c, double **const *kept, uint32_t count, uint32_t m, uint32_t since) {
+/* Whether a plan with so many seconds of recomputation is enough faster than the last one to be worth a
+ * replay: the more is computed again, the longer replays are and the larger the steps. */
+static bool is_worth_it(const Chain *c, double again, double *last) {
+    static const double most = 0.015;
+    double seconds = c->step_seconds + again, ratio = seconds / c->step_seconds;
+    if (ratio > 1 + MOST_AGAIN || seconds > *last * (1 - fmin(c->finest * pow(ratio, 3), most))) return false;
+    *last = seconds;
+    return true;
+}
+
+/* One way to have restarts: so many inputs are kept, and beside the gradient there are `m` slots. */
+typedef struct Restart {
+    double seconds; /* HUGE_VAL: none fits */
+    uint32_t count, m;
+    const Choice *head;
+} Restart;
+
+static Restart best_restart(const Chain *c, const Kept *kept, int64_t bytes) {
+    Restart best = {.seconds = HUGE_VAL};
+    int64_t beside = (bytes - c->incoming_least) / c->unit;
+    uint32_t m = beside < 0 ? 0 : beside < c->most ? (uint32_t)beside : c->most;
+    for (uint32_t count = 0; count <= kept->most; count++) {
+        const Choice *head = head_within(c, bytes - count * kept->each);
+        if (!head || m < table_first(kept->by[count][0])) continue;
+        double seconds = kept->by[count][0][m] + head->seconds;
+        if (seconds < best.seconds) best = (Restart){seconds, count, m, head};
+    }
+    return best;
+}
+
+static void add_restarts(Chain *c) {
+    Kept kept;
+    if (!fill_kept(c, &kept)) return;
+    double last = HUGE_VAL;
     uint32_t head = c->links.count - 1;
-    int64_t alone = head_bytes(c), each = kind_of(c, head)->input_bytes;
     Decision *decision = NEW_ARRAY(c->arena, Decision, c->links.count);
-    decide_kept(c, kept, count, 0, m, since, decision);
-    decision[head].input_since = since;
-    for (int64_t more = 0; more <= each; more += each / 8 + 1) {
-        const Choice *choice = head_within(c, alone + more);
-        if (choice == decision[head].choice) continue;
-        decision[head].choice = choice;
+    for (uint32_t m = 0; m <= c->most; m++) {
+        Restart best = best_restart(c, &kept, m * c->unit);
+        if (!is_worth_it(c, best.seconds, &last)) continue;
+        decide_kept(c, &kept, best.count, 0, best.m, decision);
+        decision[head] = (Decision){.choice = best.head, .input_since = kept.since};
         emit(c, decision);
     }
 }
 
-/* With no more kept while the loss head runs than the inputs of a few blocks, its own not among them: what is
- * after the last of those runs again once a backward operation wants the head's input. Tried for memories
- * from what the head and those inputs need to where one more could be kept: in even steps, and where a little
- * more makes a large difference, and higher where that is hardly enough to run at all. A slot is a part of a
- * block's input, so that many of them round to themselves. */
-static void add_restarts(Chain *c, const uint32_t *equal) {
-    enum { MOST_KEPT = 16, STEPS = 3, TIGHT = 4 };
-    static const double large = 0.02;
-    uint32_t n = c->links.count, input = c->links.at[n - 1].input;
-    uint32_t gap = gap_at(c->p, input, c->links.boundary), since = c->p->gap_end[gap];
-    int64_t alone = head_bytes(c), each = kind_of(c, n - 1)->input_bytes, unit = each;
-    if (!c->p->may_drop[gap] || since >= c->p->update_begin || each <= 0) return;
-    uint32_t most_kept = n - 2 < MOST_KEPT ? n - 2 : MOST_KEPT;
-    int64_t most_bytes = alone + (most_kept + 1) * each;
-    while (unit > 1 && unit * (SLOTS / 2) > most_bytes) unit = (unit + 1) / 2;
-    solve(c, n - 2, true, unit, (uint32_t)(most_bytes / unit) + 1, equal);
-    double **kept[MOST_KEPT + 1] = {c->whole};
-    for (uint32_t count = 1; count <= most_kept; count++) {
-        kept[count] = NEW_ARRAY(c->arena, double *, n);
-        for (uint32_t i = 0; i <= c->end; i++)
-            kept[count][i] = fill_table(c, list_kept_moves(c, kept, count, i));
+/* Adds what the recursion finds for memories up to `most_bytes`, in steps of time, and leaves the lower part
+ * of them to a finer round, if any is enough: their bytes, or 0. Slots are rounded up for every block. */
+static int64_t add_levels(Chain *c, int64_t most_bytes) {
+    enum { LOWER = SLOTS / 4 };
+    uint32_t n = c->links.count;
+    solve(c, n - 1, false, most_bytes / SLOTS + 1, SLOTS);
+    Decision *decision = NEW_ARRAY(c->arena, Decision, n);
+    uint32_t least = table_first(c->whole[0]);
+    double last = HUGE_VAL;
+    for (uint32_t m = larger(least, LOWER); m <= SLOTS; m++) {
+        double again = c->whole[0][m];
+        if (!is_worth_it(c, again, &last)) continue;
+        decide(c, 0, n - 1, m, 0, decision);
+        emit(c, decision);
     }
-    for (uint32_t count = 0; count <= most_kept; count++) {
-        const double *seconds = kept[count][0];
-        int64_t bytes = alone + count * each - c->incoming_least; /* beside a gradient */
-        uint32_t least = table_first(seconds), lowest = larger(slots(c, bytes), least), more = slots(c, each);
-        uint32_t highest = larger(slots(c, bytes) + more, least + TIGHT * more) + 1, step = more / STEPS + 1;
-        for (uint32_t m = lowest; m <= highest && m <= c->most; m++) {
-            bool jump = m == lowest || seconds[m] < seconds[m - 1] * (1 - large);
-            if (seconds[m] <= c->most_seconds && (jump || (highest - m) % step == 0))
-                add_kept(c, kept, count, m, since);
-        }
-    }
+    return least < LOWER ? LOWER * c->unit : 0;
 }
 
-static void add_all(Chain *c, int64_t most_bytes, const uint32_t *equal) {
-    int64_t least = add_levels(c, most_bytes, LEVELS, equal);
-    for (int round = 0; round < 2 && least * 4 < most_bytes; round++) {
-        most_bytes = least * 3;
-        least = add_levels(c, most_bytes, FINER, equal);
+static void add_all(Chain *c, int64_t most_bytes) {
+    while (most_bytes > 0) most_bytes = add_levels(c, most_bytes);
+    add_restarts(c);
+}
+
+/* Finds the links and what their kinds come to together; false where they are no chain. */
+static bool chain_of(Chain *c, const Problem *p, uint32_t boundary, Arena *tables, Arena *scratch) {
+    *c = (Chain){.p = p, .arena = tables, .links = blocks_find(p, boundary, scratch)};
+    uint32_t n = c->links.count;
+    c->equal = NEW_ARRAY(scratch, uint32_t, (size_t)n * n);
+    if (n < 2 || n > TABLES || !find_equals(&c->links, c->equal)) return false;
+    c->kinds = blocks_kinds(p, &c->links, true, scratch);
+    c->move = NEW_ARRAY(scratch, Move, BLOCK_CHOICES + n);
+    c->run_seconds = NEW_ARRAY(scratch, double, n + 1);
+    c->grown = NEW_ARRAY(scratch, int64_t, n + 1);
+    c->incoming_least = INT64_MAX;
+    for (uint32_t op = 0; op < p->ops; op++) c->step_seconds += p->seconds[op];
+    c->finest = 0.001;
+    for (uint32_t i = 0; i < n; i++) {
+        const Kind *kind = kind_of(c, i);
+        c->run_seconds[i + 1] = c->run_seconds[i] + kind->forward_seconds;
+        c->grown[i + 1] = c->grown[i] + kind->grown_bytes;
+        if (i + 1 == n) break;
+        if (kind->incoming_bytes > c->incoming_most) c->incoming_most = kind->incoming_bytes;
+        if (kind->incoming_bytes < c->incoming_least) c->incoming_least = kind->incoming_bytes;
     }
-    add_restarts(c, equal);
+    return true;
 }
 
 void chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes,
                       void (*use)(void *context, Keep *retain), void *context) {
     Arena *scratch = arena_new(), *tables = arena_new();
-    Chain c = {
-        .p = p, .arena = tables, .links = blocks_find(p, boundary, scratch), .use = use, .context = context};
-    uint32_t n = c.links.count;
-    uint32_t *equal = NEW_ARRAY(scratch, uint32_t, (size_t)n * n);
-    if (n >= 2 && n <= TABLES && find_equals(&c.links, equal)) {
-        c.kinds = blocks_kinds(p, &c.links, true, scratch);
-        c.move = NEW_ARRAY(scratch, Move, BLOCK_CHOICES + n);
+    Chain c;
+    if (chain_of(&c, p, boundary, tables, scratch)) {
+        c.use = use;
+        c.context = context;
         c.retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
-        c.run_seconds = NEW_ARRAY(scratch, double, n + 1);
-        c.grown = NEW_ARRAY(scratch, int64_t, n + 1);
-        c.incoming_least = INT64_MAX;
-        for (uint32_t op = 0; op < p->ops; op++) c.most_seconds += MOST_AGAIN * p->seconds[op];
-        for (uint32_t i = 0; i < n; i++) {
-            const Kind *kind = kind_of(&c, i);
-            c.run_seconds[i + 1] = c.run_seconds[i] + kind->forward_seconds;
-            c.grown[i + 1] = c.grown[i] + kind->grown_bytes;
-            if (i + 1 == n) break;
-            if (kind->incoming_bytes > c.incoming_most) c.incoming_most = kind->incoming_bytes;
-            if (kind->incoming_bytes < c.incoming_least) c.incoming_least = kind->incoming_bytes;
-        }
-        add_all(&c, most_bytes, equal);
+        add_all(&c, most_bytes);
         if (p->ops < MANY_OPS) { /* what a search makes of other plans is hard to foretell */
             c.kinds = blocks_kinds(p, &c.links, false, scratch);
-            add_all(&c, most_bytes, equal);
+            add_all(&c, most_bytes);
         }
     }
     arena_free(tables);
     arena_free(scratch);
+}
+
+double chain_seconds(const Problem *p, uint32_t boundary, int64_t bytes) {
+    Arena *scratch = arena_new(), *tables = arena_new();
+    Chain c;
+    double best = 0;
+    if (chain_of(&c, p, boundary, tables, scratch)) {
+        solve(&c, c.links.count - 1, false, bytes / SLOTS + 1, SLOTS);
+        uint32_t m = (uint32_t)(bytes / c.unit);
+        best = m < table_first(c.whole[0]) ? HUGE_VAL : c.whole[0][m];
+        Kept kept;
+        if (fill_kept(&c, &kept)) best = fmin(best, best_restart(&c, &kept, bytes).seconds);
+    }
+    arena_free(tables);
+    arena_free(scratch);
+    return best;
 }

@@ -11,4 +11,9 @@
 void chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes,
                       void (*use)(void *context, Keep *retain), void *context);
 
+/* The seconds of recomputation it foresees with so many bytes of transient storages, for kinds as they are
+ * used first above: what a plan made of it takes, or a little less; HUGE_VAL: none fits, 0: the problem is no
+ * chain. */
+double chain_seconds(const Problem *p, uint32_t boundary, int64_t bytes);
+
 #endif

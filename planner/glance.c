@@ -1,5 +1,6 @@
 /* What a request comes to without a search. In: a graph with costs; out: what one fixed policy needs, and
  * whether a bound proves that nothing fits. */
+#include "chain.h"
 #include "policy.h"
 
 /* How high the last sequence replayed is once it is packed. */
@@ -33,4 +34,14 @@ bool plan_never_fits(const PlanRequest *request) {
         never = p->persistent_bytes + problem_operation_bytes(p, op) > request->budget_bytes;
     arena_free(scratch);
     return never;
+}
+
+double plan_estimate(const PlanRequest *request) {
+    Arena *scratch = arena_new();
+    const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
+    Blocks blocks = blocks_of(request->graph, p, scratch);
+    double seconds = chain_seconds(p, blocks.boundary, request->budget_bytes - p->persistent_bytes);
+    for (uint32_t op = 0; op < p->ops; op++) seconds += p->seconds[op];
+    arena_free(scratch);
+    return seconds;
 }

@@ -179,6 +179,9 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena);
 /* No plan of the graph within the budget takes fewer seconds: a bound as in PlanResult, weaker and without a search.
  * INFINITY: it proves that none fits. */
 double plan_bound(const PlanRequest *request);
+/* About the seconds of the plan that policy optimal would find without host memory, from the recursion over blocks
+ * alone; INFINITY: none fits. Too few where the graph is no chain of blocks. */
+double plan_estimate(const PlanRequest *request);
 /* Whether it is proved without a search that no plan has a peak within the budget. */
 bool plan_never_fits(const PlanRequest *request);
 /* The peak of POLICY_EVERY_BLOCK without pins, in live bytes or once it is packed. */
