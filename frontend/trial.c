@@ -161,9 +161,9 @@ static double seconds_per_token(const Trial *trial) {
     return trial->result->plan.seconds / tokens_of(trial);
 }
 
-/* Graphs of many operations are cut more coarsely, tried less often and ranked before packing: all of that
- * takes seconds there. */
-enum { MANY_NODES = 6000 };
+/* Graphs of many operations are tried less often and ranked before packing, those of very many are cut more
+ * coarsely too: all of that takes seconds there. */
+enum { MANY_NODES = 4000, VERY_MANY_NODES = 6000 };
 
 /* What a trial needs when every block is checkpointed: cheap, and near enough to rank by. */
 static int64_t floor_bytes(const Compilation *c, const Trial *trial, const Trial *whole) {
@@ -191,13 +191,16 @@ static bool is_better(const Compilation *c, Trial *trial, Trial *than, Wish wish
 
 /* ---- tiles of tokens ---- */
 
-enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20, NEAREST = 3 };
+enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20, NEAREST = 3, FORESEEN = 3 };
 /* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
  * if recomputation takes more than this share of a step ... */
 static const double much_recomputation = 0.25;
 /* ... and taken, like another micro-batch in tiles, if a token costs that much less; where the graph fits
  * whole with host memory only, if it costs less at all. */
 static const double worthwhile = 0.02;
+
+/* What is foreseen to be faster by a smaller share is not planned. */
+static const double noticeable = 0.002;
 
 /* Whether the plan that checkpoints every block fits. */
 static bool surely_fits(const Compilation *c, const Trial *trial, int64_t arena_budget) {
@@ -208,7 +211,7 @@ static bool surely_fits(const Compilation *c, const Trial *trial, int64_t arena_
 
 typedef struct Tiling {
     TileRule tile;
-    double seconds;
+    double seconds, foreseen; /* a token, nothing recomputed, and as it is estimated */
     int64_t floor_bytes;
     Trial *trial; /* once it was looked at again */
 } Tiling;
@@ -218,7 +221,7 @@ static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling li
     int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole, whole);
     Tiling all[MOST_TILINGS];
     uint32_t found = 0, count = 0;
-    int64_t finer = whole->graph->node.count < MANY_NODES ? 2 : 4;
+    int64_t finer = whole->graph->node.count < VERY_MANY_NODES ? 2 : 4;
     Arena *scratch = arena_new();
     for (TileRule tile = no_tiles; tile.loss_chunks <= MOST_CHUNKS; tile.loss_chunks *= finer)
         for (tile.mlp_tiles = 1; tile.mlp_tiles <= MOST_TILES; tile.mlp_tiles *= finer) {
@@ -227,7 +230,10 @@ static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling li
             arena_reset(scratch);
             Trial trial = trial_of(c, whole->forward, tile, scratch);
             Tiling tiling = {
-                .tile = tile, .seconds = trial.seconds, .floor_bytes = floor_bytes(c, &trial, whole)};
+
+                .tile = tile,
+                .seconds = trial.seconds / tokens_of(whole),
+                .floor_bytes = floor_bytes(c, &trial, whole)};
             uint32_t at = found++;
             for (; at > 0 && all[at - 1].seconds > tiling.seconds; at--) all[at] = all[at - 1];
             all[at] = tiling;
@@ -258,14 +264,44 @@ static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t aren
     return plan_bound(&request) / tokens_of(trial) < enough;
 }
 
+/* The fastest of the tilings that are foreseen to fit and to take fewer than `enough` seconds a token, from
+ * the most promising one on, or `best`. The estimate knows nothing of host memory and pins. */
+static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, uint32_t count, Wish wish,
+                            double enough, Trial *best) {
+    Tiling *order[MOST_TILINGS];
+    for (uint32_t i = 0; i < count; i++) {
+        list[i].foreseen = INFINITY;
+        if (list[i].seconds < enough) {
+            Trial *trial = trial_of_tiling(c, whole, &list[i]);
+            PlanRequest request = request_of(c, trial, wish.budget);
+            list[i].foreseen = plan_estimate(&request) / tokens_of(trial);
+        }
+        uint32_t at = i;
+        for (; at > 0 && order[at - 1]->foreseen > list[i].foreseen; at--) order[at] = order[at - 1];
+        order[at] = &list[i];
+    }
+    for (uint32_t i = 0; i < count && i < FORESEEN; i++) {
+        if (order[i]->foreseen >= enough * (1 - noticeable)) break;
+        add_plan(c, order[i]->trial, wish);
+        if (!is_feasible(order[i]->trial) || seconds_per_token(order[i]->trial) >= enough) continue;
+        best = order[i]->trial;
+        enough = seconds_per_token(best);
+    }
+    return best;
+}
+
 /* The fastest tiling that fits, if it takes fewer than `enough` seconds a token. Tilings are in order of time
- * and, the other way round, of bytes: where nothing is known to fit, the first that does is found by
+ * and, the other way round, of bytes: where nothing is foreseen to fit, the first that does is found by
  * bisection; those after it are tried while they are faster. */
 static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double enough) {
     Trial *best = whole;
     Tiling list[MOST_TILINGS];
     uint32_t count = list_tilings(c, whole, list), low = 0, high = count;
     if (count == 0) return best;
+    if (!c->spec.pin.count) {
+        best = best_foreseen(c, whole, list, count, wish, enough, best);
+        if (c->spec.host_bytes <= 0 && (is_feasible(best) || enough < INFINITY)) return best;
+    }
     if (!is_feasible(whole) && enough == INFINITY) {
         /* the estimate ranks only nearly: the last one need not be what comes nearest */
         uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
@@ -287,7 +323,7 @@ static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double 
     }
     for (uint32_t i = low, worse = 0; i < count && worse < 2; i++) {
         double most = is_feasible(best) ? seconds_per_token(best) : enough;
-        if (list[i].seconds / tokens_of(whole) >= most) break;
+        if (list[i].seconds >= most) break;
         Trial *trial = trial_of_tiling(c, whole, &list[i]);
         if (most < INFINITY && !may_be_faster(c, trial, wish.budget, most)) continue;
         plan_if_it_may_fit(c, trial, wish);

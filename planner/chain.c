@@ -333,7 +333,7 @@ static const Choice *head_within(const Chain *c, int64_t bytes) {
 enum { MOST_KEPT = 16 };
 typedef struct Kept {
     uint32_t most, since;       /* since: the time from which the head's input is there again */
-    int64_t alone, each;        /* bytes of the head, and of one input */
+    int64_t each;               /* bytes of one input */
     double **by[MOST_KEPT + 1]; /* by[count][i][m]: links i.., as S above */
 } Kept;
 
@@ -348,17 +348,24 @@ static uint32_t list_kept_moves(Chain *c, const Kept *kept, uint32_t count, uint
     return moves;
 }
 
+static uint32_t most_kept(const Chain *c) {
+    uint32_t n = c->links.count;
+    return n - 2 < MOST_KEPT ? n - 2 : MOST_KEPT;
+}
+
+/* The head and one input more than are kept. */
+static int64_t kept_bytes(const Chain *c) {
+    return head_bytes(c) + (most_kept(c) + 1) * kind_of(c, c->links.count - 1)->input_bytes;
+}
+
 /* A slot is a part of a block's input, so that many of them round to themselves. False where that input may
  * not go. */
 static bool fill_kept(Chain *c, Kept *kept) {
     uint32_t n = c->links.count, gap = gap_at(c->p, c->links.at[n - 1].input, c->links.boundary);
     int64_t unit = kind_of(c, n - 1)->input_bytes;
-    *kept = (Kept){.most = n - 2 < MOST_KEPT ? n - 2 : MOST_KEPT,
-                   .since = c->p->gap_end[gap],
-                   .alone = head_bytes(c),
-                   .each = unit};
+    *kept = (Kept){.most = most_kept(c), .since = c->p->gap_end[gap], .each = unit};
     if (!c->p->may_drop[gap] || kept->since >= c->p->update_begin || unit <= 0) return false;
-    int64_t most_bytes = kept->alone + (kept->most + 1) * kept->each;
+    int64_t most_bytes = kept_bytes(c);
     while (unit > 1 && unit * (SLOTS / 2) > most_bytes) unit = (unit + 1) / 2;
     solve(c, n - 2, true, unit, (uint32_t)(most_bytes / unit) + 1);
     kept->by[0] = c->whole;
@@ -501,7 +508,32 @@ double chain_seconds(const Problem *p, uint32_t boundary, int64_t bytes) {
         uint32_t m = (uint32_t)(bytes / c.unit);
         best = m < table_first(c.whole[0]) ? HUGE_VAL : c.whole[0][m];
         Kept kept;
-        if (fill_kept(&c, &kept)) best = fmin(best, best_restart(&c, &kept, bytes).seconds);
+        bool scarce = bytes <= kept_bytes(&c); /* above, there are better ways */
+        if (scarce && fill_kept(&c, &kept)) best = fmin(best, best_restart(&c, &kept, bytes).seconds);
+    }
+    arena_free(tables);
+    arena_free(scratch);
+    return best;
+}
+
+int64_t chain_least(const Problem *p, uint32_t boundary, int64_t most_bytes) {
+    Arena *scratch = arena_new(), *tables = arena_new();
+    Chain c;
+    int64_t best = 0;
+    if (chain_of(&c, p, boundary, tables, scratch)) {
+        best = INT64_MAX;
+        for (int64_t bytes = most_bytes; bytes > 0;) {
+            solve(&c, c.links.count - 1, false, bytes / SLOTS + 1, SLOTS);
+            int64_t least = table_first(c.whole[0]);
+            if (least <= SLOTS) best = least * c.unit;
+            bytes = least < SLOTS / 4 ? 2 * best : 0;
+        }
+        Kept kept;
+        for (uint32_t m = 0, more = fill_kept(&c, &kept); more && m <= c.most; m++) {
+            if (best_restart(&c, &kept, m * c.unit).seconds == HUGE_VAL) continue;
+            if (m * c.unit < best) best = m * c.unit;
+            break;
+        }
     }
     arena_free(tables);
     arena_free(scratch);

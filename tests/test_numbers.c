@@ -72,18 +72,18 @@ static Outcome check_plans(const Graph *g, uint64_t seed, uint32_t *infeasible, 
                            .cost = cost,
                            .device = &device,
                            .policy = POLICY_NONE,
-                           .host_bytes = seed % 2 ? INT64_C(1) << 30 : 0};
+                           .host_bytes = seed % 2 ? INT64_C(1) << 30 : 0,
+                           .memo = plan_memo_new(arena)};
     PlanResult *keep = plan_graph(&request, arena);
+    request.policy = POLICY_OPTIMAL;
+    int64_t high = keep->keep_all_bytes, low = plan_graph(&request, arena)->smallest_bytes;
     Outcome expected = run(g, &keep->plan, keep->layout, false);
     assert_true(expected.loss[0] == expected.loss[0]); /* not NaN */
     for (int policy = 0; policy < POLICY_COUNT; policy++) {
         int budgets = policy == POLICY_OPTIMAL ? 4 : 1;
         for (int b = 0; b < budgets; b++) {
             request.policy = (Policy)policy;
-            request.budget_bytes =
-                policy == POLICY_OPTIMAL
-                    ? keep->smallest_bytes + (keep->keep_all_bytes - keep->smallest_bytes) * b / 3
-                    : 0;
+            request.budget_bytes = policy == POLICY_OPTIMAL ? low + (high - low) * b / 3 : 0;
             PlanResult *result = plan_graph(&request, arena);
             const char *broken = plan_check(g, &result->plan, arena);
             if (broken) fail_msg("graph %d policy %s: %s", (int)seed, policy_name[policy], broken);
