@@ -199,8 +199,8 @@ static const double much_recomputation = 0.25;
  * whole with host memory only, if it costs less at all. */
 static const double worthwhile = 0.02;
 
-/* What is foreseen to be faster by a smaller share is not planned. */
-static const double noticeable = 0.002;
+/* How far a plan may be from what was foreseen, as a share; what would be faster by less is not planned. */
+static const double noticeable = 0.003;
 
 /* Whether the plan that checkpoints every block fits. */
 static bool surely_fits(const Compilation *c, const Trial *trial, int64_t arena_budget) {
@@ -281,7 +281,8 @@ static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, ui
         order[at] = &list[i];
     }
     for (uint32_t i = 0; i < count && i < FORESEEN; i++) {
-        if (order[i]->foreseen >= enough * (1 - noticeable)) break;
+        double margin = is_feasible(best) && best != whole ? -noticeable : noticeable;
+        if (order[i]->foreseen >= enough * (1 + margin)) break;
         add_plan(c, order[i]->trial, wish);
         if (!is_feasible(order[i]->trial) || seconds_per_token(order[i]->trial) >= enough) continue;
         best = order[i]->trial;
