@@ -84,11 +84,6 @@ static Keep *pinned_gaps(const PlanRequest *request, Problem *p, const Blocks *b
     return pinned;
 }
 
-typedef struct Realised {
-    Plan plan;
-    Layout *layout;
-} Realised;
-
 static bool host_fits(const PlanRequest *request, const Plan *plan) {
     return plan->host_bytes <= request->host_bytes;
 }
@@ -101,17 +96,33 @@ typedef struct Found {
     Front beside; /* what packing may leave better: the front's smallest before refinement, fixed policies */
 } Found;
 
+typedef struct Realised {
+    const Keep *retain;
+    Plan plan;
+    Layout *layout;
+} Realised;
+
 enum { WITHOUT_COPIES, WITH_COPIES, SEARCHES };
 struct PlanMemo {
     Arena *arena;
     Front families;        /* which both searches begin with */
     Found found[SEARCHES]; /* without host memory the first alone */
+    VEC(Realised) realised;
 };
+
+/* The plan of a candidate, packed once for all requests. */
+static Realised realise_once(const PlanRequest *request, Replay *r, const Candidate *candidate,
+                             PlanMemo *memo, Arena *arena) {
+    for (uint32_t i = 0; i < memo->realised.count; i++)
+        if (memo->realised.at[i].retain == candidate->retain) return memo->realised.at[i];
+    Realised next = {.retain = candidate->retain};
+    next.layout = realise(request, r, next.retain, &next.plan, request->memo ? memo->arena : arena);
+    return *vec_add(memo->arena, &memo->realised) = next;
+}
 
 /* The fastest plan whose packed height fits; without one, the one of least height. Each front is asked by
  * itself: what one of them hides in the other may be what fits once it is packed. */
-static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, PlanResult *result,
-                   Arena *arena) {
+static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanResult *result, Arena *arena) {
     int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
     bool brief = request->brief && request->host_bytes <= 0;
     int64_t least_without = INT64_MAX; /* copies */
@@ -121,8 +132,7 @@ static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, 
         for (uint32_t i = front->count; i-- > 0;) {
             if (front->at[i].peak_bytes > budget) continue;
             if (best.layout && front->at[i].seconds >= best.plan.seconds) break;
-            Realised next = {.layout = NULL};
-            next.layout = realise(request, r, front->at[i].retain, &next.plan, arena);
+            Realised next = realise_once(request, r, &front->at[i], memo, arena);
             if (next.plan.peak_bytes > budget || !host_fits(request, &next.plan)) continue;
             best = next;
             break;
@@ -137,8 +147,7 @@ static void choose(const PlanRequest *request, Replay *r, const PlanMemo *memo, 
             bool may_be_least = !least.layout || candidate->peak_bytes < least.plan.peak_bytes;
             if (brief && best.layout) may_be_least = false;
             if (!may_be_least && !may_be_best) continue;
-            Realised next = {.layout = NULL};
-            next.layout = realise(request, r, candidate->retain, &next.plan, arena);
+            Realised next = realise_once(request, r, candidate, memo, arena);
             if (!any.layout) any = next;
             if (!host_fits(request, &next.plan)) continue;
             if (!next.plan.host_bytes && next.plan.peak_bytes < least_without)
