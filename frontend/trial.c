@@ -265,28 +265,29 @@ static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t aren
 }
 
 /* The fastest of the tilings that are foreseen to fit and to take fewer than `enough` seconds a token, from
- * the most promising one on, or `best`. The estimate knows nothing of host memory and pins. */
+ * the most promising one on, at most so many, or `best`. */
 static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, uint32_t count, Wish wish,
-                            double enough, Trial *best) {
+                            double (*foresee)(const PlanRequest *), uint32_t most, double enough,
+                            Trial *best) {
     Tiling *order[MOST_TILINGS];
     for (uint32_t i = 0; i < count; i++) {
         list[i].foreseen = INFINITY;
         if (list[i].seconds < enough) {
             Trial *trial = trial_of_tiling(c, whole, &list[i]);
             PlanRequest request = request_of(c, trial, wish.budget);
-            list[i].foreseen = plan_estimate(&request) / tokens_of(trial);
+            list[i].foreseen = foresee(&request) / tokens_of(trial);
         }
         uint32_t at = i;
         for (; at > 0 && order[at - 1]->foreseen > list[i].foreseen; at--) order[at] = order[at - 1];
         order[at] = &list[i];
     }
-    for (uint32_t i = 0; i < count && i < FORESEEN; i++) {
+    for (uint32_t i = 0; i < count && i < most; i++) {
         double margin = is_feasible(best) && best != whole ? -noticeable : noticeable;
+        if (is_feasible(best) && best != whole) enough = fmin(enough, seconds_per_token(best));
         if (order[i]->foreseen >= enough * (1 + margin)) break;
         add_plan(c, order[i]->trial, wish);
-        if (!is_feasible(order[i]->trial) || seconds_per_token(order[i]->trial) >= enough) continue;
-        best = order[i]->trial;
-        enough = seconds_per_token(best);
+        if (is_feasible(order[i]->trial) && seconds_per_token(order[i]->trial) < enough)
+            best = order[i]->trial;
     }
     return best;
 }
@@ -300,8 +301,13 @@ static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double 
     uint32_t count = list_tilings(c, whole, list), low = 0, high = count;
     if (count == 0) return best;
     if (!c->spec.pin.count) {
-        best = best_foreseen(c, whole, list, count, wish, enough, best);
-        if (c->spec.host_bytes <= 0 && (is_feasible(best) || enough < INFINITY)) return best;
+        /* the estimate knows nothing of host memory, with which plans come near the bound */
+        bool host = c->spec.host_bytes > 0;
+        best = best_foreseen(c, whole, list, count, wish, plan_estimate, host ? 1 : FORESEEN, enough, best);
+        bool many = whole->graph->node.count >= MANY_NODES && enough < INFINITY;
+        if (host)
+            best = best_foreseen(c, whole, list, count, wish, plan_bound, many ? 1 : FORESEEN, enough, best);
+        if (is_feasible(best) || enough < INFINITY) return best;
     }
     if (!is_feasible(whole) && enough == INFINITY) {
         /* the estimate ranks only nearly: the last one need not be what comes nearest */
