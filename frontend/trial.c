@@ -161,20 +161,20 @@ static double seconds_per_token(const Trial *trial) {
     return trial->result->plan.seconds / tokens_of(trial);
 }
 
-/* Graphs of many operations are tried less often and ranked before packing, those of very many are cut more
- * coarsely too: all of that takes seconds there. */
+/* Graphs of many operations are tried less often, those of very many are cut more coarsely too: all of that
+ * takes seconds there. */
 enum { MANY_NODES = 4000, VERY_MANY_NODES = 6000 };
 
-/* What a trial needs when every block is checkpointed: cheap, and near enough to rank by. */
-static int64_t floor_bytes(const Compilation *c, const Trial *trial, const Trial *whole) {
+/* Live bytes where every block is checkpointed: cheap, and near enough to rank by. */
+static int64_t floor_bytes(const Compilation *c, const Trial *trial) {
     PlanRequest request = request_of(c, trial, 0);
-    return plan_blocks_bytes(&request, whole->graph->node.count < MANY_NODES);
+    return plan_blocks_bytes(&request, false);
 }
 
 /* Whether a trial's smallest budget is less than another's. */
 static bool is_nearer(const Compilation *c, Trial *trial, Trial *than, Wish wish) {
     if (!trial->result && !than->result)
-        add_plan(c, floor_bytes(c, trial, than) < floor_bytes(c, than, than) ? trial : than, wish);
+        add_plan(c, floor_bytes(c, trial) < floor_bytes(c, than) ? trial : than, wish);
     if (!trial->result && never_within(c, trial, than->result->smallest_bytes - 1)) return false;
     if (!than->result && never_within(c, than, trial->result->smallest_bytes)) return true;
     add_plan(c, trial, wish);
@@ -191,7 +191,7 @@ static bool is_better(const Compilation *c, Trial *trial, Trial *than, Wish wish
 
 /* ---- tiles of tokens ---- */
 
-enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20, NEAREST = 3, FORESEEN = 3 };
+enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20, NEAREST = 3, FORESEEN = 3, WORSE = 2 };
 /* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
  * if recomputation takes more than this share of a step ... */
 static const double much_recomputation = 0.25;
@@ -218,7 +218,7 @@ typedef struct Tiling {
 
 /* The tilings of a forward graph that no other beats in both time and bytes, fastest first. */
 static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling list[MOST_TILINGS]) {
-    int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole, whole);
+    int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole);
     Tiling all[MOST_TILINGS];
     uint32_t found = 0, count = 0;
     int64_t finer = whole->graph->node.count < VERY_MANY_NODES ? 2 : 4;
@@ -233,7 +233,7 @@ static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling li
 
                 .tile = tile,
                 .seconds = trial.seconds / tokens_of(whole),
-                .floor_bytes = floor_bytes(c, &trial, whole)};
+                .floor_bytes = floor_bytes(c, &trial)};
             uint32_t at = found++;
             for (; at > 0 && all[at - 1].seconds > tiling.seconds; at--) all[at] = all[at - 1];
             all[at] = tiling;
@@ -252,12 +252,6 @@ static Trial *trial_of_tiling(const Compilation *c, const Trial *whole, Tiling *
     return tiling->trial;
 }
 
-static Trial *try_tiling(const Compilation *c, const Trial *whole, Tiling *tiling, Wish wish) {
-    Trial *trial = trial_of_tiling(c, whole, tiling);
-    plan_if_it_may_fit(c, trial, wish);
-    return trial;
-}
-
 /* Whether a bound leaves the chance of fewer seconds a token than `enough`. */
 static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t arena_budget, double enough) {
     PlanRequest request = request_of(c, trial, arena_budget);
@@ -265,17 +259,19 @@ static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t aren
 }
 
 /* The fastest of the tilings that are foreseen to fit and to take fewer than `enough` seconds a token, from
- * the most promising one on, at most so many, or `best`. */
+ * the most promising one on, at most so many, or `best`. The list goes on from few bytes saved at little cost
+ * to many: once that no longer pays, it is not asked any further. */
 static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, uint32_t count, Wish wish,
                             double (*foresee)(const PlanRequest *), uint32_t most, double enough,
                             Trial *best) {
     Tiling *order[MOST_TILINGS];
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0, worse = 0; i < count; i++) {
         list[i].foreseen = INFINITY;
-        if (list[i].seconds < enough) {
+        if (list[i].seconds < enough && worse < WORSE) {
             Trial *trial = trial_of_tiling(c, whole, &list[i]);
             PlanRequest request = request_of(c, trial, wish.budget);
             list[i].foreseen = foresee(&request) / tokens_of(trial);
+            worse = i > 0 && list[i].foreseen > order[0]->foreseen ? worse + 1 : 0;
         }
         uint32_t at = i;
         for (; at > 0 && order[at - 1]->foreseen > list[i].foreseen; at--) order[at] = order[at - 1];
@@ -292,51 +288,24 @@ static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, ui
     return best;
 }
 
-/* The fastest tiling that fits, if it takes fewer than `enough` seconds a token. Tilings are in order of time
- * and, the other way round, of bytes: where nothing is foreseen to fit, the first that does is found by
- * bisection; those after it are tried while they are faster. */
+/* The fastest tiling that fits, if it takes fewer than `enough` seconds a token; where nothing fits, what
+ * comes nearest. */
 static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double enough) {
     Trial *best = whole;
     Tiling list[MOST_TILINGS];
-    uint32_t count = list_tilings(c, whole, list), low = 0, high = count;
-    if (count == 0) return best;
-    if (!c->spec.pin.count) {
-        /* the estimate knows nothing of host memory, with which plans come near the bound */
-        bool host = c->spec.host_bytes > 0;
-        best = best_foreseen(c, whole, list, count, wish, plan_estimate, host ? 1 : FORESEEN, enough, best);
-        bool many = whole->graph->node.count >= MANY_NODES && enough < INFINITY;
-        if (host)
-            best = best_foreseen(c, whole, list, count, wish, plan_bound, many ? 1 : FORESEEN, enough, best);
-        if (is_feasible(best) || enough < INFINITY) return best;
-    }
-    if (!is_feasible(whole) && enough == INFINITY) {
-        /* the estimate ranks only nearly: the last one need not be what comes nearest */
-        uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
-        while (!is_feasible(best) && high > 0 && tries-- > 0) {
-            Trial *trial = try_tiling(c, whole, &list[--high], wish);
-            if (is_better(c, trial, best, wish)) best = trial;
-        }
-        if (!is_feasible(best)) return best;
-        while (low < high) {
-            uint32_t middle = low + (high - low) / 2;
-            Trial *trial = try_tiling(c, whole, &list[middle], wish);
-            if (is_better(c, trial, best, wish)) best = trial;
-            if (is_feasible(trial))
-                high = middle;
-            else
-                low = middle + 1;
-        }
-        low++; /* it was tried */
-    }
-    for (uint32_t i = low, worse = 0; i < count && worse < 2; i++) {
-        double most = is_feasible(best) ? seconds_per_token(best) : enough;
-        if (list[i].seconds >= most) break;
-        Trial *trial = trial_of_tiling(c, whole, &list[i]);
-        if (most < INFINITY && !may_be_faster(c, trial, wish.budget, most)) continue;
+    uint32_t count = list_tilings(c, whole, list);
+    /* the estimate knows nothing of host memory, with which plans come near the bound */
+    bool host = c->spec.host_bytes > 0, many = whole->graph->node.count >= MANY_NODES;
+    best = best_foreseen(c, whole, list, count, wish, plan_estimate, host ? 1 : FORESEEN, enough, best);
+    if (host)
+        best = best_foreseen(c, whole, list, count, wish, plan_bound,
+                             many && enough < INFINITY ? 1 : FORESEEN, enough, best);
+    /* what every block checkpointed needs ranks only nearly: the last one need not be what comes nearest */
+    uint32_t tries = many ? 1 : NEAREST;
+    while (!is_feasible(best) && enough == INFINITY && count > 0 && tries-- > 0) {
+        Trial *trial = trial_of_tiling(c, whole, &list[--count]);
         plan_if_it_may_fit(c, trial, wish);
-        bool better = is_feasible(trial) && is_better(c, trial, best, wish);
-        worse = better || !is_feasible(trial) ? 0 : worse + 1;
-        if (better) best = trial;
+        if (is_better(c, trial, best, wish)) best = trial;
     }
     return best;
 }
@@ -401,8 +370,8 @@ static int64_t last_batch(const Compilation *c) {
 }
 
 /* The micro-batch and tiling with the most tokens a second among those that fit; when none fits, what comes
- * nearest. Tiles are tried for those up to the smallest that do not fit whole without host memory, and, among
- * several, for the fastest that fits only by much recomputation. */
+ * nearest. Tiles are tried for those that fit whole by much recomputation or with host memory only, and for
+ * the smallest that does not. */
 Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
     Wish wish = {policy, arena_budget, c->spec.batch_auto};
     Trial *best = NULL, *best_whole = NULL;
@@ -421,9 +390,7 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
     }
     for (uint32_t i = 0; i < tried.count; i++) {
         Trial *whole = tried.at[i];
-        if (!wants_tiles(c, whole, wish) ||
-            (is_feasible(whole) && !whole->result->needs_host && whole != best_whole))
-            continue;
+        if (!wants_tiles(c, whole, wish)) continue;
         double less = is_feasible(whole) && whole->result->needs_host ? 0 : worthwhile;
         double enough = is_feasible(best) ? seconds_per_token(best) * (1 - less) : INFINITY;
         if (whole->seconds / tokens_of(whole) >= enough) continue;
