@@ -221,10 +221,11 @@ static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling li
     int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole);
     Tiling all[MOST_TILINGS];
     uint32_t found = 0, count = 0;
-    int64_t finer = whole->graph->node.count < VERY_MANY_NODES ? 2 : 4;
+    int64_t more_chunks = whole->graph->node.count < MANY_NODES ? 2 : 4;
+    int64_t more_tiles = whole->graph->node.count < VERY_MANY_NODES ? 2 : 4;
     Arena *scratch = arena_new();
-    for (TileRule tile = no_tiles; tile.loss_chunks <= MOST_CHUNKS; tile.loss_chunks *= finer)
-        for (tile.mlp_tiles = 1; tile.mlp_tiles <= MOST_TILES; tile.mlp_tiles *= finer) {
+    for (TileRule tile = no_tiles; tile.loss_chunks <= MOST_CHUNKS; tile.loss_chunks *= more_chunks)
+        for (tile.mlp_tiles = 1; tile.mlp_tiles <= MOST_TILES; tile.mlp_tiles *= more_tiles) {
             bool is_whole = tile.loss_chunks == 1 && tile.mlp_tiles == 1;
             if (is_whole || tokens % tile.loss_chunks || tokens % tile.mlp_tiles) continue;
             arena_reset(scratch);
