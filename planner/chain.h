@@ -16,7 +16,4 @@ void chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes,
  * chain. */
 double chain_seconds(const Problem *p, uint32_t boundary, int64_t bytes);
 
-/* The least bytes for which it foresees a plan, up to so many; INT64_MAX: more than those, 0: no chain. */
-int64_t chain_least(const Problem *p, uint32_t boundary, int64_t most_bytes);
-
 #endif

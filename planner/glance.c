@@ -45,13 +45,3 @@ double plan_estimate(const PlanRequest *request) {
     arena_free(scratch);
     return seconds;
 }
-
-int64_t plan_estimate_least(const PlanRequest *request) {
-    Arena *scratch = arena_new();
-    const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
-    Blocks blocks = blocks_of(request->graph, p, scratch);
-    int64_t bytes = chain_least(p, blocks.boundary, request->budget_bytes - p->persistent_bytes);
-    if (bytes < INT64_MAX) bytes += p->persistent_bytes;
-    arena_free(scratch);
-    return bytes;
-}

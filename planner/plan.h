@@ -182,8 +182,6 @@ double plan_bound(const PlanRequest *request);
 /* About the seconds of the plan that policy optimal would find without host memory, from the recursion over blocks
  * alone; INFINITY: none fits. Too few where the graph is no chain of blocks. */
 double plan_estimate(const PlanRequest *request);
-/* About the smallest budget it can meet, found the same way among those up to the request's; INT64_MAX: none of them. */
-int64_t plan_estimate_least(const PlanRequest *request);
 /* Whether it is proved without a search that no plan has a peak within the budget. */
 bool plan_never_fits(const PlanRequest *request);
 /* The peak of POLICY_EVERY_BLOCK without pins, in live bytes or once it is packed. */

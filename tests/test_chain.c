@@ -211,6 +211,16 @@ static void chains_go_below_segments(void **state) {
     arena_free(arena);
 }
 
+/* What is said without a search, and of a plan in brief, is what the plan comes to. */
+static void check_estimate(PlanRequest request, const PlanResult *result, Arena *arena) {
+    double estimate = plan_estimate(&request), seconds = result->plan.seconds;
+    if (fabs(estimate / seconds - 1) > 0.01) fail_msg("estimate %g s, plan %g s", estimate, seconds);
+    request.brief = true;
+    const PlanResult *brief = plan_graph(&request, arena);
+    assert_true(brief->feasible && brief->plan.seconds == seconds && brief->lower_bound_seconds == 0);
+    assert_int_equal(brief->plan.peak_bytes, result->plan.peak_bytes);
+}
+
 /* Large models at budgets between the smallest and keep-all: a gap of at most 1%, of 0.2% at half of them.
  * The smallest itself is left out: there the bound does not see all the repeated work. */
 static void large_models_are_planned_to_a_percent(void **state) {
@@ -230,11 +240,14 @@ static void large_models_are_planned_to_a_percent(void **state) {
             request.budget_bytes = low + (high - low) * k / (BUDGETS - 1);
             const PlanResult *result = plan_graph(&request, arena);
             assert_true(result->feasible && result->plan.peak_bytes >= peak);
+            if (k % 4 == 1) check_estimate(request, result, arena);
             if (result->gap > 0.01) fail_msg("shape %u, budget %d: gap %g", i, (int)k, result->gap);
             close += result->gap <= 0.002;
             peak = result->plan.peak_bytes;
         }
         assert_true(close * 2 >= BUDGETS);
+        request.budget_bytes = low - (low - all->layout->persistent_bytes) / 4;
+        assert_true(plan_estimate(&request) == HUGE_VAL); /* nothing fits */
         arena_free(arena);
     }
 }
