@@ -36,7 +36,8 @@ int compile_parse(Compilation *c);
 int compile_lower(Compilation *c); /* settings, device, and the forward graph of the smallest batch */
 int compile_plan(Compilation *c);  /* everything else; picks the micro-batch when it is `auto` */
 
-/* A plan of the same file with another policy or budget, for comparisons. NULL when it cannot be built. */
+/* A plan of the same file with another policy or budget, for comparisons: in brief, without its bound. NULL when it
+ * cannot be built. */
 PlanResult *compile_replan(Compilation *c, Policy policy, int64_t budget_bytes);
 /* After compile_lower: the plan of a policy at the micro-batch it is fastest with under the budget (0: no
  * limit), or, where none fits, at the smallest; `graph` is the one it plans. */

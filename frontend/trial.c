@@ -127,9 +127,10 @@ static void add_plan(const Compilation *c, Trial *trial, Wish wish) {
 
 /* All that is asked of the one that is chosen. */
 static void plan_in_full(const Compilation *c, Trial *trial, Wish wish) {
-    if (trial->brief && is_feasible(trial)) trial->result = NULL;
-    wish.brief = false;
     add_plan(c, trial, wish);
+    if (!trial->brief || !is_feasible(trial)) return;
+    trial->brief = false;
+    trial->result = trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, false, trial->memo);
 }
 
 static PlanRequest request_of(const Compilation *c, const Trial *trial, int64_t arena_budget) {
@@ -161,8 +162,8 @@ static double seconds_per_token(const Trial *trial) {
     return trial->result->plan.seconds / tokens_of(trial);
 }
 
-/* Graphs of many operations are tried less often, those of very many are cut more coarsely too: all of that
- * takes seconds there. */
+/* Of graphs of many operations fewer cuts are tried, and fewer numbers of chunks listed; of those of very
+ * many fewer numbers of tiles too: all of that takes seconds there. */
 enum { MANY_NODES = 4000, VERY_MANY_NODES = 6000 };
 
 /* Live bytes where every block is checkpointed: cheap, and near enough to rank by. */
@@ -199,7 +200,8 @@ static const double much_recomputation = 0.25;
  * whole with host memory only, if it costs less at all. */
 static const double worthwhile = 0.02;
 
-/* How far a plan may be from what was foreseen, as a share; what would be faster by less is not planned. */
+/* How far a plan may be from what was foreseen, as a share; what would be faster by less is not planned,
+ * unless the last one was further from it. */
 static const double noticeable = 0.003;
 
 /* Whether the plan that checkpoints every block fits. */
@@ -230,11 +232,9 @@ static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling li
             if (is_whole || tokens % tile.loss_chunks || tokens % tile.mlp_tiles) continue;
             arena_reset(scratch);
             Trial trial = trial_of(c, whole->forward, tile, scratch);
-            Tiling tiling = {
-
-                .tile = tile,
-                .seconds = trial.seconds / tokens_of(whole),
-                .floor_bytes = floor_bytes(c, &trial)};
+            Tiling tiling = {.tile = tile,
+                             .seconds = trial.seconds / tokens_of(whole),
+                             .floor_bytes = floor_bytes(c, &trial)};
             uint32_t at = found++;
             for (; at > 0 && all[at - 1].seconds > tiling.seconds; at--) all[at] = all[at - 1];
             all[at] = tiling;
@@ -260,8 +260,8 @@ static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t aren
 }
 
 /* The fastest of the tilings that are foreseen to fit and to take fewer than `enough` seconds a token, from
- * the most promising one on, at most so many, or `best`. The list goes on from few bytes saved at little cost
- * to many: once that no longer pays, it is not asked any further. */
+ * the most promising one on, at most so many that fit, or `best`. The list goes on from few bytes saved at
+ * little cost to many: once that no longer pays, it is not asked any further. */
 static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, uint32_t count, Wish wish,
                             double (*foresee)(const PlanRequest *), uint32_t most, double enough,
                             Trial *best) {
@@ -275,16 +275,21 @@ static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, ui
             worse = i > 0 && list[i].foreseen > order[0]->foreseen ? worse + 1 : 0;
         }
         uint32_t at = i;
-        for (; at > 0 && order[at - 1]->foreseen > list[i].foreseen; at--) order[at] = order[at - 1];
+        for (; at > 0 && order[at - 1]->foreseen >= list[i].foreseen; at--) order[at] = order[at - 1];
         order[at] = &list[i];
     }
-    for (uint32_t i = 0; i < count && i < most; i++) {
-        double margin = is_feasible(best) && best != whole ? -noticeable : noticeable;
-        if (is_feasible(best) && best != whole) enough = fmin(enough, seconds_per_token(best));
-        if (order[i]->foreseen >= enough * (1 + margin)) break;
-        add_plan(c, order[i]->trial, wish);
-        if (is_feasible(order[i]->trial) && seconds_per_token(order[i]->trial) < enough)
-            best = order[i]->trial;
+    double off = 1; /* how much of the foreseen time the last one took */
+    for (uint32_t i = 0, tries = 0; i < count && tries < most; i++) {
+        bool sure = tries > 0 && fabs(off - 1) <= noticeable;
+        if (order[i]->foreseen * off >= enough * (1 + (sure ? -noticeable : noticeable))) break;
+        Trial *trial = order[i]->trial;
+        add_plan(c, trial, wish);
+        if (!is_feasible(trial)) continue;
+        off = seconds_per_token(trial) / order[i]->foreseen;
+        tries++;
+        if (seconds_per_token(trial) >= enough) continue;
+        best = trial;
+        enough = seconds_per_token(trial);
     }
     return best;
 }
@@ -384,7 +389,8 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
         if (best && is_beaten(c, trial, best, wish)) continue;
         plan_if_it_may_fit(c, trial, wish);
         *vec_add(c->arena, &tried) = trial;
-        bool needs_more = best && !is_feasible(trial) && is_nearer(c, best, trial, wish);
+        bool needs_more =
+            best && !is_feasible(trial) && (is_feasible(best) || is_nearer(c, best, trial, wish));
         if (is_better(c, trial, best, wish)) best = best_whole = trial;
         misses = needs_more ? misses + 1 : 0;
         if (misses == (wants_tiles(c, trial, wish) ? 2 : 1)) break; /* as larger ones do */

@@ -13,7 +13,7 @@ typedef struct Trial {
     Cost *cost;
     double seconds; /* a step, nothing recomputed */
     PlanMemo *memo;
-    PlanResult *result; /* NULL: not planned, as nothing fits */
+    PlanResult *result; /* NULL: not planned, as nothing fits or another is better */
     bool brief;         /* it was asked for in brief */
 } Trial;
 

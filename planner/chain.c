@@ -1,6 +1,6 @@
 /* From the recursion over a chain of blocks (planner/chain_tables.c) to plans. In: a problem; out: retentions
- * for memories from keep-all's down to the least, and what they are foreseen to cost. Invariant: a plan takes
- * the seconds its table says, and peaks at most as high. */
+ * for memories from keep-all's down to the least, and what they are foreseen to cost. Invariant: what was
+ * decided takes, where nothing is pinned, the seconds its table says, and peaks at most as high. */
 #include "chain_tables.h"
 #include "chain.h"
 
@@ -131,7 +131,7 @@ enum { MOST_KEPT = 16 };
 typedef struct Kept {
     uint32_t most, since;       /* since: the time from which the head's input is there again */
     int64_t each;               /* bytes of one input */
-    double **by[MOST_KEPT + 1]; /* by[count][i][m]: links i.., as S above */
+    double **by[MOST_KEPT + 1]; /* by[count][i][m]: links i.., as S of chain_tables.c */
 } Kept;
 
 static uint32_t list_kept_moves(Chain *c, const Kept *kept, uint32_t count, uint32_t i) {
@@ -240,13 +240,14 @@ static int64_t add_levels(Chain *c, int64_t most_bytes, const Taker *taker) {
     Decision *decision = NEW_ARRAY(c->arena, Decision, n);
     uint32_t least = table_first(c->whole[0]);
     double last = HUGE_VAL;
-    for (uint32_t m = larger(least, LOWER); m <= SLOTS; m++) {
+    bool finer = least < LOWER && c->unit > 1;
+    for (uint32_t m = finer ? LOWER : least; m <= SLOTS; m++) {
         double again = c->whole[0][m];
         if (!is_worth_it(c, again, &last)) continue;
         decide(c, 0, n - 1, m, 0, decision);
         emit(c, decision, taker);
     }
-    return least < LOWER ? LOWER * c->unit : 0;
+    return finer ? LOWER * c->unit : 0;
 }
 
 static void add_all(Chain *c, int64_t most_bytes, const Taker *taker) {
@@ -271,6 +272,7 @@ void chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes,
 }
 
 double chain_seconds(const Problem *p, uint32_t boundary, int64_t bytes) {
+    if (bytes <= 0) return HUGE_VAL;
     Arena *scratch = arena_new(), *tables = arena_new();
     Chain c;
     double best = 0;

@@ -1,7 +1,9 @@
-/* What a request comes to without a search. In: a graph with costs; out: what one fixed policy needs, and
- * whether a bound proves that nothing fits. */
+/* What a request comes to without a search. In: a graph with costs; out: what one fixed policy needs, whether
+ * a bound proves that nothing fits, and about what the best plan takes. */
 #include "chain.h"
 #include "policy.h"
+
+#include <math.h>
 
 /* How high the last sequence replayed is once it is packed. */
 static int64_t packed_bytes(const PlanRequest *request, Replay *r, const Sequence *sequence, Arena *scratch) {
@@ -37,10 +39,13 @@ bool plan_never_fits(const PlanRequest *request) {
 }
 
 double plan_estimate(const PlanRequest *request) {
+    bool limited = request->budget_bytes > 0;
+    if (limited && plan_never_fits(request)) return INFINITY;
     Arena *scratch = arena_new();
     const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
     Blocks blocks = blocks_of(request->graph, p, scratch);
-    double seconds = chain_seconds(p, blocks.boundary, request->budget_bytes - p->persistent_bytes);
+    double seconds =
+        limited ? chain_seconds(p, blocks.boundary, request->budget_bytes - p->persistent_bytes) : 0;
     for (uint32_t op = 0; op < p->ops; op++) seconds += p->seconds[op];
     arena_free(scratch);
     return seconds;

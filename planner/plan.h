@@ -146,9 +146,10 @@ const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, con
 
 /* ---- the planner (planner/remat.c) ---- */
 /* What the search found for a graph, kept from one request to the next: it does not depend on the budget. Only for
- * requests that differ in nothing but policy and budget. */
+ * requests that differ in nothing but policy, budget and brevity. Their results share steps and layouts, which nobody
+ * may change. */
 typedef struct PlanMemo PlanMemo;
-PlanMemo *plan_memo_new(Arena *arena); /* the arena must live as long as requests use it */
+PlanMemo *plan_memo_new(Arena *arena); /* the arena must live as long as the results */
 typedef struct PlanRequest {
     const Graph *graph;
     const Cost *cost;
@@ -179,8 +180,10 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena);
 /* No plan of the graph within the budget takes fewer seconds: a bound as in PlanResult, weaker and without a search.
  * INFINITY: it proves that none fits. */
 double plan_bound(const PlanRequest *request);
-/* About the seconds of the plan that policy optimal would find without host memory, from the recursion over blocks
- * alone; INFINITY: none fits. Too few where the graph is no chain of blocks. */
+/* About the seconds of the plan that policy optimal would find without host memory and pins, from the recursion over
+ * blocks alone: within a percent for a transformer, and often more than the plan takes where other things cross the
+ * blocks. INFINITY: the recursion finds nothing that fits, though a search may. Recomputation is left out where the
+ * graph is no chain of blocks, or the budget no limit. */
 double plan_estimate(const PlanRequest *request);
 /* Whether it is proved without a search that no plan has a peak within the budget. */
 bool plan_never_fits(const PlanRequest *request);

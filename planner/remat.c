@@ -120,50 +120,58 @@ static Realised realise_once(const PlanRequest *request, Replay *r, const Candid
     return *vec_add(memo->arena, &memo->realised) = next;
 }
 
+/* What was packed so far: the fastest that fits, the lowest, and anything. */
+typedef struct Chosen {
+    Realised best, least, any;
+    int64_t least_without; /* the lowest without copies */
+} Chosen;
+
+/* Whether it fits. */
+static bool weigh(const PlanRequest *request, Realised next, int64_t budget, Chosen *chosen) {
+    int64_t peak = next.plan.peak_bytes;
+    if (!chosen->any.layout) chosen->any = next;
+    if (!host_fits(request, &next.plan)) return false;
+    if (!next.plan.host_bytes && peak < chosen->least_without) chosen->least_without = peak;
+    if (!chosen->least.layout || peak < chosen->least.plan.peak_bytes) chosen->least = next;
+    if (peak > budget) return false;
+    if (!chosen->best.layout || next.plan.seconds < chosen->best.plan.seconds) chosen->best = next;
+    return true;
+}
+
 /* The fastest plan whose packed height fits; without one, the one of least height. Each front is asked by
  * itself: what one of them hides in the other may be what fits once it is packed. */
 static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanResult *result, Arena *arena) {
     int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
     bool brief = request->brief && request->host_bytes <= 0;
-    int64_t least_without = INT64_MAX; /* copies */
-    Realised least = {.layout = NULL}, best = {.layout = NULL}, any = {.layout = NULL};
+    Chosen chosen = {.least_without = INT64_MAX};
     for (uint32_t k = 0; k < SEARCHES; k++) {
         const Front *front = &memo->found[k].front;
         for (uint32_t i = front->count; i-- > 0;) {
             if (front->at[i].peak_bytes > budget) continue;
-            if (best.layout && front->at[i].seconds >= best.plan.seconds) break;
-            Realised next = realise_once(request, r, &front->at[i], memo, arena);
-            if (next.plan.peak_bytes > budget || !host_fits(request, &next.plan)) continue;
-            best = next;
-            break;
+            if (chosen.best.layout && front->at[i].seconds >= chosen.best.plan.seconds) break;
+            if (weigh(request, realise_once(request, r, &front->at[i], memo, arena), budget, &chosen)) break;
         }
     }
     for (uint32_t k = 0; k < SEARCHES; k++) {
         const Front *beside = &memo->found[k].beside;
         for (uint32_t i = 0; i < beside->count; i++) {
             const Candidate *candidate = &beside->at[i];
-            bool may_be_best =
-                candidate->peak_bytes <= budget && (!best.layout || candidate->seconds < best.plan.seconds);
-            bool may_be_least = !least.layout || candidate->peak_bytes < least.plan.peak_bytes;
-            if (brief && best.layout) may_be_least = false;
-            if (!may_be_least && !may_be_best) continue;
-            Realised next = realise_once(request, r, candidate, memo, arena);
-            if (!any.layout) any = next;
-            if (!host_fits(request, &next.plan)) continue;
-            if (!next.plan.host_bytes && next.plan.peak_bytes < least_without)
-                least_without = next.plan.peak_bytes;
-            if (!least.layout || next.plan.peak_bytes < least.plan.peak_bytes) least = next;
-            if (next.plan.peak_bytes <= budget && (!best.layout || next.plan.seconds < best.plan.seconds))
-                best = next;
+            bool may_be_best = candidate->peak_bytes <= budget &&
+                               (!chosen.best.layout || candidate->seconds < chosen.best.plan.seconds);
+            bool may_be_least = !chosen.least.layout || candidate->peak_bytes < chosen.least.plan.peak_bytes;
+            if (brief && chosen.best.layout) may_be_least = false;
+            if (may_be_least || may_be_best)
+                weigh(request, realise_once(request, r, candidate, memo, arena), budget, &chosen);
         }
     }
-    if (!least.layout) least = any; /* host memory is too small for what pins send there */
-    result->smallest_bytes = brief && best.layout ? 0 : least.plan.peak_bytes;
-    result->feasible = best.layout != NULL;
-    result->needs_host = result->feasible && request->host_bytes > 0 && least_without > budget;
-    if (!best.layout) best = least;
-    result->plan = best.plan;
-    result->layout = best.layout;
+    if (!chosen.least.layout)
+        chosen.least = chosen.any; /* host memory is too small for what pins send there */
+    result->feasible = chosen.best.layout != NULL;
+    result->smallest_bytes = brief && result->feasible ? 0 : chosen.least.plan.peak_bytes;
+    result->needs_host = result->feasible && request->host_bytes > 0 && chosen.least_without > budget;
+    if (!result->feasible) chosen.best = chosen.least;
+    result->plan = chosen.best.plan;
+    result->layout = chosen.best.layout;
 }
 
 static void add_fixed_policies(const PlanRequest *request, const Problem *p, const Blocks *blocks, Replay *r,

@@ -145,7 +145,7 @@ enum { MOST_UNITS = 14 };
 typedef struct Replayed {
     Replay *r;
     Sequence sequence;
-    uint32_t count;
+    uint32_t count, above; /* above: with more than MOST_UNITS at the peak */
     int64_t least_bytes;
     double seconds[MOST_UNITS]; /* the least, by units of PLAN_ALIGN bytes at the peak */
 } Replayed;
@@ -156,7 +156,9 @@ static void replay_found(void *context, Keep *retain) {
     int64_t bytes = found->sequence.peak_bytes, units = bytes / PLAN_ALIGN;
     found->count++;
     if (bytes < found->least_bytes) found->least_bytes = bytes;
-    if (units < MOST_UNITS && found->sequence.seconds < found->seconds[units])
+    if (units >= MOST_UNITS)
+        found->above++;
+    else if (found->sequence.seconds < found->seconds[units])
         found->seconds[units] = found->sequence.seconds;
 }
 
@@ -170,7 +172,7 @@ static void plain_chains_reach_revolve(void **state) {
     Replayed found = {.r = replay_new(p, arena)};
     for (uint32_t m = 0; m < MOST_UNITS; m++) found.seconds[m] = HUGE_VAL;
     chain_retentions(p, BLOCKS, (BLOCKS + 4) * PLAN_ALIGN, replay_found, &found);
-    assert_true(found.count > 2);
+    assert_true(found.count > 2 && !found.above);
     /* x0 .. x8 are read backward; a step there holds the two gradients and its input, so that m units leave
      * m - 3 for other inputs */
     uint32_t reached = 0;
@@ -182,6 +184,31 @@ static void plain_chains_reach_revolve(void **state) {
         reached++;
     }
     assert_true(reached > 2);
+    arena_free(arena);
+}
+
+/* Where a slot is a byte, and where there is less than nothing. */
+static void few_bytes_come_to_an_end(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    Problem *p = plain_chain(2, arena);
+    Replayed found = {.r = replay_new(p, arena)};
+    chain_retentions(p, 2, 3 * PLAN_ALIGN, replay_found, &found);
+    assert_true(found.count > 0);
+
+    const Graph *g = transformer_graph(&bytes_gpt, arena);
+    const Device *device = device_find("a100-80");
+    PlanRequest request = {
+        .graph = g, .cost = cost_graph(g, device, arena), .device = device, .policy = POLICY_OPTIMAL};
+    const PlanResult *all = plan_graph(&request, arena);
+    int64_t fixed = all->layout->persistent_bytes,
+            budgets[] = {1, fixed - 100000, fixed - 5000, fixed - 1, fixed};
+    for (uint32_t i = 0; i < COUNT_OF(budgets); i++) {
+        request.budget_bytes = budgets[i];
+        assert_true(plan_estimate(&request) == HUGE_VAL);
+    }
+    request.budget_bytes = 0; /* no limit */
+    assert_true(fabs(plan_estimate(&request) / all->keep_all_seconds - 1) < 1e-9);
     arena_free(arena);
 }
 
@@ -308,6 +335,7 @@ int main(void) {
         cmocka_unit_test(a_different_block_is_another_kind),
         cmocka_unit_test(choices_are_not_dominated),
         cmocka_unit_test(plain_chains_reach_revolve),
+        cmocka_unit_test(few_bytes_come_to_an_end),
         cmocka_unit_test(chains_go_below_segments),
         cmocka_unit_test(windows_stay_below_the_optimum),
         cmocka_unit_test(windows_count_repeated_work),
