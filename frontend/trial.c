@@ -260,8 +260,8 @@ static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t aren
 }
 
 /* The fastest of the tilings that are foreseen to fit and to take fewer than `enough` seconds a token, from
- * the most promising one on, at most so many that fit, or `best`. The list goes on from few bytes saved at
- * little cost to many: once that no longer pays, it is not asked any further. */
+ * the most promising one on, at most so many that fit and twice as many in all, or `best`. The list goes on
+ * from few bytes saved at little cost to many: once that no longer pays, it is not asked any further. */
 static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, uint32_t count, Wish wish,
                             double (*foresee)(const PlanRequest *), uint32_t most, double enough,
                             Trial *best) {
@@ -279,7 +279,7 @@ static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, ui
         order[at] = &list[i];
     }
     double off = 1; /* how much of the foreseen time the last one took */
-    for (uint32_t i = 0, tries = 0; i < count && tries < most; i++) {
+    for (uint32_t i = 0, tries = 0; i < count && tries < most && i < 2 * most; i++) {
         bool sure = tries > 0 && fabs(off - 1) <= noticeable;
         if (order[i]->foreseen * off >= enough * (1 + (sure ? -noticeable : noticeable))) break;
         Trial *trial = order[i]->trial;

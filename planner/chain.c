@@ -263,7 +263,7 @@ void chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes,
         Taker taker = {use, context, NEW_ARRAY(scratch, Keep, p->gaps + 1)};
         add_all(&c, most_bytes, &taker);
         if (p->ops < MANY_OPS) { /* what a search makes of other plans is hard to foretell */
-            c.kinds = blocks_kinds(p, &c.links, false, scratch);
+            chain_explore(&c, false, scratch);
             add_all(&c, most_bytes, &taker);
         }
     }

@@ -28,9 +28,8 @@ int64_t chain_grown_bytes(const Chain *c, uint32_t first, uint32_t last) {
     return c->grown[last + 1] - c->grown[first];
 }
 
-/* Least bytes a forward pass over link `i` takes. */
-static int64_t pass_bytes(const Chain *c, uint32_t i) {
-    const Kind *kind = kind_of(c, i);
+/* Least bytes a forward pass over a kind takes. */
+static int64_t least_forward_bytes(const Kind *kind) {
     int64_t least = INT64_MAX;
     for (uint32_t k = 0; k < kind->choice.count; k++)
         if (kind->choice.at[k].forward_bytes < least) least = kind->choice.at[k].forward_bytes;
@@ -75,7 +74,7 @@ uint32_t chain_moves(Chain *c, uint32_t i, uint32_t j) {
     }
     int64_t pass = 0;
     for (uint32_t k = i + 1; k <= j; k++) {
-        int64_t bytes = pass_bytes(c, k - 1) + (k - 1 > i ? kind_of(c, k - 1)->input_bytes : 0);
+        int64_t bytes = c->pass_bytes[k - 1] + (k - 1 > i ? kind_of(c, k - 1)->input_bytes : 0);
         if (bytes > pass) pass = bytes;
         c->move[count++] =
             (Move){.seconds = head ? 0 : c->run_seconds[k] - c->run_seconds[i],
@@ -170,15 +169,21 @@ void chain_solve(Chain *c, uint32_t end, bool again, int64_t unit, uint32_t most
     fill_tables(c);
 }
 
+void chain_explore(Chain *c, bool explored, Arena *scratch) {
+    c->kinds = blocks_kinds(c->p, &c->links, explored, scratch);
+    for (uint32_t i = 0; i < c->links.count; i++) c->pass_bytes[i] = least_forward_bytes(kind_of(c, i));
+}
+
 bool chain_of(Chain *c, const Problem *p, uint32_t boundary, Arena *tables, Arena *scratch) {
     *c = (Chain){.p = p, .arena = tables, .links = blocks_find(p, boundary, scratch)};
     uint32_t n = c->links.count;
     c->equal = NEW_ARRAY(scratch, uint32_t, (size_t)n * n);
     if (n < 2 || n > TABLES || !find_equals(&c->links, c->equal)) return false;
-    c->kinds = blocks_kinds(p, &c->links, true, scratch);
     c->move = NEW_ARRAY(scratch, Move, BLOCK_CHOICES + n);
     c->run_seconds = NEW_ARRAY(scratch, double, n + 1);
     c->grown = NEW_ARRAY(scratch, int64_t, n + 1);
+    c->pass_bytes = NEW_ARRAY(scratch, int64_t, n + 1);
+    chain_explore(c, true, scratch);
     c->incoming_least = INT64_MAX;
     for (uint32_t op = 0; op < p->ops; op++) c->step_seconds += p->seconds[op];
     for (uint32_t i = 0; i < n; i++) {

@@ -30,6 +30,7 @@ typedef struct Chain {
     double *run_seconds;
     double step_seconds; /* nothing recomputed */
     int64_t *grown;      /* prefix sums over links */
+    int64_t *pass_bytes; /* by link: the least a forward pass over it takes */
     int64_t incoming_most, incoming_least;
     Move *move;
 } Chain;
@@ -45,8 +46,12 @@ uint32_t chain_slots(const Chain *c, int64_t bytes);
 /* Bytes that links first..last leave live for the update. */
 int64_t chain_grown_bytes(const Chain *c, uint32_t first, uint32_t last);
 
-/* Finds the links and what their kinds come to together; false where they are no chain. */
+/* Finds the links and what their kinds come to together, with explored choices; false where they are no
+ * chain.
+ */
 bool chain_of(Chain *c, const Problem *p, uint32_t boundary, Arena *tables, Arena *scratch);
+/* Puts other choices in place of those (blocks.h). */
+void chain_explore(Chain *c, bool explored, Arena *scratch);
 /* Tables for the chain up to link `end` in `unit`s of memory, up to `most` of them, in place of the last
  * ones. */
 void chain_solve(Chain *c, uint32_t end, bool again, int64_t unit, uint32_t most);
