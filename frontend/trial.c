@@ -278,6 +278,7 @@ static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, ui
         for (; at > 0 && order[at - 1]->foreseen >= list[i].foreseen; at--) order[at] = order[at - 1];
         order[at] = &list[i];
     }
+    if (best != whole) enough = fmin(enough, seconds_per_token(best)); /* an earlier call's */
     double off = 1; /* how much of the foreseen time the last one took */
     for (uint32_t i = 0, tries = 0; i < count && tries < most && i < 2 * most; i++) {
         bool sure = tries > 0 && fabs(off - 1) <= noticeable;

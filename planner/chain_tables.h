@@ -46,9 +46,8 @@ uint32_t chain_slots(const Chain *c, int64_t bytes);
 /* Bytes that links first..last leave live for the update. */
 int64_t chain_grown_bytes(const Chain *c, uint32_t first, uint32_t last);
 
-/* Finds the links and what their kinds come to together, with explored choices; false where they are no
- * chain.
- */
+/* Finds the links and what their kinds come to together, with explored choices; false where they are
+ * no chain. */
 bool chain_of(Chain *c, const Problem *p, uint32_t boundary, Arena *tables, Arena *scratch);
 /* Puts other choices in place of those (blocks.h). */
 void chain_explore(Chain *c, bool explored, Arena *scratch);

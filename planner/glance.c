@@ -28,25 +28,31 @@ int64_t plan_blocks_bytes(const PlanRequest *request, bool packed) {
     return bytes;
 }
 
+/* Whether an operation alone takes more than there is. */
+static bool never_fits(const Problem *p, int64_t budget_bytes) {
+    for (uint32_t op = 0; op < p->ops; op++)
+        if (p->persistent_bytes + problem_operation_bytes(p, op) > budget_bytes) return true;
+    return false;
+}
+
 bool plan_never_fits(const PlanRequest *request) {
     Arena *scratch = arena_new();
-    const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
-    bool never = false;
-    for (uint32_t op = 0; op < p->ops && !never; op++)
-        never = p->persistent_bytes + problem_operation_bytes(p, op) > request->budget_bytes;
+    bool never =
+        never_fits(problem_from_graph(request->graph, request->cost, scratch), request->budget_bytes);
     arena_free(scratch);
     return never;
 }
 
 double plan_estimate(const PlanRequest *request) {
-    bool limited = request->budget_bytes > 0;
-    if (limited && plan_never_fits(request)) return INFINITY;
     Arena *scratch = arena_new();
     const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
-    Blocks blocks = blocks_of(request->graph, p, scratch);
-    double seconds =
-        limited ? chain_seconds(p, blocks.boundary, request->budget_bytes - p->persistent_bytes) : 0;
+    double seconds = 0;
     for (uint32_t op = 0; op < p->ops; op++) seconds += p->seconds[op];
+    if (request->budget_bytes > 0) {
+        Blocks blocks = blocks_of(request->graph, p, scratch);
+        int64_t room = request->budget_bytes - p->persistent_bytes;
+        seconds += never_fits(p, request->budget_bytes) ? HUGE_VAL : chain_seconds(p, blocks.boundary, room);
+    }
     arena_free(scratch);
     return seconds;
 }
