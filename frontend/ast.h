@@ -192,11 +192,13 @@ typedef struct Ast {
 } Ast;
 
 /* ---- making one ---- */
+#define AST_LARGEST_BYTES ((size_t)1 << 20)
 /* The tree, or NULL when the text has errors (they are in `diag`, made over the same text). */
 Ast *ast_parse(Arena *arena, const char *path, const char *text, size_t length, Diag *diag);
 /* `--set name=value`: replaces a dim ("B=4"), a top-level setting ("budget=200MiB", "device=host") or a key
- * of a section ("train.steps=20", or "steps=20" when no dim has that name), adding it where the file has none; or
- * an argument of a setting the file has ("optimizer.lr=1e-4", "schedule.warmup=10"). False after an error. */
+ * of a section ("train.steps=20", or "steps=20" when no dim has that name), adding it where the file has
+ * none; or an argument of a setting the file has ("optimizer.lr=1e-4", "schedule.warmup=10"). False after an
+ * error. */
 bool ast_override(Ast *ast, const char *setting, Diag *diag);
 
 /* ---- asking ---- */
