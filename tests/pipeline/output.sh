@@ -2,7 +2,6 @@
 # What rematc writes never destroys what it did not write, and arrives whole or is an error.
 . "$(dirname "$0")/common.sh"
 unset OBJ
-small="$small --set steps=2"
 hashes() { find "$1" -type f ! -name '*.tmp' -exec cksum {} + | sort; }
 refused() { # refused NAME...: the last call named these, and touched nothing in folder `at`
     for name; do grep -q "$name" stderr.txt || { cat stderr.txt >&2; fail "$name is not named"; }; done
@@ -17,7 +16,7 @@ echo 'all: ; @echo mine' >own/Makefile
 echo mine | tee own/train.c >own/train.cu
 echo mine | tee own/kernels/elem.c >own/train
 hashes own >before
-expect 6 "$rematc" emit "$spec" $small -o own; refused Makefile train.c kernels/elem.c 'train,'
+expect 6 "$rematc" emit "$spec" $small -o own; refused Makefile train.c kernels/elem.c 'train;'
 grep -q 'train.cu' stderr.txt && fail "train.cu would not be replaced"
 (cd own && expect 6 "$rematc" emit "$spec" $small -o . && mv stdout.txt stderr.txt ..); refused Makefile
 expect 6 "$rematc" build "$spec" $small -o own --quiet; refused Makefile
@@ -29,27 +28,27 @@ at=folder
 mkdir folder
 cuda="--target cuda --device h100 --budget 8GiB"
 expect 0 "$rematc" emit "$spec" $small -o folder
-expect 0 "$rematc" emit "$spec" $small --set lr=1e-4 -o folder
+expect 0 "$rematc" emit "$spec" $small --set B=2 -o folder
 expect 0 "$rematc" emit "$spec" $small $cuda -o folder
 { [ -f folder/train.cu ] && [ ! -e folder/train.c ] && [ ! -e folder/runtime/device_host.c ]; } || fail "not the program for CUDA"
 expect 0 "$rematc" emit "$spec" $small -o folder
 { [ -f folder/train.c ] && [ ! -e folder/train.cu ] && [ ! -e folder/runtime/device_cuda.c ]; } || fail "not the program for the host"
 find folder -name '*.cu' | grep . && fail "kernels of the other target"
-expect 0 "$rematc" emit "$spec" $small --set lr=1e-4 -o fresh
+expect 0 "$rematc" emit "$spec" $small --set B=2 -o fresh
 echo '/* edited */' >>folder/train.c
-echo '# edited' >>folder/kernels/attention.c
+echo '/* edited */' >>folder/kernels/kernels.h
 hashes folder >before
-expect 6 "$rematc" emit "$spec" $small --set lr=1e-4 -o folder; refused train.c kernels/attention.c
+expect 6 "$rematc" emit "$spec" $small --set B=2 -o folder; refused train.c kernels/kernels.h
 grep -q Makefile stderr.txt && fail "the Makefile is as it was written"
-expect 6 "$rematc" emit "$spec" $small $cuda -o folder; refused kernels/attention.c
+expect 6 "$rematc" emit "$spec" $small $cuda -o folder; refused kernels/kernels.h
 expect 0 "$rematc" emit "$spec" $small $cuda -o folder --force
 grep -q edited folder/train.c || fail "an edited file of the other target was removed"
 expect 6 "$rematc" emit "$spec" $small -o folder; grep -q 'train.c' stderr.txt || fail "the edited file is not named"
-expect 0 "$rematc" emit "$spec" $small --set lr=1e-4 -o folder --force
+expect 0 "$rematc" emit "$spec" $small --set B=2 -o folder --force
 diff -r folder fresh || fail "a folder used again differs from a new one"
 # -- a folder without a manifest, an untrue manifest, links, what is no file --
 rm folder/rematc.manifest
-expect 0 "$rematc" emit "$spec" $small --set lr=1e-4 -o folder # nothing would change
+expect 0 "$rematc" emit "$spec" $small --set B=2 -o folder # nothing would change
 rm folder/rematc.manifest
 hashes folder >before
 expect 6 "$rematc" emit "$spec" $small -o folder; refused train.c
@@ -71,8 +70,8 @@ rm -r folder/kernels
 ln -s ../elsewhere folder/kernels
 hashes elsewhere >before.elsewhere
 hashes folder >before
-expect 6 "$rematc" emit "$spec" $small --set lr=1e-4 -o folder; refused train.c kernels
-expect 0 "$rematc" emit "$spec" $small --set lr=1e-4 -o folder --force
+expect 6 "$rematc" emit "$spec" $small --set B=2 -o folder; refused train.c kernels
+expect 0 "$rematc" emit "$spec" $small --set B=2 -o folder --force
 { [ ! -L folder/train.c ] && [ ! -L folder/kernels ]; } || fail "links stayed"
 hashes elsewhere | cmp - before.elsewhere || fail "--force wrote through a link"
 diff -r folder fresh || fail "--force left a folder that differs"
@@ -96,7 +95,7 @@ while [ $blocks -lt 512 ]; do
     (ulimit -f $blocks; exec "$rematc" emit "$spec" $small $cuda -o torn) >stdout.txt 2>stderr.txt || code=$?
     [ $code = 6 ] || [ $code = 0 ] || fail "exit $code at $blocks blocks"
     find torn -name '*.tmp' | grep . && fail "half a file stayed"
-    expect 0 "$rematc" emit "$spec" $small --set lr=1e-4 -o torn
+    expect 0 "$rematc" emit "$spec" $small --set B=2 -o torn
     diff -r torn fresh || fail "a torn folder was not completed"
     blocks=$((blocks * 2))
 done
@@ -108,7 +107,7 @@ for n in 1 2 3 5 8 13 21 34 55 89; do
     sleep 0.$(printf %03d $((n * 3)))
     kill -9 $child 2>/dev/null || :
     wait $child 2>/dev/null || :
-    expect 0 "$rematc" emit "$spec" $small --set lr=1e-4 -o torn
+    expect 0 "$rematc" emit "$spec" $small --set B=2 -o torn
     find torn -name '.*.tmp' -delete
     diff -r torn fresh || fail "a killed folder was not completed"
 done
