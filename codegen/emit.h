@@ -38,9 +38,13 @@ FolderAnswer emit_program(const EmitRequest *request, const EmitPlace *place, Ar
 void emit_source(const EmitRequest *request, Text *out);
 void emit_plan_json(const EmitRequest *request, Text *out);
 
-/* Runs `make` in the folder. 0, or what went wrong: 5 no compiler or a failed build (make's own output is
- * on stderr), 6 I/O. */
-int build_program(const char *dir, bool quiet);
+typedef struct BuildFailure {
+    int code; /* 5: a program to build with is missing, or make failed (its output is on stderr); 6: I/O */
+    const char *error, *help; /* `help` may be NULL */
+} BuildFailure;
+
+/* Runs `make` in the folder. */
+bool build_program(const char *dir, bool cuda, bool quiet, Arena *arena, BuildFailure *failure);
 
 /* ---- inside codegen ---- */
 

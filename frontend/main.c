@@ -232,8 +232,9 @@ static int verb_emit(Compilation *c) {
 static int built(Compilation *c, const char **dir) {
     int code = emitted(c, dir);
     if (code >= 0) return code;
-    code = build_program(*dir, c->options->quiet);
-    return code ? code : -1;
+    BuildFailure failure;
+    if (build_program(*dir, c->request.cuda, c->options->quiet, c->arena, &failure)) return -1;
+    return message_fail_help(c->options, failure.code, failure.help, "%s", failure.error);
 }
 
 static int verb_build(Compilation *c) {

@@ -195,4 +195,41 @@ pack a.csv
 pack a.csv --json
 pack a.csv -o -
 END
+# -- objects: a folder of someone, shared by two programs --
+mkdir -p objects/own objects/kernels
+echo mine | tee objects/own/file >objects/kernels/elem.o
+cp -r objects objects.before
+export OBJ="$work/objects"
+expect 0 "$rematc" build "$spec" $small -o one --quiet
+expect 0 "$rematc" build "$spec" $small --set B=2 -o two --quiet
+touch "$(dirname "$(find objects -name norm.o)")/kept"
+make -s -C one clean
+{ [ ! -e one/train ] && [ ! -e one/train.o ] && [ -e two/train ]; } || fail "not this program's were removed"
+[ "$(find objects -name kept -delete -print | wc -l)" = 1 ] || fail "clean took a file it did not make"
+find objects -name runtime | grep . && fail "clean left an empty folder"
+expect 0 make -s -C two
+make -s -C two clean
+make -s -C two clean
+diff -r objects objects.before || fail "clean in a folder of objects is not what was made"
+unset OBJ
+expect 0 make -s -C one
+make -s -C one clean
+[ ! -e one/obj ] || fail "clean left its own folder"
+# -- no compiler, no make: what to install; what fails for another reason is only said to fail --
+export OBJ="$work/other"
+mkdir bare
+for tool in sh mkdir mv rm dirname realpath; do ln -s "$(command -v $tool)" bare/; done
+expect 5 env PATH="$work/bare" "$rematc" build "$spec" $small -o one --quiet
+grep -q 'no `make`' stderr.txt || fail "make is not named"
+grep -q 'help: install one: .*apt install build-essential' stderr.txt || fail "nothing said on installing"
+ln -s "$(command -v make)" bare/
+expect 5 env PATH="$work/bare" "$rematc" build "$spec" $small -o one --quiet
+grep -q 'no C compiler `cc`' stderr.txt || fail "cc is not named"
+expect 5 env CC='nocc -m64' "$rematc" build "$spec" $small -o one --quiet
+grep -q 'no C compiler `nocc`' stderr.txt || fail "nocc is not named"
+expect 5 env NVCC="$work/nonvcc" "$rematc" build "$spec" $small $cuda -o gpu --quiet
+grep -q "no CUDA compiler .$work/nonvcc" stderr.txt || fail "nonvcc is not named"
+expect 5 env CFLAGS=--no-such-flag "$rematc" build "$spec" $small -o one --quiet
+grep -q 'building one failed' stderr.txt || fail "no plain failure"
+grep -q 'install' stderr.txt && fail "a wrong hint"
 echo "nothing was lost"
