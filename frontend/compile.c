@@ -2,37 +2,23 @@
 #include "compile.h"
 
 #include "lower.h"
+#include "message.h"
 #include "trial.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-void compile_messages(const Compilation *c) {
-    Text text = {.arena = c->arena};
-    text_add_n(&text, "", 0);
-    if (c->options->json_diagnostics)
-        diag_print_json(c->diag, &text);
-    else
-        diag_print(c->diag, &text, isatty(STDERR_FILENO) && !getenv("NO_COLOR"));
-    fwrite(text.at, 1, text.length, stderr);
-}
 
 static int source_errors(const Compilation *c) {
-    compile_messages(c);
-    return EXIT_SOURCE;
+    return message_fail_source(c->options, EXIT_SOURCE, c->diag);
 }
 
 int compile_parse(Compilation *c) {
     const Options *options = c->options;
     size_t length;
     char *text = read_file(c->arena, options->file, &length);
-    if (!text) {
-        fprintf(stderr, "rematc: cannot read '%s': %s\n", options->file, strerror(errno));
-        return EXIT_IO;
-    }
+    if (!text)
+        return message_fail(c->options, EXIT_IO, "cannot read '%s': %s", options->file, strerror(errno));
     c->diag = diag_new(c->arena, options->file, text, length);
     c->ast = ast_parse(c->arena, options->file, text, length, c->diag);
     if (!c->ast) return source_errors(c);
@@ -66,10 +52,8 @@ static int find_device(Compilation *c) {
     c->device = *device;
     const char *target = c->options->target;
     if (target) {
-        if (strcmp(target, "host") && strcmp(target, "cuda")) {
-            fprintf(stderr, "rematc: --target is host or cuda, not '%s'\n", target);
-            return EXIT_USAGE;
-        }
+        if (strcmp(target, "host") && strcmp(target, "cuda"))
+            return message_fail(c->options, EXIT_USAGE, "--target is host or cuda, not '%s'", target);
         c->device.cuda = !strcmp(target, "cuda");
     }
     if (c->device.flops_per_second[c->spec.compute] <= 0) {
@@ -81,13 +65,12 @@ static int find_device(Compilation *c) {
     if (c->options->policy) {
         c->policy = policy_find(c->options->policy);
         if (c->policy == POLICY_COUNT) {
-            fprintf(stderr, "rematc: unknown policy '%s'\n", c->options->policy);
             const char *near = diag_nearest(c->options->policy, policy_name, POLICY_COUNT);
-            if (near)
-                fprintf(stderr, "help: did you mean '%s'?\n", near);
-            else
-                fprintf(stderr, "help: known: none, every-block, sqrt, offload-blocks, heuristic, optimal\n");
-            return EXIT_USAGE;
+            return message_fail_help(
+                c->options, EXIT_USAGE,
+                near ? arena_printf(c->arena, "did you mean '%s'?", near)
+                     : "known: none, every-block, sqrt, offload-blocks, heuristic, optimal",
+                "unknown policy '%s'", c->options->policy);
         }
     }
     c->budget_bytes = c->spec.budget_bytes ? c->spec.budget_bytes : c->device.memory_bytes;
@@ -309,7 +292,7 @@ static int infeasible(Compilation *c, const Trial *trial, int64_t arena_budget) 
                          changes.length ? "" : " would fit");
         if (changes.length) diag_help(c->diag, "%s", changes.at);
     }
-    compile_messages(c);
+    message_diagnostics(c->options, c->diag);
     return EXIT_INFEASIBLE;
 }
 
@@ -327,9 +310,9 @@ int compile_plan(Compilation *c) {
     if (!trial.result->feasible) return infeasible(c, &trial, arena_budget);
     if (c->device.memory_bytes && c->budget_bytes > c->device.memory_bytes) {
         char budget[24], memory[24];
-        fprintf(stderr, "rematc: warning: the budget of %s is more than %s has, %s\n",
-                format_bytes(c->budget_bytes, budget), c->device.name,
-                format_bytes(c->device.memory_bytes, memory));
+        message_warn(c->options, "the budget of %s is more than %s has, %s",
+                     format_bytes(c->budget_bytes, budget), c->device.name,
+                     format_bytes(c->device.memory_bytes, memory));
     }
     Part train = {.graph = trial.graph,
                   .cost = trial.cost,

@@ -301,25 +301,6 @@ void diag_print(const Diag *diag, Text *out, bool colour) {
         text_add(out, "%s: %u more errors not shown\n", diag->path, diag->reported - diag->error.count);
 }
 
-static void json_string(Text *out, const char *text) {
-    text_add(out, "\"");
-    const char *end = text + strlen(text);
-    for (; *text;) {
-        uint32_t code;
-        size_t size = decode(text, end, &code);
-        if (*text == '"' || *text == '\\')
-            text_add(out, "\\%c", *text);
-        else if (*text == '\n')
-            text_add(out, "\\n");
-        else if (code < 32 || (size == 1 && code >= 127))
-            text_add(out, "\\u%04x", code);
-        else
-            text_add_n(out, text, size);
-        text += size;
-    }
-    text_add(out, "\"");
-}
-
 static void json_place(const Diag *diag, Span span, Text *out) {
     if (!has_place(span)) return;
     Place beg = place_of(diag, span.beg), end = place_of(diag, span.end > span.beg ? span.end : span.beg);
@@ -327,28 +308,42 @@ static void json_place(const Diag *diag, Span span, Text *out) {
              end.line, end.column);
 }
 
+static void error_json(const Diag *diag, const Error *error, Text *out) {
+    text_add(out, "{\"file\":");
+    text_add_json(out, diag->path);
+    json_place(diag, error->span, out);
+    text_add(out, ",\"severity\":\"error\",\"code\":\"%s\",\"message\":", code_name[error->code]);
+    text_add_json(out, error->message);
+    for (int kind = REMARK_NOTE; kind <= REMARK_HELP; kind++) {
+        text_add(out, kind == REMARK_NOTE ? ",\"notes\":[" : "],\"help\":[");
+        const char *comma = "";
+        for (uint32_t k = 0; k < error->remark.count; k++) {
+            const Remark *remark = &error->remark.at[k];
+            if ((int)remark->kind != kind) continue;
+            text_add(out, "%s%s", comma, kind == REMARK_NOTE ? "{\"message\":" : "");
+            text_add_json(out, remark->message);
+            json_place(diag, remark->span, out);
+            if (kind == REMARK_NOTE) text_add(out, "}");
+            comma = ",";
+        }
+    }
+    text_add(out, "]}");
+}
+
 void diag_print_json(const Diag *diag, Text *out) {
     const Error **order = sorted(diag, out->arena);
     for (uint32_t i = 0; i < diag->error.count; i++) {
-        const Error *error = order[i];
-        text_add(out, "{\"file\":");
-        json_string(out, diag->path);
-        json_place(diag, error->span, out);
-        text_add(out, ",\"severity\":\"error\",\"code\":\"%s\",\"message\":", code_name[error->code]);
-        json_string(out, error->message);
-        for (int kind = REMARK_NOTE; kind <= REMARK_HELP; kind++) {
-            text_add(out, kind == REMARK_NOTE ? ",\"notes\":[" : "],\"help\":[");
-            const char *comma = "";
-            for (uint32_t k = 0; k < error->remark.count; k++) {
-                const Remark *remark = &error->remark.at[k];
-                if ((int)remark->kind != kind) continue;
-                text_add(out, "%s%s", comma, kind == REMARK_NOTE ? "{\"message\":" : "");
-                json_string(out, remark->message);
-                json_place(diag, remark->span, out);
-                if (kind == REMARK_NOTE) text_add(out, "}");
-                comma = ",";
-            }
-        }
-        text_add(out, "]}\n");
+        error_json(diag, order[i], out);
+        text_add(out, "\n");
     }
+}
+
+void diag_print_json_list(const Diag *diag, Text *out) {
+    const Error **order = sorted(diag, out->arena);
+    text_add(out, "[");
+    for (uint32_t i = 0; i < diag->error.count; i++) {
+        text_add(out, i ? ",\n " : "");
+        error_json(diag, order[i], out);
+    }
+    text_add(out, "]");
 }

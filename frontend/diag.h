@@ -51,5 +51,7 @@ void diag_print(const Diag *diag, Text *out, bool colour);
  * {"file":..,"line":..,"column":..,"end_line":..,"end_column":..,"severity":"error","code":..,
  * "message":..,"notes":[{"message":..,"line":..}],"help":[..]}; no "line" where there is no place. */
 void diag_print_json(const Diag *diag, Text *out);
+/* The same objects as one array. */
+void diag_print_json_list(const Diag *diag, Text *out);
 
 #endif

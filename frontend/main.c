@@ -1,6 +1,7 @@
 /* rematc: one verb a run. Results go to stdout, messages to stderr. */
 #include "compile.h"
 #include "../codegen/dot.h"
+#include "message.h"
 #include "report.h"
 #include "pack_verb.h"
 #include "solve.h"
@@ -12,11 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static int print_text(const Text *text) {
-    if (text->length && (fwrite(text->at, 1, text->length, stdout) != text->length || fflush(stdout))) {
-        fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
-        return EXIT_IO;
-    }
+static int print_text(const Compilation *c, const Text *text) {
+    if (text->length && (fwrite(text->at, 1, text->length, stdout) != text->length || fflush(stdout)))
+        return message_fail(c->options, EXIT_IO, "cannot write to standard output: %s", strerror(errno));
     return EXIT_FINE;
 }
 
@@ -41,7 +40,7 @@ static int verb_check(Compilation *c) {
                  "] tokens\n",
                  c->options->file, c->spec.model, parameters, c->forward->node.count, c->forward->batch,
                  c->forward->context);
-    return print_text(&out);
+    return print_text(c, &out);
 }
 
 /* ---- plan ---- */
@@ -87,14 +86,13 @@ static int compare(Compilation *c) {
         report_compare_json(rows, POLICY_COUNT, c->budget_bytes, &out);
     else
         report_compare(rows, POLICY_COUNT, c->budget_bytes, &out);
-    return print_text(&out);
+    return print_text(c, &out);
 }
 
 static int verb_plan(Compilation *c) {
-    if (c->options->compare && (c->options->policy || c->options->why)) {
-        fprintf(stderr, "rematc: --compare shows every policy; it goes without --policy and --why\n");
-        return EXIT_USAGE;
-    }
+    if (c->options->compare && (c->options->policy || c->options->why))
+        return message_fail(c->options, EXIT_USAGE,
+                            "--compare shows every policy; it goes without --policy and --why");
     if (c->options->compare) return compare(c);
     int code = planned(c);
     if (code >= 0) return code;
@@ -108,20 +106,20 @@ static int verb_plan(Compilation *c) {
     }
     Text out = {.arena = c->arena};
     if (c->options->why) {
-        if (report_why(&report, c->options->why, &out)) return print_text(&out);
+        if (report_why(&report, c->options->why, &out)) return print_text(c, &out);
         const Graph *g = c->graph;
         const char **names = NEW_ARRAY(c->arena, const char *, g->node.count + 1);
         for (uint32_t n = 0; n < g->node.count; n++) names[n] = g->node.at[n].name;
         const char *near = diag_nearest(c->options->why, names, g->node.count);
-        fprintf(stderr, "rematc: no forward operation is called '%s'%s%s%s\n", c->options->why,
-                near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-        return EXIT_USAGE;
+        return message_fail(c->options, EXIT_USAGE, "no forward operation is called '%s'%s%s%s",
+                            c->options->why, near ? "; did you mean '" : "", near ? near : "",
+                            near ? "'?" : "");
     }
     if (c->options->json)
         report_plan_json(&report, &out);
     else
         report_plan(&report, &out);
-    return print_text(&out);
+    return print_text(c, &out);
 }
 
 /* ---- dump ---- */
@@ -157,20 +155,15 @@ static void dump_layout(const Part *part, Text *out) {
 static int dump_graph_text(Compilation *c) {
     size_t length;
     char *text = read_file(c->arena, c->options->file, &length);
-    if (!text) {
-        fprintf(stderr, "rematc: cannot read '%s': %s\n", c->options->file, strerror(errno));
-        return EXIT_IO;
-    }
+    if (!text)
+        return message_fail(c->options, EXIT_IO, "cannot read '%s': %s", c->options->file, strerror(errno));
     const char *error = NULL;
     Graph *g = graph_read(text, c->arena, &error);
     if (g) error = graph_check(g, c->arena);
-    if (error) {
-        fprintf(stderr, "%s: error: %s\n", c->options->file, error);
-        return EXIT_SOURCE;
-    }
+    if (error) return message_fail_at(c->options, EXIT_SOURCE, c->options->file, 0, 0, "%s", error);
     Text out = {.arena = c->arena};
     graph_print(g, &out);
-    return print_text(&out);
+    return print_text(c, &out);
 }
 
 static int verb_dump(Compilation *c) {
@@ -178,22 +171,20 @@ static int verb_dump(Compilation *c) {
     const char *stage = c->options->stage ? c->options->stage : "graph";
     size_t s = 0;
     while (s < COUNT_OF(stages) && strcmp(stage, stages[s])) s++;
-    if (s == COUNT_OF(stages)) {
-        fprintf(stderr, "rematc: --stage is ast, graph, grad, fuse, order, plan or layout, not '%s'\n",
-                stage);
-        return EXIT_USAGE;
-    }
+    if (s == COUNT_OF(stages))
+        return message_fail(c->options, EXIT_USAGE,
+                            "--stage is ast, graph, grad, fuse, order, plan or layout, not '%s'", stage);
     size_t name_length = strlen(c->options->file);
     if (name_length > 6 && !strcmp(c->options->file + name_length - 6, ".graph")) {
         if (s >= 1 && s <= 4) return dump_graph_text(c);
-        fprintf(stderr, "rematc: a .graph file has the stages graph, grad, fuse and order only\n");
-        return EXIT_USAGE;
+        return message_fail(c->options, EXIT_USAGE,
+                            "a .graph file has the stages graph, grad, fuse and order only");
     }
     int code = compile_parse(c);
     Text out = {.arena = c->arena};
     if (code < 0 && s == 0) {
         ast_print(c->ast, &out);
-        return print_text(&out);
+        return print_text(c, &out);
     }
     if (code < 0) code = compile_lower(c);
     if (code < 0 && s > 1) code = compile_plan(c);
@@ -206,7 +197,7 @@ static int verb_dump(Compilation *c) {
     case 5: dump_plan(&c->request.train, &out); break;
     default: dump_layout(&c->request.train, &out); break;
     }
-    return print_text(&out);
+    return print_text(c, &out);
 }
 
 /* ---- emit, build, run ---- */
@@ -225,8 +216,7 @@ static int emitted(Compilation *c, const char **dir) {
     *dir = c->options->output ? c->options->output : default_dir(c);
     const char *error = NULL;
     if (emit_program(&c->request, *dir, c->arena, &error)) return -1;
-    fprintf(stderr, "rematc: %s\n", error);
-    return EXIT_IO;
+    return message_fail(c->options, EXIT_IO, "%s", error);
 }
 
 static int verb_emit(Compilation *c) {
@@ -264,8 +254,7 @@ static int verb_run(Compilation *c) {
     for (int i = 0; i < c->options->rest_count; i++) argv[i + 1] = c->options->rest[i];
     fflush(NULL);
     execv(argv[0], argv);
-    fprintf(stderr, "rematc: cannot run '%s': %s\n", argv[0], strerror(errno));
-    return EXIT_ENVIRONMENT;
+    return message_fail(c->options, EXIT_ENVIRONMENT, "cannot run '%s': %s", argv[0], strerror(errno));
 }
 
 /* ---- fmt, explain, devices ---- */
@@ -277,23 +266,22 @@ static int verb_fmt(Compilation *c) {
     fmt_print(c->ast, &out);
     if (c->options->check) {
         bool same = c->ast->length == out.length && !memcmp(c->ast->source, out.at, out.length);
-        if (!same)
-            fprintf(stderr, "%s: not in canonical form; `rematc fmt --write` changes it\n", c->options->file);
-        return same ? EXIT_FINE : EXIT_SOURCE;
+        if (same) return EXIT_FINE;
+        return message_fail_at(c->options, EXIT_SOURCE, c->options->file, 0, 0,
+                               "not in canonical form; `rematc fmt --write` changes it");
     }
-    if (!c->options->write) return print_text(&out);
+    if (!c->options->write) return print_text(c, &out);
     if (write_file(c->options->file, out.at, out.length)) return EXIT_FINE;
-    fprintf(stderr, "rematc: cannot write '%s': %s\n", c->options->file, strerror(errno));
-    return EXIT_IO;
+    return message_fail(c->options, EXIT_IO, "cannot write '%s': %s", c->options->file, strerror(errno));
 }
 
 static int verb_explain(Compilation *c) {
     Code code = code_find(c->options->file);
     if (code == CODE_COUNT) {
-        fprintf(stderr, "rematc: there is no error code '%s'\n", c->options->file);
         const char *near = diag_nearest(c->options->file, code_name, CODE_COUNT);
-        if (near) fprintf(stderr, "help: did you mean '%s'?\n", near);
-        return EXIT_USAGE;
+        return message_fail_help(c->options, EXIT_USAGE,
+                                 near ? arena_printf(c->arena, "did you mean '%s'?", near) : NULL,
+                                 "there is no error code '%s'", c->options->file);
     }
     printf("%s: %s\n\n%s\n", code_name[code], code_title[code], code_text[code]);
     return EXIT_FINE;
@@ -335,11 +323,10 @@ static int verb_devices(Compilation *c) {
         const char **names = NEW_ARRAY(c->arena, const char *, count);
         for (uint32_t i = 0; i < count; i++) names[i] = list[i].name;
         const char *near = diag_nearest(wanted, names, count);
-        fprintf(stderr, "rematc: unknown device '%s'%s%s%s\n", wanted, near ? "; did you mean '" : "",
-                near ? near : "", near ? "'?" : "");
-        return EXIT_USAGE;
+        return message_fail(c->options, EXIT_USAGE, "unknown device '%s'%s%s%s", wanted,
+                            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
-    return print_text(&out);
+    return print_text(c, &out);
 }
 
 /* ---- graph ---- */
@@ -347,35 +334,28 @@ static int verb_devices(Compilation *c) {
 static int verb_graph(Compilation *c) {
     static const char *const formats[] = {"svg", "png", "pdf", "dot"};
     const char *path = c->options->output, *format = c->options->format;
-    if (!path) {
-        fprintf(stderr, "rematc: graph needs -o FILE.svg, .png, .pdf or .dot\n");
-        return EXIT_USAGE;
-    }
+    if (!path) return message_fail(c->options, EXIT_USAGE, "graph needs -o FILE.svg, .png, .pdf or .dot");
     const char *dot = strrchr(path, '.');
     if (!format) format = dot ? dot + 1 : "";
     size_t f = 0;
     while (f < COUNT_OF(formats) && strcmp(format, formats[f])) f++;
-    if (f == COUNT_OF(formats)) {
-        fprintf(stderr, "rematc: a picture is svg, png, pdf or dot, not '%s'; name it so, or use --format\n",
-                format);
-        return EXIT_USAGE;
-    }
+    if (f == COUNT_OF(formats))
+        return message_fail(c->options, EXIT_USAGE,
+                            "a picture is svg, png, pdf or dot, not '%s'; name it so, or use --format",
+                            format);
     int code = planned(c);
     if (code >= 0) return code;
     const Part *train = &c->request.train;
-    if (c->options->layer >= (int64_t)train->graph->block.count) {
-        fprintf(stderr, "rematc: there is no layer %" PRId64 "; %s has %u\n", c->options->layer,
-                c->spec.model, train->graph->block.count);
-        return EXIT_USAGE;
-    }
+    if (c->options->layer >= (int64_t)train->graph->block.count)
+        return message_fail(c->options, EXIT_USAGE, "there is no layer %" PRId64 "; %s has %u",
+                            c->options->layer, c->spec.model, train->graph->block.count);
     char peak[24], error[256] = "";
     char *title = arena_printf(c->arena, "%s on %s, policy %s, peak %s", c->spec.model, c->device.name,
                                policy_name[c->policy], format_bytes(c->request.arena_bytes, peak));
     if (dot_write(train->graph, train->plan, train->layout, train->cost, title, (int)c->options->layer, path,
                   format, error, sizeof error))
         return EXIT_FINE;
-    fprintf(stderr, "rematc: %s\n", error);
-    return EXIT_IO;
+    return message_fail(c->options, EXIT_IO, "%s", error);
 }
 
 static int verb_pack(Compilation *c) {
@@ -402,9 +382,7 @@ int main(int argc, char **argv) {
         code = verb[options.verb](&compilation);
     }
     arena_free(arena);
-    if (code == EXIT_FINE && (fflush(stdout) || ferror(stdout))) {
-        fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
-        return EXIT_IO;
-    }
+    if (code == EXIT_FINE && (fflush(stdout) || ferror(stdout)))
+        return message_fail(&options, EXIT_IO, "cannot write to standard output: %s", strerror(errno));
     return code;
 }

@@ -2,6 +2,8 @@
  * checkers passed. Plans of a row are those `rematc plan` makes with the same settings. */
 #include "sweep.h"
 
+#include "message.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -24,7 +26,7 @@ static int64_t read_size(const Compilation *c, const char *text, size_t length) 
     Compilation variant;
     const char *set = arena_printf(c->arena, "budget=%.*s", (int)length, text);
     if (compile_variant(c, &set, 1, &variant)) return variant.spec.budget_bytes;
-    fprintf(stderr, "rematc: '%.*s' is no size: write 21GiB, 300MiB, 24GB\n", (int)length, text);
+    message_fail(c->options, EXIT_USAGE, "'%.*s' is no size: write 21GiB, 300MiB, 24GB", (int)length, text);
     return 0;
 }
 
@@ -44,12 +46,11 @@ static int read_range(const Compilation *c, int64_t *low, int64_t *high) {
     }
     const char *dots = strstr(text, "..");
     *low = read_size(c, text, dots ? (size_t)(dots - text) : strlen(text));
+    if (!*low) return EXIT_USAGE;
     *high = dots ? read_size(c, dots + 2, strlen(dots + 2)) : *low;
-    if (!*low || !*high) return EXIT_USAGE;
-    if (*low > *high) {
-        fprintf(stderr, "rematc: --budget goes from the smaller to the larger size\n");
-        return EXIT_USAGE;
-    }
+    if (!*high) return EXIT_USAGE;
+    if (*low > *high)
+        return message_fail(c->options, EXIT_USAGE, "--budget goes from the smaller to the larger size");
     return -1;
 }
 
@@ -161,10 +162,9 @@ static int sweep_device(Compilation *c, const char *device, bool contexts, Rows 
     int64_t low, high;
     if (contexts && !options.budget) {
         low = high = one.budget_bytes;
-        if (!low) {
-            fprintf(stderr, "rematc: the longest context needs a budget, in the file or with --budget\n");
-            return EXIT_USAGE;
-        }
+        if (!low)
+            return message_fail(c->options, EXIT_USAGE,
+                                "the longest context needs a budget, in the file or with --budget");
     } else {
         code = read_range(&one, &low, &high);
         if (code >= 0) return code;
@@ -183,10 +183,9 @@ static int sweep_device(Compilation *c, const char *device, bool contexts, Rows 
 int verb_sweep(Compilation *c) {
     const Options *options = c->options;
     bool contexts = options->maximize && !strcmp(options->maximize, "T");
-    if (options->maximize && !contexts && strcmp(options->maximize, "tokens_per_second")) {
-        fprintf(stderr, "rematc: --maximize is tokens_per_second or T, not '%s'\n", options->maximize);
-        return EXIT_USAGE;
-    }
+    if (options->maximize && !contexts && strcmp(options->maximize, "tokens_per_second"))
+        return message_fail(c->options, EXIT_USAGE, "--maximize is tokens_per_second or T, not '%s'",
+                            options->maximize);
     Rows rows = {0};
     const char *list = options->device;
     do {
@@ -202,6 +201,5 @@ int verb_sweep(Compilation *c) {
     else
         print_rows(&rows, contexts, &out);
     if (fwrite(out.at, 1, out.length, stdout) == out.length && !fflush(stdout)) return EXIT_FINE;
-    fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
-    return EXIT_IO;
+    return message_fail(c->options, EXIT_IO, "cannot write to standard output: %s", strerror(errno));
 }

@@ -1,6 +1,8 @@
 /* See base.h. Arenas are chains of blocks, each twice the last up to 64 MiB. */
 #include "base.h"
 
+#include "../runtime/printable.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,6 +160,33 @@ void text_add(Text *text, const char *format, ...) {
         text_add_n(text, longer, (size_t)length);
     }
     va_end(again);
+}
+
+void text_add_json(Text *text, const char *bytes) {
+    size_t length = strlen(bytes), size;
+    text_add_n(text, "\"", 1);
+    for (size_t i = 0; i < length; i += size) {
+        unsigned code;
+        size = printable_decode(bytes + i, length - i, &code);
+        bool plain = size > 0 && code >= 0x20 && code != 0x7f && code != '"' && code != '\\';
+        if (!size) size = 1;
+        if (plain)
+            text_add_n(text, bytes + i, size);
+        else if (bytes[i] == '"' || bytes[i] == '\\')
+            text_add(text, "\\%c", bytes[i]);
+        else if (bytes[i] == '\n')
+            text_add(text, "\\n");
+        else
+            text_add(text, "\\u%04x", (unsigned char)bytes[i]);
+    }
+    text_add_n(text, "\"", 1);
+}
+
+void text_add_printable(Text *text, const char *bytes) {
+    size_t length = strlen(bytes), size = printable(NULL, 0, bytes, length, "");
+    char *shown = arena_alloc(text->arena, size + 1);
+    printable(shown, size + 1, bytes, length, "");
+    text_add_n(text, shown, size);
 }
 
 /* ---- hashing, names to ids (open addressing, linear probes) ---- */
