@@ -2,3 +2,16 @@
 set(campaign ${CMAKE_CURRENT_SOURCE_DIR}/campaign)
 # libFuzzer, REMAT_FUZZ_SECONDS (600) for each harness, with clang in a build folder of its own.
 add_custom_target(fuzz COMMAND sh ${campaign}/fuzz.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/fuzz USES_TERMINAL VERBATIM)
+
+# Failing system calls and allocations: a library to preload, on Linux for x86-64.
+if(TARGET rematc AND CMAKE_SYSTEM_NAME STREQUAL "Linux" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  add_library(fail_shim MODULE EXCLUDE_FROM_ALL ${campaign}/fail_shim.c)
+  target_compile_options(fail_shim PRIVATE -fno-sanitize=all)
+  target_link_options(fail_shim PRIVATE -fno-sanitize=all)
+  target_link_libraries(fail_shim PRIVATE ${CMAKE_DL_LIBS})
+  foreach(part trainer compiler)
+    add_custom_target(fail_${part} COMMAND sh ${campaign}/fail_${part}.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
+                      ${CMAKE_BINARY_DIR}/campaign/fail_${part} $<TARGET_FILE:fail_shim>
+                      DEPENDS rematc fail_shim USES_TERMINAL VERBATIM)
+  endforeach()
+endif()
