@@ -44,6 +44,9 @@ try() {
         cmp -s saves/step-000006.safetensors whole/step-000006.safetensors || report "$attempt: exit 0 without step 6"
         essence log.jsonl | cmp -s - six.log || report "$attempt: exit 0 with another log"
         ;;
+    1) # the OpenMP runtime ends the program itself where it finds no memory
+        grep -q '^libgomp: Out of memory' stderr.txt || report "$attempt: exit 1: $(tail -n 1 stderr.txt)"
+        ;;
     3 | 6) [ -s stderr.txt ] || report "$attempt: exit $code without a word" ;;
     *) report "$attempt: exit $code: $(tail -n 1 stderr.txt)" ;;
     esac

@@ -15,3 +15,12 @@ if(TARGET rematc AND CMAKE_SYSTEM_NAME STREQUAL "Linux" AND CMAKE_SYSTEM_PROCESS
                       DEPENDS rematc fail_shim USES_TERMINAL VERBATIM)
   endforeach()
 endif()
+
+# Signals and damaged checkpoints.
+if(TARGET rematc)
+  add_executable(damage EXCLUDE_FROM_ALL ${campaign}/damage.c)
+  add_custom_target(damage_campaign COMMAND sh ${campaign}/damage.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
+                    ${CMAKE_BINARY_DIR}/campaign/damage $<TARGET_FILE:damage> DEPENDS rematc damage USES_TERMINAL VERBATIM)
+  add_custom_target(kill_campaign COMMAND sh ${campaign}/kill.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
+                    ${CMAKE_BINARY_DIR}/campaign/kill DEPENDS rematc USES_TERMINAL VERBATIM)
+endif()
