@@ -39,7 +39,7 @@ says() { # says CODE TEXT OPTIONS...: every line of TEXT is a line of the messag
     want_code=$1 want_text=$2
     shift 2
     expect "$want_code" "$rematc" check "$spec" "$@"
-    [ "$(grep -cFx "$want_text" stderr.txt)" -ge "$(printf '%s\n' "$want_text" | wc -l)" ] ||
+    [ "$(grep -cFx -e "$want_text" stderr.txt)" -ge "$(printf '%s\n' "$want_text" | wc -l)" ] ||
         { cat stderr.txt >&2; fail "no '$want_text' for $*"; }
     if grep -q "^$spec:" stderr.txt; then cat stderr.txt >&2; fail "points into the file: $*"; fi
 }
