@@ -1,6 +1,8 @@
 /* See compile.h. */
 #include "compile.h"
 
+#include "../ir/glob.h"
+
 #include "lower.h"
 #include "message.h"
 #include "trial.h"
@@ -85,10 +87,11 @@ static bool pins_fit(const Compilation *c) {
     for (uint32_t i = 0; i < c->spec.pin.count; i++) {
         const Pin *pin = &c->spec.pin.at[i];
         bool any = false;
+        Glob *glob = glob_new(c->arena, pin->pattern);
         for (uint32_t n = 0; n < g->node.count && !any; n++) {
             const Node *node = &g->node.at[n];
             any = node->phase == PHASE_FORWARD && !(op_info[node->op].flags & OPF_VIEW) &&
-                  glob_match(pin->pattern, node->name);
+                  glob_matches(glob, node->name);
         }
         if (any) continue;
         diag_error(c->diag, E0208, pin->span,

@@ -285,40 +285,6 @@ char *format_number(double value, char out[32]) {
     return out;
 }
 
-/* Does [p, end) match the whole of `name`, or a dotted prefix of it? */
-static bool glob_from(const char *p, const char *end, const char *name) {
-    for (; p < end; p++, name++) {
-        if (*p == '*') {
-            while (p < end && *p == '*') p++;
-            if (p == end) return true;
-            for (; *name; name++)
-                if (glob_from(p, end, name)) return true;
-            return glob_from(p, end, name);
-        }
-        if (!*name || (*p != '?' && *p != *name)) return false;
-    }
-    return *name == 0 || *name == '.';
-}
-
-bool glob_match(const char *pattern, const char *name) {
-    const char *open = strchr(pattern, '{'), *close = open ? strchr(open, '}') : NULL;
-    if (!close) return glob_from(pattern, pattern + strlen(pattern), name);
-    size_t head = (size_t)(open - pattern), tail = strlen(close + 1);
-    for (const char *item = open + 1; item <= close;) {
-        const char *stop = item;
-        while (stop < close && *stop != ',') stop++;
-        char one[512];
-        size_t middle = (size_t)(stop - item);
-        if (head + middle + tail + 1 > sizeof one) return false;
-        memcpy(one, pattern, head);
-        memcpy(one + head, item, middle);
-        memcpy(one + head + middle, close + 1, tail + 1);
-        if (glob_match(one, name)) return true;
-        item = stop + 1;
-    }
-    return false;
-}
-
 /* ---- files ---- */
 
 char *read_file(Arena *arena, const char *path, size_t *length) {

@@ -87,9 +87,6 @@ double random_unit(uint64_t *state); /* [0, 1) */
 char *format_bytes(int64_t bytes, char out[24]);
 /* The fewest digits that read back as the same number. */
 char *format_number(double value, char out[32]);
-/* Shell-style match with '*', '?' and {a,b}; '*' does not stop at dots.
- * Also true when `pattern` matches a dotted prefix of `name` ("h.*.attn" matches "h.3.attn.qkv"). */
-bool glob_match(const char *pattern, const char *name);
 
 /* Whole file into the arena, NUL-terminated; "-" is standard input. NULL and errno on failure. */
 char *read_file(Arena *arena, const char *path, size_t *length);
