@@ -26,11 +26,9 @@ int compile_parse(Compilation *c) {
     if (!c->ast) return source_errors(c);
     for (uint32_t i = 0; i < options->set.count; i++)
         if (!ast_override(c->ast, options->set.at[i], c->diag)) return source_errors(c);
-    if (options->device &&
-        !ast_override(c->ast, arena_printf(c->arena, "device=%s", options->device), c->diag))
+    if (options->device && !ast_override_option(c->ast, "device", options->device, c->diag))
         return source_errors(c);
-    if (options->budget &&
-        !ast_override(c->ast, arena_printf(c->arena, "budget=%s", options->budget), c->diag))
+    if (options->budget && !ast_override_option(c->ast, "budget", options->budget, c->diag))
         return source_errors(c);
     return -1;
 }
@@ -157,8 +155,7 @@ bool compile_variant(const Compilation *c, const char *const *set, uint32_t coun
     for (uint32_t i = 0; fine && i < options->set.count; i++)
         fine = ast_override(variant->ast, options->set.at[i], variant->diag);
     if (fine && options->device)
-        fine =
-            ast_override(variant->ast, arena_printf(c->arena, "device=%s", options->device), variant->diag);
+        fine = ast_override_option(variant->ast, "device", options->device, variant->diag);
     for (uint32_t i = 0; fine && i < count; i++) fine = ast_override(variant->ast, set[i], variant->diag);
     if (!fine || !lower_spec(variant->ast, variant->diag, c->arena, &variant->spec)) return false;
     variant->forward = lower_graph(variant->ast, &variant->spec, 0, 0, variant->diag, c->arena);

@@ -11,13 +11,14 @@
 enum { EXIT_IO = 6, EXIT_INTERNAL = 70 };
 
 void die_at(const char *file, int line, const char *format, ...) {
+    char message[2048], shown[4096]; /* no arena: what broke may be one */
     va_list args;
     fflush(stdout);
-    fprintf(stderr, "%s:%d: ", file, line);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    printable(shown, sizeof shown, message, strlen(message), "\n");
+    fprintf(stderr, "%s:%d: %s\n", file, line, shown);
     exit(EXIT_INTERNAL);
 }
 
@@ -168,24 +169,26 @@ void text_add_json(Text *text, const char *bytes) {
     for (size_t i = 0; i < length; i += size) {
         unsigned code;
         size = printable_decode(bytes + i, length - i, &code);
-        bool plain = size > 0 && code >= 0x20 && code != 0x7f && code != '"' && code != '\\';
-        if (!size) size = 1;
+        bool plain = size && code != '"' && code != '\\' && printable(NULL, 0, bytes + i, size, "") == size;
+        if (!size) size = 1, code = (unsigned char)bytes[i];
         if (plain)
             text_add_n(text, bytes + i, size);
-        else if (bytes[i] == '"' || bytes[i] == '\\')
-            text_add(text, "\\%c", bytes[i]);
-        else if (bytes[i] == '\n')
+        else if (code == '"' || code == '\\')
+            text_add(text, "\\%c", (int)code);
+        else if (code == '\n')
             text_add(text, "\\n");
+        else if (code >= 0x10000)
+            text_add(text, "\\u%04x\\u%04x", 0xd7c0 + (code >> 10), 0xdc00 + (code & 0x3ff));
         else
-            text_add(text, "\\u%04x", (unsigned char)bytes[i]);
+            text_add(text, "\\u%04x", code);
     }
     text_add_n(text, "\"", 1);
 }
 
-void text_add_printable(Text *text, const char *bytes) {
-    size_t length = strlen(bytes), size = printable(NULL, 0, bytes, length, "");
+void text_add_printable(Text *text, const char *bytes, const char *keep) {
+    size_t length = strlen(bytes), size = printable(NULL, 0, bytes, length, keep);
     char *shown = arena_alloc(text->arena, size + 1);
-    printable(shown, size + 1, bytes, length, "");
+    printable(shown, size + 1, bytes, length, keep);
     text_add_n(text, shown, size);
 }
 

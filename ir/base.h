@@ -62,10 +62,12 @@ typedef struct Text {
 } Text;
 void text_add(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_add_n(Text *text, const char *bytes, size_t count);
-/* `bytes` as a JSON string, quotes included; a byte that is no UTF-8 is read as Latin-1. */
+/* `bytes` as a JSON string, quotes included: what could steer a terminal is escaped, a byte that is no UTF-8 is
+ * read as Latin-1. */
 void text_add_json(Text *text, const char *bytes);
-/* `bytes` with what could steer a terminal spelled out (runtime/printable.h). */
-void text_add_printable(Text *text, const char *bytes);
+/* `bytes` with what could steer a terminal spelled out, but the control characters in `keep`
+ * (runtime/printable.h). */
+void text_add_printable(Text *text, const char *bytes, const char *keep);
 
 /* ---- names to ids ---- */
 typedef struct Map Map;
