@@ -6,6 +6,7 @@
 #include "../ir/graph.h"
 #include "../ir/spec.h"
 #include "../planner/plan.h"
+#include "folder.h"
 
 /* A graph with the plan and the layout that run it. */
 typedef struct Part {
@@ -25,11 +26,15 @@ typedef struct EmitRequest {
     int64_t arena_bytes; /* highest end of the three layouts */
 } EmitRequest;
 
-/* Writes the folder (made when missing). A file whose content is unchanged is left alone, so that make
- * rebuilds little. False and a message in the arena on an I/O error. */
-bool emit_program(const EmitRequest *request, const char *dir, Arena *arena, const char **error);
+typedef struct EmitPlace {
+    const char *dir;   /* made when missing */
+    const char *input; /* the file this comes from, never written over */
+    bool force;        /* --force: files that rematc did not write are replaced */
+} EmitPlace;
 
-/* The program's text and the plan as JSON, as they are written. */
+/* Writes the folder (folder.h). */
+FolderAnswer emit_program(const EmitRequest *request, const EmitPlace *place, Arena *arena,
+                          const char **error);
 void emit_source(const EmitRequest *request, Text *out);
 void emit_plan_json(const EmitRequest *request, Text *out);
 

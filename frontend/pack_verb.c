@@ -7,6 +7,7 @@
 #include "../planner/plan.h"
 #include "csv.h"
 #include "message.h"
+#include "output.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -213,20 +214,18 @@ static int read_table(Packing *p, const Options *options, Arena *arena) {
     size_t length;
     uint32_t line;
     const char *text = read_file(arena, path, &length);
-    if (!text) return message_fail(options, EXIT_IO, "cannot read '%s': %s", path, strerror(errno));
+    if (!text) return message_fail(options, EXIT_IO, "cannot read '%s': %s", path, read_file_error());
     const char *wrong = csv_read(&p->table, text, length, &line, arena);
     if (!wrong) return -1;
     return message_fail_at(options, EXIT_SOURCE, path, line, 0, "%s", wrong);
 }
 
 static int write_offsets(const Packing *p, const Options *options, Arena *arena) {
-    const char *path = options->output;
     Text out = {.arena = arena};
     int64_t *offset = NEW_ARRAY(arena, int64_t, p->count + 1);
     for (uint32_t i = 0; i < p->count; i++) offset[i] = p->item[i].offset;
     csv_write(&p->table, offset, &out);
-    if (write_file(path, out.at, out.length)) return EXIT_FINE;
-    return message_fail(options, EXIT_IO, "cannot write '%s': %s", path, strerror(errno));
+    return output_write(options, options->output, &out);
 }
 
 int pack_outside(const Options *options, Arena *arena) {
@@ -239,7 +238,8 @@ int pack_outside(const Options *options, Arena *arena) {
             return message_fail(options, EXIT_USAGE, "--capacity takes a whole number, not '%s'",
                                 options->capacity);
     }
-    int code = read_table(&p, options, arena);
+    int code = output_not_input(options);
+    if (code < 0) code = read_table(&p, options, arena);
     if (code >= 0) return code;
     make_items(&p, arena);
     if (!fixed_agree(&p, options)) return EXIT_SOURCE;
@@ -251,9 +251,10 @@ int pack_outside(const Options *options, Arena *arena) {
     else if (p.answer == EXACT_FOUND)
         print_found(&p, options->file, &out);
     /* a table on standard output stands alone */
-    FILE *stream = options->output && !strcmp(options->output, "-") ? stderr : stdout;
-    if (fwrite(out.at, 1, out.length, stream) != out.length || fflush(stream))
-        return message_fail(options, EXIT_IO, "cannot write to standard output: %s", strerror(errno));
+    if (options->output && !strcmp(options->output, "-"))
+        fwrite(out.at, 1, out.length, stderr);
+    else if ((code = output_print(options, &out)) != EXIT_FINE)
+        return code;
     if (p.answer != EXACT_FOUND) {
         if (!options->json) print_not_found(&p, options);
         return EXIT_INFEASIBLE;
