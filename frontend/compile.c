@@ -1,6 +1,8 @@
 /* See compile.h. */
 #include "compile.h"
 
+#include "../ir/glob.h"
+
 #include "lower.h"
 #include "message.h"
 #include "trial.h"
@@ -24,11 +26,9 @@ int compile_parse(Compilation *c) {
     if (!c->ast) return source_errors(c);
     for (uint32_t i = 0; i < options->set.count; i++)
         if (!ast_override(c->ast, options->set.at[i], c->diag)) return source_errors(c);
-    if (options->device &&
-        !ast_override(c->ast, arena_printf(c->arena, "device=%s", options->device), c->diag))
+    if (options->device && !ast_override_option(c->ast, "device", options->device, c->diag))
         return source_errors(c);
-    if (options->budget &&
-        !ast_override(c->ast, arena_printf(c->arena, "budget=%s", options->budget), c->diag))
+    if (options->budget && !ast_override_option(c->ast, "budget", options->budget, c->diag))
         return source_errors(c);
     return -1;
 }
@@ -87,10 +87,11 @@ static bool pins_fit(const Compilation *c) {
     for (uint32_t i = 0; i < c->spec.pin.count; i++) {
         const Pin *pin = &c->spec.pin.at[i];
         bool any = false;
+        Glob *glob = glob_new(c->arena, pin->pattern);
         for (uint32_t n = 0; n < g->node.count && !any; n++) {
             const Node *node = &g->node.at[n];
             any = node->phase == PHASE_FORWARD && !(op_info[node->op].flags & OPF_VIEW) &&
-                  glob_match(pin->pattern, node->name);
+                  glob_matches(glob, node->name);
         }
         if (any) continue;
         diag_error(c->diag, E0208, pin->span,
@@ -154,8 +155,7 @@ bool compile_variant(const Compilation *c, const char *const *set, uint32_t coun
     for (uint32_t i = 0; fine && i < options->set.count; i++)
         fine = ast_override(variant->ast, options->set.at[i], variant->diag);
     if (fine && options->device)
-        fine =
-            ast_override(variant->ast, arena_printf(c->arena, "device=%s", options->device), variant->diag);
+        fine = ast_override_option(variant->ast, "device", options->device, variant->diag);
     for (uint32_t i = 0; fine && i < count; i++) fine = ast_override(variant->ast, set[i], variant->diag);
     if (!fine || !lower_spec(variant->ast, variant->diag, c->arena, &variant->spec)) return false;
     variant->forward = lower_graph(variant->ast, &variant->spec, 0, 0, variant->diag, c->arena);

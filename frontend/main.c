@@ -223,7 +223,7 @@ static int verb_emit(Compilation *c) {
     if (code >= 0) return code;
     char peak[24];
     Text out = {.arena = c->arena};
-    text_add_printable(&out, dir);
+    text_add_printable(&out, dir, "");
     text_add(&out, ": %s for %s, peak %s\n", c->request.cuda ? "train.cu" : "train.c", c->device.name,
              format_bytes(c->request.arena_bytes, peak));
     return output_print(c->options, &out);

@@ -43,7 +43,7 @@ static void add_fields(const Message *message, const char *said, Text *out) {
 static void add_line(const Message *message, const char *said, Text *out) {
     bool error = message->severity[0] == 'e', remark = !error && message->severity[0] != 'w';
     if (message->path) {
-        text_add_printable(out, message->path);
+        text_add_printable(out, message->path, "");
         if (message->line) text_add(out, ":%u", message->line);
         if (message->column) text_add(out, ":%u", message->column);
         text_add(out, ": error: ");
@@ -51,11 +51,11 @@ static void add_line(const Message *message, const char *said, Text *out) {
         text_add(out, "%s", remark ? "" : "rematc: ");
         if (!error) text_add(out, "%s: ", message->severity);
     }
-    text_add_printable(out, said);
+    text_add_printable(out, said, "");
     text_add(out, "\n");
     if (!message->help) return;
     text_add(out, "help: ");
-    text_add_printable(out, message->help);
+    text_add_printable(out, message->help, "");
     text_add(out, "\n");
 }
 
@@ -130,13 +130,14 @@ void message_diagnostics(const Options *options, const Diag *diag) {
 }
 
 int message_fail_source(const Options *options, int code, const Diag *diag) {
+    if (code == EXIT_SOURCE && diag_option_wrong(diag)) code = EXIT_USAGE;
     message_diagnostics(options, diag);
     if (!options->json) return code;
     Arena *arena = arena_new();
     Text answer = {.arena = arena};
     text_add(&answer,
-             "{\"error\": {\"exit\": %d, \"message\": \"%u error%s in the source\", \"diagnostics\": ", code,
-             diag_errors(diag), diag_errors(diag) == 1 ? "" : "s");
+             "{\"error\": {\"exit\": %d, \"message\": \"%u error%s in the %s\", \"diagnostics\": ", code,
+             diag_errors(diag), diag_errors(diag) == 1 ? "" : "s", diag_option_wrong(diag) ? "options" : "source");
     diag_print_json_list(diag, &answer);
     text_add(&answer, "}}\n");
     fwrite(answer.at, 1, answer.length, stdout);

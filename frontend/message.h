@@ -24,7 +24,8 @@ int message_fail_at(const Options *options, int code, const char *path, uint32_t
                     const char *format, ...) __attribute__((format(printf, 6, 7)));
 /* What is wrong in the source: the diagnostics on stderr, coloured where a terminal reads them. */
 void message_diagnostics(const Options *options, const Diag *diag);
-/* The same, and the answer to --json; returns `code`. */
+/* The same, and the answer to --json; returns `code`, or EXIT_USAGE in place of EXIT_SOURCE where an option
+ * is what is wrong. */
 int message_fail_source(const Options *options, int code, const Diag *diag);
 
 /* Further lines on stderr: "rematc: warning: ...", "note: ...", "help: ...". */

@@ -10,13 +10,14 @@
 enum { EXIT_IO = 6, EXIT_INTERNAL = 70 };
 
 void die_at(const char *file, int line, const char *format, ...) {
+    char message[2048], shown[4096]; /* no arena: what broke may be one */
     va_list args;
     fflush(stdout);
-    fprintf(stderr, "%s:%d: ", file, line);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    printable(shown, sizeof shown, message, strlen(message), "\n");
+    fprintf(stderr, "%s:%d: %s\n", file, line, shown);
     exit(EXIT_INTERNAL);
 }
 
@@ -167,24 +168,26 @@ void text_add_json(Text *text, const char *bytes) {
     for (size_t i = 0; i < length; i += size) {
         unsigned code;
         size = printable_decode(bytes + i, length - i, &code);
-        bool plain = size > 0 && code >= 0x20 && code != 0x7f && code != '"' && code != '\\';
-        if (!size) size = 1;
+        bool plain = size && code != '"' && code != '\\' && printable(NULL, 0, bytes + i, size, "") == size;
+        if (!size) size = 1, code = (unsigned char)bytes[i];
         if (plain)
             text_add_n(text, bytes + i, size);
-        else if (bytes[i] == '"' || bytes[i] == '\\')
-            text_add(text, "\\%c", bytes[i]);
-        else if (bytes[i] == '\n')
+        else if (code == '"' || code == '\\')
+            text_add(text, "\\%c", (int)code);
+        else if (code == '\n')
             text_add(text, "\\n");
+        else if (code >= 0x10000)
+            text_add(text, "\\u%04x\\u%04x", 0xd7c0 + (code >> 10), 0xdc00 + (code & 0x3ff));
         else
-            text_add(text, "\\u%04x", (unsigned char)bytes[i]);
+            text_add(text, "\\u%04x", code);
     }
     text_add_n(text, "\"", 1);
 }
 
-void text_add_printable(Text *text, const char *bytes) {
-    size_t length = strlen(bytes), size = printable(NULL, 0, bytes, length, "");
+void text_add_printable(Text *text, const char *bytes, const char *keep) {
+    size_t length = strlen(bytes), size = printable(NULL, 0, bytes, length, keep);
     char *shown = arena_alloc(text->arena, size + 1);
-    printable(shown, size + 1, bytes, length, "");
+    printable(shown, size + 1, bytes, length, keep);
     text_add_n(text, shown, size);
 }
 
@@ -279,40 +282,6 @@ char *format_number(double value, char out[32]) {
         if (strtod(out, NULL) == value) break;
     }
     return out;
-}
-
-/* Does [p, end) match the whole of `name`, or a dotted prefix of it? */
-static bool glob_from(const char *p, const char *end, const char *name) {
-    for (; p < end; p++, name++) {
-        if (*p == '*') {
-            while (p < end && *p == '*') p++;
-            if (p == end) return true;
-            for (; *name; name++)
-                if (glob_from(p, end, name)) return true;
-            return glob_from(p, end, name);
-        }
-        if (!*name || (*p != '?' && *p != *name)) return false;
-    }
-    return *name == 0 || *name == '.';
-}
-
-bool glob_match(const char *pattern, const char *name) {
-    const char *open = strchr(pattern, '{'), *close = open ? strchr(open, '}') : NULL;
-    if (!close) return glob_from(pattern, pattern + strlen(pattern), name);
-    size_t head = (size_t)(open - pattern), tail = strlen(close + 1);
-    for (const char *item = open + 1; item <= close;) {
-        const char *stop = item;
-        while (stop < close && *stop != ',') stop++;
-        char one[512];
-        size_t middle = (size_t)(stop - item);
-        if (head + middle + tail + 1 > sizeof one) return false;
-        memcpy(one, pattern, head);
-        memcpy(one + head, item, middle);
-        memcpy(one + head + middle, close + 1, tail + 1);
-        if (glob_match(one, name)) return true;
-        item = stop + 1;
-    }
-    return false;
 }
 
 /* ---- files ---- */

@@ -61,10 +61,12 @@ typedef struct Text {
 } Text;
 void text_add(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_add_n(Text *text, const char *bytes, size_t count);
-/* `bytes` as a JSON string, quotes included; a byte that is no UTF-8 is read as Latin-1. */
+/* `bytes` as a JSON string, quotes included: what could steer a terminal is escaped, a byte that is no UTF-8 is
+ * read as Latin-1. */
 void text_add_json(Text *text, const char *bytes);
-/* `bytes` with what could steer a terminal spelled out (runtime/printable.h). */
-void text_add_printable(Text *text, const char *bytes);
+/* `bytes` with what could steer a terminal spelled out, but the control characters in `keep`
+ * (runtime/printable.h). */
+void text_add_printable(Text *text, const char *bytes, const char *keep);
 
 /* ---- names to ids ---- */
 typedef struct Map Map;
@@ -84,9 +86,6 @@ double random_unit(uint64_t *state); /* [0, 1) */
 char *format_bytes(int64_t bytes, char out[24]);
 /* The fewest digits that read back as the same number. */
 char *format_number(double value, char out[32]);
-/* Shell-style match with '*', '?' and {a,b}; '*' does not stop at dots.
- * Also true when `pattern` matches a dotted prefix of `name` ("h.*.attn" matches "h.3.attn.qkv"). */
-bool glob_match(const char *pattern, const char *name);
 
 /* Whole file into the arena, NUL-terminated; "-" is standard input. A file of more than 256 MiB, or one
  * without end, is refused while it is read (EFBIG). NULL and errno on failure; read_file_error() says what

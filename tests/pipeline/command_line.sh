@@ -33,4 +33,36 @@ grep -q '"diagnostics"' stdout.txt || fail "no diagnostics in $(cat stdout.txt)"
 grep -q "did you mean 'linear'" stdout.txt || fail "no hint in $(cat stdout.txt)"
 expect 6 "$rematc" check absent.remat --diagnostics json
 { "$json_valid" stderr.txt && grep -q '"severity": "error"' stderr.txt; } || fail "no JSON line on stderr"
+
+# -- mistakes in options point at the option, and exit 2 --
+says() { # says CODE TEXT OPTIONS...: every line of TEXT is a line of the message
+    want_code=$1 want_text=$2
+    shift 2
+    expect "$want_code" "$rematc" check "$spec" "$@"
+    [ "$(grep -cFx -e "$want_text" stderr.txt)" -ge "$(printf '%s\n' "$want_text" | wc -l)" ] ||
+        { cat stderr.txt >&2; fail "no '$want_text' for $*"; }
+    if grep -q "^$spec:" stderr.txt; then cat stderr.txt >&2; fail "points into the file: $*"; fi
+}
+says 2 "rematc: error: unknown device 'rtx3060' [E0702]
+--device rtx3060
+         ^~~~~~~
+help: did you mean 'rtx3090'?" --device rtx3060
+says 2 "note: known devices: host, t4, rtx3090, rtx4090, rtx5090, a10g, l4, l40s, a100-40, a100-80, h100-pcie, h100, h200, b200" --device x
+says 2 "rematc: error: dimension 'B' is 0, must be 1 to 2^40 [E0320]
+--set B=0
+        ^" --set B=0
+says 2 "--set nosuch=1
+      ^~~~~~
+help: the dims of this file are V, D, L, H, E, B, T" --set nosuch=1
+says 2 "--budget 3G
+         ^~
+help: did you mean '3GiB'?" --budget 3G
+says 2 "help: write 3GiB, or 3MiB, or 3B" --budget=3
+says 2 "help: did you mean 'optimizer.lr'?" --set lr=1e-3
+says 2 "help: did you mean 'T'?" --set seq_len=8
+expect 1 "$rematc" check "$spec" --set H=7 # the file is where it no longer fits: it says what was set
+grep -qx 'note: the file is read with --set H=7' stderr.txt || { cat stderr.txt >&2; fail "no word of --set H=7"; }
+expect 2 "$rematc" check "$spec" --device rtx3060 --json; valid 'wrong option'
+grep -q '"option":"--device rtx3060","column":10' stdout.txt || fail "no option in $(cat stdout.txt)"
+expect 2 "$rematc" check "$spec" --set "B=$dark"; plain stderr.txt
 echo "messages answered"
