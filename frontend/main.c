@@ -1,6 +1,7 @@
 /* rematc: one verb a run. Results go to stdout, messages to stderr. */
 #include "compile.h"
 #include "../codegen/dot.h"
+#include "../codegen/json_tree.h"
 #include "message.h"
 #include "output.h"
 #include "report.h"
@@ -24,17 +25,21 @@ static int verb_check(Compilation *c) {
     for (uint32_t p = 0; p < c->forward->param.count; p++)
         parameters += type_elements(&c->forward->value.at[c->forward->param.at[p].value].type);
     Text out = {.arena = c->arena};
-    if (c->options->json)
+    if (c->options->json) {
+        json_t *root = json_object();
+        json_set(root, "model", json_text(c->spec.model));
+        json_set(root, "parameters", json_integer(parameters));
+        json_set(root, "batch", json_integer(c->forward->batch));
+        json_set(root, "context", json_integer(c->forward->context));
+        json_set(root, "operations", json_integer(c->forward->node.count));
+        json_tree_print(root, 0, &out);
+    } else {
+        text_add_printable(&out, c->options->file, "");
         text_add(&out,
-                 "{\"model\": \"%s\", \"parameters\": %" PRId64 ", \"batch\": %" PRId64
-                 ", \"context\": %" PRId64 ", \"operations\": %u}\n",
-                 c->spec.model, parameters, c->forward->batch, c->forward->context, c->forward->node.count);
-    else
-        text_add(&out,
-                 "%s: fine; %s has %" PRId64 " parameters and %u forward operations on [%" PRId64 ", %" PRId64
+                 ": fine; %s has %" PRId64 " parameters and %u forward operations on [%" PRId64 ", %" PRId64
                  "] tokens\n",
-                 c->options->file, c->spec.model, parameters, c->forward->node.count, c->forward->batch,
-                 c->forward->context);
+                 c->spec.model, parameters, c->forward->node.count, c->forward->batch, c->forward->context);
+    }
     return output_print(c->options, &out);
 }
 
@@ -386,6 +391,7 @@ int main(int argc, char **argv) {
         [VERB_PACK] = verb_pack,
     };
     output_begin();
+    json_tree_begin();
     Arena *arena = arena_new();
     Options options;
     int code = options_parse(&options, arena, argc, argv);

@@ -1,11 +1,10 @@
 /* In: a plan and its layout. Out: text or JSON for people and programs. Nothing is decided here. */
 #include "report.h"
 
+#include "../codegen/json_tree.h"
 #include "../ir/glob.h"
 
 #include <inttypes.h>
-#include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* "mlp.fc.tile3" -> "mlp.fc.tile*": pieces of tokens are alike. */
@@ -323,66 +322,57 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
     return found;
 }
 
-static void add_json(json_t *root, Text *out) {
-    char *text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    if (!text) die("a report has no JSON form");
-    text_add(out, "%s\n", text);
-    free(text); /* jansson's own allocation */
-    json_decref(root);
-}
-
 void report_plan_json(const PlanReport *report, Text *out) {
     const EmitRequest *request = report->request;
     const PlanResult *result = report->result;
     const Part *train = &request->train;
     const Graph *g = train->graph;
     json_t *root = json_object(), *peak = json_object(), *list = json_array(), *reasons = json_array();
-    json_object_set_new(root, "model", json_string(request->spec->model));
-    json_object_set_new(root, "device", json_string(request->device->name));
-    json_object_set_new(root, "policy", json_string(policy_name[train->plan->policy]));
-    json_object_set_new(root, "batch", json_integer(g->batch));
-    json_object_set_new(root, "context", json_integer(g->context));
-    json_object_set_new(root, "loss_chunks", json_integer(report->tile.loss_chunks));
-    json_object_set_new(root, "mlp_tiles", json_integer(report->tile.mlp_tiles));
-    json_object_set_new(root, "accumulate", json_integer(g->accumulate));
-    json_object_set_new(root, "budget_bytes", json_integer(report->budget_bytes));
-    json_object_set_new(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
-    json_object_set_new(root, "peak_bytes", json_integer(request->arena_bytes));
-    json_object_set_new(root, "live_bytes", json_integer(train->layout->live_bytes));
-    json_object_set_new(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
-    json_object_set_new(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
-    json_object_set_new(root, "smallest_bytes", json_integer(result->smallest_bytes));
-    json_object_set_new(root, "seconds", json_real(train->plan->seconds));
-    json_object_set_new(root, "recompute_seconds", json_real(train->plan->recompute_seconds));
-    json_object_set_new(root, "wait_seconds", json_real(train->plan->wait_seconds));
-    json_object_set_new(root, "host_budget_bytes", json_integer(request->spec->host_bytes));
-    json_object_set_new(root, "host_bytes", json_integer(train->plan->host_bytes));
-    json_object_set_new(root, "offload_bytes", json_integer(train->plan->offload_bytes));
-    json_object_set_new(root, "keep_all_seconds", json_real(result->keep_all_seconds));
-    json_object_set_new(root, "lower_bound_seconds", json_real(result->lower_bound_seconds));
-    json_object_set_new(root, "gap", json_real(result->gap));
-    json_object_set_new(root, "tokens_per_second", json_real(tokens_of(g) / train->plan->seconds));
+    json_set(root, "model", json_text(request->spec->model));
+    json_set(root, "device", json_text(request->device->name));
+    json_set(root, "policy", json_text(policy_name[train->plan->policy]));
+    json_set(root, "batch", json_integer(g->batch));
+    json_set(root, "context", json_integer(g->context));
+    json_set(root, "loss_chunks", json_integer(report->tile.loss_chunks));
+    json_set(root, "mlp_tiles", json_integer(report->tile.mlp_tiles));
+    json_set(root, "accumulate", json_integer(g->accumulate));
+    json_set(root, "budget_bytes", json_integer(report->budget_bytes));
+    json_set(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
+    json_set(root, "peak_bytes", json_integer(request->arena_bytes));
+    json_set(root, "live_bytes", json_integer(train->layout->live_bytes));
+    json_set(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
+    json_set(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
+    json_set(root, "smallest_bytes", json_integer(result->smallest_bytes));
+    json_set(root, "seconds", json_number(train->plan->seconds));
+    json_set(root, "recompute_seconds", json_number(train->plan->recompute_seconds));
+    json_set(root, "wait_seconds", json_number(train->plan->wait_seconds));
+    json_set(root, "host_budget_bytes", json_integer(request->spec->host_bytes));
+    json_set(root, "host_bytes", json_integer(train->plan->host_bytes));
+    json_set(root, "offload_bytes", json_integer(train->plan->offload_bytes));
+    json_set(root, "keep_all_seconds", json_number(result->keep_all_seconds));
+    json_set(root, "lower_bound_seconds", json_number(result->lower_bound_seconds));
+    json_set(root, "gap", json_number(result->gap));
+    json_set(root, "tokens_per_second", json_number(tokens_of(g) / train->plan->seconds));
     if (report->more_seconds > 0) {
-        json_object_set_new(root, "more_bytes", json_integer(report->more_bytes));
-        json_object_set_new(root, "more_seconds", json_real(report->more_seconds));
+        json_set(root, "more_bytes", json_integer(report->more_bytes));
+        json_set(root, "more_seconds", json_number(report->more_seconds));
     }
     const int64_t *roles = live_at_peak(g, train->plan, train->layout, out->arena);
-    for (int r = 0; r < LIVE_COLUMNS; r++) json_object_set_new(peak, live_label[r], json_integer(roles[r]));
-    json_object_set_new(root, "peak", peak);
-    for (uint32_t i = 0; i < result->reason.count; i++)
-        json_array_append_new(reasons, json_string(result->reason.at[i]));
-    json_object_set_new(root, "reasons", reasons);
+    for (int r = 0; r < LIVE_COLUMNS; r++) json_set(peak, live_label[r], json_integer(roles[r]));
+    json_set(root, "peak", peak);
+    for (uint32_t i = 0; i < result->reason.count; i++) json_add(reasons, json_text(result->reason.at[i]));
+    json_set(root, "reasons", reasons);
     Decisions decisions = plan_decisions(train, out->arena);
     for (uint32_t i = 0; i < decisions.row.count; i++) {
         const DecisionRow *row = &decisions.row.at[i];
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:f, s:I}", "name", row->name, "op", row->op,
-                            "kept", (int)row->kept, "recomputed", (int)row->recomputed, "away",
-                            (int)row->moved, "kept_bytes", (json_int_t)row->kept_bytes, "recompute_seconds",
-                            row->recompute_seconds, "away_bytes", (json_int_t)row->moved_bytes));
+        json_add(list,
+                 json_pack("{s:o, s:s, s:i, s:i, s:i, s:I, s:o, s:I}", "name", json_text(row->name), "op",
+                           row->op, "kept", (int)row->kept, "recomputed", (int)row->recomputed, "away",
+                           (int)row->moved, "kept_bytes", (json_int_t)row->kept_bytes, "recompute_seconds",
+                           json_number(row->recompute_seconds), "away_bytes", (json_int_t)row->moved_bytes));
     }
-    json_object_set_new(root, "decisions", list);
-    add_json(root, out);
+    json_set(root, "decisions", list);
+    json_tree_print(root, 2, out);
 }
 
 /* How much longer a token takes than in the first row, which keeps everything. */
@@ -415,20 +405,19 @@ void report_compare(const CompareRow *row, uint32_t count, int64_t budget_bytes,
 
 void report_compare_json(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out) {
     json_t *root = json_object(), *list = json_array();
-    json_object_set_new(root, "budget_bytes", json_integer(budget_bytes));
+    json_set(root, "budget_bytes", json_integer(budget_bytes));
     for (uint32_t i = 0; i < count; i++) {
         json_t *reasons = json_array();
-        for (uint32_t j = 0; j < row[i].reasons; j++)
-            json_array_append_new(reasons, json_string(row[i].reason[j]));
-        json_array_append_new(list,
-                              json_pack("{s:s, s:b, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "policy",
-                                        policy_name[row[i].policy], "fits", (int)row[i].feasible, "batch",
-                                        (json_int_t)row[i].batch, "peak_bytes", (json_int_t)row[i].peak_bytes,
-                                        "host_bytes", (json_int_t)row[i].host_bytes, "saving",
-                                        1 - (double)row[i].peak_bytes / (double)row[0].peak_bytes, "seconds",
-                                        row[i].seconds, "slowdown", slowdown(row, i), "tokens_per_second",
-                                        row[i].tokens_per_second, "reasons", reasons));
+        for (uint32_t j = 0; j < row[i].reasons; j++) json_add(reasons, json_text(row[i].reason[j]));
+        json_add(list,
+                 json_pack("{s:s, s:b, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "policy",
+                           policy_name[row[i].policy], "fits", (int)row[i].feasible, "batch",
+                           (json_int_t)row[i].batch, "peak_bytes", (json_int_t)row[i].peak_bytes,
+                           "host_bytes", (json_int_t)row[i].host_bytes, "saving",
+                           json_number(1 - (double)row[i].peak_bytes / (double)row[0].peak_bytes), "seconds",
+                           json_number(row[i].seconds), "slowdown", json_number(slowdown(row, i)),
+                           "tokens_per_second", json_number(row[i].tokens_per_second), "reasons", reasons));
     }
-    json_object_set_new(root, "policies", list);
-    add_json(root, out);
+    json_set(root, "policies", list);
+    json_tree_print(root, 2, out);
 }

@@ -2,11 +2,11 @@
  * checkers passed. Plans of a row are those `rematc plan` makes with the same settings. */
 #include "sweep.h"
 
+#include "../codegen/json_tree.h"
 #include "message.h"
 #include "output.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,19 +133,15 @@ static void print_json(const Rows *rows, Text *out) {
     json_t *list = json_array();
     for (uint32_t i = 0; i < rows->count; i++) {
         const Row *row = &rows->at[i];
-        json_array_append_new(list,
-                              json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:f, s:f}", "device",
-                                        row->device, "budget_bytes", (json_int_t)row->budget_bytes, "fits",
-                                        (int)row->feasible, "batch", (json_int_t)row->batch, "context",
-                                        (json_int_t)row->context, "peak_bytes", (json_int_t)row->peak_bytes,
-                                        "host_bytes", (json_int_t)row->host_bytes, "seconds", row->seconds,
-                                        "tokens_per_second", row->tokens_per_second));
+        json_add(list,
+                 json_pack("{s:o, s:I, s:b, s:I, s:I, s:I, s:I, s:o, s:o}", "device", json_text(row->device),
+                           "budget_bytes", (json_int_t)row->budget_bytes, "fits", (int)row->feasible, "batch",
+                           (json_int_t)row->batch, "context", (json_int_t)row->context, "peak_bytes",
+                           (json_int_t)row->peak_bytes, "host_bytes", (json_int_t)row->host_bytes, "seconds",
+                           json_number(row->seconds), "tokens_per_second",
+                           json_number(row->tokens_per_second)));
     }
-    char *text = json_dumps(list, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    if (!text) die("a sweep has no JSON form");
-    text_add(out, "%s\n", text);
-    free(text); /* jansson's own allocation */
-    json_decref(list);
+    json_tree_print(list, 2, out);
 }
 
 /* ---- the verb ---- */
