@@ -283,8 +283,8 @@ static int name_agrees(const char *path, int64_t step) {
     RtError error;
     int64_t within;
     if (!rt_checkpoint_step(path, &within, &error) || within == step) return 1; /* the reader will say */
-    rt_warn("'%s' holds step %lld: it is left as it is and not resumed (named step-%06lld.safetensors, it "
-            "would be)",
+    rt_warn("'%s' holds step %lld: it is left as it is and not resumed; to go on from it, name it "
+            "step-%06lld.safetensors",
             path, (long long)within, (long long)within);
     return 0;
 }
