@@ -67,6 +67,7 @@ void emit_plan_json(const EmitRequest *request, Text *out) {
     json_object_set_new(root, "model", json_string(request->spec->model));
     json_object_set_new(root, "source", json_string(request->spec->path));
     json_object_set_new(root, "device", json_string(request->device->name));
+    json_object_set_new(root, "memory_pretended", json_boolean(request->device->memory_pretended));
     json_object_set_new(root, "target", json_string(request->cuda ? "cuda" : "host"));
     json_object_set_new(root, "policy", json_string(policy_name[request->train.plan->policy]));
     json_object_set_new(root, "arena_bytes", json_integer(request->arena_bytes));

@@ -143,21 +143,37 @@ static bool set_entry(Ast *ast, SectionKind kind, const char *key, const char *t
     return true;
 }
 
+static Item *item_wanted(Ast *ast, ItemKind kind) {
+    if (!ast->single[kind]) {
+        Item *item = ast->single[kind] = NEW(ast->arena, Item);
+        item->kind = kind;
+        *vec_add(ast->arena, &ast->item) = item;
+    }
+    return ast->single[kind];
+}
+
 static bool set_item(Ast *ast, ItemKind kind, const char *text) {
-    Item *item = ast->single[kind];
+    const Item *item = ast->single[kind];
     bool size = kind == ITEM_BUDGET || kind == ITEM_HOST;
     Span span = !item ? NO_SPAN : size ? item->value->span : item->name.span;
     Expr *value = override_value(ast, text, !size, span);
     if (!value || (size ? value->kind != EXPR_SIZE : value->kind != EXPR_STRING)) return false;
-    if (!item) {
-        item = ast->single[kind] = NEW(ast->arena, Item);
-        item->kind = kind;
-        *vec_add(ast->arena, &ast->item) = item;
+    if (size) {
+        item_wanted(ast, kind)->value = value;
+    } else { /* a memory that was pretended is the other device's */
+        item_wanted(ast, kind)->name = (Name){value->text, span};
+        ast->single[kind]->value = NULL;
     }
-    if (size)
-        item->value = value;
-    else
-        item->name = (Name){value->text, span};
+    return true;
+}
+
+/* The memory that the device is taken to have. */
+static bool set_memory(Ast *ast, const char *text) {
+    const Item *device = ast->single[ITEM_DEVICE];
+    Expr *value = override_value(ast, text, false, device && device->value ? device->value->span : NO_SPAN);
+    if (!value || value->kind != EXPR_SIZE) return false;
+    item_wanted(ast, ITEM_DEVICE)->value = value;
+    if (!device) ast->single[ITEM_DEVICE]->name = (Name){"host", NO_SPAN};
     return true;
 }
 
@@ -194,6 +210,7 @@ static bool set_argument(Ast *ast, Entry *entry, const char *name, const char *t
     return true;
 }
 
+static const char device_memory[] = "device.memory";
 static const ItemKind settable[] = {ITEM_BUDGET, ITEM_HOST, ITEM_DEVICE, ITEM_MAXIMIZE, ITEM_WEIGHTS};
 
 static void unknown_setting(const Ast *ast, const char *name, Diag *diag) {
@@ -202,6 +219,7 @@ static void unknown_setting(const Ast *ast, const char *name, Diag *diag) {
     for (uint32_t i = 0; dims && i < dims->entry.count; i++)
         *vec_add(ast->arena, &known) = dims->entry.at[i].key.text;
     for (size_t i = 0; i < COUNT_OF(settable); i++) *vec_add(ast->arena, &known) = item_word[settable[i]];
+    *vec_add(ast->arena, &known) = device_memory;
     for (int kind = SECTION_DTYPE; kind < SECTION_COUNT; kind++)
         for (uint32_t i = 0; section_key[kind][i]; i++) {
             *vec_add(ast->arena, &known) = section_key[kind][i];
@@ -225,6 +243,7 @@ static int set_any(Ast *ast, const char *name, const char *text, Diag *diag) {
     if (ast_entry(ast, SECTION_DIMS, name)) return set_entry(ast, SECTION_DIMS, name, text);
     for (size_t i = 0; i < COUNT_OF(settable); i++)
         if (!strcmp(item_word[settable[i]], name)) return set_item(ast, settable[i], text);
+    if (!strcmp(name, device_memory)) return set_memory(ast, text);
     int fits[SECTION_COUNT], count = 0;
     for (int kind = SECTION_DIMS; kind < SECTION_COUNT; kind++) {
         size_t head = strlen(section_name[kind]);
@@ -257,7 +276,7 @@ bool ast_override(Ast *ast, const char *setting, Diag *diag) {
     if (result == -1) unknown_setting(ast, name, diag);
     if (result == 0) {
         diag_error(diag, E0115, NO_SPAN, "--set %s: '%s' is no value for it", name, equals + 1);
-        if (!strcmp(name, "budget") || !strcmp(name, "host"))
+        if (!strcmp(name, "budget") || !strcmp(name, "host") || !strcmp(name, device_memory))
             diag_help(diag, "write a size with a unit, as in 21GiB");
     }
     return result == 1;

@@ -154,7 +154,7 @@ typedef enum ItemKind {
     ITEM_ADAPT,    /* value: lora(...) or a name; name: pattern after `on` (text NULL: none) */
     ITEM_TIE,      /* name = other */
     ITEM_INIT,     /* name: pattern (text NULL: everything); value: normal(0.02) */
-    ITEM_DEVICE,   /* name */
+    ITEM_DEVICE,   /* name; value (EXPR_SIZE): the memory it is taken to have, NULL: its own */
     ITEM_BUDGET,   /* value (EXPR_SIZE) */
     ITEM_HOST,     /* value (EXPR_SIZE) */
     ITEM_MAXIMIZE, /* name */

@@ -343,7 +343,7 @@ static void explain_tiles(const Compilation *c, Trial *whole, Trial *best, Wish 
                  100 * (seconds_per_token(whole) / seconds_per_token(best) - 1));
     else
         text_add(&text, ": whole, the smallest budget would be %s",
-                 format_bytes(whole->result->smallest_bytes + c->device.reserved_bytes, bytes));
+                 format_bytes_up(whole->result->smallest_bytes + c->device.reserved_bytes, bytes));
     *vec_add(c->arena, &best->result->reason) = text.at;
 }
 
