@@ -240,7 +240,7 @@ static void note_parts(const Compilation *c, const Trial *trial, Infeasible *ans
 int infeasible_answer(Compilation *c) {
     char budget[24], least[24];
     /* what comes nearest is found without a budget: the same whichever was asked for */
-    Trial trial = trial_best(c, c->policy, 1);
+    Trial trial = trial_smallest(c, c->policy);
     Infeasible answer = {.spec = &c->spec,
                          .device = &c->device,
                          .policy = c->policy,
