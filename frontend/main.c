@@ -117,6 +117,10 @@ static int verb_plan(Compilation *c) {
         fprintf(stderr, "rematc: --compare shows every policy; it goes without --policy and --why\n");
         return EXIT_USAGE;
     }
+    if (c->options->why && c->options->json) {
+        fprintf(stderr, "rematc: --why answers in text; it goes without --json\n");
+        return EXIT_USAGE;
+    }
     if (c->options->compare) return compare(c);
     int code = planned(c);
     if (code >= 0) return code;

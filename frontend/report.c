@@ -282,8 +282,9 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
         double chain = chain_seconds(part, &fates, n, NEW_ARRAY(out->arena, bool, g->node.count)) *
                        (double)g->accumulate;
         const char *reader = backward_reader(g, node), *pin = pin_of(report->request->spec, node);
-        text_add(out, "%s: %s, %s, %s to run\n", node->name, op_info[node->op].name, format_bytes(bytes, a),
-                 seconds_text(seconds, b));
+        uint64_t runs = (uint64_t)g->accumulate * (1 + fates.again[n]);
+        text_add(out, "%s: %s, %s, %s a run, %" PRIu64 " run%s a step\n", node->name, op_info[node->op].name,
+                 format_bytes(bytes, a), seconds_text(part->cost[n].seconds, b), runs, runs == 1 ? "" : "s");
         if (pin) text_add(out, "  pinned by the file: %s\n", pin);
         if (fates.again[n])
             text_add(out, "  recomputed %u time%s a micro-step, %s a step, for %s\n", fates.again[n],
@@ -301,10 +302,10 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
             text_add(
                 out,
                 "  keeping costs its bytes over the peak at step %u (%s at this budget's price of %s a MiB);"
-                " making it again from what is kept costs %s\n",
+                " making it again from what is kept costs %s; both a step\n",
                 fates.peak_step, seconds_text(price * (double)bytes, a), seconds_text(price * 0x1p20, b),
                 seconds_text(chain, c));
-        else if (kept && price <= 0)
+        else if (kept && part->plan->seconds <= report->result->keep_all_seconds)
             text_add(
                 out,
                 "  nothing is gained by recomputing it: a larger budget would not make the step faster\n");

@@ -97,8 +97,10 @@ static char *format_cost(double cost, char out[32]) {
 static void print_json(const Solution *solution, const NodeLink *graph, int64_t budget, double elapsed,
                        Text *out) {
     char number[32];
-    text_add(out, "{\"budget\": %" PRId64 ", \"peak\": %" PRId64 ", \"keep_all_peak\": %" PRId64, budget,
-             solution->peak_bytes, solution->keep_all_bytes);
+    text_add(out,
+             "{\"feasible\": true, \"budget\": %" PRId64 ", \"peak\": %" PRId64
+             ", \"keep_all_peak\": %" PRId64,
+             budget, solution->peak_bytes, solution->keep_all_bytes);
     text_add(out, ", \"cost\": %s", format_cost(solution->seconds, number));
     text_add(out, ", \"keep_all_cost\": %s", format_cost(solution->keep_all_seconds, number));
     text_add(out, ", \"overhead\": %s", format_number(overhead(solution, solution->seconds), number));
@@ -148,7 +150,8 @@ static void print_text(const Solution *solution, const NodeLink *graph, int64_t 
     text_add(out, "\n");
 }
 
-static int say_infeasible(const Solution *solution, int64_t budget) {
+/* For people on stderr; for programs in `out` as well. */
+static void say_infeasible(const Solution *solution, int64_t budget, bool json, Text *out) {
     char a[24], b[24], c[24];
     bool none = solution->lower_bound_seconds == HUGE_VAL;
     fprintf(stderr, "rematc: no schedule %s %s (%" PRId64 " bytes)\n", none ? "fits" : "was found that fits",
@@ -157,7 +160,11 @@ static int say_infeasible(const Solution *solution, int64_t budget) {
             format_bytes(solution->peak_bytes, b), solution->peak_bytes,
             (double)solution->peak_bytes / (double)solution->keep_all_bytes,
             format_bytes(solution->keep_all_bytes, c));
-    return EXIT_INFEASIBLE;
+    if (json)
+        text_add(out,
+                 "{\"feasible\": false, \"proved\": %s, \"budget\": %" PRId64 ", \"smallest_bytes\": %" PRId64
+                 ", \"keep_all_peak\": %" PRId64 "}\n",
+                 none ? "true" : "false", budget, solution->peak_bytes, solution->keep_all_bytes);
 }
 
 int solve_outside(const Options *options, Arena *arena) {
@@ -184,16 +191,17 @@ int solve_outside(const Options *options, Arena *arena) {
         fprintf(stderr, "rematc: the schedule found is wrong: %s\n", wrong);
         return EXIT_VERIFY;
     }
-    if (!solution.feasible) return say_infeasible(&solution, request.budget_bytes);
     Text out = {.arena = arena};
     double elapsed = clock_seconds() - began;
-    if (options->json)
+    if (!solution.feasible)
+        say_infeasible(&solution, request.budget_bytes, options->json, &out);
+    else if (options->json)
         print_json(&solution, &graph, request.budget_bytes, elapsed, &out);
     else
         print_text(&solution, &graph, request.budget_bytes, elapsed, &out);
-    if (fwrite(out.at, 1, out.length, stdout) != out.length || fflush(stdout)) {
+    if (out.length && (fwrite(out.at, 1, out.length, stdout) != out.length || fflush(stdout))) {
         fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
         return EXIT_IO;
     }
-    return EXIT_FINE;
+    return solution.feasible ? EXIT_FINE : EXIT_INFEASIBLE;
 }
