@@ -1,29 +1,19 @@
 /* See compile.h. */
 #include "compile.h"
 
+#include "../ir/glob.h"
+
 #include "infeasible.h"
 #include "lower.h"
+#include "message.h"
 #include "trial.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-void compile_messages(const Compilation *c) {
-    Text text = {.arena = c->arena};
-    text_add_n(&text, "", 0);
-    if (c->options->json_diagnostics)
-        diag_print_json(c->diag, &text);
-    else
-        diag_print(c->diag, &text, isatty(STDERR_FILENO) && !getenv("NO_COLOR"));
-    fwrite(text.at, 1, text.length, stderr);
-}
 
 static int source_errors(const Compilation *c) {
-    compile_messages(c);
-    return EXIT_SOURCE;
+    return message_fail_source(c->options, EXIT_SOURCE, c->diag);
 }
 
 /* What the command line says in place of the file, but for the budget, which may be a range there. */
@@ -31,26 +21,21 @@ static bool apply_options(const Compilation *c, Ast *ast, Diag *diag) {
     const Options *options = c->options;
     for (uint32_t i = 0; i < options->set.count; i++)
         if (!ast_override(ast, options->set.at[i], diag)) return false;
-    if (options->device && !ast_override(ast, arena_printf(c->arena, "device=%s", options->device), diag))
-        return false;
-    return !options->device_memory ||
-           ast_override(ast, arena_printf(c->arena, "device.memory=%s", options->device_memory), diag);
+    if (options->device && !ast_override_option(ast, "device", options->device, diag)) return false;
+    return !options->device_memory || ast_override_option(ast, "device-memory", options->device_memory, diag);
 }
 
 int compile_parse(Compilation *c) {
     const Options *options = c->options;
     size_t length;
-    char *text = read_file(c->arena, options->file, &length);
-    if (!text) {
-        fprintf(stderr, "rematc: cannot read '%s': %s\n", options->file, strerror(errno));
-        return EXIT_IO;
-    }
+    char *text = read_file_head(c->arena, options->file, AST_LARGEST_BYTES + 1, &length);
+    if (!text)
+        return message_fail(c->options, EXIT_IO, "cannot read '%s': %s", options->file, strerror(errno));
     c->diag = diag_new(c->arena, options->file, text, length);
     c->ast = ast_parse(c->arena, options->file, text, length, c->diag);
     if (!c->ast) return source_errors(c);
     if (!apply_options(c, c->ast, c->diag)) return source_errors(c);
-    if (options->budget &&
-        !ast_override(c->ast, arena_printf(c->arena, "budget=%s", options->budget), c->diag))
+    if (options->budget && !ast_override_option(c->ast, "budget", options->budget, c->diag))
         return source_errors(c);
     return -1;
 }
@@ -78,10 +63,8 @@ static int find_device(Compilation *c) {
     }
     const char *target = c->options->target;
     if (target) {
-        if (strcmp(target, "host") && strcmp(target, "cuda")) {
-            fprintf(stderr, "rematc: --target is host or cuda, not '%s'\n", target);
-            return EXIT_USAGE;
-        }
+        if (strcmp(target, "host") && strcmp(target, "cuda"))
+            return message_fail(c->options, EXIT_USAGE, "--target is host or cuda, not '%s'", target);
         c->device.cuda = !strcmp(target, "cuda");
     }
     if (c->device.flops_per_second[c->spec.compute] <= 0) {
@@ -93,13 +76,12 @@ static int find_device(Compilation *c) {
     if (c->options->policy) {
         c->policy = policy_find(c->options->policy);
         if (c->policy == POLICY_COUNT) {
-            fprintf(stderr, "rematc: unknown policy '%s'\n", c->options->policy);
             const char *near = diag_nearest(c->options->policy, policy_name, POLICY_COUNT);
-            if (near)
-                fprintf(stderr, "help: did you mean '%s'?\n", near);
-            else
-                fprintf(stderr, "help: known: none, every-block, sqrt, offload-blocks, heuristic, optimal\n");
-            return EXIT_USAGE;
+            return message_fail_help(
+                c->options, EXIT_USAGE,
+                near ? arena_printf(c->arena, "did you mean '%s'?", near)
+                     : "known: none, every-block, sqrt, offload-blocks, heuristic, optimal",
+                "unknown policy '%s'", c->options->policy);
         }
     }
     int64_t asked = c->spec.budget_bytes, has = c->device.memory_bytes;
@@ -118,10 +100,11 @@ static bool pins_fit(const Compilation *c) {
     for (uint32_t i = 0; i < c->spec.pin.count; i++) {
         const Pin *pin = &c->spec.pin.at[i];
         bool any = false;
+        Glob *glob = glob_new(c->arena, pin->pattern);
         for (uint32_t n = 0; n < g->node.count && !any; n++) {
             const Node *node = &g->node.at[n];
             any = node->phase == PHASE_FORWARD && !(op_info[node->op].flags & OPF_VIEW) &&
-                  glob_match(pin->pattern, node->name);
+                  glob_matches(glob, node->name);
         }
         if (any) continue;
         diag_error(c->diag, E0208, pin->span,
@@ -239,9 +222,9 @@ int64_t compile_smallest(const Compilation *c, Policy policy) {
 void compile_warn_capped(const Compilation *c) {
     char budget[24], memory[24];
     if (c->budget_capped)
-        fprintf(stderr, "rematc: warning: the budget of %s is more than %s has: planned for its %s\n",
-                format_bytes(c->spec.budget_bytes, budget), c->device.name,
-                format_bytes(c->device.memory_bytes, memory));
+        message_warn(c->options, "the budget of %s is more than %s has: planned for its %s",
+                     format_bytes(c->spec.budget_bytes, budget), c->device.name,
+                     format_bytes(c->device.memory_bytes, memory));
 }
 
 int compile_plan(Compilation *c) {

@@ -61,6 +61,5 @@ bool compile_variant(const Compilation *c, const char *const *set, uint32_t coun
 
 /* Bytes an arena may have under a budget for the whole program; 0: no limit. -1: nothing is left. */
 int64_t compile_arena_budget(const Compilation *c, int64_t budget_bytes);
-void compile_messages(const Compilation *c); /* prints what `diag` holds to stderr */
 
 #endif

@@ -2,6 +2,8 @@
  * asked for. Every number in them is the peak of a plan that was made. */
 #include "infeasible.h"
 
+#include "message.h"
+#include "output.h"
 #include "report.h"
 #include "trial.h"
 
@@ -275,11 +277,12 @@ int infeasible_answer(Compilation *c) {
     diag_error(c->diag, E0701, from_file ? c->spec.budget_span : NO_SPAN, "%s", answer.message);
     for (uint32_t i = 0; i < answer.note.count; i++) diag_note(c->diag, NO_SPAN, "%s", answer.note.at[i]);
     for (uint32_t i = 0; i < answer.help.count; i++) diag_help(c->diag, "%s", answer.help.at[i]);
-    compile_messages(c);
+    message_diagnostics(c->options, c->diag);
     if (c->options->json) {
         Text out = {.arena = c->arena};
         report_infeasible_json(&answer, &out);
-        fwrite(out.at, 1, out.length, stdout);
+        int code = output_print(c->options, &out);
+        if (code != EXIT_FINE) return code;
     }
     return EXIT_INFEASIBLE;
 }

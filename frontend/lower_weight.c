@@ -6,6 +6,8 @@
  * biases at 0; init lines replace that, the last one that matches winning. */
 #include "lower_parts.h"
 
+#include "../ir/glob.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -108,6 +110,14 @@ ValueId weight_get(Lower *l, const Expr *name, const char *suffix, const Shape *
     return w->value;
 }
 
+static void note_tie(Lower *l, ValueId weight, const char *name) {
+    Param *param = l->graph->param.at;
+    while (param->value != weight) param++;
+    Tie *tie = NEW(l->arena, Tie);
+    *tie = (Tie){arena_printf(l->arena, "%s.weight", name), param->tie};
+    param->tie = tie;
+}
+
 static void check_ties(Lower *l) {
     const char **names = NEW_ARRAY(l->arena, const char *, l->weight.count + 1);
     for (uint32_t i = 0; i < l->weight.count; i++) names[i] = strip_suffix(l, l->weight.at[i].name);
@@ -116,7 +126,10 @@ static void check_ties(Lower *l) {
         if (item->kind != ITEM_TIE || !item->name.text || !item->other.text) continue;
         uint32_t other = map_get(l->weight_index, arena_printf(l->arena, "%s.weight", item->other.text));
         bool has_other = other != NONE && l->weight.at[other].declared;
-        if (l->tie_used[i] && has_other) continue;
+        if (l->tie_used[i] && has_other) {
+            note_tie(l, l->weight.at[other].value, item->name.text);
+            continue;
+        }
         const Name *missing = l->tie_used[i] ? &item->other : &item->name;
         diag_error(l->diag, E0208, missing->span, "tie: no operation has a weight '%s'", missing->text);
         diag_suggest(l->diag, missing->text, names, l->weight.count);
@@ -188,9 +201,9 @@ static bool read_init(Lower *l, const Expr *e, InitKind *kind, double *value) {
 }
 
 /* Vectors (gains, biases) keep their start unless the pattern names them to the end: "*.bias". */
-static bool init_matches(const char *pattern, const Weight *w) {
-    if (!pattern) return w->shape.rank >= 2;
-    if (!glob_match(pattern, w->name)) return false;
+static bool init_matches(const char *pattern, Glob *glob, const Weight *w) {
+    if (!glob) return w->shape.rank >= 2;
+    if (!glob_matches(glob, w->name)) return false;
     const char *last = strrchr(pattern, '.'), *suffix = strrchr(w->name, '.');
     return w->shape.rank >= 2 || (last && !strcmp(last, suffix));
 }
@@ -202,8 +215,9 @@ static void apply_inits(Lower *l) {
         double value;
         if (item->kind != ITEM_INIT || !read_init(l, item->value, &kind, &value)) continue;
         bool any = false;
+        Glob *glob = item->name.text ? glob_new(l->arena, item->name.text) : NULL;
         for (uint32_t j = 0; j < l->weight.count; j++) {
-            if (!init_matches(item->name.text, &l->weight.at[j])) continue;
+            if (!init_matches(item->name.text, glob, &l->weight.at[j])) continue;
             Param *p = &l->graph->param.at[j]; /* one Param a Weight, in the same order */
             p->init = kind;
             p->init_value = value;
@@ -222,8 +236,8 @@ static void check_pins(Lower *l) {
     for (uint32_t i = 0; i < l->spec->pin.count; i++) {
         const Pin *pin = &l->spec->pin.at[i];
         bool any = false;
-        for (uint32_t j = 0; j < g->node.count && !any; j++)
-            any = glob_match(pin->pattern, g->node.at[j].name);
+        Glob *glob = glob_new(l->arena, pin->pattern);
+        for (uint32_t j = 0; j < g->node.count && !any; j++) any = glob_matches(glob, g->node.at[j].name);
         if (any) continue;
         diag_error(l->diag, E0208, pin->span, "no operation is called '%s'", pin->pattern);
         if (g->node.count)

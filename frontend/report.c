@@ -1,6 +1,9 @@
 /* In: a plan and its layout. Out: text or JSON for people and programs. Nothing is decided here. */
 #include "report.h"
 
+#include "../ir/glob.h"
+#include "options.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -202,11 +205,18 @@ void report_plan(const PlanReport *report, Text *out) {
 
 /* ---- why ---- */
 
-static const char *pin_of(const Spec *spec, const Node *node) {
+/* One for each pin. */
+static Glob **pin_globs(const Spec *spec, Arena *arena) {
+    Glob **glob = NEW_ARRAY(arena, Glob *, spec->pin.count);
+    for (uint32_t i = 0; i < spec->pin.count; i++) glob[i] = glob_new(arena, spec->pin.at[i].pattern);
+    return glob;
+}
+
+static const char *pin_of(const Spec *spec, Glob *const *glob, const Node *node) {
     static const char *const word[] = {
         [PIN_KEEP] = "keep", [PIN_RECOMPUTE] = "recompute", [PIN_OFFLOAD] = "offload"};
     for (uint32_t i = spec->pin.count; i-- > 0;) /* the last that matches holds */
-        if (glob_match(spec->pin.at[i].pattern, node->name)) return word[spec->pin.at[i].kind];
+        if (glob_matches(glob[i], node->name)) return word[spec->pin.at[i].kind];
     return NULL;
 }
 
@@ -272,16 +282,17 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
                        : 0;
     uint32_t found = 0;
     char a[24], b[24], c[24];
+    Glob *wanted = glob_new(out->arena, pattern), **pinned = pin_globs(report->request->spec, out->arena);
     for (uint32_t n = 0; n < g->node.count; n++) {
         const Node *node = &g->node.at[n];
-        if (!decided(g, node) || !glob_match(pattern, node->name)) continue;
+        if (!decided(g, node) || !glob_matches(wanted, node->name)) continue;
         found++;
         int64_t bytes = 0, kept = kept_bytes(g, &fates, node);
         for (uint32_t o = 0; o < node->nout; o++) bytes += type_bytes(&g->value.at[node->out[o]].type);
         double seconds = part->cost[n].seconds * (double)g->accumulate;
         double chain = chain_seconds(part, &fates, n, NEW_ARRAY(out->arena, bool, g->node.count)) *
                        (double)g->accumulate;
-        const char *reader = backward_reader(g, node), *pin = pin_of(report->request->spec, node);
+        const char *reader = backward_reader(g, node), *pin = pin_of(report->request->spec, pinned, node);
         uint64_t runs = (uint64_t)g->accumulate * (1 + fates.again[n]);
         text_add(out, "%s: %s, %s, %s a run, %" PRIu64 " run%s a step\n", node->name, op_info[node->op].name,
                  format_bytes(bytes, a), seconds_text(part->cost[n].seconds, b), runs, runs == 1 ? "" : "s");
@@ -387,7 +398,7 @@ void report_plan_json(const PlanReport *report, Text *out) {
 }
 
 void report_infeasible_json(const Infeasible *answer, Text *out) {
-    json_t *root = json_object(), *floor = json_object();
+    json_t *root = json_object(), *floor = json_object(), *error = json_object();
     json_object_set_new(root, "feasible", json_false());
     json_object_set_new(root, "model", json_string(answer->spec->model));
     add_device(root, answer->device);
@@ -400,9 +411,11 @@ void report_infeasible_json(const Infeasible *answer, Text *out) {
     for (uint32_t i = 0; i < answer->part.count; i++)
         json_object_set_new(floor, answer->part.at[i].name, json_integer(answer->part.at[i].bytes));
     json_object_set_new(root, "floor", floor);
-    json_object_set_new(root, "message", json_string(answer->message));
-    json_object_set_new(root, "notes", texts(answer->note.at, answer->note.count));
-    json_object_set_new(root, "help", texts(answer->help.at, answer->help.count));
+    json_object_set_new(error, "exit", json_integer(EXIT_INFEASIBLE));
+    json_object_set_new(error, "message", json_string(answer->message));
+    json_object_set_new(error, "notes", texts(answer->note.at, answer->note.count));
+    json_object_set_new(error, "help", texts(answer->help.at, answer->help.count));
+    json_object_set_new(root, "error", error);
     add_json(root, out);
 }
 

@@ -2,7 +2,9 @@
  * checkers passed. Plans of a row are those `rematc plan` makes with the same settings. */
 #include "sweep.h"
 
-#include <errno.h>
+#include "message.h"
+#include "output.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -25,7 +27,7 @@ static int64_t read_size(const Compilation *c, const char *text, size_t length) 
     Compilation variant;
     const char *set = arena_printf(c->arena, "budget=%.*s", (int)length, text);
     if (compile_variant(c, &set, 1, &variant)) return variant.spec.budget_bytes;
-    fprintf(stderr, "rematc: '%.*s' is no size: write 21GiB, 300MiB, 24GB\n", (int)length, text);
+    message_fail(c->options, EXIT_USAGE, "'%.*s' is no size: write 21GiB, 300MiB, 24GB", (int)length, text);
     return 0;
 }
 
@@ -43,12 +45,11 @@ static int read_range(const Compilation *c, int64_t *low, int64_t *high) {
     const char *text = c->options->budget;
     const char *dots = strstr(text, "..");
     *low = read_size(c, text, dots ? (size_t)(dots - text) : strlen(text));
+    if (!*low) return EXIT_USAGE;
     *high = dots ? read_size(c, dots + 2, strlen(dots + 2)) : *low;
-    if (!*low || !*high) return EXIT_USAGE;
-    if (*low > *high) {
-        fprintf(stderr, "rematc: --budget goes from the smaller to the larger size\n");
-        return EXIT_USAGE;
-    }
+    if (!*high) return EXIT_USAGE;
+    if (*low > *high)
+        return message_fail(c->options, EXIT_USAGE, "--budget goes from the smaller to the larger size");
     return -1;
 }
 
@@ -148,8 +149,12 @@ static void print_rows(const Rows *rows, bool contexts, Text *out) {
              contexts ? "  tokens/step" : "", "peak", "step", "tokens/s", host ? "         host" : "");
     for (uint32_t i = 0; i < rows->count; i++) {
         const Row *row = &rows->at[i];
+        /* a budget that is copied from here is enough; one more than the device has would be too much */
+        bool whole = row->budget_bytes == row->device->memory_bytes;
         text_add(out, "%-12s %12s ", row->device->name,
-                 row->budget_bytes ? format_bytes(row->budget_bytes, a) : "none");
+                 !row->budget_bytes ? "none"
+                 : whole            ? format_bytes(row->budget_bytes, a)
+                                    : format_bytes_up(row->budget_bytes, a));
         if (!row->feasible) {
             print_misfit(row, contexts, out);
             continue;
@@ -211,10 +216,9 @@ static int sweep_device(const Compilation *c, const char *device, bool contexts,
         if (code >= 0) return code;
     } else if (contexts) {
         low = high = context_budget(one, device != NULL);
-        if (!low) {
-            fprintf(stderr, "rematc: the longest context needs a budget, in the file or with --budget\n");
-            return EXIT_USAGE;
-        }
+        if (!low)
+            return message_fail(c->options, EXIT_USAGE,
+                                "the longest context needs a budget, in the file or with --budget");
         if (!device) compile_warn_capped(one);
     } else {
         natural_range(one, smallest, &low, &high);
@@ -231,7 +235,7 @@ static int sweep_device(const Compilation *c, const char *device, bool contexts,
 }
 
 /* Where not one row fits, says so and what would. */
-static int say_misfit(const Rows *rows) {
+static int say_misfit(const Options *options, const Rows *rows) {
     int64_t smallest = 0;
     char size[24];
     for (uint32_t i = 0; i < rows->count; i++) {
@@ -240,18 +244,17 @@ static int say_misfit(const Rows *rows) {
         if (!smallest || (row->smallest_bytes && row->smallest_bytes < smallest))
             smallest = row->smallest_bytes;
     }
-    fprintf(stderr, "rematc: nothing fits; the smallest feasible budget is %s\n",
-            format_bytes_up(smallest, size));
+    message_error(options, "nothing fits; the smallest feasible budget is %s",
+                  format_bytes_up(smallest, size));
     return EXIT_INFEASIBLE;
 }
 
 int verb_sweep(Compilation *c) {
     const Options *options = c->options;
     bool contexts = options->maximize && !strcmp(options->maximize, "T");
-    if (options->maximize && !contexts && strcmp(options->maximize, "tokens_per_second")) {
-        fprintf(stderr, "rematc: --maximize is tokens_per_second or T, not '%s'\n", options->maximize);
-        return EXIT_USAGE;
-    }
+    if (options->maximize && !contexts && strcmp(options->maximize, "tokens_per_second"))
+        return message_fail(c->options, EXIT_USAGE, "--maximize is tokens_per_second or T, not '%s'",
+                            options->maximize);
     Rows rows = {0};
     const char *list = options->device;
     do {
@@ -266,7 +269,6 @@ int verb_sweep(Compilation *c) {
         print_json(&rows, &out);
     else
         print_rows(&rows, contexts, &out);
-    if (fwrite(out.at, 1, out.length, stdout) == out.length && !fflush(stdout)) return say_misfit(&rows);
-    fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
-    return EXIT_IO;
+    int code = output_print(c->options, &out);
+    return code == EXIT_FINE ? say_misfit(c->options, &rows) : code;
 }
