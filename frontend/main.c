@@ -29,17 +29,20 @@ static int verb_check(Compilation *c) {
     for (uint32_t p = 0; p < c->forward->param.count; p++)
         parameters += type_elements(&c->forward->value.at[c->forward->param.at[p].value].type);
     Text out = {.arena = c->arena};
-    if (c->options->json)
+    if (c->options->json) {
         text_add(&out,
                  "{\"model\": \"%s\", \"parameters\": %" PRId64 ", \"batch\": %" PRId64
-                 ", \"context\": %" PRId64 ", \"operations\": %u}\n",
+                 ", \"context\": %" PRId64 ", \"operations\": %u, \"warnings\": ",
                  c->spec.model, parameters, c->forward->batch, c->forward->context, c->forward->node.count);
-    else
+        diag_print_json_list(c->diag, &out);
+        text_add(&out, "}\n");
+    } else {
         text_add(&out,
                  "%s: fine; %s has %" PRId64 " parameters and %u forward operations on [%" PRId64 ", %" PRId64
                  "] tokens\n",
                  c->options->file, c->spec.model, parameters, c->forward->node.count, c->forward->batch,
                  c->forward->context);
+    }
     return print_text(c, &out);
 }
 

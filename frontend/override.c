@@ -220,7 +220,8 @@ static void unknown_setting(const Option *option) {
     known_names(ast, &known);
     diag_error(option->diag, E0114, option->name_span, "there is no dim or setting '%s'", option->name);
     const char *meant = other_name(option->name, &known);
-    for (uint32_t i = 0; !meant && i < known.count; i++) { /* "d": D; "warmup": the end of "schedule.warmup" */
+    for (uint32_t i = 0; !meant && i < known.count;
+         i++) { /* "d": D; "warmup": the end of "schedule.warmup" */
         const char *dot = strrchr(known.at[i], '.');
         if (!strcasecmp(known.at[i], option->name) || (dot && !strcmp(dot + 1, option->name)))
             meant = known.at[i];

@@ -39,6 +39,9 @@ typedef struct Device {
 } Device;
 const Device *device_find(const char *name); /* NULL when unknown */
 const Device *device_list(uint32_t *count);
+/* Shared memory that one block of a kernel may ask for (CUDA C++ Programming Guide, technical specifications by
+ * compute capability); INT64_MAX for the host. */
+int64_t device_block_bytes(const Device *device);
 
 /* ---- cost (planner/cost.c) ---- */
 typedef struct Cost {
