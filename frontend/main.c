@@ -26,13 +26,14 @@ static int verb_check(Compilation *c) {
         parameters += type_elements(&c->forward->value.at[c->forward->param.at[p].value].type);
     Text out = {.arena = c->arena};
     if (c->options->json) {
-        json_t *root = json_object();
-        json_set(root, "model", json_text(c->spec.model));
-        json_set(root, "parameters", json_integer(parameters));
-        json_set(root, "batch", json_integer(c->forward->batch));
-        json_set(root, "context", json_integer(c->forward->context));
-        json_set(root, "operations", json_integer(c->forward->node.count));
-        json_tree_print(root, 0, &out);
+        text_add(&out, "{\"model\": ");
+        text_add_json(&out, c->spec.model);
+        text_add(&out,
+                 ", \"parameters\": %" PRId64 ", \"batch\": %" PRId64 ", \"context\": %" PRId64
+                 ", \"operations\": %u, \"warnings\": ",
+                 parameters, c->forward->batch, c->forward->context, c->forward->node.count);
+        diag_print_json_list(c->diag, &out);
+        text_add(&out, "}\n");
     } else {
         text_add_printable(&out, c->options->file, "");
         text_add(&out,

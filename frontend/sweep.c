@@ -207,6 +207,7 @@ static int sweep_device(const Compilation *c, const char *device, bool contexts,
     *one = (Compilation){.arena = c->arena, .options = options};
     options->device = device;
     options->budget = NULL;
+    options->warned = rows->count > 0;
     int code = compile_parse(one);
     if (code < 0) code = compile_lower(one);
     if (code >= 0) return code;
