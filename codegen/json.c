@@ -64,6 +64,7 @@ void emit_plan_json(const EmitRequest *request, Text *out) {
     json_set(root, "model", json_text(request->spec->model));
     json_set(root, "source", json_text(request->spec->path));
     json_set(root, "device", json_text(request->device->name));
+    json_set(root, "memory_pretended", json_boolean(request->device->memory_pretended));
     json_set(root, "target", json_text(request->cuda ? "cuda" : "host"));
     json_set(root, "policy", json_text(policy_name[request->train.plan->policy]));
     json_set(root, "arena_bytes", json_integer(request->arena_bytes));

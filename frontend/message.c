@@ -105,6 +105,10 @@ int message_fail_at(const Options *options, int code, const char *path, uint32_t
     return code;
 }
 
+void message_error(const Options *options, const char *format, ...) {
+    SAY(.severity = "error");
+}
+
 void message_warn(const Options *options, const char *format, ...) {
     SAY(.severity = "warning");
 }
@@ -135,9 +139,9 @@ int message_fail_source(const Options *options, int code, const Diag *diag) {
     if (!options->json) return code;
     Arena *arena = arena_new();
     Text answer = {.arena = arena};
-    text_add(&answer,
-             "{\"error\": {\"exit\": %d, \"message\": \"%u error%s in the %s\", \"diagnostics\": ", code,
-             diag_errors(diag), diag_errors(diag) == 1 ? "" : "s", diag_option_wrong(diag) ? "options" : "source");
+    text_add(
+        &answer, "{\"error\": {\"exit\": %d, \"message\": \"%u error%s in the %s\", \"diagnostics\": ", code,
+        diag_errors(diag), diag_errors(diag) == 1 ? "" : "s", diag_option_wrong(diag) ? "options" : "source");
     diag_print_json_list(diag, &answer);
     text_add(&answer, "}}\n");
     fwrite(answer.at, 1, answer.length, stdout);

@@ -37,12 +37,13 @@ typedef struct Options {
     Verb verb;
     const char *file;   /* SPEC, CODE or NAME; NULL when not given */
     const char *output; /* -o */
-    const char *device, *budget, *policy, *stage, *target, *format, *time;
+    const char *device, *device_memory, *budget, *policy, *stage, *target, *format, *time;
     const char *capacity; /* pack; NULL: the smallest height */
     const char *maximize, *why;
     int64_t points;        /* budgets in a sweep */
     int64_t layer;         /* -1: folded */
     VEC(const char *) set; /* --set name=value, in order */
+    bool warned;           /* warnings about the file were shown before */
     bool json, compare, json_diagnostics, write, check, quiet, force;
     char **rest; /* after `--`, for the trainer */
     int rest_count;
