@@ -6,6 +6,8 @@
  * biases at 0; init lines replace that, the last one that matches winning. */
 #include "lower_parts.h"
 
+#include "../ir/glob.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -199,9 +201,9 @@ static bool read_init(Lower *l, const Expr *e, InitKind *kind, double *value) {
 }
 
 /* Vectors (gains, biases) keep their start unless the pattern names them to the end: "*.bias". */
-static bool init_matches(const char *pattern, const Weight *w) {
-    if (!pattern) return w->shape.rank >= 2;
-    if (!glob_match(pattern, w->name)) return false;
+static bool init_matches(const char *pattern, Glob *glob, const Weight *w) {
+    if (!glob) return w->shape.rank >= 2;
+    if (!glob_matches(glob, w->name)) return false;
     const char *last = strrchr(pattern, '.'), *suffix = strrchr(w->name, '.');
     return w->shape.rank >= 2 || (last && !strcmp(last, suffix));
 }
@@ -213,8 +215,9 @@ static void apply_inits(Lower *l) {
         double value;
         if (item->kind != ITEM_INIT || !read_init(l, item->value, &kind, &value)) continue;
         bool any = false;
+        Glob *glob = item->name.text ? glob_new(l->arena, item->name.text) : NULL;
         for (uint32_t j = 0; j < l->weight.count; j++) {
-            if (!init_matches(item->name.text, &l->weight.at[j])) continue;
+            if (!init_matches(item->name.text, glob, &l->weight.at[j])) continue;
             Param *p = &l->graph->param.at[j]; /* one Param a Weight, in the same order */
             p->init = kind;
             p->init_value = value;
@@ -233,8 +236,8 @@ static void check_pins(Lower *l) {
     for (uint32_t i = 0; i < l->spec->pin.count; i++) {
         const Pin *pin = &l->spec->pin.at[i];
         bool any = false;
-        for (uint32_t j = 0; j < g->node.count && !any; j++)
-            any = glob_match(pin->pattern, g->node.at[j].name);
+        Glob *glob = glob_new(l->arena, pin->pattern);
+        for (uint32_t j = 0; j < g->node.count && !any; j++) any = glob_matches(glob, g->node.at[j].name);
         if (any) continue;
         diag_error(l->diag, E0208, pin->span, "no operation is called '%s'", pin->pattern);
         if (g->node.count)

@@ -6,6 +6,8 @@
 #include "../planner/pack_exact.h"
 #include "../planner/plan.h"
 #include "csv.h"
+#include "message.h"
+#include "output.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,16 +18,18 @@ enum {
     CAPACITY_NODES = 1000000, /* placements the search for one capacity may try ... */
     LOWEST_NODES = 200000,    /* ... and that for the smallest height; fewer above SMALL buffers, */
     SMALL = 200,              /* since each takes longer */
-    SEARCH_BUFFERS = 10000,   /* no exact search above */
+    SEARCH_BUFFERS = 10000,   /* no exact search above, */
+    PAIR_BUFFERS = 10000,     /* nor what looks at all pairs: gaps are left unused, offsets not taken */
 };
 
 typedef struct Packing {
     BufferTable table;
     ExactItem *item;
     uint32_t count;
-    bool plain;           /* no gaps, no fixed offsets */
+    bool gaps, fixed;     /* some have them */
     int64_t capacity;     /* -1: the smallest height */
     int64_t live, height; /* the liveness bound, what was reached */
+    int64_t bound;        /* what alignment makes of the first */
     ExactProof proof;
     ExactAnswer answer;
 } Packing;
@@ -87,12 +91,12 @@ static void make_items(Packing *p, Arena *arena) {
     Times times = find_times(&p->table, arena);
     p->count = p->table.row.count;
     p->item = NEW_ARRAY(arena, ExactItem, p->count + 1);
-    p->plain = true;
     for (uint32_t i = 0; i < p->count; i++) {
         const BufferRow *row = &p->table.row.at[i];
         p->item[i] = (ExactItem){.bytes = row->bytes, .align = row->alignment, .fixed = row->offset};
         find_runs(row, &times, &p->item[i], arena);
-        p->plain = p->plain && row->offset < 0 && p->item[i].runs <= 1;
+        p->gaps |= p->item[i].runs > 1;
+        p->fixed |= row->offset >= 0;
     }
 }
 
@@ -104,15 +108,20 @@ static bool share_time(const ExactItem *a, const ExactItem *b) {
 }
 
 /* Offsets that the file fixes must not collide. */
-static bool fixed_agree(const Packing *p, const char *path) {
+static bool fixed_agree(const Packing *p, const Options *options) {
+    if (p->fixed && p->count > PAIR_BUFFERS) {
+        message_fail_at(options, EXIT_SOURCE, options->file, 0, 0,
+                        "with offsets, a file has at most %d buffers, not %u", PAIR_BUFFERS, p->count);
+        return false;
+    }
     for (uint32_t i = 0; i < p->count; i++)
         for (uint32_t j = 0; j < i && p->item[i].fixed >= 0; j++) {
             const ExactItem *a = &p->item[i], *b = &p->item[j];
             if (b->fixed < 0 || a->fixed >= b->fixed + b->bytes || b->fixed >= a->fixed + a->bytes) continue;
             if (!share_time(a, b)) continue;
-            fprintf(stderr, "%s:%u: error: at their offsets '%.100s' and '%.100s' of line %u share bytes\n",
-                    path, p->table.row.at[i].line, p->table.row.at[i].id, p->table.row.at[j].id,
-                    p->table.row.at[j].line);
+            message_fail_at(options, EXIT_SOURCE, options->file, p->table.row.at[i].line, 0,
+                            "at their offsets '%.100s' and '%.100s' of line %u share bytes",
+                            p->table.row.at[i].id, p->table.row.at[j].id, p->table.row.at[j].line);
             return false;
         }
     return true;
@@ -121,12 +130,12 @@ static bool fixed_agree(const Packing *p, const char *path) {
 /* ---- packing ---- */
 
 static int64_t first_fit(Packing *p, Arena *arena) {
-    if (!p->plain) return exact_first_fit(p->item, p->count, arena);
+    if (p->fixed || (p->gaps && p->count <= PAIR_BUFFERS)) return exact_first_fit(p->item, p->count, arena);
     PackItem *item = NEW_ARRAY(arena, PackItem, p->count + 1);
     for (uint32_t i = 0; i < p->count; i++) {
         const ExactItem *from = &p->item[i];
         item[i] = (PackItem){.bytes = from->bytes, .align = from->align};
-        if (from->runs) item[i].lo = from->run[0].lo, item[i].hi = from->run[0].hi;
+        if (from->runs) item[i].lo = from->run[0].lo, item[i].hi = from->run[from->runs - 1].hi;
     }
     int64_t height = pack_items(item, p->count, arena);
     for (uint32_t i = 0; i < p->count; i++) p->item[i].offset = item[i].offset;
@@ -139,10 +148,10 @@ static uint64_t node_limit(const Packing *p, uint64_t nodes) {
 }
 
 static void find_packing(Packing *p, Arena *arena) {
-    p->live = exact_bound(p->item, p->count, arena);
-    p->proof.bound = p->live;
+    p->live = exact_live(p->item, p->count, arena);
+    p->proof.bound = p->bound = exact_bound(p->item, p->count, arena);
     p->answer = EXACT_FOUND;
-    if (p->capacity >= 0 && p->live > p->capacity) {
+    if (p->capacity >= 0 && p->proof.bound > p->capacity) {
         p->answer = EXACT_IMPOSSIBLE;
         return;
     }
@@ -194,44 +203,38 @@ static void print_found(const Packing *p, const char *path, Text *out) {
         text_add(out, "\n");
 }
 
-static void print_not_found(const Packing *p, const char *path) {
-    fprintf(stderr, "rematc: no packing of %s within %" PRId64 "\n", path, p->capacity);
-    if (p->live > p->capacity)
-        fprintf(stderr, "note: proved impossible: %" PRId64 " are live at once\n", p->live);
-    else if (p->answer == EXACT_IMPOSSIBLE)
-        fprintf(stderr, "note: proved impossible, in %" PRIu64 " placements\n", p->proof.nodes);
-    else
-        fprintf(stderr,
-                "note: nothing is proved: the search ended after its limit of %" PRIu64 " placements\n"
-                "help: without --capacity, pack says the smallest height it finds\n",
-                p->proof.nodes);
+static void print_not_found(const Packing *p, const Options *options) {
+    message_fail(options, EXIT_INFEASIBLE, "no packing of %s within %" PRId64, options->file, p->capacity);
+    if (p->live > p->capacity) {
+        message_note(options, "proved impossible: %" PRId64 " are live at once", p->live);
+    } else if (p->bound > p->capacity) {
+        message_note(options, "proved impossible: aligned, what is live at once takes %" PRId64, p->bound);
+    } else if (p->answer == EXACT_IMPOSSIBLE) {
+        message_note(options, "proved impossible, in %" PRIu64 " placements", p->proof.nodes);
+    } else {
+        message_note(options, "nothing is proved: the search ended after its limit of %" PRIu64 " placements",
+                     p->proof.nodes);
+        message_help(options, "without --capacity, pack says the smallest height it finds");
+    }
 }
 
-static int read_table(Packing *p, const char *path, Arena *arena) {
+static int read_table(Packing *p, const Options *options, Arena *arena) {
+    const char *path = options->file;
     size_t length;
     uint32_t line;
     const char *text = read_file(arena, path, &length);
-    if (!text) {
-        fprintf(stderr, "rematc: cannot read '%s': %s\n", path, strerror(errno));
-        return EXIT_IO;
-    }
+    if (!text) return message_fail(options, EXIT_IO, "cannot read '%s': %s", path, read_file_error());
     const char *wrong = csv_read(&p->table, text, length, &line, arena);
     if (!wrong) return -1;
-    if (line)
-        fprintf(stderr, "%s:%u: error: %s\n", path, line, wrong);
-    else
-        fprintf(stderr, "%s: error: %s\n", path, wrong);
-    return EXIT_SOURCE;
+    return message_fail_at(options, EXIT_SOURCE, path, line, 0, "%s", wrong);
 }
 
-static int write_offsets(const Packing *p, const char *path, Arena *arena) {
+static int write_offsets(const Packing *p, const Options *options, Arena *arena) {
     Text out = {.arena = arena};
     int64_t *offset = NEW_ARRAY(arena, int64_t, p->count + 1);
     for (uint32_t i = 0; i < p->count; i++) offset[i] = p->item[i].offset;
     csv_write(&p->table, offset, &out);
-    if (write_file(path, out.at, out.length)) return EXIT_FINE;
-    fprintf(stderr, "rematc: cannot write '%s': %s\n", path, strerror(errno));
-    return EXIT_IO;
+    return output_write(options, options->output, &out);
 }
 
 int pack_outside(const Options *options, Arena *arena) {
@@ -240,15 +243,15 @@ int pack_outside(const Options *options, Arena *arena) {
         char *end;
         errno = 0;
         p.capacity = strtoll(options->capacity, &end, 10);
-        if (end == options->capacity || *end || errno || p.capacity < 0) {
-            fprintf(stderr, "rematc: --capacity takes a whole number, not '%s'\n", options->capacity);
-            return EXIT_USAGE;
-        }
+        if (end == options->capacity || *end || errno || p.capacity < 0)
+            return message_fail(options, EXIT_USAGE, "--capacity takes a whole number, not '%s'",
+                                options->capacity);
     }
-    int code = read_table(&p, options->file, arena);
+    int code = output_not_input(options);
+    if (code < 0) code = read_table(&p, options, arena);
     if (code >= 0) return code;
     make_items(&p, arena);
-    if (!fixed_agree(&p, options->file)) return EXIT_SOURCE;
+    if (!fixed_agree(&p, options)) return EXIT_SOURCE;
     find_packing(&p, arena);
     Text out = {.arena = arena};
     text_add(&out, "%s", "");
@@ -257,14 +260,13 @@ int pack_outside(const Options *options, Arena *arena) {
     else if (p.answer == EXACT_FOUND)
         print_found(&p, options->file, &out);
     /* a table on standard output stands alone */
-    FILE *stream = options->output && !strcmp(options->output, "-") ? stderr : stdout;
-    if (fwrite(out.at, 1, out.length, stream) != out.length || fflush(stream)) {
-        fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
-        return EXIT_IO;
-    }
+    if (options->output && !strcmp(options->output, "-"))
+        fwrite(out.at, 1, out.length, stderr);
+    else if ((code = output_print(options, &out)) != EXIT_FINE)
+        return code;
     if (p.answer != EXACT_FOUND) {
-        if (!options->json) print_not_found(&p, options->file);
+        if (!options->json) print_not_found(&p, options);
         return EXIT_INFEASIBLE;
     }
-    return options->output ? write_offsets(&p, options->output, arena) : EXIT_FINE;
+    return options->output ? write_offsets(&p, options, arena) : EXIT_FINE;
 }

@@ -69,6 +69,11 @@ void tree_add_item(Parser *parser, Item *item);
 void tree_check_named(Parser *parser, const ArgList *args); /* no name twice, positional ones first */
 
 /* ---- ast.c ---- */
-void expr_place(Expr *expr, Span span); /* every part of it gets this span */
+/* UTF-8 without zero bytes, and not too long; false after an error. */
+bool text_check(const char *text, size_t length, Diag *diag);
+
+/* ---- scan.l ---- */
+/* The unit meant by one that is none ("G", "gb", "Gib" -> "GiB", "GB", "GiB"), NULL where nothing is near. */
+const char *unit_meant(const char *unit);
 
 #endif

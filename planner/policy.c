@@ -1,6 +1,8 @@
 /* The fixed policies as retentions. In: a problem and its blocks; out: what each gap keeps (problem.h). */
 #include "policy.h"
 
+#include "../ir/glob.h"
+
 #include <string.h>
 
 const char *const policy_name[POLICY_COUNT] = {"none",           "every-block", "sqrt",
@@ -87,12 +89,14 @@ void retain_segments(const Problem *p, const Blocks *blocks, uint32_t length, bo
 }
 
 void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t boundary, Keep *retain) {
-    if (!spec) return;
+    if (!spec || !spec->pin.count) return;
+    Arena *scratch = arena_new();
     for (uint32_t i = 0; i < spec->pin.count; i++) {
         const Pin *pin = &spec->pin.at[i];
+        arena_reset(scratch);
+        Glob *glob = glob_new(scratch, pin->pattern);
         for (uint32_t s = 0; s < p->storages; s++) {
-            if (p->maker[s] >= boundary ||
-                !glob_match(pin->pattern, g->node.at[p->op_node[p->maker[s]]].name))
+            if (p->maker[s] >= boundary || !glob_matches(glob, g->node.at[p->op_node[p->maker[s]]].name))
                 continue;
             uint32_t idle = idle_over(p, s, boundary);
             if (pin->kind == PIN_OFFLOAD && idle != NONE)
@@ -104,6 +108,7 @@ void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t bo
                     retain[gap] = (Keep){.from = 0};
         }
     }
+    arena_free(scratch);
 }
 
 bool heuristic_decide(double parameters, double vram_bytes, int64_t sequence, bool four_bit, Reasons *reasons,

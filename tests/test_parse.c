@@ -202,6 +202,10 @@ static void test_codes(void **state) {
     assert_int_equal(code_find("e0102"), E0102);
     assert_int_equal(code_find("E9999"), CODE_COUNT);
     assert_int_equal(code_find("E01"), CODE_COUNT);
+    assert_int_equal(code_find("0102"), E0102);
+    assert_int_equal(code_find("312"), E0312);
+    assert_int_equal(code_find("12"), CODE_COUNT);
+    assert_int_equal(code_find(""), CODE_COUNT);
 }
 
 /* ---- --set ---- */
@@ -274,26 +278,38 @@ static void test_override_errors(void **state) {
     } bad[] = {
         {"bugdet=1GiB", "did you mean 'budget'?"},
         {"train.step=1", "did you mean 'train.steps'?"},
-        {"Z=1", "there is no such dim or setting"},
+        {"Z=1", "there is no dim or setting 'Z'"},
+        {"Z=1", "the dims of this file are V, D, L, H, E, B, T"},
         {"budget=lots", "write a size with a unit"},
-        {"budget=21", "write a size with a unit"},
-        {"B=4 5", "'4 5' is no value for it"},
-        {"B=)", "is no value for it"},
+        {"budget=21", "write 21GiB, or 21MiB, or 21B"},
+        {"budget=3G", "did you mean '3GiB'?"},
+        {"budget=3gb", "did you mean '3GB'?"},
+        {"budget=300mi", "did you mean '300MiB'?"},
+        {"B=4 5", "'4 5' is no value for 'B'"},
+        {"B=)", "a dim is a whole number or made of other dims"},
+        {"B=)", "rematc: error: ')' is no value for 'B' [E0115]\n--set B=)\n        ^\n"},
+        {"lr=1e-3", "did you mean 'optimizer.lr'?"},
+        {"learning_rate=1e-3", "did you mean 'optimizer.lr'?"},
+        {"decay=3", "did you mean 'optimizer.decay'?"},
+        {"d=3", "did you mean 'D'?"},
+        {"seq_len=8", "did you mean 'T'?"},
+        {"batch_size=8", "did you mean 'B'?"},
         {"B=", "write name=value"},
         {"=4", "write name=value"},
         {"B", "write name=value"},
-        {"optimizer=sgd", "several sections have this key"},
+        {"optimizer=sgd", "several sections have the key 'optimizer'"},
         {"optimizer.lr=", "write name=value"},
-        {"optimizer.lr=)", "is no value for it"},
+        {"optimizer.lr=)", "write it as the file would"},
         {"optimiser.lr=1", "did you mean 'optimizer.lr'?"},
-        {"steps.lr=1", "there is no such dim or setting"},
-        {"optimizer.=1", "there is no such dim or setting"},
-        {"save.optimizer.lr=1", "there is no such dim or setting"},
+        {"steps.lr=1", "there is no dim or setting 'steps.lr'"},
+        {"optimizer.=1", "there is no dim or setting"},
+        {"save.optimizer.lr=1", "there is no dim or setting"},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         Parsed p = parse(example);
         assert_false(ast_override(p.ast, bad[i].setting, p.diag));
         assert_int_equal(diag_errors(p.diag), 1);
+        assert_true(diag_option_wrong(p.diag));
         if (!strstr(errors(&p), bad[i].says)) fail_msg("%s: %s", bad[i].setting, errors(&p));
         arena_free(p.arena);
     }
