@@ -51,8 +51,8 @@ static const char *const name_1 = "step-000001.safetensors", *const name_2 = "st
 static void save(int64_t step) {
     RtRun run = {.arena = arena};
     RtState state = {.step = step, .cursor = 4 * step, .seed = 7, .windows = 100};
-    RtError error = {{0}};
-    if (!rt_checkpoint_save(&run, &program, folder_path(), &state, 0, chunk, &error)) abort();
+    if (!rt_checkpoint_write(folder_file(step == 1 ? name_1 : name_2), &run, &program, &state, chunk))
+        abort();
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
@@ -76,13 +76,14 @@ static int found;
 static void load(void *unused) {
     (void)unused;
     RtRun run = {.arena = arena};
-    found = rt_checkpoint_load(&run, &program, folder_path(), &state, chunk);
+    RtFolder folder = {.dir = folder_path(), .lock = -1, .newest_step = -1};
+    found = rt_folder_load(&folder, &run, &program, &state, chunk);
 }
 
 /* What the arena holds of the tensors is what the file says. */
 static void arena_is_file(void *path) {
     StFile file;
-    RtError error = {{0}};
+    RtError error;
     MUST(st_open(&file, path, &error));
     for (int i = 0; i < TENSORS; i++) {
         const StTensor *in = st_find(&file, tensor[i].name);
