@@ -49,7 +49,7 @@ static void read_all(void *path) {
 
 static void load(void *path) {
     RtRun run = {.arena = arena};
-    rt_weights_load(&run, &program, path, chunk, 1);
+    rt_weights_load(&run, &program, path, 0, chunk, 1);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
