@@ -7,10 +7,8 @@ model="--set D=32 --set L=3 --set H=2 --set B=8 --set T=64 --set V=512 --set tra
 sed 's/every 100 steps/every 10 steps/' "$spec" >short.remat # that validation, too, runs in tiles
 spec=short.remat
 "$rematc" plan "$spec" $model --json --budget 1GiB >whole.json
-# the smallest budget is that of the finest tiles, whose plan says what the whole would need
-"$rematc" plan "$spec" $model --budget "$(json_int smallest_bytes whole.json)B" >least.txt
-low=$(sed -n 's/.*whole, the smallest budget would be \([0-9.]*\) MiB.*/\1/p' least.txt | awk '{ print int($1 * 1048576) }')
-[ -n "$low" ] || fail "nothing is said of the whole: $(cat least.txt)"
+low=$(whole_least "$spec" $model)
+grep -q 'whole, the smallest budget would be' least.txt || fail "nothing is said of the whole: $(cat least.txt)"
 budget=$((low * 96 / 100))
 
 train_one() { # name, options of rematc
