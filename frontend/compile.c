@@ -2,6 +2,7 @@
 #include "compile.h"
 
 #include "../ir/glob.h"
+#include "../kernels/cuda_sizes.h"
 
 #include "infeasible.h"
 #include "lower.h"
@@ -115,6 +116,26 @@ static bool pins_fit(const Compilation *c) {
     return all;
 }
 
+/* Whether the device has the shared memory that attention keeps its tiles in. */
+static bool heads_fit(const Compilation *c) {
+    int64_t has = c->device.cuda ? device_block_bytes(&c->device) : INT64_MAX;
+    bool all = true;
+    for (uint32_t n = 0; n < c->forward->node.count; n++) {
+        const Node *node = &c->forward->node.at[n];
+        if (node->op != OP_ATTEND) continue;
+        int64_t width = c->forward->value.at[node->in[0]].type.dim[3], most = width;
+        if (k_cuda_attend_shared_bytes(width) <= has) continue;
+        while (most > 1 && k_cuda_attend_shared_bytes(most) > has) most--;
+        diag_error(c->diag, E0326, node->span,
+                   "attend: heads of %" PRId64 " numbers take %" PRId64
+                   " bytes of shared memory a block, and %s has %" PRId64,
+                   width, k_cuda_attend_shared_bytes(width), c->device.name, has);
+        diag_help(c->diag, "heads of at most %" PRId64 " numbers fit it", most);
+        all = false;
+    }
+    return all;
+}
+
 int compile_lower(Compilation *c) {
     bool fine = lower_spec(c->ast, c->diag, c->arena, &c->spec);
     c->forward = lower_graph(c->ast, &c->spec, 0, 0, c->diag, c->arena);
@@ -123,7 +144,12 @@ int compile_lower(Compilation *c) {
     const char *broken = graph_check(c->forward, c->arena);
     if (broken) die("lowered graph: %s", broken);
     if (!pins_fit(c)) return source_errors(c);
-    return find_device(c);
+    int code = find_device(c);
+    if (code >= 0) return code;
+    if (!heads_fit(c)) return source_errors(c);
+    if (diag_warnings(c->diag) && !c->options->warned) message_diagnostics(c->options, c->diag);
+    diag_mark_shown(c->diag);
+    return -1;
 }
 
 int64_t compile_arena_budget(const Compilation *c, int64_t budget_bytes) {

@@ -45,7 +45,7 @@ typedef struct Remark {
 
 typedef struct Error {
     Code code;
-    bool warning;
+    bool warning, shown;
     Span span;
     const char *message;
     VEC(Remark) remark;
@@ -299,11 +299,18 @@ static int by_place(const void *left, const void *right) {
     return *a < *b ? -1 : *a > *b;
 }
 
-static const Error **sorted(const Diag *diag, Arena *arena) {
+/* In order of place, ended by NULL; with `all`, those already shown too. */
+static const Error **sorted(const Diag *diag, bool all, Arena *arena) {
     const Error **order = NEW_ARRAY(arena, const Error *, diag->error.count + 1);
-    for (uint32_t i = 0; i < diag->error.count; i++) order[i] = &diag->error.at[i];
-    if (diag->error.count) qsort(order, diag->error.count, sizeof *order, by_place);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < diag->error.count; i++)
+        if (all || !diag->error.at[i].shown) order[count++] = &diag->error.at[i];
+    if (count) qsort(order, count, sizeof *order, by_place);
     return order;
+}
+
+void diag_mark_shown(Diag *diag) {
+    for (uint32_t i = 0; i < diag->error.count; i++) diag->error.at[i].shown = true;
 }
 
 /* "path:3:7:", "path:" without a place, and "rematc:" where that is an option. */
@@ -335,12 +342,11 @@ static void print_remark(const Diag *diag, const Remark *remark, Text *out, bool
 
 void diag_print(const Diag *diag, Text *out, bool colour) {
     const char *bold = colour ? "\033[1m" : "", *off = colour ? "\033[0m" : "";
-    const Error **order = sorted(diag, out->arena);
     uint32_t errors = 0;
     bool in_file = false;
-    for (uint32_t i = 0; i < diag->error.count; i++) {
-        const Error *error = order[i];
-        in_file |= has_place(error->span) && !in_option(diag, error->span);
+    for (const Error **at = sorted(diag, false, out->arena); *at; at++) {
+        const Error *error = *at;
+        in_file |= !error->warning && has_place(error->span) && !in_option(diag, error->span);
         const char *bright = !colour ? "" : error->warning ? "\033[1;35m" : "\033[1;31m";
         errors += !error->warning;
         text_add(out, "%s", bold);
@@ -403,19 +409,18 @@ static void error_json(const Diag *diag, const Error *error, Text *out) {
 }
 
 void diag_print_json(const Diag *diag, Text *out) {
-    const Error **order = sorted(diag, out->arena);
-    for (uint32_t i = 0; i < diag->error.count; i++) {
-        error_json(diag, order[i], out);
+    for (const Error **at = sorted(diag, false, out->arena); *at; at++) {
+        error_json(diag, *at, out);
         text_add(out, "\n");
     }
 }
 
 void diag_print_json_list(const Diag *diag, Text *out) {
-    const Error **order = sorted(diag, out->arena);
     text_add(out, "[");
-    for (uint32_t i = 0; i < diag->error.count; i++) {
-        text_add(out, i ? ",\n " : "");
-        error_json(diag, order[i], out);
+    const Error **first = sorted(diag, true, out->arena);
+    for (const Error **at = first; *at; at++) {
+        text_add(out, at > first ? ",\n " : "");
+        error_json(diag, *at, out);
     }
     text_add(out, "]");
 }

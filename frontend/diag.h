@@ -54,8 +54,8 @@ void diag_warning(Diag *diag, Code code, Span span, const char *format, ...)
 void diag_note(Diag *diag, Span span, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void diag_help(Diag *diag, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The candidate that differs from `name` (of two letters or more) by case alone, else the nearest within edit distance max(1,
- * length/3), else NULL. */
+/* The candidate that differs from `name` (of two letters or more) by case alone, else the nearest within edit
+ * distance max(1, length/3), else NULL. */
 const char *diag_nearest(const char *name, const char *const *candidates, uint32_t count);
 /* The same, and when there is one adds "help: did you mean 'candidate'?" to the latest error. */
 const char *diag_suggest(Diag *diag, const char *name, const char *const *candidates, uint32_t count);
@@ -65,13 +65,15 @@ uint32_t diag_warnings(const Diag *diag);
 /* Whether an error lies in an option and not in the file. */
 bool diag_option_wrong(const Diag *diag);
 
+/* What was shown is not printed again; the array below always has everything. */
+void diag_mark_shown(Diag *diag);
 void diag_print(const Diag *diag, Text *out, bool colour);
 /* One object a line:
  * {"file":..,"line":..,"column":..,"end_line":..,"end_column":..,"severity":"error" or "warning","code":..,
  * "message":..,"notes":[{"message":..,"line":..}],"help":[..]}; no "line" where there is no place; "option":
  * "--set B=0" with columns in it instead of "file" and lines where that is the place. */
 void diag_print_json(const Diag *diag, Text *out);
-/* The same objects as one array. */
+/* The same objects as one array, those already shown too. */
 void diag_print_json_list(const Diag *diag, Text *out);
 
 #endif

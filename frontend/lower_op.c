@@ -69,7 +69,11 @@ NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut,
     for (uint32_t i = 0; wish && i < nout; i++) made[i] = wish[i];
     const char *wrong = op_infer(op, types, nin, attr, made, nout, l->arena);
     if (wrong) {
-        diag_error(l->diag, E0322, span, "%s: %s", op_info[op].name, wrong);
+        const char *limit = op_limit(op, types, nin, l->arena);
+        Code code = limit && !strcmp(limit, wrong) ? E0326 : E0322;
+        diag_error(l->diag, code, span, "%s: %s", op_info[op].name, wrong);
+        if (code == E0326 && (op == OP_ATTEND || op == OP_ROPE))
+            diag_help(l->diag, "more heads of the same model width are narrower");
         return NONE;
     }
     NodeId id = graph_node_as(g, op, in, nin, nmut, nout, wish, attr, PHASE_FORWARD, l->block, name, span);

@@ -1,6 +1,7 @@
 /* rematc: one verb a run. Results go to stdout, messages to stderr. */
 #include "compile.h"
 #include "../codegen/dot.h"
+#include "../codegen/json_tree.h"
 #include "message.h"
 #include "output.h"
 #include "report.h"
@@ -24,17 +25,22 @@ static int verb_check(Compilation *c) {
     for (uint32_t p = 0; p < c->forward->param.count; p++)
         parameters += type_elements(&c->forward->value.at[c->forward->param.at[p].value].type);
     Text out = {.arena = c->arena};
-    if (c->options->json)
+    if (c->options->json) {
+        text_add(&out, "{\"model\": ");
+        text_add_json(&out, c->spec.model);
         text_add(&out,
-                 "{\"model\": \"%s\", \"parameters\": %" PRId64 ", \"batch\": %" PRId64
-                 ", \"context\": %" PRId64 ", \"operations\": %u}\n",
-                 c->spec.model, parameters, c->forward->batch, c->forward->context, c->forward->node.count);
-    else
+                 ", \"parameters\": %" PRId64 ", \"batch\": %" PRId64 ", \"context\": %" PRId64
+                 ", \"operations\": %u, \"warnings\": ",
+                 parameters, c->forward->batch, c->forward->context, c->forward->node.count);
+        diag_print_json_list(c->diag, &out);
+        text_add(&out, "}\n");
+    } else {
+        text_add_printable(&out, c->options->file, "");
         text_add(&out,
-                 "%s: fine; %s has %" PRId64 " parameters and %u forward operations on [%" PRId64 ", %" PRId64
+                 ": fine; %s has %" PRId64 " parameters and %u forward operations on [%" PRId64 ", %" PRId64
                  "] tokens\n",
-                 c->options->file, c->spec.model, parameters, c->forward->node.count, c->forward->batch,
-                 c->forward->context);
+                 c->spec.model, parameters, c->forward->node.count, c->forward->batch, c->forward->context);
+    }
     return output_print(c->options, &out);
 }
 
@@ -415,6 +421,7 @@ int main(int argc, char **argv) {
         [VERB_PACK] = verb_pack,
     };
     output_begin();
+    json_tree_begin();
     Arena *arena = arena_new();
     Options options;
     int code = options_parse(&options, arena, argc, argv);

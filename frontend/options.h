@@ -43,6 +43,7 @@ typedef struct Options {
     int64_t points;        /* budgets in a sweep */
     int64_t layer;         /* -1: folded */
     VEC(const char *) set; /* --set name=value, in order */
+    bool warned;           /* warnings about the file were shown before */
     bool json, compare, json_diagnostics, write, check, quiet, force;
     char **rest; /* after `--`, for the trainer */
     int rest_count;

@@ -18,16 +18,18 @@ enum {
     CAPACITY_NODES = 1000000, /* placements the search for one capacity may try ... */
     LOWEST_NODES = 200000,    /* ... and that for the smallest height; fewer above SMALL buffers, */
     SMALL = 200,              /* since each takes longer */
-    SEARCH_BUFFERS = 10000,   /* no exact search above */
+    SEARCH_BUFFERS = 10000,   /* no exact search above, */
+    PAIR_BUFFERS = 10000,     /* nor what looks at all pairs: gaps are left unused, offsets not taken */
 };
 
 typedef struct Packing {
     BufferTable table;
     ExactItem *item;
     uint32_t count;
-    bool plain;           /* no gaps, no fixed offsets */
+    bool gaps, fixed;     /* some have them */
     int64_t capacity;     /* -1: the smallest height */
     int64_t live, height; /* the liveness bound, what was reached */
+    int64_t bound;        /* what alignment makes of the first */
     ExactProof proof;
     ExactAnswer answer;
 } Packing;
@@ -89,12 +91,12 @@ static void make_items(Packing *p, Arena *arena) {
     Times times = find_times(&p->table, arena);
     p->count = p->table.row.count;
     p->item = NEW_ARRAY(arena, ExactItem, p->count + 1);
-    p->plain = true;
     for (uint32_t i = 0; i < p->count; i++) {
         const BufferRow *row = &p->table.row.at[i];
         p->item[i] = (ExactItem){.bytes = row->bytes, .align = row->alignment, .fixed = row->offset};
         find_runs(row, &times, &p->item[i], arena);
-        p->plain = p->plain && row->offset < 0 && p->item[i].runs <= 1;
+        p->gaps |= p->item[i].runs > 1;
+        p->fixed |= row->offset >= 0;
     }
 }
 
@@ -107,6 +109,11 @@ static bool share_time(const ExactItem *a, const ExactItem *b) {
 
 /* Offsets that the file fixes must not collide. */
 static bool fixed_agree(const Packing *p, const Options *options) {
+    if (p->fixed && p->count > PAIR_BUFFERS) {
+        message_fail_at(options, EXIT_SOURCE, options->file, 0, 0,
+                        "with offsets, a file has at most %d buffers, not %u", PAIR_BUFFERS, p->count);
+        return false;
+    }
     for (uint32_t i = 0; i < p->count; i++)
         for (uint32_t j = 0; j < i && p->item[i].fixed >= 0; j++) {
             const ExactItem *a = &p->item[i], *b = &p->item[j];
@@ -123,12 +130,12 @@ static bool fixed_agree(const Packing *p, const Options *options) {
 /* ---- packing ---- */
 
 static int64_t first_fit(Packing *p, Arena *arena) {
-    if (!p->plain) return exact_first_fit(p->item, p->count, arena);
+    if (p->fixed || (p->gaps && p->count <= PAIR_BUFFERS)) return exact_first_fit(p->item, p->count, arena);
     PackItem *item = NEW_ARRAY(arena, PackItem, p->count + 1);
     for (uint32_t i = 0; i < p->count; i++) {
         const ExactItem *from = &p->item[i];
         item[i] = (PackItem){.bytes = from->bytes, .align = from->align};
-        if (from->runs) item[i].lo = from->run[0].lo, item[i].hi = from->run[0].hi;
+        if (from->runs) item[i].lo = from->run[0].lo, item[i].hi = from->run[from->runs - 1].hi;
     }
     int64_t height = pack_items(item, p->count, arena);
     for (uint32_t i = 0; i < p->count; i++) p->item[i].offset = item[i].offset;
@@ -141,10 +148,10 @@ static uint64_t node_limit(const Packing *p, uint64_t nodes) {
 }
 
 static void find_packing(Packing *p, Arena *arena) {
-    p->live = exact_bound(p->item, p->count, arena);
-    p->proof.bound = p->live;
+    p->live = exact_live(p->item, p->count, arena);
+    p->proof.bound = p->bound = exact_bound(p->item, p->count, arena);
     p->answer = EXACT_FOUND;
-    if (p->capacity >= 0 && p->live > p->capacity) {
+    if (p->capacity >= 0 && p->proof.bound > p->capacity) {
         p->answer = EXACT_IMPOSSIBLE;
         return;
     }
@@ -200,6 +207,8 @@ static void print_not_found(const Packing *p, const Options *options) {
     message_fail(options, EXIT_INFEASIBLE, "no packing of %s within %" PRId64, options->file, p->capacity);
     if (p->live > p->capacity) {
         message_note(options, "proved impossible: %" PRId64 " are live at once", p->live);
+    } else if (p->bound > p->capacity) {
+        message_note(options, "proved impossible: aligned, what is live at once takes %" PRId64, p->bound);
     } else if (p->answer == EXACT_IMPOSSIBLE) {
         message_note(options, "proved impossible, in %" PRIu64 " placements", p->proof.nodes);
     } else {

@@ -1,12 +1,11 @@
 /* In: a plan and its layout. Out: text or JSON for people and programs. Nothing is decided here. */
 #include "report.h"
 
+#include "../codegen/json_tree.h"
 #include "../ir/glob.h"
 #include "options.h"
 
 #include <inttypes.h>
-#include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* "mlp.fc.tile3" -> "mlp.fc.tile*": pieces of tokens are alike. */
@@ -327,24 +326,16 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
     return found;
 }
 
-static void add_json(json_t *root, Text *out) {
-    char *text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    if (!text) die("a report has no JSON form");
-    text_add(out, "%s\n", text);
-    free(text); /* jansson's own allocation */
-    json_decref(root);
-}
-
 static json_t *texts(const char *const *text, uint32_t count) {
     json_t *list = json_array();
-    for (uint32_t i = 0; i < count; i++) json_array_append_new(list, json_string(text[i]));
+    for (uint32_t i = 0; i < count; i++) json_add(list, json_text(text[i]));
     return list;
 }
 
 static void add_device(json_t *root, const Device *device) {
-    json_object_set_new(root, "device", json_string(device->name));
-    json_object_set_new(root, "device_memory_bytes", json_integer(device->memory_bytes));
-    json_object_set_new(root, "memory_pretended", json_boolean(device->memory_pretended));
+    json_set(root, "device", json_text(device->name));
+    json_set(root, "device_memory_bytes", json_integer(device->memory_bytes));
+    json_set(root, "memory_pretended", json_boolean(device->memory_pretended));
 }
 
 void report_plan_json(const PlanReport *report, Text *out) {
@@ -353,73 +344,73 @@ void report_plan_json(const PlanReport *report, Text *out) {
     const Part *train = &request->train;
     const Graph *g = train->graph;
     json_t *root = json_object(), *peak = json_object(), *list = json_array();
-    json_object_set_new(root, "feasible", json_true());
-    json_object_set_new(root, "model", json_string(request->spec->model));
+    json_set(root, "feasible", json_true());
+    json_set(root, "model", json_text(request->spec->model));
     add_device(root, request->device);
-    json_object_set_new(root, "policy", json_string(policy_name[train->plan->policy]));
-    json_object_set_new(root, "batch", json_integer(g->batch));
-    json_object_set_new(root, "context", json_integer(g->context));
-    json_object_set_new(root, "loss_chunks", json_integer(report->tile.loss_chunks));
-    json_object_set_new(root, "mlp_tiles", json_integer(report->tile.mlp_tiles));
-    json_object_set_new(root, "accumulate", json_integer(g->accumulate));
-    json_object_set_new(root, "budget_bytes", json_integer(report->budget_bytes));
-    json_object_set_new(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
-    json_object_set_new(root, "peak_bytes", json_integer(request->arena_bytes));
-    json_object_set_new(root, "live_bytes", json_integer(train->layout->live_bytes));
-    json_object_set_new(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
-    json_object_set_new(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
-    json_object_set_new(root, "smallest_bytes", json_integer(report->smallest_bytes));
-    json_object_set_new(root, "seconds", json_real(train->plan->seconds));
-    json_object_set_new(root, "recompute_seconds", json_real(train->plan->recompute_seconds));
-    json_object_set_new(root, "wait_seconds", json_real(train->plan->wait_seconds));
-    json_object_set_new(root, "host_budget_bytes", json_integer(request->spec->host_bytes));
-    json_object_set_new(root, "host_bytes", json_integer(train->plan->host_bytes));
-    json_object_set_new(root, "offload_bytes", json_integer(train->plan->offload_bytes));
-    json_object_set_new(root, "keep_all_seconds", json_real(result->keep_all_seconds));
-    json_object_set_new(root, "lower_bound_seconds", json_real(result->lower_bound_seconds));
-    json_object_set_new(root, "gap", json_real(result->gap));
-    json_object_set_new(root, "tokens_per_second", json_real(tokens_of(g) / train->plan->seconds));
+    json_set(root, "policy", json_text(policy_name[train->plan->policy]));
+    json_set(root, "batch", json_integer(g->batch));
+    json_set(root, "context", json_integer(g->context));
+    json_set(root, "loss_chunks", json_integer(report->tile.loss_chunks));
+    json_set(root, "mlp_tiles", json_integer(report->tile.mlp_tiles));
+    json_set(root, "accumulate", json_integer(g->accumulate));
+    json_set(root, "budget_bytes", json_integer(report->budget_bytes));
+    json_set(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
+    json_set(root, "peak_bytes", json_integer(request->arena_bytes));
+    json_set(root, "live_bytes", json_integer(train->layout->live_bytes));
+    json_set(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
+    json_set(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
+    json_set(root, "smallest_bytes", json_integer(report->smallest_bytes));
+    json_set(root, "seconds", json_number(train->plan->seconds));
+    json_set(root, "recompute_seconds", json_number(train->plan->recompute_seconds));
+    json_set(root, "wait_seconds", json_number(train->plan->wait_seconds));
+    json_set(root, "host_budget_bytes", json_integer(request->spec->host_bytes));
+    json_set(root, "host_bytes", json_integer(train->plan->host_bytes));
+    json_set(root, "offload_bytes", json_integer(train->plan->offload_bytes));
+    json_set(root, "keep_all_seconds", json_number(result->keep_all_seconds));
+    json_set(root, "lower_bound_seconds", json_number(result->lower_bound_seconds));
+    json_set(root, "gap", json_number(result->gap));
+    json_set(root, "tokens_per_second", json_number(tokens_of(g) / train->plan->seconds));
     if (report->more_seconds > 0) {
-        json_object_set_new(root, "more_bytes", json_integer(report->more_bytes));
-        json_object_set_new(root, "more_seconds", json_real(report->more_seconds));
+        json_set(root, "more_bytes", json_integer(report->more_bytes));
+        json_set(root, "more_seconds", json_number(report->more_seconds));
     }
     const int64_t *roles = live_at_peak(g, train->plan, train->layout, out->arena);
-    for (int r = 0; r < LIVE_COLUMNS; r++) json_object_set_new(peak, live_label[r], json_integer(roles[r]));
-    json_object_set_new(root, "peak", peak);
-    json_object_set_new(root, "reasons", texts(result->reason.at, result->reason.count));
+    for (int r = 0; r < LIVE_COLUMNS; r++) json_set(peak, live_label[r], json_integer(roles[r]));
+    json_set(root, "peak", peak);
+    json_set(root, "reasons", texts(result->reason.at, result->reason.count));
     Decisions decisions = plan_decisions(train, out->arena);
     for (uint32_t i = 0; i < decisions.row.count; i++) {
         const DecisionRow *row = &decisions.row.at[i];
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:f, s:I}", "name", row->name, "op", row->op,
-                            "kept", (int)row->kept, "recomputed", (int)row->recomputed, "away",
-                            (int)row->moved, "kept_bytes", (json_int_t)row->kept_bytes, "recompute_seconds",
-                            row->recompute_seconds, "away_bytes", (json_int_t)row->moved_bytes));
+        json_add(list,
+                 json_pack("{s:o, s:s, s:i, s:i, s:i, s:I, s:o, s:I}", "name", json_text(row->name), "op",
+                           row->op, "kept", (int)row->kept, "recomputed", (int)row->recomputed, "away",
+                           (int)row->moved, "kept_bytes", (json_int_t)row->kept_bytes, "recompute_seconds",
+                           json_number(row->recompute_seconds), "away_bytes", (json_int_t)row->moved_bytes));
     }
-    json_object_set_new(root, "decisions", list);
-    add_json(root, out);
+    json_set(root, "decisions", list);
+    json_tree_print(root, 2, out);
 }
 
 void report_infeasible_json(const Infeasible *answer, Text *out) {
     json_t *root = json_object(), *floor = json_object(), *error = json_object();
-    json_object_set_new(root, "feasible", json_false());
-    json_object_set_new(root, "model", json_string(answer->spec->model));
+    json_set(root, "feasible", json_false());
+    json_set(root, "model", json_text(answer->spec->model));
     add_device(root, answer->device);
-    json_object_set_new(root, "policy", json_string(policy_name[answer->policy]));
-    json_object_set_new(root, "batch", json_integer(answer->batch));
-    json_object_set_new(root, "context", json_integer(answer->context));
-    json_object_set_new(root, "budget_bytes", json_integer(answer->budget_bytes));
-    json_object_set_new(root, "reserved_bytes", json_integer(answer->device->reserved_bytes));
-    json_object_set_new(root, "smallest_bytes", json_integer(answer->smallest_bytes));
+    json_set(root, "policy", json_text(policy_name[answer->policy]));
+    json_set(root, "batch", json_integer(answer->batch));
+    json_set(root, "context", json_integer(answer->context));
+    json_set(root, "budget_bytes", json_integer(answer->budget_bytes));
+    json_set(root, "reserved_bytes", json_integer(answer->device->reserved_bytes));
+    json_set(root, "smallest_bytes", json_integer(answer->smallest_bytes));
     for (uint32_t i = 0; i < answer->part.count; i++)
-        json_object_set_new(floor, answer->part.at[i].name, json_integer(answer->part.at[i].bytes));
-    json_object_set_new(root, "floor", floor);
-    json_object_set_new(error, "exit", json_integer(EXIT_INFEASIBLE));
-    json_object_set_new(error, "message", json_string(answer->message));
-    json_object_set_new(error, "notes", texts(answer->note.at, answer->note.count));
-    json_object_set_new(error, "help", texts(answer->help.at, answer->help.count));
-    json_object_set_new(root, "error", error);
-    add_json(root, out);
+        json_set(floor, answer->part.at[i].name, json_integer(answer->part.at[i].bytes));
+    json_set(root, "floor", floor);
+    json_set(error, "exit", json_integer(EXIT_INFEASIBLE));
+    json_set(error, "message", json_text(answer->message));
+    json_set(error, "notes", texts(answer->note.at, answer->note.count));
+    json_set(error, "help", texts(answer->help.at, answer->help.count));
+    json_set(root, "error", error);
+    json_tree_print(root, 2, out);
 }
 
 /* What a plan saves of keeping everything, and how much longer it takes: of the same B and tiles, as the
@@ -469,23 +460,22 @@ void report_compare_json(const Comparison *all, Text *out) {
     json_t *root = json_object(), *list = json_array();
     bool any = false;
     for (uint32_t i = 0; i < all->rows; i++) any |= all->row[i].feasible;
-    json_object_set_new(root, "feasible", json_boolean(any));
-    json_object_set_new(root, "model", json_string(all->spec->model));
+    json_set(root, "feasible", json_boolean(any));
+    json_set(root, "model", json_text(all->spec->model));
     add_device(root, all->device);
-    json_object_set_new(root, "budget_bytes", json_integer(all->budget_bytes));
-    json_object_set_new(root, "reserved_bytes", json_integer(all->device->reserved_bytes));
-    json_object_set_new(root, "smallest_bytes", json_integer(all->smallest_bytes));
+    json_set(root, "budget_bytes", json_integer(all->budget_bytes));
+    json_set(root, "reserved_bytes", json_integer(all->device->reserved_bytes));
+    json_set(root, "smallest_bytes", json_integer(all->smallest_bytes));
     for (uint32_t i = 0; i < all->rows; i++) {
         const CompareRow *row = &all->row[i];
-        json_array_append_new(list,
-                              json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "policy",
-                                        policy_name[row->policy], "fits", (int)row->feasible, "batch",
-                                        (json_int_t)row->batch, "peak_bytes", (json_int_t)row->peak_bytes,
-                                        "keep_all_bytes", (json_int_t)row->keep_all_bytes, "host_bytes",
-                                        (json_int_t)row->host_bytes, "saving", saving(row), "seconds",
-                                        row->seconds, "slowdown", slowdown(row), "tokens_per_second",
-                                        row->tokens_per_second, "reasons", texts(row->reason, row->reasons)));
+        json_add(list, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "policy",
+                                 policy_name[row->policy], "fits", (int)row->feasible, "batch",
+                                 (json_int_t)row->batch, "peak_bytes", (json_int_t)row->peak_bytes,
+                                 "keep_all_bytes", (json_int_t)row->keep_all_bytes, "host_bytes",
+                                 (json_int_t)row->host_bytes, "saving", saving(row), "seconds", row->seconds,
+                                 "slowdown", slowdown(row), "tokens_per_second", row->tokens_per_second,
+                                 "reasons", texts(row->reason, row->reasons)));
     }
-    json_object_set_new(root, "policies", list);
-    add_json(root, out);
+    json_set(root, "policies", list);
+    json_tree_print(root, 2, out);
 }

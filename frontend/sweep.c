@@ -2,11 +2,11 @@
  * checkers passed. Plans of a row are those `rematc plan` makes with the same settings. */
 #include "sweep.h"
 
+#include "../codegen/json_tree.h"
 #include "message.h"
 #include "output.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,22 +172,23 @@ static void print_json(const Rows *rows, Text *out) {
     for (uint32_t i = 0; i < rows->count; i++) {
         const Row *row = &rows->at[i];
         double rate = row->seconds > 0 ? tokens_of(row) / row->seconds : 0;
-        json_t *object = json_pack(
-            "{s:s, s:I, s:b, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "device", row->device->name,
-            "device_memory_bytes", (json_int_t)row->device->memory_bytes, "memory_pretended",
-            (int)row->device->memory_pretended, "budget_bytes", (json_int_t)row->budget_bytes, "fits",
-            (int)row->feasible, "batch", (json_int_t)row->batch, "context", (json_int_t)row->context,
-            "tokens_per_step", (json_int_t)tokens_of(row), "peak_bytes", (json_int_t)row->peak_bytes,
-            "host_bytes", (json_int_t)row->host_bytes, "seconds", row->seconds, "tokens_per_second", rate);
-        if (row->smallest_bytes)
-            json_object_set_new(object, "smallest_bytes", json_integer(row->smallest_bytes));
-        json_array_append_new(list, object);
+        json_t *object = json_object();
+        json_set(object, "device", json_text(row->device->name));
+        json_set(object, "device_memory_bytes", json_integer(row->device->memory_bytes));
+        json_set(object, "memory_pretended", json_boolean(row->device->memory_pretended));
+        json_set(object, "budget_bytes", json_integer(row->budget_bytes));
+        json_set(object, "fits", json_boolean(row->feasible));
+        json_set(object, "batch", json_integer(row->batch));
+        json_set(object, "context", json_integer(row->context));
+        json_set(object, "tokens_per_step", json_integer((json_int_t)tokens_of(row)));
+        json_set(object, "peak_bytes", json_integer(row->peak_bytes));
+        json_set(object, "host_bytes", json_integer(row->host_bytes));
+        json_set(object, "seconds", json_number(row->seconds));
+        json_set(object, "tokens_per_second", json_number(rate));
+        if (row->smallest_bytes) json_set(object, "smallest_bytes", json_integer(row->smallest_bytes));
+        json_add(list, object);
     }
-    char *text = json_dumps(list, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    if (!text) die("a sweep has no JSON form");
-    text_add(out, "%s\n", text);
-    free(text); /* jansson's own allocation */
-    json_decref(list);
+    json_tree_print(list, 2, out);
 }
 
 /* ---- the verb ---- */
@@ -206,6 +207,7 @@ static int sweep_device(const Compilation *c, const char *device, bool contexts,
     *one = (Compilation){.arena = c->arena, .options = options};
     options->device = device;
     options->budget = NULL;
+    options->warned = rows->count > 0;
     int code = compile_parse(one);
     if (code < 0) code = compile_lower(one);
     if (code >= 0) return code;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXIT_IO = 6, EXIT_INTERNAL = 70 };
+enum { EXIT_INTERNAL = 70 };
 
 void die_at(const char *file, int line, const char *format, ...) {
     char message[2048], shown[4096]; /* no arena: what broke may be one */
@@ -36,9 +36,13 @@ struct Arena {
 static void *must(void *memory) {
     if (!memory) {
         fputs("rematc: out of memory\n", stderr);
-        exit(EXIT_IO);
+        exit(EXIT_INTERNAL);
     }
     return memory;
+}
+
+void *alloc_or_exit(size_t bytes) {
+    return must(malloc(bytes ? bytes : 1));
 }
 
 static Block *block_new(size_t capacity) {

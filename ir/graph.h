@@ -182,6 +182,10 @@ Op op_find(const char *name); /* OP_COUNT when there is none */
  * else what is wrong, in the arena: "input width 4096 does not match weight [4096, 14336]". */
 const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type *out, uint32_t nout, Arena *arena);
 
+/* What of kernels/limits.def the operation exceeds: "257 numbers a head; the kernels take at most 256". NULL when
+ * nothing; `op_infer` asks too. */
+const char *op_limit(Op op, const Type *in, uint32_t nin, Arena *arena);
+
 /* Appends the backward nodes of `node`. grad_out[i] is the gradient of output i or NONE; writes
  * grad_in[i] for each input whose want[i] is set (NONE when it has none). A rule builds nodes and never
  * computes. Of a trained parameter, grad_in is the running sum of its gradient (see gradient.h). */

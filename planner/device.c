@@ -50,6 +50,18 @@ const Device *device_list(uint32_t *count) {
     return device_table;
 }
 
+int64_t device_block_bytes(const Device *device) {
+    switch (device->capability) {
+    case 0: return INT64_MAX;
+    case 75: return 64 << 10;
+    case 80: return 163 << 10;
+    case 86:
+    case 89:
+    case 120: return 99 << 10;
+    default: return 227 << 10; /* 90, 100 */
+    }
+}
+
 const Device *device_find(const char *name) {
     for (uint32_t i = 0; i < COUNT_OF(device_table); i++)
         if (strcmp(device_table[i].name, name) == 0) return &device_table[i];

@@ -42,6 +42,9 @@ const Device *device_find(const char *name); /* NULL when unknown */
 const Device *device_list(uint32_t *count);
 /* Its name, and the size of its memory where that is pretended: "h200 (pretended memory: 1.17 TiB)". */
 const char *device_text(const Device *device, Arena *arena);
+/* Shared memory that one block of a kernel may ask for (CUDA C++ Programming Guide, technical specifications by
+ * compute capability); INT64_MAX for the host. */
+int64_t device_block_bytes(const Device *device);
 
 /* ---- cost (planner/cost.c) ---- */
 typedef struct Cost {

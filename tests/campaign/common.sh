@@ -19,23 +19,22 @@ essence() {
     [ -f "$1" ] || return 0
     sed -n -e '/"planned_step_seconds"/d' -e 's/,"step_seconds".*//' -e p "$1"
 }
-# references NAME COUNT OPTIONS...: trains the whole run of `program` and leaves every step's checkpoint in NAME/ and
-# its log's essence in NAME.log
+# references NAME STEPS OPTIONS...: trains the whole run of `program`; every step's checkpoint is left in NAME/, its
+# log's essence in NAME.log
 references() {
-    name=$1 count=$2
+    reference=$1 reference_steps=$2
     shift 2
-    step=1
-    mkdir -p "$name"
-    while [ "$step" -le "$count" ]; do
-        program/train --quiet --sample 0 --save-dir "$name.run" --steps "$step" --log "$name.jsonl" "$@" >/dev/null
-        cp "$name.run/$(checkpoint $step)" "$name/"
-        step=$((step + 1))
+    mkdir -p "$reference"
+    for step in $(seq "$reference_steps"); do
+        program/train --quiet --sample 0 --save-dir "$reference.run" --steps "$step" --log "$reference.jsonl" "$@" >/dev/null
+        cp "$reference.run/$(checkpoint "$step")" "$reference/"
     done
-    rm -r "$name.run"
-    program/train --quiet --sample 0 --save-dir "$name.run" --log "$name.whole.jsonl" "$@" >/dev/null
-    cmp "$name.run/$(checkpoint "$count")" "$name/$(checkpoint "$count")" || fail "stopping at every step changes the bits"
-    essence "$name.whole.jsonl" >"$name.log"
-    essence "$name.jsonl" | cmp - "$name.log" || fail "stopping at every step changes the log"
+    rm -r "$reference.run"
+    program/train --quiet --sample 0 --save-dir "$reference.run" --log "$reference.whole.jsonl" "$@" >/dev/null
+    cmp "$reference.run/$(checkpoint "$step")" "$reference/$(checkpoint "$step")" ||
+        fail "stopping at every step changes the bits"
+    essence "$reference.whole.jsonl" >"$reference.log"
+    essence "$reference.jsonl" | cmp -s - "$reference.log" || fail "stopping at every step changes the log"
 }
 checkpoint() {
     printf 'step-%06d.safetensors' "$1"

@@ -65,4 +65,28 @@ grep -qx 'note: the file is read with --set H=7' stderr.txt || { cat stderr.txt 
 expect 2 "$rematc" check "$spec" --device rtx3060 --json; valid 'wrong option'
 grep -q '"option":"--device rtx3060","column":10' stdout.txt || fail "no option in $(cat stdout.txt)"
 expect 2 "$rematc" check "$spec" --set "B=$dark"; plain stderr.txt
+
+# -- limits of kernels are errors of check, whatever the device; those of a device, on it --
+expect 1 "$rematc" check "$spec" --set D=257 --set H=1 --device h100
+grep -q 'attend: 257 numbers a head; the kernels take at most 256 \[E0326\]' stderr.txt || { cat stderr.txt >&2; fail "no limit of heads"; }
+expect 0 "$rematc" check "$spec" --set D=256 --set H=1 --device rtx3090 --set compute=f32
+expect 1 "$rematc" check "$spec" --set D=256 --set H=2 --device t4 --set compute=f32
+grep -q 'help: heads of at most 64 numbers fit it' stderr.txt || { cat stderr.txt >&2; fail "no limit of t4"; }
+expect 0 "$rematc" check "$spec" --set D=256 --set H=4 --device t4 --set compute=f32
+
+# -- warnings: once, and the exit code stays 0 --
+sed 's/, causal)/)/' "$spec" >both_ways.remat
+for verb in check plan 'plan --compare' 'dump --stage order' 'sweep --device t4,rtx3090 --budget 300MiB'; do
+    # shellcheck disable=SC2086
+    expect 0 "$rematc" $verb both_ways.remat --set compute=f32
+    [ "$(grep -c W0601 stderr.txt)" = 1 ] || { cat stderr.txt >&2; fail "not one warning from $verb"; }
+done
+expect 3 "$rematc" plan both_ways.remat --budget 1MiB
+[ "$(grep -c W0601 stderr.txt)" = 1 ] || { cat stderr.txt >&2; fail "not one warning where nothing fits"; }
+expect 0 "$rematc" check both_ways.remat --json; valid warnings
+grep -q '"severity":"warning","code":"W0601"' stdout.txt || fail "no warning in $(cat stdout.txt)"
+expect 0 "$rematc" check both_ways.remat --set T=1 --set tokens_per_step=16
+[ -s stderr.txt ] && fail "one token a sequence has nothing to look ahead to"
+expect 0 "$rematc" check "$spec"
+[ -s stderr.txt ] && fail "a warning without a reason"
 echo "messages answered"
