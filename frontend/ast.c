@@ -36,9 +36,9 @@ static size_t utf8_length(const unsigned char *at, size_t left) {
 }
 
 bool text_check(const char *text, size_t length, Diag *diag) {
-    enum { LARGEST_MIB = 1 };
-    if (length > (size_t)LARGEST_MIB << 20) {
-        diag_error(diag, E0111, NO_SPAN, "the file has %zu bytes; the limit is %d MiB", length, LARGEST_MIB);
+    if (length > AST_LARGEST_BYTES) {
+        diag_error(diag, E0111, NO_SPAN, "the file has more than %zu MiB, the limit",
+                   AST_LARGEST_BYTES >> 20);
         return false;
     }
     for (size_t i = 0; i < length;) {

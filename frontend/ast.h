@@ -192,6 +192,7 @@ typedef struct Ast {
 } Ast;
 
 /* ---- making one ---- */
+#define AST_LARGEST_BYTES ((size_t)1 << 20)
 /* The tree, or NULL when the text has errors (they are in `diag`, made over the same text). */
 Ast *ast_parse(Arena *arena, const char *path, const char *text, size_t length, Diag *diag);
 /* `--set name=value`: replaces a dim ("B=4"), a top-level setting ("budget=200MiB", "device=host") or a key

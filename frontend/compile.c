@@ -19,7 +19,7 @@ static int source_errors(const Compilation *c) {
 int compile_parse(Compilation *c) {
     const Options *options = c->options;
     size_t length;
-    char *text = read_file(c->arena, options->file, &length);
+    char *text = read_file_head(c->arena, options->file, AST_LARGEST_BYTES + 1, &length);
     if (!text)
         return message_fail(c->options, EXIT_IO, "cannot read '%s': %s", options->file, strerror(errno));
     c->diag = diag_new(c->arena, options->file, text, length);

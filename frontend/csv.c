@@ -34,9 +34,10 @@ static const ColumnName column_name[] = {
 /* Offsets and heights stay far from overflow. */
 static const int64_t value_limit = (int64_t)1 << 52, alignment_limit = (int64_t)1 << 32,
                      total_limit = (int64_t)1 << 60;
+enum { ROW_LIMIT = 2000000 }; /* packing takes about two kilobytes for each */
 
 typedef struct Reader {
-    Arena *arena;
+    Arena *arena, *line_arena; /* the second for what is split, a line at a time */
     BufferTable *table;
     uint32_t line;
     uint32_t at[COLUMN_COUNT]; /* which field; NONE: no such column */
@@ -69,7 +70,7 @@ static Fields split(Reader *r, const char *line, size_t length) {
         line = stop;
         while (beg < stop && (*beg == ' ' || *beg == '\t')) beg++;
         while (beg < stop && (stop[-1] == ' ' || stop[-1] == '\t' || stop[-1] == '\r')) stop--;
-        *vec_add(r->arena, &fields) = arena_strndup(r->arena, beg, (size_t)(stop - beg));
+        *vec_add(r->line_arena, &fields) = arena_strndup(r->line_arena, beg, (size_t)(stop - beg));
         if (!comma) return fields;
     }
 }
@@ -139,8 +140,12 @@ static bool read_row(Reader *r, const char *line, size_t length) {
     Fields fields = split(r, line, length);
     if (fields.count != r->fields)
         return fail(r, "%u fields where the header has %u", fields.count, r->fields);
-    BufferRow row = {.id = fields.at[r->at[COLUMN_ID]], .alignment = 1, .offset = -1, .line = r->line};
+    BufferRow row = {.id = arena_strdup(r->arena, fields.at[r->at[COLUMN_ID]]),
+                     .alignment = 1,
+                     .offset = -1,
+                     .line = r->line};
     uint32_t before = map_get(r->ids, row.id);
+    if (r->table->row.count == ROW_LIMIT) return fail(r, "a file has at most %d buffers", ROW_LIMIT);
     if (!*row.id) return fail(r, "the id is empty");
     if (before != NONE) return fail(r, "'%.100s' is also in line %u", row.id, before);
     map_set(r->ids, row.id, r->line);
@@ -198,23 +203,30 @@ static bool read_header(Reader *r, const char *line, size_t length) {
     return true;
 }
 
-const char *csv_read(BufferTable *table, const char *text, size_t length, uint32_t *line, Arena *arena) {
-    Reader r = {.arena = arena, .table = table, .ids = map_new(arena)};
-    *table = (BufferTable){.header = NULL};
-    *line = 0;
-    if (memchr(text, 0, length)) return "this is not text";
+static const char *read_lines(Reader *r, const char *text, size_t length, uint32_t *line) {
+    BufferTable *table = r->table;
     for (const char *end = text + length, *next; text < end; text = next) {
         const char *stop = memchr(text, '\n', (size_t)(end - text));
         next = stop ? stop + 1 : end;
         size_t bytes = (size_t)((stop ? stop : end) - text);
         if (bytes && text[bytes - 1] == '\r') bytes--;
-        *line = ++r.line;
+        *line = ++r->line;
+        arena_reset(r->line_arena);
         if (!bytes) continue;
-        if (!(table->header ? read_row(&r, text, bytes) : read_header(&r, text, bytes))) return r.error;
+        if (!(table->header ? read_row(r, text, bytes) : read_header(r, text, bytes))) return r->error;
     }
     *line = 0;
     if (!table->header) return "the file is empty; its first line names the columns: id,lower,upper,size";
     return NULL;
+}
+
+const char *csv_read(BufferTable *table, const char *text, size_t length, uint32_t *line, Arena *arena) {
+    Reader r = {.arena = arena, .line_arena = arena_new(), .table = table, .ids = map_new(arena)};
+    *table = (BufferTable){.header = NULL};
+    *line = 0;
+    const char *error = memchr(text, 0, length) ? "this is not text" : read_lines(&r, text, length, line);
+    arena_free(r.line_arena);
+    return error;
 }
 
 void csv_write(const BufferTable *table, const int64_t *offset, Text *out) {

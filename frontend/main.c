@@ -2,6 +2,7 @@
 #include "compile.h"
 #include "../codegen/dot.h"
 #include "message.h"
+#include "output.h"
 #include "report.h"
 #include "pack_verb.h"
 #include "solve.h"
@@ -12,12 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static int print_text(const Compilation *c, const Text *text) {
-    if (text->length && (fwrite(text->at, 1, text->length, stdout) != text->length || fflush(stdout)))
-        return message_fail(c->options, EXIT_IO, "cannot write to standard output: %s", strerror(errno));
-    return EXIT_FINE;
-}
 
 /* ---- check ---- */
 
@@ -43,7 +38,7 @@ static int verb_check(Compilation *c) {
                  c->options->file, c->spec.model, parameters, c->forward->node.count, c->forward->batch,
                  c->forward->context);
     }
-    return print_text(c, &out);
+    return output_print(c->options, &out);
 }
 
 /* ---- plan ---- */
@@ -89,7 +84,7 @@ static int compare(Compilation *c) {
         report_compare_json(rows, POLICY_COUNT, c->budget_bytes, &out);
     else
         report_compare(rows, POLICY_COUNT, c->budget_bytes, &out);
-    return print_text(c, &out);
+    return output_print(c->options, &out);
 }
 
 static int verb_plan(Compilation *c) {
@@ -109,7 +104,7 @@ static int verb_plan(Compilation *c) {
     }
     Text out = {.arena = c->arena};
     if (c->options->why) {
-        if (report_why(&report, c->options->why, &out)) return print_text(c, &out);
+        if (report_why(&report, c->options->why, &out)) return output_print(c->options, &out);
         const Graph *g = c->graph;
         const char **names = NEW_ARRAY(c->arena, const char *, g->node.count + 1);
         for (uint32_t n = 0; n < g->node.count; n++) names[n] = g->node.at[n].name;
@@ -122,7 +117,7 @@ static int verb_plan(Compilation *c) {
         report_plan_json(&report, &out);
     else
         report_plan(&report, &out);
-    return print_text(c, &out);
+    return output_print(c->options, &out);
 }
 
 /* ---- dump ---- */
@@ -159,14 +154,14 @@ static int dump_graph_text(Compilation *c) {
     size_t length;
     char *text = read_file(c->arena, c->options->file, &length);
     if (!text)
-        return message_fail(c->options, EXIT_IO, "cannot read '%s': %s", c->options->file, strerror(errno));
+        return message_fail(c->options, EXIT_IO, "cannot read '%s': %s", c->options->file, read_file_error());
     const char *error = NULL;
     Graph *g = graph_read(text, c->arena, &error);
     if (g) error = graph_check(g, c->arena);
     if (error) return message_fail_at(c->options, EXIT_SOURCE, c->options->file, 0, 0, "%s", error);
     Text out = {.arena = c->arena};
     graph_print(g, &out);
-    return print_text(c, &out);
+    return output_print(c->options, &out);
 }
 
 static int verb_dump(Compilation *c) {
@@ -187,7 +182,7 @@ static int verb_dump(Compilation *c) {
     Text out = {.arena = c->arena};
     if (code < 0 && s == 0) {
         ast_print(c->ast, &out);
-        return print_text(c, &out);
+        return output_print(c->options, &out);
     }
     if (code < 0) code = compile_lower(c);
     if (code < 0 && s > 1) code = compile_plan(c);
@@ -200,7 +195,7 @@ static int verb_dump(Compilation *c) {
     case 5: dump_plan(&c->request.train, &out); break;
     default: dump_layout(&c->request.train, &out); break;
     }
-    return print_text(c, &out);
+    return output_print(c->options, &out);
 }
 
 /* ---- emit, build, run ---- */
@@ -217,9 +212,12 @@ static int emitted(Compilation *c, const char **dir) {
     int code = planned(c);
     if (code >= 0) return code;
     *dir = c->options->output ? c->options->output : default_dir(c);
+    EmitPlace place = {.dir = *dir, .input = c->options->file, .force = c->options->force};
     const char *error = NULL;
-    if (emit_program(&c->request, *dir, c->arena, &error)) return -1;
-    return message_fail(c->options, EXIT_IO, "%s", error);
+    FolderAnswer answer = emit_program(&c->request, &place, c->arena, &error);
+    if (answer == FOLDER_WRITTEN) return -1;
+    return message_fail_help(c->options, answer == FOLDER_IS_INPUT ? EXIT_USAGE : EXIT_IO,
+                             answer == FOLDER_REFUSED ? "--force replaces them" : NULL, "%s", error);
 }
 
 static int verb_emit(Compilation *c) {
@@ -227,24 +225,28 @@ static int verb_emit(Compilation *c) {
     int code = emitted(c, &dir);
     if (code >= 0) return code;
     char peak[24];
-    printf("%s: %s for %s, peak %s\n", dir, c->request.cuda ? "train.cu" : "train.c", c->device.name,
-           format_bytes(c->request.arena_bytes, peak));
-    return EXIT_FINE;
+    Text out = {.arena = c->arena};
+    text_add_printable(&out, dir, "");
+    text_add(&out, ": %s for %s, peak %s\n", c->request.cuda ? "train.cu" : "train.c", c->device.name,
+             format_bytes(c->request.arena_bytes, peak));
+    return output_print(c->options, &out);
 }
 
 static int built(Compilation *c, const char **dir) {
     int code = emitted(c, dir);
     if (code >= 0) return code;
-    code = build_program(*dir, c->options->quiet);
-    return code ? code : -1;
+    BuildFailure failure;
+    if (build_program(*dir, c->request.cuda, c->options->quiet, c->arena, &failure)) return -1;
+    return message_fail_help(c->options, failure.code, failure.help, "%s", failure.error);
 }
 
 static int verb_build(Compilation *c) {
     const char *dir;
     int code = built(c, &dir);
     if (code >= 0) return code;
-    printf("%s/train\n", dir);
-    return EXIT_FINE;
+    Text out = {.arena = c->arena};
+    text_add(&out, "%s/train\n", dir);
+    return output_print(c->options, &out);
 }
 
 static int verb_run(Compilation *c) {
@@ -273,9 +275,8 @@ static int verb_fmt(Compilation *c) {
         return message_fail_at(c->options, EXIT_SOURCE, c->options->file, 0, 0,
                                "not in canonical form; `rematc fmt --write` changes it");
     }
-    if (!c->options->write) return print_text(c, &out);
-    if (write_file(c->options->file, out.at, out.length)) return EXIT_FINE;
-    return message_fail(c->options, EXIT_IO, "cannot write '%s': %s", c->options->file, strerror(errno));
+    if (!c->options->write) return output_print(c->options, &out);
+    return output_write(c->options, c->options->file, &out);
 }
 
 static int verb_explain(Compilation *c) {
@@ -286,8 +287,9 @@ static int verb_explain(Compilation *c) {
                                  near ? arena_printf(c->arena, "did you mean '%s'?", near) : NULL,
                                  "there is no error code '%s'", c->options->file);
     }
-    printf("%s: %s\n\n%s\n", code_name[code], code_title[code], code_text[code]);
-    return EXIT_FINE;
+    Text out = {.arena = c->arena};
+    text_add(&out, "%s: %s\n\n%s\n", code_name[code], code_title[code], code_text[code]);
+    return output_print(c->options, &out);
 }
 
 static int verb_devices(Compilation *c) {
@@ -329,7 +331,7 @@ static int verb_devices(Compilation *c) {
         return message_fail(c->options, EXIT_USAGE, "unknown device '%s'%s%s%s", wanted,
                             near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
-    return print_text(c, &out);
+    return output_print(c->options, &out);
 }
 
 /* ---- graph ---- */
@@ -346,19 +348,28 @@ static int verb_graph(Compilation *c) {
         return message_fail(c->options, EXIT_USAGE,
                             "a picture is svg, png, pdf or dot, not '%s'; name it so, or use --format",
                             format);
-    int code = planned(c);
+    int code = output_not_input(c->options);
+    if (code < 0) code = planned(c);
     if (code >= 0) return code;
     const Part *train = &c->request.train;
     if (c->options->layer >= (int64_t)train->graph->block.count)
         return message_fail(c->options, EXIT_USAGE, "there is no layer %" PRId64 "; %s has %u",
                             c->options->layer, c->spec.model, train->graph->block.count);
-    char peak[24], error[256] = "";
+    char peak[24];
+    const char *error = NULL;
     char *title = arena_printf(c->arena, "%s on %s, policy %s, peak %s", c->spec.model, c->device.name,
                                policy_name[c->policy], format_bytes(c->request.arena_bytes, peak));
-    if (dot_write(train->graph, train->plan, train->layout, train->cost, title, (int)c->options->layer, path,
-                  format, error, sizeof error))
-        return EXIT_FINE;
-    return message_fail(c->options, EXIT_IO, "%s", error);
+    Text out = {.arena = c->arena};
+    DotRequest request = {.g = train->graph,
+                          .plan = train->plan,
+                          .layout = train->layout,
+                          .cost = train->cost,
+                          .title = title,
+                          .layer = (int)c->options->layer,
+                          .format = format};
+    DotAnswer answer = dot_draw(&request, &out, &error);
+    if (answer == DOT_DRAWN) return output_write(c->options, path, &out);
+    return message_fail(c->options, answer == DOT_REFUSED ? EXIT_IO : EXIT_INTERNAL, "%s", error);
 }
 
 static int verb_pack(Compilation *c) {
@@ -377,6 +388,7 @@ int main(int argc, char **argv) {
         [VERB_DEVICES] = verb_devices, [VERB_SWEEP] = verb_sweep, [VERB_SOLVE] = verb_solve,
         [VERB_PACK] = verb_pack,
     };
+    output_begin();
     Arena *arena = arena_new();
     Options options;
     int code = options_parse(&options, arena, argc, argv);
@@ -385,7 +397,5 @@ int main(int argc, char **argv) {
         code = verb[options.verb](&compilation);
     }
     arena_free(arena);
-    if (code == EXIT_FINE && (fflush(stdout) || ferror(stdout)))
-        return message_fail(&options, EXIT_IO, "cannot write to standard output: %s", strerror(errno));
-    return code;
+    return output_end(&options, code);
 }

@@ -79,6 +79,8 @@ static const OptionRow option_row[] = {
     {"--layer", "N", 1 << VERB_GRAPH, 0, "unfold the N-th repeated layer"},
     {"--target", "TARGET", PLANNED, AT(target), "host or cuda; follows the device unless named"},
     {"--quiet", NULL, 1 << VERB_BUILD | 1 << VERB_RUN, AT(quiet), "nothing but errors while building"},
+    {"--force", NULL, 1 << VERB_EMIT | 1 << VERB_BUILD | 1 << VERB_RUN, AT(force),
+     "replace files in the folder that rematc did not write, or that were changed"},
     {"--write", NULL, 1 << VERB_FMT, AT(write), "write the file in place"},
     {"--check", NULL, 1 << VERB_FMT, AT(check), "exit 1 when the file is not in canonical form"},
     {"--diagnostics", "FORMAT", ALL_SPEC | 1 << VERB_FMT, 0, "text or json, for messages on stderr"},

@@ -13,6 +13,7 @@ enum ExitCode {
     EXIT_VERIFY = 4,
     EXIT_ENVIRONMENT = 5,
     EXIT_IO = 6,
+    EXIT_INTERNAL = 70,
 };
 
 typedef enum Verb {
@@ -43,7 +44,7 @@ typedef struct Options {
     int64_t layer;         /* -1: folded */
     VEC(const char *) set; /* --set name=value, in order */
     bool warned;           /* warnings about the file were shown before */
-    bool json, compare, json_diagnostics, write, check, quiet;
+    bool json, compare, json_diagnostics, write, check, quiet, force;
     char **rest; /* after `--`, for the trainer */
     int rest_count;
 } Options;

@@ -7,6 +7,7 @@
 #include "../planner/plan.h"
 #include "csv.h"
 #include "message.h"
+#include "output.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -17,16 +18,18 @@ enum {
     CAPACITY_NODES = 1000000, /* placements the search for one capacity may try ... */
     LOWEST_NODES = 200000,    /* ... and that for the smallest height; fewer above SMALL buffers, */
     SMALL = 200,              /* since each takes longer */
-    SEARCH_BUFFERS = 10000,   /* no exact search above */
+    SEARCH_BUFFERS = 10000,   /* no exact search above, */
+    PAIR_BUFFERS = 10000,     /* nor what looks at all pairs: gaps are left unused, offsets not taken */
 };
 
 typedef struct Packing {
     BufferTable table;
     ExactItem *item;
     uint32_t count;
-    bool plain;           /* no gaps, no fixed offsets */
+    bool gaps, fixed;     /* some have them */
     int64_t capacity;     /* -1: the smallest height */
     int64_t live, height; /* the liveness bound, what was reached */
+    int64_t bound;        /* what alignment makes of the first */
     ExactProof proof;
     ExactAnswer answer;
 } Packing;
@@ -88,12 +91,12 @@ static void make_items(Packing *p, Arena *arena) {
     Times times = find_times(&p->table, arena);
     p->count = p->table.row.count;
     p->item = NEW_ARRAY(arena, ExactItem, p->count + 1);
-    p->plain = true;
     for (uint32_t i = 0; i < p->count; i++) {
         const BufferRow *row = &p->table.row.at[i];
         p->item[i] = (ExactItem){.bytes = row->bytes, .align = row->alignment, .fixed = row->offset};
         find_runs(row, &times, &p->item[i], arena);
-        p->plain = p->plain && row->offset < 0 && p->item[i].runs <= 1;
+        p->gaps |= p->item[i].runs > 1;
+        p->fixed |= row->offset >= 0;
     }
 }
 
@@ -106,6 +109,11 @@ static bool share_time(const ExactItem *a, const ExactItem *b) {
 
 /* Offsets that the file fixes must not collide. */
 static bool fixed_agree(const Packing *p, const Options *options) {
+    if (p->fixed && p->count > PAIR_BUFFERS) {
+        message_fail_at(options, EXIT_SOURCE, options->file, 0, 0,
+                        "with offsets, a file has at most %d buffers, not %u", PAIR_BUFFERS, p->count);
+        return false;
+    }
     for (uint32_t i = 0; i < p->count; i++)
         for (uint32_t j = 0; j < i && p->item[i].fixed >= 0; j++) {
             const ExactItem *a = &p->item[i], *b = &p->item[j];
@@ -122,12 +130,12 @@ static bool fixed_agree(const Packing *p, const Options *options) {
 /* ---- packing ---- */
 
 static int64_t first_fit(Packing *p, Arena *arena) {
-    if (!p->plain) return exact_first_fit(p->item, p->count, arena);
+    if (p->fixed || (p->gaps && p->count <= PAIR_BUFFERS)) return exact_first_fit(p->item, p->count, arena);
     PackItem *item = NEW_ARRAY(arena, PackItem, p->count + 1);
     for (uint32_t i = 0; i < p->count; i++) {
         const ExactItem *from = &p->item[i];
         item[i] = (PackItem){.bytes = from->bytes, .align = from->align};
-        if (from->runs) item[i].lo = from->run[0].lo, item[i].hi = from->run[0].hi;
+        if (from->runs) item[i].lo = from->run[0].lo, item[i].hi = from->run[from->runs - 1].hi;
     }
     int64_t height = pack_items(item, p->count, arena);
     for (uint32_t i = 0; i < p->count; i++) p->item[i].offset = item[i].offset;
@@ -140,10 +148,10 @@ static uint64_t node_limit(const Packing *p, uint64_t nodes) {
 }
 
 static void find_packing(Packing *p, Arena *arena) {
-    p->live = exact_bound(p->item, p->count, arena);
-    p->proof.bound = p->live;
+    p->live = exact_live(p->item, p->count, arena);
+    p->proof.bound = p->bound = exact_bound(p->item, p->count, arena);
     p->answer = EXACT_FOUND;
-    if (p->capacity >= 0 && p->live > p->capacity) {
+    if (p->capacity >= 0 && p->proof.bound > p->capacity) {
         p->answer = EXACT_IMPOSSIBLE;
         return;
     }
@@ -199,6 +207,8 @@ static void print_not_found(const Packing *p, const Options *options) {
     message_fail(options, EXIT_INFEASIBLE, "no packing of %s within %" PRId64, options->file, p->capacity);
     if (p->live > p->capacity) {
         message_note(options, "proved impossible: %" PRId64 " are live at once", p->live);
+    } else if (p->bound > p->capacity) {
+        message_note(options, "proved impossible: aligned, what is live at once takes %" PRId64, p->bound);
     } else if (p->answer == EXACT_IMPOSSIBLE) {
         message_note(options, "proved impossible, in %" PRIu64 " placements", p->proof.nodes);
     } else {
@@ -213,20 +223,18 @@ static int read_table(Packing *p, const Options *options, Arena *arena) {
     size_t length;
     uint32_t line;
     const char *text = read_file(arena, path, &length);
-    if (!text) return message_fail(options, EXIT_IO, "cannot read '%s': %s", path, strerror(errno));
+    if (!text) return message_fail(options, EXIT_IO, "cannot read '%s': %s", path, read_file_error());
     const char *wrong = csv_read(&p->table, text, length, &line, arena);
     if (!wrong) return -1;
     return message_fail_at(options, EXIT_SOURCE, path, line, 0, "%s", wrong);
 }
 
 static int write_offsets(const Packing *p, const Options *options, Arena *arena) {
-    const char *path = options->output;
     Text out = {.arena = arena};
     int64_t *offset = NEW_ARRAY(arena, int64_t, p->count + 1);
     for (uint32_t i = 0; i < p->count; i++) offset[i] = p->item[i].offset;
     csv_write(&p->table, offset, &out);
-    if (write_file(path, out.at, out.length)) return EXIT_FINE;
-    return message_fail(options, EXIT_IO, "cannot write '%s': %s", path, strerror(errno));
+    return output_write(options, options->output, &out);
 }
 
 int pack_outside(const Options *options, Arena *arena) {
@@ -239,7 +247,8 @@ int pack_outside(const Options *options, Arena *arena) {
             return message_fail(options, EXIT_USAGE, "--capacity takes a whole number, not '%s'",
                                 options->capacity);
     }
-    int code = read_table(&p, options, arena);
+    int code = output_not_input(options);
+    if (code < 0) code = read_table(&p, options, arena);
     if (code >= 0) return code;
     make_items(&p, arena);
     if (!fixed_agree(&p, options)) return EXIT_SOURCE;
@@ -251,9 +260,10 @@ int pack_outside(const Options *options, Arena *arena) {
     else if (p.answer == EXACT_FOUND)
         print_found(&p, options->file, &out);
     /* a table on standard output stands alone */
-    FILE *stream = options->output && !strcmp(options->output, "-") ? stderr : stdout;
-    if (fwrite(out.at, 1, out.length, stream) != out.length || fflush(stream))
-        return message_fail(options, EXIT_IO, "cannot write to standard output: %s", strerror(errno));
+    if (options->output && !strcmp(options->output, "-"))
+        message_text(&out);
+    else if ((code = output_print(options, &out)) != EXIT_FINE)
+        return code;
     if (p.answer != EXACT_FOUND) {
         if (!options->json) print_not_found(&p, options);
         return EXIT_INFEASIBLE;

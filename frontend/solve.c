@@ -3,9 +3,9 @@
 #include "solve.h"
 
 #include "message.h"
+#include "output.h"
 #include "nodelink.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -65,7 +65,7 @@ static int read_graph(const Options *options, NodeLink *graph, Arena *arena) {
     size_t length;
     const char *path = options->file;
     const char *text = read_file(arena, path, &length);
-    if (!text) return message_fail(options, EXIT_IO, "cannot read '%s': %s", path, strerror(errno));
+    if (!text) return message_fail(options, EXIT_IO, "cannot read '%s': %s", path, read_file_error());
     int line, column;
     const char *wrong = nodelink_read(text, length, graph, &line, &column, arena);
     if (!wrong) return -1;
@@ -183,7 +183,5 @@ int solve_outside(const Options *options, Arena *arena) {
         print_json(&solution, &graph, request.budget_bytes, elapsed, &out);
     else
         print_text(&solution, &graph, request.budget_bytes, elapsed, &out);
-    if (fwrite(out.at, 1, out.length, stdout) != out.length || fflush(stdout))
-        return message_fail(options, EXIT_IO, "cannot write to standard output: %s", strerror(errno));
-    return EXIT_FINE;
+    return output_print(options, &out);
 }

@@ -3,8 +3,8 @@
 #include "sweep.h"
 
 #include "message.h"
+#include "output.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
@@ -201,6 +201,5 @@ int verb_sweep(Compilation *c) {
         print_json(&rows, &out);
     else
         print_rows(&rows, contexts, &out);
-    if (fwrite(out.at, 1, out.length, stdout) == out.length && !fflush(stdout)) return EXIT_FINE;
-    return message_fail(c->options, EXIT_IO, "cannot write to standard output: %s", strerror(errno));
+    return output_print(c->options, &out);
 }

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { EXIT_IO = 6, EXIT_INTERNAL = 70 };
 
@@ -287,14 +286,18 @@ char *format_number(double value, char out[32]) {
 
 /* ---- files ---- */
 
-char *read_file(Arena *arena, const char *path, size_t *length) {
+char *read_file_head(Arena *arena, const char *path, size_t most, size_t *length) {
     FILE *file = strcmp(path, "-") ? fopen(path, "rb") : stdin;
     if (!file) return NULL;
     Text text = {.arena = arena};
     char chunk[1 << 16];
-    size_t got;
+    size_t got = 1;
     text_add_n(&text, "", 0);
-    while ((got = fread(chunk, 1, sizeof chunk, file)) > 0) text_add_n(&text, chunk, got);
+    while (got > 0 && text.length < most) {
+        size_t room = most - text.length;
+        got = fread(chunk, 1, room < sizeof chunk ? room : sizeof chunk, file);
+        text_add_n(&text, chunk, got);
+    }
     int failed = ferror(file) ? errno : 0;
     if (file != stdin) fclose(file);
     if (failed) {
@@ -305,22 +308,16 @@ char *read_file(Arena *arena, const char *path, size_t *length) {
     return text.at;
 }
 
-bool write_file(const char *path, const char *bytes, size_t length) {
-    if (!strcmp(path, "-")) return fwrite(bytes, 1, length, stdout) == length && fflush(stdout) == 0;
-    char aside[4096];
-    if (snprintf(aside, sizeof aside, "%s.part", path) >= (int)sizeof aside) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    FILE *file = fopen(aside, "wb");
-    if (!file) return false;
-    bool ok = fwrite(bytes, 1, length, file) == length && fflush(file) == 0;
-    int failed = ok ? 0 : errno;
-    if (fclose(file) != 0 && ok) ok = false, failed = errno;
-    if (ok && rename(aside, path) != 0) ok = false, failed = errno;
-    if (!ok) {
-        unlink(aside);
-        errno = failed;
-    }
-    return ok;
+char *read_file(Arena *arena, const char *path, size_t *length) {
+    const size_t limit = (size_t)READ_FILE_MIB << 20;
+    char *text = read_file_head(arena, path, limit + 1, length);
+    if (!text || *length <= limit) return text;
+    errno = EFBIG;
+    return NULL;
+}
+
+const char *read_file_error(void) {
+
+    _Static_assert(READ_FILE_MIB == 256, "the message says so");
+    return errno == EFBIG ? "it has more than 256 MiB, the limit" : strerror(errno);
 }

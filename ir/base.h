@@ -49,10 +49,9 @@ void vec_widen(Arena *arena, void **at, uint32_t *capacity, uint32_t count, uint
      &(vec)->at[(vec)->count++])
 /* Makes room for `more` beyond those that are counted. */
 #define vec_room(arena, vec, more)                                                                           \
-    ((vec)->capacity - (vec)->count >= (more)                                                                \
-         ? (void)0                                                                                           \
-         : vec_widen((arena), (void **)&(vec)->at, &(vec)->capacity, (vec)->count, (more),                   \
-                     sizeof *(vec)->at))
+    ((vec)->capacity - (vec)->count >= (more) ? (void)0                                                      \
+                                              : vec_widen((arena), (void **)&(vec)->at, &(vec)->capacity,    \
+                                                          (vec)->count, (more), sizeof *(vec)->at))
 
 /* ---- text that grows ---- */
 typedef struct Text {
@@ -88,9 +87,13 @@ char *format_bytes(int64_t bytes, char out[24]);
 /* The fewest digits that read back as the same number. */
 char *format_number(double value, char out[32]);
 
-/* Whole file into the arena, NUL-terminated; "-" is standard input. NULL and errno on failure. */
+/* Whole file into the arena, NUL-terminated; "-" is standard input. A file of more than 256 MiB, or one
+ * without end, is refused while it is read (EFBIG). NULL and errno on failure; read_file_error() says what
+ * that means. */
+enum { READ_FILE_MIB = 256 };
 char *read_file(Arena *arena, const char *path, size_t *length);
-/* Writes aside and renames, so a reader never sees half a file; "-" is stdout. False and errno on failure. */
-bool write_file(const char *path, const char *bytes, size_t length);
+const char *read_file_error(void);
+/* The same, but reads `most` bytes of a longer file and leaves the rest. */
+char *read_file_head(Arena *arena, const char *path, size_t most, size_t *length);
 
 #endif

@@ -109,8 +109,14 @@ typedef struct Node {
 
 /* How a parameter starts, and what updates it. */
 typedef enum InitKind { INIT_NORMAL, INIT_CONSTANT } InitKind;
+typedef struct Tie { /* another name of a weight, which files of weights may hold too */
+    const char *name;
+    const struct Tie *next;
+} Tie;
+
 typedef struct Param {
     ValueId value;
+    const Tie *tie;     /* NULL: none */
     InitKind init;
     double init_value;  /* standard deviation or the constant */
     bool decays;        /* AdamW's weight decay applies (rank >= 2) */

@@ -63,8 +63,20 @@ static uint32_t range_after(const RangeSet *set, int64_t at, uint32_t from) {
     return low;
 }
 
+/* Once fitting took TOP_WORK, items are put on top of what is placed: every set that is met then takes one
+ * step, where holes that fit nothing would make n items take n^2. */
+enum { TOP_WORK = 300000000 };
+
+static bool is_on_top(const Tree *tree) {
+    return tree->work > TOP_WORK;
+}
+
 static void range_add(Tree *tree, RangeSet *set, int64_t beg, int64_t end) {
     if (!set->count) *vec_add(tree->arena, &tree->used) = set;
+    if (is_on_top(tree) && set->count) { /* only the highest end is asked for from here on */
+        if (set->at[set->count - 1].end < end) set->at[set->count - 1].end = end;
+        return;
+    }
     uint32_t first = range_after(set, beg - 1, 0),
              last = first; /* [first, last) overlap or touch the new one */
     while (last < set->count && set->at[last].beg <= end) last++;
@@ -74,6 +86,7 @@ static void range_add(Tree *tree, RangeSet *set, int64_t beg, int64_t end) {
     } else {
         (void)vec_add(tree->arena, set);
         last = first;
+        tree->work += (set->count - first) / 16; /* what is moved costs less than what is looked at */
         memmove(&set->at[first + 1], &set->at[first], sizeof(Range) * (set->count - 1 - first));
         set->at[first] = (Range){beg, end};
         return;
@@ -125,6 +138,9 @@ static int64_t tree_fit(Tree *tree, uint32_t lo, uint32_t hi, int64_t bytes, int
     const RangeSet *visit[VISIT_MAX];
     uint32_t count = tree_visit(tree, lo, hi, visit), agreed = 0, next[VISIT_MAX];
     int64_t at = 0;
+    for (uint32_t i = 0; is_on_top(tree) && i < count; i++)
+        if (visit[i]->at[visit[i]->count - 1].end > at) at = visit[i]->at[visit[i]->count - 1].end;
+    if (is_on_top(tree)) return (at + align - 1) / align * align;
     memset(next, 0, sizeof *next * count);
     for (uint32_t i = 0; agreed < count; i = i + 1 < count ? i + 1 : 0) {
         const RangeSet *set = visit[i];

@@ -34,6 +34,8 @@ typedef struct Search {
     bool gaps;
     int64_t capacity;
     uint64_t nodes, limit;
+    uint64_t work;   /* items and sections looked at and not counted as nodes yet */
+    bool too_many;   /* for a search */
     ExactRun **run;  /* an item's runs of sections */
     uint32_t *runs;  /* how many */
     uint32_t *first; /* a section's items are member[first[t]..first[t + 1]) */
@@ -52,6 +54,11 @@ typedef struct Search {
     VEC(Slot) trail;
     VEC(uint32_t) stack; /* options of the nodes above */
 } Search;
+
+/* A node that looks at more than NODE_WORK items and sections counts as several: a search of thousands of
+ * items ends as soon as one of hundreds. None is begun over more than MOST_MEMBERS pairs of an item and a
+ * section it lives in, and none goes on with more than MOST_TRAIL values to put back. */
+enum { NODE_WORK = 1 << 18, MOST_MEMBERS = 1 << 24, MOST_TRAIL = 1 << 23 };
 
 static void set(Search *s, int64_t *at, int64_t value) {
     *vec_add(s->arena, &s->trail) = (Slot){at, *at};
@@ -106,6 +113,7 @@ static uint32_t sort_order(Search *s) {
         int64_t low = s->low[i];
         for (; at && s->low[order[at - 1]] < low; at--) order[at] = order[at - 1];
         order[at] = i;
+        s->work += k - at;
     }
     uint32_t placed = 0, high = s->count; /* lows fall: the placed are at the front */
     while (placed < high) {
@@ -126,6 +134,7 @@ static bool stack_item(Search *s, uint32_t i, uint32_t lo, uint32_t hi) {
         uint32_t beg = s->run[i][r].lo > lo ? s->run[i][r].lo : lo;
         uint32_t end = s->run[i][r].hi < hi ? s->run[i][r].hi : hi;
         int64_t over = 0;
+        s->work += beg < end ? end - beg : 0;
         for (uint32_t t = beg; t < end; t++) {
             tally->bytes[t] += bytes;
             over |= room - tally->bytes[t];
@@ -147,6 +156,7 @@ static bool settle(Search *s) {
     Tally *tally = &s->tally;
     s->dirty_lo = UINT32_MAX;
     s->dirty_hi = 0;
+    s->work += s->count + (lo < hi ? hi - lo : 0);
     for (uint32_t t = lo; t < hi; t++) {
         tally->bytes[t] = tally->ready[t] = 0;
         tally->level[t] = NOWHERE;
@@ -184,6 +194,7 @@ static bool place(Search *s, uint32_t i) {
 /* Item `i` does not lie at its low: it lies on something still to be placed. */
 static bool lift(Search *s, uint32_t i) {
     int64_t lowest = NOWHERE;
+    s->work += s->count;
     for (uint32_t k = s->count; k-- > 0;) {
         uint32_t other = s->order[k];
         int64_t end = s->low[other] + s->item[other].bytes;
@@ -203,7 +214,7 @@ static bool supported(const Search *s, uint32_t i) {
 }
 
 /* The section of [lo, hi) to branch on: in a valley, with the fewest options. */
-static uint32_t choose(const Search *s, uint32_t lo, uint32_t hi) {
+static uint32_t choose(Search *s, uint32_t lo, uint32_t hi) {
     uint32_t best = NONE;
     int64_t lowest = NOWHERE, best_score = INT64_MAX;
     if (s->gaps)
@@ -217,6 +228,7 @@ static uint32_t choose(const Search *s, uint32_t lo, uint32_t hi) {
         if (s->gaps ? level != lowest
                     : (beg > lo && s->level[beg - 1] < level) || (end < hi && s->level[end] < level))
             continue;
+        s->work += end - beg + s->first[end] - s->first[beg];
         for (uint32_t t = beg; t < end; t++) {
             int64_t options = 0;
             for (uint32_t m = s->first[t]; m < s->first[t + 1]; m++) options += s->low[s->member[m]] == level;
@@ -270,7 +282,9 @@ static ExactAnswer search_part(Search *s, uint32_t lo, uint32_t hi) {
     for (;;) {
         uint32_t bottom = s->stack.count, t = choose(s, lo, hi);
         int64_t level = s->level[t];
-        if (++s->nodes > s->limit) return EXACT_UNKNOWN;
+        s->nodes += 1 + s->work / NODE_WORK;
+        s->work %= NODE_WORK;
+        if (s->nodes > s->limit || s->trail.count > MOST_TRAIL) return EXACT_UNKNOWN;
         bool grounded = push_options(s, t, level);
         for (uint32_t o = bottom, end = s->stack.count; o < end; o++) {
             uint32_t mark = s->trail.count;
@@ -348,9 +362,11 @@ static uint32_t *section_begins(const ExactItem *item, uint32_t count, uint32_t 
     return birth;
 }
 
-static void find_sections(Search *s) {
+/* False: items and sections are so many that no search could look at them often enough. */
+static bool find_sections(Search *s) {
     const ExactItem *item = s->item;
-    uint32_t *begin = section_begins(item, s->count, &s->sections, s->arena), members = 0;
+    uint32_t *begin = section_begins(item, s->count, &s->sections, s->arena);
+    uint64_t members = 0;
     s->run = NEW_ARRAY(s->arena, ExactRun *, s->count + 1);
     s->runs = NEW_ARRAY(s->arena, uint32_t, s->count + 1);
     s->first = NEW_ARRAY(s->arena, uint32_t, s->sections + 2);
@@ -366,16 +382,18 @@ static void find_sections(Search *s) {
                 s->run[i][s->runs[i]++] = run;
         }
         s->gaps |= s->runs[i] > 1;
-        for (uint32_t r = 0; r < s->runs[i]; r++) {
+        for (uint32_t r = 0; r < s->runs[i] && members <= MOST_MEMBERS; r++) {
             members += s->run[i][r].hi - s->run[i][r].lo;
             for (uint32_t t = s->run[i][r].lo; t < s->run[i][r].hi; t++) s->first[t + 2]++;
         }
     }
+    if (members > MOST_MEMBERS) return false;
     s->member = NEW_ARRAY(s->arena, uint32_t, members + 1);
     for (uint32_t t = 0; t < s->sections; t++) s->first[t + 2] += s->first[t + 1];
     for (uint32_t i = 0; i < s->count; i++)
         for (uint32_t r = 0; r < s->runs[i]; r++)
             for (uint32_t t = s->run[i][r].lo; t < s->run[i][r].hi; t++) s->member[s->first[t + 1]++] = i;
+    return true;
 }
 
 /* ---- orders of trying, attempts, heights ---- */
@@ -442,7 +460,8 @@ static void find_twins(Search *s) {
 static Search *search_new(const ExactItem *item, uint32_t count, Arena *arena) {
     Search *s = NEW(arena, Search);
     *s = (Search){.arena = arena, .item = item, .count = count};
-    find_sections(s);
+    s->too_many = !find_sections(s);
+    if (s->too_many) return s;
     find_twins(s);
     s->low = NEW_ARRAY(arena, int64_t, count + 1);
     s->offset = NEW_ARRAY(arena, int64_t, count + 1);
@@ -506,6 +525,8 @@ static ExactAnswer search_turns(Search *s, uint32_t lo, uint32_t hi, uint32_t *c
 ExactAnswer exact_pack(ExactItem *item, uint32_t count, int64_t capacity, uint64_t nodes, uint64_t *used,
                        Arena *scratch) {
     Search *s = search_new(item, count, scratch);
+    if (used) *used = 0;
+    if (s->too_many) return EXACT_UNKNOWN;
     uint32_t *rank[ORDER_COUNT];
     int64_t *live = NEW_ARRAY(scratch, int64_t, s->sections + 1);
     memcpy(live, s->left, sizeof *live * s->sections);

@@ -19,11 +19,13 @@ typedef struct ExactItem {
 
 typedef enum ExactAnswer { EXACT_FOUND, EXACT_IMPOSSIBLE, EXACT_UNKNOWN } ExactAnswer;
 
-/* Highest sum of live bytes, also above every fixed end: no packing is lower. */
+/* Highest sum of live bytes, also above every fixed end. */
+int64_t exact_live(const ExactItem *item, uint32_t count, Arena *scratch);
+/* No packing is lower: that, and what alignment adds where all have some. */
 int64_t exact_bound(const ExactItem *item, uint32_t count, Arena *scratch);
 
-/* Searches at most `nodes` placements; fewer than all are needed to answer EXACT_UNKNOWN. `used` (may be
- * NULL) is how many were tried. Deterministic. */
+/* Searches at most `nodes` placements, fewer where each looks at very many items; fewer than all are needed
+ * to answer EXACT_UNKNOWN. `used` (may be NULL) is how many were tried. Deterministic. */
 ExactAnswer exact_pack(ExactItem *item, uint32_t count, int64_t capacity, uint64_t nodes, uint64_t *used,
                        Arena *scratch);
 

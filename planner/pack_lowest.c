@@ -20,7 +20,8 @@ static int event_compare(const void *left, const void *right) {
     return a->bytes < b->bytes ? -1 : a->bytes > b->bytes;
 }
 
-int64_t exact_bound(const ExactItem *item, uint32_t count, Arena *scratch) {
+/* The highest sum of live bytes, each item's rounded up to `grain`. */
+static int64_t highest_sum(const ExactItem *item, uint32_t count, int64_t grain, Arena *scratch) {
     uint32_t n = 0;
     int64_t live = 0, highest = 0;
     for (uint32_t i = 0; i < count; i++) n += 2 * item[i].runs;
@@ -28,11 +29,10 @@ int64_t exact_bound(const ExactItem *item, uint32_t count, Arena *scratch) {
     n = 0;
     for (uint32_t i = 0; i < count; i++) {
         for (uint32_t r = 0; r < item[i].runs; r++) {
-            event[n++] = (Event){item[i].run[r].lo, item[i].bytes};
-            event[n++] = (Event){item[i].run[r].hi, -item[i].bytes};
+            int64_t bytes = (item[i].bytes + grain - 1) / grain * grain;
+            event[n++] = (Event){item[i].run[r].lo, bytes};
+            event[n++] = (Event){item[i].run[r].hi, -bytes};
         }
-        if (item[i].runs && item[i].fixed >= 0 && item[i].fixed + item[i].bytes > highest)
-            highest = item[i].fixed + item[i].bytes;
     }
     qsort(event, n, sizeof *event, event_compare);
     for (uint32_t e = 0; e < n; e++) {
@@ -40,6 +40,38 @@ int64_t exact_bound(const ExactItem *item, uint32_t count, Arena *scratch) {
         if (live > highest) highest = live;
     }
     return highest;
+}
+
+static int64_t common_divisor(int64_t a, int64_t b) {
+    while (b) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+int64_t exact_live(const ExactItem *item, uint32_t count, Arena *scratch) {
+    int64_t highest = highest_sum(item, count, 1, scratch);
+    for (uint32_t i = 0; i < count; i++)
+        if (item[i].runs && item[i].fixed >= 0 && item[i].fixed + item[i].bytes > highest)
+            highest = item[i].fixed + item[i].bytes;
+    return highest;
+}
+
+/* Where all begin at multiples of some bytes, each takes up as many of them as it touches, but for the
+ * topmost. */
+int64_t exact_bound(const ExactItem *item, uint32_t count, Arena *scratch) {
+    int64_t live = exact_live(item, count, scratch), grain = 0, most_over = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (item[i].runs) grain = common_divisor(item[i].align > 1 ? item[i].align : 1, grain);
+    if (grain <= 1) return live;
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t over = (item[i].bytes + grain - 1) / grain * grain - item[i].bytes;
+        if (item[i].runs && over > most_over) most_over = over;
+    }
+    int64_t aligned = highest_sum(item, count, grain, scratch) - most_over;
+    return aligned > live ? aligned : live;
 }
 
 /* ---- first fit ---- */
@@ -131,15 +163,6 @@ int64_t exact_first_fit(ExactItem *item, uint32_t count, Arena *scratch) {
 }
 
 /* ---- between the two ---- */
-
-static int64_t common_divisor(int64_t a, int64_t b) {
-    while (b) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
 
 /* Every end of a canonical packing is a multiple of this. */
 static int64_t grain_of(const ExactItem *item, uint32_t count) {

@@ -7,6 +7,7 @@
  * `rematc check x.remat` (left out, and said so, without
  * --rematc). A formatted file must also parse to the same tree and format to itself. `--update` rewrites the
  * expectations that exist; to add one, create it empty first. */
+#include "../runtime/atomic_file.h"
 #include "../frontend/ast.h"
 
 #include <dirent.h>
@@ -131,7 +132,7 @@ static void check_stage(Run *run, const char *name, const char *stage) {
     bool broken = !strncmp(got, BROKEN, strlen(BROKEN));
     if (!broken && !strcmp(got, want)) return;
     if (run->update && !broken) {
-        if (!write_file(expected_path, got, strlen(got))) die("cannot write %s", expected_path);
+        if (!atomic_file_put(expected_path, got, (int64_t)strlen(got))) die("cannot write %s", expected_path);
         printf("updated %s\n", expected_path);
         return;
     }

@@ -303,7 +303,7 @@ static int loads(const char *path, char *copy) {
         if (!freopen("stderr", "w", stderr)) _exit(99);
         RtRun run = {.arena = rt_device_alloc(program.arena_bytes)};
         memset(run.arena, 0, (size_t)program.arena_bytes);
-        rt_weights_load(&run, &program, path, rt_allocate(RT_CHUNK_BYTES), 0);
+        rt_weights_load(&run, &program, path, 0, rt_allocate(RT_CHUNK_BYTES), 0);
         write_bytes("arena", run.arena, (size_t)program.arena_bytes);
         fflush(NULL);
         _exit(0);
@@ -396,7 +396,7 @@ static void test_initial_values(void **state) {
     RtRun run = {.arena = rt_device_alloc(program.arena_bytes), .poison = 1};
     void *chunk = rt_allocate(RT_CHUNK_BYTES);
     rt_poison_transient(&run, &program);
-    rt_init_tensors(&run, &program, 9, chunk);
+    rt_init_tensors(&run, &program, 9, 0, chunk);
     const float *master = (float *)(run.arena + model_tensor[MASTER].offset);
     const uint16_t *table = (uint16_t *)(run.arena + model_tensor[TABLE].offset);
     double sum = 0, square = 0, fourth = 0, n = MODEL_V * MODEL_V;

@@ -11,3 +11,6 @@ remat_test(test_dot test_dot.c copies.c transformer.c LIBS remat_codegen remat_p
 add_test(NAME pipeline_pack COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/pack.sh $<TARGET_FILE:rematc>
          ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/pack)
 set_tests_properties(pipeline_pack PROPERTIES TIMEOUT 120)
+add_test(NAME pipeline_limits COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/limits.sh $<TARGET_FILE:rematc>
+         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/limits)
+set_tests_properties(pipeline_limits PROPERTIES TIMEOUT 900)

@@ -2,7 +2,7 @@
 # What rematc says: names of others never steer the terminal, and --json is answered in JSON whatever happens.
 . "$(dirname "$0")/common.sh"
 esc=$(printf '\033')
-json_valid=$4
+json_valid=$4 on_terminal=$5
 valid() { "$json_valid" stdout.txt || { cat stdout.txt >&2; fail "no JSON: $*"; }; }
 plain() { # no control character but newlines, no bidirectional mark, in FILE...
     if LC_ALL=C grep -q "[$(printf '\001-\010\013-\037\177')]" "$@"; then cat -v "$@" >&2; fail "a control character in $*"; fi
@@ -17,6 +17,30 @@ expect 2 "$rematc" plan "$spec" --policy "$dark"; plain stderr.txt
 expect 2 "$rematc" explain "$dark"; plain stderr.txt
 expect 6 "$rematc" pack "$dark"; plain stderr.txt
 expect 6 "$rematc" solve "$dark" --budget 0.5; plain stderr.txt
+
+# -- what is wrong in a file, and results: spelled out on a terminal, byte for byte elsewhere --
+bidi=$(printf '\342\200\256')
+sed "s/\"h.{i}\"/\"h$bidi$esc[31m.{i}\"/" "$spec" >dark.remat
+sed "s/^device host.*/device \"ho$esc[31mst$bidi\"/" "$spec" >wrong.remat
+expect 1 "$rematc" check wrong.remat; plain stderr.txt
+grep -q 'device "ho\\x1b\[31mst\\u{202e}"' stderr.txt || { cat -v stderr.txt >&2; fail "the source line is not spelled out"; }
+grep -qxF '       ^~~~~~~~~~~~~~~~~~~~~~' stderr.txt || { cat -v stderr.txt >&2; fail "the caret is not under it"; }
+expect 1 "$rematc" check wrong.remat --diagnostics json; plain stderr.txt
+"$json_valid" stderr.txt || fail "no JSON"
+for words in 'plan dark.remat' 'plan --why *.ln_1 dark.remat' 'dump dark.remat' 'fmt dark.remat' 'check dark.remat'; do
+    # shellcheck disable=SC2086
+    expect 0 "$on_terminal" "$rematc" $words
+    tr -d '\r' <stdout.txt >shown.txt
+    plain shown.txt
+    # shellcheck disable=SC2086
+    expect 0 "$rematc" $words
+    case $words in
+    fmt*) grep -q "h$bidi$esc\[31m" stdout.txt || fail "not byte for byte: $words" ;;
+    esac
+done
+printf 'id,lower,upper,size\na\033[31m,0,1,64\n' >dark.csv
+expect 0 "$on_terminal" "$rematc" pack dark.csv -o -; tr -d '\r' <stdout.txt >shown.txt; plain shown.txt stderr.txt
+expect 0 "$rematc" pack dark.csv -o -; grep -q "^a$esc\[31m,0,1,64,0" stdout.txt || fail "the table is not byte for byte"
 
 # -- answers in JSON --
 expect 6 "$rematc" check "$dark" --json; valid check; grep -q '"exit": 6' stdout.txt || fail "no exit code in $(cat stdout.txt)"
