@@ -46,6 +46,8 @@ bool text_check(const char *text, size_t length, Diag *diag) {
         if (!text[i] || !size) {
             diag_error(diag, E0111, NO_SPAN, "this is not a text file: byte %zu is %s", i,
                        text[i] ? "not UTF-8" : "zero");
+            if (length > 1 && (!memcmp(text, "\xff\xfe", 2) || !memcmp(text, "\xfe\xff", 2)))
+                diag_help(diag, "it begins like text in UTF-16: save it as UTF-8");
             return false;
         }
         i += size;

@@ -71,7 +71,7 @@ static int find_device(Compilation *c) {
                 c->options, EXIT_USAGE,
                 near ? arena_printf(c->arena, "did you mean '%s'?", near)
                      : "known: none, every-block, sqrt, offload-blocks, heuristic, optimal",
-                "unknown policy '%s'", c->options->policy);
+                "--policy: there is no policy '%s'", c->options->policy);
         }
     }
     c->budget_bytes = c->spec.budget_bytes ? c->spec.budget_bytes : c->device.memory_bytes;

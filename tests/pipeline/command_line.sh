@@ -42,6 +42,31 @@ printf 'id,lower,upper,size\na\033[31m,0,1,64\n' >dark.csv
 expect 0 "$on_terminal" "$rematc" pack dark.csv -o -; tr -d '\r' <stdout.txt >shown.txt; plain shown.txt stderr.txt
 expect 0 "$rematc" pack dark.csv -o -; grep -q "^a$esc\[31m,0,1,64,0" stdout.txt || fail "the table is not byte for byte"
 
+# -- near misses --
+"$rematc" --version >version.txt
+"$rematc" plan --help >plan.txt
+for word in -V version; do expect 0 "$rematc" $word; cmp stdout.txt version.txt || fail "$word is not --version"; done
+expect 0 "$rematc" plan -V; cmp stdout.txt version.txt || fail "plan -V is not --version"
+expect 0 "$rematc" help plan; cmp stdout.txt plan.txt || fail "help plan is not plan --help"
+expect 0 "$rematc" plan -h; cmp stdout.txt plan.txt || fail "plan -h is not plan --help"
+expect 0 "$rematc" help; grep -q '^usage: rematc VERB' stdout.txt || fail "no help"
+expect 2 "$rematc" help pln; grep -q "did you mean 'plan'" stderr.txt || fail "no suggestion for help pln"
+expect 2 "$rematc" sovle x; grep -q "did you mean 'solve'" stderr.txt || fail "no suggestion for sovle"
+expect 2 "$rematc" spec.remat; grep -q 'rematc check spec.remat' stderr.txt || fail "no verb, and no word of it"
+expect 0 "$rematc" explain E0312; cp stdout.txt explained.txt
+for code in 312 0312 e0312; do expect 0 "$rematc" explain $code; cmp stdout.txt explained.txt || fail "explain $code"; done
+expect 0 "$rematc" explain; grep -q '^E0312  input does not match weight$' stdout.txt || fail "explain lists nothing"
+[ "$(wc -l <stdout.txt)" = "$(grep -c '^CODE(' "$source_dir/frontend/codes.def")" ] || fail "explain does not list all codes"
+expect 2 "$rematc" explain E9999; grep -q '`rematc explain` lists them all' stderr.txt || fail "no word of the list"
+expect 2 "$rematc" plan "$spec" --policy best; grep -q -- '--policy' stderr.txt || fail "the option is not named"
+# -- odd files --
+printf '\377\376l\0a\0' >utf16.remat
+expect 1 "$rematc" check utf16.remat; grep -q 'UTF-16: save it as UTF-8' stderr.txt || fail "no word of UTF-16"
+{ printf '\357\273\277'; sed 's/$/\r/' "$spec"; } >windows.remat
+expect 0 "$rematc" check windows.remat
+expect 6 "$rematc" check .; grep -q 'directory' stderr.txt || fail "no word of the directory"
+expect 1 "$rematc" check /dev/null; grep -q 'is empty' stderr.txt || fail "no word of emptiness"
+
 # -- answers in JSON --
 expect 6 "$rematc" check "$dark" --json; valid check; grep -q '"exit": 6' stdout.txt || fail "no exit code in $(cat stdout.txt)"
 expect 6 "$rematc" check "$(printf 'no\377\002"\\')" --json; valid 'check of no UTF-8'; plain stdout.txt stderr.txt
