@@ -38,8 +38,8 @@ static void add_head(const EmitRequest *request, Text *out) {
              "computes. */\n"
              "#include \"runtime/rt.h\"\n\n",
              request->spec->model, emit_comment(out->arena, request->spec->path),
-             request->cuda ? "cuda" : "host", request->device->name, policy_name[plan->policy], g->batch,
-             g->context, g->accumulate, g->accumulate == 1 ? "" : "s",
+             request->cuda ? "cuda" : "host", device_text(request->device, out->arena),
+             policy_name[plan->policy], g->batch, g->context, g->accumulate, g->accumulate == 1 ? "" : "s",
              format_bytes(request->arena_bytes, peak), request->arena_bytes,
              format_bytes(request->train.layout->persistent_bytes, fixed), recomputed, plan->step.count,
              copies_text(request->train.layout, out->arena));

@@ -387,6 +387,11 @@ static void read_place(Lower *l, Spec *out) {
         out->device = device->name.text;
         out->device_span = device->name.span;
     }
+    if (device && device->value) {
+        out->device_memory_bytes = device->value->integer;
+        if (out->device_memory_bytes < 1)
+            diag_error(l->diag, E0402, device->value->span, "device: its memory must be above 0");
+    }
     if (budget) {
         out->budget_bytes = budget->value->integer;
         out->budget_span = span_join(budget->span, budget->value->span);

@@ -1,6 +1,7 @@
 /* rematc: one verb a run. Results go to stdout, messages to stderr. */
 #include "compile.h"
 #include "../codegen/dot.h"
+#include "../codegen/json_tree.h"
 #include "message.h"
 #include "output.h"
 #include "report.h"
@@ -25,18 +26,20 @@ static int verb_check(Compilation *c) {
         parameters += type_elements(&c->forward->value.at[c->forward->param.at[p].value].type);
     Text out = {.arena = c->arena};
     if (c->options->json) {
+        text_add(&out, "{\"model\": ");
+        text_add_json(&out, c->spec.model);
         text_add(&out,
-                 "{\"model\": \"%s\", \"parameters\": %" PRId64 ", \"batch\": %" PRId64
-                 ", \"context\": %" PRId64 ", \"operations\": %u, \"warnings\": ",
-                 c->spec.model, parameters, c->forward->batch, c->forward->context, c->forward->node.count);
+                 ", \"parameters\": %" PRId64 ", \"batch\": %" PRId64 ", \"context\": %" PRId64
+                 ", \"operations\": %u, \"warnings\": ",
+                 parameters, c->forward->batch, c->forward->context, c->forward->node.count);
         diag_print_json_list(c->diag, &out);
         text_add(&out, "}\n");
     } else {
+        text_add_printable(&out, c->options->file, "");
         text_add(&out,
-                 "%s: fine; %s has %" PRId64 " parameters and %u forward operations on [%" PRId64 ", %" PRId64
+                 ": fine; %s has %" PRId64 " parameters and %u forward operations on [%" PRId64 ", %" PRId64
                  "] tokens\n",
-                 c->options->file, c->spec.model, parameters, c->forward->node.count, c->forward->batch,
-                 c->forward->context);
+                 c->spec.model, parameters, c->forward->node.count, c->forward->batch, c->forward->context);
     }
     return output_print(c->options, &out);
 }
@@ -50,58 +53,86 @@ static int planned(Compilation *c) {
     return code;
 }
 
+static CompareRow compare_row(const Compilation *c, Policy policy) {
+    Compilation roomy = *c; /* where the file gives no host memory, what the policy would take of it */
+    if (policy == POLICY_OFFLOAD_BLOCKS && !c->spec.host_bytes) roomy.spec.host_bytes = INT64_MAX;
+    PolicyPlan plan = compile_policy(&roomy, policy, c->budget_bytes);
+    const PlanResult *result = plan.result;
+    const Graph *g = plan.graph;
+    CompareRow row = {.policy = policy,
+                      .feasible = plan.feasible,
+                      .peak_bytes = plan.peak_bytes,
+                      .host_bytes = result->plan.host_bytes,
+                      .seconds = result->plan.seconds,
+                      .tokens_per_second =
+                          (double)(g->batch * g->context * g->accumulate) / result->plan.seconds,
+                      .keep_all_bytes = result->keep_all_bytes,
+                      .keep_all_seconds = result->keep_all_seconds,
+                      .batch = g->batch,
+                      .reason = result->reason.at,
+                      .reasons = result->reason.count};
+    if (result->plan.host_bytes <= c->spec.host_bytes) return row;
+    char bytes[24];
+    const char **reason = NEW_ARRAY(c->arena, const char *, row.reasons + 1);
+    for (uint32_t i = 0; i < row.reasons; i++) reason[i] = row.reason[i];
+    reason[row.reasons++] =
+        arena_printf(c->arena, "takes %s of host memory, and the file gives %s",
+                     format_bytes(result->plan.host_bytes, bytes),
+                     c->spec.host_bytes ? "less" : "none: write `host SIZE` beside the budget");
+    row.reason = reason;
+    row.feasible = false;
+    return row;
+}
+
 static int compare(Compilation *c) {
     int code = compile_parse(c);
     if (code < 0) code = compile_lower(c);
     if (code >= 0) return code;
-    CompareRow rows[POLICY_COUNT];
+    Comparison all = {.spec = &c->spec,
+                      .device = &c->device,
+                      .budget_bytes = c->budget_bytes,
+                      .smallest_bytes = compile_smallest(c, POLICY_OPTIMAL),
+                      .rows = POLICY_COUNT};
+    bool any = false;
     for (int p = 0; p < POLICY_COUNT; p++) {
-        const Graph *g;
-        Compilation roomy = *c; /* where the file gives no host memory, what the policy would take of it */
-        if (p == POLICY_OFFLOAD_BLOCKS && !c->spec.host_bytes) roomy.spec.host_bytes = INT64_MAX;
-        PlanResult *result = compile_policy(&roomy, (Policy)p, c->budget_bytes, &g);
-        if (result->plan.host_bytes > c->spec.host_bytes) {
-            char bytes[24];
-            result->feasible = false;
-            *vec_add(c->arena, &result->reason) =
-                arena_printf(c->arena, "takes %s of host memory, and the file gives %s",
-                             format_bytes(result->plan.host_bytes, bytes),
-                             c->spec.host_bytes ? "less" : "none: write `host SIZE` beside the budget");
-        }
-        rows[p] = (CompareRow){.policy = (Policy)p,
-                               .feasible = result->feasible,
-                               .peak_bytes = result->plan.peak_bytes + c->device.reserved_bytes,
-                               .host_bytes = result->plan.host_bytes,
-                               .seconds = result->plan.seconds,
-                               .tokens_per_second =
-                                   (double)(g->batch * g->context * g->accumulate) / result->plan.seconds,
-                               .batch = g->batch,
-                               .reason = result->reason.at,
-                               .reasons = result->reason.count};
+        all.row[p] = compare_row(c, (Policy)p);
+        any |= all.row[p].feasible;
     }
+    compile_warn_capped(c);
     Text out = {.arena = c->arena};
     if (c->options->json)
-        report_compare_json(rows, POLICY_COUNT, c->budget_bytes, &out);
+        report_compare_json(&all, &out);
     else
-        report_compare(rows, POLICY_COUNT, c->budget_bytes, &out);
-    return output_print(c->options, &out);
+        report_compare(&all, &out);
+    code = output_print(c->options, &out);
+    if (any || code != EXIT_FINE) return code;
+    char budget[24], least[24];
+    message_error(c->options, "no policy fits %s; the smallest feasible budget is %s",
+                  format_bytes(c->budget_bytes, budget), format_bytes_up(all.smallest_bytes, least));
+    return EXIT_INFEASIBLE;
 }
 
 static int verb_plan(Compilation *c) {
     if (c->options->compare && (c->options->policy || c->options->why))
         return message_fail(c->options, EXIT_USAGE,
                             "--compare shows every policy; it goes without --policy and --why");
+    if (c->options->why && c->options->json)
+        return message_fail(c->options, EXIT_USAGE, "--why answers in text; it goes without --json");
     if (c->options->compare) return compare(c);
     int code = planned(c);
     if (code >= 0) return code;
     PlanReport report = {
         .request = &c->request, .result = c->result, .tile = c->tile, .budget_bytes = c->budget_bytes};
-    if (c->budget_bytes && c->policy == POLICY_OPTIMAL) {
+    /* where everything is kept, more memory buys nothing */
+    if (c->budget_bytes && c->policy == POLICY_OPTIMAL &&
+        c->result->plan.seconds > c->result->keep_all_seconds) {
         report.more_bytes = (int64_t)512 << 20;
         if (report.more_bytes > c->budget_bytes / 10) report.more_bytes = c->budget_bytes / 10;
         PlanResult *more = compile_replan(c, POLICY_OPTIMAL, c->budget_bytes + report.more_bytes);
-        if (more && more->feasible) report.more_seconds = more->plan.seconds;
+        if (more && more->feasible && more->plan.seconds < c->result->plan.seconds)
+            report.more_seconds = more->plan.seconds;
     }
+    if (!c->options->why) report.smallest_bytes = compile_smallest(c, c->policy);
     Text out = {.arena = c->arena};
     if (c->options->why) {
         if (report_why(&report, c->options->why, &out)) return output_print(c->options, &out);
@@ -227,8 +258,8 @@ static int verb_emit(Compilation *c) {
     char peak[24];
     Text out = {.arena = c->arena};
     text_add_printable(&out, dir, "");
-    text_add(&out, ": %s for %s, peak %s\n", c->request.cuda ? "train.cu" : "train.c", c->device.name,
-             format_bytes(c->request.arena_bytes, peak));
+    text_add(&out, ": %s for %s, peak %s\n", c->request.cuda ? "train.cu" : "train.c",
+             device_text(&c->device, c->arena), format_bytes(c->request.arena_bytes, peak));
     return output_print(c->options, &out);
 }
 
@@ -362,8 +393,9 @@ static int verb_graph(Compilation *c) {
                             c->options->layer, c->spec.model, train->graph->block.count);
     char peak[24];
     const char *error = NULL;
-    char *title = arena_printf(c->arena, "%s on %s, policy %s, peak %s", c->spec.model, c->device.name,
-                               policy_name[c->policy], format_bytes(c->request.arena_bytes, peak));
+    char *title = arena_printf(c->arena, "%s on %s, policy %s, peak %s", c->spec.model,
+                               device_text(&c->device, c->arena), policy_name[c->policy],
+                               format_bytes(c->request.arena_bytes, peak));
     Text out = {.arena = c->arena};
     DotRequest request = {.g = train->graph,
                           .plan = train->plan,
@@ -394,6 +426,7 @@ int main(int argc, char **argv) {
         [VERB_PACK] = verb_pack,
     };
     output_begin();
+    json_tree_begin();
     Arena *arena = arena_new();
     Options options;
     int code = options_parse(&options, arena, argc, argv);

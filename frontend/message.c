@@ -105,6 +105,10 @@ int message_fail_at(const Options *options, int code, const char *path, uint32_t
     return code;
 }
 
+void message_error(const Options *options, const char *format, ...) {
+    SAY(.severity = "error");
+}
+
 void message_warn(const Options *options, const char *format, ...) {
     SAY(.severity = "warning");
 }

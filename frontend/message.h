@@ -16,7 +16,9 @@
 /* "rematc: ..."; returns `code`, the one to leave with. At most one failure is reported in a run. */
 int message_fail(const Options *options, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The same with a line "help: ..." under it; `help` may be NULL. */
+/* The same line for an answer that is in JSON on stdout already. */
+void message_error(const Options *options, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* As message_fail, with a line "help: ..." under it; `help` may be NULL. */
 int message_fail_help(const Options *options, int code, const char *help, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* "path:line:column: error: ...", for files that are no .remat; a line or column of 0 is left out. */

@@ -56,6 +56,8 @@ static const OptionRow option_row[] = {
     {"--device", "NAME", ALL_SPEC & ~(1 << VERB_SWEEP), AT(device),
      "plan for this device instead of the file's"},
     {"--device", "NAME,NAME", 1 << VERB_SWEEP, AT(device), "one or more devices instead of the file's"},
+    {"--device-memory", "SIZE", ALL_SPEC, AT(device_memory),
+     "pretend that the device has that much memory: 1200GiB"},
     {"--budget", "SIZE", ALL_SPEC & ~(1 << VERB_SWEEP), AT(budget),
      "device memory to fit, with a unit: 21GiB"},
     {"--budget", "SIZE..SIZE", 1 << VERB_SWEEP, AT(budget),

@@ -37,7 +37,7 @@ typedef struct Options {
     Verb verb;
     const char *file;   /* SPEC, CODE or NAME; NULL when not given */
     const char *output; /* -o */
-    const char *device, *budget, *policy, *stage, *target, *format, *time;
+    const char *device, *device_memory, *budget, *policy, *stage, *target, *format, *time;
     const char *capacity; /* pack; NULL: the smallest height */
     const char *maximize, *why;
     int64_t points;        /* budgets in a sweep */

@@ -93,30 +93,51 @@ static bool set_entry(const Option *option, SectionKind kind, const char *key) {
     return true;
 }
 
-static bool set_item(const Option *option, ItemKind kind) {
-    Ast *ast = option->ast;
-    Item *item = ast->single[kind];
-    bool size = kind == ITEM_BUDGET || kind == ITEM_HOST;
-    Expr *value = option_value(option, size ? WANT_SIZE : WANT_TEXT);
-    if (!value) return false;
-    if (size && expr_is_number(value)) {
-        diag_error(option->diag, E0105, option->value, "a byte size needs a unit");
-        diag_help(option->diag, "write %sGiB, or %sMiB, or %sB", value->text, value->text, value->text);
-        return false;
-    }
-    if (value->kind != (size ? EXPR_SIZE : EXPR_STRING)) {
-        no_value(option, size ? WANT_SIZE : WANT_TEXT);
-        return false;
-    }
-    if (!item) {
-        item = ast->single[kind] = NEW(ast->arena, Item);
+static Item *item_wanted(Ast *ast, ItemKind kind) {
+    if (!ast->single[kind]) {
+        Item *item = ast->single[kind] = NEW(ast->arena, Item);
         item->kind = kind;
         *vec_add(ast->arena, &ast->item) = item;
     }
-    if (size)
-        item->value = value;
-    else
-        item->name = (Name){value->text, option->value};
+    return ast->single[kind];
+}
+
+/* NULL after an error. */
+static Expr *size_value(const Option *option) {
+    Expr *value = option_value(option, WANT_SIZE);
+    if (!value || value->kind == EXPR_SIZE) return value;
+    if (expr_is_number(value)) {
+        diag_error(option->diag, E0105, option->value, "a byte size needs a unit");
+        diag_help(option->diag, "write %sGiB, or %sMiB, or %sB", value->text, value->text, value->text);
+    } else {
+        no_value(option, WANT_SIZE);
+    }
+    return NULL;
+}
+
+static bool set_item(const Option *option, ItemKind kind) {
+    Ast *ast = option->ast;
+    bool size = kind == ITEM_BUDGET || kind == ITEM_HOST;
+    Expr *value = size ? size_value(option) : option_value(option, WANT_TEXT);
+    if (!value) return false;
+    if (!size && value->kind != EXPR_STRING) {
+        no_value(option, WANT_TEXT);
+        return false;
+    }
+    Item *item = item_wanted(ast, kind);
+    item->value = size ? value : NULL; /* a memory that was pretended is the other device's */
+    if (!size) item->name = (Name){value->text, option->value};
+    return true;
+}
+
+/* The memory that the device is taken to have. */
+static bool set_memory(const Option *option) {
+    Ast *ast = option->ast;
+    Expr *value = size_value(option);
+    if (!value) return false;
+    Item *item = item_wanted(ast, ITEM_DEVICE);
+    if (!item->name.text) item->name = (Name){"host", option->name_span};
+    item->value = value;
     return true;
 }
 
@@ -156,6 +177,7 @@ static bool set_argument(const Option *option, Entry *entry, const char *name) {
 
 /* ---- names ---- */
 
+static const char device_memory[] = "device.memory", device_memory_option[] = "device-memory";
 static const ItemKind settable[] = {ITEM_BUDGET, ITEM_HOST, ITEM_DEVICE, ITEM_MAXIMIZE, ITEM_WEIGHTS};
 
 typedef VEC(const char *) Names;
@@ -165,6 +187,7 @@ static void known_names(const Ast *ast, Names *known) {
     for (uint32_t i = 0; dims && i < dims->entry.count; i++)
         *vec_add(ast->arena, known) = dims->entry.at[i].key.text;
     for (size_t i = 0; i < COUNT_OF(settable); i++) *vec_add(ast->arena, known) = item_word[settable[i]];
+    *vec_add(ast->arena, known) = device_memory;
     for (int kind = SECTION_DTYPE; kind < SECTION_COUNT; kind++)
         for (uint32_t i = 0; section_key[kind][i]; i++) {
             *vec_add(ast->arena, known) = section_key[kind][i];
@@ -250,6 +273,7 @@ static bool set_any(const Option *option) {
     if (ast_entry(ast, SECTION_DIMS, name)) return set_entry(option, SECTION_DIMS, name);
     for (size_t i = 0; i < COUNT_OF(settable); i++)
         if (!strcmp(item_word[settable[i]], name)) return set_item(option, settable[i]);
+    if (!strcmp(name, device_memory) || !strcmp(name, device_memory_option)) return set_memory(option);
     int fits[SECTION_COUNT], count = 0;
     for (int kind = SECTION_DIMS; kind < SECTION_COUNT; kind++) {
         size_t head = strlen(section_name[kind]);

@@ -92,8 +92,10 @@ static char *format_cost(double cost, char out[32]) {
 static void print_json(const Solution *solution, const NodeLink *graph, int64_t budget, double elapsed,
                        Text *out) {
     char number[32];
-    text_add(out, "{\"budget\": %" PRId64 ", \"peak\": %" PRId64 ", \"keep_all_peak\": %" PRId64, budget,
-             solution->peak_bytes, solution->keep_all_bytes);
+    text_add(out,
+             "{\"feasible\": true, \"budget\": %" PRId64 ", \"peak\": %" PRId64
+             ", \"keep_all_peak\": %" PRId64,
+             budget, solution->peak_bytes, solution->keep_all_bytes);
     text_add(out, ", \"cost\": %s", format_cost(solution->seconds, number));
     text_add(out, ", \"keep_all_cost\": %s", format_cost(solution->keep_all_seconds, number));
     text_add(out, ", \"overhead\": %s", format_number(overhead(solution, solution->seconds), number));
@@ -143,16 +145,23 @@ static void print_text(const Solution *solution, const NodeLink *graph, int64_t 
     text_add(out, "\n");
 }
 
-static int say_infeasible(const Options *options, const Solution *solution, int64_t budget) {
+/* For people on stderr; for programs in `out` as well. */
+static void say_infeasible(const Options *options, const Solution *solution, int64_t budget, Text *out) {
     char a[24], b[24], c[24];
     bool none = solution->lower_bound_seconds == HUGE_VAL;
-    message_fail(options, EXIT_INFEASIBLE, "no schedule %s %s (%" PRId64 " bytes)",
-                 none ? "fits" : "was found that fits", format_bytes(budget, a), budget);
+    message_error(options, "no schedule %s %s (%" PRId64 " bytes)", none ? "fits" : "was found that fits",
+                  format_bytes(budget, a), budget);
     message_note(options, "the smallest budget found is %s (%" PRId64 " bytes), %.4f of the peak %s",
                  format_bytes(solution->peak_bytes, b), solution->peak_bytes,
                  (double)solution->peak_bytes / (double)solution->keep_all_bytes,
                  format_bytes(solution->keep_all_bytes, c));
-    return EXIT_INFEASIBLE;
+    if (options->json)
+        text_add(out,
+                 "{\"feasible\": false, \"budget\": %" PRId64 ", \"smallest_bytes\": %" PRId64
+                 ", \"keep_all_peak\": %" PRId64
+                 ",\n \"error\": {\"exit\": %d, \"message\": \"no schedule %s\"}}\n",
+                 budget, solution->peak_bytes, solution->keep_all_bytes, EXIT_INFEASIBLE,
+                 none ? "fits" : "was found that fits");
 }
 
 int solve_outside(const Options *options, Arena *arena) {
@@ -176,12 +185,14 @@ int solve_outside(const Options *options, Arena *arena) {
     const char *wrong =
         outside_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena);
     if (wrong) return message_fail(options, EXIT_VERIFY, "the schedule found is wrong: %s", wrong);
-    if (!solution.feasible) return say_infeasible(options, &solution, request.budget_bytes);
     Text out = {.arena = arena};
     double elapsed = clock_seconds() - began;
-    if (options->json)
+    if (!solution.feasible)
+        say_infeasible(options, &solution, request.budget_bytes, &out);
+    else if (options->json)
         print_json(&solution, &graph, request.budget_bytes, elapsed, &out);
     else
         print_text(&solution, &graph, request.budget_bytes, elapsed, &out);
-    return output_print(options, &out);
+    code = output_print(options, &out);
+    return code == EXIT_FINE && !solution.feasible ? EXIT_INFEASIBLE : code;
 }

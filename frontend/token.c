@@ -111,6 +111,7 @@ static int body_word(const Classifier *c, const Token *token) {
 static int outer_word(const Classifier *c, const Token *token) {
     uint32_t count = c->out.count;
     int before = count ? c->out.at[count - 1].kind : 0, before2 = count > 1 ? c->out.at[count - 2].kind : 0;
+    if (before2 == KW_DEVICE && is(token, "memory")) return MEMORY;
     switch (before) {
     case KW_BLOCK:
     case KW_MODEL:

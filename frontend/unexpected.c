@@ -29,6 +29,7 @@ static const char *kind_text(int kind, Arena *arena) {
         {SCOPE, "'scope'"},
         {FROZEN, "'frozen'"},
         {ON, "'on'"},
+        {MEMORY, "'memory'"},
         {UNIT, "'steps' or 'batches'"},
         {WORD, "a word"},
         {EVERY, "'every'"},

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXIT_IO = 6, EXIT_INTERNAL = 70 };
+enum { EXIT_INTERNAL = 70 };
 
 void die_at(const char *file, int line, const char *format, ...) {
     char message[2048], shown[4096]; /* no arena: what broke may be one */
@@ -36,9 +36,13 @@ struct Arena {
 static void *must(void *memory) {
     if (!memory) {
         fputs("rematc: out of memory\n", stderr);
-        exit(EXIT_IO);
+        exit(EXIT_INTERNAL);
     }
     return memory;
+}
+
+void *alloc_or_exit(size_t bytes) {
+    return must(malloc(bytes ? bytes : 1));
 }
 
 static Block *block_new(size_t capacity) {
@@ -264,15 +268,26 @@ double random_unit(uint64_t *state) {
 
 /* ---- for people ---- */
 
+static const char *const size_unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+
 char *format_bytes(int64_t bytes, char out[24]) {
-    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     double value = (double)bytes;
     int u = 0;
     while ((value >= 1023.995 || value <= -1023.995) && u < 4) value /= 1024, u++;
     if (u == 0)
         snprintf(out, 24, "%lld B", (long long)bytes);
     else
-        snprintf(out, 24, "%.2f %s", value, unit[u]);
+        snprintf(out, 24, "%.2f %s", value, size_unit[u]);
+    return out;
+}
+
+char *format_bytes_up(int64_t bytes, char out[24]) {
+    int64_t unit = 1;
+    int u = 0;
+    while (bytes / unit >= 1024 && u < 4) unit <<= 10, u++;
+    if (u == 0) return format_bytes(bytes, out);
+    int64_t hundredths = bytes / unit * 100 + (bytes % unit * 100 + unit - 1) / unit;
+    snprintf(out, 24, "%.2f %s", (double)hundredths / 100, size_unit[u]);
     return out;
 }
 

@@ -25,11 +25,13 @@ typedef struct Arena Arena;
 Arena *arena_new(void);
 void arena_reset(Arena *arena); /* keeps the blocks, forgets what is in them */
 void arena_free(Arena *arena);
-/* Zeroed, aligned to 16 bytes; never NULL (out of memory: exits 6). */
+/* Zeroed, aligned to 16 bytes; never NULL (out of memory: exits 70). */
 void *arena_alloc(Arena *arena, size_t bytes);
 char *arena_strndup(Arena *arena, const char *text, size_t length);
 char *arena_strdup(Arena *arena, const char *text);
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Of malloc, with the same end, for libraries that allocate by themselves and free by free(). */
+void *alloc_or_exit(size_t bytes);
 #define NEW(arena, Type)          ((Type *)arena_alloc((arena), sizeof(Type)))
 #define NEW_ARRAY(arena, Type, n) ((Type *)arena_alloc((arena), sizeof(Type) * (size_t)(n)))
 
@@ -61,8 +63,8 @@ typedef struct Text {
 } Text;
 void text_add(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_add_n(Text *text, const char *bytes, size_t count);
-/* `bytes` as a JSON string, quotes included: what could steer a terminal is escaped, a byte that is no UTF-8 is
- * read as Latin-1. */
+/* `bytes` as a JSON string, quotes included: what could steer a terminal is escaped, a byte that is no UTF-8
+ * is read as Latin-1. */
 void text_add_json(Text *text, const char *bytes);
 /* `bytes` with what could steer a terminal spelled out, but the control characters in `keep`
  * (runtime/printable.h). */
@@ -84,6 +86,8 @@ double random_unit(uint64_t *state); /* [0, 1) */
 
 /* "12.3 MiB", "981 B": for people. Writes into `out` and returns it. */
 char *format_bytes(int64_t bytes, char out[24]);
+/* The same, never less than `bytes`: what is read back as a size is enough. For what is needed. */
+char *format_bytes_up(int64_t bytes, char out[24]);
 /* The fewest digits that read back as the same number. */
 char *format_number(double value, char out[32]);
 

@@ -20,7 +20,7 @@
         .name = NAME, .cuda = true, .memory_bytes = MEMORY_MIB * MIB, .reserved_bytes = CUDA_HELD,           \
         .flops_per_second = {[DT_F32] = (F32)*TERA, [DT_BF16] = (BF16)*TERA},                                \
         .bytes_per_second = (GB_PER_SECOND)*GIGA, .copy_bytes_per_second = LINK, .copies_beside = true,      \
-        .launch_seconds = 4e-6, .capability = CAPABILITY                                                                             \
+        .launch_seconds = 4e-6, .capability = CAPABILITY                                                     \
     }
 
 static const Device device_table[] = {
@@ -66,4 +66,11 @@ const Device *device_find(const char *name) {
     for (uint32_t i = 0; i < COUNT_OF(device_table); i++)
         if (strcmp(device_table[i].name, name) == 0) return &device_table[i];
     return NULL;
+}
+
+const char *device_text(const Device *device, Arena *arena) {
+    char memory[24];
+    if (!device->memory_pretended) return device->name;
+    return arena_printf(arena, "%s (pretended memory: %s)", device->name,
+                        format_bytes(device->memory_bytes, memory));
 }

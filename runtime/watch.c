@@ -1,8 +1,9 @@
 /* Watches the loss for a run that has left the rails. A model that knows nothing guesses, at a loss of
- * ln(vocabulary); runs begin there, or higher where the first weights are bad, and fall. Two things do not
+ * ln(vocabulary); runs begin there, or higher where the first weights are bad, and fall. Three things do not
  * happen to a sound run, whatever the noise of its batches, the warmup or the data of a fine-tuning:
  *
  *   - the mean of recent losses is over twice what guessing gives, and over twice what the run began with;
+ *   - it is over both by a quarter when a hundred steps are done;
  *   - it is over three times the lowest it ever was and has lost more than a quarter of ln(vocabulary) to it,
  *     which a jump among small losses (0.01 to 0.05) is not.
  *
@@ -11,7 +12,7 @@
 
 #include <math.h>
 
-enum { SETTLED = 10 }; /* steps before a mean counts as the lowest */
+enum { SETTLED = 10, BEGUN = 100 }; /* steps before a mean counts as the lowest; before it must have fallen */
 
 void rt_watch_begin(RtWatch *watch, int64_t vocab, int64_t step) {
     double guessing = log((double)(vocab > 2 ? vocab : 2));
@@ -33,7 +34,8 @@ int rt_watch_step(RtWatch *watch, double loss) {
     int was = watch->diverged;
     double lost = mean - watch->best,
            ease = was ? 0.8 : 1; /* a run on the edge is not warned of again and again */
+    double limit = watch->seen > BEGUN ? 0.625 * watch->limit : watch->limit;
     watch->diverged =
-        mean > ease * watch->limit || (lost > ease * 2 * watch->best && lost > ease * 0.25 * watch->guessing);
+        mean > ease * limit || (lost > ease * 2 * watch->best && lost > ease * 0.25 * watch->guessing);
     return watch->diverged && !was;
 }

@@ -390,17 +390,57 @@ static void test_runaway_loss(void **state) {
     RtProgram program = model_program();
     assert_int_equal(train(&program, "--quiet --save-dir out/fine"), 0);
     assert_absent_in("stderr", "warning");
-    program.learning_rate = 40;
+    program.learning_rate = 16;
     program.warmup_steps = 0;
-    assert_int_equal(train(&program, "--quiet"), 0);
+    assert_int_equal(train(&program, "--quiet --steps 4"), 0);
     assert_in_file("stderr", "warning: the loss runs away");
     assert_in_file("stderr", "where guessing gives 5.545");
     assert_in_file("stderr", "warning: the run has diverged");
-    assert_int_equal(train(&program, "--quiet --fresh --save-dir out/limited --max-loss 30"), 1);
-    assert_in_file("stderr", "above --max-loss 30; ");
+    assert_int_equal(train(&program, "--quiet --fresh --save-dir out/limited --max-loss 15"), 1);
+    assert_in_file("stderr", "the loss of step 3 is 18.3426, above --max-loss 15; nothing was saved");
     assert_int_equal(train(&program, "--max-loss nan"), 2);
     assert_int_equal(train(&program, "--max-loss 0"), 2);
     assert_in_file("stderr", "--max-loss takes a number above 0, not '0'");
+}
+
+/* Losses that a criterion must keep quiet on, and those it must not. */
+static int warned(const char *shape, int64_t vocab, int64_t from, int steps) {
+    RtWatch watch;
+    uint64_t random = 3;
+    int warnings = 0;
+    rt_watch_begin(&watch, vocab, from);
+    for (int i = 0; i < steps; i++) {
+        random = k_mix(random + 0x9e3779b97f4a7c15u);
+        double noise = (double)(random >> 40) * 0x1p-24 - 0.5, guess = log((double)vocab), loss = guess;
+        if (!strcmp(shape, "falls")) loss = 0.3 * guess + 0.7 * guess * exp(-i / 50.0) + 0.3 * guess * noise;
+        if (!strcmp(shape, "bad weights")) loss = 2 + 200 * exp(-i / 30.0) * (1 + noise);
+        if (!strcmp(shape, "fine-tuning")) loss = 1.2 + 2 * noise;
+        if (!strcmp(shape, "memorises")) loss = i % 40 == 39 ? 0.4 : 0.01;
+        if (!strcmp(shape, "a spike")) loss = i == 60 ? 8 : 3 + noise;
+        if (!strcmp(shape, "collapses")) loss = i < 200 ? 2.5 + noise : 0.8 * guess;
+        if (!strcmp(shape, "worse than guessing")) loss = 1.4 * guess;
+        if (!strcmp(shape, "explodes")) loss = 10 * exp(i);
+        warnings += rt_watch_step(&watch, fmax(loss, 0.001));
+    }
+    return warnings;
+}
+
+static void test_watch(void **state) {
+    (void)state;
+    static const char *const sound[] = {"guesses",     "falls",     "bad weights",
+                                        "fine-tuning", "memorises", "a spike"};
+    for (size_t i = 0; i < sizeof sound / sizeof *sound; i++)
+        for (int from = 0; from < 2; from++)
+            if ((from == 0 || strcmp(sound[i], "bad weights") != 0) &&
+                warned(sound[i], 50257, from * 1000, 2000) != 0)
+                fail_msg("a false alarm: %s", sound[i]);
+    assert_int_equal(warned("falls", 256, 0, 2000), 0);
+    assert_int_equal(warned("collapses", 50257, 0, 400), 1);
+    assert_int_equal(warned("collapses", 50257, 70, 400), 1);
+    assert_int_equal(warned("worse than guessing", 256, 70, 400), 1);
+    assert_int_equal(warned("worse than guessing", 256, 0, 400), 0); /* as it began */
+    assert_int_equal(warned("explodes", 256, 0, 5), 1);
+    assert_int_equal(warned("explodes", 256, 70, 5), 1);
 }
 
 static void test_limits_and_names(void **state) {
@@ -439,6 +479,7 @@ int main(void) {
         cmocka_unit_test(test_hangup),
         cmocka_unit_test(test_data_cut_short),
         cmocka_unit_test(test_runaway_loss),
+        cmocka_unit_test(test_watch),
         cmocka_unit_test(test_limits_and_names),
     };
     return cmocka_run_group_tests_name("runtime folder", tests, make_reference, leave_folder);

@@ -24,3 +24,8 @@ if(TARGET rematc)
   add_custom_target(kill_campaign COMMAND sh ${campaign}/kill.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
                     ${CMAKE_BINARY_DIR}/campaign/kill DEPENDS rematc USES_TERMINAL VERBATIM)
 endif()
+
+if(TARGET rematc)
+  add_custom_target(valgrind COMMAND sh ${campaign}/valgrind.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
+                    ${CMAKE_BINARY_DIR}/campaign/valgrind DEPENDS rematc USES_TERMINAL VERBATIM)
+endif()

@@ -107,6 +107,10 @@ says 2 "--budget 3G
          ^~
 help: did you mean '3GiB'?" --budget 3G
 says 2 "help: write 3GiB, or 3MiB, or 3B" --budget=3
+expect 2 "$rematc" sweep "$spec" --budget 30M..40MiB; grep -qx "help: did you mean '30MiB'?" stderr.txt || fail "no size meant in sweep"
+says 2 "--device-memory 3gb
+                ^~~
+help: did you mean '3GB'?" --device-memory 3gb
 says 2 "help: did you mean 'optimizer.lr'?" --set lr=1e-3
 says 2 "help: did you mean 'T'?" --set seq_len=8
 expect 1 "$rematc" check "$spec" --set H=7 # the file is where it no longer fits: it says what was set
@@ -125,7 +129,7 @@ expect 0 "$rematc" check "$spec" --set D=256 --set H=4 --device t4 --set compute
 
 # -- warnings: once, and the exit code stays 0 --
 sed 's/, causal)/)/' "$spec" >both_ways.remat
-for verb in check plan 'plan --compare' 'dump --stage order' 'sweep --device t4,rtx3090 --budget 300MiB'; do
+for verb in check plan 'plan --compare' 'dump --stage order' 'sweep --device t4,rtx3090 --budget 3GiB'; do
     # shellcheck disable=SC2086
     expect 0 "$rematc" $verb both_ways.remat --set compute=f32
     [ "$(grep -c W0601 stderr.txt)" = 1 ] || { cat stderr.txt >&2; fail "not one warning from $verb"; }
