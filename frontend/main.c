@@ -364,8 +364,10 @@ static int verb_devices(Compilation *c) {
         const char **names = NEW_ARRAY(c->arena, const char *, count);
         for (uint32_t i = 0; i < count; i++) names[i] = list[i].name;
         const char *near = diag_nearest(wanted, names, count);
-        return message_fail(c->options, EXIT_USAGE, "unknown device '%s'%s%s%s", wanted,
-                            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        return message_fail_help(c->options, EXIT_USAGE,
+                                 near ? arena_printf(c->arena, "did you mean '%s'?", near)
+                                      : "`rematc devices` lists them all",
+                                 "unknown device '%s'", wanted);
     }
     return output_print(c->options, &out);
 }

@@ -64,6 +64,8 @@ printf '\377\376l\0a\0' >utf16.remat
 expect 1 "$rematc" check utf16.remat; grep -q 'UTF-16: save it as UTF-8' stderr.txt || fail "no word of UTF-16"
 { printf '\357\273\277'; sed 's/$/\r/' "$spec"; } >windows.remat
 expect 0 "$rematc" check windows.remat
+printf '# About\n\n`rematc` is a compiler. Its files...\n' >prose.md
+expect 1 "$rematc" check prose.md; [ "$(grep -c error: stderr.txt)" = 1 ] || { cat stderr.txt >&2; fail "more than one error about prose"; }
 expect 6 "$rematc" check .; grep -q 'directory' stderr.txt || fail "no word of the directory"
 expect 1 "$rematc" check /dev/null; grep -q 'is empty' stderr.txt || fail "no word of emptiness"
 
@@ -134,6 +136,11 @@ for verb in check plan 'plan --compare' 'dump --stage order' 'sweep --device t4,
     expect 0 "$rematc" $verb both_ways.remat --set compute=f32
     [ "$(grep -c W0601 stderr.txt)" = 1 ] || { cat stderr.txt >&2; fail "not one warning from $verb"; }
 done
+# attention whose result goes nowhere says nothing
+awk '/attend\(/ { other = $0; sub(/o = /, "_o = ", other); sub(/, causal\)/, ")", other); print other } { print }' "$spec" >nowhere.remat
+grep -q '_o = attend(.*E\]) as' nowhere.remat || fail "the example has changed"
+expect 0 "$rematc" check nowhere.remat
+[ -s stderr.txt ] && { cat stderr.txt >&2; fail "a warning of what reaches no loss"; }
 expect 3 "$rematc" plan both_ways.remat --budget 1MiB
 [ "$(grep -c W0601 stderr.txt)" = 1 ] || { cat stderr.txt >&2; fail "not one warning where nothing fits"; }
 expect 0 "$rematc" check both_ways.remat --json; valid warnings
