@@ -177,7 +177,7 @@ cat "$spec" >spec.pipe &
 expect 0 timeout 20 "$rematc" check spec.pipe
 expect 6 "$rematc" pack .; grep -q 'Is a directory' stderr.txt || fail "a folder as input"
 # -- standard output: full or closed, for every verb --
-printf '{"directed": true, "nodes": [{"id": 0, "time": 1, "memory": 1}], "links": []}' >one.json
+printf '{"directed": true, "nodes": [{"id": 0, "cost_cpu": 1, "cost_ram": 1}], "links": []}' >one.json
 while read -r words; do
     for to in '>/dev/full' '>&-'; do
         code=0
@@ -203,6 +203,8 @@ explain E0312
 devices
 devices --json
 sweep $spec --points 2
+solve one.json --budget 1000
+solve one.json --budget 1000 --json
 pack a.csv
 pack a.csv --json
 pack a.csv -o -
