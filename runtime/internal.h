@@ -29,8 +29,8 @@ void rt_warn(const char *format, ...) RT_PRINTF(1, 2);
 /* Writes text of others too, made safe for a terminal (printable.h). */
 void rt_say(FILE *to, const char *format, ...) RT_PRINTF(2, 3);
 int rt_error(RtError *error, const char *format, ...) RT_PRINTF(2, 3); /* always 0; reason 0 */
-int rt_error_errno(RtError *error, const char *what);                  /* "what: why", or why alone; always 0 */
-void *rt_allocate(size_t bytes);                                       /* zeroed; exits 3 */
+int rt_error_errno(RtError *error, const char *what);   /* "what: why", or why alone; always 0 */
+void *rt_allocate(size_t bytes);                        /* zeroed; exits 3 */
 char *rt_text(const char *format, ...) RT_PRINTF(1, 2); /* a formatted copy, from rt_allocate */
 double rt_seconds(void);                                /* monotonic */
 int64_t rt_dtype_bytes(int dtype);
@@ -132,6 +132,8 @@ typedef struct RtLogFile {
     char *pending; /* a run that has saved nothing yet writes here, so that an earlier run's lines stay */
     int regular;
     uint64_t device, inode;
+    char *waiting; /* lines that could not be written yet */
+    size_t waiting_bytes;
     int lost; /* errno of the write that failed: lines are missing; 0: none */
 } RtLogFile;
 /* Opens and looks, changing nothing: exits 6 where it cannot be written or holds anything but a log. */

@@ -172,17 +172,49 @@ int rt_log_file_hand_over(RtLogFile *file, RtError *error) {
     return good;
 }
 
+/* As much as the file takes of what it has not got yet. */
+static void flush(RtLogFile *file) {
+    while (file->waiting_bytes) {
+        ssize_t done = write(fileno(file->to), file->waiting, file->waiting_bytes);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) {
+            int reason = done < 0 ? errno : EIO;
+            if (!file->lost) rt_warn("cannot write the log: %s; its lines wait", strerror(reason));
+            file->lost = reason;
+            return;
+        }
+        file->waiting_bytes -= (size_t)done;
+        memmove(file->waiting, file->waiting + done, file->waiting_bytes);
+    }
+    file->lost = 0;
+}
+
+/* A write that fails once, or a disk that is full for a while, costs no line: they wait for the next write.
+ */
 void rt_log_file_write(RtLogFile *file, const char *line) {
+    enum { MOST_WAITING = 1 << 24 };
     if (!file->to) return;
-    if (fprintf(file->to, "%s\n", line) >= 0 && fflush(file->to) == 0) return;
-    file->lost = errno ? errno : EIO;
-    rt_warn("cannot write the log: %s; it ends here", strerror(file->lost));
-    fclose(file->to);
-    file->to = NULL;
+    size_t length = strlen(line), whole = file->waiting_bytes + length + 1;
+    char *grown = whole <= MOST_WAITING || !file->waiting_bytes ? realloc(file->waiting, whole) : NULL;
+    if (!grown) {
+        rt_warn("too many lines wait for the log: it ends here");
+        if (!file->lost) file->lost = ENOMEM;
+        fclose(file->to);
+        file->to = NULL;
+        return;
+    }
+    file->waiting = grown;
+    memcpy(grown + file->waiting_bytes, line, length);
+    grown[whole - 1] = '\n';
+    file->waiting_bytes = whole;
+    flush(file);
 }
 
 void rt_log_file_close(RtLogFile *file) {
+    if (file->to) flush(file);
     if (file->to) close_now(file);
+    free(file->waiting);
+    file->waiting = NULL;
     free(file->path);
     free(file->pending);
     file->path = file->pending = NULL;
