@@ -26,7 +26,7 @@ static char arena[1024], chunk[RT_CHUNK_BYTES];
 
 static void read_all(void *path) {
     StFile file;
-    RtError error = {{0}};
+    RtError error;
     if (!st_open(&file, path, &error)) {
         MUST(error.text[0]);
         return;
