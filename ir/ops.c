@@ -497,7 +497,7 @@ static const char *within(int64_t size, Limit limit, Arena *arena) {
 
 const char *op_limit(Op op, const Type *in, uint32_t nin, Arena *arena) {
     const Type *x = &in[0];
-    if (!nin || !x->rank || !last(x)) return NULL;
+    if (!nin || check_size(x, "an input", arena)) return NULL; /* that is for op_infer to say */
     int64_t rows = type_elements(x) / last(x);
     switch (op) {
     case OP_ATTEND: TRY(within(last(x), LIMIT_HEAD_WIDTH, arena)); return within(rows, LIMIT_ROWS, arena);
