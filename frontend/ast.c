@@ -46,6 +46,8 @@ bool text_check(const char *text, size_t length, Diag *diag) {
         if (!text[i] || !size) {
             diag_error(diag, E0111, NO_SPAN, "this is not a text file: byte %zu is %s", i,
                        text[i] ? "not UTF-8" : "zero");
+            if (length > 1 && (!memcmp(text, "\xff\xfe", 2) || !memcmp(text, "\xfe\xff", 2)))
+                diag_help(diag, "it begins like text in UTF-16: save it as UTF-8");
             return false;
         }
         i += size;
@@ -66,9 +68,24 @@ static void check_language(const Ast *ast, Diag *diag) {
     }
 }
 
+/* A file whose first sign begins no word is prose, a table or a program: one error says so. */
+static bool begins_with_word(const char *text, size_t length, uint32_t from, Diag *diag) {
+    uint32_t at = from;
+    while (at < length && strchr(" \t\r\n#", text[at])) {
+        if (text[at] == '#')
+            while (at + 1 < length && text[at + 1] != '\n') at++;
+        at++;
+    }
+    bool letter = at >= length || strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_", text[at]);
+    if (letter) return true;
+    diag_error(diag, E0108, (Span){at, at + 1}, "this is no .remat file: one starts with 'language 1'");
+    return false;
+}
+
 Ast *ast_parse(Arena *arena, const char *path, const char *text, size_t length, Diag *diag) {
     if (!text_check(text, length, diag)) return NULL;
     uint32_t bom = length >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
+    if (!begins_with_word(text, length, bom, diag)) return NULL;
     Ast *ast = NEW(arena, Ast);
     *ast = (Ast){.arena = arena, .path = path, .source = text, .length = length};
     Parser parser = {.arena = arena, .diag = diag, .ast = ast, .synced = NONE, .start = START_FILE};

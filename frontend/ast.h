@@ -201,7 +201,8 @@ Ast *ast_parse(Arena *arena, const char *path, const char *text, size_t length, 
  * sink the file was parsed with: the option is appended to its text, and errors about the new value point
  * there. False after an error. */
 bool ast_override(Ast *ast, const char *setting, Diag *diag);
-/* `--device rtx4090`, `--device-memory 30GiB`, `--budget 3GiB`: options that are named as the setting they replace. */
+/* `--device rtx4090`, `--device-memory 30GiB`, `--budget 3GiB`: options that are named as the setting they
+ * replace. */
 bool ast_override_option(Ast *ast, const char *name, const char *value, Diag *diag);
 
 /* ---- asking ---- */
@@ -214,6 +215,9 @@ const Arg *call_flag(const Expr *call, const char *word);      /* a positional E
 bool expr_is_name(const Expr *expr, const char *text);
 bool expr_is_number(const Expr *expr); /* INT or FLOAT */
 Span span_join(Span a, Span b);        /* from the start of one to the end of the other */
+
+/* The unit meant by one that is none ("G", "gb", "Gib" -> "GiB", "GB", "GiB"), NULL where nothing is near. */
+const char *unit_meant(const char *unit);
 
 /* ---- printing ---- */
 void ast_print(const Ast *ast, Text *out);  /* `dump --stage ast`: indented, one thing a line */

@@ -82,7 +82,7 @@ static int find_device(Compilation *c) {
                 c->options, EXIT_USAGE,
                 near ? arena_printf(c->arena, "did you mean '%s'?", near)
                      : "known: none, every-block, sqrt, offload-blocks, heuristic, optimal",
-                "unknown policy '%s'", c->options->policy);
+                "--policy: there is no policy '%s'", c->options->policy);
         }
     }
     int64_t asked = c->spec.budget_bytes, has = c->device.memory_bytes;

@@ -57,11 +57,11 @@ const char *node_name(Lower *l, const char *word, uint32_t nout) {
 
 NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut, uint32_t nout,
                 const Type *wish, const Attr *attr, const char *name, Span span) {
-    enum { MAX_NODES = 1 << 18 };
+    enum { MAX_NODES = 1 << 16 };
     Graph *g = l->graph;
     if (l->too_large) return NONE;
     if (g->node.count >= MAX_NODES) {
-        too_large(l, span, "more than 262144 operations");
+        too_large(l, span, "more than 65536 operations");
         return NONE;
     }
     Type types[MAX_TENSORS], made[MAX_TENSORS] = {{0}};
@@ -304,6 +304,9 @@ static bool rope_scaling(Lower *l, const Arg *arg, Attr *attr) {
     if (e->kind != EXPR_CALL || strcmp(e->callee.text, "llama3")) {
         diag_error(l->diag, E0404, e->span,
                    "rope: the one scaling known is llama3(8, low = 1, high = 4, original = 8192)");
+        diag_help(l->diag,
+                  "yarn, linear, dynamic and longrope are not there yet; without `scaling`, stay within "
+                  "the context that the model was made for");
         return false;
     }
     double value[4] = {0};
@@ -527,6 +530,16 @@ static bool fit_positional(Lower *l, const Signature *s, char kind, const Expr *
         if (*e->text) return true;
         return misuse(l, s, e->span, "a weight's name is not empty");
     default: {
+        bool number = e->kind != EXPR_SHAPE && e->kind != EXPR_TUPLE && e->kind != EXPR_STRING &&
+                      e->kind != EXPR_SIZE && e->kind != EXPR_RANGE;
+        if (!number) {
+            misuse(
+                l, s, e->span,
+                arena_printf(l->arena, "a number is wanted here, not %s: %s", expr_is(e), expr_text(l, e)));
+            if (e->kind == EXPR_SHAPE && !strcmp(s->name, "split"))
+                diag_help(l->diag, "parts are equal; where they differ, make each with a linear of its own");
+            return false;
+        }
         call->number_expr = e;
         Operand n = expr_lower(l, e);
         call->number = n.number;

@@ -311,14 +311,19 @@ static int verb_fmt(Compilation *c) {
 }
 
 static int verb_explain(Compilation *c) {
+    Text out = {.arena = c->arena};
+    if (!c->options->file) {
+        for (int i = 0; i < CODE_COUNT; i++) text_add(&out, "%s  %s\n", code_name[i], code_title[i]);
+        return output_print(c->options, &out);
+    }
     Code code = code_find(c->options->file);
     if (code == CODE_COUNT) {
         const char *near = diag_nearest(c->options->file, code_name, CODE_COUNT);
         return message_fail_help(c->options, EXIT_USAGE,
-                                 near ? arena_printf(c->arena, "did you mean '%s'?", near) : NULL,
+                                 near ? arena_printf(c->arena, "did you mean '%s'?", near)
+                                      : "`rematc explain` lists them all",
                                  "there is no error code '%s'", c->options->file);
     }
-    Text out = {.arena = c->arena};
     text_add(&out, "%s: %s\n\n%s\n", code_name[code], code_title[code], code_text[code]);
     return output_print(c->options, &out);
 }
@@ -365,8 +370,10 @@ static int verb_devices(Compilation *c) {
         const char **names = NEW_ARRAY(c->arena, const char *, count);
         for (uint32_t i = 0; i < count; i++) names[i] = list[i].name;
         const char *near = diag_nearest(wanted, names, count);
-        return message_fail(c->options, EXIT_USAGE, "unknown device '%s'%s%s%s", wanted,
-                            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        return message_fail_help(c->options, EXIT_USAGE,
+                                 near ? arena_printf(c->arena, "did you mean '%s'?", near)
+                                      : "`rematc devices` lists them all",
+                                 "unknown device '%s'", wanted);
     }
     return output_print(c->options, &out);
 }

@@ -149,3 +149,9 @@ int message_fail_source(const Options *options, int code, const Diag *diag) {
     arena_free(arena);
     return code;
 }
+
+void message_text(const Text *text) {
+    Text shown = {.arena = text->arena};
+    text_add_printable(&shown, text->at, "\n");
+    fwrite(shown.at, 1, shown.length, stderr);
+}

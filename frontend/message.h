@@ -35,4 +35,7 @@ void message_warn(const Options *options, const char *format, ...) __attribute__
 void message_note(const Options *options, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void message_help(const Options *options, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Lines of results that go to stderr, because standard output has others. */
+void message_text(const Text *text);
+
 #endif

@@ -24,7 +24,8 @@ static const VerbRow verb_row[VERB_COUNT] = {
     [VERB_BUILD] = {"build", "SPEC", "emit and compile it to DIR/train", true},
     [VERB_RUN] = {"run", "SPEC", "build and run it; what follows `--` goes to the trainer", true},
     [VERB_FMT] = {"fmt", "SPEC", "print the canonical form of a file", true},
-    [VERB_EXPLAIN] = {"explain", "CODE", "what an error code means, with an example", true},
+    [VERB_EXPLAIN] = {"explain", "[CODE]", "what an error code means, with an example; or a list of all",
+                      false},
     [VERB_DEVICES] = {"devices", "[NAME]", "known devices and their figures", false},
     [VERB_SWEEP] = {"sweep", "SPEC", "a table over budgets and devices, or the longest context that fits",
                     true},
@@ -96,7 +97,8 @@ static void print_help(void) {
         printf("  %-8s %-10s %s\n", verb_row[v].name, verb_row[v].argument, verb_row[v].summary);
     printf("\n`rematc VERB --help` lists a verb's options. `-` is standard input or output.\n"
            "Exit codes: 0 fine, 1 errors in the file, 2 usage, 3 no plan fits the budget,\n"
-           "4 verification failed, 5 no compiler or device, 6 input or output, 70 a bug in rematc.\n");
+           "4 verification failed, 5 no compiler or device, 6 input or output, 70 no memory, or a bug\n"
+           "in rematc.\n");
 }
 
 static void print_verb_help(Verb verb) {
@@ -178,36 +180,60 @@ static int parse_option(Options *options, Arena *arena, int argc, char **argv, i
                        arena_strndup(arena, word, length), known, count);
 }
 
+static int unknown_verb(const Options *options, Arena *arena, const char *word) {
+    static const char *const later[] = {"import", "report", "verify", "tune", "completion"};
+    for (size_t i = 0; i < COUNT_OF(later); i++)
+        if (!strcmp(word, later[i]))
+            return message_fail(options, EXIT_USAGE, "the verb '%s' is not there yet", later[i]);
+    size_t length = strlen(word);
+    if (length > 6 && !strcmp(word + length - 6, ".remat")) /* `rematc spec.remat` */
+        return message_fail_help(options, EXIT_USAGE, arena_printf(arena, "as in `rematc check %s`", word),
+                                 "a verb comes before the file '%s'", word);
+    const char *names[VERB_COUNT];
+    for (int v = 0; v < VERB_COUNT; v++) names[v] = verb_row[v].name;
+    return usage_error(options, arena, "there is no verb", word, names, VERB_COUNT);
+}
+
+static bool is_help(const char *word) {
+    return !strcmp(word, "--help") || !strcmp(word, "-h");
+}
+
+static bool is_version(const char *word) {
+    return !strcmp(word, "--version") || !strcmp(word, "-V");
+}
+
 int options_parse(Options *options, Arena *arena, int argc, char **argv) {
     *options = (Options){.layer = -1, .points = 9};
-    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+    if (argc < 2) {
         print_help();
-        return argc < 2 ? EXIT_USAGE : EXIT_FINE;
+        return EXIT_USAGE;
     }
-    if (!strcmp(argv[1], "--version")) {
+    if (is_help(argv[1]) || !strcmp(argv[1], "help")) {
+        options->verb = argc > 2 && argv[2][0] != '-' ? find_verb(argv[2]) : VERB_COUNT;
+        if (argc > 2 && argv[2][0] != '-' && options->verb == VERB_COUNT)
+            return unknown_verb(options, arena, argv[2]);
+        if (options->verb == VERB_COUNT)
+            print_help();
+        else
+            print_verb_help(options->verb);
+        return EXIT_FINE;
+    }
+    if (is_version(argv[1]) || !strcmp(argv[1], "version")) {
         printf("rematc %s\n", REMAT_VERSION);
         return EXIT_FINE;
     }
     options->verb = find_verb(argv[1]);
-    if (options->verb == VERB_COUNT) {
-        static const char *const later[] = {"import", "report", "verify", "tune", "completion"};
-        for (size_t i = 0; i < COUNT_OF(later); i++)
-            if (!strcmp(argv[1], later[i]))
-                return message_fail(options, EXIT_USAGE, "the verb '%s' is not there yet", later[i]);
-        const char *names[VERB_COUNT];
-        for (int v = 0; v < VERB_COUNT; v++) names[v] = verb_row[v].name;
-        return usage_error(options, arena, "there is no verb", argv[1], names, VERB_COUNT);
-    }
+    if (options->verb == VERB_COUNT) return unknown_verb(options, arena, argv[1]);
     /* what is wrong with another option is answered in JSON too */
     for (int i = 2; i < argc && strcmp(argv[i], "--"); i++)
         options->json |= JSON >> options->verb & 1 && !strcmp(argv[i], "--json");
     for (int i = 2, used; i < argc; i += used) {
         used = 1;
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+        if (is_help(argv[i])) {
             print_verb_help(options->verb);
             return EXIT_FINE;
         }
-        if (!strcmp(argv[i], "--version")) {
+        if (is_version(argv[i])) {
             printf("rematc %s\n", REMAT_VERSION);
             return EXIT_FINE;
         }

@@ -22,7 +22,16 @@ static int not_printed(const Options *options) {
     return message_fail(options, EXIT_IO, "cannot write to standard output: %s", strerror(errno));
 }
 
-int output_print(const Options *options, const Text *text) {
+/* Names of others must not steer a terminal; what reads a pipe or a file gets them as they are. */
+static Text for_reader(const Text *text) {
+    if (!text->length || !isatty(STDOUT_FILENO)) return *text;
+    Text shown = {.arena = text->arena};
+    text_add_printable(&shown, text->at, "\n\t");
+    return shown;
+}
+
+int output_print(const Options *options, const Text *results) {
+    Text shown = for_reader(results), *text = &shown;
     bool printed = !text->length || fwrite(text->at, 1, text->length, stdout) == text->length;
     return printed && fflush(stdout) == 0 ? EXIT_FINE : not_printed(options);
 }

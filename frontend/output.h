@@ -9,7 +9,8 @@
 /* First of all: a standard stream that is closed is opened on nothing, so that no file of ours takes its
  * number and gets what was meant for it; a limit on the size of files makes errors, not an end. */
 void output_begin(void);
-/* The text on standard output; EXIT_FINE, or EXIT_IO after a message. */
+/* The text on standard output, byte for byte; where that is a terminal, with what could steer it spelled out
+ * (runtime/printable.h). EXIT_FINE, or EXIT_IO after a message. */
 int output_print(const Options *options, const Text *text);
 /* The text as the file after -o, whole or not at all ("-": standard output); the same codes. */
 int output_write(const Options *options, const char *path, const Text *text);

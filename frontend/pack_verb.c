@@ -261,7 +261,7 @@ int pack_outside(const Options *options, Arena *arena) {
         print_found(&p, options->file, &out);
     /* a table on standard output stands alone */
     if (options->output && !strcmp(options->output, "-"))
-        fwrite(out.at, 1, out.length, stderr);
+        message_text(&out);
     else if ((code = output_print(options, &out)) != EXIT_FINE)
         return code;
     if (p.answer != EXACT_FOUND) {

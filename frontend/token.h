@@ -72,8 +72,4 @@ void tree_check_named(Parser *parser, const ArgList *args); /* no name twice, po
 /* UTF-8 without zero bytes, and not too long; false after an error. */
 bool text_check(const char *text, size_t length, Diag *diag);
 
-/* ---- scan.l ---- */
-/* The unit meant by one that is none ("G", "gb", "Gib" -> "GiB", "GB", "GiB"), NULL where nothing is near. */
-const char *unit_meant(const char *unit);
-
 #endif

@@ -174,6 +174,51 @@ static void test_messages(void **state) {
     arena_free(arena);
 }
 
+static void test_warnings(void **state) {
+    (void)state;
+    static const char text[] = "a = b\n";
+    Arena *arena = arena_new();
+    Diag *diag = diag_new(arena, "x", text, strlen(text));
+    diag_warning(diag, W0601, (Span){4, 5}, "careful");
+    diag_help(diag, "do not");
+    assert_int_equal(diag_errors(diag), 0);
+    assert_int_equal(diag_warnings(diag), 1);
+    Text out = {.arena = arena}, json = {.arena = arena}, list = {.arena = arena}, later = {.arena = arena};
+    diag_print(diag, &out, false);
+    assert_string_equal(out.at, "x:1:5: warning: careful [W0601]\na = b\n    ^\nhelp: do not\n");
+    diag_print_json(diag, &json);
+    assert_non_null(strstr(json.at, "\"severity\":\"warning\",\"code\":\"W0601\""));
+    diag_mark_shown(diag); /* what follows is printed alone; the whole list has both */
+    diag_warning(diag, W0601, (Span){4, 5}, "careful");
+    diag_error(diag, E0102, (Span){0, 1}, "wrong");
+    diag_print(diag, &later, false);
+    assert_string_equal(later.at, "x:1:1: error: wrong [E0102]\na = b\n^\n");
+    diag_print_json_list(diag, &list);
+    assert_non_null(strstr(list.at, "careful"));
+    assert_non_null(strstr(list.at, "wrong"));
+    assert_false(diag_option_wrong(diag));
+    arena_free(arena);
+}
+
+/* Control and bidirectional characters of a file, of its name and of what messages quote. */
+static void test_messages_steer_nothing(void **state) {
+    (void)state;
+    static const char text[] = "a\033[2J\342\200\256b = \377c\n";
+    Arena *arena = arena_new();
+    Diag *diag = diag_new(arena, "x\033\342\201\246", text, strlen(text));
+    diag_error(diag, E0101, (Span){8, 9}, "'%s'", "\033]0;\302\233");
+    Text out = {.arena = arena}, json = {.arena = arena}, pair = {.arena = arena};
+    diag_print(diag, &out, false);
+    assert_string_equal(out.at, "x\\x1b\\u{2066}:1:7: error: '\\x1b]0;\\u{9b}' [E0101]\n"
+                                "a\\x1b[2J\\u{202e}b = \\xffc\n"
+                                "                ^\n");
+    diag_print_json(diag, &json);
+    for (const char *at = json.at; *at; at++) assert_true((*at >= 32 && *at < 127) || *at == '\n');
+    text_add_json(&pair, "\363\240\201\201\377\"\\");
+    assert_string_equal(pair.at, "\"\\udb40\\udc41\\u00ff\\\"\\\\\"");
+    arena_free(arena);
+}
+
 static void test_at_most_twenty(void **state) {
     (void)state;
     Text text = {.arena = arena_new()};
@@ -304,6 +349,9 @@ static void test_override_errors(void **state) {
         {"steps.lr=1", "there is no dim or setting 'steps.lr'"},
         {"optimizer.=1", "there is no dim or setting"},
         {"save.optimizer.lr=1", "there is no dim or setting"},
+        {"maximize=tok\xff", "the value of 'maximize' is not UTF-8"},
+        {"data.train=caf\xe9.txt", "the value of 'data.train' is not UTF-8"},
+        {"B=\xff", "the value of 'B' is not UTF-8"},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         Parsed p = parse(example);
@@ -501,6 +549,8 @@ int main(void) {
         cmocka_unit_test(test_messages),
         cmocka_unit_test(test_at_most_twenty),
         cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_messages_steer_nothing),
         cmocka_unit_test(test_override),
         cmocka_unit_test(test_override_into_nothing),
         cmocka_unit_test(test_override_errors),
