@@ -328,6 +328,15 @@ static int verb_explain(Compilation *c) {
     return output_print(c->options, &out);
 }
 
+/* What it has not, or has no fixed size of, is a dash. */
+static void device_row(const Device *d, Text *out) {
+    const char *memory = d->memory_bytes ? arena_printf(out->arena, "%" PRId64, d->memory_bytes >> 20) : "-";
+    double bf16 = d->flops_per_second[DT_BF16] / 1e12;
+    text_add(out, "%-12s %12s %14s %14.1f %12.0f %12.1f\n", d->name, memory,
+             bf16 > 0 ? arena_printf(out->arena, "%.1f", bf16) : "-", d->flops_per_second[DT_F32] / 1e12,
+             d->bytes_per_second / 1e9, d->copy_bytes_per_second / 1e9);
+}
+
 static int verb_devices(Compilation *c) {
     uint32_t count;
     const Device *list = device_list(&count);
@@ -353,10 +362,7 @@ static int verb_devices(Compilation *c) {
                      d->reserved_bytes, d->flops_per_second[DT_BF16], d->flops_per_second[DT_F32],
                      d->bytes_per_second, d->copy_bytes_per_second, d->capability);
         else
-            text_add(&out, "%-12s %12" PRId64 " %14.1f %14.1f %12.0f %12.1f\n", d->name,
-                     d->memory_bytes >> 20, d->flops_per_second[DT_BF16] / 1e12,
-                     d->flops_per_second[DT_F32] / 1e12, d->bytes_per_second / 1e9,
-                     d->copy_bytes_per_second / 1e9);
+            device_row(d, &out);
         found = true;
     }
     if (c->options->json) text_add(&out, "\n]\n");

@@ -117,7 +117,8 @@ Decisions plan_decisions(const Part *part, Arena *arena) {
         decisions.moves |= moved > 0;
         if (moved) row->moved++;
         if (fates.again[n])
-            row->recomputed++, row->recompute_seconds += fates.again[n] * part->cost[n].seconds;
+            row->recomputed++,
+                row->recompute_seconds += (double)(fates.again[n] * g->accumulate) * part->cost[n].seconds;
         else if (bytes)
             row->kept++;
         else if (!moved)

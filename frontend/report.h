@@ -11,7 +11,7 @@ typedef struct DecisionRow {
     /* storages: alive at the turn; made again; in host memory in between; needed no more */
     uint32_t kept, recomputed, moved, dropped;
     int64_t kept_bytes, moved_bytes;
-    double recompute_seconds;
+    double recompute_seconds; /* a step */
 } DecisionRow;
 typedef struct Decisions {
     VEC(DecisionRow) row;

@@ -326,7 +326,7 @@ static void settings_arrive(void **state) {
         "dtype { compute bf16  trained bf16  gradient f32  optimizer bf16  accumulate f32 }\n"
         "data { train \"a.bin\" u16  validate \"b.bin\" every 5 steps 2 batches }\n"
         "save { dir \"out\"  every 4 steps  keep 3 }\n"
-        "weights \"w.safetensors\"\ndevice rtx4090\nbudget 21GiB\nmaximize tokens_per_second\n"
+        "weights \"w.safetensors\"\ndevice rtx4090 memory 30GiB\nbudget 21GiB\nmaximize tokens_per_second\n"
         "keep \"h.*.layer.attend\"\nrecompute \"*.dropout\"\n",
         (int)(train - model_text), model_text);
     Lowered l = lower_text(arena, "tiny.remat", text, strlen(text));
@@ -345,10 +345,38 @@ static void settings_arrive(void **state) {
     assert_string_equal(s->weights_path, "w.safetensors");
     assert_string_equal(s->device, "rtx4090");
     assert_true(s->budget_bytes == INT64_C(21) << 30);
+    assert_true(s->device_memory_bytes == INT64_C(30) << 30);
     assert_int_equal(s->pin.count, 2);
     assert_true(s->pin.at[0].kind == PIN_KEEP && s->pin.at[1].kind == PIN_RECOMPUTE);
     assert_int_equal(l.graph->accumulate, 4);
     arena_free(arena);
+}
+
+/* A memory that is pretended belongs to the device it was given to. */
+static void pretended_memory_follows_the_device(void **state) {
+    (void)state;
+    Lowered l = lower_with("device h200 memory 1200GiB\n");
+    check_graph(&l);
+    assert_true(l.spec.device_memory_bytes == INT64_C(1200) << 30);
+    assert_true(ast_override(l.ast, "device.memory=30GiB", l.diag));
+    assert_true(lower_spec(l.ast, l.diag, l.arena, &l.spec));
+    assert_true(l.spec.device_memory_bytes == INT64_C(30) << 30);
+    assert_string_equal(l.spec.device, "h200");
+    assert_true(ast_override_option(l.ast, "device", "b200", l.diag));
+    assert_true(lower_spec(l.ast, l.diag, l.arena, &l.spec));
+    assert_true(l.spec.device_memory_bytes == 0);
+    assert_true(ast_override_option(l.ast, "device-memory", "2TiB", l.diag));
+    assert_true(lower_spec(l.ast, l.diag, l.arena, &l.spec));
+    assert_true(l.spec.device_memory_bytes == INT64_C(2) << 40);
+    assert_string_equal(l.spec.device, "b200");
+    assert_false(ast_override_option(l.ast, "device-memory", "2", l.diag));
+    arena_free(l.arena);
+    l = lower_with(""); /* no device: the host */
+    assert_true(ast_override_option(l.ast, "device-memory", "2GiB", l.diag));
+    assert_true(lower_spec(l.ast, l.diag, l.arena, &l.spec));
+    assert_string_equal(l.spec.device, "host");
+    assert_true(l.spec.device_memory_bytes == INT64_C(2) << 30);
+    arena_free(l.arena);
 }
 
 static void overrides_are_lowered(void **state) {
@@ -522,6 +550,7 @@ int main(void) {
         cmocka_unit_test(tied_weights_are_one),
         cmocka_unit_test(settings_default),
         cmocka_unit_test(settings_arrive),
+        cmocka_unit_test(pretended_memory_follows_the_device),
         cmocka_unit_test(overrides_are_lowered),
         cmocka_unit_test(golden_messages),
         cmocka_unit_test(at_most_twenty_errors),

@@ -6,8 +6,10 @@
 #include "tests/random_graph.h"
 #include "tests/transformer.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -354,6 +356,45 @@ static void devices_are_usable(void **state) {
     assert_true(device_find("t4")->flops_per_second[DT_BF16] == 0);
 }
 
+static void a_pretended_memory_is_said(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    Device device = *device_find("h200");
+    assert_string_equal(device_text(&device, arena), "h200");
+    device.memory_bytes = INT64_C(1200) << 30;
+    device.memory_pretended = true;
+    assert_string_equal(device_text(&device, arena), "h200 (pretended memory: 1.17 TiB)");
+    arena_free(arena);
+}
+
+/* A size that is needed is printed so that what is read back is enough, and a hundredth less is not. */
+static void needed_sizes_are_rounded_up(void **state) {
+    (void)state;
+    static const struct {
+        int64_t bytes;
+        const char *text;
+    } cases[] = {{0, "0 B"},
+                 {1023, "1023 B"},
+                 {1024, "1.00 KiB"},
+                 {1025, "1.01 KiB"},
+                 {INT64_C(1) << 30, "1.00 GiB"},
+                 {(INT64_C(1) << 30) + 1, "1.01 GiB"},
+                 {(INT64_C(1) << 30) - 1, "1024.00 MiB"},
+                 {30488576, "29.08 MiB"},
+                 {INT64_C(5) << 50, "5120.00 TiB"}};
+    char text[24];
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        assert_string_equal(format_bytes_up(cases[i].bytes, text), cases[i].text);
+    uint64_t random = 7;
+    for (int i = 0; i < 100000; i++) {
+        int64_t bytes = 1024 + (int64_t)(random_next(&random) >> (14 + i % 40));
+        double value = strtod(format_bytes_up(bytes, text), NULL);
+        double unit = ldexp(1, 10 * (int)(1 + strcspn("KMGT", (char[]){strchr(text, ' ')[1], 0})));
+        assert_true((int64_t)llround(value * unit) >= bytes);
+        assert_true((value - 0.01) * unit < (double)bytes);
+    }
+}
+
 /* 6 flops a parameter and token, and attention's products on top. */
 static void costs_count_the_products(void **state) {
     (void)state;
@@ -393,6 +434,8 @@ int main(void) {
         cmocka_unit_test(the_rule_of_thumb),
         cmocka_unit_test(the_heuristic_follows_its_rule),
         cmocka_unit_test(devices_are_usable),
+        cmocka_unit_test(a_pretended_memory_is_said),
+        cmocka_unit_test(needed_sizes_are_rounded_up),
         cmocka_unit_test(costs_count_the_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
