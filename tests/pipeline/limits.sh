@@ -41,3 +41,29 @@ quick 20 1500 0 "$rematc" plan "$spec" --set 'B=auto(1..65536)' --budget 500MiB 
 [ "$(json_int batch stdout.txt)" = 77 ] || fail "B = $(json_int batch stdout.txt), where 77 is the fastest that fits"
 quick 20 1500 0 "$rematc" plan "$spec" --set 'B=auto(1..1024)' --budget 100GiB --json
 [ "$(json_int batch stdout.txt)" = 1024 ] || fail "B = $(json_int batch stdout.txt), where all fit and 1024 is the fastest"
+
+# -- solve: numbers too large to add up, and the largest that are not --
+graph() { # graph SECONDS BYTES: a chain of 40 whose backward half reads the forward half
+    awk -v seconds="$1" -v bytes="$2" 'BEGIN {
+        printf "{\"nodes\": ["
+        for (i = 0; i < 40; i++) printf "%s{\"id\": %d, \"cost_cpu\": %s, \"cost_ram\": %s}", i ? ", " : "", i, seconds, bytes
+        printf "], \"links\": ["
+        for (i = 0; i < 39; i++) printf "%s{\"source\": %d, \"target\": %d}", i ? ", " : "", i, i + 1
+        for (i = 0; i < 19; i++) printf ", {\"source\": %d, \"target\": %d}", i, 39 - i
+        print "]}"
+    }'
+}
+graph 9e99 18014398509481984 >large.json # 40 times 2^54 bytes
+quick 20 1500 0 "$rematc" solve large.json --budget 0.8
+quick 20 1500 0 "$rematc" solve large.json --budget 1048576TiB
+quick 20 1500 3 "$rematc" solve large.json --budget 300
+for budget in 999999999TiB 9223372036854775807 1e300; do
+    quick 5 400 2 "$rematc" solve large.json --budget $budget
+    says "--budget is at most 1048576TiB, not '$budget'"
+done
+graph 1 4611686018427387904 >bytes.json
+quick 5 400 1 "$rematc" solve bytes.json --budget 0.8
+says "below 2^60"
+graph 1e200 1 >seconds.json
+quick 5 400 1 "$rematc" solve seconds.json --budget 0.8
+says "below 1e100"
