@@ -22,8 +22,8 @@ typedef struct Budget {
     double value;
 } Budget;
 
-/* More than all nodes together may have: sums of budgets and bytes stay far from overflow. */
-#define MOST_BUDGET 0x1p60
+/* As many bytes as all nodes together may have (nodelink.h): sums stay far from overflow. */
+#define MOST_BUDGET 0x1p50
 
 /* Bytes, with or without a unit, or a fraction of the peak with a point in it: 4096, 1.5GiB, 0.8, 1.0. May be
  * more than MOST_BUDGET. */
@@ -58,7 +58,7 @@ static int read_options(const Options *options, Budget *budget, double *time_sec
         return EXIT_USAGE;
     }
     if (budget->value > MOST_BUDGET) {
-        fprintf(stderr, "rematc: --budget is at most 1048576TiB, not '%s'\n", options->budget);
+        fprintf(stderr, "rematc: --budget is at most 1024TiB, not '%s'\n", options->budget);
         return EXIT_USAGE;
     }
     *time_seconds = 0;
