@@ -22,7 +22,7 @@ typedef struct Budget {
     double value;
 } Budget;
 
-/* As many bytes as all nodes together may have (nodelink.h): sums stay far from overflow. */
+/* As many bytes as all nodes together may have (nodelink.c): sums stay far from overflow. */
 #define MOST_BUDGET 0x1p50
 
 /* Bytes, with or without a unit, or a fraction of the peak with a point in it: 4096, 1.5GiB, 0.8, 1.0. May be

@@ -67,3 +67,15 @@ says "below 2^50"
 graph 1e200 1 >seconds.json
 quick 5 400 1 "$rematc" solve seconds.json --budget 0.8
 says "below 1e100"
+
+# -- deep models: thousands of layers, whether they fit or not; more than may be lowered --
+deep="--set D=32 --set H=2 --set B=1 --set T=16"
+# shellcheck disable=SC2086
+quick 30 3000 3 "$rematc" plan "$spec" $deep --set L=2000 --budget 20MiB
+says "no plan fits 20.00 MiB"
+# shellcheck disable=SC2086
+quick 5 400 1 "$rematc" check "$spec" $deep --set L=9000
+says "more than 65536 operations"
+# shellcheck disable=SC2086
+quick 5 400 1 "$rematc" check "$spec" $deep --set L=100000
+says "at most 10000 times"
