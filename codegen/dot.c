@@ -4,13 +4,13 @@
  * in the left column and backward boxes in the right one. Between the columns run saved tensors; what passes
  * rows by goes round the outside in lanes, forward on the left, gradients on the right.
  *
- *      [update]      The graph is freed before dot_write returns. The context never is: Graphviz's text
- *  [f0] --- [b0]     plugin knows the last font by its address in a context, and looks there again when
- *  [f1] --- [b1]     the next picture is drawn. */
+ *      [update]      All of it happens in a child process (child.h): Graphviz and what it stands on end the
+ *  [f0] --- [b0]     program, or go on with wrong results, where memory runs out.
+ *  [f1] --- [b1]     */
 #include "dot.h"
+#include "child.h"
 #include "picture.h"
 
-#include <errno.h>
 #include <graphviz/gvc.h>
 #include <inttypes.h>
 #include <math.h>
@@ -26,18 +26,6 @@ static const struct {
     [FATE_OFFLOADED] = {"#b8e0b0", "#2e8b3d", "copied to host memory and back"},
 };
 static const char weight_fill[] = "#ddd0ee", peak_line[] = "#d3122b";
-
-#ifdef __SANITIZE_ADDRESS__
-/* Contexts and font caches live as long as the process; a leak of ours is found all the same. */
-const char *__lsan_default_options(void);
-const char *__lsan_default_options(void) {
-    return "print_suppressions=0";
-}
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) {
-    return "leak:libgvc\nleak:libgvplugin\nleak:libfontconfig\nleak:libpango\nleak:libglib\nleak:libcairo\n";
-}
-#endif
 
 typedef struct Point {
     double x, y;
@@ -498,12 +486,16 @@ static void draw_edges(Drawing *d, const double half[2], double right_x) {
 
 /* ---- to a file ---- */
 
-static void explain(const char *path, const char *format, char *error, size_t error_bytes) {
-    char *why = aglasterr(); /* ours to free */
-    snprintf(error, error_bytes, "Graphviz cannot draw '%s' as %s%s%s", path, format, why ? ": " : "",
-             why ? why : "");
-    error[strcspn(error, "\n")] = 0;
+/* What Graphviz says of its last error. */
+static bool refuse(int fd, const char *format) {
+    char *why = aglasterr(), message[256]; /* `why` is ours to free */
+    int length = snprintf(message, sizeof message, "Graphviz cannot draw this as %s%s%s", format,
+                          why ? ": " : "", why ? why : "");
+    length = length < (int)sizeof message ? length : (int)sizeof message - 1;
+    message[strcspn(message, "\n")] = 0;
+    child_write(fd, message, strlen(message));
     free(why);
+    return false;
 }
 
 /* A layout without edges, for the sizes of the boxes. */
@@ -529,23 +521,55 @@ static bool render(Drawing *d, GVC_t *context, const char *format, char **data, 
     return ok;
 }
 
-bool dot_write(const Graph *g, const Plan *plan, const Layout *layout, const Cost *cost, const char *title,
-               int layer, const char *path, const char *format, char *error, size_t error_bytes) {
+/* Where memory runs out halfway Graphviz hands over what it has, which may be nothing, and calls it done. */
+static bool is_whole(const char *format, const char *data, size_t bytes) {
+    static const struct {
+        const char *format, *begin, *end;
+    } known[] = {{"svg", "<?xml", "</svg>\n"},
+                 {"png", "\x89PNG", "IEND\xae\x42\x60\x82"},
+                 {"pdf", "%PDF", "%%EOF\n"},
+                 {"dot", "digraph", "}\n"}};
+    for (size_t i = 0; i < COUNT_OF(known); i++) {
+        size_t begin = strlen(known[i].begin), end = strlen(known[i].end);
+        if (strcmp(format, known[i].format)) continue;
+        return bytes >= begin + end && !memcmp(data, known[i].begin, begin) &&
+               !memcmp(data + bytes - end, known[i].end, end);
+    }
+    return bytes > 0;
+}
+
+/* In the child process: Graphviz ends the program where memory runs out, and frees little. */
+static bool draw(void *context, int fd) {
+    const DotRequest *request = context;
     Arena *arena = arena_new();
-    Drawing d = {.p = picture_new(g, plan, layout, layer, arena), .arena = arena};
+    Drawing d = {.p = picture_new(request->g, request->plan, request->layout, request->layer, arena),
+                 .arena = arena};
     agseterr(AGMAX);
-    GVC_t *context = gvContext();
+    GVC_t *gvc = gvContext();
     d.graph = agopen("memory_plan", Agdirected, NULL);
-    draw_nodes(&d, title, plan, cost);
+    draw_nodes(&d, request->title, request->plan, request->cost);
     char *data = NULL;
     unsigned bytes = 0;
-    bool drawn = render(&d, context, format, &data, &bytes), ok = drawn && write_file(path, data, bytes);
-    if (!drawn)
-        explain(path, format, error, error_bytes);
-    else if (!ok)
-        snprintf(error, error_bytes, "cannot write '%s': %s", path, strerror(errno));
-    if (data) gvFreeRenderData(data);
-    agclose(d.graph);
-    arena_free(arena);
-    return ok;
+    if (!render(&d, gvc, request->format, &data, &bytes)) return refuse(fd, request->format);
+    /* Errors, and parts of itself that do not load for want of memory, it draws on without. */
+    char *why = aglasterr();
+    if (agerrors() >= AGERR || (why && strstr(why, "Could not load"))) die("Graphviz: %s", why ? why : "");
+    free(why);
+    if (!is_whole(request->format, data, bytes)) die("Graphviz: half a picture");
+    child_write(fd, data, bytes);
+    return true;
+}
+
+DotAnswer dot_draw(const DotRequest *request, Text *out, const char **error) {
+    enum { MOST_SECONDS = 600 };
+    Text answer = {.arena = out->arena};
+    DotRequest copy = *request;
+    ChildEnd end = child_run(draw, &copy, MOST_SECONDS, &answer);
+    if (end == CHILD_DONE) {
+        text_add_n(out, answer.at, answer.length);
+        return DOT_DRAWN;
+    }
+    *error = end == CHILD_REFUSED ? answer.at
+                                  : arena_printf(out->arena, "drawing with Graphviz failed: %s", answer.at);
+    return end == CHILD_REFUSED ? DOT_REFUSED : DOT_BROKEN;
 }

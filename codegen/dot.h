@@ -5,11 +5,24 @@
 
 #include "../planner/plan.h"
 
-/* Draws `plan` into the file `path`. `format` is "svg", "png", "pdf" or "dot" (text for Graphviz, not laid
- * out). Repeated blocks of equal structure and equal decisions are folded into one; `layer` (an index of the
- * graph's blocks, or -1) stays by itself. False and a message in `error` when Graphviz cannot draw or write
- * it. */
-bool dot_write(const Graph *g, const Plan *plan, const Layout *layout, const Cost *cost, const char *title,
-               int layer, const char *path, const char *format, char *error, size_t error_bytes);
+typedef struct DotRequest {
+    const Graph *g;
+    const Plan *plan;
+    const Layout *layout;
+    const Cost *cost;
+    const char *title;
+    int layer;          /* an index of the graph's blocks, which stays by itself; -1: none */
+    const char *format; /* "svg", "png", "pdf" or "dot" (text for Graphviz, with places) */
+} DotRequest;
+
+typedef enum DotAnswer {
+    DOT_DRAWN,
+    DOT_REFUSED, /* Graphviz says why not */
+    DOT_BROKEN,  /* Graphviz, or what it stands on, crashed or ran out of memory or time */
+} DotAnswer;
+
+/* The bytes of a picture. Repeated blocks of equal structure and equal decisions are folded into one. `error`
+ * is a message in the arena of `out` where there is none. */
+DotAnswer dot_draw(const DotRequest *request, Text *out, const char **error);
 
 #endif

@@ -2,12 +2,8 @@
  * does not have rematc. */
 #include "emit.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 const char *emit_comment(Arena *arena, const char *name) {
     char *text = arena_strdup(arena, name);
@@ -42,8 +38,8 @@ static void add_head(const EmitRequest *request, Text *out) {
              "computes. */\n"
              "#include \"runtime/rt.h\"\n\n",
              request->spec->model, emit_comment(out->arena, request->spec->path),
-             request->cuda ? "cuda" : "host", request->device->name, policy_name[plan->policy], g->batch,
-             g->context, g->accumulate, g->accumulate == 1 ? "" : "s",
+             request->cuda ? "cuda" : "host", device_text(request->device, out->arena),
+             policy_name[plan->policy], g->batch, g->context, g->accumulate, g->accumulate == 1 ? "" : "s",
              format_bytes(request->arena_bytes, peak), request->arena_bytes,
              format_bytes(request->train.layout->persistent_bytes, fixed), recomputed, plan->step.count,
              copies_text(request->train.layout, out->arena));
@@ -137,72 +133,49 @@ static void add_makefile(const EmitRequest *request, Text *out) {
                       "# straight-line calls: nothing for an optimiser to find, and there may be thousands\n"
                       "train.o: train.c Makefile\n"
                       "\t$(CC) $(CFLAGS) -O1 -c -o $@ $<\n\n");
-    text_add(out, "$(OBJECT_DIR)/%%.o: %%.c\n"
-                  "\t@mkdir -p $(@D)\n"
-                  "\t$(CC) $(CFLAGS) -c -o $@.$$$$ $< && mv $@.$$$$ $@\n\n"
-                  "$(OBJECTS): $(wildcard runtime/*.h kernels/*.h kernels/*.cuh kernels/*.def)\n\n"
-                  "clean:\n\trm -rf $(OBJ) train train.o\n\n.PHONY: clean\n");
+    text_add(
+        out,
+        "$(OBJECT_DIR)/%%.o: %%.c\n"
+        "\t@mkdir -p $(@D)\n"
+        "\t$(CC) $(CFLAGS) -c -o $@.$$$$ $< && mv $@.$$$$ $@\n\n"
+        "$(OBJECTS): $(wildcard runtime/*.h kernels/*.h kernels/*.cuh kernels/*.def)\n\n"
+        "# What was made here, and the folders it lay in where nothing else lies there.\n"
+        "clean:\n"
+        "\trm -f train train.o $(OBJECTS) $(wildcard $(addsuffix .*,$(OBJECTS)))\n"
+        "\t@for d in $(OBJECT_DIR)/kernels $(OBJECT_DIR)/runtime $(OBJECT_DIR) $(filter obj,$(OBJ)); do \\\n"
+        "\t    rmdir \"$$d\" 2>/dev/null || :; done\n\n"
+        ".PHONY: clean\n");
 }
 
-static bool make_dir(const char *path) {
-    return mkdir(path, 0777) == 0 || errno == EEXIST;
-}
-
-/* mkdir -p. */
-static bool make_dirs(Arena *arena, const char *path) {
-    char *part = arena_strdup(arena, path);
-    for (char *slash = part + 1; *slash; slash++) {
-        if (*slash != '/') continue;
-        *slash = 0;
-        if (!make_dir(part)) return false;
-        *slash = '/';
-    }
-    return make_dir(part);
-}
-
-static bool write_if_changed(Arena *arena, const char *path, const char *bytes, size_t length) {
-    size_t old_length = 0;
-    char *old = read_file(arena, path, &old_length);
-    if (old && old_length == length && !memcmp(old, bytes, length)) return true;
-    return write_file(path, bytes, length);
-}
-
-/* A source gets the same time in every new folder, so that objects made of one serve all; where it replaces a
- * changed one, make must see it. */
-static bool write_source(Arena *arena, const char *path, const EmbeddedFile *file) {
-    size_t length = (size_t)(file->end - file->beg), old_length = 0;
-    char *old = read_file(arena, path, &old_length);
-    if (old && old_length == length && !memcmp(old, file->beg, length)) return true;
-    if (!write_file(path, file->beg, length)) return false;
-    const struct timespec time[2] = {{.tv_sec = 946684800}, {.tv_sec = 946684800}}; /* 2000-01-01 */
-    return old || utimensat(AT_FDCWD, path, time, 0) == 0;
-}
-
-bool emit_program(const EmitRequest *request, const char *dir, Arena *arena, const char **error) {
-    const char *path = dir;
-    if (!make_dirs(arena, dir)) goto failed;
-    if (!make_dirs(arena, path = arena_printf(arena, "%s/runtime", dir))) goto failed;
-    if (!make_dirs(arena, path = arena_printf(arena, "%s/kernels", dir))) goto failed;
+FolderAnswer emit_program(const EmitRequest *request, const EmitPlace *place, Arena *arena,
+                          const char **error) {
+    static const char *const made[] = {"train", "train.o", NULL};
+    VEC(FolderFile) files = {0};
     for (unsigned i = 0; i < embedded_file_count; i++) {
         const EmbeddedFile *file = &embedded_file[i];
         if (!wanted(request, file->path)) continue;
-        path = arena_printf(arena, "%s/%s", dir, file->path);
-        if (!write_source(arena, path, file)) goto failed;
+        *vec_add(arena, &files) = (FolderFile){.path = file->path,
+                                               .bytes = file->beg,
+                                               .length = (size_t)(file->end - file->beg),
+                                               .undated = true};
     }
     Text source = {.arena = arena}, makefile = {.arena = arena}, json = {.arena = arena};
     emit_source(request, &source);
-    path = arena_printf(arena, "%s/%s", dir, request->cuda ? "train.c" : "train.cu");
-    if (unlink(path) && errno != ENOENT) goto failed; /* of a program for the other target */
-    path = arena_printf(arena, "%s/%s", dir, request->cuda ? "train.cu" : "train.c");
-    if (!write_if_changed(arena, path, source.at, source.length)) goto failed;
     add_makefile(request, &makefile);
-    path = arena_printf(arena, "%s/Makefile", dir);
-    if (!write_if_changed(arena, path, makefile.at, makefile.length)) goto failed;
     emit_plan_json(request, &json);
-    path = arena_printf(arena, "%s/plan.json", dir);
-    if (!write_if_changed(arena, path, json.at, json.length)) goto failed;
-    return true;
-failed:
-    *error = arena_printf(arena, "cannot write '%s': %s", path, strerror(errno));
-    return false;
+    const struct {
+        const char *path;
+        const Text *text;
+    } texts[] = {
+        {request->cuda ? "train.cu" : "train.c", &source}, {"Makefile", &makefile}, {"plan.json", &json}};
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        *vec_add(arena, &files) =
+            (FolderFile){.path = texts[i].path, .bytes = texts[i].text->at, .length = texts[i].text->length};
+    FolderRequest folder = {.dir = place->dir,
+                            .input = place->input,
+                            .force = place->force,
+                            .file = files.at,
+                            .files = files.count,
+                            .made = made};
+    return folder_write(&folder, arena, error);
 }

@@ -6,6 +6,7 @@
 #include "../ir/graph.h"
 #include "../ir/spec.h"
 #include "../planner/plan.h"
+#include "folder.h"
 
 /* A graph with the plan and the layout that run it. */
 typedef struct Part {
@@ -25,17 +26,25 @@ typedef struct EmitRequest {
     int64_t arena_bytes; /* highest end of the three layouts */
 } EmitRequest;
 
-/* Writes the folder (made when missing). A file whose content is unchanged is left alone, so that make
- * rebuilds little. False and a message in the arena on an I/O error. */
-bool emit_program(const EmitRequest *request, const char *dir, Arena *arena, const char **error);
+typedef struct EmitPlace {
+    const char *dir;   /* made when missing */
+    const char *input; /* the file this comes from, never written over */
+    bool force;        /* --force: files that rematc did not write are replaced */
+} EmitPlace;
 
-/* The program's text and the plan as JSON, as they are written. */
+/* Writes the folder (folder.h). */
+FolderAnswer emit_program(const EmitRequest *request, const EmitPlace *place, Arena *arena,
+                          const char **error);
 void emit_source(const EmitRequest *request, Text *out);
 void emit_plan_json(const EmitRequest *request, Text *out);
 
-/* Runs `make` in the folder. 0, or what went wrong: 5 no compiler or a failed build (make's own output is
- * on stderr), 6 I/O. */
-int build_program(const char *dir, bool quiet);
+typedef struct BuildFailure {
+    int code; /* 5: a program to build with is missing, or make failed (its output is on stderr); 6: I/O */
+    const char *error, *help; /* `help` may be NULL */
+} BuildFailure;
+
+/* Runs `make` in the folder. */
+bool build_program(const char *dir, bool cuda, bool quiet, Arena *arena, BuildFailure *failure);
 
 /* ---- inside codegen ---- */
 

@@ -89,6 +89,18 @@ static uint32_t add_tensors(Text *out, const Part *part) {
     return rows;
 }
 
+static uint32_t add_ties(Text *out, const Graph *g) {
+    uint32_t rows = 0;
+    for (uint32_t p = 0; p < g->param.count; p++)
+        for (const Tie *tie = g->param.at[p].tie; tie; tie = tie->next, rows++) {
+            text_add(out, rows ? "    {" : "static const RtTie ties[] = {\n    {");
+            add_string(out, tie->name);
+            text_add(out, ", %u},\n", p);
+        }
+    if (rows) text_add(out, "};\n\n");
+    return rows;
+}
+
 static uint32_t add_categories(Text *out, const Part *part) {
     const int64_t *peak = live_at_peak(part->graph, part->plan, part->layout, out->arena);
     uint32_t rows = 0;
@@ -150,6 +162,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) 
                                          [DATA_U32] = "RT_U32",
                                          [DATA_LLMC] = "RT_LLMC"};
     uint32_t tensors = add_tensors(out, train), categories = add_categories(out, train);
+    uint32_t ties = add_ties(out, g);
     const Type *logits = &request->sample.graph->value.at[request->sample.graph->logits].type;
     char digits[32];
     text_add(out, "static const RtProgram program = {\n");
@@ -174,6 +187,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) 
     FIELD_REAL("peak_flops", request->device->cuda ? request->device->flops_per_second[spec->compute] : 0);
     FIELD_NAME("tensor", "tensors");
     text_add(out, "    .tensors = %u,\n", tensors);
+    if (ties) text_add(out, "    .tie = ties,\n    .ties = %u,\n", ties);
     FIELD_INT("batch", g->batch);
     FIELD_INT("context", g->context);
     FIELD_INT("vocab", logits->dim[logits->rank - 1]);

@@ -1,5 +1,4 @@
-/* See ast.h. Parsing's entry point and `--set`; what they check is text itself (encoding, size), the
- * language line, and names of settings. */
+/* See ast.h. Parsing's entry point; what it checks is text itself (encoding, size) and the language line. */
 #include "token.h"
 #include "parse.h"
 
@@ -36,10 +35,10 @@ static size_t utf8_length(const unsigned char *at, size_t left) {
     return size;
 }
 
-static bool text_check(const char *text, size_t length, Diag *diag) {
-    enum { LARGEST_MIB = 1 };
-    if (length > (size_t)LARGEST_MIB << 20) {
-        diag_error(diag, E0111, NO_SPAN, "the file has %zu bytes; the limit is %d MiB", length, LARGEST_MIB);
+bool text_check(const char *text, size_t length, Diag *diag) {
+    if (length > AST_LARGEST_BYTES) {
+        diag_error(diag, E0111, NO_SPAN, "the file has more than %zu MiB, the limit",
+                   AST_LARGEST_BYTES >> 20);
         return false;
     }
     for (size_t i = 0; i < length;) {
@@ -47,6 +46,8 @@ static bool text_check(const char *text, size_t length, Diag *diag) {
         if (!text[i] || !size) {
             diag_error(diag, E0111, NO_SPAN, "this is not a text file: byte %zu is %s", i,
                        text[i] ? "not UTF-8" : "zero");
+            if (length > 1 && (!memcmp(text, "\xff\xfe", 2) || !memcmp(text, "\xfe\xff", 2)))
+                diag_help(diag, "it begins like text in UTF-16: save it as UTF-8");
             return false;
         }
         i += size;
@@ -67,9 +68,24 @@ static void check_language(const Ast *ast, Diag *diag) {
     }
 }
 
+/* A file whose first sign begins no word is prose, a table or a program: one error says so. */
+static bool begins_with_word(const char *text, size_t length, uint32_t from, Diag *diag) {
+    uint32_t at = from;
+    while (at < length && strchr(" \t\r\n#", text[at])) {
+        if (text[at] == '#')
+            while (at + 1 < length && text[at + 1] != '\n') at++;
+        at++;
+    }
+    bool letter = at >= length || strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_", text[at]);
+    if (letter) return true;
+    diag_error(diag, E0108, (Span){at, at + 1}, "this is no .remat file: one starts with 'language 1'");
+    return false;
+}
+
 Ast *ast_parse(Arena *arena, const char *path, const char *text, size_t length, Diag *diag) {
     if (!text_check(text, length, diag)) return NULL;
     uint32_t bom = length >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
+    if (!begins_with_word(text, length, bom, diag)) return NULL;
     Ast *ast = NEW(arena, Ast);
     *ast = (Ast){.arena = arena, .path = path, .source = text, .length = length};
     Parser parser = {.arena = arena, .diag = diag, .ast = ast, .synced = NONE, .start = START_FILE};
@@ -83,184 +99,6 @@ Ast *ast_parse(Arena *arena, const char *path, const char *text, size_t length, 
     bool ok = parse_tokens(&parser);
     if (ok) check_language(ast, diag);
     return ok && !diag_errors(diag) ? ast : NULL;
-}
-
-/* ---- --set name=value ---- */
-
-/* The value as an expression whose places are those of what it replaces, so that messages point there. */
-static Expr *override_value(Ast *ast, const char *text, bool text_wanted, Span span) {
-    size_t length = strlen(text);
-    Ast *scratch = NEW(ast->arena, Ast);
-    *scratch = (Ast){.arena = ast->arena, .path = "--set", .source = text, .length = length};
-    Diag *quiet = diag_new(ast->arena, "--set", text, length);
-    Parser parser = {
-        .arena = ast->arena, .diag = quiet, .ast = scratch, .synced = NONE, .start = START_VALUE};
-    if (text_check(text, length, quiet)) {
-        tokens_scan(&parser, 0);
-        if (!diag_errors(quiet) && parse_tokens(&parser) && !scratch->comment.count) {
-            bool plain = parser.value->kind == EXPR_NAME || parser.value->kind == EXPR_BINARY;
-            if (!text_wanted || !plain) {
-                expr_place(parser.value, span);
-                return parser.value;
-            }
-        }
-        if (text_wanted && length && text[0] != '"') {
-            Token token = {.kind = STRING, .span = span, .text = arena_strdup(ast->arena, text)};
-            return tree_leaf(&parser, EXPR_STRING, &token);
-        }
-    }
-    return NULL;
-}
-
-static bool section_knows(int kind, const char *key) {
-    for (uint32_t i = 0; section_key[kind][i]; i++)
-        if (!strcmp(section_key[kind][i], key)) return true;
-    return false;
-}
-
-static Section *section_wanted(Ast *ast, SectionKind kind) {
-    if (!ast->section[kind]) {
-        Item *item = NEW(ast->arena, Item);
-        item->kind = ITEM_SECTION;
-        item->section = ast->section[kind] = NEW(ast->arena, Section);
-        item->section->kind = kind;
-        *vec_add(ast->arena, &ast->item) = item;
-    }
-    return ast->section[kind];
-}
-
-static bool set_entry(Ast *ast, SectionKind kind, const char *key, const char *text) {
-    Entry *entry = (Entry *)ast_entry(ast, kind, key);
-    bool path = (kind == SECTION_SAVE && !strcmp(key, "dir")) || kind == SECTION_DATA;
-    Expr *value = override_value(ast, text, path, entry ? entry->value->span : NO_SPAN);
-    if (!value) return false;
-    if (!entry) {
-        entry = vec_add(ast->arena, &section_wanted(ast, kind)->entry);
-        entry->key.text = arena_strdup(ast->arena, key);
-    }
-    entry->value = value;
-    entry->span.end = entry->span.end > value->span.end ? entry->span.end : value->span.end;
-    return true;
-}
-
-static bool set_item(Ast *ast, ItemKind kind, const char *text) {
-    Item *item = ast->single[kind];
-    bool size = kind == ITEM_BUDGET || kind == ITEM_HOST;
-    Span span = !item ? NO_SPAN : size ? item->value->span : item->name.span;
-    Expr *value = override_value(ast, text, !size, span);
-    if (!value || (size ? value->kind != EXPR_SIZE : value->kind != EXPR_STRING)) return false;
-    if (!item) {
-        item = ast->single[kind] = NEW(ast->arena, Item);
-        item->kind = kind;
-        *vec_add(ast->arena, &ast->item) = item;
-    }
-    if (size)
-        item->value = value;
-    else
-        item->name = (Name){value->text, span};
-    return true;
-}
-
-/* The part before the last dot of "optimizer.lr" or "train.optimizer.lr": a setting whose value takes
- * arguments. NULL when there is no such setting in the file. */
-static Entry *entry_with_arguments(const Ast *ast, const char *name, const char **argument) {
-    static const char *const keys[] = {"optimizer", "schedule"};
-    size_t head = strlen(section_name[SECTION_TRAIN]);
-    if (!strncmp(name, section_name[SECTION_TRAIN], head) && name[head] == '.') name += head + 1;
-    for (size_t i = 0; i < COUNT_OF(keys); i++) {
-        size_t length = strlen(keys[i]);
-        if (strncmp(name, keys[i], length) || name[length] != '.' || !name[length + 1]) continue;
-        Entry *entry = (Entry *)ast_entry(ast, SECTION_TRAIN, keys[i]);
-        if (!entry || (entry->value->kind != EXPR_CALL && entry->value->kind != EXPR_NAME)) return NULL;
-        *argument = name + length + 1;
-        return entry;
-    }
-    return NULL;
-}
-
-static bool set_argument(Ast *ast, Entry *entry, const char *name, const char *text) {
-    Expr *call = entry->value;
-    const Arg *old = call->kind == EXPR_CALL ? call_named(call, name) : NULL;
-    Span span = old ? old->value->span : call->span;
-    Expr *value = override_value(ast, text, false, span);
-    if (!value) return false;
-    if (call->kind == EXPR_NAME) { /* `schedule cosine` has no arguments yet */
-        entry->value = NEW(ast->arena, Expr);
-        *entry->value = (Expr){.kind = EXPR_CALL, .span = span, .callee = {call->text, span}};
-    }
-    Arg *arg = old ? (Arg *)old : vec_add(ast->arena, &entry->value->args);
-    if (!old) *arg = (Arg){.name = {arena_strdup(ast->arena, name), span}, .span = span};
-    arg->value = value;
-    return true;
-}
-
-static const ItemKind settable[] = {ITEM_BUDGET, ITEM_HOST, ITEM_DEVICE, ITEM_MAXIMIZE, ITEM_WEIGHTS};
-
-static void unknown_setting(const Ast *ast, const char *name, Diag *diag) {
-    VEC(const char *) known = {0};
-    const Section *dims = ast->section[SECTION_DIMS];
-    for (uint32_t i = 0; dims && i < dims->entry.count; i++)
-        *vec_add(ast->arena, &known) = dims->entry.at[i].key.text;
-    for (size_t i = 0; i < COUNT_OF(settable); i++) *vec_add(ast->arena, &known) = item_word[settable[i]];
-    for (int kind = SECTION_DTYPE; kind < SECTION_COUNT; kind++)
-        for (uint32_t i = 0; section_key[kind][i]; i++) {
-            *vec_add(ast->arena, &known) = section_key[kind][i];
-            *vec_add(ast->arena, &known) =
-                arena_printf(ast->arena, "%s.%s", section_name[kind], section_key[kind][i]);
-        }
-    const Section *train = ast->section[SECTION_TRAIN];
-    for (uint32_t i = 0; train && i < train->entry.count; i++) {
-        const Entry *entry = &train->entry.at[i];
-        for (uint32_t k = 0; entry->value->kind == EXPR_CALL && k < entry->value->args.count; k++)
-            if (entry->value->args.at[k].name.text)
-                *vec_add(ast->arena, &known) =
-                    arena_printf(ast->arena, "%s.%s", entry->key.text, entry->value->args.at[k].name.text);
-    }
-    diag_error(diag, E0114, NO_SPAN, "--set %s: there is no such dim or setting", name);
-    diag_suggest(diag, name, known.at, known.count);
-}
-
-/* 1 set, 0 bad value, -1 no such name, -2 the name fits several sections (reported) */
-static int set_any(Ast *ast, const char *name, const char *text, Diag *diag) {
-    if (ast_entry(ast, SECTION_DIMS, name)) return set_entry(ast, SECTION_DIMS, name, text);
-    for (size_t i = 0; i < COUNT_OF(settable); i++)
-        if (!strcmp(item_word[settable[i]], name)) return set_item(ast, settable[i], text);
-    int fits[SECTION_COUNT], count = 0;
-    for (int kind = SECTION_DIMS; kind < SECTION_COUNT; kind++) {
-        size_t head = strlen(section_name[kind]);
-        if (!strncmp(name, section_name[kind], head) && name[head] == '.') {
-            const char *key = name + head + 1;
-            if (section_knows(kind, key) || ast_entry(ast, (SectionKind)kind, key))
-                return set_entry(ast, (SectionKind)kind, key, text);
-        } else if (section_knows(kind, name)) {
-            fits[count++] = kind;
-        }
-    }
-    if (count == 1) return set_entry(ast, (SectionKind)fits[0], name, text);
-    const char *argument;
-    Entry *entry = entry_with_arguments(ast, name, &argument);
-    if (entry) return set_argument(ast, entry, argument, text);
-    if (!count) return -1;
-    diag_error(diag, E0114, NO_SPAN, "--set %s: several sections have this key", name);
-    diag_help(diag, "write %s.%s or %s.%s", section_name[fits[0]], name, section_name[fits[1]], name);
-    return -2;
-}
-
-bool ast_override(Ast *ast, const char *setting, Diag *diag) {
-    const char *equals = strchr(setting, '=');
-    if (!equals || equals == setting || !equals[1]) {
-        diag_error(diag, E0115, NO_SPAN, "--set %s: write name=value, as in B=4 or train.steps=20", setting);
-        return false;
-    }
-    const char *name = arena_strndup(ast->arena, setting, (size_t)(equals - setting));
-    int result = set_any(ast, name, equals + 1, diag);
-    if (result == -1) unknown_setting(ast, name, diag);
-    if (result == 0) {
-        diag_error(diag, E0115, NO_SPAN, "--set %s: '%s' is no value for it", name, equals + 1);
-        if (!strcmp(name, "budget") || !strcmp(name, "host"))
-            diag_help(diag, "write a size with a unit, as in 21GiB");
-    }
-    return result == 1;
 }
 
 /* ---- asking ---- */
@@ -307,30 +145,4 @@ bool expr_is_number(const Expr *expr) {
 
 Span span_join(Span a, Span b) {
     return (Span){a.beg, b.end};
-}
-
-void expr_place(Expr *expr, Span span) {
-    expr->span = span;
-    switch (expr->kind) {
-    case EXPR_CALL:
-        expr->callee.span = span;
-        for (uint32_t i = 0; i < expr->args.count; i++) {
-            Arg *arg = &expr->args.at[i];
-            arg->span = arg->name.span = span;
-            expr_place(arg->value, span);
-        }
-        break;
-    case EXPR_SHAPE:
-    case EXPR_TUPLE:
-        for (uint32_t i = 0; i < expr->items.count; i++) expr_place(expr->items.at[i], span);
-        break;
-    case EXPR_BINARY:
-    case EXPR_NEGATE:
-    case EXPR_AS:
-    case EXPR_RANGE:
-        expr_place(expr->left, span);
-        if (expr->right) expr_place(expr->right, span);
-        break;
-    default: break;
-    }
 }

@@ -154,7 +154,7 @@ typedef enum ItemKind {
     ITEM_ADAPT,    /* value: lora(...) or a name; name: pattern after `on` (text NULL: none) */
     ITEM_TIE,      /* name = other */
     ITEM_INIT,     /* name: pattern (text NULL: everything); value: normal(0.02) */
-    ITEM_DEVICE,   /* name */
+    ITEM_DEVICE,   /* name; value (EXPR_SIZE): the memory it is taken to have, NULL: its own */
     ITEM_BUDGET,   /* value (EXPR_SIZE) */
     ITEM_HOST,     /* value (EXPR_SIZE) */
     ITEM_MAXIMIZE, /* name */
@@ -192,12 +192,18 @@ typedef struct Ast {
 } Ast;
 
 /* ---- making one ---- */
+#define AST_LARGEST_BYTES ((size_t)1 << 20)
 /* The tree, or NULL when the text has errors (they are in `diag`, made over the same text). */
 Ast *ast_parse(Arena *arena, const char *path, const char *text, size_t length, Diag *diag);
 /* `--set name=value`: replaces a dim ("B=4"), a top-level setting ("budget=200MiB", "device=host") or a key
- * of a section ("train.steps=20", or "steps=20" when no dim has that name), adding it where the file has none; or
- * an argument of a setting the file has ("optimizer.lr=1e-4", "schedule.warmup=10"). False after an error. */
+ * of a section ("train.steps=20", or "steps=20" when no dim has that name), adding it where the file has
+ * none; or an argument of a setting the file has ("optimizer.lr=1e-4", "schedule.warmup=10"). `diag` is the
+ * sink the file was parsed with: the option is appended to its text, and errors about the new value point
+ * there. False after an error. */
 bool ast_override(Ast *ast, const char *setting, Diag *diag);
+/* `--device rtx4090`, `--device-memory 30GiB`, `--budget 3GiB`: options that are named as the setting they
+ * replace. */
+bool ast_override_option(Ast *ast, const char *name, const char *value, Diag *diag);
 
 /* ---- asking ---- */
 /* NULL when there is no such section, entry, clause or argument. */
@@ -209,6 +215,9 @@ const Arg *call_flag(const Expr *call, const char *word);      /* a positional E
 bool expr_is_name(const Expr *expr, const char *text);
 bool expr_is_number(const Expr *expr); /* INT or FLOAT */
 Span span_join(Span a, Span b);        /* from the start of one to the end of the other */
+
+/* The unit meant by one that is none ("G", "gb", "Gib" -> "GiB", "GB", "GiB"), NULL where nothing is near. */
+const char *unit_meant(const char *unit);
 
 /* ---- printing ---- */
 void ast_print(const Ast *ast, Text *out);  /* `dump --stage ast`: indented, one thing a line */

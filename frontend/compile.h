@@ -19,7 +19,8 @@ typedef struct Compilation {
     Spec spec;
     Device device; /* a copy: the target may override what it is */
     Policy policy;
-    int64_t budget_bytes; /* of the whole program; 0: none */
+    int64_t budget_bytes; /* of the whole program, at most what the device has; 0: none */
+    bool budget_capped;   /* more was asked for than the device has */
     Graph *forward;       /* as written */
     TileRule tile;        /* how it was cut into tiles of tokens; all 1: not */
     Graph *grad;          /* with backward and update */
@@ -40,8 +41,19 @@ int compile_plan(Compilation *c);  /* everything else; picks the micro-batch whe
  * cannot be built. */
 PlanResult *compile_replan(Compilation *c, Policy policy, int64_t budget_bytes);
 /* After compile_lower: the plan of a policy at the micro-batch it is fastest with under the budget (0: no
- * limit), or, where none fits, at the smallest; `graph` is the one it plans. */
-PlanResult *compile_policy(const Compilation *c, Policy policy, int64_t budget_bytes, const Graph **graph);
+ * limit), or, where none fits, at the smallest. */
+typedef struct PolicyPlan {
+    const Graph *graph;
+    const PlanResult *result;
+    bool feasible;
+    int64_t peak_bytes; /* the arena's, evaluation and sampling included */
+} PolicyPlan;
+PolicyPlan compile_policy(const Compilation *c, Policy policy, int64_t budget_bytes);
+
+/* After compile_lower: the smallest budget that the file can be planned with, what the device reserves included:
+ * at whichever micro-batch and tiling needs the least. */
+int64_t compile_smallest(const Compilation *c, Policy policy);
+void compile_warn_capped(const Compilation *c); /* on stderr, where the budget is more than the device has */
 
 /* After compile_lower: the same file with further settings, e.g. "T=4096", lowered into `variant`. Prints
  * nothing; false when the changed file has errors. */
@@ -49,6 +61,5 @@ bool compile_variant(const Compilation *c, const char *const *set, uint32_t coun
 
 /* Bytes an arena may have under a budget for the whole program; 0: no limit. -1: nothing is left. */
 int64_t compile_arena_budget(const Compilation *c, int64_t budget_bytes);
-void compile_messages(const Compilation *c); /* prints what `diag` holds to stderr */
 
 #endif

@@ -2,9 +2,11 @@
  * Invariant: every stored error has its notes and help lines in the order they were added. */
 #include "diag.h"
 
-#include <ctype.h>
+#include "../runtime/printable.h"
+
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define CODE(code, title, text) #code,
 const char *const code_name[CODE_COUNT] = {
@@ -23,12 +25,15 @@ const char *const code_text[CODE_COUNT] = {
 #undef CODE
 
 Code code_find(const char *name) {
+    Code found = CODE_COUNT;
     for (int i = 0; i < CODE_COUNT; i++) {
-        const char *a = code_name[i], *b = name;
-        while (*a && toupper((unsigned char)*b) == *a) a++, b++;
-        if (!*a && !*b) return (Code)i;
+        if (!strcasecmp(code_name[i], name)) return (Code)i;
+        const char *digits = code_name[i] + 1;
+        if (strcmp(digits, name) && (*digits != '0' || strcmp(digits + 1, name))) continue;
+        if (found != CODE_COUNT) return CODE_COUNT;
+        found = (Code)i;
     }
-    return CODE_COUNT;
+    return found;
 }
 
 typedef enum RemarkKind { REMARK_NOTE, REMARK_HELP } RemarkKind;
@@ -40,6 +45,7 @@ typedef struct Remark {
 
 typedef struct Error {
     Code code;
+    bool warning, shown;
     Span span;
     const char *message;
     VEC(Remark) remark;
@@ -47,21 +53,50 @@ typedef struct Error {
 
 struct Diag {
     Arena *arena;
-    const char *path, *text;
-    size_t length;
+    const char *path, *text; /* the file, then a line for each option */
+    size_t length, whole;    /* of the file; with the options */
     VEC(Error) error;
-    uint32_t reported;
-    bool dropped; /* the latest error was not stored: neither are its remarks */
+    uint32_t reported, warnings; /* errors beyond those stored included */
+    bool dropped;                /* the latest error was not stored: neither are its remarks */
 };
 
 Diag *diag_new(Arena *arena, const char *path, const char *text, size_t length) {
     Diag *diag = NEW(arena, Diag);
-    *diag = (Diag){.arena = arena, .path = path, .text = text, .length = length};
+    *diag = (Diag){.arena = arena, .path = path, .text = text, .length = length, .whole = length};
     return diag;
+}
+
+uint32_t diag_add_option(Diag *diag, const char *typed) {
+    size_t more = strlen(typed), begin = diag->whole + 1;
+    char *text = arena_alloc(diag->arena, begin + more + 1);
+    memcpy(text, diag->text, diag->whole);
+    text[diag->whole] = '\n';
+    memcpy(text + begin, typed, more);
+    diag->text = text;
+    diag->whole = begin + more;
+    return (uint32_t)begin;
+}
+
+const char *diag_text(const Diag *diag) {
+    return diag->text;
+}
+
+static bool in_option(const Diag *diag, Span span) {
+    return span.beg > diag->length && span.beg <= diag->whole;
+}
+
+bool diag_option_wrong(const Diag *diag) {
+    for (uint32_t i = 0; i < diag->error.count; i++)
+        if (!diag->error.at[i].warning && in_option(diag, diag->error.at[i].span)) return true;
+    return false;
 }
 
 uint32_t diag_errors(const Diag *diag) {
     return diag->reported;
+}
+
+uint32_t diag_warnings(const Diag *diag) {
+    return diag->warnings;
 }
 
 static const char *format_message(Arena *arena, const char *format, va_list args) {
@@ -75,24 +110,32 @@ static const char *format_message(Arena *arena, const char *format, va_list args
     return text;
 }
 
-void diag_error(Diag *diag, Code code, Span span, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    const char *message = format_message(diag->arena, format, args);
-    va_end(args);
+static void report(Diag *diag, bool warning, Code code, Span span, const char *message) {
     diag->dropped = true;
     for (uint32_t i = 0; i < diag->error.count; i++) {
         const Error *error = &diag->error.at[i];
         bool same_place = error->span.beg == span.beg && error->span.end == span.end;
         if (error->code == code && same_place && (span.end || !strcmp(error->message, message))) return;
     }
-    diag->reported++;
+    *(warning ? &diag->warnings : &diag->reported) += 1;
     if (diag->error.count == DIAG_MAX_ERRORS) return;
     diag->dropped = false;
     Error *error = vec_add(diag->arena, &diag->error);
-    error->code = code;
-    error->span = span;
-    error->message = message;
+    *error = (Error){.code = code, .warning = warning, .span = span, .message = message};
+}
+
+void diag_error(Diag *diag, Code code, Span span, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    report(diag, false, code, span, format_message(diag->arena, format, args));
+    va_end(args);
+}
+
+void diag_warning(Diag *diag, Code code, Span span, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    report(diag, true, code, span, format_message(diag->arena, format, args));
+    va_end(args);
 }
 
 static void remark(Diag *diag, RemarkKind kind, Span span, const char *message) {
@@ -145,6 +188,9 @@ const char *diag_nearest(const char *name, const char *const *candidates, uint32
     int limit = (int)strnlen(name, 64) / 3, best = 99;
     if (limit < 1) limit = 1;
     const char *nearest = NULL;
+    for (uint32_t i = 0; i < count; i++)
+        if (name[0] && name[1] && !strcasecmp(name, candidates[i]) && strcmp(name, candidates[i]))
+            return candidates[i]; /* `v` and `V` are different things */
     for (uint32_t i = 0; i < count; i++) {
         int distance = edit_distance(name, candidates[i]);
         if (distance == 0 || distance > limit || distance >= best) continue;
@@ -174,12 +220,14 @@ static bool continuation_byte(char c) {
 }
 
 static Place place_of(const Diag *diag, uint32_t offset) {
-    size_t at = offset < diag->length ? offset : diag->length;
-    Place place = {.line = 1, .column = 1};
-    for (size_t i = 0; i < at; i++)
+    bool option = offset > diag->length;
+    size_t end = option ? diag->whole : diag->length, at = offset < end ? offset : end;
+    Place place = {.line = 1, .column = 1, .beg = option ? diag->length + 1 : 0};
+    if (place.beg > at) place.beg = at;
+    for (size_t i = place.beg; i < at; i++)
         if (diag->text[i] == '\n') place.line++, place.beg = i + 1;
-    const char *newline = memchr(diag->text + place.beg, '\n', diag->length - place.beg);
-    place.end = newline ? (size_t)(newline - diag->text) : diag->length;
+    const char *newline = memchr(diag->text + place.beg, '\n', end - place.beg);
+    place.end = newline ? (size_t)(newline - diag->text) : end;
     if (place.end > place.beg && diag->text[place.end - 1] == '\r') place.end--;
     for (size_t i = place.beg; i < at; i++) place.column += !continuation_byte(diag->text[i]);
     return place;
@@ -189,19 +237,9 @@ static bool has_place(Span span) {
     return span.beg || span.end;
 }
 
-/* Decodes one UTF-8 character (a byte that is none counts as one character). */
-static size_t decode(const char *at, const char *end, uint32_t *code) {
-    unsigned char c = (unsigned char)*at;
-    size_t size = c < 0xc0 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-    if ((size_t)(end - at) < size) size = 1;
-    *code = size == 1 ? c : c & (0x7fu >> size);
-    for (size_t i = 1; i < size; i++) *code = *code << 6 | ((unsigned char)at[i] & 0x3f);
-    return size;
-}
-
 /* Cells a character takes on a terminal: combining marks none, East Asian wide ones two. */
-static int cells(uint32_t code) {
-    if ((code >= 0x300 && code < 0x370) || (code >= 0x200b && code <= 0x200f) || code == 0xfeff) return 0;
+static int cells(unsigned code) {
+    if ((code >= 0x300 && code < 0x370) || code == 0x200c || code == 0x200d) return 0;
     if ((code >= 0x1100 && code < 0x1160) || (code >= 0x2e80 && code < 0xa4d0) ||
         (code >= 0xac00 && code < 0xd7a4) || (code >= 0xf900 && code < 0xfb00) ||
         (code >= 0xfe30 && code < 0xfe70) || (code >= 0xff00 && code < 0xff61) ||
@@ -229,23 +267,22 @@ static void print_line(const Diag *diag, Span span, Text *out, const char *caret
     text_add(out, "%s", cut_left);
     bool started = false;
     for (size_t i = beg; i < end;) {
-        uint32_t code;
-        size_t size = decode(text + i, text + end, &code);
-        bool control = code < 32 && code != '\t';
-        if (control || code == 127 || (size == 1 && code >= 128))
-            text_add(out, "?");
-        else
-            text_add_n(out, text + i, size);
+        unsigned code = 0;
+        char shown[16];
+        size_t size = printable_decode(text + i, end - i, &code), taken = size ? size : 1;
+        size_t bytes = printable(shown, sizeof shown, text + i, taken, "\t");
+        int width =
+            bytes > taken ? (int)bytes : cells(code); /* an escape is longer than what it stands for */
+        text_add_n(out, shown, bytes);
         if (i < from) {
             if (code == '\t')
                 text_add(&under, "\t");
             else
-                text_add(&under, "%*s", cells(code), "");
+                text_add(&under, "%*s", width, "");
         } else if (i < upto) {
-            int width = control ? 1 : cells(code);
             for (int k = 0; k < width; k++, started = true) text_add(&under, started ? "~" : "^");
         }
-        i += size;
+        i += taken;
     }
     if (!started) text_add(&under, "^");
     text_add(out, "%s\n", end < place.end ? "..." : "");
@@ -262,93 +299,128 @@ static int by_place(const void *left, const void *right) {
     return *a < *b ? -1 : *a > *b;
 }
 
-static const Error **sorted(const Diag *diag, Arena *arena) {
+/* In order of place, ended by NULL; with `all`, those already shown too. */
+static const Error **sorted(const Diag *diag, bool all, Arena *arena) {
     const Error **order = NEW_ARRAY(arena, const Error *, diag->error.count + 1);
-    for (uint32_t i = 0; i < diag->error.count; i++) order[i] = &diag->error.at[i];
-    if (diag->error.count) qsort(order, diag->error.count, sizeof *order, by_place);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < diag->error.count; i++)
+        if (all || !diag->error.at[i].shown) order[count++] = &diag->error.at[i];
+    if (count) qsort(order, count, sizeof *order, by_place);
     return order;
+}
+
+void diag_mark_shown(Diag *diag) {
+    for (uint32_t i = 0; i < diag->error.count; i++) diag->error.at[i].shown = true;
+}
+
+/* "path:3:7:", "path:" without a place, and "rematc:" where that is an option. */
+static void print_place(const Diag *diag, Span span, Text *out) {
+    if (in_option(diag, span)) {
+        text_add(out, "rematc:");
+        return;
+    }
+    text_add_printable(out, diag->path, "");
+    text_add(out, ":");
+    if (!has_place(span)) return;
+    Place place = place_of(diag, span.beg);
+    text_add(out, "%u:%u:", place.line, place.column);
 }
 
 static void print_remark(const Diag *diag, const Remark *remark, Text *out, bool colour) {
     const char *bold = colour ? "\033[1m" : "", *blue = colour ? "\033[36m" : "",
                *off = colour ? "\033[0m" : "";
     if (has_place(remark->span)) {
-        Place place = place_of(diag, remark->span.beg);
-        text_add(out, "%s%s:%u:%u:%s ", bold, diag->path, place.line, place.column, off);
+        text_add(out, "%s", bold);
+        print_place(diag, remark->span, out);
+        text_add(out, "%s ", off);
     }
-    text_add(out, "%s%s:%s %s\n", blue, remark->kind == REMARK_NOTE ? "note" : "help", off, remark->message);
+    text_add(out, "%s%s:%s ", blue, remark->kind == REMARK_NOTE ? "note" : "help", off);
+    text_add_printable(out, remark->message, "\n");
+    text_add(out, "\n");
     if (has_place(remark->span)) print_line(diag, remark->span, out, blue, off);
 }
 
 void diag_print(const Diag *diag, Text *out, bool colour) {
-    const char *bold = colour ? "\033[1m" : "", *red = colour ? "\033[1;31m" : "",
-               *off = colour ? "\033[0m" : "";
-    const Error **order = sorted(diag, out->arena);
-    for (uint32_t i = 0; i < diag->error.count; i++) {
-        const Error *error = order[i];
-        text_add(out, "%s%s:", bold, diag->path);
-        if (has_place(error->span)) {
-            Place place = place_of(diag, error->span.beg);
-            text_add(out, "%u:%u:", place.line, place.column);
-        }
-        text_add(out, "%s %serror:%s %s%s%s [%s]\n", off, red, off, bold, error->message, off,
-                 code_name[error->code]);
-        if (has_place(error->span)) print_line(diag, error->span, out, red, off);
+    const char *bold = colour ? "\033[1m" : "", *off = colour ? "\033[0m" : "";
+    uint32_t errors = 0;
+    bool in_file = false;
+    for (const Error **at = sorted(diag, false, out->arena); *at; at++) {
+        const Error *error = *at;
+        in_file |= !error->warning && has_place(error->span) && !in_option(diag, error->span);
+        const char *bright = !colour ? "" : error->warning ? "\033[1;35m" : "\033[1;31m";
+        errors += !error->warning;
+        text_add(out, "%s", bold);
+        print_place(diag, error->span, out);
+        text_add(out, "%s %s%s:%s %s", off, bright, error->warning ? "warning" : "error", off, bold);
+        text_add_printable(out, error->message, "\n");
+        text_add(out, "%s [%s]\n", off, code_name[error->code]);
+        if (has_place(error->span)) print_line(diag, error->span, out, bright, off);
         for (uint32_t k = 0; k < error->remark.count; k++)
             print_remark(diag, &error->remark.at[k], out, colour);
     }
-    if (diag->reported > diag->error.count)
-        text_add(out, "%s: %u more errors not shown\n", diag->path, diag->reported - diag->error.count);
-}
-
-static void json_string(Text *out, const char *text) {
-    text_add(out, "\"");
-    const char *end = text + strlen(text);
-    for (; *text;) {
-        uint32_t code;
-        size_t size = decode(text, end, &code);
-        if (*text == '"' || *text == '\\')
-            text_add(out, "\\%c", *text);
-        else if (*text == '\n')
-            text_add(out, "\\n");
-        else if (code < 32 || (size == 1 && code >= 127))
-            text_add(out, "\\u%04x", code);
-        else
-            text_add_n(out, text, size);
-        text += size;
+    if (diag->reported > errors) {
+        text_add_printable(out, diag->path, "");
+        text_add(out, ": %u more errors not shown\n", diag->reported - errors);
     }
-    text_add(out, "\"");
+    if (in_file && diag->whole > diag->length) { /* what is wrong there may come from here */
+        text_add(out, "note: the file is read with ");
+        char *options = arena_strdup(out->arena, diag->text + diag->length + 1);
+        for (char *at = options; *at; at++)
+            if (*at == '\n') *at = ' ';
+        text_add_printable(out, options, "");
+        text_add(out, "\n");
+    }
 }
 
 static void json_place(const Diag *diag, Span span, Text *out) {
     if (!has_place(span)) return;
     Place beg = place_of(diag, span.beg), end = place_of(diag, span.end > span.beg ? span.end : span.beg);
+    if (in_option(diag, span)) {
+        text_add(out, ",\"option\":");
+        text_add_json(out, arena_strndup(out->arena, diag->text + beg.beg, beg.end - beg.beg));
+        text_add(out, ",\"column\":%u,\"end_column\":%u", beg.column, end.column);
+        return;
+    }
     text_add(out, ",\"line\":%u,\"column\":%u,\"end_line\":%u,\"end_column\":%u", beg.line, beg.column,
              end.line, end.column);
 }
 
-void diag_print_json(const Diag *diag, Text *out) {
-    const Error **order = sorted(diag, out->arena);
-    for (uint32_t i = 0; i < diag->error.count; i++) {
-        const Error *error = order[i];
-        text_add(out, "{\"file\":");
-        json_string(out, diag->path);
-        json_place(diag, error->span, out);
-        text_add(out, ",\"severity\":\"error\",\"code\":\"%s\",\"message\":", code_name[error->code]);
-        json_string(out, error->message);
-        for (int kind = REMARK_NOTE; kind <= REMARK_HELP; kind++) {
-            text_add(out, kind == REMARK_NOTE ? ",\"notes\":[" : "],\"help\":[");
-            const char *comma = "";
-            for (uint32_t k = 0; k < error->remark.count; k++) {
-                const Remark *remark = &error->remark.at[k];
-                if ((int)remark->kind != kind) continue;
-                text_add(out, "%s%s", comma, kind == REMARK_NOTE ? "{\"message\":" : "");
-                json_string(out, remark->message);
-                json_place(diag, remark->span, out);
-                if (kind == REMARK_NOTE) text_add(out, "}");
-                comma = ",";
-            }
+static void error_json(const Diag *diag, const Error *error, Text *out) {
+    text_add(out, "{\"file\":");
+    text_add_json(out, diag->path);
+    json_place(diag, error->span, out);
+    text_add(out, ",\"severity\":\"%s\",\"code\":\"%s\",\"message\":", error->warning ? "warning" : "error",
+             code_name[error->code]);
+    text_add_json(out, error->message);
+    for (int kind = REMARK_NOTE; kind <= REMARK_HELP; kind++) {
+        text_add(out, kind == REMARK_NOTE ? ",\"notes\":[" : "],\"help\":[");
+        const char *comma = "";
+        for (uint32_t k = 0; k < error->remark.count; k++) {
+            const Remark *remark = &error->remark.at[k];
+            if ((int)remark->kind != kind) continue;
+            text_add(out, "%s%s", comma, kind == REMARK_NOTE ? "{\"message\":" : "");
+            text_add_json(out, remark->message);
+            json_place(diag, remark->span, out);
+            if (kind == REMARK_NOTE) text_add(out, "}");
+            comma = ",";
         }
-        text_add(out, "]}\n");
     }
+    text_add(out, "]}");
+}
+
+void diag_print_json(const Diag *diag, Text *out) {
+    for (const Error **at = sorted(diag, false, out->arena); *at; at++) {
+        error_json(diag, *at, out);
+        text_add(out, "\n");
+    }
+}
+
+void diag_print_json_list(const Diag *diag, Text *out) {
+    text_add(out, "[");
+    const Error **first = sorted(diag, true, out->arena);
+    for (const Error **at = first; *at; at++) {
+        text_add(out, at > first ? ",\n " : "");
+        error_json(diag, *at, out);
+    }
+    text_add(out, "]");
 }

@@ -369,6 +369,20 @@ static void fmt_block(Writer *w, const char *word, const Block *block) {
 
 /* ---- the file ---- */
 
+/* Reads back as it is without quotes: a name, or several with dashes between, where all but the first may be
+ * whole numbers: a100-40, h100-pcie. */
+static bool plain_word(const char *text) {
+    static const char digits[] = "0123456789",
+                      letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789";
+    for (const char *at = text;; at++) {
+        size_t length = strspn(at, letters), number = strspn(at, digits);
+        bool whole_number = number == length && length < 10 && at > text;
+        if (!length || (number && !whole_number)) return false;
+        at += length;
+        if (*at != '-') return !*at;
+    }
+}
+
 static void fmt_item(Writer *w, const Item *item) {
     Text *out = w->out;
     if (item->section) {
@@ -380,18 +394,14 @@ static void fmt_item(Writer *w, const Item *item) {
         return;
     }
     text_add(out, "%s", item_word[item->kind]);
-    bool word = item->kind == ITEM_MAXIMIZE || item->kind == ITEM_DEVICE;
-    if (word &&
-        item->name.text[strspn(item->name.text,
-                               "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] == 0 &&
-        !strchr("0123456789", item->name.text[0])) {
+    if ((item->kind == ITEM_MAXIMIZE || item->kind == ITEM_DEVICE) && plain_word(item->name.text)) {
         text_add(out, " %s", item->name.text);
     } else if (item->name.text && item->kind != ITEM_ADAPT) {
         text_add(out, " "), fmt_string(item->name.text, out);
     }
     if (item->other.text) text_add(out, " = "), fmt_string(item->other.text, out);
     if (item->flag) text_add(out, " frozen");
-    if (item->value) text_add(out, " "), fmt_expr(item->value, out);
+    if (item->value) text_add(out, item->kind == ITEM_DEVICE ? " memory " : " "), fmt_expr(item->value, out);
     if (item->name.text && item->kind == ITEM_ADAPT) text_add(out, " on "), fmt_string(item->name.text, out);
 }
 

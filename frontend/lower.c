@@ -348,6 +348,36 @@ static void mark_settings(Lower *l) {
         }
 }
 
+/* data.targets are the tokens one position later. Warns where attention that is not causal carries tokens to
+ * the loss: each position then reads its own target. */
+static void check_causal(Lower *l) {
+    Graph *g = l->graph;
+    if (g->context < 2) return; /* there is no later position */
+    bool *of_tokens = NEW_ARRAY(l->arena, bool, g->value.count + 1);
+    bool *to_loss = NEW_ARRAY(l->arena, bool, g->value.count + 1);
+    of_tokens[g->tokens] = true;
+    for (uint32_t n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        for (uint32_t i = 0; i < node->nin; i++)
+            for (uint32_t o = 0; o < node->nout; o++) of_tokens[node->out[o]] |= of_tokens[node->in[i]];
+    }
+    Span loss = NO_SPAN;
+    for (uint32_t n = g->node.count; n-- > 0;) {
+        const Node *node = &g->node.at[n];
+        bool needed = node->op == OP_CROSS_ENTROPY;
+        if (needed) loss = node->span;
+        for (uint32_t o = 0; o < node->nout; o++) needed |= to_loss[node->out[o]];
+        for (uint32_t i = 0; i < node->nin; i++) to_loss[node->in[i]] |= needed;
+        if (!needed || node->op != OP_ATTEND || node->attr.causal) continue;
+        if (!of_tokens[node->in[1]] && !of_tokens[node->in[2]]) continue;
+        diag_warning(
+            l->diag, W0601, node->span,
+            "attend: without `causal` every position reads the tokens after it, and so its own target");
+        diag_note(l->diag, loss, "the loss compares with data.targets, the next tokens");
+        diag_help(l->diag, "write attend(q, k, v, causal)");
+    }
+}
+
 Graph *lower_graph(const Ast *ast, const Spec *spec, int64_t batch, int64_t context, Diag *diag,
                    Arena *arena) {
     if (!sizes_fine(ast, diag)) return NULL;
@@ -373,5 +403,6 @@ Graph *lower_graph(const Ast *ast, const Spec *spec, int64_t batch, int64_t cont
     int64_t tokens = g->batch * g->context;
     g->accumulate =
         spec->tokens_per_step > 0 && spec->tokens_per_step % tokens == 0 ? spec->tokens_per_step / tokens : 1;
+    check_causal(&l);
     return g;
 }

@@ -292,6 +292,17 @@ static Operand call_lower(Lower *l, const Expr *expr) {
     return poison();
 }
 
+const char *expr_is(const Expr *expr) {
+    switch (expr->kind) {
+    case EXPR_SIZE: return "a size in bytes";
+    case EXPR_STRING: return "text";
+    case EXPR_SHAPE: return "a shape";
+    case EXPR_TUPLE: return "a list";
+    case EXPR_RANGE: return "a range";
+    default: return "an expression";
+    }
+}
+
 static Operand kind_lower(Lower *l, const Expr *expr) {
     switch (expr->kind) {
     case EXPR_NAME: return name_lower(l, expr);
@@ -307,7 +318,9 @@ static Operand kind_lower(Lower *l, const Expr *expr) {
     case EXPR_AS: return as_lower(l, expr);
     case EXPR_CALL: return call_lower(l, expr);
     default:
-        diag_error(l->diag, E0302, expr->span, "%s cannot stand here: a value is wanted", expr_text(l, expr));
+        diag_error(l->diag, E0302, expr->span,
+                   "%s is %s; a name, a number or the result of an operation is wanted here",
+                   expr_text(l, expr), expr_is(expr));
         return poison();
     }
 }

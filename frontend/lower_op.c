@@ -69,7 +69,11 @@ NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut,
     for (uint32_t i = 0; wish && i < nout; i++) made[i] = wish[i];
     const char *wrong = op_infer(op, types, nin, attr, made, nout, l->arena);
     if (wrong) {
-        diag_error(l->diag, E0322, span, "%s: %s", op_info[op].name, wrong);
+        const char *limit = op_limit(op, types, nin, l->arena);
+        Code code = limit && !strcmp(limit, wrong) ? E0326 : E0322;
+        diag_error(l->diag, code, span, "%s: %s", op_info[op].name, wrong);
+        if (code == E0326 && (op == OP_ATTEND || op == OP_ROPE))
+            diag_help(l->diag, "more heads of the same model width are narrower");
         return NONE;
     }
     NodeId id = graph_node_as(g, op, in, nin, nmut, nout, wish, attr, PHASE_FORWARD, l->block, name, span);
@@ -300,6 +304,9 @@ static bool rope_scaling(Lower *l, const Arg *arg, Attr *attr) {
     if (e->kind != EXPR_CALL || strcmp(e->callee.text, "llama3")) {
         diag_error(l->diag, E0404, e->span,
                    "rope: the one scaling known is llama3(8, low = 1, high = 4, original = 8192)");
+        diag_help(l->diag,
+                  "yarn, linear, dynamic and longrope are not there yet; without `scaling`, stay within "
+                  "the context that the model was made for");
         return false;
     }
     double value[4] = {0};
@@ -523,6 +530,16 @@ static bool fit_positional(Lower *l, const Signature *s, char kind, const Expr *
         if (*e->text) return true;
         return misuse(l, s, e->span, "a weight's name is not empty");
     default: {
+        bool number = e->kind != EXPR_SHAPE && e->kind != EXPR_TUPLE && e->kind != EXPR_STRING &&
+                      e->kind != EXPR_SIZE && e->kind != EXPR_RANGE;
+        if (!number) {
+            misuse(
+                l, s, e->span,
+                arena_printf(l->arena, "a number is wanted here, not %s: %s", expr_is(e), expr_text(l, e)));
+            if (e->kind == EXPR_SHAPE && !strcmp(s->name, "split"))
+                diag_help(l->diag, "parts are equal; where they differ, make each with a linear of its own");
+            return false;
+        }
         call->number_expr = e;
         Operand n = expr_lower(l, e);
         call->number = n.number;

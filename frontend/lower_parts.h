@@ -156,6 +156,7 @@ Operand expr_lower(Lower *l, const Expr *expr);
 /* The same, which must be worth a tensor. */
 Operand expr_tensor(Lower *l, const Expr *expr);
 const char *expr_text(Lower *l, const Expr *expr); /* its source, shortened */
+const char *expr_is(const Expr *expr);             /* "a shape", "text": what cannot be computed with */
 /* "note: 'h' has shape [B, T, D] = ..", where it was defined, and which other value would fit. */
 void note_operand(Lower *l, const Expr *expr, const Operand *operand);
 void note_defined(Lower *l, const Expr *expr);

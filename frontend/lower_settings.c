@@ -102,7 +102,12 @@ static void check_keys(Lower *l) {
             while (k < known && strcmp(section_key[kind][k], key->text)) k++;
             if (k < known) continue;
             diag_error(l->diag, E0204, key->span, "%s knows no '%s'", section_name[kind], key->text);
-            diag_suggest(l->diag, key->text, section_key[kind], known);
+            if (kind == SECTION_TRAIN && (!strcmp(key->text, "epochs") || !strcmp(key->text, "epoch")))
+                diag_help(l->diag,
+                          "the length of a run is its `steps`: epochs * tokens of the data / tokens a "
+                          "step (tokens_per_step, or B*T without it)");
+            else
+                diag_suggest(l->diag, key->text, section_key[kind], known);
         }
     }
 }
@@ -230,6 +235,9 @@ static void read_schedule(Lower *l, Spec *out) {
         return;
     }
     int which = read_word(l, e->span, "schedule", word, known, COUNT_OF(known));
+    if (which < 0 && !strcmp(word, "wsd"))
+        diag_help(l->diag,
+                  "wsd is not there yet; constant(warmup = ..) is its first part, without the decay");
     if (which < 0) return;
     out->schedule = (ScheduleKind)which;
     check_arguments(l, e, names, which == SCHEDULE_CONSTANT ? 1 : 2);
@@ -378,6 +386,11 @@ static void read_place(Lower *l, Spec *out) {
     if (device) {
         out->device = device->name.text;
         out->device_span = device->name.span;
+    }
+    if (device && device->value) {
+        out->device_memory_bytes = device->value->integer;
+        if (out->device_memory_bytes < 1)
+            diag_error(l->diag, E0402, device->value->span, "device: its memory must be above 0");
     }
     if (budget) {
         out->budget_bytes = budget->value->integer;

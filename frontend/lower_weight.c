@@ -110,6 +110,14 @@ ValueId weight_get(Lower *l, const Expr *name, const char *suffix, const Shape *
     return w->value;
 }
 
+static void note_tie(Lower *l, ValueId weight, const char *name) {
+    Param *param = l->graph->param.at;
+    while (param->value != weight) param++;
+    Tie *tie = NEW(l->arena, Tie);
+    *tie = (Tie){arena_printf(l->arena, "%s.weight", name), param->tie};
+    param->tie = tie;
+}
+
 static void check_ties(Lower *l) {
     const char **names = NEW_ARRAY(l->arena, const char *, l->weight.count + 1);
     for (uint32_t i = 0; i < l->weight.count; i++) names[i] = strip_suffix(l, l->weight.at[i].name);
@@ -118,7 +126,10 @@ static void check_ties(Lower *l) {
         if (item->kind != ITEM_TIE || !item->name.text || !item->other.text) continue;
         uint32_t other = map_get(l->weight_index, arena_printf(l->arena, "%s.weight", item->other.text));
         bool has_other = other != NONE && l->weight.at[other].declared;
-        if (l->tie_used[i] && has_other) continue;
+        if (l->tie_used[i] && has_other) {
+            note_tie(l, l->weight.at[other].value, item->name.text);
+            continue;
+        }
         const Name *missing = l->tie_used[i] ? &item->other : &item->name;
         diag_error(l->diag, E0208, missing->span, "tie: no operation has a weight '%s'", missing->text);
         diag_suggest(l->diag, missing->text, names, l->weight.count);

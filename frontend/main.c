@@ -1,6 +1,9 @@
 /* rematc: one verb a run. Results go to stdout, messages to stderr. */
 #include "compile.h"
 #include "../codegen/dot.h"
+#include "../codegen/json_tree.h"
+#include "message.h"
+#include "output.h"
 #include "report.h"
 #include "pack_verb.h"
 #include "solve.h"
@@ -12,14 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static int print_text(const Text *text) {
-    if (text->length && (fwrite(text->at, 1, text->length, stdout) != text->length || fflush(stdout))) {
-        fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
-        return EXIT_IO;
-    }
-    return EXIT_FINE;
-}
-
 /* ---- check ---- */
 
 static int verb_check(Compilation *c) {
@@ -30,18 +25,23 @@ static int verb_check(Compilation *c) {
     for (uint32_t p = 0; p < c->forward->param.count; p++)
         parameters += type_elements(&c->forward->value.at[c->forward->param.at[p].value].type);
     Text out = {.arena = c->arena};
-    if (c->options->json)
+    if (c->options->json) {
+        text_add(&out, "{\"model\": ");
+        text_add_json(&out, c->spec.model);
         text_add(&out,
-                 "{\"model\": \"%s\", \"parameters\": %" PRId64 ", \"batch\": %" PRId64
-                 ", \"context\": %" PRId64 ", \"operations\": %u}\n",
-                 c->spec.model, parameters, c->forward->batch, c->forward->context, c->forward->node.count);
-    else
+                 ", \"parameters\": %" PRId64 ", \"batch\": %" PRId64 ", \"context\": %" PRId64
+                 ", \"operations\": %u, \"warnings\": ",
+                 parameters, c->forward->batch, c->forward->context, c->forward->node.count);
+        diag_print_json_list(c->diag, &out);
+        text_add(&out, "}\n");
+    } else {
+        text_add_printable(&out, c->options->file, "");
         text_add(&out,
-                 "%s: fine; %s has %" PRId64 " parameters and %u forward operations on [%" PRId64 ", %" PRId64
+                 ": fine; %s has %" PRId64 " parameters and %u forward operations on [%" PRId64 ", %" PRId64
                  "] tokens\n",
-                 c->options->file, c->spec.model, parameters, c->forward->node.count, c->forward->batch,
-                 c->forward->context);
-    return print_text(&out);
+                 c->spec.model, parameters, c->forward->node.count, c->forward->batch, c->forward->context);
+    }
+    return output_print(c->options, &out);
 }
 
 /* ---- plan ---- */
@@ -53,75 +53,102 @@ static int planned(Compilation *c) {
     return code;
 }
 
+static CompareRow compare_row(const Compilation *c, Policy policy) {
+    Compilation roomy = *c; /* where the file gives no host memory, what the policy would take of it */
+    if (policy == POLICY_OFFLOAD_BLOCKS && !c->spec.host_bytes) roomy.spec.host_bytes = INT64_MAX;
+    PolicyPlan plan = compile_policy(&roomy, policy, c->budget_bytes);
+    const PlanResult *result = plan.result;
+    const Graph *g = plan.graph;
+    CompareRow row = {.policy = policy,
+                      .feasible = plan.feasible,
+                      .peak_bytes = plan.peak_bytes,
+                      .host_bytes = result->plan.host_bytes,
+                      .seconds = result->plan.seconds,
+                      .tokens_per_second =
+                          (double)(g->batch * g->context * g->accumulate) / result->plan.seconds,
+                      .keep_all_bytes = result->keep_all_bytes,
+                      .keep_all_seconds = result->keep_all_seconds,
+                      .batch = g->batch,
+                      .reason = result->reason.at,
+                      .reasons = result->reason.count};
+    if (result->plan.host_bytes <= c->spec.host_bytes) return row;
+    char bytes[24];
+    const char **reason = NEW_ARRAY(c->arena, const char *, row.reasons + 1);
+    for (uint32_t i = 0; i < row.reasons; i++) reason[i] = row.reason[i];
+    reason[row.reasons++] =
+        arena_printf(c->arena, "takes %s of host memory, and the file gives %s",
+                     format_bytes(result->plan.host_bytes, bytes),
+                     c->spec.host_bytes ? "less" : "none: write `host SIZE` beside the budget");
+    row.reason = reason;
+    row.feasible = false;
+    return row;
+}
+
 static int compare(Compilation *c) {
     int code = compile_parse(c);
     if (code < 0) code = compile_lower(c);
     if (code >= 0) return code;
-    CompareRow rows[POLICY_COUNT];
+    Comparison all = {.spec = &c->spec,
+                      .device = &c->device,
+                      .budget_bytes = c->budget_bytes,
+                      .smallest_bytes = compile_smallest(c, POLICY_OPTIMAL),
+                      .rows = POLICY_COUNT};
+    bool any = false;
     for (int p = 0; p < POLICY_COUNT; p++) {
-        const Graph *g;
-        Compilation roomy = *c; /* where the file gives no host memory, what the policy would take of it */
-        if (p == POLICY_OFFLOAD_BLOCKS && !c->spec.host_bytes) roomy.spec.host_bytes = INT64_MAX;
-        PlanResult *result = compile_policy(&roomy, (Policy)p, c->budget_bytes, &g);
-        if (result->plan.host_bytes > c->spec.host_bytes) {
-            char bytes[24];
-            result->feasible = false;
-            *vec_add(c->arena, &result->reason) =
-                arena_printf(c->arena, "takes %s of host memory, and the file gives %s",
-                             format_bytes(result->plan.host_bytes, bytes),
-                             c->spec.host_bytes ? "less" : "none: write `host SIZE` beside the budget");
-        }
-        rows[p] = (CompareRow){.policy = (Policy)p,
-                               .feasible = result->feasible,
-                               .peak_bytes = result->plan.peak_bytes + c->device.reserved_bytes,
-                               .host_bytes = result->plan.host_bytes,
-                               .seconds = result->plan.seconds,
-                               .tokens_per_second =
-                                   (double)(g->batch * g->context * g->accumulate) / result->plan.seconds,
-                               .batch = g->batch,
-                               .reason = result->reason.at,
-                               .reasons = result->reason.count};
+        all.row[p] = compare_row(c, (Policy)p);
+        any |= all.row[p].feasible;
     }
+    compile_warn_capped(c);
     Text out = {.arena = c->arena};
     if (c->options->json)
-        report_compare_json(rows, POLICY_COUNT, c->budget_bytes, &out);
+        report_compare_json(&all, &out);
     else
-        report_compare(rows, POLICY_COUNT, c->budget_bytes, &out);
-    return print_text(&out);
+        report_compare(&all, &out);
+    code = output_print(c->options, &out);
+    if (any || code != EXIT_FINE) return code;
+    char budget[24], least[24];
+    message_error(c->options, "no policy fits %s; the smallest feasible budget is %s",
+                  format_bytes(c->budget_bytes, budget), format_bytes_up(all.smallest_bytes, least));
+    return EXIT_INFEASIBLE;
 }
 
 static int verb_plan(Compilation *c) {
-    if (c->options->compare && (c->options->policy || c->options->why)) {
-        fprintf(stderr, "rematc: --compare shows every policy; it goes without --policy and --why\n");
-        return EXIT_USAGE;
-    }
+    if (c->options->compare && (c->options->policy || c->options->why))
+        return message_fail(c->options, EXIT_USAGE,
+                            "--compare shows every policy; it goes without --policy and --why");
+    if (c->options->why && c->options->json)
+        return message_fail(c->options, EXIT_USAGE, "--why answers in text; it goes without --json");
     if (c->options->compare) return compare(c);
     int code = planned(c);
     if (code >= 0) return code;
     PlanReport report = {
         .request = &c->request, .result = c->result, .tile = c->tile, .budget_bytes = c->budget_bytes};
-    if (c->budget_bytes && c->policy == POLICY_OPTIMAL) {
+    /* where everything is kept, more memory buys nothing */
+    if (c->budget_bytes && c->policy == POLICY_OPTIMAL &&
+        c->result->plan.seconds > c->result->keep_all_seconds) {
         report.more_bytes = (int64_t)512 << 20;
         if (report.more_bytes > c->budget_bytes / 10) report.more_bytes = c->budget_bytes / 10;
         PlanResult *more = compile_replan(c, POLICY_OPTIMAL, c->budget_bytes + report.more_bytes);
-        if (more && more->feasible) report.more_seconds = more->plan.seconds;
+        if (more && more->feasible && more->plan.seconds < c->result->plan.seconds)
+            report.more_seconds = more->plan.seconds;
     }
+    if (!c->options->why) report.smallest_bytes = compile_smallest(c, c->policy);
     Text out = {.arena = c->arena};
     if (c->options->why) {
-        if (report_why(&report, c->options->why, &out)) return print_text(&out);
+        if (report_why(&report, c->options->why, &out)) return output_print(c->options, &out);
         const Graph *g = c->graph;
         const char **names = NEW_ARRAY(c->arena, const char *, g->node.count + 1);
         for (uint32_t n = 0; n < g->node.count; n++) names[n] = g->node.at[n].name;
         const char *near = diag_nearest(c->options->why, names, g->node.count);
-        fprintf(stderr, "rematc: no forward operation is called '%s'%s%s%s\n", c->options->why,
-                near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-        return EXIT_USAGE;
+        return message_fail(c->options, EXIT_USAGE, "no forward operation is called '%s'%s%s%s",
+                            c->options->why, near ? "; did you mean '" : "", near ? near : "",
+                            near ? "'?" : "");
     }
     if (c->options->json)
         report_plan_json(&report, &out);
     else
         report_plan(&report, &out);
-    return print_text(&out);
+    return output_print(c->options, &out);
 }
 
 /* ---- dump ---- */
@@ -157,20 +184,15 @@ static void dump_layout(const Part *part, Text *out) {
 static int dump_graph_text(Compilation *c) {
     size_t length;
     char *text = read_file(c->arena, c->options->file, &length);
-    if (!text) {
-        fprintf(stderr, "rematc: cannot read '%s': %s\n", c->options->file, strerror(errno));
-        return EXIT_IO;
-    }
+    if (!text)
+        return message_fail(c->options, EXIT_IO, "cannot read '%s': %s", c->options->file, read_file_error());
     const char *error = NULL;
     Graph *g = graph_read(text, c->arena, &error);
     if (g) error = graph_check(g, c->arena);
-    if (error) {
-        fprintf(stderr, "%s: error: %s\n", c->options->file, error);
-        return EXIT_SOURCE;
-    }
+    if (error) return message_fail_at(c->options, EXIT_SOURCE, c->options->file, 0, 0, "%s", error);
     Text out = {.arena = c->arena};
     graph_print(g, &out);
-    return print_text(&out);
+    return output_print(c->options, &out);
 }
 
 static int verb_dump(Compilation *c) {
@@ -178,22 +200,20 @@ static int verb_dump(Compilation *c) {
     const char *stage = c->options->stage ? c->options->stage : "graph";
     size_t s = 0;
     while (s < COUNT_OF(stages) && strcmp(stage, stages[s])) s++;
-    if (s == COUNT_OF(stages)) {
-        fprintf(stderr, "rematc: --stage is ast, graph, grad, fuse, order, plan or layout, not '%s'\n",
-                stage);
-        return EXIT_USAGE;
-    }
+    if (s == COUNT_OF(stages))
+        return message_fail(c->options, EXIT_USAGE,
+                            "--stage is ast, graph, grad, fuse, order, plan or layout, not '%s'", stage);
     size_t name_length = strlen(c->options->file);
     if (name_length > 6 && !strcmp(c->options->file + name_length - 6, ".graph")) {
         if (s >= 1 && s <= 4) return dump_graph_text(c);
-        fprintf(stderr, "rematc: a .graph file has the stages graph, grad, fuse and order only\n");
-        return EXIT_USAGE;
+        return message_fail(c->options, EXIT_USAGE,
+                            "a .graph file has the stages graph, grad, fuse and order only");
     }
     int code = compile_parse(c);
     Text out = {.arena = c->arena};
     if (code < 0 && s == 0) {
         ast_print(c->ast, &out);
-        return print_text(&out);
+        return output_print(c->options, &out);
     }
     if (code < 0) code = compile_lower(c);
     if (code < 0 && s > 1) code = compile_plan(c);
@@ -206,7 +226,7 @@ static int verb_dump(Compilation *c) {
     case 5: dump_plan(&c->request.train, &out); break;
     default: dump_layout(&c->request.train, &out); break;
     }
-    return print_text(&out);
+    return output_print(c->options, &out);
 }
 
 /* ---- emit, build, run ---- */
@@ -223,10 +243,12 @@ static int emitted(Compilation *c, const char **dir) {
     int code = planned(c);
     if (code >= 0) return code;
     *dir = c->options->output ? c->options->output : default_dir(c);
+    EmitPlace place = {.dir = *dir, .input = c->options->file, .force = c->options->force};
     const char *error = NULL;
-    if (emit_program(&c->request, *dir, c->arena, &error)) return -1;
-    fprintf(stderr, "rematc: %s\n", error);
-    return EXIT_IO;
+    FolderAnswer answer = emit_program(&c->request, &place, c->arena, &error);
+    if (answer == FOLDER_WRITTEN) return -1;
+    return message_fail_help(c->options, answer == FOLDER_IS_INPUT ? EXIT_USAGE : EXIT_IO,
+                             answer == FOLDER_REFUSED ? "--force replaces them" : NULL, "%s", error);
 }
 
 static int verb_emit(Compilation *c) {
@@ -234,24 +256,28 @@ static int verb_emit(Compilation *c) {
     int code = emitted(c, &dir);
     if (code >= 0) return code;
     char peak[24];
-    printf("%s: %s for %s, peak %s\n", dir, c->request.cuda ? "train.cu" : "train.c", c->device.name,
-           format_bytes(c->request.arena_bytes, peak));
-    return EXIT_FINE;
+    Text out = {.arena = c->arena};
+    text_add_printable(&out, dir, "");
+    text_add(&out, ": %s for %s, peak %s\n", c->request.cuda ? "train.cu" : "train.c",
+             device_text(&c->device, c->arena), format_bytes(c->request.arena_bytes, peak));
+    return output_print(c->options, &out);
 }
 
 static int built(Compilation *c, const char **dir) {
     int code = emitted(c, dir);
     if (code >= 0) return code;
-    code = build_program(*dir, c->options->quiet);
-    return code ? code : -1;
+    BuildFailure failure;
+    if (build_program(*dir, c->request.cuda, c->options->quiet, c->arena, &failure)) return -1;
+    return message_fail_help(c->options, failure.code, failure.help, "%s", failure.error);
 }
 
 static int verb_build(Compilation *c) {
     const char *dir;
     int code = built(c, &dir);
     if (code >= 0) return code;
-    printf("%s/train\n", dir);
-    return EXIT_FINE;
+    Text out = {.arena = c->arena};
+    text_add(&out, "%s/train\n", dir);
+    return output_print(c->options, &out);
 }
 
 static int verb_run(Compilation *c) {
@@ -264,8 +290,7 @@ static int verb_run(Compilation *c) {
     for (int i = 0; i < c->options->rest_count; i++) argv[i + 1] = c->options->rest[i];
     fflush(NULL);
     execv(argv[0], argv);
-    fprintf(stderr, "rematc: cannot run '%s': %s\n", argv[0], strerror(errno));
-    return EXIT_ENVIRONMENT;
+    return message_fail(c->options, EXIT_ENVIRONMENT, "cannot run '%s': %s", argv[0], strerror(errno));
 }
 
 /* ---- fmt, explain, devices ---- */
@@ -277,26 +302,30 @@ static int verb_fmt(Compilation *c) {
     fmt_print(c->ast, &out);
     if (c->options->check) {
         bool same = c->ast->length == out.length && !memcmp(c->ast->source, out.at, out.length);
-        if (!same)
-            fprintf(stderr, "%s: not in canonical form; `rematc fmt --write` changes it\n", c->options->file);
-        return same ? EXIT_FINE : EXIT_SOURCE;
+        if (same) return EXIT_FINE;
+        return message_fail_at(c->options, EXIT_SOURCE, c->options->file, 0, 0,
+                               "not in canonical form; `rematc fmt --write` changes it");
     }
-    if (!c->options->write) return print_text(&out);
-    if (write_file(c->options->file, out.at, out.length)) return EXIT_FINE;
-    fprintf(stderr, "rematc: cannot write '%s': %s\n", c->options->file, strerror(errno));
-    return EXIT_IO;
+    if (!c->options->write) return output_print(c->options, &out);
+    return output_write(c->options, c->options->file, &out);
 }
 
 static int verb_explain(Compilation *c) {
+    Text out = {.arena = c->arena};
+    if (!c->options->file) {
+        for (int i = 0; i < CODE_COUNT; i++) text_add(&out, "%s  %s\n", code_name[i], code_title[i]);
+        return output_print(c->options, &out);
+    }
     Code code = code_find(c->options->file);
     if (code == CODE_COUNT) {
-        fprintf(stderr, "rematc: there is no error code '%s'\n", c->options->file);
         const char *near = diag_nearest(c->options->file, code_name, CODE_COUNT);
-        if (near) fprintf(stderr, "help: did you mean '%s'?\n", near);
-        return EXIT_USAGE;
+        return message_fail_help(c->options, EXIT_USAGE,
+                                 near ? arena_printf(c->arena, "did you mean '%s'?", near)
+                                      : "`rematc explain` lists them all",
+                                 "there is no error code '%s'", c->options->file);
     }
-    printf("%s: %s\n\n%s\n", code_name[code], code_title[code], code_text[code]);
-    return EXIT_FINE;
+    text_add(&out, "%s: %s\n\n%s\n", code_name[code], code_title[code], code_text[code]);
+    return output_print(c->options, &out);
 }
 
 static int verb_devices(Compilation *c) {
@@ -335,11 +364,12 @@ static int verb_devices(Compilation *c) {
         const char **names = NEW_ARRAY(c->arena, const char *, count);
         for (uint32_t i = 0; i < count; i++) names[i] = list[i].name;
         const char *near = diag_nearest(wanted, names, count);
-        fprintf(stderr, "rematc: unknown device '%s'%s%s%s\n", wanted, near ? "; did you mean '" : "",
-                near ? near : "", near ? "'?" : "");
-        return EXIT_USAGE;
+        return message_fail_help(c->options, EXIT_USAGE,
+                                 near ? arena_printf(c->arena, "did you mean '%s'?", near)
+                                      : "`rematc devices` lists them all",
+                                 "unknown device '%s'", wanted);
     }
-    return print_text(&out);
+    return output_print(c->options, &out);
 }
 
 /* ---- graph ---- */
@@ -347,35 +377,38 @@ static int verb_devices(Compilation *c) {
 static int verb_graph(Compilation *c) {
     static const char *const formats[] = {"svg", "png", "pdf", "dot"};
     const char *path = c->options->output, *format = c->options->format;
-    if (!path) {
-        fprintf(stderr, "rematc: graph needs -o FILE.svg, .png, .pdf or .dot\n");
-        return EXIT_USAGE;
-    }
+    if (!path) return message_fail(c->options, EXIT_USAGE, "graph needs -o FILE.svg, .png, .pdf or .dot");
     const char *dot = strrchr(path, '.');
     if (!format) format = dot ? dot + 1 : "";
     size_t f = 0;
     while (f < COUNT_OF(formats) && strcmp(format, formats[f])) f++;
-    if (f == COUNT_OF(formats)) {
-        fprintf(stderr, "rematc: a picture is svg, png, pdf or dot, not '%s'; name it so, or use --format\n",
-                format);
-        return EXIT_USAGE;
-    }
-    int code = planned(c);
+    if (f == COUNT_OF(formats))
+        return message_fail(c->options, EXIT_USAGE,
+                            "a picture is svg, png, pdf or dot, not '%s'; name it so, or use --format",
+                            format);
+    int code = output_not_input(c->options);
+    if (code < 0) code = planned(c);
     if (code >= 0) return code;
     const Part *train = &c->request.train;
-    if (c->options->layer >= (int64_t)train->graph->block.count) {
-        fprintf(stderr, "rematc: there is no layer %" PRId64 "; %s has %u\n", c->options->layer,
-                c->spec.model, train->graph->block.count);
-        return EXIT_USAGE;
-    }
-    char peak[24], error[256] = "";
-    char *title = arena_printf(c->arena, "%s on %s, policy %s, peak %s", c->spec.model, c->device.name,
-                               policy_name[c->policy], format_bytes(c->request.arena_bytes, peak));
-    if (dot_write(train->graph, train->plan, train->layout, train->cost, title, (int)c->options->layer, path,
-                  format, error, sizeof error))
-        return EXIT_FINE;
-    fprintf(stderr, "rematc: %s\n", error);
-    return EXIT_IO;
+    if (c->options->layer >= (int64_t)train->graph->block.count)
+        return message_fail(c->options, EXIT_USAGE, "there is no layer %" PRId64 "; %s has %u",
+                            c->options->layer, c->spec.model, train->graph->block.count);
+    char peak[24];
+    const char *error = NULL;
+    char *title = arena_printf(c->arena, "%s on %s, policy %s, peak %s", c->spec.model,
+                               device_text(&c->device, c->arena), policy_name[c->policy],
+                               format_bytes(c->request.arena_bytes, peak));
+    Text out = {.arena = c->arena};
+    DotRequest request = {.g = train->graph,
+                          .plan = train->plan,
+                          .layout = train->layout,
+                          .cost = train->cost,
+                          .title = title,
+                          .layer = (int)c->options->layer,
+                          .format = format};
+    DotAnswer answer = dot_draw(&request, &out, &error);
+    if (answer == DOT_DRAWN) return output_write(c->options, path, &out);
+    return message_fail(c->options, answer == DOT_REFUSED ? EXIT_IO : EXIT_INTERNAL, "%s", error);
 }
 
 static int verb_pack(Compilation *c) {
@@ -394,6 +427,8 @@ int main(int argc, char **argv) {
         [VERB_DEVICES] = verb_devices, [VERB_SWEEP] = verb_sweep, [VERB_SOLVE] = verb_solve,
         [VERB_PACK] = verb_pack,
     };
+    output_begin();
+    json_tree_begin();
     Arena *arena = arena_new();
     Options options;
     int code = options_parse(&options, arena, argc, argv);
@@ -402,9 +437,5 @@ int main(int argc, char **argv) {
         code = verb[options.verb](&compilation);
     }
     arena_free(arena);
-    if (code == EXIT_FINE && (fflush(stdout) || ferror(stdout))) {
-        fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
-        return EXIT_IO;
-    }
-    return code;
+    return output_end(&options, code);
 }

@@ -1,7 +1,7 @@
 /* See options.h. One row a verb, one row an option. */
 #include "options.h"
 
-#include "diag.h"
+#include "message.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,8 @@ static const VerbRow verb_row[VERB_COUNT] = {
     [VERB_BUILD] = {"build", "SPEC", "emit and compile it to DIR/train", true},
     [VERB_RUN] = {"run", "SPEC", "build and run it; what follows `--` goes to the trainer", true},
     [VERB_FMT] = {"fmt", "SPEC", "print the canonical form of a file", true},
-    [VERB_EXPLAIN] = {"explain", "CODE", "what an error code means, with an example", true},
+    [VERB_EXPLAIN] = {"explain", "[CODE]", "what an error code means, with an example; or a list of all",
+                      false},
     [VERB_DEVICES] = {"devices", "[NAME]", "known devices and their figures", false},
     [VERB_SWEEP] = {"sweep", "SPEC", "a table over budgets and devices, or the longest context that fits",
                     true},
@@ -55,6 +56,8 @@ static const OptionRow option_row[] = {
     {"--device", "NAME", ALL_SPEC & ~(1 << VERB_SWEEP), AT(device),
      "plan for this device instead of the file's"},
     {"--device", "NAME,NAME", 1 << VERB_SWEEP, AT(device), "one or more devices instead of the file's"},
+    {"--device-memory", "SIZE", ALL_SPEC, AT(device_memory),
+     "pretend that the device has that much memory: 1200GiB"},
     {"--budget", "SIZE", ALL_SPEC & ~(1 << VERB_SWEEP), AT(budget),
      "device memory to fit, with a unit: 21GiB"},
     {"--budget", "SIZE..SIZE", 1 << VERB_SWEEP, AT(budget),
@@ -79,6 +82,8 @@ static const OptionRow option_row[] = {
     {"--layer", "N", 1 << VERB_GRAPH, 0, "unfold the N-th repeated layer"},
     {"--target", "TARGET", PLANNED, AT(target), "host or cuda; follows the device unless named"},
     {"--quiet", NULL, 1 << VERB_BUILD | 1 << VERB_RUN, AT(quiet), "nothing but errors while building"},
+    {"--force", NULL, 1 << VERB_EMIT | 1 << VERB_BUILD | 1 << VERB_RUN, AT(force),
+     "replace files in the folder that rematc did not write, or that were changed"},
     {"--write", NULL, 1 << VERB_FMT, AT(write), "write the file in place"},
     {"--check", NULL, 1 << VERB_FMT, AT(check), "exit 1 when the file is not in canonical form"},
     {"--diagnostics", "FORMAT", ALL_SPEC | 1 << VERB_FMT, 0, "text or json, for messages on stderr"},
@@ -92,7 +97,8 @@ static void print_help(void) {
         printf("  %-8s %-10s %s\n", verb_row[v].name, verb_row[v].argument, verb_row[v].summary);
     printf("\n`rematc VERB --help` lists a verb's options. `-` is standard input or output.\n"
            "Exit codes: 0 fine, 1 errors in the file, 2 usage, 3 no plan fits the budget,\n"
-           "4 verification failed, 5 no compiler or device, 6 input or output, 70 a bug in rematc.\n");
+           "4 verification failed, 5 no compiler or device, 6 input or output, 70 no memory, or a bug\n"
+           "in rematc.\n");
 }
 
 static void print_verb_help(Verb verb) {
@@ -108,14 +114,12 @@ static void print_verb_help(Verb verb) {
     printf("  %-22s %s\n", "--help, --version", "this text; the compiler's version");
 }
 
-static int usage_error(const char *what, const char *word, const char *const *known, uint32_t count) {
-    fprintf(stderr, "rematc: %s '%s'\n", what, word);
+static int usage_error(const Options *options, Arena *arena, const char *what, const char *word,
+                       const char *const *known, uint32_t count) {
     const char *near = diag_nearest(word, known, count);
-    if (near)
-        fprintf(stderr, "help: did you mean '%s'?\n", near);
-    else
-        fprintf(stderr, "help: see `rematc --help`\n");
-    return EXIT_USAGE;
+    return message_fail_help(options, EXIT_USAGE,
+                             near ? arena_printf(arena, "did you mean '%s'?", near) : "see `rematc --help`",
+                             "%s '%s'", what, word);
 }
 
 static Verb find_verb(const char *word) {
@@ -131,22 +135,17 @@ static int set_option(Options *options, Arena *arena, const OptionRow *row, cons
     } else if (!strcmp(row->name, "--layer")) {
         char *end;
         options->layer = strtol(value, &end, 10);
-        if (*end || end == value || options->layer < 0) {
-            fprintf(stderr, "rematc: --layer takes a layer's number from 0, not '%s'\n", value);
-            return EXIT_USAGE;
-        }
+        if (*end || end == value || options->layer < 0)
+            return message_fail(options, EXIT_USAGE, "--layer takes a layer's number from 0, not '%s'",
+                                value);
     } else if (!strcmp(row->name, "--points")) {
         char *end;
         options->points = strtol(value, &end, 10);
-        if (*end || end == value || options->points < 2 || options->points > 100) {
-            fprintf(stderr, "rematc: --points takes 2 to 100, not '%s'\n", value);
-            return EXIT_USAGE;
-        }
+        if (*end || end == value || options->points < 2 || options->points > 100)
+            return message_fail(options, EXIT_USAGE, "--points takes 2 to 100, not '%s'", value);
     } else if (!strcmp(row->name, "--diagnostics")) {
-        if (strcmp(value, "json") && strcmp(value, "text")) {
-            fprintf(stderr, "rematc: --diagnostics takes text or json, not '%s'\n", value);
-            return EXIT_USAGE;
-        }
+        if (strcmp(value, "json") && strcmp(value, "text"))
+            return message_fail(options, EXIT_USAGE, "--diagnostics takes text or json, not '%s'", value);
         options->json_diagnostics = !strcmp(value, "json");
     } else if (row->argument) {
         *(const char **)(void *)(base + row->offset) = value;
@@ -168,61 +167,79 @@ static int parse_option(Options *options, Arena *arena, int argc, char **argv, i
         known[count++] = row->name;
         if (strlen(row->name) != length || strncmp(row->name, word, length)) continue;
         if (!row->argument) {
-            if (equals) {
-                fprintf(stderr, "rematc: %s takes no value\n", row->name);
-                return EXIT_USAGE;
-            }
+            if (equals) return message_fail(options, EXIT_USAGE, "%s takes no value", row->name);
             return set_option(options, arena, row, NULL);
         }
         if (equals) return set_option(options, arena, row, equals + 1);
-        if (i + 1 >= argc) {
-            fprintf(stderr, "rematc: %s needs a value: %s\n", row->name, row->argument);
-            return EXIT_USAGE;
-        }
+        if (i + 1 >= argc)
+            return message_fail(options, EXIT_USAGE, "%s needs a value: %s", row->name, row->argument);
         *used = 2;
         return set_option(options, arena, row, argv[i + 1]);
     }
-    return usage_error(arena_printf(arena, "%s has no option", verb_row[options->verb].name),
+    return usage_error(options, arena, arena_printf(arena, "%s has no option", verb_row[options->verb].name),
                        arena_strndup(arena, word, length), known, count);
+}
+
+static int unknown_verb(const Options *options, Arena *arena, const char *word) {
+    static const char *const later[] = {"import", "report", "verify", "tune", "completion"};
+    for (size_t i = 0; i < COUNT_OF(later); i++)
+        if (!strcmp(word, later[i]))
+            return message_fail(options, EXIT_USAGE, "the verb '%s' is not there yet", later[i]);
+    size_t length = strlen(word);
+    if (length > 6 && !strcmp(word + length - 6, ".remat")) /* `rematc spec.remat` */
+        return message_fail_help(options, EXIT_USAGE, arena_printf(arena, "as in `rematc check %s`", word),
+                                 "a verb comes before the file '%s'", word);
+    const char *names[VERB_COUNT];
+    for (int v = 0; v < VERB_COUNT; v++) names[v] = verb_row[v].name;
+    return usage_error(options, arena, "there is no verb", word, names, VERB_COUNT);
+}
+
+static bool is_help(const char *word) {
+    return !strcmp(word, "--help") || !strcmp(word, "-h");
+}
+
+static bool is_version(const char *word) {
+    return !strcmp(word, "--version") || !strcmp(word, "-V");
 }
 
 int options_parse(Options *options, Arena *arena, int argc, char **argv) {
     *options = (Options){.layer = -1, .points = 9};
-    if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+    if (argc < 2) {
         print_help();
-        return argc < 2 ? EXIT_USAGE : EXIT_FINE;
+        return EXIT_USAGE;
     }
-    if (!strcmp(argv[1], "--version")) {
+    if (is_help(argv[1]) || !strcmp(argv[1], "help")) {
+        options->verb = argc > 2 && argv[2][0] != '-' ? find_verb(argv[2]) : VERB_COUNT;
+        if (argc > 2 && argv[2][0] != '-' && options->verb == VERB_COUNT)
+            return unknown_verb(options, arena, argv[2]);
+        if (options->verb == VERB_COUNT)
+            print_help();
+        else
+            print_verb_help(options->verb);
+        return EXIT_FINE;
+    }
+    if (is_version(argv[1]) || !strcmp(argv[1], "version")) {
         printf("rematc %s\n", REMAT_VERSION);
         return EXIT_FINE;
     }
     options->verb = find_verb(argv[1]);
-    if (options->verb == VERB_COUNT) {
-        static const char *const later[] = {"import", "report", "verify", "tune", "completion"};
-        for (size_t i = 0; i < COUNT_OF(later); i++)
-            if (!strcmp(argv[1], later[i])) {
-                fprintf(stderr, "rematc: the verb '%s' is not there yet\n", later[i]);
-                return EXIT_USAGE;
-            }
-        const char *names[VERB_COUNT];
-        for (int v = 0; v < VERB_COUNT; v++) names[v] = verb_row[v].name;
-        return usage_error("there is no verb", argv[1], names, VERB_COUNT);
-    }
+    if (options->verb == VERB_COUNT) return unknown_verb(options, arena, argv[1]);
+    /* what is wrong with another option is answered in JSON too */
+    for (int i = 2; i < argc && strcmp(argv[i], "--"); i++)
+        options->json |= JSON >> options->verb & 1 && !strcmp(argv[i], "--json");
     for (int i = 2, used; i < argc; i += used) {
         used = 1;
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+        if (is_help(argv[i])) {
             print_verb_help(options->verb);
             return EXIT_FINE;
         }
-        if (!strcmp(argv[i], "--version")) {
+        if (is_version(argv[i])) {
             printf("rematc %s\n", REMAT_VERSION);
             return EXIT_FINE;
         }
         if (!strcmp(argv[i], "--")) {
-            if (options->verb != VERB_RUN) {
-                fprintf(stderr, "rematc: only `run` hands options on after `--`\n");
-                return EXIT_USAGE;
-            }
+            if (options->verb != VERB_RUN)
+                return message_fail(options, EXIT_USAGE, "only `run` hands options on after `--`");
             options->rest = argv + i + 1;
             options->rest_count = argc - i - 1;
             break;
@@ -231,17 +248,15 @@ int options_parse(Options *options, Arena *arena, int argc, char **argv) {
             int code = parse_option(options, arena, argc, argv, i, &used);
             if (code >= 0) return code;
         } else if (options->file) {
-            fprintf(stderr, "rematc: one %s at a time, and '%s' is a second\n",
-                    verb_row[options->verb].argument, argv[i]);
-            return EXIT_USAGE;
+            return message_fail(options, EXIT_USAGE, "one %s at a time, and '%s' is a second",
+                                verb_row[options->verb].argument, argv[i]);
         } else {
             options->file = argv[i];
         }
     }
-    if (!options->file && verb_row[options->verb].argument_needed) {
-        fprintf(stderr, "rematc: %s needs a %s; see `rematc %s --help`\n", verb_row[options->verb].name,
-                verb_row[options->verb].argument, verb_row[options->verb].name);
-        return EXIT_USAGE;
-    }
+    if (!options->file && verb_row[options->verb].argument_needed)
+        return message_fail(options, EXIT_USAGE, "%s needs a %s; see `rematc %s --help`",
+                            verb_row[options->verb].name, verb_row[options->verb].argument,
+                            verb_row[options->verb].name);
     return -1;
 }

@@ -13,6 +13,7 @@ enum ExitCode {
     EXIT_VERIFY = 4,
     EXIT_ENVIRONMENT = 5,
     EXIT_IO = 6,
+    EXIT_INTERNAL = 70,
 };
 
 typedef enum Verb {
@@ -36,13 +37,14 @@ typedef struct Options {
     Verb verb;
     const char *file;   /* SPEC, CODE or NAME; NULL when not given */
     const char *output; /* -o */
-    const char *device, *budget, *policy, *stage, *target, *format, *time;
+    const char *device, *device_memory, *budget, *policy, *stage, *target, *format, *time;
     const char *capacity; /* pack; NULL: the smallest height */
     const char *maximize, *why;
     int64_t points;        /* budgets in a sweep */
     int64_t layer;         /* -1: folded */
     VEC(const char *) set; /* --set name=value, in order */
-    bool json, compare, json_diagnostics, write, check, quiet;
+    bool warned;           /* warnings about the file were shown before */
+    bool json, compare, json_diagnostics, write, check, quiet, force;
     char **rest; /* after `--`, for the trainer */
     int rest_count;
 } Options;

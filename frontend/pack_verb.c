@@ -6,6 +6,8 @@
 #include "../planner/pack_exact.h"
 #include "../planner/plan.h"
 #include "csv.h"
+#include "message.h"
+#include "output.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -106,10 +108,10 @@ static bool share_time(const ExactItem *a, const ExactItem *b) {
 }
 
 /* Offsets that the file fixes must not collide. */
-static bool fixed_agree(const Packing *p, const char *path) {
+static bool fixed_agree(const Packing *p, const Options *options) {
     if (p->fixed && p->count > PAIR_BUFFERS) {
-        fprintf(stderr, "%s: error: with offsets, a file has at most %d buffers, not %u\n", path,
-                PAIR_BUFFERS, p->count);
+        message_fail_at(options, EXIT_SOURCE, options->file, 0, 0,
+                        "with offsets, a file has at most %d buffers, not %u", PAIR_BUFFERS, p->count);
         return false;
     }
     for (uint32_t i = 0; i < p->count; i++)
@@ -117,9 +119,9 @@ static bool fixed_agree(const Packing *p, const char *path) {
             const ExactItem *a = &p->item[i], *b = &p->item[j];
             if (b->fixed < 0 || a->fixed >= b->fixed + b->bytes || b->fixed >= a->fixed + a->bytes) continue;
             if (!share_time(a, b)) continue;
-            fprintf(stderr, "%s:%u: error: at their offsets '%.100s' and '%.100s' of line %u share bytes\n",
-                    path, p->table.row.at[i].line, p->table.row.at[i].id, p->table.row.at[j].id,
-                    p->table.row.at[j].line);
+            message_fail_at(options, EXIT_SOURCE, options->file, p->table.row.at[i].line, 0,
+                            "at their offsets '%.100s' and '%.100s' of line %u share bytes",
+                            p->table.row.at[i].id, p->table.row.at[j].id, p->table.row.at[j].line);
             return false;
         }
     return true;
@@ -201,47 +203,38 @@ static void print_found(const Packing *p, const char *path, Text *out) {
         text_add(out, "\n");
 }
 
-static void print_not_found(const Packing *p, const char *path) {
-    fprintf(stderr, "rematc: no packing of %s within %" PRId64 "\n", path, p->capacity);
-    if (p->live > p->capacity)
-        fprintf(stderr, "note: proved impossible: %" PRId64 " are live at once\n", p->live);
-    else if (p->bound > p->capacity)
-        fprintf(stderr, "note: proved impossible: aligned, what is live at once takes %" PRId64 "\n",
-                p->bound);
-    else if (p->answer == EXACT_IMPOSSIBLE)
-        fprintf(stderr, "note: proved impossible, in %" PRIu64 " placements\n", p->proof.nodes);
-    else
-        fprintf(stderr,
-                "note: nothing is proved: the search ended after its limit of %" PRIu64 " placements\n"
-                "help: without --capacity, pack says the smallest height it finds\n",
-                p->proof.nodes);
+static void print_not_found(const Packing *p, const Options *options) {
+    message_fail(options, EXIT_INFEASIBLE, "no packing of %s within %" PRId64, options->file, p->capacity);
+    if (p->live > p->capacity) {
+        message_note(options, "proved impossible: %" PRId64 " are live at once", p->live);
+    } else if (p->bound > p->capacity) {
+        message_note(options, "proved impossible: aligned, what is live at once takes %" PRId64, p->bound);
+    } else if (p->answer == EXACT_IMPOSSIBLE) {
+        message_note(options, "proved impossible, in %" PRIu64 " placements", p->proof.nodes);
+    } else {
+        message_note(options, "nothing is proved: the search ended after its limit of %" PRIu64 " placements",
+                     p->proof.nodes);
+        message_help(options, "without --capacity, pack says the smallest height it finds");
+    }
 }
 
-static int read_table(Packing *p, const char *path, Arena *arena) {
+static int read_table(Packing *p, const Options *options, Arena *arena) {
+    const char *path = options->file;
     size_t length;
     uint32_t line;
     const char *text = read_file(arena, path, &length);
-    if (!text) {
-        fprintf(stderr, "rematc: cannot read '%s': %s\n", path, strerror(errno));
-        return EXIT_IO;
-    }
+    if (!text) return message_fail(options, EXIT_IO, "cannot read '%s': %s", path, read_file_error());
     const char *wrong = csv_read(&p->table, text, length, &line, arena);
     if (!wrong) return -1;
-    if (line)
-        fprintf(stderr, "%s:%u: error: %s\n", path, line, wrong);
-    else
-        fprintf(stderr, "%s: error: %s\n", path, wrong);
-    return EXIT_SOURCE;
+    return message_fail_at(options, EXIT_SOURCE, path, line, 0, "%s", wrong);
 }
 
-static int write_offsets(const Packing *p, const char *path, Arena *arena) {
+static int write_offsets(const Packing *p, const Options *options, Arena *arena) {
     Text out = {.arena = arena};
     int64_t *offset = NEW_ARRAY(arena, int64_t, p->count + 1);
     for (uint32_t i = 0; i < p->count; i++) offset[i] = p->item[i].offset;
     csv_write(&p->table, offset, &out);
-    if (write_file(path, out.at, out.length)) return EXIT_FINE;
-    fprintf(stderr, "rematc: cannot write '%s': %s\n", path, strerror(errno));
-    return EXIT_IO;
+    return output_write(options, options->output, &out);
 }
 
 int pack_outside(const Options *options, Arena *arena) {
@@ -250,15 +243,15 @@ int pack_outside(const Options *options, Arena *arena) {
         char *end;
         errno = 0;
         p.capacity = strtoll(options->capacity, &end, 10);
-        if (end == options->capacity || *end || errno || p.capacity < 0) {
-            fprintf(stderr, "rematc: --capacity takes a whole number, not '%s'\n", options->capacity);
-            return EXIT_USAGE;
-        }
+        if (end == options->capacity || *end || errno || p.capacity < 0)
+            return message_fail(options, EXIT_USAGE, "--capacity takes a whole number, not '%s'",
+                                options->capacity);
     }
-    int code = read_table(&p, options->file, arena);
+    int code = output_not_input(options);
+    if (code < 0) code = read_table(&p, options, arena);
     if (code >= 0) return code;
     make_items(&p, arena);
-    if (!fixed_agree(&p, options->file)) return EXIT_SOURCE;
+    if (!fixed_agree(&p, options)) return EXIT_SOURCE;
     find_packing(&p, arena);
     Text out = {.arena = arena};
     text_add(&out, "%s", "");
@@ -267,14 +260,13 @@ int pack_outside(const Options *options, Arena *arena) {
     else if (p.answer == EXACT_FOUND)
         print_found(&p, options->file, &out);
     /* a table on standard output stands alone */
-    FILE *stream = options->output && !strcmp(options->output, "-") ? stderr : stdout;
-    if (fwrite(out.at, 1, out.length, stream) != out.length || fflush(stream)) {
-        fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
-        return EXIT_IO;
-    }
+    if (options->output && !strcmp(options->output, "-"))
+        message_text(&out);
+    else if ((code = output_print(options, &out)) != EXIT_FINE)
+        return code;
     if (p.answer != EXACT_FOUND) {
-        if (!options->json) print_not_found(&p, options->file);
+        if (!options->json) print_not_found(&p, options);
         return EXIT_INFEASIBLE;
     }
-    return options->output ? write_offsets(&p, options->output, arena) : EXIT_FINE;
+    return options->output ? write_offsets(&p, options, arena) : EXIT_FINE;
 }

@@ -47,6 +47,7 @@ static void yyerror(const YYLTYPE *span, Parser *parser, const char *message);
 %token START_FILE START_VALUE SYNC JUNK
 %token <token> NAME "a name" INT "a number" FLOAT SIZE "a size" STRING "text in quotes"
 %token DOTS ".." ARROW "->"
+%token MEMORY "memory"
 %token AS "as" RETURN "return" REPEAT "repeat" IN "in" SCOPE "scope" FROZEN "frozen" ON "on"
 %token <token> KEY "a key" WORD UNIT EVERY
 %token <token> KW_LANGUAGE "language" KW_DIMS "dims" KW_SECTION KW_BLOCK "block" KW_MODEL "model"
@@ -96,6 +97,11 @@ item:
 | KW_INIT setting            { $$ = tree_item(parser, ITEM_INIT, @$); $$->value = $2; }
 | KW_INIT STRING setting     { $$ = tree_item(parser, ITEM_INIT, @$); $$->name = tree_name($2); $$->value = $3; }
 | KW_DEVICE device           { $$ = tree_item(parser, ITEM_DEVICE, @$); $$->name = tree_name($2); }
+| KW_DEVICE device MEMORY size {
+    $$ = tree_item(parser, ITEM_DEVICE, @$);
+    $$->name = tree_name($2);
+    $$->value = tree_size(parser, $4);
+  }
 | KW_SIZE size               {
     $$ = tree_item(parser, strcmp($1->text, "host") ? ITEM_BUDGET : ITEM_HOST, @$);
     $$->value = tree_size(parser, $2);

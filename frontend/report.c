@@ -1,11 +1,11 @@
 /* In: a plan and its layout. Out: text or JSON for people and programs. Nothing is decided here. */
 #include "report.h"
 
+#include "../codegen/json_tree.h"
 #include "../ir/glob.h"
+#include "options.h"
 
 #include <inttypes.h>
-#include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* "mlp.fc.tile3" -> "mlp.fc.tile*": pieces of tokens are alike. */
@@ -146,7 +146,7 @@ void report_plan(const PlanReport *report, Text *out) {
     const Part *train = &request->train;
     const Graph *g = train->graph;
     char a[24], b[24], c[24], d[24];
-    text_add(out, "%s on %s, policy %s\n", request->spec->model, request->device->name,
+    text_add(out, "%s on %s, policy %s\n", request->spec->model, device_text(request->device, out->arena),
              policy_name[train->plan->policy]);
     text_add(out,
              "  micro-batch     B = %" PRId64 ", T = %" PRId64 ", %" PRId64
@@ -166,12 +166,14 @@ void report_plan(const PlanReport *report, Text *out) {
         total += roles[r];
         if (roles[r]) text_add(out, "    %-21s %s\n", live_label[r], format_bytes(roles[r], a));
     }
-    if (request->arena_bytes > total)
-        text_add(out, "    %-21s %s\n", "packing", format_bytes(request->arena_bytes - total, a));
+    int64_t packed = train->layout->height_bytes;
+    if (packed > total) text_add(out, "    %-21s %s\n", "packing", format_bytes(packed - total, a));
+    if (request->arena_bytes > packed)
+        text_add(out, "    %-21s %s\n", "evaluation, sampling",
+                 format_bytes(request->arena_bytes - packed, a));
     text_add(out, "  keep-all peak   %s; this plan saves %.1f%%\n", format_bytes(result->keep_all_bytes, a),
              100.0 * (1 - (double)request->arena_bytes / (double)result->keep_all_bytes));
-    text_add(out, "  smallest budget %s\n",
-             format_bytes(result->smallest_bytes + request->device->reserved_bytes, a));
+    text_add(out, "  smallest budget %s\n", format_bytes_up(report->smallest_bytes, a));
     text_add(out, "  step time       %s, of which recomputation %s (%.2f%% over keep-all), %.0f tokens/s\n",
              seconds_text(train->plan->seconds, a), seconds_text(train->plan->recompute_seconds, b),
              100 * (train->plan->seconds / result->keep_all_seconds - 1),
@@ -293,8 +295,9 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
         double chain = chain_seconds(part, &fates, n, NEW_ARRAY(out->arena, bool, g->node.count)) *
                        (double)g->accumulate;
         const char *reader = backward_reader(g, node), *pin = pin_of(report->request->spec, pinned, node);
-        text_add(out, "%s: %s, %s, %s to run\n", node->name, op_info[node->op].name, format_bytes(bytes, a),
-                 seconds_text(seconds, b));
+        uint64_t runs = (uint64_t)g->accumulate * (1 + fates.again[n]);
+        text_add(out, "%s: %s, %s, %s a run, %" PRIu64 " run%s a step\n", node->name, op_info[node->op].name,
+                 format_bytes(bytes, a), seconds_text(part->cost[n].seconds, b), runs, runs == 1 ? "" : "s");
         if (pin) text_add(out, "  pinned by the file: %s\n", pin);
         if (fates.again[n])
             text_add(out, "  recomputed %u time%s a micro-step, %s a step, for %s\n", fates.again[n],
@@ -312,10 +315,10 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
             text_add(
                 out,
                 "  keeping costs its bytes over the peak at step %u (%s at this budget's price of %s a MiB);"
-                " making it again from what is kept costs %s\n",
+                " making it again from what is kept costs %s; both a step\n",
                 fates.peak_step, seconds_text(price * (double)bytes, a), seconds_text(price * 0x1p20, b),
                 seconds_text(chain, c));
-        else if (kept && price <= 0)
+        else if (kept && part->plan->seconds <= report->result->keep_all_seconds)
             text_add(
                 out,
                 "  nothing is gained by recomputing it: a larger budget would not make the step faster\n");
@@ -323,12 +326,16 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
     return found;
 }
 
-static void add_json(json_t *root, Text *out) {
-    char *text = json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    if (!text) die("a report has no JSON form");
-    text_add(out, "%s\n", text);
-    free(text); /* jansson's own allocation */
-    json_decref(root);
+static json_t *texts(const char *const *text, uint32_t count) {
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < count; i++) json_add(list, json_text(text[i]));
+    return list;
+}
+
+static void add_device(json_t *root, const Device *device) {
+    json_set(root, "device", json_text(device->name));
+    json_set(root, "device_memory_bytes", json_integer(device->memory_bytes));
+    json_set(root, "memory_pretended", json_boolean(device->memory_pretended));
 }
 
 void report_plan_json(const PlanReport *report, Text *out) {
@@ -336,99 +343,139 @@ void report_plan_json(const PlanReport *report, Text *out) {
     const PlanResult *result = report->result;
     const Part *train = &request->train;
     const Graph *g = train->graph;
-    json_t *root = json_object(), *peak = json_object(), *list = json_array(), *reasons = json_array();
-    json_object_set_new(root, "model", json_string(request->spec->model));
-    json_object_set_new(root, "device", json_string(request->device->name));
-    json_object_set_new(root, "policy", json_string(policy_name[train->plan->policy]));
-    json_object_set_new(root, "batch", json_integer(g->batch));
-    json_object_set_new(root, "context", json_integer(g->context));
-    json_object_set_new(root, "loss_chunks", json_integer(report->tile.loss_chunks));
-    json_object_set_new(root, "mlp_tiles", json_integer(report->tile.mlp_tiles));
-    json_object_set_new(root, "accumulate", json_integer(g->accumulate));
-    json_object_set_new(root, "budget_bytes", json_integer(report->budget_bytes));
-    json_object_set_new(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
-    json_object_set_new(root, "peak_bytes", json_integer(request->arena_bytes));
-    json_object_set_new(root, "live_bytes", json_integer(train->layout->live_bytes));
-    json_object_set_new(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
-    json_object_set_new(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
-    json_object_set_new(root, "smallest_bytes", json_integer(result->smallest_bytes));
-    json_object_set_new(root, "seconds", json_real(train->plan->seconds));
-    json_object_set_new(root, "recompute_seconds", json_real(train->plan->recompute_seconds));
-    json_object_set_new(root, "wait_seconds", json_real(train->plan->wait_seconds));
-    json_object_set_new(root, "host_budget_bytes", json_integer(request->spec->host_bytes));
-    json_object_set_new(root, "host_bytes", json_integer(train->plan->host_bytes));
-    json_object_set_new(root, "offload_bytes", json_integer(train->plan->offload_bytes));
-    json_object_set_new(root, "keep_all_seconds", json_real(result->keep_all_seconds));
-    json_object_set_new(root, "lower_bound_seconds", json_real(result->lower_bound_seconds));
-    json_object_set_new(root, "gap", json_real(result->gap));
-    json_object_set_new(root, "tokens_per_second", json_real(tokens_of(g) / train->plan->seconds));
+    json_t *root = json_object(), *peak = json_object(), *list = json_array();
+    json_set(root, "feasible", json_true());
+    json_set(root, "model", json_text(request->spec->model));
+    add_device(root, request->device);
+    json_set(root, "policy", json_text(policy_name[train->plan->policy]));
+    json_set(root, "batch", json_integer(g->batch));
+    json_set(root, "context", json_integer(g->context));
+    json_set(root, "loss_chunks", json_integer(report->tile.loss_chunks));
+    json_set(root, "mlp_tiles", json_integer(report->tile.mlp_tiles));
+    json_set(root, "accumulate", json_integer(g->accumulate));
+    json_set(root, "budget_bytes", json_integer(report->budget_bytes));
+    json_set(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
+    json_set(root, "peak_bytes", json_integer(request->arena_bytes));
+    json_set(root, "live_bytes", json_integer(train->layout->live_bytes));
+    json_set(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
+    json_set(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
+    json_set(root, "smallest_bytes", json_integer(report->smallest_bytes));
+    json_set(root, "seconds", json_number(train->plan->seconds));
+    json_set(root, "recompute_seconds", json_number(train->plan->recompute_seconds));
+    json_set(root, "wait_seconds", json_number(train->plan->wait_seconds));
+    json_set(root, "host_budget_bytes", json_integer(request->spec->host_bytes));
+    json_set(root, "host_bytes", json_integer(train->plan->host_bytes));
+    json_set(root, "offload_bytes", json_integer(train->plan->offload_bytes));
+    json_set(root, "keep_all_seconds", json_number(result->keep_all_seconds));
+    json_set(root, "lower_bound_seconds", json_number(result->lower_bound_seconds));
+    json_set(root, "gap", json_number(result->gap));
+    json_set(root, "tokens_per_second", json_number(tokens_of(g) / train->plan->seconds));
     if (report->more_seconds > 0) {
-        json_object_set_new(root, "more_bytes", json_integer(report->more_bytes));
-        json_object_set_new(root, "more_seconds", json_real(report->more_seconds));
+        json_set(root, "more_bytes", json_integer(report->more_bytes));
+        json_set(root, "more_seconds", json_number(report->more_seconds));
     }
     const int64_t *roles = live_at_peak(g, train->plan, train->layout, out->arena);
-    for (int r = 0; r < LIVE_COLUMNS; r++) json_object_set_new(peak, live_label[r], json_integer(roles[r]));
-    json_object_set_new(root, "peak", peak);
-    for (uint32_t i = 0; i < result->reason.count; i++)
-        json_array_append_new(reasons, json_string(result->reason.at[i]));
-    json_object_set_new(root, "reasons", reasons);
+    for (int r = 0; r < LIVE_COLUMNS; r++) json_set(peak, live_label[r], json_integer(roles[r]));
+    json_set(root, "peak", peak);
+    json_set(root, "reasons", texts(result->reason.at, result->reason.count));
     Decisions decisions = plan_decisions(train, out->arena);
     for (uint32_t i = 0; i < decisions.row.count; i++) {
         const DecisionRow *row = &decisions.row.at[i];
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:f, s:I}", "name", row->name, "op", row->op,
-                            "kept", (int)row->kept, "recomputed", (int)row->recomputed, "away",
-                            (int)row->moved, "kept_bytes", (json_int_t)row->kept_bytes, "recompute_seconds",
-                            row->recompute_seconds, "away_bytes", (json_int_t)row->moved_bytes));
+        json_add(list,
+                 json_pack("{s:o, s:s, s:i, s:i, s:i, s:I, s:o, s:I}", "name", json_text(row->name), "op",
+                           row->op, "kept", (int)row->kept, "recomputed", (int)row->recomputed, "away",
+                           (int)row->moved, "kept_bytes", (json_int_t)row->kept_bytes, "recompute_seconds",
+                           json_number(row->recompute_seconds), "away_bytes", (json_int_t)row->moved_bytes));
     }
-    json_object_set_new(root, "decisions", list);
-    add_json(root, out);
+    json_set(root, "decisions", list);
+    json_tree_print(root, 2, out);
 }
 
-/* How much longer a token takes than in the first row, which keeps everything. */
-static double slowdown(const CompareRow *row, uint32_t i) {
-    return row[0].tokens_per_second / row[i].tokens_per_second - 1;
+void report_infeasible_json(const Infeasible *answer, Text *out) {
+    json_t *root = json_object(), *floor = json_object(), *error = json_object();
+    json_set(root, "feasible", json_false());
+    json_set(root, "model", json_text(answer->spec->model));
+    add_device(root, answer->device);
+    json_set(root, "policy", json_text(policy_name[answer->policy]));
+    json_set(root, "batch", json_integer(answer->batch));
+    json_set(root, "context", json_integer(answer->context));
+    json_set(root, "budget_bytes", json_integer(answer->budget_bytes));
+    json_set(root, "reserved_bytes", json_integer(answer->device->reserved_bytes));
+    json_set(root, "smallest_bytes", json_integer(answer->smallest_bytes));
+    for (uint32_t i = 0; i < answer->part.count; i++)
+        json_set(floor, answer->part.at[i].name, json_integer(answer->part.at[i].bytes));
+    json_set(root, "floor", floor);
+    json_set(error, "exit", json_integer(EXIT_INFEASIBLE));
+    json_set(error, "message", json_text(answer->message));
+    json_set(error, "notes", texts(answer->note.at, answer->note.count));
+    json_set(error, "help", texts(answer->help.at, answer->help.count));
+    json_set(root, "error", error);
+    json_tree_print(root, 2, out);
 }
 
-void report_compare(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out) {
+/* What a plan saves of keeping everything, and how much longer it takes: of the same B and tiles, as the
+ * summary of a plan has it. */
+static double saving(const CompareRow *row) {
+    return 1 - (double)row->peak_bytes / (double)row->keep_all_bytes;
+}
+
+static double slowdown(const CompareRow *row) {
+    return row->seconds / row->keep_all_seconds - 1;
+}
+
+static void compare_head(const Comparison *all, Text *out) {
+    char a[24], b[24];
+    text_add(out, "%s on %s", all->spec->model, device_text(all->device, out->arena));
+    if (all->budget_bytes) text_add(out, ", budget %s", format_bytes(all->budget_bytes, a));
+    if (all->budget_bytes && all->device->reserved_bytes)
+        text_add(out, " (%s of it reserved for the context)", format_bytes(all->device->reserved_bytes, b));
+    text_add(out, "\n");
+}
+
+void report_compare(const Comparison *all, Text *out) {
+    const CompareRow *row = all->row;
     char a[24], b[24], c[24];
-    bool host = false;
-    for (uint32_t i = 0; i < count; i++) host |= row[i].host_bytes > 0;
-    if (budget_bytes) text_add(out, "budget %s\n", format_bytes(budget_bytes, a));
+    bool host = false, limit = all->budget_bytes > 0;
+    for (uint32_t i = 0; i < all->rows; i++) host |= row[i].host_bytes > 0;
+    compare_head(all, out);
     text_add(out, "%-14s %5s %12s %8s %12s %9s %10s%s%s\n", "policy", "B", "peak", "saving", "step",
-             "slowdown", "tokens/s", host ? "         host" : "", budget_bytes ? "  fits" : "");
-    for (uint32_t i = 0; i < count; i++)
+             "slowdown", "tokens/s", host ? "         host" : "", limit ? "  fits" : "");
+    for (uint32_t i = 0; i < all->rows; i++)
         text_add(out, "%-14s %5" PRId64 " %12s %7.1f%% %12s %8.2f%% %10.0f%s%s\n", policy_name[row[i].policy],
-                 row[i].batch, format_bytes(row[i].peak_bytes, a),
-                 100 * (1 - (double)row[i].peak_bytes / (double)row[0].peak_bytes),
-                 seconds_text(row[i].seconds, b), 100 * slowdown(row, i), row[i].tokens_per_second,
+                 row[i].batch, format_bytes(row[i].peak_bytes, a), 100 * saving(&row[i]),
+                 seconds_text(row[i].seconds, b), 100 * slowdown(&row[i]), row[i].tokens_per_second,
                  !host ? ""
                        : arena_printf(out->arena, " %12s",
                                       row[i].host_bytes ? format_bytes(row[i].host_bytes, c) : "-"),
-                 !budget_bytes     ? ""
+                 !limit            ? ""
                  : row[i].feasible ? "  yes"
                                    : "  no");
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < all->rows; i++)
         for (uint32_t j = 0; j < row[i].reasons; j++)
             text_add(out, "%s: %s\n", policy_name[row[i].policy], row[i].reason[j]);
+    text_add(out, "smallest budget %s\n", format_bytes_up(all->smallest_bytes, a));
 }
 
-void report_compare_json(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out) {
+void report_compare_json(const Comparison *all, Text *out) {
     json_t *root = json_object(), *list = json_array();
-    json_object_set_new(root, "budget_bytes", json_integer(budget_bytes));
-    for (uint32_t i = 0; i < count; i++) {
-        json_t *reasons = json_array();
-        for (uint32_t j = 0; j < row[i].reasons; j++)
-            json_array_append_new(reasons, json_string(row[i].reason[j]));
-        json_array_append_new(list,
-                              json_pack("{s:s, s:b, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "policy",
-                                        policy_name[row[i].policy], "fits", (int)row[i].feasible, "batch",
-                                        (json_int_t)row[i].batch, "peak_bytes", (json_int_t)row[i].peak_bytes,
-                                        "host_bytes", (json_int_t)row[i].host_bytes, "saving",
-                                        1 - (double)row[i].peak_bytes / (double)row[0].peak_bytes, "seconds",
-                                        row[i].seconds, "slowdown", slowdown(row, i), "tokens_per_second",
-                                        row[i].tokens_per_second, "reasons", reasons));
+    bool any = false;
+    for (uint32_t i = 0; i < all->rows; i++) any |= all->row[i].feasible;
+    json_set(root, "feasible", json_boolean(any));
+    json_set(root, "model", json_text(all->spec->model));
+    add_device(root, all->device);
+    json_set(root, "budget_bytes", json_integer(all->budget_bytes));
+    json_set(root, "reserved_bytes", json_integer(all->device->reserved_bytes));
+    json_set(root, "smallest_bytes", json_integer(all->smallest_bytes));
+    for (uint32_t i = 0; i < all->rows; i++) {
+        const CompareRow *row = &all->row[i];
+        json_add(list, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "policy",
+                                 policy_name[row->policy], "fits", (int)row->feasible, "batch",
+                                 (json_int_t)row->batch, "peak_bytes", (json_int_t)row->peak_bytes,
+                                 "keep_all_bytes", (json_int_t)row->keep_all_bytes, "host_bytes",
+                                 (json_int_t)row->host_bytes, "saving", saving(row), "seconds", row->seconds,
+                                 "slowdown", slowdown(row), "tokens_per_second", row->tokens_per_second,
+                                 "reasons", texts(row->reason, row->reasons)));
     }
-    json_object_set_new(root, "policies", list);
-    add_json(root, out);
+    json_set(root, "policies", list);
+    json_tree_print(root, 2, out);
 }

@@ -23,9 +23,10 @@ typedef struct PlanReport {
     const EmitRequest *request;
     const PlanResult *result;
     TileRule tile;
-    int64_t budget_bytes; /* for the whole program, reserved bytes included; 0: none */
-    int64_t more_bytes;   /* a budget that much larger ... */
-    double more_seconds;  /* ... takes this long a step; 0: not asked */
+    int64_t budget_bytes;   /* for the whole program, reserved bytes included; 0: none */
+    int64_t smallest_bytes; /* the smallest such budget that the file can be planned with */
+    int64_t more_bytes;     /* a budget that much larger ... */
+    double more_seconds;    /* ... takes this long a step; 0: nothing is left to gain, or not asked */
 } PlanReport;
 void report_plan(const PlanReport *report, Text *out);
 void report_plan_json(const PlanReport *report, Text *out);
@@ -34,16 +35,42 @@ void report_plan_json(const PlanReport *report, Text *out);
  * there were. */
 uint32_t report_why(const PlanReport *report, const char *pattern, Text *out);
 
+/* Why nothing fits: what the smallest plan is made of, and what would do. */
+typedef struct FloorPart {
+    const char *name;
+    int64_t bytes;
+} FloorPart;
+typedef struct Infeasible {
+    const Spec *spec;
+    const Device *device;
+    Policy policy;
+    int64_t budget_bytes, smallest_bytes; /* for the whole program, reserved bytes included */
+    int64_t batch, context;               /* of the smallest plan */
+    VEC(FloorPart) part;                  /* add up to smallest_bytes */
+    const char *message;
+    VEC(const char *) note, help;
+} Infeasible;
+void report_infeasible_json(const Infeasible *answer, Text *out);
+
 typedef struct CompareRow {
     Policy policy;
     bool feasible;
     int64_t peak_bytes, host_bytes;
     double seconds, tokens_per_second;
+    int64_t keep_all_bytes; /* of the same B and tiles with nothing recomputed */
+    double keep_all_seconds;
     int64_t batch;
     const char *const *reason; /* the heuristic's */
     uint32_t reasons;
 } CompareRow;
-void report_compare(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out);
-void report_compare_json(const CompareRow *row, uint32_t count, int64_t budget_bytes, Text *out);
+typedef struct Comparison {
+    const Spec *spec;
+    const Device *device;
+    int64_t budget_bytes, smallest_bytes; /* as in a PlanReport */
+    CompareRow row[POLICY_COUNT];
+    uint32_t rows;
+} Comparison;
+void report_compare(const Comparison *all, Text *out);
+void report_compare_json(const Comparison *all, Text *out);
 
 #endif

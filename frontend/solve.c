@@ -2,9 +2,10 @@
  * can be. Every schedule printed was replayed by outside_check first. */
 #include "solve.h"
 
+#include "message.h"
+#include "output.h"
 #include "nodelink.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -47,46 +48,38 @@ static bool read_budget(const char *text, Budget *budget) {
 }
 
 static int read_options(const Options *options, Budget *budget, double *time_seconds) {
-    if (!options->budget) {
-        fprintf(stderr, "rematc: solve needs --budget: bytes, or a fraction of the peak such as 0.8\n");
-        return EXIT_USAGE;
-    }
-    if (!read_budget(options->budget, budget)) {
-        fprintf(stderr,
-                "rematc: --budget takes bytes (4096, 1.5GiB) or a fraction of the peak (0.8), not '%s'\n",
-                options->budget);
-        return EXIT_USAGE;
-    }
-    if (budget->value > MOST_BUDGET) {
-        fprintf(stderr, "rematc: --budget is at most 1024TiB, not '%s'\n", options->budget);
-        return EXIT_USAGE;
-    }
+    if (!options->budget)
+        return message_fail(options, EXIT_USAGE,
+                            "solve needs --budget: bytes, or a fraction of the peak such as 0.8");
+    if (!read_budget(options->budget, budget))
+        return message_fail(options, EXIT_USAGE,
+                            "--budget takes bytes (4096, 1.5GiB) or a fraction of the peak (0.8), not '%s'",
+                            options->budget);
+    if (budget->value > MOST_BUDGET)
+        return message_fail(options, EXIT_USAGE, "--budget is at most 1024TiB, not '%s'", options->budget);
     *time_seconds = 0;
     if (!options->time) return -1;
     char *end;
     *time_seconds = strtod(options->time, &end);
-    if (end == options->time || *end || !(*time_seconds > 0 && *time_seconds < 1e9)) {
-        fprintf(stderr, "rematc: --time takes seconds, more than 0, not '%s'\n", options->time);
-        return EXIT_USAGE;
-    }
+    if (end == options->time || *end || !(*time_seconds > 0 && *time_seconds < 1e9))
+        return message_fail(options, EXIT_USAGE, "--time takes seconds, more than 0, not '%s'",
+                            options->time);
     return -1;
 }
 
-static int read_graph(const char *path, NodeLink *graph, Arena *arena) {
+static int read_graph(const Options *options, NodeLink *graph, Arena *arena) {
     size_t length;
+    const char *path = options->file;
     const char *text = read_file(arena, path, &length);
-    if (!text) {
-        fprintf(stderr, "rematc: cannot read %s: %s\n", path, strerror(errno));
-        return EXIT_IO;
-    }
+    if (!text) return message_fail(options, EXIT_IO, "cannot read '%s': %s", path, read_file_error());
     int line, column;
     const char *wrong = nodelink_read(text, length, graph, &line, &column, arena);
     if (!wrong) return -1;
-    if (line > 0)
-        fprintf(stderr, "%s:%d:%d: error: %s\n", path, line, column > 0 ? column : 1, wrong);
-    else
-        fprintf(stderr, "%s: error: %s\n", path, wrong);
-    return EXIT_SOURCE;
+    return message_fail_at(options, EXIT_SOURCE, path, line > 0 ? (uint32_t)line : 0,
+                           line <= 0    ? 0
+                           : column > 0 ? (uint32_t)column
+                                        : 1,
+                           "%s", wrong);
 }
 
 /* (cost - keep-all cost) / keep-all cost; 0 where nothing costs anything. */
@@ -105,8 +98,10 @@ static char *format_cost(double cost, char out[32]) {
 static void print_json(const Solution *solution, const NodeLink *graph, int64_t budget, double elapsed,
                        Text *out) {
     char number[32];
-    text_add(out, "{\"budget\": %" PRId64 ", \"peak\": %" PRId64 ", \"keep_all_peak\": %" PRId64, budget,
-             solution->peak_bytes, solution->keep_all_bytes);
+    text_add(out,
+             "{\"feasible\": true, \"budget\": %" PRId64 ", \"peak\": %" PRId64
+             ", \"keep_all_peak\": %" PRId64,
+             budget, solution->peak_bytes, solution->keep_all_bytes);
     text_add(out, ", \"cost\": %s", format_cost(solution->seconds, number));
     text_add(out, ", \"keep_all_cost\": %s", format_cost(solution->keep_all_seconds, number));
     text_add(out, ", \"overhead\": %s", format_number(overhead(solution, solution->seconds), number));
@@ -156,26 +151,33 @@ static void print_text(const Solution *solution, const NodeLink *graph, int64_t 
     text_add(out, "\n");
 }
 
-static int say_infeasible(const Solution *solution, int64_t budget) {
+/* For people on stderr; for programs in `out` as well. */
+static void say_infeasible(const Options *options, const Solution *solution, int64_t budget, Text *out) {
     char a[24], b[24], c[24];
     bool none = solution->lower_bound_seconds == HUGE_VAL;
-    fprintf(stderr, "rematc: no schedule %s %s (%" PRId64 " bytes)\n", none ? "fits" : "was found that fits",
-            format_bytes(budget, a), budget);
-    fprintf(stderr, "note: the smallest budget found is %s (%" PRId64 " bytes), %.4f of the peak %s\n",
-            format_bytes(solution->peak_bytes, b), solution->peak_bytes,
-            (double)solution->peak_bytes / (double)solution->keep_all_bytes,
-            format_bytes(solution->keep_all_bytes, c));
-    return EXIT_INFEASIBLE;
+    message_error(options, "no schedule %s %s (%" PRId64 " bytes)", none ? "fits" : "was found that fits",
+                  format_bytes(budget, a), budget);
+    message_note(options, "the smallest budget found is %s (%" PRId64 " bytes), %.4f of the peak %s",
+                 format_bytes(solution->peak_bytes, b), solution->peak_bytes,
+                 (double)solution->peak_bytes / (double)solution->keep_all_bytes,
+                 format_bytes(solution->keep_all_bytes, c));
+    if (options->json)
+        text_add(out,
+                 "{\"feasible\": false, \"budget\": %" PRId64 ", \"smallest_bytes\": %" PRId64
+                 ", \"keep_all_peak\": %" PRId64
+                 ",\n \"error\": {\"exit\": %d, \"message\": \"no schedule %s\"}}\n",
+                 budget, solution->peak_bytes, solution->keep_all_bytes, EXIT_INFEASIBLE,
+                 none ? "fits" : "was found that fits");
 }
 
 int solve_outside(const Options *options, Arena *arena) {
     double began = clock_seconds();
-    Budget budget;
+    Budget budget = {0};
     SolveRequest request = {.exact_ops = SOLVE_EXACT_OPS};
     int code = read_options(options, &budget, &request.time_seconds);
     if (code >= 0) return code;
     NodeLink graph;
-    code = read_graph(options->file, &graph, arena);
+    code = read_graph(options, &graph, arena);
     if (code >= 0) return code;
 
     Problem *p =
@@ -188,20 +190,15 @@ int solve_outside(const Options *options, Arena *arena) {
     Solution solution = solve(&request, arena);
     const char *wrong =
         outside_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena);
-    if (wrong) {
-        fprintf(stderr, "rematc: the schedule found is wrong: %s\n", wrong);
-        return EXIT_VERIFY;
-    }
-    if (!solution.feasible) return say_infeasible(&solution, request.budget_bytes);
+    if (wrong) return message_fail(options, EXIT_VERIFY, "the schedule found is wrong: %s", wrong);
     Text out = {.arena = arena};
     double elapsed = clock_seconds() - began;
-    if (options->json)
+    if (!solution.feasible)
+        say_infeasible(options, &solution, request.budget_bytes, &out);
+    else if (options->json)
         print_json(&solution, &graph, request.budget_bytes, elapsed, &out);
     else
         print_text(&solution, &graph, request.budget_bytes, elapsed, &out);
-    if (fwrite(out.at, 1, out.length, stdout) != out.length || fflush(stdout)) {
-        fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
-        return EXIT_IO;
-    }
-    return EXIT_FINE;
+    code = output_print(options, &out);
+    return code == EXIT_FINE && !solution.feasible ? EXIT_INFEASIBLE : code;
 }

@@ -2,18 +2,21 @@
  * checkers passed. Plans of a row are those `rematc plan` makes with the same settings. */
 #include "sweep.h"
 
-#include <errno.h>
+#include "../codegen/json_tree.h"
+#include "message.h"
+#include "output.h"
+
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct Row {
-    const char *device;
-    int64_t budget_bytes, batch, context, peak_bytes, host_bytes;
+    const Device *device;
+    int64_t budget_bytes, smallest_bytes; /* reserved bytes included; smallest 0: not asked */
+    int64_t batch, context, accumulate, peak_bytes, host_bytes;
     bool feasible;
-    double seconds, tokens_per_second;
+    double seconds;
 } Row;
 typedef VEC(Row) Rows;
 
@@ -24,60 +27,68 @@ static int64_t read_size(const Compilation *c, const char *text, size_t length) 
     Compilation variant;
     const char *set = arena_printf(c->arena, "budget=%.*s", (int)length, text);
     if (compile_variant(c, &set, 1, &variant)) return variant.spec.budget_bytes;
-    fprintf(stderr, "rematc: '%.*s' is no size: write 21GiB, 300MiB, 24GB\n", (int)length, text);
+    const char *size = arena_strndup(c->arena, text, length);
+    size_t number = strspn(size, "0123456789.");
+    const char *meant = number ? unit_meant(number < length ? size + number : "G") : NULL;
+    message_fail_help(c->options, EXIT_USAGE,
+                      meant ? arena_printf(c->arena, "did you mean '%.*s%s'?", (int)number, size, meant)
+                            : NULL,
+                      "--budget: '%s' is no size: write 21GiB, 300MiB, 24GB", size);
     return 0;
 }
 
-/* From the smallest budget that works to where everything is kept, for the file's own micro-batch. */
-static void natural_range(const Compilation *c, int64_t *low, int64_t *high) {
-    const Graph *g;
-    const PlanResult *result = compile_policy(c, POLICY_OPTIMAL, 0, &g);
-    *low = result->smallest_bytes + c->device.reserved_bytes;
-    *high = result->keep_all_bytes + c->device.reserved_bytes;
+/* From the smallest budget that works to where everything is kept at the fastest micro-batch, as far as the
+ * device goes. */
+static void natural_range(const Compilation *c, int64_t smallest, int64_t *low, int64_t *high) {
+    int64_t has = c->device.memory_bytes;
+    *low = smallest;
+    *high = compile_policy(c, POLICY_OPTIMAL, 0).result->keep_all_bytes + c->device.reserved_bytes;
+    if (has && *high > has) *high = has;
+    if (*high < *low) *low = *high;
 }
 
 static int read_range(const Compilation *c, int64_t *low, int64_t *high) {
     const char *text = c->options->budget;
-    if (!text) {
-        natural_range(c, low, high);
-        return -1;
-    }
     const char *dots = strstr(text, "..");
     *low = read_size(c, text, dots ? (size_t)(dots - text) : strlen(text));
+    if (!*low) return EXIT_USAGE;
     *high = dots ? read_size(c, dots + 2, strlen(dots + 2)) : *low;
-    if (!*low || !*high) return EXIT_USAGE;
-    if (*low > *high) {
-        fprintf(stderr, "rematc: --budget goes from the smaller to the larger size\n");
-        return EXIT_USAGE;
-    }
+    if (!*high) return EXIT_USAGE;
+    if (*low > *high)
+        return message_fail(c->options, EXIT_USAGE, "--budget goes from the smaller to the larger size");
     return -1;
 }
 
 /* ---- rows ---- */
 
-static Row plan_row(const Compilation *c, int64_t budget_bytes) {
-    const Graph *g;
-    const PlanResult *result = compile_policy(c, POLICY_OPTIMAL, budget_bytes, &g);
-    return (Row){.device = c->device.name,
-                 .budget_bytes = budget_bytes,
-                 .batch = g->batch,
-                 .context = g->context,
-                 .peak_bytes = result->plan.peak_bytes + c->device.reserved_bytes,
-                 .host_bytes = result->plan.host_bytes,
-                 .feasible = result->feasible,
-                 .seconds = result->plan.seconds,
-                 .tokens_per_second = (double)(g->batch * g->context * g->accumulate) / result->plan.seconds};
+/* No plan is asked for a budget that the device does not have. */
+static Row plan_row(const Compilation *c, int64_t budget_bytes, int64_t smallest_bytes) {
+    Row row = {.device = &c->device, .budget_bytes = budget_bytes, .smallest_bytes = smallest_bytes};
+    if (c->device.memory_bytes && budget_bytes > c->device.memory_bytes) return row;
+    PolicyPlan plan = compile_policy(c, POLICY_OPTIMAL, budget_bytes);
+    row.batch = plan.graph->batch;
+    row.context = plan.graph->context;
+    row.accumulate = plan.graph->accumulate;
+    row.peak_bytes = plan.peak_bytes;
+    row.host_bytes = plan.result->plan.host_bytes;
+    row.feasible = plan.feasible;
+    row.seconds = plan.result->plan.seconds;
+    return row;
 }
 
-/* The plan with contexts of `context` tokens and as many micro-steps a step as the file has. */
-static bool context_row(const Compilation *c, int64_t budget_bytes, int64_t context, Row *row) {
-    Compilation variant;
+/* The file with contexts of `context` tokens and as many micro-steps a step as it has. */
+static bool with_context(const Compilation *c, int64_t context, Compilation *variant) {
     const char *set[] = {arena_printf(c->arena, "T=%" PRId64, context),
                          arena_printf(c->arena, "tokens_per_step=%" PRId64,
                                       context * c->forward->batch * c->forward->accumulate)};
-    uint32_t settings = c->spec.tokens_per_step ? 2 : 1;
-    if (!compile_variant(c, set, settings, &variant)) return false;
-    *row = plan_row(&variant, budget_bytes);
+    return compile_variant(c, set, c->spec.tokens_per_step ? 2 : 1, variant);
+}
+
+static bool context_row(const Compilation *c, int64_t budget_bytes, int64_t context, Row *row) {
+    Compilation variant;
+    if (!with_context(c, context, &variant)) return false;
+    *row = plan_row(&variant, budget_bytes, 0);
+    row->device = &c->device;
     return row->feasible;
 }
 
@@ -86,7 +97,7 @@ static bool context_row(const Compilation *c, int64_t budget_bytes, int64_t cont
 static Row longest_context(const Compilation *c, int64_t budget_bytes) {
     const int64_t most = INT64_C(1) << 24;
     int64_t unit = c->forward->context < 64 ? c->forward->context : 64, low = 0, high = 1;
-    Row best = {.device = c->device.name, .budget_bytes = budget_bytes}, row;
+    Row best = {.device = &c->device, .budget_bytes = budget_bytes}, row;
     while (high * unit <= most && context_row(c, budget_bytes, high * unit, &row)) {
         best = row;
         low = high;
@@ -101,30 +112,64 @@ static Row longest_context(const Compilation *c, int64_t budget_bytes) {
             high = middle;
         }
     }
+    Compilation shortest;
+    if (!best.feasible && with_context(c, unit, &shortest)) {
+        best.context = unit;
+        best.smallest_bytes = compile_smallest(&shortest, POLICY_OPTIMAL);
+    }
     return best;
 }
 
 /* ---- printing ---- */
 
+static double tokens_of(const Row *row) {
+    return (double)(row->batch * row->context * row->accumulate);
+}
+
+static bool beyond_device(const Row *row) {
+    return row->device->memory_bytes && row->budget_bytes > row->device->memory_bytes;
+}
+
+static void print_misfit(const Row *row, bool contexts, Text *out) {
+    char size[24];
+    if (beyond_device(row))
+        text_add(out, "more than the device has, %s\n", format_bytes(row->device->memory_bytes, size));
+    else if (contexts)
+        text_add(out, "no context fits; the smallest budget for T = %" PRId64 " is %s\n", row->context,
+                 format_bytes_up(row->smallest_bytes, size));
+    else
+        text_add(out, "does not fit; the smallest budget is %s\n",
+                 format_bytes_up(row->smallest_bytes, size));
+}
+
 static void print_rows(const Rows *rows, bool contexts, Text *out) {
     char a[24], b[24], h[24];
     bool host = false;
-    for (uint32_t i = 0; i < rows->count; i++) host |= rows->at[i].host_bytes > 0;
-    text_add(out, "%-12s %12s %6s %9s %12s %12s %12s%s\n", "device", "budget", "B", "T", "peak", "step",
-             "tokens/s", host ? "         host" : "");
+    for (uint32_t i = 0; i < rows->count; i++) {
+        const Device *device = rows->at[i].device;
+        host |= rows->at[i].host_bytes > 0;
+        if (device->memory_pretended && (!i || rows->at[i - 1].device != device))
+            text_add(out, "%s\n", device_text(device, out->arena));
+    }
+    text_add(out, "%-12s %12s %6s %9s%s %12s %12s %12s%s\n", "device", "budget", "B", "T",
+             contexts ? "  tokens/step" : "", "peak", "step", "tokens/s", host ? "         host" : "");
     for (uint32_t i = 0; i < rows->count; i++) {
         const Row *row = &rows->at[i];
-        text_add(out, "%-12s %12s ", row->device,
-                 row->budget_bytes ? format_bytes(row->budget_bytes, a) : "none");
-        if (row->feasible)
-            text_add(out, "%6" PRId64 " %9" PRId64 " %12s %10.4f s %12.0f%s\n", row->batch, row->context,
-                     format_bytes(row->peak_bytes, b), row->seconds, row->tokens_per_second,
-                     host ? arena_printf(out->arena, " %12s", format_bytes(row->host_bytes, h)) : "");
-        else if (contexts)
-            text_add(out, "no context fits\n");
-        else
-            text_add(out, "does not fit; the smallest plan found needs %s\n",
-                     format_bytes(row->peak_bytes, b));
+        /* a budget that is copied from here is enough; one more than the device has would be too much */
+        bool whole = row->budget_bytes == row->device->memory_bytes;
+        text_add(out, "%-12s %12s ", row->device->name,
+                 !row->budget_bytes ? "none"
+                 : whole            ? format_bytes(row->budget_bytes, a)
+                                    : format_bytes_up(row->budget_bytes, a));
+        if (!row->feasible) {
+            print_misfit(row, contexts, out);
+            continue;
+        }
+        text_add(out, "%6" PRId64 " %9" PRId64, row->batch, row->context);
+        if (contexts) text_add(out, " %12.0f", tokens_of(row));
+        text_add(out, " %12s %10.4f s %12.0f%s\n", format_bytes(row->peak_bytes, b), row->seconds,
+                 tokens_of(row) / row->seconds,
+                 host ? arena_printf(out->arena, " %12s", format_bytes(row->host_bytes, h)) : "");
     }
 }
 
@@ -132,61 +177,92 @@ static void print_json(const Rows *rows, Text *out) {
     json_t *list = json_array();
     for (uint32_t i = 0; i < rows->count; i++) {
         const Row *row = &rows->at[i];
-        json_array_append_new(list,
-                              json_pack("{s:s, s:I, s:b, s:I, s:I, s:I, s:I, s:f, s:f}", "device",
-                                        row->device, "budget_bytes", (json_int_t)row->budget_bytes, "fits",
-                                        (int)row->feasible, "batch", (json_int_t)row->batch, "context",
-                                        (json_int_t)row->context, "peak_bytes", (json_int_t)row->peak_bytes,
-                                        "host_bytes", (json_int_t)row->host_bytes, "seconds", row->seconds,
-                                        "tokens_per_second", row->tokens_per_second));
+        double rate = row->seconds > 0 ? tokens_of(row) / row->seconds : 0;
+        json_t *object = json_object();
+        json_set(object, "device", json_text(row->device->name));
+        json_set(object, "device_memory_bytes", json_integer(row->device->memory_bytes));
+        json_set(object, "memory_pretended", json_boolean(row->device->memory_pretended));
+        json_set(object, "budget_bytes", json_integer(row->budget_bytes));
+        json_set(object, "fits", json_boolean(row->feasible));
+        json_set(object, "batch", json_integer(row->batch));
+        json_set(object, "context", json_integer(row->context));
+        json_set(object, "tokens_per_step", json_integer((json_int_t)tokens_of(row)));
+        json_set(object, "peak_bytes", json_integer(row->peak_bytes));
+        json_set(object, "host_bytes", json_integer(row->host_bytes));
+        json_set(object, "seconds", json_number(row->seconds));
+        json_set(object, "tokens_per_second", json_number(rate));
+        if (row->smallest_bytes) json_set(object, "smallest_bytes", json_integer(row->smallest_bytes));
+        json_add(list, object);
     }
-    char *text = json_dumps(list, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    if (!text) die("a sweep has no JSON form");
-    text_add(out, "%s\n", text);
-    free(text); /* jansson's own allocation */
-    json_decref(list);
+    json_tree_print(list, 2, out);
 }
 
 /* ---- the verb ---- */
 
-static int sweep_device(Compilation *c, const char *device, bool contexts, Rows *rows) {
-    Options options = *c->options;
-    Compilation one = {.arena = c->arena, .options = &options};
-    options.device = device;
-    options.budget = NULL;
-    int code = compile_parse(&one);
-    if (code < 0) code = compile_lower(&one);
+/* The budget for the longest context where the command line names none: the file's, or all memory of a device
+ * that the command line names, which the file's budget was not written for. */
+static int64_t context_budget(const Compilation *c, bool named) {
+    return named && c->device.memory_bytes ? c->device.memory_bytes : c->budget_bytes;
+}
+
+/* `device` NULL: the file's. */
+static int sweep_device(const Compilation *c, const char *device, bool contexts, Rows *rows) {
+    Options *options = NEW(c->arena, Options);
+    Compilation *one = NEW(c->arena, Compilation);
+    *options = *c->options;
+    *one = (Compilation){.arena = c->arena, .options = options};
+    options->device = device;
+    options->budget = NULL;
+    options->warned = rows->count > 0;
+    int code = compile_parse(one);
+    if (code < 0) code = compile_lower(one);
     if (code >= 0) return code;
-    options.budget = c->options->budget;
-    int64_t low, high;
-    if (contexts && !options.budget) {
-        low = high = one.budget_bytes;
-        if (!low) {
-            fprintf(stderr, "rematc: the longest context needs a budget, in the file or with --budget\n");
-            return EXIT_USAGE;
-        }
-    } else {
-        code = read_range(&one, &low, &high);
+    options->budget = c->options->budget;
+    int64_t low, high, smallest = contexts ? 0 : compile_smallest(one, POLICY_OPTIMAL);
+    if (options->budget) {
+        code = read_range(one, &low, &high);
         if (code >= 0) return code;
+    } else if (contexts) {
+        low = high = context_budget(one, device != NULL);
+        if (!low)
+            return message_fail(c->options, EXIT_USAGE,
+                                "the longest context needs a budget, in the file or with --budget");
+        if (!device) compile_warn_capped(one);
+    } else {
+        natural_range(one, smallest, &low, &high);
     }
-    int64_t points = low == high ? 1 : options.points;
+    int64_t points = low == high ? 1 : options->points;
     for (int64_t i = 0; i < points; i++) {
         /* equal ratios: budgets differ by factors */
         double ratio = points == 1 ? 0 : (double)i / (double)(points - 1);
         int64_t budget =
             i == points - 1 ? high : (int64_t)ceil((double)low * pow((double)high / (double)low, ratio));
-        *vec_add(c->arena, rows) = contexts ? longest_context(&one, budget) : plan_row(&one, budget);
+        *vec_add(c->arena, rows) = contexts ? longest_context(one, budget) : plan_row(one, budget, smallest);
     }
     return -1;
+}
+
+/* Where not one row fits, says so and what would. */
+static int say_misfit(const Options *options, const Rows *rows) {
+    int64_t smallest = 0;
+    char size[24];
+    for (uint32_t i = 0; i < rows->count; i++) {
+        const Row *row = &rows->at[i];
+        if (row->feasible) return EXIT_FINE;
+        if (!smallest || (row->smallest_bytes && row->smallest_bytes < smallest))
+            smallest = row->smallest_bytes;
+    }
+    message_error(options, "nothing fits; the smallest feasible budget is %s",
+                  format_bytes_up(smallest, size));
+    return EXIT_INFEASIBLE;
 }
 
 int verb_sweep(Compilation *c) {
     const Options *options = c->options;
     bool contexts = options->maximize && !strcmp(options->maximize, "T");
-    if (options->maximize && !contexts && strcmp(options->maximize, "tokens_per_second")) {
-        fprintf(stderr, "rematc: --maximize is tokens_per_second or T, not '%s'\n", options->maximize);
-        return EXIT_USAGE;
-    }
+    if (options->maximize && !contexts && strcmp(options->maximize, "tokens_per_second"))
+        return message_fail(c->options, EXIT_USAGE, "--maximize is tokens_per_second or T, not '%s'",
+                            options->maximize);
     Rows rows = {0};
     const char *list = options->device;
     do {
@@ -201,7 +277,6 @@ int verb_sweep(Compilation *c) {
         print_json(&rows, &out);
     else
         print_rows(&rows, contexts, &out);
-    if (fwrite(out.at, 1, out.length, stdout) == out.length && !fflush(stdout)) return EXIT_FINE;
-    fprintf(stderr, "rematc: cannot write to standard output: %s\n", strerror(errno));
-    return EXIT_IO;
+    int code = output_print(c->options, &out);
+    return code == EXIT_FINE ? say_misfit(c->options, &rows) : code;
 }

@@ -111,6 +111,7 @@ static int body_word(const Classifier *c, const Token *token) {
 static int outer_word(const Classifier *c, const Token *token) {
     uint32_t count = c->out.count;
     int before = count ? c->out.at[count - 1].kind : 0, before2 = count > 1 ? c->out.at[count - 2].kind : 0;
+    if (before2 == KW_DEVICE && is(token, "memory")) return MEMORY;
     switch (before) {
     case KW_BLOCK:
     case KW_MODEL:
@@ -175,6 +176,21 @@ static Context context_behind(const Classifier *c) {
                                                                              : BODY;
 }
 
+/* `a100-40` behind `device` is one name: parts without blanks between them. Returns how many tokens more it
+ * takes. */
+static uint32_t join_dashes(const Classifier *c, uint32_t i, Token *token) {
+    const Token *raw = &c->raw.at[i];
+    uint32_t more = 0;
+    while (raw[more + 1].kind == '-' && raw[more + 1].span.beg == raw[more].span.end &&
+           (raw[more + 2].kind == NAME || raw[more + 2].kind == INT) &&
+           raw[more + 2].span.beg == raw[more + 1].span.end)
+        more += 2;
+    token->span.end = raw[more].span.end;
+    token->text = arena_strndup(c->parser->arena, c->parser->ast->source + token->span.beg,
+                                token->span.end - token->span.beg);
+    return more;
+}
+
 bool tokens_classify(Parser *parser) {
     if (!pair_brackets(parser)) return false;
     Classifier c = {.parser = parser, .raw = parser->token};
@@ -209,6 +225,9 @@ bool tokens_classify(Parser *parser) {
         }
         token.nested = nested > 0;
         if ((raw->kind == '(' || raw->kind == '[') && raw->match != NONE) nested++;
+        if (raw->kind == NAME && token.kind == NAME && !c.braces && c.out.count &&
+            c.out.at[c.out.count - 1].kind == KW_DEVICE)
+            i += join_dashes(&c, i, &token);
         moved[i] = c.out.count;
         *vec_add(parser->arena, &c.out) = token;
     }

@@ -69,6 +69,7 @@ void tree_add_item(Parser *parser, Item *item);
 void tree_check_named(Parser *parser, const ArgList *args); /* no name twice, positional ones first */
 
 /* ---- ast.c ---- */
-void expr_place(Expr *expr, Span span); /* every part of it gets this span */
+/* UTF-8 without zero bytes, and not too long; false after an error. */
+bool text_check(const char *text, size_t length, Diag *diag);
 
 #endif

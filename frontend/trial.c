@@ -345,7 +345,7 @@ static void explain_tiles(const Compilation *c, Trial *whole, Trial *best, Wish 
                  100 * (seconds_per_token(whole) / seconds_per_token(best) - 1));
     else
         text_add(&text, ": whole, the smallest budget would be %s",
-                 format_bytes(whole->result->smallest_bytes + c->device.reserved_bytes, bytes));
+                 format_bytes_up(whole->result->smallest_bytes + c->device.reserved_bytes, bytes));
     *vec_add(c->arena, &best->result->reason) = text.at;
 }
 
@@ -376,6 +376,15 @@ static int64_t first_batch(const Compilation *c) {
 
 static int64_t last_batch(const Compilation *c) {
     return c->spec.batch_auto ? c->spec.batch_high : 0;
+}
+
+/* The micro-batch that makes a step of one micro-step: where nothing is clipped, gradients are then not kept,
+ * and it may need less than a smaller one. 0: there is none but the smallest. */
+static int64_t single_batch(const Compilation *c) {
+    const Spec *spec = &c->spec;
+    if (!spec->batch_auto || !spec->tokens_per_step || spec->clip_norm > 0) return 0;
+    int64_t batch = spec->tokens_per_step / c->forward->context;
+    return batch > spec->batch_low && batch <= spec->batch_high ? batch : 0;
 }
 
 /* ---- which micro-batches ---- */
@@ -471,9 +480,40 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
             best = trial, best_whole = whole;
         if (!is_feasible(whole)) break;
     }
+    if (!is_feasible(best) && wish.policy == POLICY_OPTIMAL && single_batch(c)) {
+        Trial *whole = trial_of_batch(c, single_batch(c));
+        plan_if_it_may_fit(c, whole, wish);
+        Trial *trial = is_feasible(whole) ? whole : best_tiling(c, whole, wish, INFINITY);
+        if (is_better(c, trial, best, wish)) best = trial, best_whole = whole;
+    }
     plan_in_full(c, best, wish);
     explain_tiles(c, best_whole, best, wish);
     if (best == best_whole) offer_tiles(c, best, wish);
+    return *best;
+}
+
+/* What needs least of `best` (NULL: none yet), of a micro-batch, and of its finest tilings. */
+static Trial *least_of(const Compilation *c, int64_t batch, Wish any, Trial *best) {
+    Trial *whole = trial_of_batch(c, batch);
+    if (is_better(c, whole, best, any)) best = whole;
+    if (any.policy != POLICY_OPTIMAL) return best;
+    Tiling list[MOST_TILINGS];
+    uint32_t count = list_tilings(c, whole, list);
+    uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
+    while (count > 0 && tries-- > 0) {
+        Trial *trial = trial_of_tiling(c, whole, &list[--count]);
+        if (is_better(c, trial, best, any)) best = trial;
+    }
+    return best;
+}
+
+Trial trial_smallest(const Compilation *c, Policy policy) {
+    Wish any = {policy, 1, false}; /* which nothing fits: it finds the smallest budget and no more */
+    int64_t batch = first_batch(c);
+    while (batch && !lower_batch_fits(&c->spec, batch)) batch++;
+    Trial *best = least_of(c, batch, any, NULL);
+    if (single_batch(c) > batch) best = least_of(c, single_batch(c), any, best);
+    add_plan(c, best, any);
     return *best;
 }
 

@@ -21,6 +21,9 @@ typedef struct Trial {
  * when none fits, what comes nearest. */
 Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget);
 
+/* What needs the least memory of all that `trial_best` would choose from; planned for a budget that nothing fits. */
+Trial trial_smallest(const Compilation *c, Policy policy);
+
 /* The smallest budget of the arena with which the file fits, of the first micro-batch that does, whole or else in
  * its finest tiles; 0: none does. Found sooner than the fastest plan. */
 int64_t trial_that_fits(const Compilation *c);

@@ -29,6 +29,7 @@ static const char *kind_text(int kind, Arena *arena) {
         {SCOPE, "'scope'"},
         {FROZEN, "'frozen'"},
         {ON, "'on'"},
+        {MEMORY, "'memory'"},
         {UNIT, "'steps' or 'batches'"},
         {WORD, "a word"},
         {EVERY, "'every'"},
@@ -112,6 +113,22 @@ static void suggest_word(Parser *parser, const int *expected, uint32_t count) {
     }
 }
 
+/* Words of data that other trainers know: `train "chat.jsonl" chat tokenizer "tokenizer.json"`. */
+static void suggest_data(const Parser *parser) {
+    static const char *const words[] = {"chat", "tokenizer", "jsonl", "json", "text", "parquet"};
+    for (uint32_t back = 0; back <= 2 && back <= parser->last; back++) {
+        const Token *token = &parser->token.at[parser->last - back];
+        if (token->kind != NAME && token->kind != KEY) continue;
+        for (size_t i = 0; i < COUNT_OF(words); i++) {
+            if (strcmp(token->text, words[i])) continue;
+            diag_help(parser->diag,
+                      "data is tokens or plain bytes (bytes, u16, u32, llmc); text and chats are not "
+                      "turned into tokens yet: do it beforehand, and name the file of tokens");
+            return;
+        }
+    }
+}
+
 void syntax_error(Parser *parser, const int *expected, uint32_t count) {
     const Token *found = &parser->token.at[parser->last];
     if (found->kind == JUNK || found->implied) return;
@@ -136,4 +153,7 @@ void syntax_error(Parser *parser, const int *expected, uint32_t count) {
             diag_note(parser->diag, bracket->span, "'%c' is opened here", bracket->kind);
     }
     suggest_word(parser, expected, count);
+    if (open != NONE && open && parser->token.at[open - 1].kind == KW_SECTION &&
+        !strcmp(parser->token.at[open - 1].text, "data"))
+        suggest_data(parser);
 }

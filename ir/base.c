@@ -1,21 +1,23 @@
 /* See base.h. Arenas are chains of blocks, each twice the last up to 64 MiB. */
 #include "base.h"
 
+#include "../runtime/printable.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { EXIT_IO = 6, EXIT_INTERNAL = 70 };
+enum { EXIT_INTERNAL = 70 };
 
 void die_at(const char *file, int line, const char *format, ...) {
+    char message[2048], shown[4096]; /* no arena: what broke may be one */
     va_list args;
     fflush(stdout);
-    fprintf(stderr, "%s:%d: ", file, line);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(message, sizeof message, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    printable(shown, sizeof shown, message, strlen(message), "\n");
+    fprintf(stderr, "%s:%d: %s\n", file, line, shown);
     exit(EXIT_INTERNAL);
 }
 
@@ -34,9 +36,13 @@ struct Arena {
 static void *must(void *memory) {
     if (!memory) {
         fputs("rematc: out of memory\n", stderr);
-        exit(EXIT_IO);
+        exit(EXIT_INTERNAL);
     }
     return memory;
+}
+
+void *alloc_or_exit(size_t bytes) {
+    return must(malloc(bytes ? bytes : 1));
 }
 
 static Block *block_new(size_t capacity) {
@@ -160,6 +166,35 @@ void text_add(Text *text, const char *format, ...) {
     va_end(again);
 }
 
+void text_add_json(Text *text, const char *bytes) {
+    size_t length = strlen(bytes), size;
+    text_add_n(text, "\"", 1);
+    for (size_t i = 0; i < length; i += size) {
+        unsigned code;
+        size = printable_decode(bytes + i, length - i, &code);
+        bool plain = size && code != '"' && code != '\\' && printable(NULL, 0, bytes + i, size, "") == size;
+        if (!size) size = 1, code = (unsigned char)bytes[i];
+        if (plain)
+            text_add_n(text, bytes + i, size);
+        else if (code == '"' || code == '\\')
+            text_add(text, "\\%c", (int)code);
+        else if (code == '\n')
+            text_add(text, "\\n");
+        else if (code >= 0x10000)
+            text_add(text, "\\u%04x\\u%04x", 0xd7c0 + (code >> 10), 0xdc00 + (code & 0x3ff));
+        else
+            text_add(text, "\\u%04x", code);
+    }
+    text_add_n(text, "\"", 1);
+}
+
+void text_add_printable(Text *text, const char *bytes, const char *keep) {
+    size_t length = strlen(bytes), size = printable(NULL, 0, bytes, length, keep);
+    char *shown = arena_alloc(text->arena, size + 1);
+    printable(shown, size + 1, bytes, length, keep);
+    text_add_n(text, shown, size);
+}
+
 /* ---- hashing, names to ids (open addressing, linear probes) ---- */
 
 uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t count) {
@@ -233,15 +268,26 @@ double random_unit(uint64_t *state) {
 
 /* ---- for people ---- */
 
+static const char *const size_unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+
 char *format_bytes(int64_t bytes, char out[24]) {
-    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     double value = (double)bytes;
     int u = 0;
     while ((value >= 1023.995 || value <= -1023.995) && u < 4) value /= 1024, u++;
     if (u == 0)
         snprintf(out, 24, "%lld B", (long long)bytes);
     else
-        snprintf(out, 24, "%.2f %s", value, unit[u]);
+        snprintf(out, 24, "%.2f %s", value, size_unit[u]);
+    return out;
+}
+
+char *format_bytes_up(int64_t bytes, char out[24]) {
+    int64_t unit = 1;
+    int u = 0;
+    while (bytes / unit >= 1024 && u < 4) unit <<= 10, u++;
+    if (u == 0) return format_bytes(bytes, out);
+    int64_t hundredths = bytes / unit * 100 + (bytes % unit * 100 + unit - 1) / unit;
+    snprintf(out, 24, "%.2f %s", (double)hundredths / 100, size_unit[u]);
     return out;
 }
 
@@ -255,14 +301,18 @@ char *format_number(double value, char out[32]) {
 
 /* ---- files ---- */
 
-char *read_file(Arena *arena, const char *path, size_t *length) {
+char *read_file_head(Arena *arena, const char *path, size_t most, size_t *length) {
     FILE *file = strcmp(path, "-") ? fopen(path, "rb") : stdin;
     if (!file) return NULL;
     Text text = {.arena = arena};
     char chunk[1 << 16];
-    size_t got;
+    size_t got = 1;
     text_add_n(&text, "", 0);
-    while ((got = fread(chunk, 1, sizeof chunk, file)) > 0) text_add_n(&text, chunk, got);
+    while (got > 0 && text.length < most) {
+        size_t room = most - text.length;
+        got = fread(chunk, 1, room < sizeof chunk ? room : sizeof chunk, file);
+        text_add_n(&text, chunk, got);
+    }
     int failed = ferror(file) ? errno : 0;
     if (file != stdin) fclose(file);
     if (failed) {
@@ -273,22 +323,16 @@ char *read_file(Arena *arena, const char *path, size_t *length) {
     return text.at;
 }
 
-bool write_file(const char *path, const char *bytes, size_t length) {
-    if (!strcmp(path, "-")) return fwrite(bytes, 1, length, stdout) == length && fflush(stdout) == 0;
-    char aside[4096];
-    if (snprintf(aside, sizeof aside, "%s.part", path) >= (int)sizeof aside) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    FILE *file = fopen(aside, "wb");
-    if (!file) return false;
-    bool ok = fwrite(bytes, 1, length, file) == length && fflush(file) == 0;
-    int failed = ok ? 0 : errno;
-    if (fclose(file) != 0 && ok) ok = false, failed = errno;
-    if (ok && rename(aside, path) != 0) ok = false, failed = errno;
-    if (!ok) {
-        unlink(aside);
-        errno = failed;
-    }
-    return ok;
+char *read_file(Arena *arena, const char *path, size_t *length) {
+    const size_t limit = (size_t)READ_FILE_MIB << 20;
+    char *text = read_file_head(arena, path, limit + 1, length);
+    if (!text || *length <= limit) return text;
+    errno = EFBIG;
+    return NULL;
+}
+
+const char *read_file_error(void) {
+
+    _Static_assert(READ_FILE_MIB == 256, "the message says so");
+    return errno == EFBIG ? "it has more than 256 MiB, the limit" : strerror(errno);
 }

@@ -25,11 +25,13 @@ typedef struct Arena Arena;
 Arena *arena_new(void);
 void arena_reset(Arena *arena); /* keeps the blocks, forgets what is in them */
 void arena_free(Arena *arena);
-/* Zeroed, aligned to 16 bytes; never NULL (out of memory: exits 6). */
+/* Zeroed, aligned to 16 bytes; never NULL (out of memory: exits 70). */
 void *arena_alloc(Arena *arena, size_t bytes);
 char *arena_strndup(Arena *arena, const char *text, size_t length);
 char *arena_strdup(Arena *arena, const char *text);
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Of malloc, with the same end, for libraries that allocate by themselves and free by free(). */
+void *alloc_or_exit(size_t bytes);
 #define NEW(arena, Type)          ((Type *)arena_alloc((arena), sizeof(Type)))
 #define NEW_ARRAY(arena, Type, n) ((Type *)arena_alloc((arena), sizeof(Type) * (size_t)(n)))
 
@@ -49,10 +51,9 @@ void vec_widen(Arena *arena, void **at, uint32_t *capacity, uint32_t count, uint
      &(vec)->at[(vec)->count++])
 /* Makes room for `more` beyond those that are counted. */
 #define vec_room(arena, vec, more)                                                                           \
-    ((vec)->capacity - (vec)->count >= (more)                                                                \
-         ? (void)0                                                                                           \
-         : vec_widen((arena), (void **)&(vec)->at, &(vec)->capacity, (vec)->count, (more),                   \
-                     sizeof *(vec)->at))
+    ((vec)->capacity - (vec)->count >= (more) ? (void)0                                                      \
+                                              : vec_widen((arena), (void **)&(vec)->at, &(vec)->capacity,    \
+                                                          (vec)->count, (more), sizeof *(vec)->at))
 
 /* ---- text that grows ---- */
 typedef struct Text {
@@ -62,6 +63,12 @@ typedef struct Text {
 } Text;
 void text_add(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_add_n(Text *text, const char *bytes, size_t count);
+/* `bytes` as a JSON string, quotes included: what could steer a terminal is escaped, a byte that is no UTF-8
+ * is read as Latin-1. */
+void text_add_json(Text *text, const char *bytes);
+/* `bytes` with what could steer a terminal spelled out, but the control characters in `keep`
+ * (runtime/printable.h). */
+void text_add_printable(Text *text, const char *bytes, const char *keep);
 
 /* ---- names to ids ---- */
 typedef struct Map Map;
@@ -79,12 +86,18 @@ double random_unit(uint64_t *state); /* [0, 1) */
 
 /* "12.3 MiB", "981 B": for people. Writes into `out` and returns it. */
 char *format_bytes(int64_t bytes, char out[24]);
+/* The same, never less than `bytes`: what is read back as a size is enough. For what is needed. */
+char *format_bytes_up(int64_t bytes, char out[24]);
 /* The fewest digits that read back as the same number. */
 char *format_number(double value, char out[32]);
 
-/* Whole file into the arena, NUL-terminated; "-" is standard input. NULL and errno on failure. */
+/* Whole file into the arena, NUL-terminated; "-" is standard input. A file of more than 256 MiB, or one
+ * without end, is refused while it is read (EFBIG). NULL and errno on failure; read_file_error() says what
+ * that means. */
+enum { READ_FILE_MIB = 256 };
 char *read_file(Arena *arena, const char *path, size_t *length);
-/* Writes aside and renames, so a reader never sees half a file; "-" is stdout. False and errno on failure. */
-bool write_file(const char *path, const char *bytes, size_t length);
+const char *read_file_error(void);
+/* The same, but reads `most` bytes of a longer file and leaves the rest. */
+char *read_file_head(Arena *arena, const char *path, size_t most, size_t *length);
 
 #endif

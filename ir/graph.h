@@ -109,8 +109,14 @@ typedef struct Node {
 
 /* How a parameter starts, and what updates it. */
 typedef enum InitKind { INIT_NORMAL, INIT_CONSTANT } InitKind;
+typedef struct Tie { /* another name of a weight, which files of weights may hold too */
+    const char *name;
+    const struct Tie *next;
+} Tie;
+
 typedef struct Param {
     ValueId value;
+    const Tie *tie;     /* NULL: none */
     InitKind init;
     double init_value;  /* standard deviation or the constant */
     bool decays;        /* AdamW's weight decay applies (rank >= 2) */
@@ -175,6 +181,10 @@ Op op_find(const char *name); /* OP_COUNT when there is none */
  * output type is free (reshape, cast, split, ...) `out[i]` holds the wish on entry. NULL when it fits,
  * else what is wrong, in the arena: "input width 4096 does not match weight [4096, 14336]". */
 const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type *out, uint32_t nout, Arena *arena);
+
+/* What of kernels/limits.def the operation exceeds: "257 numbers a head; the kernels take at most 256". NULL when
+ * nothing; `op_infer` asks too. */
+const char *op_limit(Op op, const Type *in, uint32_t nin, Arena *arena);
 
 /* Appends the backward nodes of `node`. grad_out[i] is the gradient of output i or NONE; writes
  * grad_in[i] for each input whose want[i] is set (NONE when it has none). A rule builds nodes and never

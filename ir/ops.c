@@ -475,6 +475,46 @@ static const char *check_size(const Type *t, const char *what, Arena *arena) {
     return NULL;
 }
 
+typedef enum Limit {
+#define LIMIT(NAME, most, what) LIMIT_##NAME,
+#include "../kernels/limits.def"
+#undef LIMIT
+} Limit;
+
+static const char *within(int64_t size, Limit limit, Arena *arena) {
+    static const struct {
+        int64_t most;
+        const char *what;
+    } table[] = {
+#define LIMIT(NAME, most, what) [LIMIT_##NAME] = {most, what},
+#include "../kernels/limits.def"
+#undef LIMIT
+    };
+    if (size <= table[limit].most) return NULL;
+    return arena_printf(arena, "%lld %s; the kernels take at most %lld", (long long)size, table[limit].what,
+                        (long long)table[limit].most);
+}
+
+const char *op_limit(Op op, const Type *in, uint32_t nin, Arena *arena) {
+    const Type *x = &in[0];
+    if (!nin || !x->rank || !last(x)) return NULL;
+    int64_t rows = type_elements(x) / last(x);
+    switch (op) {
+    case OP_ATTEND: TRY(within(last(x), LIMIT_HEAD_WIDTH, arena)); return within(rows, LIMIT_ROWS, arena);
+    case OP_ROPE: return within(last(x), LIMIT_ROPE_WIDTH, arena);
+    case OP_EMBED:
+        if (nin > 1) TRY(within(in[1].dim[0], LIMIT_VOCABULARY, arena));
+        return within(type_elements(x), LIMIT_ROWS, arena);
+    case OP_CROSS_ENTROPY:
+        TRY(within(last(x), LIMIT_VOCABULARY, arena));
+        return within(rows, LIMIT_ROWS, arena);
+    case OP_LINEAR:
+    case OP_LAYERNORM:
+    case OP_RMSNORM: return within(rows, LIMIT_ROWS, arena);
+    default: return NULL;
+    }
+}
+
 const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type *out, uint32_t nout,
                      Arena *arena) {
     const OpInfo *info = &op_info[op];
@@ -488,6 +528,7 @@ const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type
     static const Attr no_attr;
     Shape s = {op, in, nin, attr ? attr : &no_attr, out, nout, arena};
     TRY(shape_rule[op](&s));
+    TRY(op_limit(op, in, nin, arena));
     for (uint32_t i = 0; i < nout; i++) TRY(check_size(&out[i], "an output", arena));
     return NULL;
 }

@@ -46,6 +46,7 @@ typedef struct Spec {
 
     const char *device;        /* "host", "rtx4090", ... */
     Span device_span;
+    int64_t device_memory_bytes; /* that it is taken to have; 0: its own */
     int64_t budget_bytes;      /* 0: what the device has */
     Span budget_span;
     int64_t host_bytes;        /* pinned host memory that offload may take; 0: none */

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TILE = 64, MAX_WIDTH = K_ATTEND_MAX_WIDTH };
+enum { TILE = 64, MAX_WIDTH = K_MOST_HEAD_WIDTH };
 
 typedef struct Heads {
     int64_t batch, time, query_heads, kv_heads, width, padded; /* B, T, H, K, E, E rounded up to K_LANES */

@@ -339,9 +339,9 @@ static Attend attend_of(const KTensor *q, const KTensor *k, const KTensor *v, co
     p.padded = (p.width + 3) / 4 * 4;
     p.scale = (float)(1 / sqrt((double)p.width));
     p.causal = attr->causal != 0;
-    if (q->dim[3] > K_CUDA_ATTEND_MAX_WIDTH) {
+    if (q->dim[3] > K_MOST_HEAD_WIDTH) {
         fprintf(stderr, "train: error: attend: heads of %lld numbers; at most %d are supported\n",
-                (long long)q->dim[3], (int)K_CUDA_ATTEND_MAX_WIDTH);
+                (long long)q->dim[3], (int)K_MOST_HEAD_WIDTH);
         exit(K_EXIT_INTERNAL);
     }
     return p;
@@ -354,29 +354,26 @@ template <class Kernel> static void allow_shared(Kernel kernel, int bytes) {
 }
 
 template <class S> static void forward(const KCtx *cx, const Attend &p) {
-    const int bytes = (S::QUERY_TILE + S::KEY_TILE + S::QUERIES * S::SCORE_STRIDE) * (int)sizeof(float);
+    const int bytes = (int)k_cuda_attend_forward_bytes(S::WIDTH, S::QUERIES, S::KEYS);
     allow_shared(attend_kernel<S>, bytes);
     K_LAUNCH(attend_kernel<S>, k_grid(k_cuda_ceil(p.time, S::QUERIES) * p.heads * p.batch), THREADS, bytes,
              cx->stream, p);
 }
 template <class S> static void backward(const KCtx *cx, const Attend &p) {
-    const int tiles = 2 * S::QUERY_TILE + 2 * S::KEY_TILE;
-    const int dq_bytes = (tiles + S::QUERIES * S::SCORE_STRIDE) * (int)sizeof(float);
-    const int dkv_bytes = (tiles + S::KEYS * S::TURNED_STRIDE) * (int)sizeof(float);
-    allow_shared(attend_dq_kernel<S>, dq_bytes);
-    allow_shared(attend_dkv_kernel<S>, dkv_bytes);
+    const int bytes = (int)k_cuda_attend_backward_bytes(S::WIDTH, S::QUERIES, S::KEYS);
+    allow_shared(attend_dq_kernel<S>, bytes);
+    allow_shared(attend_dkv_kernel<S>, bytes);
     K_LAUNCH(attend_dkv_kernel<S>, k_grid(k_cuda_ceil(p.time, S::KEYS) * p.kv_heads * p.batch), THREADS,
-             dkv_bytes, cx->stream, p);
+             bytes, cx->stream, p);
     K_LAUNCH(attend_dq_kernel<S>, k_grid(k_cuda_ceil(p.time, S::QUERIES) * p.heads * p.batch), THREADS,
-             dq_bytes, cx->stream, p);
+             bytes, cx->stream, p);
 }
 
-typedef Tiles<64, 64, 64> Forward64;
-typedef Tiles<128, 64, 32> Forward128;
-typedef Tiles<256, 32, 32> Forward256;
-typedef Tiles<64, 32, 64> Backward64;
-typedef Tiles<128, 32, 32> Backward128;
-typedef Tiles<256, 16, 16> Backward256;
+#define TILES(width, forward_queries, forward_keys, backward_queries, backward_keys)                         \
+    typedef Tiles<width, forward_queries, forward_keys> Forward##width;                                      \
+    typedef Tiles<width, backward_queries, backward_keys> Backward##width;
+K_CUDA_ATTEND_TILES(TILES)
+#undef TILES
 
 void k_attend(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     (void)nout, (void)nin;

@@ -4,8 +4,6 @@
 
 #include "host.h"
 
-enum { K_ATTEND_MAX_WIDTH = 256 };
-
 static inline int64_t k_attend_padded(int64_t width) {
     return (width + K_LANES - 1) / K_LANES * K_LANES;
 }

@@ -10,7 +10,6 @@ enum {
     K_CUDA_SQUARE_BLOCKS = 256, /* most lanes of a squared norm */
     K_CUDA_SQUARE_RUN = 8192,   /* elements a lane takes at least */
     K_CUDA_SORT_TILE = 256,     /* positions a block of the radix sort ranks; also its number of digits */
-    K_CUDA_ATTEND_MAX_WIDTH = 256,
 };
 
 static inline int64_t k_cuda_ceil(int64_t n, int64_t unit) {
@@ -36,6 +35,30 @@ static inline size_t k_cuda_row_lanes_bytes(int64_t rows, int64_t width) {
 
 static inline int64_t k_cuda_square_blocks(int64_t count) {
     return k_cuda_clamp(k_cuda_ceil(count, K_CUDA_SQUARE_RUN), 1, K_CUDA_SQUARE_BLOCKS);
+}
+
+/* Attention: TILES(width, queries, keys forwards, queries, keys backwards), for heads up to that width. */
+#define K_CUDA_ATTEND_TILES(TILES) TILES(64, 64, 64, 32, 64) TILES(128, 64, 32, 32, 32) TILES(256, 32, 32, 16, 16)
+
+/* f32 rows of width + 4 numbers, and a tile of scores either way round. */
+static inline int64_t k_cuda_attend_forward_bytes(int64_t width, int64_t queries, int64_t keys) {
+    return ((queries + keys) * (width + 4) + queries * (keys + 4)) * (int64_t)sizeof(float);
+}
+static inline int64_t k_cuda_attend_backward_bytes(int64_t width, int64_t queries, int64_t keys) {
+    const int64_t scores = queries > keys ? queries * keys + 4 * queries : queries * keys + 4 * keys;
+    return (2 * (queries + keys) * (width + 4) + scores) * (int64_t)sizeof(float);
+}
+/* Shared memory a block of attention needs, both ways, for heads of this width; the device must have it. */
+static inline int64_t k_cuda_attend_shared_bytes(int64_t width) {
+#define TILES(most, forward_queries, forward_keys, backward_queries, backward_keys)                          \
+    if (width <= most) {                                                                                     \
+        const int64_t there = k_cuda_attend_forward_bytes(most, forward_queries, forward_keys);              \
+        const int64_t back = k_cuda_attend_backward_bytes(most, backward_queries, backward_keys);            \
+        return there > back ? there : back;                                                                  \
+    }
+    K_CUDA_ATTEND_TILES(TILES)
+#undef TILES
+    return INT64_MAX;
 }
 
 /* embed_bwd: two orders of the positions, then digit counts [256, tiles]. */

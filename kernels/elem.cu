@@ -220,7 +220,7 @@ void k_positions_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, cons
 
 struct Rope {
     double theta, factor, low, high, original, direction;
-    int64_t time, heads, half;
+    int64_t positions, time, heads, half; /* positions: B * T */
 };
 
 static __device__ double rope_frequency(Rope r, int64_t pair) {
@@ -233,20 +233,22 @@ static __device__ double rope_frequency(Rope r, int64_t pair) {
     return (1 - smooth) * f / r.factor + smooth * f;
 }
 
-/* x [B, T, H, E]; blockIdx.y is b. A thread turns the pair (i, i + E/2) of every head at one t. */
+/* x [B, T, H, E]. A thread turns the pair (i, i + E/2) of every head at some (b, t). */
 __global__ void rope_kernel(KView y, KView x, Rope r) {
-    const int64_t at = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (at >= r.time * r.half) return;
-    const int64_t t = at / r.half, pair = at % r.half;
-    double sine, cosine;
-    sincos(r.direction * (double)t * rope_frequency(r, pair), &sine, &cosine);
-    const float s = (float)sine, c = (float)cosine;
-    const int64_t first = ((int64_t)blockIdx.y * r.time + t) * r.heads * r.half * 2 + pair;
-    for (int64_t h = 0; h < r.heads; h++) {
-        const int64_t i = first + h * r.half * 2;
-        const float a = k_get(x, i), b = k_get(x, i + r.half);
-        k_put(y, i, a * c - b * s);
-        k_put(y, i + r.half, b * c + a * s);
+    const int64_t stride = (int64_t)gridDim.x * blockDim.x;
+    for (int64_t at = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; at < r.positions * r.half;
+         at += stride) {
+        const int64_t position = at / r.half, t = position % r.time, pair = at % r.half;
+        double sine, cosine;
+        sincos(r.direction * (double)t * rope_frequency(r, pair), &sine, &cosine);
+        const float s = (float)sine, c = (float)cosine;
+        const int64_t first = position * r.heads * r.half * 2 + pair;
+        for (int64_t h = 0; h < r.heads; h++) {
+            const int64_t i = first + h * r.half * 2;
+            const float a = k_get(x, i), b = k_get(x, i + r.half);
+            k_put(y, i, a * c - b * s);
+            k_put(y, i + r.half, b * c + a * s);
+        }
     }
 }
 void k_rope(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
@@ -257,12 +259,13 @@ void k_rope(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor
                     attr->rope_high,
                     (double)attr->rope_original,
                     attr->inverse ? -1.0 : 1.0,
+                    in->dim[0] * in->dim[1],
                     in->dim[1],
                     in->dim[2],
                     in->dim[3] / 2};
     if (k_count(in) == 0) return;
-    K_LAUNCH(rope_kernel, k_grid(k_cuda_ceil(r.time * r.half, 128), in->dim[0]), 128, 0, cx->stream,
-             k_view(&out[0]), k_view(&in[0]), r);
+    K_LAUNCH(rope_kernel, map_grid(r.positions * r.half), MAP_THREADS, 0, cx->stream, k_view(&out[0]),
+             k_view(&in[0]), r);
 }
 
 /* ---- rows ---- */

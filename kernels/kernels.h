@@ -33,6 +33,11 @@ extern "C" {
 #endif
 
 enum { K_ALIGN = 256, K_LANES = 16, K_MAX_RANK = 4 };
+enum {
+#define LIMIT(NAME, most, what) K_MOST_##NAME = most,
+#include "limits.def"
+#undef LIMIT
+};
 
 typedef enum KDType {
 #define DTYPE(name, NAME, bytes) K_##NAME,

@@ -11,7 +11,7 @@
 
 #include <cublasLt.h>
 
-enum { MAX_PLANS = 1024, ROUND_THREADS = 256 };
+enum { ROUND_THREADS = 256 };
 
 /* C[rows, columns] (+)= op(A) op(B), all row-major; A is stored [depth, rows] when transposed, B [columns,
  * depth]. */
@@ -107,13 +107,17 @@ static bool same_shape(const Shape *x, const Shape *y) {
 }
 
 static Product *find_product(cublasLtHandle_t blas, const Shape *shape, const void *bias) {
-    static Product product[MAX_PLANS];
-    static int products;
+    static Product *product; /* grows: a program has some for each width of a matrix */
+    static int products, room;
     for (int i = 0; i < products; i++)
         if (same_shape(&product[i].shape, shape)) return &product[i];
-    if (products == MAX_PLANS) {
-        fprintf(stderr, "train: error: more than %d different matrix products\n", (int)MAX_PLANS);
-        exit(K_EXIT_INTERNAL);
+    if (products == room) {
+        room = room ? 2 * room : 64;
+        product = (Product *)realloc(product, (size_t)room * sizeof *product);
+        if (!product) {
+            fprintf(stderr, "train: error: out of memory for %d matrix products\n", room);
+            exit(K_EXIT_INTERNAL);
+        }
     }
     Product *p = &product[products++];
     p->shape = *shape;

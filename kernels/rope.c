@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_PAIRS = 512 };
+enum { MAX_PAIRS = K_MOST_ROPE_WIDTH / 2 };
 static const double PI = 3.14159265358979323846;
 
 static double frequency(const KAttr *a, int64_t pair, int64_t width) {

@@ -20,7 +20,7 @@
         .name = NAME, .cuda = true, .memory_bytes = MEMORY_MIB * MIB, .reserved_bytes = CUDA_HELD,           \
         .flops_per_second = {[DT_F32] = (F32)*TERA, [DT_BF16] = (BF16)*TERA},                                \
         .bytes_per_second = (GB_PER_SECOND)*GIGA, .copy_bytes_per_second = LINK, .copies_beside = true,      \
-        .launch_seconds = 4e-6, .capability = CAPABILITY                                                                             \
+        .launch_seconds = 4e-6, .capability = CAPABILITY                                                     \
     }
 
 static const Device device_table[] = {
@@ -50,8 +50,27 @@ const Device *device_list(uint32_t *count) {
     return device_table;
 }
 
+int64_t device_block_bytes(const Device *device) {
+    switch (device->capability) {
+    case 0: return INT64_MAX;
+    case 75: return 64 << 10;
+    case 80: return 163 << 10;
+    case 86:
+    case 89:
+    case 120: return 99 << 10;
+    default: return 227 << 10; /* 90, 100 */
+    }
+}
+
 const Device *device_find(const char *name) {
     for (uint32_t i = 0; i < COUNT_OF(device_table); i++)
         if (strcmp(device_table[i].name, name) == 0) return &device_table[i];
     return NULL;
+}
+
+const char *device_text(const Device *device, Arena *arena) {
+    char memory[24];
+    if (!device->memory_pretended) return device->name;
+    return arena_printf(arena, "%s (pretended memory: %s)", device->name,
+                        format_bytes(device->memory_bytes, memory));
 }

@@ -83,10 +83,13 @@ static int open_aside(AtomicFile *file, mode_t mode) {
 
 int atomic_file_open(AtomicFile *file, const char *path) {
     *file = (AtomicFile){.fd = -1};
-    file->target = follow_links(path);
     struct stat old;
+    int there = stat(path, &old) == 0;
+    /* What is no file is not looked for by name: links such as /dev/stdout and /dev/fd/63 lead to things that
+     * have none. */
+    file->target = !there || S_ISREG(old.st_mode) ? follow_links(path) : strdup(path);
     if (file->target) {
-        int there = stat(file->target, &old) == 0;
+        there = stat(file->target, &old) == 0;
         if (there && S_ISDIR(old.st_mode)) {
             errno = EISDIR;
         } else if (there && !S_ISREG(old.st_mode)) {
@@ -169,4 +172,12 @@ int atomic_file_commit(AtomicFile *file) {
     forget(file);
     errno = reason;
     return good;
+}
+
+int atomic_file_put(const char *path, const void *bytes, int64_t count) {
+    AtomicFile file;
+    if (!atomic_file_open(&file, path)) return 0;
+    if (atomic_file_write(&file, bytes, count)) return atomic_file_commit(&file);
+    atomic_file_abandon(&file);
+    return 0;
 }

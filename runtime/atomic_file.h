@@ -30,6 +30,9 @@ int atomic_file_commit(AtomicFile *file);
 /* Removes what was written; errno stays as it was. */
 void atomic_file_abandon(AtomicFile *file);
 
+/* All of it at once. */
+int atomic_file_put(const char *path, const void *bytes, int64_t count);
+
 /* Syncs the folder itself, so that a rename or a removal in it is on the disk. */
 int atomic_file_sync_folder(const char *path);
 

@@ -3,7 +3,9 @@
  * handed to the device. rt_free and the fills serve poison mode, where every byte that no live buffer holds
  * is NaN. Small helpers of all files are here too. */
 #include "internal.h"
+#include "printable.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,10 +49,37 @@ uint16_t rt_to_bf16(float value) {
 
 /* ---- messages ---- */
 
+/* Names, paths and texts of files stand in messages: nothing of them steers the terminal. An escape takes at
+ * most four times the bytes of what it stands for. */
+static void say(FILE *to, const char *keep, const char *format, va_list arguments) {
+    va_list again;
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    size_t size = length < 0 ? 1 : (size_t)length + 1;
+    char *text = malloc(size), *shown = malloc(4 * size);
+    if (text && shown && length >= 0) {
+        vsnprintf(text, size, format, again);
+        printable(shown, 4 * size, text, size - 1, keep);
+        fputs(shown, to);
+    } else {
+        fputs(format, to); /* out of memory: the words alone */
+    }
+    va_end(again);
+    free(text);
+    free(shown);
+}
+
+void rt_say(FILE *to, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    say(to, "\n\t", format, arguments);
+    va_end(arguments);
+}
+
 static void message(const char *kind, const char *format, va_list arguments) {
     fflush(stdout);
     fprintf(stderr, "%strain: %s: ", isatty(STDERR_FILENO) ? "\r\033[K" : "", kind);
-    vfprintf(stderr, format, arguments);
+    say(stderr, "", format, arguments);
     fputc('\n', stderr);
 }
 
@@ -74,6 +103,14 @@ int rt_error(RtError *error, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(error->text, sizeof error->text, format, arguments);
     va_end(arguments);
+    error->reason = 0;
+    return 0;
+}
+
+int rt_error_errno(RtError *error, const char *what) {
+    int reason = errno;
+    rt_error(error, "%s%s%s", what, *what ? ": " : "", strerror(reason));
+    error->reason = reason;
     return 0;
 }
 
@@ -89,6 +126,7 @@ char *rt_text(const char *format, ...) {
     va_copy(again, arguments);
     int length = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
+    if (length < 0) rt_fail(RT_EXIT_MEMORY, "a text is too long");
     char *text = rt_allocate((size_t)length + 1);
     vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);

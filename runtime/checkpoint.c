@@ -1,20 +1,15 @@
-/* Checkpoints: DIR/step-000250.safetensors holds parameters, optimizer states, masters and, as metadata, the
- * counters that make the rest of the run a pure function of it. A file appears under its name only complete
- * and synced, and is believed only when its checksum (over header and data) says so; the directory is locked
- * while a trainer saves into it. Frozen weights and gradient sums are not saved: the former are loaded anew,
- * the latter are dead between steps.
- *
- *     .step-000250.safetensors.tmp --write, fsync--> rename --fsync(DIR)--> step-000250.safetensors */
+/* One checkpoint: parameters, optimizer states, masters and, as metadata, the counters that make the rest of
+ * the run a pure function of it. Written whole or not at all (atomic_file.h), and believed only when its
+ * checksum, over header and data, says so. Frozen weights and gradient sums are not saved: the former are
+ * loaded anew, the latter are dead between steps. folder.c says which files there are and what becomes of
+ * them. */
+#include "atomic_file.h"
 #include "safetensors.h"
 #include "../kernels/random.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char checksum_key[] = "\"checksum\":\"";
@@ -41,109 +36,6 @@ static uint64_t checksum(uint64_t seed, const void *data, int64_t bytes) {
     return sum;
 }
 
-/* ---- the directory ---- */
-
-static int sync_directory(const char *dir) {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return -1;
-    int result = fsync(fd);
-    close(fd);
-    return result;
-}
-
-static void make_directories(const char *dir) {
-    char *path = rt_text("%s", dir);
-    for (char *at = path + 1; *path && *at; at++) {
-        if (*at != '/') continue;
-        *at = 0;
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            rt_fail(RT_EXIT_IO, "cannot make the folder '%s': %s", path, strerror(errno));
-        *at = '/';
-    }
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        rt_fail(RT_EXIT_IO, "cannot make the folder '%s': %s", path, strerror(errno));
-    free(path);
-}
-
-/* The N of "step-N.safetensors", or -1. */
-static int64_t step_of(const char *name) {
-    if (strncmp(name, "step-", 5) != 0 || name[5] < '0' || name[5] > '9') return -1;
-    char *end;
-    errno = 0;
-    long long step = strtoll(name + 5, &end, 10);
-    return errno || strcmp(end, ".safetensors") != 0 ? -1 : step;
-}
-
-static int is_leftover(const char *name) {
-    size_t length = strlen(name);
-    return !strncmp(name, ".step-", 6) && length > 16 && !strcmp(name + length - 16, ".safetensors.tmp");
-}
-
-int rt_checkpoint_directory(const char *dir) {
-    make_directories(dir);
-    int lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (lock < 0) rt_fail(RT_EXIT_IO, "cannot save into '%s': %s", dir, strerror(errno));
-    if (flock(lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        rt_fail(RT_EXIT_IO, "another trainer is saving into '%s'", dir);
-    DIR *listing = opendir(dir);
-    if (!listing) rt_fail(RT_EXIT_IO, "cannot read the folder '%s': %s", dir, strerror(errno));
-    for (struct dirent *entry; (entry = readdir(listing));)
-        if (is_leftover(entry->d_name)) unlinkat(lock, entry->d_name, 0);
-    closedir(listing);
-    const char *probe = ".step-probe.safetensors.tmp";
-    int fd = openat(lock, probe, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) rt_fail(RT_EXIT_IO, "cannot save into '%s': %s", dir, strerror(errno));
-    close(fd);
-    unlinkat(lock, probe, 0);
-    return lock;
-}
-
-static int descending(const void *left, const void *right) {
-    int64_t a = *(const int64_t *)left, b = *(const int64_t *)right;
-    return (a < b) - (a > b);
-}
-
-/* Steps of the checkpoints in dir, newest first; the caller frees them. */
-static int64_t *list_steps(const char *dir, int *count) {
-    int64_t *steps = NULL;
-    int capacity = *count = 0;
-    DIR *listing = opendir(dir);
-    if (!listing) return NULL;
-    for (struct dirent *entry; (entry = readdir(listing));) {
-        int64_t step = step_of(entry->d_name);
-        if (step < 0) continue;
-        if (*count == capacity) {
-            capacity = capacity ? 2 * capacity : 16;
-            int64_t *grown = realloc(steps, (size_t)capacity * sizeof *steps);
-            if (!grown) rt_fail(RT_EXIT_MEMORY, "out of memory listing '%s'", dir);
-            steps = grown;
-        }
-        steps[(*count)++] = step;
-    }
-    closedir(listing);
-    if (*count) qsort(steps, (size_t)*count, sizeof *steps, descending);
-    return steps;
-}
-
-static char *path_of(const char *dir, int64_t step) {
-    return rt_text("%s/step-%06lld.safetensors", dir, (long long)step);
-}
-
-static void put_aside(const char *dir, int64_t step, const char *suffix) {
-    char *path = path_of(dir, step), *aside = rt_text("%s.%s", path, suffix);
-    if (rename(path, aside) != 0) rt_warn("cannot rename '%s': %s", path, strerror(errno));
-    free(path);
-    free(aside);
-}
-
-int64_t rt_checkpoint_newest(const char *dir, int set_aside) {
-    int count;
-    int64_t *steps = list_steps(dir, &count), newest = count ? steps[0] : -1;
-    for (int i = 0; set_aside && i < count; i++) put_aside(dir, steps[i], "old");
-    free(steps);
-    return newest;
-}
-
 /* ---- writing ---- */
 
 typedef struct Text {
@@ -164,15 +56,9 @@ static void put(Text *text, const char *piece, size_t length) {
 }
 
 static void put_quoted(Text *text, const char *string) {
-    put(text, "\"", 1);
-    for (; *string; string++) {
-        char escape[8];
-        int length = *string == '"' || *string == '\\' ? snprintf(escape, sizeof escape, "\\%c", *string)
-                     : (unsigned char)*string < 0x20   ? snprintf(escape, sizeof escape, "\\u%04x", *string)
-                                                       : snprintf(escape, sizeof escape, "%c", *string);
-        put(text, escape, (size_t)length);
-    }
-    put(text, "\"", 1);
+    char *quoted = rt_json_string(string);
+    put(text, quoted, strlen(quoted));
+    free(quoted);
 }
 
 static void build_header(Text *text, const RtProgram *program, const RtState *state) {
@@ -203,19 +89,8 @@ static void build_header(Text *text, const RtProgram *program, const RtState *st
     while (text->length % 8) put(text, " ", 1);
 }
 
-static int write_all(int fd, const void *from, int64_t bytes) {
-    const char *at = from;
-    while (bytes > 0) {
-        ssize_t done = write(fd, at, (size_t)bytes);
-        if (done < 0 && errno == EINTR) continue;
-        if (done <= 0) return 0;
-        at += done;
-        bytes -= done;
-    }
-    return 1;
-}
-
-static int write_tensors(int fd, const RtRun *run, const RtProgram *program, uint64_t *sum, void *chunk) {
+static int write_tensors(AtomicFile *file, const RtRun *run, const RtProgram *program, uint64_t *sum,
+                         void *chunk) {
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
         if (!is_saved(tensor)) continue;
@@ -224,61 +99,48 @@ static int write_tensors(int fd, const RtRun *run, const RtProgram *program, uin
             int64_t part = bytes - at < RT_CHUNK_BYTES ? bytes - at : RT_CHUNK_BYTES;
             rt_device_download(chunk, run->arena + tensor->offset + at, part);
             *sum = checksum(*sum, chunk, part);
-            if (!write_all(fd, chunk, part)) return 0;
+            if (!atomic_file_write(file, chunk, part)) return 0;
         }
     }
     return 1;
 }
 
-static int write_file(const char *path, const RtRun *run, const RtProgram *program, const RtState *state,
-                      void *chunk) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) return 0;
+/* The checksum is known last and stands first: its digits are written over zeros. */
+static int write_digits(AtomicFile *file, uint64_t sum, off_t place) {
+    char digits[CHECKSUM_DIGITS + 1];
+    snprintf(digits, sizeof digits, "%016llx", (unsigned long long)sum);
+    for (int done = 0; done < CHECKSUM_DIGITS;) {
+        ssize_t wrote = pwrite(file->fd, digits + done, (size_t)(CHECKSUM_DIGITS - done), place + done);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote == 0) errno = EIO;
+        if (wrote <= 0) return 0;
+        done += (int)wrote;
+    }
+    return 1;
+}
+
+int rt_checkpoint_write(const char *path, const RtRun *run, const RtProgram *program, const RtState *state,
+                        void *chunk) {
+    AtomicFile file;
+    if (!atomic_file_open(&file, path)) return 0;
+    if (!file.aside) { /* what is no file cannot hold a checkpoint */
+        atomic_file_abandon(&file);
+        errno = EEXIST;
+        return 0;
+    }
     Text header = {0};
     build_header(&header, program, state);
     unsigned char length[8];
     for (int i = 0; i < 8; i++) length[i] = (unsigned char)(header.length >> (8 * i));
     uint64_t sum = checksum(0, header.at, (int64_t)header.length);
-    int good = write_all(fd, length, 8) && write_all(fd, header.at, (int64_t)header.length) &&
-               write_tensors(fd, run, program, &sum, chunk);
-    char digits[CHECKSUM_DIGITS + 1];
-    snprintf(digits, sizeof digits, "%016llx", (unsigned long long)sum);
     off_t place = 8 + (strstr(header.at, checksum_key) - header.at) + (off_t)strlen(checksum_key);
-    good = good && pwrite(fd, digits, CHECKSUM_DIGITS, place) == CHECKSUM_DIGITS && fsync(fd) == 0;
-    int reason = errno;
-    if (close(fd) != 0 && good) good = 0, reason = errno;
+    int good = atomic_file_write(&file, length, 8) &&
+               atomic_file_write(&file, header.at, (int64_t)header.length) &&
+               write_tensors(&file, run, program, &sum, chunk) && write_digits(&file, sum, place);
     free(header.at);
-    errno = reason;
-    return good;
-}
-
-static void remove_oldest(const char *dir, int64_t keep) {
-    int count;
-    int64_t *steps = list_steps(dir, &count);
-    for (int64_t i = keep; keep > 0 && i < count; i++) {
-        char *path = path_of(dir, steps[i]);
-        if (unlink(path) != 0) rt_warn("cannot remove the old checkpoint '%s': %s", path, strerror(errno));
-        free(path);
-    }
-    free(steps);
-}
-
-int rt_checkpoint_save(RtRun *run, const RtProgram *program, const char *dir, const RtState *state,
-                       int64_t keep, void *chunk, RtError *error) {
-    char *path = path_of(dir, state->step);
-    char *aside = rt_text("%s/.step-%06lld.safetensors.tmp", dir, (long long)state->step);
-    int good =
-        write_file(aside, run, program, state, chunk) && rename(aside, path) == 0 && sync_directory(dir) == 0;
-    if (!good) {
-        rt_error(error, "cannot save the checkpoint '%s': %s; earlier checkpoints are untouched", path,
-                 strerror(errno));
-        unlink(aside);
-    } else {
-        remove_oldest(dir, keep);
-    }
-    free(path);
-    free(aside);
-    return good;
+    if (good) return atomic_file_commit(&file);
+    atomic_file_abandon(&file);
+    return 0;
 }
 
 /* ---- reading ---- */
@@ -353,9 +215,18 @@ static int read_tensors(const StFile *file, char *const *place, void *chunk, RtE
     return !strcmp(written, computed) || rt_error(error, "its checksum does not match its contents");
 }
 
-/* 1 loaded, 0 damaged. Exits where the file is sound but of another program. */
-static int load_one(RtRun *run, const RtProgram *program, const char *path, RtState *state, void *chunk,
-                    RtError *error) {
+int rt_checkpoint_step(const char *path, int64_t *step, RtError *error) {
+    StFile file;
+    RtState state;
+    if (!st_open(&file, path, error)) return 0;
+    int good = read_state(&file, &state, error);
+    if (good) *step = state.step;
+    st_close(&file);
+    return good;
+}
+
+int rt_checkpoint_read(RtRun *run, const RtProgram *program, const char *path, RtState *state, void *chunk,
+                       RtError *error) {
     StFile file;
     if (!st_open(&file, path, error)) return 0;
     char **place = rt_allocate((size_t)file.tensors * sizeof *place);
@@ -369,25 +240,4 @@ static int load_one(RtRun *run, const RtProgram *program, const char *path, RtSt
     free(place);
     st_close(&file);
     return good;
-}
-
-int rt_checkpoint_load(RtRun *run, const RtProgram *program, const char *dir, RtState *state, void *chunk) {
-    int count, chosen = -1;
-    int64_t *steps = list_steps(dir, &count);
-    for (int i = 0; i < count && chosen < 0; i++) {
-        RtError error = {{0}};
-        char *path = path_of(dir, steps[i]);
-        if (load_one(run, program, path, state, chunk, &error))
-            chosen = i;
-        else
-            rt_warn("the checkpoint '%s' is damaged: %s%s", path, error.text,
-                    i + 1 < count ? "; trying the one before" : "");
-        free(path);
-    }
-    if (count && chosen < 0)
-        rt_fail(RT_EXIT_IO, "no checkpoint in '%s' can be read; --fresh starts over and leaves them as *.old",
-                dir);
-    for (int i = 0; i < chosen; i++) put_aside(dir, steps[i], "damaged");
-    free(steps);
-    return chosen >= 0;
 }

@@ -1,5 +1,6 @@
-/* Training data: a text file's bytes, raw 16 or 32 bit tokens, or llm.c's shards, mapped read-only and cut
- * into windows of T+1 tokens, T apart. A window is found by a counter alone: epoch = position / count picks
+/* Training data: a text file's bytes, raw 16 or 32 bit tokens, or llm.c's shards, cut into windows of T+1
+ * tokens, T apart, each read when it is wanted: a file that is cut short meanwhile is an error, not a fault
+ * of the memory it would be mapped to. A window is found by a counter alone: epoch = position / count picks
  * the key of a permutation of [0, count), so a data cursor is one number and resuming needs no history. Every
  * token handed out is below the vocabulary. Little-endian files on little-endian machines. */
 #include "internal.h"
@@ -10,7 +11,6 @@
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,19 +19,41 @@
 enum { LLMC_HEADER_BYTES = 1024, LLMC_GPT2 = 20240520, LLMC_LLAMA3 = 20240801 };
 enum { LLMC_GPT2_VERSION = 1, LLMC_LLAMA3_VERSION = 7 };
 static const int64_t scan_tokens = INT64_C(1) << 28; /* checked at the start; the rest when handed out */
+enum { SCAN_BLOCK = 65536 };
 
-static void map_file(RtShard *shard, char *path) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) rt_fail(RT_EXIT_IO, "data: cannot open '%s': %s", path, strerror(errno));
+/* Shards stay open, but for so many that descriptors could run out. */
+enum { MOST_OPEN = 200 };
+
+static _Noreturn void cannot_read(const RtShard *shard, const RtError *error) {
+    rt_fail(RT_EXIT_IO, "data: '%s': %s", shard->path, error->text);
+}
+
+/* Opens a shard, again where it was closed meanwhile: then it must be the same file. */
+static void open_file(RtData *data, RtShard *shard) {
     struct stat status;
-    if (fstat(fd, &status) != 0) rt_fail(RT_EXIT_IO, "data: '%s': %s", path, strerror(errno));
-    if (!S_ISREG(status.st_mode)) rt_fail(RT_EXIT_IO, "data: '%s' is not a regular file", path);
-    if (status.st_size == 0) rt_fail(RT_EXIT_IO, "data: '%s' is empty", path);
-    shard->path = path;
-    shard->map_bytes = status.st_size;
-    shard->map = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (shard->map == MAP_FAILED) rt_fail(RT_EXIT_IO, "data: cannot map '%s': %s", path, strerror(errno));
-    close(fd);
+    RtError error;
+    shard->fd = rt_open_regular(shard->path, &status, &error);
+    if (shard->fd < 0) rt_fail(RT_EXIT_IO, "data: cannot open '%s': %s", shard->path, error.text);
+    if (shard->bytes && (status.st_dev != shard->device || status.st_ino != shard->inode))
+        rt_fail(RT_EXIT_IO, "data: '%s' was replaced by another file while it was read", shard->path);
+    shard->device = status.st_dev;
+    shard->inode = status.st_ino;
+    if (!shard->bytes) shard->bytes = status.st_size;
+    RtShard **slot = &data->open[data->opened++ % MOST_OPEN];
+    if (*slot) {
+        close((*slot)->fd);
+        (*slot)->fd = -1;
+    }
+    *slot = shard;
+}
+
+static void read_bytes(RtData *data, RtShard *shard, int64_t offset, int64_t bytes) {
+    RtError error;
+    if (shard->fd < 0) open_file(data, shard);
+    if (rt_read_at(shard->fd, data->buffer, bytes, offset, &error)) return;
+    if (error.reason) cannot_read(shard, &error);
+    rt_fail(RT_EXIT_IO, "data: '%s' had %lld bytes and was cut short while it was read", shard->path,
+            (long long)shard->bytes);
 }
 
 static int has_suffix(const char *path, const char *suffix) {
@@ -41,98 +63,135 @@ static int has_suffix(const char *path, const char *suffix) {
 
 /* llm.c by its magic, then by the name: .bin and .u16 are raw uint16 (uint32 where the vocabulary needs it),
  * .u32 is raw uint32, anything else is bytes. */
-static int guess_format(const RtShard *shard, int64_t vocab) {
+static int guess_format(RtData *data, RtShard *shard) {
     int32_t magic = 0;
-    if (shard->map_bytes >= LLMC_HEADER_BYTES) memcpy(&magic, shard->map, sizeof magic);
+    if (shard->bytes >= LLMC_HEADER_BYTES) {
+        read_bytes(data, shard, 0, sizeof magic);
+        memcpy(&magic, data->buffer, sizeof magic);
+    }
     if (magic == LLMC_GPT2 || magic == LLMC_LLAMA3) return RT_LLMC;
     if (has_suffix(shard->path, ".u32")) return RT_U32;
     if (has_suffix(shard->path, ".u16") || has_suffix(shard->path, ".bin"))
-        return vocab > 65536 ? RT_U32 : RT_U16;
+        return data->vocab > 65536 ? RT_U32 : RT_U16;
     return RT_BYTES;
 }
 
-static void read_llmc(RtShard *shard) {
+static void read_llmc(RtData *data, RtShard *shard) {
     int32_t header[3] = {0, 0, 0};
-    if (shard->map_bytes < LLMC_HEADER_BYTES)
+    if (shard->bytes < LLMC_HEADER_BYTES)
         rt_fail(RT_EXIT_IO, "data: '%s' is too short for the header of llm.c's format", shard->path);
-    memcpy(header, shard->map, sizeof header);
+    read_bytes(data, shard, 0, sizeof header);
+    memcpy(header, data->buffer, sizeof header);
     int gpt2 = header[0] == LLMC_GPT2 && header[1] == LLMC_GPT2_VERSION;
     int llama3 = header[0] == LLMC_LLAMA3 && header[1] == LLMC_LLAMA3_VERSION;
     if (!gpt2 && !llama3)
         rt_fail(RT_EXIT_IO, "data: '%s' is not of llm.c's format: magic %d version %d", shard->path,
                 header[0], header[1]);
     shard->token_bytes = gpt2 ? 2 : 4;
-    shard->data = (const unsigned char *)shard->map + LLMC_HEADER_BYTES;
+    shard->first_byte = LLMC_HEADER_BYTES;
     shard->tokens = header[2];
-    int64_t held = (shard->map_bytes - LLMC_HEADER_BYTES) / shard->token_bytes;
+    int64_t held = (shard->bytes - LLMC_HEADER_BYTES) / shard->token_bytes;
     if (shard->tokens < 0 || shard->tokens > held)
         rt_fail(RT_EXIT_IO, "data: '%s' promises %lld tokens but holds %lld: is it cut short?", shard->path,
                 (long long)shard->tokens, (long long)held);
 }
 
-static int64_t token_at(const RtShard *shard, int64_t index) {
-    if (shard->token_bytes == 1) return shard->data[index];
-    if (shard->token_bytes == 2) {
+static int64_t token_at(const unsigned char *from, int token_bytes, int64_t index) {
+    if (token_bytes == 1) return from[index];
+    if (token_bytes == 2) {
         uint16_t token;
-        memcpy(&token, shard->data + 2 * index, sizeof token);
+        memcpy(&token, from + 2 * index, sizeof token);
         return token;
     }
     uint32_t token;
-    memcpy(&token, shard->data + 4 * index, sizeof token);
+    memcpy(&token, from + 4 * index, sizeof token);
     return token;
 }
 
-static _Noreturn void token_too_large(const RtShard *shard, int64_t index, int64_t vocab) {
-    rt_fail(RT_EXIT_IO, "data: '%s': token %lld at position %lld is outside the vocabulary of %lld",
-            shard->path, (long long)token_at(shard, index), (long long)index, (long long)vocab);
+/* A loop for each size, so that it is a few instructions for many tokens. */
+static int64_t largest_token(const unsigned char *from, int token_bytes, int64_t count) {
+    uint32_t largest = 0;
+    if (token_bytes == 2) {
+        const uint16_t *token = (const uint16_t *)(const void *)from;
+        uint16_t most = 0;
+        for (int64_t i = 0; i < count; i++) most = token[i] > most ? token[i] : most;
+        return most;
+    }
+    if (token_bytes == 4) {
+        const uint32_t *token = (const uint32_t *)(const void *)from;
+        for (int64_t i = 0; i < count; i++) largest = token[i] > largest ? token[i] : largest;
+        return largest;
+    }
+    for (int64_t i = 0; i < count; i++) largest = from[i] > largest ? from[i] : largest;
+    return largest;
 }
 
-static void check_tokens(const RtShard *shard, int64_t vocab) {
-    if (vocab >= INT64_C(1) << (8 * shard->token_bytes)) return;
+/* Tokens [begin, begin + count) of a shard into the buffer; every one is below the vocabulary. */
+static void read_tokens(RtData *data, RtShard *shard, int64_t begin, int64_t count) {
+    int size = shard->token_bytes;
+    read_bytes(data, shard, shard->first_byte + begin * size, count * size);
+    if (data->vocab >= INT64_C(1) << (8 * size)) return;
+    if (largest_token(data->buffer, size, count) < data->vocab) return;
+    int64_t at = 0;
+    while (token_at(data->buffer, size, at) < data->vocab) at++;
+    rt_fail(RT_EXIT_IO, "data: '%s': token %lld at position %lld is outside the vocabulary of %lld",
+            shard->path, (long long)token_at(data->buffer, size, at), (long long)(begin + at),
+            (long long)data->vocab);
+}
+
+/* At the start, as far as that is quick; the rest is checked when it is handed out. */
+static void check_tokens(RtData *data, RtShard *shard) {
+    if (data->vocab >= INT64_C(1) << (8 * shard->token_bytes)) return;
     int64_t count = shard->tokens < scan_tokens ? shard->tokens : scan_tokens;
-    for (int64_t begin = 0; begin < count; begin += 65536) {
-        int64_t end = begin + 65536 < count ? begin + 65536 : count, largest = 0;
-        for (int64_t i = begin; i < end; i++) {
-            int64_t token = token_at(shard, i);
-            largest = token > largest ? token : largest;
-        }
-        if (largest < vocab) continue;
-        for (int64_t i = begin; i < end; i++)
-            if (token_at(shard, i) >= vocab) token_too_large(shard, i, vocab);
-    }
+    for (int64_t begin = 0; begin < count; begin += SCAN_BLOCK)
+        read_tokens(data, shard, begin, begin + SCAN_BLOCK < count ? SCAN_BLOCK : count - begin);
 }
 
 static void open_shard(RtData *data, RtShard *shard, char *path, int format) {
-    map_file(shard, path);
-    int chosen = format == RT_AUTO ? guess_format(shard, data->vocab) : format;
+    *shard = (RtShard){.path = path, .fd = -1};
+    open_file(data, shard);
+    if (!shard->bytes) rt_fail(RT_EXIT_IO, "data: '%s' is empty", path);
+    int chosen = format == RT_AUTO ? guess_format(data, shard) : format;
     if (data->format != RT_AUTO && data->format != chosen)
         rt_fail(RT_EXIT_IO, "data: '%s' has another format than '%s'", path, data->shard[0].path);
     data->format = chosen;
     if (chosen == RT_LLMC) {
-        read_llmc(shard);
+        read_llmc(data, shard);
     } else {
         shard->token_bytes = chosen == RT_BYTES ? 1 : chosen == RT_U16 ? 2 : 4;
-        shard->data = shard->map;
-        shard->tokens = shard->map_bytes / shard->token_bytes;
-        if (shard->map_bytes % shard->token_bytes)
+        shard->tokens = shard->bytes / shard->token_bytes;
+        if (shard->bytes % shard->token_bytes)
             rt_fail(RT_EXIT_IO, "data: '%s' has %lld bytes, no whole number of %d-byte tokens", path,
-                    (long long)shard->map_bytes, shard->token_bytes);
+                    (long long)shard->bytes, shard->token_bytes);
     }
-    check_tokens(shard, data->vocab);
+    check_tokens(data, shard);
     shard->windows = shard->tokens > data->context ? (shard->tokens - 1) / data->context : 0;
     data->windows += shard->windows;
 }
 
-void rt_data_open(RtData *data, const char *path, int format, int64_t batch, int64_t context, int64_t vocab) {
-    *data = (RtData){.context = context, .vocab = vocab, .format = RT_AUTO};
+/* The files of a pattern, or the one that is called so. */
+static char **find_paths(const char *path, int *count) {
     glob_t found = {0};
     int pattern = access(path, F_OK) != 0 && strpbrk(path, "*?[") != NULL;
-    if (pattern && glob(path, 0, NULL, &found) != 0) rt_fail(RT_EXIT_IO, "data: no file matches '%s'", path);
-    data->shards = pattern ? (int)found.gl_pathc : 1;
-    data->shard = rt_allocate((size_t)data->shards * sizeof *data->shard);
-    for (int i = 0; i < data->shards; i++)
-        open_shard(data, &data->shard[i], rt_text("%s", pattern ? found.gl_pathv[i] : path), format);
+    int answer = pattern ? glob(path, 0, NULL, &found) : 0;
+    if (answer == GLOB_NOMATCH) rt_fail(RT_EXIT_IO, "data: no file matches '%s'", path);
+    if (answer) rt_fail(RT_EXIT_IO, "data: the files of '%s' cannot be listed", path);
+    *count = pattern ? (int)found.gl_pathc : 1;
+    char **paths = rt_allocate((size_t)*count * sizeof *paths);
+    for (int i = 0; i < *count; i++) paths[i] = rt_text("%s", pattern ? found.gl_pathv[i] : path);
     if (pattern) globfree(&found);
+    return paths;
+}
+
+void rt_data_open(RtData *data, const char *path, int format, int64_t batch, int64_t context, int64_t vocab) {
+    *data = (RtData){.context = context, .vocab = vocab, .format = RT_AUTO};
+    char **paths = find_paths(path, &data->shards);
+    int64_t window = 4 * (context + 1), block = 4 * SCAN_BLOCK;
+    data->shard = rt_allocate((size_t)data->shards * sizeof *data->shard);
+    data->open = rt_allocate(MOST_OPEN * sizeof *data->open);
+    data->buffer = rt_allocate((size_t)(window > block ? window : block));
+    for (int i = 0; i < data->shards; i++) open_shard(data, &data->shard[i], paths[i], format);
+    free(paths);
     data->count = data->windows;
     if (data->windows < batch) {
         int64_t tokens = 0;
@@ -160,11 +219,19 @@ void rt_data_split(RtData *train, RtData *validate, double fraction, int64_t bat
 
 void rt_data_close(RtData *data) {
     for (int i = 0; i < data->shards; i++) {
-        munmap(data->shard[i].map, (size_t)data->shard[i].map_bytes);
+        if (data->shard[i].fd >= 0) close(data->shard[i].fd);
         free(data->shard[i].path);
     }
     free(data->shard);
+    free(data->open);
+    free(data->buffer);
     *data = (RtData){0};
+}
+
+int rt_data_holds(const RtData *data, uint64_t device, uint64_t inode) {
+    for (int i = 0; i < data->shards; i++)
+        if (data->shard[i].device == device && data->shard[i].inode == inode) return 1;
+    return 0;
 }
 
 /* A balanced Feistel network over the next even power of two, walked until it lands inside the range
@@ -190,14 +257,13 @@ int64_t rt_data_shuffle(uint64_t seed, int64_t position, int64_t count) {
     return permute(k_random_key(seed, position / count, 0, STREAM), position % count, count);
 }
 
-void rt_data_window(const RtData *data, int64_t window, int32_t *tokens, int32_t *targets) {
-    const RtShard *shard = data->shard;
+void rt_data_window(RtData *data, int64_t window, int32_t *tokens, int32_t *targets) {
+    RtShard *shard = data->shard;
     for (window += data->first; window >= shard->windows; shard++) window -= shard->windows;
-    int64_t begin = window * data->context;
+    read_tokens(data, shard, window * data->context, data->context + 1);
     for (int64_t i = 0; i <= data->context; i++) {
-        int64_t token = token_at(shard, begin + i);
-        if (token >= data->vocab) token_too_large(shard, begin + i, data->vocab);
-        if (i < data->context) tokens[i] = (int32_t)token;
-        if (i > 0) targets[i - 1] = (int32_t)token;
+        int32_t token = (int32_t)token_at(data->buffer, shard->token_bytes, i);
+        if (i < data->context) tokens[i] = token;
+        if (i > 0) targets[i - 1] = token;
     }
 }

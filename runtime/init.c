@@ -35,13 +35,13 @@ static void fill_chunk(void *chunk, int dtype, const RtTensor *of, uint64_t key,
     }
 }
 
-void rt_init_tensors(RtRun *run, const RtProgram *program, uint64_t seed, void *chunk) {
+void rt_init_tensors(RtRun *run, const RtProgram *program, uint64_t seed, int frozen_only, void *chunk) {
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
         char *to = run->arena + tensor->offset;
         int64_t count = rt_tensor_count(tensor), bytes = rt_dtype_bytes(tensor->dtype),
                 most = RT_CHUNK_BYTES / bytes;
-        if (tensor->kind == RT_ACCUMULATOR) continue;
+        if (tensor->kind == RT_ACCUMULATOR || (frozen_only && tensor->kind != RT_FROZEN)) continue;
         if (tensor->kind == RT_MOMENT1 || tensor->kind == RT_MOMENT2) {
             rt_device_fill(to, 0, count * bytes);
             continue;

@@ -14,6 +14,8 @@ enum { RT_CHUNK_BYTES = 4 << 20 }; /* transfers go through one buffer of this si
 
 typedef struct RtError {
     char text[512];
+    int reason; /* errno where the system refused, which says nothing of a file's contents; 0: they are wrong
+                 */
 } RtError;
 
 #if defined(__GNUC__)
@@ -24,7 +26,10 @@ typedef struct RtError {
 
 _Noreturn void rt_fail(int code, const char *format, ...) RT_PRINTF(2, 3);
 void rt_warn(const char *format, ...) RT_PRINTF(1, 2);
-int rt_error(RtError *error, const char *format, ...) RT_PRINTF(2, 3); /* always 0 */
+/* Writes text of others too, made safe for a terminal (printable.h). */
+void rt_say(FILE *to, const char *format, ...) RT_PRINTF(2, 3);
+int rt_error(RtError *error, const char *format, ...) RT_PRINTF(2, 3); /* always 0; reason 0 */
+int rt_error_errno(RtError *error, const char *what);                  /* "what: why", or why alone; always 0 */
 void *rt_allocate(size_t bytes);                                       /* zeroed; exits 3 */
 char *rt_text(const char *format, ...) RT_PRINTF(1, 2); /* a formatted copy, from rt_allocate */
 double rt_seconds(void);                                /* monotonic */
@@ -33,6 +38,19 @@ int64_t rt_tensor_count(const RtTensor *tensor);
 int64_t rt_tensor_bytes(const RtTensor *tensor);
 float rt_from_bf16(uint16_t bits);
 uint16_t rt_to_bf16(float value);
+
+/* ---- files.c ---- */
+struct stat;
+/* A descriptor for reading, or -1 with an error; what is no regular file is refused without waiting for it.
+ */
+int rt_open_regular(const char *path, struct stat *status, RtError *error);
+/* All of the bytes, or 0 with an error. */
+int rt_read_at(int fd, void *to, int64_t bytes, int64_t offset, RtError *error);
+/* Renames to PATH.suffix, or PATH.suffix.1 and so on where that is taken; the new name, or NULL with errno.
+ */
+char *rt_set_aside(const char *path, const char *suffix);
+/* A JSON string, quotes included, whatever the bytes are. */
+char *rt_json_string(const char *text);
 
 /* ---- host_memory.c ---- */
 /* What this process may still take: -1 where it is not known. */
@@ -46,66 +64,113 @@ typedef struct RtOptions {
     const char *data, *log, *save_dir;
     int fresh, dry_run, quiet, poison, profile, threads;
     int64_t sample; /* tokens to generate at the end; -1: 256 for bytes, else none */
+    int seed_given; /* else a checkpoint's seed goes on */
     uint64_t seed;
+    double max_loss; /* a step's loss above it ends the run; infinite: never */
 } RtOptions;
 /* Returns -1 to go on, else the exit code (--help, --version, a usage error). */
 int rt_options_parse(RtOptions *options, const RtProgram *program, int argc, char **argv);
 
 /* ---- data.c: token windows ---- */
 typedef struct RtShard {
-    const unsigned char *data; /* first token */
-    void *map;
-    int64_t map_bytes, tokens, windows;
+    int fd; /* -1: closed for now */
+    uint64_t device, inode;
+    int64_t bytes, first_byte, tokens, windows;
     int token_bytes; /* 1, 2, 4 */
     char *path;
 } RtShard;
 typedef struct RtData { /* windows of T+1 tokens, T apart, none across two shards */
     RtShard *shard;
     int shards;
+    RtShard **open; /* a ring of those whose descriptors are open */
+    int64_t opened;
+    unsigned char *buffer;
     int format; /* RtFormat, never RT_AUTO */
     int64_t context, vocab, windows;
     int64_t first, count; /* this split's windows: [first, first + count) */
 } RtData;
-/* Maps the file or the shards of a pattern; checks length and token range. Exits 6. */
+/* Opens the file or the shards of a pattern; checks length and token range. Exits 6. */
 void rt_data_open(RtData *data, const char *path, int format, int64_t batch, int64_t context, int64_t vocab);
 /* Cuts the last `fraction` of the windows off into `validate`. Exits 6 where either side is too short. */
 void rt_data_split(RtData *train, RtData *validate, double fraction, int64_t batch);
 void rt_data_close(RtData *data); /* of a split, only the part that was opened */
 /* The window at `position` of an endless run of seeded permutations of [0, count). */
 int64_t rt_data_shuffle(uint64_t seed, int64_t position, int64_t count);
-/* Fills row i of tokens and targets [B, T] with the split's window `window`. */
-void rt_data_window(const RtData *data, int64_t window, int32_t *tokens, int32_t *targets);
+/* Fills a row [T] of tokens and one of targets with the split's window `window`. Exits 6. */
+void rt_data_window(RtData *data, int64_t window, int32_t *tokens, int32_t *targets);
+int rt_data_holds(const RtData *data, uint64_t device, uint64_t inode); /* whether that file is one of it */
 
 /* ---- safetensors.c is in safetensors.h; init.c, weights.c ---- */
-void rt_init_tensors(RtRun *run, const RtProgram *program, uint64_t seed, void *chunk);
+/* Both: every tensor, or those alone that no checkpoint holds. */
+void rt_init_tensors(RtRun *run, const RtProgram *program, uint64_t seed, int frozen_only, void *chunk);
 /* Parameters and masters from a safetensors file or a directory of them; the rest stays as it was. Exits 6.
  */
-void rt_weights_load(RtRun *run, const RtProgram *program, const char *path, void *chunk, int quiet);
+void rt_weights_load(RtRun *run, const RtProgram *program, const char *path, int frozen_only, void *chunk,
+                     int quiet);
 
-/* ---- checkpoint.c ---- */
+/* ---- checkpoint.c: one file ---- */
 typedef struct RtState { /* what a checkpoint holds besides tensors */
     int64_t step;        /* finished optimizer steps */
     int64_t cursor;      /* windows consumed */
     uint64_t seed;
     int64_t windows; /* of the training data, to notice that it changed */
 } RtState;
-/* Makes the directory, takes its lock, clears what a killed run left half written. Exits 6. */
-int rt_checkpoint_directory(const char *dir);
-/* The newest readable checkpoint into the arena; damaged ones are put aside with a warning. 1 found, 0 none.
- */
-int rt_checkpoint_load(RtRun *run, const RtProgram *program, const char *dir, RtState *state, void *chunk);
-/* Steps of the newest checkpoint, or -1; sets old ones aside as *.old when `set_aside`. */
-int64_t rt_checkpoint_newest(const char *dir, int set_aside);
-/* Writes DIR/step-NNNNNN.safetensors, synced and renamed, then removes the oldest beyond `keep` (0: none). */
-int rt_checkpoint_save(RtRun *run, const RtProgram *program, const char *dir, const RtState *state,
-                       int64_t keep, void *chunk, RtError *error);
+/* Whole or not at all: 1, or 0 with errno. */
+int rt_checkpoint_write(const char *path, const RtRun *run, const RtProgram *program, const RtState *state,
+                        void *chunk);
+/* Into the arena, of which a failure may leave a part overwritten; 0 with an error. Exits 6 where the file is
+ * sound but of another program. */
+int rt_checkpoint_read(RtRun *run, const RtProgram *program, const char *path, RtState *state, void *chunk,
+                       RtError *error);
+/* The step its metadata tell, from the header alone; 0 with an error. */
+int rt_checkpoint_step(const char *path, int64_t *step, RtError *error);
+
+/* ---- log_file.c: the file that --log names ---- */
+typedef struct RtLogFile {
+    FILE *to;      /* NULL: none, or given up */
+    char *path;    /* links followed */
+    char *pending; /* a run that has saved nothing yet writes here, so that an earlier run's lines stay */
+    int regular;
+    uint64_t device, inode;
+    int lost; /* errno of the write that failed: lines are missing; 0: none */
+} RtLogFile;
+/* Opens and looks, changing nothing: exits 6 where it cannot be written or holds anything but a log. */
+void rt_log_file_open(RtLogFile *file, const char *path);
+/* The run goes on after `step`: lines beyond are cut off. A run from the start sets earlier lines aside as
+ * PATH.old, a fresh one not before rt_log_file_hand_over. Exits 6. */
+void rt_log_file_begin(RtLogFile *file, int64_t step, int fresh);
+/* The lines that a fresh run has written so far take their place; 0 with an error. May be begun again. */
+int rt_log_file_hand_over(RtLogFile *file, RtError *error);
+void rt_log_file_write(RtLogFile *file, const char *line);
+void rt_log_file_close(RtLogFile *file);
+
+/* ---- folder.c: the checkpoints of a run ---- */
+typedef struct RtFolder {
+    const char *dir; /* NULL: nothing is saved */
+    int lock;
+    int fresh;           /* what is here is an earlier run's, until this one has saved */
+    int unfinished;      /* a new run was about to take the folder over: rt_folder_hand_over comes next */
+    int64_t newest_step; /* that this run has saved or loaded; -1: none */
+} RtFolder;
+/* Makes the folder, takes its lock, clears what a killed run left half written. Exits 6. */
+void rt_folder_open(RtFolder *folder, const char *dir, int fresh);
+/* Sets earlier checkpoints aside as *.old and gives the new run's its name. */
+int rt_folder_hand_over(RtFolder *folder, RtError *error);
+/* The newest sound checkpoint into the arena: 1, or 0 where there is none. Damaged ones are put aside with a
+ * warning. Exits 6 where none of several can be read, or one cannot be read at the moment. */
+int rt_folder_load(RtFolder *folder, RtRun *run, const RtProgram *program, RtState *state, void *chunk);
+/* Saves, then removes the oldest beyond the program's save_keep (0: none); 0 with an error. */
+int rt_folder_save(RtFolder *folder, const RtRun *run, const RtProgram *program, const RtState *state,
+                   RtLogFile *log, void *chunk, RtError *error);
+void rt_folder_close(RtFolder *folder);
 
 /* ---- log.c ---- */
 typedef struct RtLog {
-    FILE *file; /* --log */
+    RtLogFile file;
     int terminal, quiet, line_open;
-    int64_t first_step, measured_steps;
-    double measured_seconds, slowest_seconds;
+    int lost; /* errno where standard output could not be written; 0: it could */
+    int64_t measured_steps;
+    double measured_seconds;
 } RtLog;
 typedef struct RtStepRecord {
     int64_t step, steps;
@@ -113,14 +178,28 @@ typedef struct RtStepRecord {
     double gradient_norm; /* negative: not known */
     double learning_rate, seconds;
 } RtStepRecord;
-/* Opens FILE.jsonl and cuts every line of a step after `step`. Exits 6. */
-void rt_log_open(RtLog *log, const char *path, int64_t step, int quiet);
+/* Opens FILE.jsonl where there is one (rt_log_file_open). */
+void rt_log_open(RtLog *log, const char *path, int quiet);
 void rt_log_plan(const RtProgram *program, int64_t free_bytes, int64_t host_free_bytes);
 void rt_log_step(RtLog *log, const RtProgram *program, const RtRun *run, const RtStepRecord *record);
 void rt_log_validation(RtLog *log, int64_t step, double loss);
 void rt_log_sample(RtLog *log, int64_t step, const char *text);
 void rt_log_end(RtLog *log, const RtProgram *program, const RtRun *run, int64_t step);
 void rt_log_break(RtLog *log); /* ends a progress line that is being rewritten */
+
+/* ---- watch.c: does the loss run away? ---- */
+typedef struct RtWatch {
+    double guessing;    /* loss of a model that knows nothing: ln(vocabulary) */
+    double limit;       /* above it the loss is worse than anything a run begins with */
+    double sum, weight; /* of the recent losses */
+    double best;        /* lowest mean of recent losses; infinite at first */
+    int64_t seen;
+    int diverged;
+} RtWatch;
+void rt_watch_begin(RtWatch *watch, int64_t vocab, int64_t step);
+/* Takes in the loss of a step; 1 where the run begins to diverge with it: a warning is due. */
+int rt_watch_step(RtWatch *watch, double loss);
+double rt_watch_mean(const RtWatch *watch);
 
 /* ---- call.c ---- */
 typedef struct RtProfileEntry {

@@ -1,17 +1,14 @@
 /* What a run says. On a terminal: one line, rewritten in place. Otherwise: one JSON line a step on stdout.
- * With
- * --log the JSON lines also go to a file that never holds a step twice: resuming cuts what lies beyond the
- * checkpoint, a half-written last line included. Tables and summaries go to stderr, so stdout stays JSON.
- * Floats are printed with nine digits, which tell any two apart. */
+ * With --log the JSON lines also go to a file (log_file.c). Tables and summaries go to stderr, so stdout
+ * stays JSON. Floats are printed with nine digits, which tell any two apart. Standard output that cannot be
+ * written is noted, for the loop to end on. */
 #include "internal.h"
 
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static void size_text(char *text, size_t size, int64_t bytes) {
@@ -30,54 +27,37 @@ static void time_text(char *text, size_t size, double seconds) {
         snprintf(text, size, "%lldm%02llds", whole / 60, whole % 60);
 }
 
-/* The byte after the last whole line of a step up to `step`. */
-static int64_t kept_bytes(FILE *file, int64_t step) {
-    char *line = NULL;
-    size_t capacity = 0;
-    int64_t kept = 0;
-    ssize_t length;
-    while ((length = getline(&line, &capacity, file)) > 0) {
-        const char *found = strstr(line, "\"step\":");
-        if (!found || line[length - 1] != '\n' || strtoll(found + 7, NULL, 10) > step) break;
-        kept += length;
-    }
-    free(line);
-    return kept;
+void rt_log_open(RtLog *log, const char *path, int quiet) {
+    *log = (RtLog){.terminal = isatty(STDOUT_FILENO), .quiet = quiet};
+    rt_log_file_open(&log->file, path);
 }
 
-void rt_log_open(RtLog *log, const char *path, int64_t step, int quiet) {
-    *log = (RtLog){.terminal = isatty(STDOUT_FILENO), .quiet = quiet, .first_step = step};
-    if (!path) return;
-    FILE *file = fopen(path, "a+");
-    struct stat status;
-    if (!file || fstat(fileno(file), &status) != 0)
-        rt_fail(RT_EXIT_IO, "cannot write the log '%s': %s", path, strerror(errno));
-    if (S_ISREG(status.st_mode)) {
-        rewind(file);
-        int64_t kept = step > 0 ? kept_bytes(file, step) : 0;
-        if (fflush(file) != 0 || ftruncate(fileno(file), kept) != 0)
-            rt_fail(RT_EXIT_IO, "cannot cut the log '%s': %s", path, strerror(errno));
-        fseek(file, 0, SEEK_END);
-    }
-    log->file = file;
+/* After every write: an interrupting signal is answered by the loop, anything else by ending the run. */
+static void flush(RtLog *log) {
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return;
+    if (errno != EINTR && !log->lost) log->lost = errno ? errno : EIO;
+    clearerr(stdout);
 }
 
 void rt_log_break(RtLog *log) {
     if (log->line_open) fputc('\n', stdout);
     log->line_open = 0;
-    fflush(stdout);
+    flush(log);
 }
 
 /* A JSON line to the file, and to stdout where that is no terminal. */
 static void emit(RtLog *log, const char *line) {
-    if (log->file && (fprintf(log->file, "%s\n", line) < 0 || fflush(log->file) != 0)) {
-        rt_warn("cannot write the log: %s; it ends here", strerror(errno));
-        fclose(log->file);
-        log->file = NULL;
-    }
-    if (log->quiet || log->terminal) return;
+    rt_log_file_write(&log->file, line);
+    if (log->quiet || log->terminal || log->lost) return;
     printf("%s\n", line);
-    fflush(stdout);
+    flush(log);
+}
+
+/* A JSON number, or null where there is none. */
+static const char *number_text(char text[32], double value) {
+    snprintf(text, 32, isfinite(value) ? "%.9g" : "null", value);
+    return text;
 }
 
 static void print_free(const char *where, int64_t bytes) {
@@ -89,11 +69,11 @@ static void print_free(const char *where, int64_t bytes) {
 void rt_log_plan(const RtProgram *program, int64_t free_bytes, int64_t host_free_bytes) {
     char text[32];
     size_text(text, sizeof text, program->arena_bytes);
-    fprintf(stderr, "%s (%s) on %s: planned memory %s (%lld bytes)\n", program->model, program->source,
-            rt_device_name(), text, (long long)program->arena_bytes);
+    rt_say(stderr, "%s (%s) on %s: planned memory %s (%lld bytes)\n", program->model, program->source,
+           rt_device_name(), text, (long long)program->arena_bytes);
     for (int i = 0; i < program->categories; i++) {
         size_text(text, sizeof text, program->category[i].bytes);
-        fprintf(stderr, "  %-24s %12s\n", program->category[i].name, text);
+        rt_say(stderr, "  %-24s %12s\n", program->category[i].name, text);
     }
     print_free("free on the device", free_bytes);
     if (program->host_bytes <= 0) return;
@@ -125,7 +105,7 @@ static void rewrite_line(RtLog *log, const RtProgram *program, const RtRun *run,
              batch_tokens(program) / record->seconds, share, time_left, measured, planned);
     printf("\r\033[K%.*s", width, shown);
     log->line_open = 1;
-    fflush(stdout);
+    flush(log);
 }
 
 void rt_log_step(RtLog *log, const RtProgram *program, const RtRun *run, const RtStepRecord *record) {
@@ -133,56 +113,41 @@ void rt_log_step(RtLog *log, const RtProgram *program, const RtRun *run, const R
     log->measured_seconds += record->seconds;
     double mean = log->measured_seconds / (double)log->measured_steps;
     double left = mean * (double)(record->steps - record->step);
-    char mfu[32] = "null", norm[32] = "null";
+    char mfu[32] = "null", norm[32] = "null", rate[32];
     if (program->peak_flops > 0)
         snprintf(mfu, sizeof mfu, "%.4f", program->flops / (record->seconds * program->peak_flops));
     if (record->gradient_norm >= 0) snprintf(norm, sizeof norm, "%.9g", record->gradient_norm);
     char line[512];
     snprintf(line, sizeof line,
-             "{\"step\":%lld,\"loss\":%.9g,\"grad_norm\":%s,\"learning_rate\":%.9g,\"step_seconds\":%.6f,"
+             "{\"step\":%lld,\"loss\":%.9g,\"grad_norm\":%s,\"learning_rate\":%s,\"step_seconds\":%.6f,"
              "\"tokens_per_second\":%.1f,\"mfu\":%s,\"planned_bytes\":%lld,\"measured_bytes\":%lld,"
              "\"time_left_seconds\":%.1f}",
-             (long long)record->step, (double)record->loss, norm, record->learning_rate, record->seconds,
-             batch_tokens(program) / record->seconds, mfu, (long long)program->arena_bytes,
+             (long long)record->step, (double)record->loss, norm, number_text(rate, record->learning_rate),
+             record->seconds, batch_tokens(program) / record->seconds, mfu, (long long)program->arena_bytes,
              (long long)run->high_water_bytes, left);
     emit(log, line);
     if (!log->quiet && log->terminal) rewrite_line(log, program, run, record, left);
 }
 
 void rt_log_validation(RtLog *log, int64_t step, double loss) {
-    char line[128];
-    snprintf(line, sizeof line, "{\"step\":%lld,\"validation_loss\":%.9g}", (long long)step, loss);
+    char line[128], number[32];
+    snprintf(line, sizeof line, "{\"step\":%lld,\"validation_loss\":%s}", (long long)step,
+             number_text(number, loss));
     emit(log, line);
     if (log->quiet || !log->terminal) return;
     rt_log_break(log);
     printf("step %lld  validation loss %.4f\n", (long long)step, loss);
-    fflush(stdout);
-}
-
-/* A JSON string of UTF-8 text. */
-static char *quote(const char *text) {
-    char *quoted = rt_allocate(6 * strlen(text) + 3), *to = quoted;
-    *to++ = '"';
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\')
-            *to++ = '\\', *to++ = (char)c;
-        else if (c < 0x20)
-            to += sprintf(to, "\\u%04x", c);
-        else
-            *to++ = (char)c;
-    }
-    *to++ = '"';
-    return quoted;
+    flush(log);
 }
 
 void rt_log_sample(RtLog *log, int64_t step, const char *text) {
-    char *quoted = quote(text), *line = rt_text("{\"step\":%lld,\"sample\":%s}", (long long)step, quoted);
+    char *quoted = rt_json_string(text),
+         *line = rt_text("{\"step\":%lld,\"sample\":%s}", (long long)step, quoted);
     emit(log, line);
     free(line);
     free(quoted);
     rt_log_break(log);
-    if (!log->quiet) fprintf(stderr, "---- sample ----\n%s\n----------------\n", text);
+    if (!log->quiet) rt_say(stderr, "---- sample ----\n%s\n----------------\n", text);
 }
 
 static void print_peak(const char *what, int64_t planned_bytes, int64_t measured_bytes) {

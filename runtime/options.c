@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,8 +16,9 @@ static const Option known[] = {
     {"--data", "FILE", "train on this file (or quoted pattern of shards), of the same format"},
     {"--save-dir", "DIR", "checkpoints go here instead"},
     {"--resume", NULL, "go on from the newest checkpoint (the default when there is one)"},
-    {"--fresh", NULL, "start from step 0; checkpoints already there are renamed to *.old"},
+    {"--fresh", NULL, "start from step 0; earlier checkpoints become *.old once it has saved"},
     {"--seed", "N", "another seed for weights, data order and dropout"},
+    {"--max-loss", "X", "end with exit code 1, saving nothing more, when a step's loss is above X"},
     {"--dry-run", NULL, "print the planned memory, allocate it, exit"},
     {"--log", "FILE.jsonl", "one JSON line a step, whatever the terminal shows"},
     {"--quiet", NULL, "print nothing but warnings and errors"},
@@ -29,17 +31,31 @@ static const Option known[] = {
 };
 enum { KNOWN = sizeof known / sizeof *known };
 
-static void print_help(const RtProgram *program, const char *name) {
-    printf("usage: %s [options]\ntrains %s (from %s) on %s\n\n", name, program->model, program->source,
+/* Help that nobody can read is no help. */
+static int printed(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    rt_say(stderr, "train: error: cannot write to standard output: %s\n", strerror(errno));
+    return RT_EXIT_IO;
+}
+
+static int print_version(const RtProgram *program) {
+    rt_say(stdout, "%s from %s, target %s, device %s\n", program->model, program->source, program->target,
            program->device);
+    return printed();
+}
+
+static int print_help(const RtProgram *program, const char *name) {
+    rt_say(stdout, "usage: %s [options]\ntrains %s (from %s) on %s\n\n", name, program->model,
+           program->source, program->device);
     for (int i = 0; i < KNOWN; i++) {
         char left[40];
         snprintf(left, sizeof left, "%s %s", known[i].name, known[i].argument ? known[i].argument : "");
         printf("  %-20s %s\n", left, known[i].help);
     }
-    printf(
-        "\nexit codes: 0 done, 1 the loss is not a number, 2 usage, 3 too little free memory, 5 no device,\n"
-        "6 files, 75 stopped by a signal after saving (run again to go on)\n");
+    printf("\nexit codes: 0 done, 1 the loss is not a number or above --max-loss, 2 usage, 3 too little free "
+           "memory,\n"
+           "5 no device, 6 files, 75 stopped by a signal after saving (run again to go on)\n");
+    return printed();
 }
 
 /* Levenshtein distance of two short words. */
@@ -63,14 +79,14 @@ static int distance(const char *a, const char *b) {
 
 static int unknown(const char *text, size_t length) {
     char word[64];
-    snprintf(word, sizeof word, "%.*s", (int)length, text);
+    snprintf(word, sizeof word, "%.*s", length < sizeof word ? (int)length : (int)sizeof word - 1, text);
     const char *nearest = NULL;
     int least = (int)strlen(word) / 3 + 1;
     for (int i = 0; i < KNOWN; i++) {
         int d = distance(word, known[i].name);
         if (d < least) least = d, nearest = known[i].name;
     }
-    fprintf(stderr, "train: error: unknown option '%s'", word);
+    rt_say(stderr, "train: error: unknown option '%s'", word);
     if (nearest) fprintf(stderr, "; did you mean %s?", nearest);
     fprintf(stderr, "\ntry --help\n");
     return RT_EXIT_USAGE;
@@ -81,12 +97,20 @@ static int read_whole(const char *name, const char *text, int64_t low, int64_t h
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (errno || end == text || *end || number < low || number > high) {
-        fprintf(stderr, "train: error: %s takes a whole number of at least %lld, not '%s'\n", name,
-                (long long)low, text);
+        rt_say(stderr, "train: error: %s takes a whole number from %lld to %lld, not '%s'\n", name,
+               (long long)low, (long long)high, text);
         return 0;
     }
     *value = number;
     return 1;
+}
+
+static int read_loss(const char *name, const char *text, double *value) {
+    char *end;
+    *value = strtod(text, &end);
+    if (end != text && !*end && isfinite(*value) && *value > 0) return 1;
+    rt_say(stderr, "train: error: %s takes a number above 0, not '%s'\n", name, text);
+    return 0;
 }
 
 static int take_text(const char *name, const char *text, const char **value) {
@@ -110,7 +134,9 @@ static int set_value(RtOptions *options, const char *name, const char *text) {
         options->threads = (int)number;
         return 1;
     }
+    if (!strcmp(name, "--max-loss")) return read_loss(name, text, &options->max_loss);
     if (!read_whole(name, text, 0, INT64_MAX, &number)) return 0;
+    options->seed_given = 1;
     options->seed = (uint64_t)number;
     return 1;
 }
@@ -125,7 +151,7 @@ static void set_flag(RtOptions *options, const char *name, int *resume) {
 }
 
 int rt_options_parse(RtOptions *options, const RtProgram *program, int argc, char **argv) {
-    *options = (RtOptions){.steps = -1, .sample = -1, .seed = program->seed};
+    *options = (RtOptions){.steps = -1, .sample = -1, .seed = program->seed, .max_loss = INFINITY};
     int resume = 0;
     for (int i = 1; i < argc; i++) {
         const char *equals = strchr(argv[i], '=');
@@ -139,11 +165,8 @@ int rt_options_parse(RtOptions *options, const RtProgram *program, int argc, cha
             fprintf(stderr, "train: error: %s takes no value\n", option->name);
             return RT_EXIT_USAGE;
         }
-        if (!strcmp(option->name, "--help")) return print_help(program, argv[0]), 0;
-        if (!strcmp(option->name, "--version"))
-            return printf("%s from %s, target %s, device %s\n", program->model, program->source, program->target,
-                          program->device),
-                   0;
+        if (!strcmp(option->name, "--help")) return print_help(program, argv[0]);
+        if (!strcmp(option->name, "--version")) return print_version(program);
         if (!option->argument) {
             set_flag(options, option->name, &resume);
             continue;

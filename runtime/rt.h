@@ -25,6 +25,11 @@ typedef struct RtTensor {       /* a persistent tensor */
     int of;                     /* index of the parameter a state belongs to; its own index for parameters */
 } RtTensor;
 
+typedef struct RtTie {          /* a second name of a parameter, which files of weights may hold too */
+    const char *name;
+    int of;                     /* index of the parameter */
+} RtTie;
+
 typedef struct RtCategory {     /* planned memory, for the start-up table */
     const char *name;
     int64_t bytes;              /* at the peak step */
@@ -52,6 +57,8 @@ typedef struct RtProgram {
 
     const RtTensor *tensor;     /* parameters first */
     int tensors;
+    const RtTie *tie;
+    int ties;
 
     int64_t batch, context, vocab, accumulate;
     int64_t tokens_offset, targets_offset, mask_offset; /* i32 [B,T], i32 [B,T], f32 [B,T]; mask -1: none */

@@ -4,7 +4,6 @@
 #include "safetensors.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +25,11 @@ void st_shape_text(char *text, size_t size, int rank, const int64_t *dim) {
     for (int i = 0; i < rank && used < size; i++)
         used += (size_t)snprintf(text + used, size - used, "%s%lld", i ? ", " : "", (long long)dim[i]);
     if (used < size) snprintf(text + used, size - used, "]");
+}
+
+static int no_memory(RtError *error) {
+    errno = ENOMEM;
+    return rt_error_errno(error, "no room for the header");
 }
 
 /* ---- the header's JSON: objects of strings, and of tensors ---- */
@@ -200,7 +204,7 @@ static int read_metadata(Reader *reader, StFile *file) {
         if (file->pairs == capacity) {
             capacity = capacity ? 2 * capacity : 16;
             StPair *grown = realloc(file->pair, (size_t)capacity * sizeof *grown);
-            if (!grown) return rt_error(reader->error, "out of memory for the header");
+            if (!grown) return no_memory(reader->error);
             file->pair = grown;
         }
         StPair *pair = &file->pair[file->pairs];
@@ -226,7 +230,7 @@ static int read_header(Reader *reader, StFile *file) {
             if (file->tensors == capacity) {
                 capacity = capacity ? 2 * capacity : 64;
                 StTensor *grown = realloc(file->tensor, (size_t)capacity * sizeof *grown);
-                if (!grown) return rt_error(reader->error, "out of memory for the header");
+                if (!grown) return no_memory(reader->error);
                 file->tensor = grown;
             }
             StTensor *tensor = &file->tensor[file->tensors];
@@ -279,7 +283,7 @@ static int by_begin(const void *left, const void *right) {
 static int check_ranges(StFile *file, RtError *error) {
     Range *range = malloc((size_t)(file->tensors + 1) * sizeof *range);
     file->order = malloc((size_t)(file->tensors + 1) * sizeof *file->order);
-    int good = range && file->order ? 1 : rt_error(error, "out of memory for the header");
+    int good = range && file->order ? 1 : no_memory(error);
     for (int i = 0; good && i < file->tensors; i++)
         range[i] = (Range){file->tensor[i].begin, file->tensor[i].end, i};
     if (good) qsort(range, (size_t)file->tensors, sizeof *range, by_begin);
@@ -315,7 +319,7 @@ int st_parse(StFile *file, const char *header, int64_t header_bytes, int64_t dat
         .fd = -1, .header_bytes = header_bytes, .data_offset = 8 + header_bytes, .data_bytes = data_bytes};
     file->raw = malloc((size_t)header_bytes + 1);
     file->text = malloc((size_t)header_bytes + 1);
-    int good = file->raw && file->text ? 1 : rt_error(error, "out of memory for the header");
+    int good = file->raw && file->text ? 1 : no_memory(error);
     if (good) {
         memcpy(file->raw, header, (size_t)header_bytes);
         memcpy(file->text, header, (size_t)header_bytes);
@@ -329,45 +333,28 @@ int st_parse(StFile *file, const char *header, int64_t header_bytes, int64_t dat
 
 /* ---- files ---- */
 
-static int read_at(int fd, void *to, int64_t bytes, int64_t offset, RtError *error) {
-    char *at = to;
-    while (bytes > 0) {
-        ssize_t got = pread(fd, at, (size_t)bytes, offset);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return rt_error(error, "cannot read: %s", strerror(errno));
-        if (got == 0) return rt_error(error, "the file ends early");
-        at += got;
-        bytes -= got;
-        offset += got;
-    }
-    return 1;
-}
-
-static int read_file(StFile *file, int fd, RtError *error) {
-    struct stat status;
+static int read_file(StFile *file, int fd, int64_t file_bytes, RtError *error) {
     unsigned char length[8];
-    if (fstat(fd, &status) != 0) return rt_error(error, "%s", strerror(errno));
-    if (!S_ISREG(status.st_mode)) return rt_error(error, "not a regular file");
-    if (status.st_size < 8) return rt_error(error, "only %lld bytes long", (long long)status.st_size);
-    if (!read_at(fd, length, 8, 0, error)) return 0;
+    if (file_bytes < 8) return rt_error(error, "only %lld bytes long", (long long)file_bytes);
+    if (!rt_read_at(fd, length, 8, 0, error)) return 0;
     uint64_t header_bytes = 0;
     for (int i = 7; i >= 0; i--) header_bytes = header_bytes << 8 | length[i];
-    if (header_bytes > ST_MAX_HEADER_BYTES || (int64_t)header_bytes > status.st_size - 8)
+    if (header_bytes > ST_MAX_HEADER_BYTES || (int64_t)header_bytes > file_bytes - 8)
         return rt_error(error, "no safetensors file, or cut short: a header of %llu bytes in a file of %lld",
-                        (unsigned long long)header_bytes, (long long)status.st_size);
+                        (unsigned long long)header_bytes, (long long)file_bytes);
     char *header = malloc((size_t)header_bytes + 1);
-    if (!header) return rt_error(error, "out of memory for the header");
-    int good =
-        read_at(fd, header, (int64_t)header_bytes, 8, error) &&
-        st_parse(file, header, (int64_t)header_bytes, status.st_size - 8 - (int64_t)header_bytes, error);
+    if (!header) return no_memory(error);
+    int good = rt_read_at(fd, header, (int64_t)header_bytes, 8, error) &&
+               st_parse(file, header, (int64_t)header_bytes, file_bytes - 8 - (int64_t)header_bytes, error);
     free(header);
     return good;
 }
 
 int st_open(StFile *file, const char *path, RtError *error) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return rt_error(error, "%s", strerror(errno));
-    if (!read_file(file, fd, error)) {
+    struct stat status;
+    int fd = rt_open_regular(path, &status, error);
+    if (fd < 0) return 0;
+    if (!read_file(file, fd, status.st_size, error)) {
         close(fd);
         return 0;
     }
@@ -398,5 +385,5 @@ const char *st_metadata(const StFile *file, const char *key) {
 
 int st_read(const StFile *file, const StTensor *tensor, int64_t offset, void *to, int64_t bytes,
             RtError *error) {
-    return read_at(file->fd, to, bytes, file->data_offset + tensor->begin + offset, error);
+    return rt_read_at(file->fd, to, bytes, file->data_offset + tensor->begin + offset, error);
 }

@@ -1,8 +1,10 @@
 /* Text from the trained model: starting from one token (a newline for byte data), each next token is drawn
  * from softmax(logits / 0.8) with bits that depend on the seed, the step and its position only. The window is
- * the last T tokens (fewer where the budget has no room for all their logits); a causal model does not see what stands after the newest. Bytes that are not valid
- * UTF-8, and control characters, are shown as \xNN. */
+ * the last T tokens (fewer where the budget has no room for all their logits); a causal model does not see
+ * what stands after the newest. Bytes that are not valid UTF-8, and characters that steer a terminal, are
+ * spelled out (printable.h). */
 #include "internal.h"
+#include "printable.h"
 #include "../kernels/random.h"
 
 #include <math.h>
@@ -35,39 +37,12 @@ static int32_t draw(const float *logits, int64_t vocab, double uniform) {
     return (int32_t)(vocab - 1);
 }
 
-/* Bytes of the valid UTF-8 sequence at `at` (RFC 3629), or 0; control characters beyond ASCII count as
- * invalid. */
-static int64_t utf8_length(const unsigned char *at, int64_t left) {
-    unsigned char c = at[0];
-    int64_t length = c < 0x80                ? 1
-                     : c >= 0xc2 && c < 0xe0 ? 2
-                     : c >= 0xe0 && c < 0xf0 ? 3
-                     : c >= 0xf0 && c < 0xf5 ? 4
-                                             : 0;
-    if (length > left) return 0;
-    for (int64_t i = 1; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80) return 0;
-    if ((c == 0xc2 && at[1] < 0xa0) || (c == 0xe0 && at[1] < 0xa0) || (c == 0xed && at[1] > 0x9f) ||
-        (c == 0xf0 && at[1] < 0x90) || (c == 0xf4 && at[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 static char *bytes_text(const int32_t *token, int64_t count) {
-    unsigned char *bytes = rt_allocate((size_t)count);
-    char *text = rt_allocate(4 * (size_t)count + 1), *to = text;
-    for (int64_t i = 0; i < count; i++) bytes[i] = (unsigned char)token[i];
-    for (int64_t i = 0; i < count;) {
-        int64_t length = utf8_length(bytes + i, count - i);
-        int control = (bytes[i] < 0x20 && bytes[i] != '\n' && bytes[i] != '\t') || bytes[i] == 0x7f;
-        if (length && !control) {
-            memcpy(to, bytes + i, (size_t)length);
-            to += length;
-            i += length;
-        } else {
-            to += sprintf(to, "\\x%02x", bytes[i++]);
-        }
-    }
+    char *bytes = rt_allocate((size_t)count);
+    for (int64_t i = 0; i < count; i++) bytes[i] = (char)(unsigned char)token[i];
+    size_t size = printable(NULL, 0, bytes, (size_t)count, "\n\t") + 1;
+    char *text = rt_allocate(size);
+    printable(text, size, bytes, (size_t)count, "\n\t");
     free(bytes);
     return text;
 }

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #ifdef _OPENMP
 #include <omp.h>
@@ -21,28 +22,36 @@ typedef struct Trainer {
     RtLog log;
     RtState state;
     RtData train, validate;
-    const char *save_dir;
-    int lock;
+    RtFolder folder;
+    RtWatch watch;
     int64_t steps, saved_step;
     int32_t *tokens, *targets; /* [B, T] */
     float *ones;               /* [B, T] */
     void *chunk;
 } Trainer;
 
-static volatile sig_atomic_t signals;
+static volatile sig_atomic_t signals, asked;
 
+/* A terminal that goes away may send SIGHUP more than once, and others with it: that is not impatience. */
 static void on_signal(int number) {
-    if (signals) _exit(128 + number);
+    if (number != SIGHUP) {
+        if (asked) _exit(128 + number);
+        asked = 1;
+    }
     signals = 1;
 }
 
 static void catch_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction action = {.sa_handler = on_signal}, before;
     sigemptyset(&action.sa_mask);
-    signals = 0;
+    signals = asked = 0;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    /* nohup(1) has it ignored, so that the run goes on */
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is answered like a full disk */
+    signal(SIGPIPE, SIG_IGN); /* and so is a reader of the output that has gone */
 }
 
 /* ---- start ---- */
@@ -94,34 +103,64 @@ static void open_data(Trainer *trainer) {
         rt_data_split(&trainer->train, &trainer->validate, program->validate_fraction, program->batch);
 }
 
+/* A log is written beside what the run reads, not over it. */
+static void check_log(const Trainer *trainer) {
+    const RtLogFile *log = &trainer->log.file;
+    const char *weights = trainer->program->weights_path, *name = log->path ? strrchr(log->path, '/') : NULL;
+    struct stat status;
+    if (!log->path || !log->regular) return;
+    name = name ? name + 1 : log->path;
+    size_t length = strlen(name), tail = strlen(".safetensors");
+    if (rt_data_holds(&trainer->train, log->device, log->inode) ||
+        rt_data_holds(&trainer->validate, log->device, log->inode))
+        rt_fail(RT_EXIT_USAGE, "--log '%s' is a file of the data", log->path);
+    if ((weights && stat(weights, &status) == 0 && status.st_dev == log->device &&
+         status.st_ino == log->inode) ||
+        (length >= tail && !strcmp(name + length - tail, ".safetensors")))
+        rt_fail(RT_EXIT_USAGE, "--log '%s' is the name of weights or a checkpoint", log->path);
+}
+
+/* A fresh run that a kill stopped while it took the folder over does so first. */
+static void open_folder(Trainer *trainer, const char *dir) {
+    RtError error;
+    RtFolder *folder = &trainer->folder;
+    rt_folder_open(folder, dir, trainer->options.fresh);
+    if (!folder->unfinished) return;
+    if (!rt_log_file_hand_over(&trainer->log.file, &error) || !rt_folder_hand_over(folder, &error))
+        rt_fail(RT_EXIT_IO, "%s", error.text);
+}
+
+/* Every tensor has its first value when this returns: from a checkpoint, or else from the weights and the
+ * seed. */
 static void initialise(Trainer *trainer) {
     const RtProgram *program = trainer->program;
-    trainer->state = (RtState){.seed = trainer->options.seed, .windows = trainer->train.count};
-    int resumes = trainer->save_dir && rt_checkpoint_newest(trainer->save_dir, trainer->options.fresh) >= 0 &&
-                  !trainer->options.fresh;
+    const RtOptions *options = &trainer->options;
+    RtState saved, *state = &trainer->state;
     int frozen = 0;
+    *state = (RtState){.seed = options->seed, .windows = trainer->train.count};
     for (int i = 0; i < program->tensors; i++) frozen |= program->tensor[i].kind == RT_FROZEN;
     if (trainer->run.poison) rt_poison_transient(&trainer->run, program);
+    int resumes = trainer->folder.dir && !options->fresh &&
+                  rt_folder_load(&trainer->folder, &trainer->run, program, &saved, trainer->chunk);
+    if (resumes && !options->seed_given) state->seed = saved.seed;
     if (!resumes || frozen) {
-        rt_init_tensors(&trainer->run, program, trainer->state.seed, trainer->chunk);
+        rt_init_tensors(&trainer->run, program, state->seed, resumes, trainer->chunk);
         if (program->weights_path)
-            rt_weights_load(&trainer->run, program, program->weights_path, trainer->chunk,
-                            trainer->options.quiet);
+            rt_weights_load(&trainer->run, program, program->weights_path, resumes, trainer->chunk,
+                            options->quiet);
     }
     if (!resumes) return;
-    RtState saved;
-    rt_checkpoint_load(&trainer->run, program, trainer->save_dir, &saved, trainer->chunk);
-    if (saved.seed != trainer->state.seed)
+    if (saved.seed != state->seed)
         rt_warn("the checkpoint was made with seed %llu; from here on the seed is %llu",
-                (unsigned long long)saved.seed, (unsigned long long)trainer->state.seed);
-    if (saved.windows != trainer->state.windows)
+                (unsigned long long)saved.seed, (unsigned long long)state->seed);
+    if (saved.windows != state->windows)
         rt_warn(
             "the training data had %lld windows and has %lld: the order differs from an uninterrupted run's",
-            (long long)saved.windows, (long long)trainer->state.windows);
-    trainer->state.step = saved.step;
-    trainer->state.cursor = saved.cursor;
+            (long long)saved.windows, (long long)state->windows);
+    state->step = saved.step;
+    state->cursor = saved.cursor;
     trainer->saved_step = saved.step;
-    if (!trainer->options.quiet) fprintf(stderr, "resuming after step %lld\n", (long long)saved.step);
+    if (!options->quiet) fprintf(stderr, "resuming after step %lld\n", (long long)saved.step);
 }
 
 /* ---- steps ---- */
@@ -140,7 +179,7 @@ static double learning_rate(const RtProgram *program, int64_t step) {
 
 /* The split's windows for one batch: training shuffles, validation takes `count` evenly spread ones in order.
  */
-static void upload_batch(Trainer *trainer, const RtData *data, int64_t position, int64_t spread) {
+static void upload_batch(Trainer *trainer, RtData *data, int64_t position, int64_t spread) {
     const RtProgram *program = trainer->program;
     int64_t context = program->context, bytes = program->batch * context * 4;
     for (int64_t row = 0; row < program->batch; row++) {
@@ -161,15 +200,35 @@ static float download_float(const Trainer *trainer, int64_t offset) {
     return value;
 }
 
+/* What of the run is safe, for a message. */
+static char *kept_text(const Trainer *trainer) {
+    return trainer->folder.newest_step < 0
+               ? rt_text("nothing was saved")
+               : rt_text("the checkpoint of step %lld in '%s' is kept",
+                         (long long)trainer->folder.newest_step, trainer->folder.dir);
+}
+
 static _Noreturn void diverged(const Trainer *trainer, const char *what, double value) {
-    int64_t newest = trainer->save_dir ? rt_checkpoint_newest(trainer->save_dir, 0) : -1;
-    char *kept = newest < 0 ? rt_text("nothing was saved")
-                            : rt_text("the checkpoint of step %lld in '%s' is kept", (long long)newest,
-                                      trainer->save_dir);
     rt_fail(
         1,
         "the %s of step %lld is %s; %s. Lower the learning rate; --poison tells whether dead memory was read",
-        what, (long long)trainer->state.step + 1, isnan(value) ? "not a number" : "infinite", kept);
+        what, (long long)trainer->state.step + 1, isnan(value) ? "not a number" : "infinite",
+        kept_text(trainer));
+}
+
+/* A loss that leaves the rails is said where it does; with --max-loss it ends the run. */
+static void watch_loss(Trainer *trainer, double loss) {
+    RtWatch *watch = &trainer->watch;
+    long long step = (long long)trainer->state.step + 1;
+    if (loss > trainer->options.max_loss)
+        rt_fail(1, "the loss of step %lld is %.6g, above --max-loss %g; %s", step, loss,
+                trainer->options.max_loss, kept_text(trainer));
+    if (!rt_watch_step(watch, loss)) return;
+    rt_log_break(&trainer->log);
+    rt_warn(
+        "the loss runs away: %.6g at step %lld, where guessing gives %.4g; a lower learning rate may help, "
+        "--max-loss ends such a run",
+        loss, step, watch->guessing);
 }
 
 /* One optimizer step; 0 when a signal came before its update: nothing has changed then. A loss that is no
@@ -192,6 +251,7 @@ static int one_step(Trainer *trainer) {
     }
     float loss = (float)((double)download_float(trainer, program->loss_offset) / targets);
     if (!isfinite(loss)) diverged(trainer, "loss", (double)loss);
+    if (!signals || program->updates_within) watch_loss(trainer, (double)loss);
     if (signals && !program->updates_within) return 0;
     if (program->update) program->update(run);
     double norm = -1;
@@ -228,34 +288,49 @@ static void validate(Trainer *trainer) {
 
 static void save(Trainer *trainer) {
     RtError error;
-    if (!trainer->save_dir || trainer->saved_step == trainer->state.step) return;
-    if (!rt_checkpoint_save(&trainer->run, trainer->program, trainer->save_dir, &trainer->state,
-                            trainer->program->save_keep, trainer->chunk, &error))
+    if (!trainer->folder.dir || trainer->saved_step == trainer->state.step) return;
+    if (!rt_folder_save(&trainer->folder, &trainer->run, trainer->program, &trainer->state,
+                        &trainer->log.file, trainer->chunk, &error))
         rt_fail(RT_EXIT_IO, "%s", error.text);
     trainer->saved_step = trainer->state.step;
+}
+
+/* Nobody reads what the run says: it is saved and ends. */
+static _Noreturn void output_lost(Trainer *trainer) {
+    save(trainer);
+    rt_fail(RT_EXIT_IO, "cannot write to standard output: %s; %s%s", strerror(trainer->log.lost),
+            kept_text(trainer), trainer->folder.newest_step < 0 ? "" : ", run again to go on");
+}
+
+static void say_stopped(const Trainer *trainer) {
+    fprintf(stderr, "stopped by a signal after step %lld; %s\n", (long long)trainer->state.step,
+            trainer->folder.dir ? "run again to resume" : "nothing is saved without a save folder");
+}
+
+static void warn_of_divergence(const Trainer *trainer) {
+    const RtWatch *watch = &trainer->watch;
+    if (watch->diverged)
+        rt_warn("the run has diverged: its loss is about %.6g, where guessing gives %.4g; %s",
+                rt_watch_mean(watch), watch->guessing, "start again with a lower learning rate");
 }
 
 /* 0 when all steps are done, 75 when a signal ended them. */
 static int loop(Trainer *trainer) {
     const RtProgram *program = trainer->program;
+    rt_watch_begin(&trainer->watch, program->vocab, trainer->state.step);
     while (trainer->state.step < trainer->steps) {
         if (signals || !one_step(trainer)) break;
         int64_t step = trainer->state.step;
         if (trainer->validate.count && step % program->validate_every == 0) validate(trainer);
         if (step == trainer->steps || (program->save_every > 0 && step % program->save_every == 0))
             save(trainer);
+        if (trainer->log.lost && !signals) output_lost(trainer);
     }
+    warn_of_divergence(trainer);
     if (trainer->state.step >= trainer->steps) return 0;
     rt_log_break(&trainer->log);
     save(trainer);
-    if (!trainer->options.quiet) {
-        if (trainer->save_dir)
-            fprintf(stderr, "stopped by a signal after step %lld; run again to resume\n",
-                    (long long)trainer->state.step);
-        else
-            fprintf(stderr, "stopped by a signal after step %lld; nothing is saved without a save folder\n",
-                    (long long)trainer->state.step);
-    }
+    if (!trainer->options.quiet) say_stopped(trainer);
     return RT_EXIT_SAVED;
 }
 
@@ -274,14 +349,18 @@ static void finish(Trainer *trainer, int trained) {
     rt_log_end(&trainer->log, program, &trainer->run, trainer->state.step);
 }
 
-/* Everything between the device's opening and its closing. */
+/* Everything between the device's opening and its closing. Nothing of an earlier run's is touched before all
+ * that this one needs is known to be there. */
 static int train(Trainer *trainer) {
     const RtOptions *options = &trainer->options;
+    const char *dir = options->save_dir ? options->save_dir : trainer->program->save_dir;
     open_data(trainer);
-    if (trainer->save_dir) trainer->lock = rt_checkpoint_directory(trainer->save_dir);
+    rt_log_open(&trainer->log, options->log, options->quiet);
+    check_log(trainer);
+    if (dir) open_folder(trainer, dir);
     allocate(trainer);
     initialise(trainer);
-    rt_log_open(&trainer->log, options->log, trainer->state.step, options->quiet);
+    rt_log_file_begin(&trainer->log.file, trainer->state.step, options->fresh && dir);
     int trained = trainer->state.step < trainer->steps;
     if (!trained && !options->quiet)
         fprintf(stderr, "nothing to do: %lld of %lld steps are done\n", (long long)trainer->state.step,
@@ -292,9 +371,21 @@ static int train(Trainer *trainer) {
     return code;
 }
 
+/* Whether all that was to be written has been; the code that says so where it has not. */
+static int end_output(Trainer *trainer, int code) {
+    RtLog *log = &trainer->log;
+    int had_log = log->file.path != NULL;
+    rt_log_file_close(&log->file);
+    if (had_log && log->file.lost) {
+        rt_warn("the log '%s' lacks lines: %s", trainer->options.log, strerror(log->file.lost));
+        if (code == 0) code = RT_EXIT_IO;
+    }
+    if (log->lost && code == 0) output_lost(trainer);
+    return code;
+}
+
 static void release(Trainer *trainer) {
-    if (trainer->log.file) fclose(trainer->log.file);
-    if (trainer->lock >= 0) close(trainer->lock);
+    rt_folder_close(&trainer->folder);
     if (trainer->validate.shard != trainer->train.shard) rt_data_close(&trainer->validate);
     rt_data_close(&trainer->train);
     rt_device_close(&trainer->run);
@@ -306,13 +397,12 @@ static void release(Trainer *trainer) {
 }
 
 int rt_main(const RtProgram *program, int argc, char **argv) {
-    Trainer trainer = {.program = program, .lock = -1, .saved_step = -1};
+    Trainer trainer = {.program = program, .folder = {.lock = -1, .newest_step = -1}, .saved_step = -1};
     int code = rt_options_parse(&trainer.options, program, argc, argv);
     if (code >= 0) return code;
     rt_device_prepare(argv);
     const RtOptions *options = &trainer.options;
     trainer.steps = options->steps >= 0 ? options->steps : program->steps;
-    trainer.save_dir = options->save_dir ? options->save_dir : program->save_dir;
 #ifdef _OPENMP
     if (options->threads) omp_set_num_threads(options->threads);
 #else
@@ -329,7 +419,7 @@ int rt_main(const RtProgram *program, int argc, char **argv) {
         if (!options->quiet) fprintf(stderr, "allocated; this was a dry run\n");
         code = 0;
     } else {
-        code = train(&trainer);
+        code = end_output(&trainer, train(&trainer));
     }
     release(&trainer);
     return code;

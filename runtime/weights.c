@@ -1,6 +1,7 @@
 /* Pretrained weights: every parameter of the program is found in a safetensors file, or in exactly one of the
  * files of a directory, with its shape, and converted to its own dtype; masters take the unrounded source. A
- * name may differ by a leading "model." or "transformer." where only one tensor fits. */
+ * name may differ by a leading "model." or "transformer." where only one tensor fits. What the file holds
+ * under the other name of a tied weight must be equal to it; what the program has no use for is named. */
 #include "safetensors.h"
 
 #include <errno.h>
@@ -11,7 +12,7 @@
 
 typedef struct Source {
     StFile *file;
-    char **path;
+    char **path, **used; /* one flag a tensor of each file */
     int files;
 } Source;
 
@@ -26,16 +27,19 @@ static void open_source(Source *source, const char *path) {
     glob_t found = {0};
     int folder = S_ISDIR(status.st_mode);
     char *pattern = rt_text("%s/*.safetensors", path);
-    if (folder && glob(pattern, 0, NULL, &found) != 0)
-        rt_fail(RT_EXIT_IO, "weights: no .safetensors file in '%s'", path);
+    int answer = folder ? glob(pattern, 0, NULL, &found) : 0;
+    if (answer == GLOB_NOMATCH) rt_fail(RT_EXIT_IO, "weights: no .safetensors file in '%s'", path);
+    if (answer) rt_fail(RT_EXIT_IO, "weights: the folder '%s' cannot be read", path);
     source->files = folder ? (int)found.gl_pathc : 1;
     source->file = rt_allocate((size_t)source->files * sizeof *source->file);
     source->path = rt_allocate((size_t)source->files * sizeof *source->path);
+    source->used = rt_allocate((size_t)source->files * sizeof *source->used);
     for (int i = 0; i < source->files; i++) {
-        RtError error = {{0}};
+        RtError error;
         source->path[i] = rt_text("%s", folder ? found.gl_pathv[i] : path);
         if (!st_open(&source->file[i], source->path[i], &error))
             rt_fail(RT_EXIT_IO, "weights: '%s': %s", source->path[i], error.text);
+        source->used[i] = rt_allocate((size_t)source->file[i].tensors);
     }
     if (folder) globfree(&found);
     free(pattern);
@@ -45,9 +49,11 @@ static void close_source(Source *source) {
     for (int i = 0; i < source->files; i++) {
         st_close(&source->file[i]);
         free(source->path[i]);
+        free(source->used[i]);
     }
     free(source->file);
     free(source->path);
+    free(source->used);
 }
 
 static Found find_exact(const Source *source, const char *name) {
@@ -82,6 +88,10 @@ static Found find_tensor(const Source *source, const char *name) {
     return found;
 }
 
+static void mark_used(const Source *source, Found found) {
+    source->used[found.file][found.tensor - source->file[found.file].tensor] = 1;
+}
+
 static int is_weight(const RtTensor *tensor) {
     return tensor->kind == RT_PARAM || tensor->kind == RT_FROZEN;
 }
@@ -99,6 +109,7 @@ static void match_all(const Source *source, const RtProgram *program, const char
             if (!missing++) first = tensor->name;
             continue;
         }
+        mark_used(source, found[i]);
         char a[128], b[128];
         st_shape_text(a, sizeof a, have->rank, have->dim);
         st_shape_text(b, sizeof b, tensor->rank, tensor->dim);
@@ -139,18 +150,27 @@ static float element(const void *source, char kind, int64_t i) {
     return from_f16(((const uint16_t *)source)[i]);
 }
 
+static char kind_of(const StTensor *tensor) {
+    return !strcmp(tensor->dtype, "F32") ? 'F' : tensor->dtype[0] == 'B' ? 'B' : 'H';
+}
+
+static void read_elements(const Source *source, const Found *found, int64_t begin, int64_t count, void *to) {
+    int64_t size = found->tensor->element_bytes;
+    RtError error;
+    if (!st_read(&source->file[found->file], found->tensor, begin * size, to, count * size, &error))
+        rt_fail(RT_EXIT_IO, "weights: '%s': %s", source->path[found->file], error.text);
+}
+
 /* `from` and `to` are halves of the transfer buffer. */
-static void load_tensor(RtRun *run, const RtTensor *tensor, const StFile *file, const StTensor *have,
-                        const char *path, void *chunk) {
+static void load_tensor(RtRun *run, const RtTensor *tensor, const Source *source, const Found *found,
+                        void *chunk) {
     int64_t count = rt_tensor_count(tensor), most = RT_CHUNK_BYTES / 2 / 4,
             bytes = rt_dtype_bytes(tensor->dtype);
     char *from = chunk, *to = from + RT_CHUNK_BYTES / 2;
-    char kind = !strcmp(have->dtype, "F32") ? 'F' : have->dtype[0] == 'B' ? 'B' : 'H';
+    char kind = kind_of(found->tensor);
     for (int64_t begin = 0; begin < count; begin += most) {
         int64_t part = count - begin < most ? count - begin : most;
-        RtError error = {{0}};
-        if (!st_read(file, have, begin * have->element_bytes, from, part * have->element_bytes, &error))
-            rt_fail(RT_EXIT_IO, "weights: '%s': %s", path, error.text);
+        read_elements(source, found, begin, part, from);
         for (int64_t i = 0; i < part; i++) {
             float value = element(from, kind, i);
             if (tensor->dtype == K_BF16)
@@ -162,21 +182,77 @@ static void load_tensor(RtRun *run, const RtTensor *tensor, const StFile *file, 
     }
 }
 
-void rt_weights_load(RtRun *run, const RtProgram *program, const char *path, void *chunk, int quiet) {
+/* Exits where two tensors of the files differ that the program has one of. */
+static void compare_tied(const Source *source, const Found *one, const Found *other, void *chunk) {
+    const StTensor *a = one->tensor, *b = other->tensor;
+    int64_t count = 1, most = RT_CHUNK_BYTES / 2 / 8;
+    int same = a->rank == b->rank && !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim);
+    char *left = chunk, *right = left + RT_CHUNK_BYTES / 2, kind = kind_of(a);
+    for (int i = 0; i < a->rank; i++) count *= a->dim[i];
+    same &= !strcmp(b->dtype, "F32") || !strcmp(b->dtype, "BF16") || !strcmp(b->dtype, "F16");
+    for (int64_t begin = 0; same && begin < count; begin += most) {
+        int64_t part = count - begin < most ? count - begin : most;
+        read_elements(source, one, begin, part, left);
+        read_elements(source, other, begin, part, right);
+        for (int64_t i = 0; same && i < part; i++)
+            same = element(left, kind, i) == element(right, kind_of(b), i);
+    }
+    if (!same)
+        rt_fail(
+            RT_EXIT_IO,
+            "weights: '%s' in '%s' differs from '%s', but the program ties the two: take the tie out of it "
+            "to train both",
+            b->name, source->path[other->file], a->name);
+}
+
+static void check_ties(const Source *source, const RtProgram *program, const Found *found, void *chunk,
+                       int quiet) {
+    for (int i = 0; i < program->ties; i++) {
+        const Found *one = &found[program->tie[i].of];
+        Found other = find_tensor(source, program->tie[i].name);
+        if (!other.tensor || other.tensor == one->tensor) continue;
+        mark_used(source, other);
+        compare_tied(source, one, &other, chunk);
+        if (!quiet)
+            rt_say(stderr, "weights: '%s' is equal to '%s', as the program ties them\n", other.tensor->name,
+                   one->tensor->name);
+    }
+}
+
+/* A file that holds more than the program has is not the program's in full: what is left out is named. */
+static void name_unused(const Source *source) {
+    enum { NAMED = 4 };
+    char text[512] = "";
+    int unused = 0;
+    size_t length = 0;
+    for (int i = 0; i < source->files; i++)
+        for (int k = 0; k < source->file[i].tensors; k++) {
+            if (source->used[i][k] || ++unused > NAMED) continue;
+            length += (size_t)snprintf(text + length, sizeof text - length, "%s'%.80s'", length ? ", " : "",
+                                       source->file[i].tensor[k].name);
+        }
+    if (unused > NAMED) snprintf(text + length, sizeof text - length, " and %d more", unused - NAMED);
+    if (unused) rt_warn("weights: the program has no use for %s", text);
+}
+
+void rt_weights_load(RtRun *run, const RtProgram *program, const char *path, int frozen_only, void *chunk,
+                     int quiet) {
     Source source;
     open_source(&source, path);
     Found *found = rt_allocate((size_t)program->tensors * sizeof *found);
     match_all(&source, program, path, found);
+    check_ties(&source, program, found, chunk, quiet);
     int loaded = 0, held = 0;
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
         if (!is_weight(tensor) && tensor->kind != RT_MASTER) continue;
-        const Found *at = is_weight(tensor) ? &found[i] : &found[tensor->of];
-        load_tensor(run, tensor, &source.file[at->file], at->tensor, source.path[at->file], chunk);
+        if (frozen_only && tensor->kind != RT_FROZEN) continue;
+        load_tensor(run, tensor, &source, is_weight(tensor) ? &found[i] : &found[tensor->of], chunk);
         loaded += is_weight(tensor);
     }
     for (int i = 0; i < source.files; i++) held += source.file[i].tensors;
-    if (!quiet) fprintf(stderr, "weights: %d of the %d tensors in %s\n", loaded, held, path);
+    if (!quiet) rt_say(stderr, "weights: %d of the %d tensors in %s\n", loaded, held, path);
+    name_unused(&source);
     free(found);
     close_source(&source);
 }

@@ -34,7 +34,8 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < COUNT_OF(part); i++)
         if (part[i]->height_bytes > c.request.arena_bytes) c.request.arena_bytes = part[i]->height_bytes;
     const char *error = NULL;
-    bool written = emit_program(&c.request, options.output, arena, &error);
+    EmitPlace place = {.dir = options.output, .input = options.file, .force = options.force};
+    bool written = emit_program(&c.request, &place, arena, &error) == FOLDER_WRITTEN;
     if (!written) fprintf(stderr, "emit_copies: %s\n", error);
     arena_free(arena);
     return written ? EXIT_FINE : EXIT_IO;

@@ -3,9 +3,11 @@
  *     golden CASES [--update] [--rematc PROGRAM] [x...]
  *
  * .ast, .fmt and .err of syntax errors are made in this process; the other stages, and .err of files that
- * parse, by `rematc dump --stage STAGE x.remat` and `rematc check x.remat` (left out, and said so, without
+ * parse, and .warn of files that are compiled with warnings, by `rematc dump --stage STAGE x.remat` and
+ * `rematc check x.remat` (left out, and said so, without
  * --rematc). A formatted file must also parse to the same tree and format to itself. `--update` rewrites the
  * expectations that exist; to add one, create it empty first. */
+#include "../runtime/atomic_file.h"
 #include "../frontend/ast.h"
 
 #include <dirent.h>
@@ -90,6 +92,11 @@ static char *stage_text(Run *run, const char *path, const char *text, size_t len
                            : arena_printf(run->arena, BROKEN "exit status %d instead of 1\n%s", status, out);
     }
     if (!parsed.ast) return error_text(run->arena, parsed.diag);
+    if (!strcmp(stage, "warn")) {
+        if (!run->rematc) return NULL;
+        char *out = from_rematc(run, "check", path, true, &status);
+        return status == 0 ? out : arena_printf(run->arena, BROKEN "exit status %d\n%s", status, out);
+    }
     if (!strcmp(stage, "ast")) return tree_text(run->arena, parsed.ast);
     if (!strcmp(stage, "fmt")) return formatted(run->arena, path, parsed.ast);
     if (!run->rematc) return NULL;
@@ -125,7 +132,7 @@ static void check_stage(Run *run, const char *name, const char *stage) {
     bool broken = !strncmp(got, BROKEN, strlen(BROKEN));
     if (!broken && !strcmp(got, want)) return;
     if (run->update && !broken) {
-        if (!write_file(expected_path, got, strlen(got))) die("cannot write %s", expected_path);
+        if (!atomic_file_put(expected_path, got, (int64_t)strlen(got))) die("cannot write %s", expected_path);
         printf("updated %s\n", expected_path);
         return;
     }
@@ -145,7 +152,7 @@ static int by_name(const void *a, const void *b) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const stages[] = {"ast", "fmt", "err", "graph", "grad", "plan", "layout"};
+    static const char *const stages[] = {"ast", "fmt", "err", "warn", "graph", "grad", "plan", "layout"};
     Run run = {.arena = arena_new()};
     if (argc < 2) die("usage: golden CASES [--update] [--rematc PROGRAM] [x...]");
     int next = 2;

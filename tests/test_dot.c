@@ -1,10 +1,12 @@
 /* The memory-plan graph: what the picture says is what the plan does; folding; files and errors. */
+#include "codegen/child.h"
 #include "codegen/dot.h"
 #include "codegen/picture.h"
 #include "copies.h"
 #include "transformer.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -85,21 +87,24 @@ static void equal_layers_fold(void **state) {
     arena_free(arena);
 }
 
+static DotAnswer drawn(const Planned *p, int layer, const char *format, Text *out, const char **error) {
+    DotRequest request = {.g = p->g,
+                          .plan = &p->result->plan,
+                          .layout = p->result->layout,
+                          .cost = p->cost,
+                          .title = "bytes <gpt> & co",
+                          .layer = layer,
+                          .format = format};
+    return dot_draw(&request, out, error);
+}
+
 static char *draw(const Planned *p, int layer, const char *format, Arena *arena) {
-    char path[] = "picture.XXXXXX", error[256] = "";
-    int file = mkstemp(path);
-    assert_true(file >= 0);
-    close(file);
-    bool ok = dot_write(p->g, &p->result->plan, p->result->layout, p->cost, "bytes <gpt> & co", layer, path,
-                        format, error, sizeof error);
+    Text out = {.arena = arena};
+    const char *error = "";
+    assert_int_equal(drawn(p, layer, format, &out, &error), DOT_DRAWN);
     assert_string_equal(error, "");
-    assert_true(ok);
-    size_t length;
-    char *text = read_file(arena, path, &length);
-    unlink(path);
-    assert_non_null(text);
-    assert_true(length > 1000);
-    return text;
+    assert_true(out.length > 1000);
+    return out.at;
 }
 
 static void files_are_written(void **state) {
@@ -148,14 +153,68 @@ static void errors_are_told(void **state) {
     (void)state;
     Arena *arena = arena_new();
     Planned p = plan_bytes_gpt(POLICY_NONE, 0, arena);
-    char error[256] = "";
-    assert_false(dot_write(p.g, &p.result->plan, p.result->layout, p.cost, "t", -1, "no/such/folder/a.svg",
-                           "svg", error, sizeof error));
-    assert_non_null(strstr(error, "no/such/folder/a.svg"));
-    assert_false(dot_write(p.g, &p.result->plan, p.result->layout, p.cost, "t", -1, "unwritten", "xyz", error,
-                           sizeof error));
+    Text out = {.arena = arena};
+    const char *error = "";
+    assert_int_equal(drawn(&p, -1, "xyz", &out, &error), DOT_REFUSED);
     assert_non_null(strstr(error, "xyz"));
-    assert_int_not_equal(access("unwritten", F_OK), 0);
+    assert_int_equal(out.length, 0);
+    arena_free(arena);
+}
+
+/* ---- work in a child process ---- */
+
+static bool crash(void *context, int fd) {
+    child_write(fd, "half", 4);
+    raise(*(int *)context);
+    return true;
+}
+
+static bool leave(void *context, int fd) {
+    child_write(fd, "half", 4);
+    exit(*(int *)context);
+}
+
+static bool sleep_long(void *context, int fd) {
+    (void)context, (void)fd;
+    sleep(60);
+    return true;
+}
+
+static bool refuse(void *context, int fd) {
+    child_write(fd, context, strlen(context));
+    return false;
+}
+
+static bool write_much(void *context, int fd) {
+    child_write(fd, context, 1 << 20);
+    return true;
+}
+
+static void every_end_of_a_child_is_told(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    const int signals[] = {SIGSEGV, SIGABRT, SIGKILL};
+    for (size_t i = 0; i < COUNT_OF(signals); i++) {
+        Text out = {.arena = arena};
+        int signal = signals[i];
+        assert_int_equal(child_run(crash, &signal, 10, &out), CHILD_BROKEN);
+        assert_non_null(strstr(out.at, strsignal(signal)));
+        assert_null(strstr(out.at, "half"));
+    }
+    Text left = {.arena = arena}, late = {.arena = arena}, refused = {.arena = arena},
+         much = {.arena = arena};
+    int code = 1; /* as Graphviz leaves without memory */
+    assert_int_equal(child_run(leave, &code, 10, &left), CHILD_BROKEN);
+    assert_string_equal(left.at, "ended with exit code 1");
+    assert_int_equal(child_run(sleep_long, NULL, 1, &late), CHILD_BROKEN);
+    assert_string_equal(late.at, "no answer within 1 seconds");
+    assert_int_equal(child_run(refuse, (void *)(uintptr_t) "no such format", 10, &refused), CHILD_REFUSED);
+    assert_string_equal(refused.at, "no such format");
+    char *bytes = arena_alloc(arena, 1 << 20);
+    for (size_t i = 0; i < 1 << 20; i++) bytes[i] = (char)(i * 7 + i / 251);
+    assert_int_equal(child_run(write_much, bytes, 10, &much), CHILD_DONE);
+    assert_int_equal(much.length, 1 << 20);
+    assert_memory_equal(much.at, bytes, 1 << 20);
     arena_free(arena);
 }
 
@@ -163,7 +222,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(picture_tells_the_plan), cmocka_unit_test(equal_layers_fold),
         cmocka_unit_test(files_are_written),      cmocka_unit_test(copies_are_drawn),
-        cmocka_unit_test(errors_are_told),
+        cmocka_unit_test(errors_are_told),        cmocka_unit_test(every_end_of_a_child_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,11 +32,7 @@ static int leave_folder(void **state) {
 }
 
 static int put(const char *path, const char *text) {
-    AtomicFile file;
-    if (!atomic_file_open(&file, path)) return 0;
-    if (atomic_file_write(&file, text, (int64_t)strlen(text))) return atomic_file_commit(&file);
-    atomic_file_abandon(&file);
-    return 0;
+    return atomic_file_put(path, text, (int64_t)strlen(text));
 }
 
 static void assert_holds(const char *path, const char *text) {
@@ -114,6 +110,22 @@ static void what_is_no_file_is_not_replaced(void **state) {
     assert_int_equal(errno, EISDIR);
 }
 
+/* As /dev/stdout and what a shell makes of >(command). */
+static void what_has_no_name_is_written_to(void **state) {
+    (void)state;
+    int ends[2];
+    char path[32], have[16] = {0};
+    assert_int_equal(pipe(ends), 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", ends[1]);
+    assert_int_equal(symlink(path, "out"), 0);
+    assert_true(put("out", "through"));
+    assert_int_equal(read(ends[0], have, sizeof have), 7);
+    assert_string_equal(have, "through");
+    close(ends[0]);
+    close(ends[1]);
+    assert_int_equal(files_here(), 1);
+}
+
 static void nothing_is_left_of_what_is_abandoned(void **state) {
     (void)state;
     assert_true(put("kept", "old"));
@@ -174,13 +186,10 @@ static void what_does_not_fit_is_counted(void **state) {
 int main(void) {
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, enter_folder, leave_folder)
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(new_files_and_replaced_ones),
-        IN_FOLDER(links_are_followed_and_stay),
-        IN_FOLDER(what_is_no_file_is_not_replaced),
-        IN_FOLDER(nothing_is_left_of_what_is_abandoned),
-        IN_FOLDER(the_longest_name_fits),
-        cmocka_unit_test(a_terminal_sees_no_controls),
-        cmocka_unit_test(what_does_not_fit_is_counted),
+        IN_FOLDER(new_files_and_replaced_ones),          IN_FOLDER(links_are_followed_and_stay),
+        IN_FOLDER(what_is_no_file_is_not_replaced),      IN_FOLDER(what_has_no_name_is_written_to),
+        IN_FOLDER(nothing_is_left_of_what_is_abandoned), IN_FOLDER(the_longest_name_fits),
+        cmocka_unit_test(a_terminal_sees_no_controls),   cmocka_unit_test(what_does_not_fit_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

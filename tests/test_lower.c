@@ -2,6 +2,7 @@
  * weights start, golden messages (cases/lower_*.remat and .err), and mutated files.
  *
  * REMAT_UPDATE=1 rewrites the .err files; REMAT_FUZZ_ROUNDS sets how many mutated files are tried. */
+#include "../runtime/atomic_file.h"
 #include "../frontend/lower.h"
 
 #include <setjmp.h>
@@ -385,7 +386,7 @@ static void golden_messages(void **state) {
                                   entry[i]->d_name);
         size_t length;
         if (l.graph || !diag_errors(l.diag)) fail_msg("%s has no errors", entry[i]->d_name);
-        if (getenv("REMAT_UPDATE")) assert_true(write_file(path, got, strlen(got)));
+        if (getenv("REMAT_UPDATE")) assert_true(atomic_file_put(path, got, (int64_t)strlen(got)));
         const char *want = read_file(l.arena, path, &length);
         if (!want || strcmp(want, got)) {
             print_error("%s:\n%s", entry[i]->d_name, got);

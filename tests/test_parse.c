@@ -174,6 +174,51 @@ static void test_messages(void **state) {
     arena_free(arena);
 }
 
+static void test_warnings(void **state) {
+    (void)state;
+    static const char text[] = "a = b\n";
+    Arena *arena = arena_new();
+    Diag *diag = diag_new(arena, "x", text, strlen(text));
+    diag_warning(diag, W0601, (Span){4, 5}, "careful");
+    diag_help(diag, "do not");
+    assert_int_equal(diag_errors(diag), 0);
+    assert_int_equal(diag_warnings(diag), 1);
+    Text out = {.arena = arena}, json = {.arena = arena}, list = {.arena = arena}, later = {.arena = arena};
+    diag_print(diag, &out, false);
+    assert_string_equal(out.at, "x:1:5: warning: careful [W0601]\na = b\n    ^\nhelp: do not\n");
+    diag_print_json(diag, &json);
+    assert_non_null(strstr(json.at, "\"severity\":\"warning\",\"code\":\"W0601\""));
+    diag_mark_shown(diag); /* what follows is printed alone; the whole list has both */
+    diag_warning(diag, W0601, (Span){4, 5}, "careful");
+    diag_error(diag, E0102, (Span){0, 1}, "wrong");
+    diag_print(diag, &later, false);
+    assert_string_equal(later.at, "x:1:1: error: wrong [E0102]\na = b\n^\n");
+    diag_print_json_list(diag, &list);
+    assert_non_null(strstr(list.at, "careful"));
+    assert_non_null(strstr(list.at, "wrong"));
+    assert_false(diag_option_wrong(diag));
+    arena_free(arena);
+}
+
+/* Control and bidirectional characters of a file, of its name and of what messages quote. */
+static void test_messages_steer_nothing(void **state) {
+    (void)state;
+    static const char text[] = "a\033[2J\342\200\256b = \377c\n";
+    Arena *arena = arena_new();
+    Diag *diag = diag_new(arena, "x\033\342\201\246", text, strlen(text));
+    diag_error(diag, E0101, (Span){8, 9}, "'%s'", "\033]0;\302\233");
+    Text out = {.arena = arena}, json = {.arena = arena}, pair = {.arena = arena};
+    diag_print(diag, &out, false);
+    assert_string_equal(out.at, "x\\x1b\\u{2066}:1:7: error: '\\x1b]0;\\u{9b}' [E0101]\n"
+                                "a\\x1b[2J\\u{202e}b = \\xffc\n"
+                                "                ^\n");
+    diag_print_json(diag, &json);
+    for (const char *at = json.at; *at; at++) assert_true((*at >= 32 && *at < 127) || *at == '\n');
+    text_add_json(&pair, "\363\240\201\201\377\"\\");
+    assert_string_equal(pair.at, "\"\\udb40\\udc41\\u00ff\\\"\\\\\"");
+    arena_free(arena);
+}
+
 static void test_at_most_twenty(void **state) {
     (void)state;
     Text text = {.arena = arena_new()};
@@ -202,6 +247,10 @@ static void test_codes(void **state) {
     assert_int_equal(code_find("e0102"), E0102);
     assert_int_equal(code_find("E9999"), CODE_COUNT);
     assert_int_equal(code_find("E01"), CODE_COUNT);
+    assert_int_equal(code_find("0102"), E0102);
+    assert_int_equal(code_find("312"), E0312);
+    assert_int_equal(code_find("12"), CODE_COUNT);
+    assert_int_equal(code_find(""), CODE_COUNT);
 }
 
 /* ---- --set ---- */
@@ -274,26 +323,41 @@ static void test_override_errors(void **state) {
     } bad[] = {
         {"bugdet=1GiB", "did you mean 'budget'?"},
         {"train.step=1", "did you mean 'train.steps'?"},
-        {"Z=1", "there is no such dim or setting"},
+        {"Z=1", "there is no dim or setting 'Z'"},
+        {"Z=1", "the dims of this file are V, D, L, H, E, B, T"},
         {"budget=lots", "write a size with a unit"},
-        {"budget=21", "write a size with a unit"},
-        {"B=4 5", "'4 5' is no value for it"},
-        {"B=)", "is no value for it"},
+        {"budget=21", "write 21GiB, or 21MiB, or 21B"},
+        {"budget=3G", "did you mean '3GiB'?"},
+        {"budget=3gb", "did you mean '3GB'?"},
+        {"budget=300mi", "did you mean '300MiB'?"},
+        {"B=4 5", "'4 5' is no value for 'B'"},
+        {"B=)", "a dim is a whole number or made of other dims"},
+        {"B=)", "rematc: error: ')' is no value for 'B' [E0115]\n--set B=)\n        ^\n"},
+        {"lr=1e-3", "did you mean 'optimizer.lr'?"},
+        {"learning_rate=1e-3", "did you mean 'optimizer.lr'?"},
+        {"decay=3", "did you mean 'optimizer.decay'?"},
+        {"d=3", "did you mean 'D'?"},
+        {"seq_len=8", "did you mean 'T'?"},
+        {"batch_size=8", "did you mean 'B'?"},
         {"B=", "write name=value"},
         {"=4", "write name=value"},
         {"B", "write name=value"},
-        {"optimizer=sgd", "several sections have this key"},
+        {"optimizer=sgd", "several sections have the key 'optimizer'"},
         {"optimizer.lr=", "write name=value"},
-        {"optimizer.lr=)", "is no value for it"},
+        {"optimizer.lr=)", "write it as the file would"},
         {"optimiser.lr=1", "did you mean 'optimizer.lr'?"},
-        {"steps.lr=1", "there is no such dim or setting"},
-        {"optimizer.=1", "there is no such dim or setting"},
-        {"save.optimizer.lr=1", "there is no such dim or setting"},
+        {"steps.lr=1", "there is no dim or setting 'steps.lr'"},
+        {"optimizer.=1", "there is no dim or setting"},
+        {"save.optimizer.lr=1", "there is no dim or setting"},
+        {"maximize=tok\xff", "the value of 'maximize' is not UTF-8"},
+        {"data.train=caf\xe9.txt", "the value of 'data.train' is not UTF-8"},
+        {"B=\xff", "the value of 'B' is not UTF-8"},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         Parsed p = parse(example);
         assert_false(ast_override(p.ast, bad[i].setting, p.diag));
         assert_int_equal(diag_errors(p.diag), 1);
+        assert_true(diag_option_wrong(p.diag));
         if (!strstr(errors(&p), bad[i].says)) fail_msg("%s: %s", bad[i].setting, errors(&p));
         arena_free(p.arena);
     }
@@ -485,6 +549,8 @@ int main(void) {
         cmocka_unit_test(test_messages),
         cmocka_unit_test(test_at_most_twenty),
         cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_messages_steer_nothing),
         cmocka_unit_test(test_override),
         cmocka_unit_test(test_override_into_nothing),
         cmocka_unit_test(test_override_errors),

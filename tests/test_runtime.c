@@ -271,7 +271,7 @@ static void test_full_disk(void **state) {
         assert_in_file("stderr",
                        "cannot save the checkpoint 'out/run/step-000010.safetensors': File too large");
         assert_false(exists("out/run/step-000010.safetensors"));
-        assert_false(exists("out/run/.step-000010.safetensors.tmp"));
+        assert_int_equal(system("ls -A out/run | grep -c tmp >hidden"), 1 << 8);
     }
     assert_int_equal(train(&program, ""), 0);
     assert_in_file("stderr", "resuming after step 5");
@@ -283,11 +283,18 @@ static void test_leftovers_and_lock(void **state) {
     clear_run();
     RtProgram program = model_program();
     assert_int_equal(train(&program, "--steps 2"), 0);
-    write_bytes("out/run/.step-000003.safetensors.tmp", "half", 4);
+    static const char leftover[] = "out/run/.step-000003.safetensors.0123456789abcdef.tmp";
+    static const char *const of_others[] = {"out/run/.step-000003.safetensors.tmp",
+                                            "out/run/.notes.0123456789abcdef.tmp",
+                                            "out/run/.step-000003.safetensors.0123456789abcdeg.tmp",
+                                            "out/run/step-000003.safetensors.0123456789abcdef.tmp"};
+    write_bytes(leftover, "half", 4);
+    for (size_t i = 0; i < sizeof of_others / sizeof *of_others; i++) write_bytes(of_others[i], "mine", 4);
     model_delay_us = 30000;
     pid_t child = start(&program, "--quiet", 0);
     sleep_us(100000);
-    assert_false(exists("out/run/.step-000003.safetensors.tmp"));
+    assert_false(exists(leftover));
+    for (size_t i = 0; i < sizeof of_others / sizeof *of_others; i++) assert_true(exists(of_others[i]));
     assert_int_equal(train(&program, ""), 6);
     assert_in_file("stderr", "another trainer is saving into 'out/run'");
     kill(child, SIGKILL);

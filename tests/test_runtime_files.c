@@ -5,6 +5,8 @@
 #include "runtime_process.h"
 #include "runtime/safetensors.h"
 
+#include <dirent.h>
+
 static void test_shuffle(void **state) {
     (void)state;
     static const int64_t counts[] = {1, 2, 3, 4, 5, 16, 17, 255, 1000, 4097};
@@ -92,6 +94,36 @@ static void test_shards_and_split(void **state) {
     assert_int_equal(validate.count, 12);
     assert_int_equal(data.count + validate.count, data.windows);
     assert_int_equal(validate.first, data.count);
+    rt_data_close(&data);
+}
+
+/* More shards than stay open at once: every window is still the right one, whatever the order. */
+static void test_many_shards(void **state) {
+    (void)state;
+    enum { SHARDS = 230 };
+    assert_int_equal(system("mkdir -p shards"), 0);
+    for (int i = 0; i < SHARDS; i++) {
+        unsigned char text[2 * T + 1];
+        char *path = rt_text("shards/%03d.txt", i);
+        memset(text, i, sizeof text);
+        write_bytes(path, text, sizeof text);
+        free(path);
+    }
+    RtData data;
+    int32_t tokens[T], targets[T];
+    rt_data_open(&data, "shards/*.txt", RT_AUTO, 2, T, 256);
+    assert_int_equal(data.count, 2 * SHARDS);
+    for (int64_t i = 0; i < 3 * data.count; i++) {
+        int64_t window = rt_data_shuffle(4, i, data.count);
+        rt_data_window(&data, window, tokens, targets);
+        assert_int_equal(tokens[0], window / 2);
+        assert_int_equal(targets[T - 1], window / 2);
+    }
+    DIR *open_files = opendir("/proc/self/fd");
+    int count = 0;
+    while (open_files && readdir(open_files)) count++;
+    closedir(open_files);
+    assert_true(count < 215);
     rt_data_close(&data);
 }
 
@@ -295,7 +327,10 @@ static void write_weights(const char *path, const char *table, const char *bias)
 }
 
 static int loads(const char *path, char *copy) {
+    static const RtTie tie = {"head", TABLE};
     RtProgram program = model_program();
+    program.tie = &tie;
+    program.ties = 1;
     write_bytes("arena", "", 0);
     fflush(NULL);
     pid_t child = fork();
@@ -303,7 +338,7 @@ static int loads(const char *path, char *copy) {
         if (!freopen("stderr", "w", stderr)) _exit(99);
         RtRun run = {.arena = rt_device_alloc(program.arena_bytes)};
         memset(run.arena, 0, (size_t)program.arena_bytes);
-        rt_weights_load(&run, &program, path, rt_allocate(RT_CHUNK_BYTES), 0);
+        rt_weights_load(&run, &program, path, 0, rt_allocate(RT_CHUNK_BYTES), 0);
         write_bytes("arena", run.arena, (size_t)program.arena_bytes);
         fflush(NULL);
         _exit(0);
@@ -361,6 +396,40 @@ static void test_weights_folder(void **state) {
     assert_in_file("stderr", "'table' is both in");
 }
 
+/* A file may hold a tied weight under both names, if they are equal; what has no use is named. */
+static void test_weights_tied(void **state) {
+    (void)state;
+    assert_int_equal(system("rm -rf folder && mkdir folder"), 0);
+    write_weights("folder/1.safetensors", "table", "bias");
+    assert_int_equal(loads("folder", NULL), 0);
+    char *text = read_text("stderr", NULL);
+    assert_null(strstr(text, "no use"));
+    free(text);
+    write_weights("folder/2.safetensors", "model.head", "rotary\\u001b[2J");
+    assert_int_equal(loads("folder", NULL), 0);
+    assert_in_file("stderr", "'model.head' is equal to 'table', as the program ties them");
+    assert_in_file("stderr", "warning: weights: the program has no use for 'rotary\\x1b[2J'\n");
+    FILE *file = fopen("folder/2.safetensors", "r+b");
+    assert_int_equal(fseek(file, -1000, SEEK_END), 0); /* within the last row of the head */
+    assert_int_equal(fputc(1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(loads("folder", NULL), 6);
+    assert_in_file("stderr", "'model.head' in 'folder/2.safetensors' differs from 'table'");
+    write_weights("folder/2.safetensors", "x", "head");
+    assert_int_equal(loads("folder", NULL), 6); /* another shape */
+    for (int i = 2; i < 5; i++) {
+        char *path = rt_text("folder/%d.safetensors", i), *name = rt_text("%d.weight", i),
+             *other = rt_text("%d.bias", i);
+        write_weights(path, name, other);
+        free(path), free(name), free(other);
+    }
+    assert_int_equal(loads("folder", NULL), 0);
+    assert_in_file("stderr", "no use for '2.bias', '2.weight', '3.bias', '3.weight' and 2 more");
+    assert_int_equal(mkfifo("folder/5.safetensors", 0600), 0);
+    assert_int_equal(loads("folder", NULL), 6);
+    assert_in_file("stderr", "'folder/5.safetensors': it is a FIFO, not a regular file");
+}
+
 /* ---- sampling and initial values ---- */
 
 static void test_sample(void **state) {
@@ -396,7 +465,7 @@ static void test_initial_values(void **state) {
     RtRun run = {.arena = rt_device_alloc(program.arena_bytes), .poison = 1};
     void *chunk = rt_allocate(RT_CHUNK_BYTES);
     rt_poison_transient(&run, &program);
-    rt_init_tensors(&run, &program, 9, chunk);
+    rt_init_tensors(&run, &program, 9, 0, chunk);
     const float *master = (float *)(run.arena + model_tensor[MASTER].offset);
     const uint16_t *table = (uint16_t *)(run.arena + model_tensor[TABLE].offset);
     double sum = 0, square = 0, fourth = 0, n = MODEL_V * MODEL_V;
@@ -414,6 +483,12 @@ static void test_initial_values(void **state) {
     assert_true(rt_from_bf16(rt_to_bf16(1.00390625f)) == 1.0f &&
                 rt_from_bf16(rt_to_bf16(1.01171875f)) == 1.015625f);
     assert_true(isnan(rt_from_bf16(rt_to_bf16(NAN))) && isinf(rt_from_bf16(rt_to_bf16(3.4e38f))));
+    model_tensor[BIAS].kind = RT_FROZEN;
+    rt_device_fill(run.arena, 0x7f, program.arena_bytes);
+    rt_init_tensors(&run, &program, 9, 1, chunk); /* what no checkpoint holds, alone */
+    const float *bias = (float *)(run.arena + model_tensor[BIAS].offset);
+    for (int i = 0; i < MODEL_V; i++) assert_true(bias[i] == 0);
+    for (int i = 0; i < MODEL_V * MODEL_V; i++) assert_int_equal(table[i], 0x7f7f);
     free(chunk);
     rt_device_close(&run);
 }
@@ -425,6 +500,7 @@ int main(void) {
         cmocka_unit_test(test_sound_headers),    cmocka_unit_test(test_hostile_headers),
         cmocka_unit_test(test_hostile_files),    cmocka_unit_test(test_fuzz),
         cmocka_unit_test(test_weights),          cmocka_unit_test(test_weights_folder),
+        cmocka_unit_test(test_weights_tied),     cmocka_unit_test(test_many_shards),
         cmocka_unit_test(test_sample),           cmocka_unit_test(test_initial_values),
     };
     return cmocka_run_group_tests_name("runtime files", tests, enter_folder, leave_folder);

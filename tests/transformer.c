@@ -28,8 +28,14 @@ static ValueId op(Builder *b, Op kind, const ValueId *in, uint32_t nin, const Ty
 static ValueId stored_weight(Builder *b, const char *name, int64_t rows, int64_t columns) {
     Type type = {.dtype = b->shape->stored, .rank = columns ? 2 : 1, .dim = {rows, columns}};
     ValueId v = graph_value(b->g, type, VALUE_PARAM, ROLE_WEIGHT, scoped(b, name), (Span){0});
-    *vec_add(b->g->arena, &b->g->param) =
-        (Param){v, columns ? INIT_NORMAL : INIT_CONSTANT, 0.02, columns > 0, NONE, NONE, NONE, NONE};
+    *vec_add(b->g->arena, &b->g->param) = (Param){.value = v,
+                                                  .init = columns ? INIT_NORMAL : INIT_CONSTANT,
+                                                  .init_value = 0.02,
+                                                  .decays = columns > 0,
+                                                  .moment1 = NONE,
+                                                  .moment2 = NONE,
+                                                  .master = NONE,
+                                                  .accumulator = NONE};
     return v;
 }
 

@@ -1,0 +1,88 @@
+/* What the trainer's files share: regular files opened without ever waiting for one, reads that are whole or
+ * say why, names that are set aside without overwriting another, and JSON strings. */
+#include "internal.h"
+#include "printable.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int rt_open_regular(const char *path, struct stat *status, RtError *error) {
+    int fd; /* not blocking: a FIFO or a device would let its opener wait for a writer */
+    do fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0) {
+        rt_error_errno(error, "");
+        return -1;
+    }
+    if (fstat(fd, status) != 0) {
+        rt_error_errno(error, "");
+    } else if (S_ISREG(status->st_mode)) {
+        return fd;
+    } else {
+        rt_error(error, "it is %s, not a regular file",
+                 S_ISDIR(status->st_mode)    ? "a folder"
+                 : S_ISFIFO(status->st_mode) ? "a FIFO"
+                                             : "a device or a socket");
+        error->reason = S_ISDIR(status->st_mode) ? EISDIR : EINVAL;
+    }
+    close(fd);
+    return -1;
+}
+
+int rt_read_at(int fd, void *to, int64_t bytes, int64_t offset, RtError *error) {
+    enum { MOST = 1 << 30 };
+    char *at = to;
+    while (bytes > 0) {
+        ssize_t got = pread(fd, at, bytes > MOST ? MOST : (size_t)bytes, offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return rt_error_errno(error, "cannot read it");
+        if (got == 0) return rt_error(error, "the file ends early");
+        at += got;
+        bytes -= got;
+        offset += got;
+    }
+    return 1;
+}
+
+char *rt_set_aside(const char *path, const char *suffix) {
+    struct stat there;
+    for (int number = 0;; number++) {
+        char *aside = number ? rt_text("%s.%s.%d", path, suffix, number) : rt_text("%s.%s", path, suffix);
+        if (lstat(aside, &there) == 0) {
+            free(aside);
+            continue;
+        }
+        if (errno == ENOENT && rename(path, aside) == 0) return aside;
+        int reason = errno;
+        free(aside);
+        errno = reason;
+        return NULL;
+    }
+}
+
+char *rt_json_string(const char *text) {
+    char *quoted = rt_allocate(6 * strlen(text) + 3), *to = quoted;
+    size_t left = strlen(text);
+    *to++ = '"';
+    while (left) {
+        unsigned code;
+        size_t size = printable_decode(text, left, &code);
+        if (!size)
+            to += sprintf(to, "\\ufffd"); /* no UTF-8: what JSON has for it */
+        else if (code < 0x20 || code == 0x7f)
+            to += sprintf(to, "\\u%04x", code);
+        else if (code == '"' || code == '\\')
+            *to++ = '\\', *to++ = (char)code;
+        else
+            memcpy(to, text, size), to += size;
+        if (!size) size = 1;
+        text += size;
+        left -= size;
+    }
+    *to++ = '"';
+    return quoted;
+}

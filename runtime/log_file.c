@@ -1,0 +1,189 @@
+/* The JSON lines in the file that --log names. It never holds a step twice: resuming cuts what lies beyond
+ * the checkpoint, a half-written last line included. Only a log is ever cut: a file that holds anything else
+ * is refused. A fresh run writes to PATH.new as long as an earlier run's lines stand in PATH and it has saved
+ * nothing: folder.c says when the two change places. */
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char line_begin[] = "{\"step\":";
+
+/* One pass over a file, a character at a time, so that no line needs memory. */
+typedef struct Scan {
+    int64_t step;     /* lines up to this one are kept */
+    int64_t at, kept; /* bytes read; bytes of the whole lines that are kept */
+    int64_t number, last_step;
+    int column, last; /* of the line; the character before */
+    int digits, foreign, cut;
+} Scan;
+
+static void end_line(Scan *scan) {
+    if (!scan->digits || scan->last != '}') scan->foreign = 1;
+    /* steps ascend within a run: a smaller one begins another run's lines */
+    if (scan->number > scan->step || scan->number < scan->last_step) scan->cut = 1;
+    if (!scan->cut) scan->kept = scan->at, scan->last_step = scan->number;
+    scan->column = scan->digits = 0;
+    scan->number = 0;
+}
+
+static void scan_character(Scan *scan, int c) {
+    int begin = (int)sizeof line_begin - 1;
+    scan->at++;
+    if (c == '\n') {
+        end_line(scan);
+    } else if (scan->column < begin) {
+        scan->foreign |= c != line_begin[scan->column++];
+    } else if (scan->column == begin && c >= '0' && c <= '9' && scan->digits < 18) {
+        scan->number = scan->number * 10 + (c - '0');
+        scan->digits++;
+    } else if (scan->column == begin) {
+        scan->foreign |= !scan->digits || c != ',';
+        scan->column++;
+    }
+    scan->last = c;
+}
+
+/* 1, or 0 with errno; says whether the file is a log, and how many bytes of it belong to steps up to `step`.
+ */
+static int scan_file(int fd, int64_t step, Scan *scan) {
+    char block[65536];
+    *scan = (Scan){.step = step, .last = '\n'};
+    for (int64_t at = 0; !scan->foreign;) {
+        ssize_t got = pread(fd, block, sizeof block, at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return 0;
+        if (got == 0) break;
+        for (ssize_t i = 0; i < got; i++) scan_character(scan, (unsigned char)block[i]);
+        at += got;
+    }
+    return 1;
+}
+
+static int open_log(const char *path, int flags) {
+    int fd; /* a FIFO without a reader is no reason to wait here */
+    do fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags, 0666);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0) return -1;
+    int status = fcntl(fd, F_GETFL);
+    if (status >= 0 && fcntl(fd, F_SETFL, status & ~O_NONBLOCK) == 0) return fd;
+    int reason = errno;
+    close(fd);
+    errno = reason;
+    return -1;
+}
+
+static _Noreturn void cannot(const char *what, const char *path) {
+    rt_fail(RT_EXIT_IO, "cannot %s the log '%s': %s", what, path, strerror(errno));
+}
+
+static void attach(RtLogFile *file, int fd, const char *path) {
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) != 0) cannot("write", path);
+    file->regular = S_ISREG(status.st_mode);
+    file->device = status.st_dev;
+    file->inode = status.st_ino;
+    file->to = fdopen(fd, "a");
+    if (!file->to) cannot("write", path);
+}
+
+void rt_log_file_open(RtLogFile *file, const char *path) {
+    *file = (RtLogFile){0};
+    if (!path) return;
+    attach(file, open_log(path, O_CREAT), path);
+    char *resolved = file->regular ? realpath(path, NULL) : NULL;
+    file->path = resolved ? resolved : rt_text("%s", path);
+    Scan scan;
+    if (!file->regular) return;
+    if (!scan_file(fileno(file->to), 0, &scan)) cannot("read", path);
+    if (scan.foreign)
+        rt_fail(RT_EXIT_IO,
+                "'%s' is not empty and holds no log: it is left as it is; name another file for --log", path);
+}
+
+static int64_t size_of(FILE *to) {
+    struct stat status;
+    return fstat(fileno(to), &status) == 0 ? status.st_size : -1;
+}
+
+static void close_now(RtLogFile *file) {
+    if (fclose(file->to) != 0 && !file->lost) file->lost = errno;
+    file->to = NULL;
+}
+
+/* Earlier lines keep their name until the fresh run's come for it. */
+static void begin_pending(RtLogFile *file) {
+    file->pending = rt_text("%s.new", file->path);
+    struct stat there;
+    if (lstat(file->pending, &there) == 0) { /* of a fresh run that never saved */
+        char *aside = rt_set_aside(file->pending, "old");
+        if (!aside) cannot("rename", file->pending);
+        free(aside);
+    }
+    close_now(file);
+    attach(file, open_log(file->pending, O_CREAT | O_EXCL), file->pending);
+}
+
+void rt_log_file_begin(RtLogFile *file, int64_t step, int fresh) {
+    Scan scan;
+    if (!file->to || !file->regular) return;
+    int64_t bytes = size_of(file->to);
+    if (bytes < 0) cannot("look at", file->path);
+    if (bytes == 0) return;
+    if (fresh) {
+        begin_pending(file);
+    } else if (step > 0) {
+        if (!scan_file(fileno(file->to), step, &scan)) cannot("read", file->path);
+        if (scan.kept < bytes && ftruncate(fileno(file->to), scan.kept) != 0) cannot("cut", file->path);
+    } else {
+        char *aside = rt_set_aside(file->path, "old");
+        if (!aside) cannot("rename", file->path);
+        free(aside);
+        close_now(file);
+        attach(file, open_log(file->path, O_CREAT | O_EXCL), file->path);
+    }
+}
+
+int rt_log_file_hand_over(RtLogFile *file, RtError *error) {
+    struct stat there;
+    if (!file->path || !file->regular) return 1;
+    char *pending = rt_text("%s.new", file->path), *aside = NULL;
+    int good = 1;
+    if (lstat(pending, &there) == 0) {
+        if (file->to && !file->pending) close_now(file); /* of the lines that now go */
+        if (lstat(file->path, &there) == 0) {
+            if (there.st_size > 0) aside = rt_set_aside(file->path, "old");
+            good = there.st_size == 0 || aside != NULL;
+        }
+        good = good && rename(pending, file->path) == 0;
+        if (!good) rt_error(error, "cannot rename the log '%s': %s", pending, strerror(errno));
+        if (good && !file->to) attach(file, open_log(file->path, 0), file->path);
+    } else if (errno != ENOENT) {
+        good = rt_error(error, "cannot look at the log '%s': %s", pending, strerror(errno));
+    }
+    free(aside);
+    free(pending);
+    free(file->pending);
+    file->pending = NULL;
+    return good;
+}
+
+void rt_log_file_write(RtLogFile *file, const char *line) {
+    if (!file->to) return;
+    if (fprintf(file->to, "%s\n", line) >= 0 && fflush(file->to) == 0) return;
+    file->lost = errno ? errno : EIO;
+    rt_warn("cannot write the log: %s; it ends here", strerror(file->lost));
+    fclose(file->to);
+    file->to = NULL;
+}
+
+void rt_log_file_close(RtLogFile *file) {
+    if (file->to) close_now(file);
+    free(file->path);
+    free(file->pending);
+    file->path = file->pending = NULL;
+}
