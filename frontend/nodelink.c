@@ -1,5 +1,5 @@
 /* See nodelink.h. In: JSON text; out: arrays, or one message. Invariant: what comes out is acyclic, every
- * cost is finite and not negative, and bytes sum to less than 2^60. */
+ * cost is below 1e100 and not negative, and bytes sum to less than 2^50. */
 #include "nodelink.h"
 
 #include <jansson.h>
@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOST_BYTES ((int64_t)1 << 60)
+#define MOST_BYTES   ((int64_t)1 << 50) /* the sums of a search stay within 63 bits */
+#define MOST_SECONDS 1e100              /* times all bytes and nodes a finite number */
 
 typedef struct Reader {
     Arena *arena;
@@ -51,10 +52,11 @@ static const json_t *field(const json_t *node, const char *const *names, const c
 static bool read_bytes(Reader *r, uint32_t i, const char *name, const json_t *value, int64_t *bytes) {
     double number = json_is_number(value) ? json_number_value(value) : NAN;
     if (!(number >= 0 && number < (double)MOST_BYTES) || number != floor(number))
-        return WRONG(r, "node %s: %s is a number of bytes: whole and not negative", r->name[i], name);
+        return WRONG(r, "node %s: %s is a number of bytes: whole, not negative and below 2^50", r->name[i],
+                     name);
     *bytes = json_is_integer(value) ? json_integer_value(value) : (int64_t)number;
     r->all_bytes += *bytes;
-    if (r->all_bytes >= MOST_BYTES) return WRONG(r, "the nodes' bytes add up to more than 2^60");
+    if (r->all_bytes >= MOST_BYTES) return WRONG(r, "the nodes' bytes add up to more than 2^50");
     return true;
 }
 
@@ -75,8 +77,8 @@ static bool read_node(Reader *r, uint32_t i) {
     const json_t *value = field(node, time_fields, &name);
     if (!value) return WRONG(r, "node %s has no time: neither `cost_cpu` nor `duration`", r->name[i]);
     r->seconds[i] = json_is_number(value) ? json_number_value(value) : NAN;
-    if (!(r->seconds[i] >= 0 && r->seconds[i] < 1e300))
-        return WRONG(r, "node %s: %s is a number, and not negative", r->name[i], name);
+    if (!(r->seconds[i] >= 0 && r->seconds[i] < MOST_SECONDS))
+        return WRONG(r, "node %s: %s is a number, not negative and below 1e100", r->name[i], name);
     value = field(node, bytes_fields, &name);
     if (!value) return WRONG(r, "node %s has no bytes: neither `cost_ram` nor `out_cost`", r->name[i]);
     if (!read_bytes(r, i, name, value, &r->bytes[i])) return false;

@@ -23,7 +23,11 @@ typedef struct Budget {
     double value;
 } Budget;
 
-/* Bytes, with or without a unit, or a fraction of the peak with a point in it: 4096, 1.5GiB, 0.8, 1.0. */
+/* As many bytes as all nodes together may have (nodelink.c): sums stay far from overflow. */
+#define MOST_BUDGET 0x1p50
+
+/* Bytes, with or without a unit, or a fraction of the peak with a point in it: 4096, 1.5GiB, 0.8, 1.0. May be
+ * more than MOST_BUDGET. */
 static bool read_budget(const char *text, Budget *budget) {
     static const struct {
         const char *unit;
@@ -32,7 +36,7 @@ static bool read_budget(const char *text, Budget *budget) {
                  {"TiB", 0x1p40}, {"kB", 1e3}, {"MB", 1e6},   {"GB", 1e9},      {"TB", 1e12}};
     char *end;
     double value = strtod(text, &end);
-    if (end == text || !(value >= 0 && value < 0x1p60)) return false;
+    if (end == text || !(value >= 0 && value < HUGE_VAL)) return false;
     *budget = (Budget){.is_fraction = !*end && memchr(text, '.', (size_t)(end - text)), .value = value};
     if (budget->is_fraction) return value > 0 && value <= 1;
     for (size_t i = 0; i < COUNT_OF(units); i++)
@@ -51,6 +55,8 @@ static int read_options(const Options *options, Budget *budget, double *time_sec
         return message_fail(options, EXIT_USAGE,
                             "--budget takes bytes (4096, 1.5GiB) or a fraction of the peak (0.8), not '%s'",
                             options->budget);
+    if (budget->value > MOST_BUDGET)
+        return message_fail(options, EXIT_USAGE, "--budget is at most 1024TiB, not '%s'", options->budget);
     *time_seconds = 0;
     if (!options->time) return -1;
     char *end;
