@@ -52,7 +52,8 @@ ChildEnd child_run(ChildWork *work, void *context, unsigned most_seconds, Text *
     }
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        signal(SIGALRM, SIG_DFL);
+        static const int ends_it[] = {SIGALRM, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGTRAP};
+        for (size_t i = 0; i < COUNT_OF(ends_it); i++) signal(ends_it[i], SIG_DFL);
         alarm(most_seconds);
         bool done = work(context, ends[1]);
         _exit(done ? EXIT_DONE : EXIT_REFUSED);

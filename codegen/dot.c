@@ -521,6 +521,23 @@ static bool render(Drawing *d, GVC_t *context, const char *format, char **data, 
     return ok;
 }
 
+/* Where memory runs out halfway Graphviz hands over what it has, which may be nothing, and calls it done. */
+static bool is_whole(const char *format, const char *data, size_t bytes) {
+    static const struct {
+        const char *format, *begin, *end;
+    } known[] = {{"svg", "<?xml", "</svg>\n"},
+                 {"png", "\x89PNG", "IEND\xae\x42\x60\x82"},
+                 {"pdf", "%PDF", "%%EOF\n"},
+                 {"dot", "digraph", "}\n"}};
+    for (size_t i = 0; i < COUNT_OF(known); i++) {
+        size_t begin = strlen(known[i].begin), end = strlen(known[i].end);
+        if (strcmp(format, known[i].format)) continue;
+        return bytes >= begin + end && !memcmp(data, known[i].begin, begin) &&
+               !memcmp(data + bytes - end, known[i].end, end);
+    }
+    return bytes > 0;
+}
+
 /* In the child process: Graphviz ends the program where memory runs out, and frees little. */
 static bool draw(void *context, int fd) {
     const DotRequest *request = context;
@@ -534,6 +551,11 @@ static bool draw(void *context, int fd) {
     char *data = NULL;
     unsigned bytes = 0;
     if (!render(&d, gvc, request->format, &data, &bytes)) return refuse(fd, request->format);
+    /* Errors, and parts of itself that do not load for want of memory, it draws on without. */
+    char *why = aglasterr();
+    if (agerrors() >= AGERR || (why && strstr(why, "Could not load"))) die("Graphviz: %s", why ? why : "");
+    free(why);
+    if (!is_whole(request->format, data, bytes)) die("Graphviz: half a picture");
     child_write(fd, data, bytes);
     return true;
 }

@@ -150,7 +150,7 @@ static void offer_savings(Compilation *c, const Trial *trial, int64_t smallest, 
     Text out = {.arena = c->arena};
     for (uint32_t i = 0; i < count; i++) {
         int64_t bytes = smallest_with(c, &all[i], 1);
-        if (!bytes || bytes >= smallest) continue;
+        if (!bytes || bytes > smallest - smallest / 50) continue; /* not worth a word */
         useful[found++] = all[i];
         Text what = {.arena = c->arena};
         text_add(&what, "%s (", all[i].what);

@@ -42,7 +42,10 @@ static Expr *option_value(const Option *option, Wanted wanted) {
     Diag *quiet = diag_new(ast->arena, ast->path, ast->source, ast->length);
     Parser parser = {
         .arena = ast->arena, .diag = quiet, .ast = scratch, .synced = NONE, .start = START_VALUE};
-    if (!text_check(text, length, wanted == WANT_TEXT ? quiet : option->diag)) return NULL;
+    if (!text_check(text, length, quiet)) {
+        diag_error(option->diag, E0115, option->value, "the value of '%s' is not UTF-8", option->name);
+        return NULL;
+    }
     uint32_t errors = diag_errors(option->diag);
     if (wanted != WANT_TEXT) parser.diag = option->diag; /* what is no number or no size says so itself */
     tokens_scan(&parser, option->value.beg);

@@ -166,8 +166,11 @@ void report_plan(const PlanReport *report, Text *out) {
         total += roles[r];
         if (roles[r]) text_add(out, "    %-21s %s\n", live_label[r], format_bytes(roles[r], a));
     }
-    if (request->arena_bytes > total)
-        text_add(out, "    %-21s %s\n", "packing", format_bytes(request->arena_bytes - total, a));
+    int64_t packed = train->layout->height_bytes;
+    if (packed > total) text_add(out, "    %-21s %s\n", "packing", format_bytes(packed - total, a));
+    if (request->arena_bytes > packed)
+        text_add(out, "    %-21s %s\n", "evaluation, sampling",
+                 format_bytes(request->arena_bytes - packed, a));
     text_add(out, "  keep-all peak   %s; this plan saves %.1f%%\n", format_bytes(result->keep_all_bytes, a),
              100.0 * (1 - (double)request->arena_bytes / (double)result->keep_all_bytes));
     text_add(out, "  smallest budget %s\n", format_bytes_up(report->smallest_bytes, a));

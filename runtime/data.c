@@ -108,17 +108,30 @@ static int64_t token_at(const unsigned char *from, int token_bytes, int64_t inde
     return token;
 }
 
+/* A loop for each size, so that it is a few instructions for many tokens. */
+static int64_t largest_token(const unsigned char *from, int token_bytes, int64_t count) {
+    uint32_t largest = 0;
+    if (token_bytes == 2) {
+        const uint16_t *token = (const uint16_t *)(const void *)from;
+        uint16_t most = 0;
+        for (int64_t i = 0; i < count; i++) most = token[i] > most ? token[i] : most;
+        return most;
+    }
+    if (token_bytes == 4) {
+        const uint32_t *token = (const uint32_t *)(const void *)from;
+        for (int64_t i = 0; i < count; i++) largest = token[i] > largest ? token[i] : largest;
+        return largest;
+    }
+    for (int64_t i = 0; i < count; i++) largest = from[i] > largest ? from[i] : largest;
+    return largest;
+}
+
 /* Tokens [begin, begin + count) of a shard into the buffer; every one is below the vocabulary. */
 static void read_tokens(RtData *data, RtShard *shard, int64_t begin, int64_t count) {
     int size = shard->token_bytes;
     read_bytes(data, shard, shard->first_byte + begin * size, count * size);
     if (data->vocab >= INT64_C(1) << (8 * size)) return;
-    int64_t largest = 0;
-    for (int64_t i = 0; i < count; i++) {
-        int64_t token = token_at(data->buffer, size, i);
-        largest = token > largest ? token : largest;
-    }
-    if (largest < data->vocab) return;
+    if (largest_token(data->buffer, size, count) < data->vocab) return;
     int64_t at = 0;
     while (token_at(data->buffer, size, at) < data->vocab) at++;
     rt_fail(RT_EXIT_IO, "data: '%s': token %lld at position %lld is outside the vocabulary of %lld",

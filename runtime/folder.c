@@ -278,15 +278,11 @@ int rt_folder_save(RtFolder *folder, const RtRun *run, const RtProgram *program,
 
 /* ---- resuming ---- */
 
-/* Whether the file may be read on; 0 after a warning. A step that differs is a name that was changed. */
-static int name_agrees(const char *path, int64_t step) {
-    RtError error;
-    int64_t within;
-    if (!rt_checkpoint_step(path, &within, &error) || within == step) return 1; /* the reader will say */
+/* A sound checkpoint of another step: somebody has given it this name. */
+static void warn_of_name(const char *path, int64_t within) {
     rt_warn("'%s' holds step %lld: it is left as it is and not resumed; to go on from it, name it "
             "step-%06lld.safetensors",
             path, (long long)within, (long long)within);
-    return 0;
 }
 
 static void warn_of_spellings(const char *dir, const Names *names) {
@@ -311,11 +307,13 @@ int rt_folder_load(RtFolder *folder, RtRun *run, const RtProgram *program, RtSta
     for (int i = 0; i < count && !found; i++) {
         RtError error;
         char *path = path_of(dir, steps[i]);
-        if (!name_agrees(path, steps[i])) {
+        found = rt_checkpoint_read(run, program, path, state, chunk, &error);
+        if (found && state->step != steps[i]) {
+            warn_of_name(path, state->step);
             free(path);
+            found = 0;
             continue;
         }
-        found = rt_checkpoint_read(run, program, path, state, chunk, &error);
         if (!found && error.reason)
             rt_fail(
                 RT_EXIT_IO,

@@ -34,7 +34,7 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < COUNT_OF(part); i++)
         if (part[i]->height_bytes > c.request.arena_bytes) c.request.arena_bytes = part[i]->height_bytes;
     const char *error = NULL;
-    EmitPlace place = {.dir = options.output};
+    EmitPlace place = {.dir = options.output, .input = options.file, .force = options.force};
     bool written = emit_program(&c.request, &place, arena, &error) == FOLDER_WRITTEN;
     if (!written) fprintf(stderr, "emit_copies: %s\n", error);
     arena_free(arena);

@@ -349,6 +349,9 @@ static void test_override_errors(void **state) {
         {"steps.lr=1", "there is no dim or setting 'steps.lr'"},
         {"optimizer.=1", "there is no dim or setting"},
         {"save.optimizer.lr=1", "there is no dim or setting"},
+        {"maximize=tok\xff", "the value of 'maximize' is not UTF-8"},
+        {"data.train=caf\xe9.txt", "the value of 'data.train' is not UTF-8"},
+        {"B=\xff", "the value of 'B' is not UTF-8"},
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         Parsed p = parse(example);

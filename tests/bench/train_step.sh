@@ -13,7 +13,7 @@ export OBJ OMP_NUM_THREADS
 sed -e '/^save /d' -e 's/ *validate .*}/ u16 }/' -e 's/"train.bin"/"tokens.u16"/' "$source_dir/examples/gpt2-124m.remat" >gpt2.remat
 run() { # B T wanted steps
     name=b$1t$2
-    "$rematc" build gpt2.remat --set B=$1 --set T=$2 --set tokens_per_step=$(($1 * $2)) --budget 16GiB -o $name --quiet >/dev/null
+    "$rematc" build gpt2.remat --set B=$1 --set T=$2 --set tokens_per_step=$(($1 * $2)) --budget 16GiB -o $name --force --quiet >/dev/null
     : >$name.ratio
     round=0
     while [ $round -lt $rounds ]; do

@@ -53,7 +53,8 @@ timeless() { # seconds that a verb took are no part of its answer
 # old_or_new A OLD NEW: every file of A is that of OLD or that of NEW, and nothing of OLD is missing
 old_or_new() {
     [ -e "$2" ] || return 0
-    (cd "$2" 2>/dev/null && find . -type f || echo .) | while read -r name; do
+    # a manifest lists both for as long as both are there
+    (cd "$2" 2>/dev/null && find . -type f ! -name rematc.manifest || echo .) | while read -r name; do
         cmp -s "$1/$name" "$2/$name" || cmp -s "$1/$name" "$3/$name" || cmp -s "$1" "$2" || cmp -s "$1" "$3" || echo "$name"
     done
 }
@@ -79,6 +80,11 @@ try() { # NAME KIND N ERRNO HOW
         esac
         wrong=$(old_or_new "$out" "before.$1" "after.$1")
         [ -z "$wrong" ] || report "$attempt: neither the old nor the new: $wrong"
+        if [ "$1" = emit ]; then # what was begun can be completed
+            # shellcheck disable=SC2046
+            "$rematc" $(command_of emit) >/dev/null 2>&1 || report "$attempt: the folder cannot be written again"
+            diff -r output after.emit >/dev/null || report "$attempt: the folder is not completed"
+        fi
         # standard output: nothing, a beginning of the answer, or JSON that says what failed
         if [ -s stdout.txt ] && ! head -c "$(wc -c <answer.txt)" "$1.answer" | cmp -s - answer.txt &&
             ! grep -q '"error"' stdout.txt; then

@@ -7,6 +7,7 @@ remat_test(test_check_plan test_check_plan.c ${mutants} LIBS remat_planner)
 remat_test(test_check_layout test_check_layout.c ${mutants} LIBS remat_planner)
 # The long campaign: 10,000 mutants of every kind.
 add_custom_target(mutants COMMAND test_check_plan 10000 COMMAND test_check_layout 10000 USES_TERMINAL)
+remat_test(test_json test_json.c transformer.c LIBS remat_codegen remat_planner)
 remat_test(test_dot test_dot.c copies.c transformer.c LIBS remat_codegen remat_planner)
 add_test(NAME pipeline_pack COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/pack.sh $<TARGET_FILE:rematc>
          ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/pack)

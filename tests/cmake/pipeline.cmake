@@ -1,6 +1,6 @@
 # The compiler and the programs it emits, from the command line.
 set(pipeline_tests "")
-foreach(name same_numbers accumulate early resume bad_input names reports tiles output)
+foreach(name same_numbers accumulate early resume bad_input names reports tiles endings)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name})
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT 800)
@@ -12,14 +12,17 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 add_executable(json_valid json_valid.c)
 target_link_libraries(json_valid PRIVATE PkgConfig::JANSSON)
 add_executable(on_terminal on_terminal.c)
-add_test(NAME pipeline_command_line COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/command_line.sh
-         $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/command_line $<TARGET_FILE:json_valid>
-         $<TARGET_FILE:on_terminal>)
-set_tests_properties(pipeline_command_line PROPERTIES TIMEOUT 800)
-list(APPEND pipeline_tests pipeline_command_line)
+foreach(name command_line output answers)
+  add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
+           ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name} $<TARGET_FILE:json_valid>
+           $<TARGET_FILE:on_terminal>)
+  set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT 800)
+  list(APPEND pipeline_tests pipeline_${name})
+endforeach()
 # Copies to host memory, in plans that are given them.
 add_executable(emit_copies emit_copies.c copies.c ${CMAKE_SOURCE_DIR}/frontend/compile.c
-               ${CMAKE_SOURCE_DIR}/frontend/infeasible.c ${CMAKE_SOURCE_DIR}/frontend/trial.c ${CMAKE_SOURCE_DIR}/frontend/report.c ${CMAKE_SOURCE_DIR}/frontend/options.c)
+               ${CMAKE_SOURCE_DIR}/frontend/infeasible.c ${CMAKE_SOURCE_DIR}/frontend/report.c
+               ${CMAKE_SOURCE_DIR}/frontend/trial.c ${CMAKE_SOURCE_DIR}/frontend/options.c)
 target_compile_definitions(emit_copies PRIVATE REMAT_VERSION="${PROJECT_VERSION}")
 target_include_directories(emit_copies PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(emit_copies PRIVATE remat_frontend remat_codegen remat_planner remat_ir)

@@ -18,7 +18,7 @@ fail() {
 emit() { # NAME SPEC OPTIONS...
     name=$1 spec=$2
     shift 2
-    "$rematc" emit "$spec" $shape "$@" -o "$work/$name"
+    "$rematc" emit "$spec" $shape "$@" -o "$work/$name" --force # left by an earlier run
 }
 build() { # NAME: kernels and runtime are the same for all
     cd "$work/$1"
@@ -61,7 +61,7 @@ for type in f32 bf16; do
     losses $type-host
     cmp "$work/$type-keep.loss" "$work/$type-block.loss" || fail "$type: two plans, two results"
     "$emit_copies" 5 3 emit "$work/$type.remat" $shape --target cuda --device h100 --budget 8GiB --policy none \
-        -o "$work/$type-copies"
+        -o "$work/$type-copies" --force
     build $type-copies
     for option in --quiet --poison; do
         losses $type-copies $option

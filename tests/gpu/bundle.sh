@@ -18,7 +18,7 @@ sh "$source/examples/corpus.sh" "$bundle/corpus.txt"
 emit() { # NAME SPEC OPTIONS...
     name=$1 spec=$2
     shift 2
-    "$rematc" emit "$source/examples/$spec.remat" "$@" -o "$bundle/programs/$name"
+    "$rematc" emit "$source/examples/$spec.remat" "$@" -o "$bundle/programs/$name" --force
 }
 emit bytes-host bytes-gpt --device host --budget 1GiB --policy none
 emit bytes-keep bytes-gpt --target cuda --device h100 --budget 8GiB --policy none
@@ -31,7 +31,7 @@ emit bytes-least bytes-gpt --target cuda --device h100 --budget "$budget"
 # with copies to host memory put in, where the tool for that was built
 if [ -x "$(dirname "$rematc")/tests/emit_copies" ]; then
     "$(dirname "$rematc")/tests/emit_copies" 5 3 emit "$source/examples/bytes-gpt.remat" --target cuda --device h100 \
-        --budget 8GiB --policy none -o "$bundle/programs/bytes-copies"
+        --budget 8GiB --policy none -o "$bundle/programs/bytes-copies" --force
 fi
 # one micro-step a step, so that a step is quick to time
 emit gpt2-124m gpt2-124m --target cuda --device h100 --budget 40GiB --set B=4 --set tokens_per_step=4096

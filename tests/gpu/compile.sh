@@ -15,7 +15,7 @@ names=
 for spec in "$source"/examples/*.remat; do
     name=$(basename "$spec" .remat)
     code=0
-    "$rematc" emit "$spec" --target cuda --device h200 --budget 130GiB -o "$work/$name" || code=$?
+    "$rematc" emit "$spec" --target cuda --device h200 --budget 130GiB -o "$work/$name" --force || code=$?
     case $code in
     0) names="$names $name" ;;
     3) echo "$name: made for more than one device" ;;

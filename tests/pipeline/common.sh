@@ -35,6 +35,13 @@ expect() {
 losses() {
     sed -n 's/.*"step": *\([0-9]*\),.*"loss": *\([^,}]*\),.*"grad_norm": *\([^,}]*\).*/\1 \2 \3/p' "$1"
 }
+# whole_least SPEC OPTIONS...: the smallest budget of the graph without tiles, in bytes: a plan in tiles says what it is
+whole_least() {
+    least=$("$rematc" plan "$@" --json --budget 1GiB | json_int smallest_bytes /dev/stdin)
+    "$rematc" plan "$@" --budget "${least}B" >least.txt
+    sed -n 's/.*whole, the smallest budget would be \([0-9.]*\) MiB.*/\1/p' least.txt |
+        awk -v least="$least" '{ whole = int($1 * 1048576) } END { print whole ? whole : least }'
+}
 json_int() { # json_int KEY FILE: the first integer under that key
     sed -n "s/.*\"$1\": *\\([0-9][0-9]*\\).*/\\1/p" "$2" | head -n 1
 }

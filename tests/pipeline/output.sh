@@ -86,6 +86,18 @@ expect 6 timeout 20 "$rematc" emit "$spec" $small -o folder
 rm folder/plan.json
 echo mine >plain
 expect 6 "$rematc" emit "$spec" $small -o plain; [ "$(cat plain)" = mine ] || fail "a file for a folder"
+# -- JSON of a path that is no UTF-8 --
+latin=$(printf 'a\377\001"b').remat
+cp "$spec" "$latin"
+expect 0 "$rematc" emit "$latin" $small -o latin
+"$4" latin/plan.json || fail "plan.json is no JSON"
+for verb in check plan "plan --compare" "sweep --points 2"; do
+    # shellcheck disable=SC2086
+    expect 0 "$rematc" $verb "$latin" $small --json
+    "$4" stdout.txt || fail "no JSON of $verb"
+done
+expect 1 "$rematc" check "$latin" --set H=7 --diagnostics json
+"$4" stderr.txt || fail "no JSON of diagnostics"
 # -- killed, or out of room, anywhere: the next call completes what was begun --
 blocks=1
 while [ $blocks -lt 512 ]; do

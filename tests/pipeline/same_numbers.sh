@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 corpus
 "$rematc" plan "$spec" $small --json --budget 1GiB >plan.json
-low=$(json_int smallest_bytes plan.json)
+low=$(whole_least "$spec" $small)
 high=$(json_int keep_all_bytes plan.json)
 [ "$low" -lt "$high" ] || fail "no room between $low and $high bytes"
 

@@ -7,7 +7,8 @@ model="--set D=32 --set L=3 --set H=2 --set B=8 --set T=64 --set V=512 --set tra
 sed 's/every 100 steps/every 10 steps/' "$spec" >short.remat # that validation, too, runs in tiles
 spec=short.remat
 "$rematc" plan "$spec" $model --json --budget 1GiB >whole.json
-low=$(json_int smallest_bytes whole.json)
+low=$(whole_least "$spec" $model)
+grep -q 'whole, the smallest budget would be' least.txt || fail "nothing is said of the whole: $(cat least.txt)"
 budget=$((low * 96 / 100))
 
 train_one() { # name, options of rematc
@@ -62,5 +63,7 @@ expect 3 "$rematc" plan "$spec" $model --budget 1KiB
 least=$(sed -n 's/.*smallest feasible budget is \([0-9.]*\) MiB.*/\1/p' stderr.txt)
 [ -n "$least" ] || fail "no smallest budget in the message"
 awk "BEGIN { exit !($least * 1048576 < $low * 0.97) }" || fail "the smallest budget, $least MiB, is that of the whole"
-expect 0 "$rematc" plan "$spec" $model --budget "$(awk "BEGIN { print $least + 0.01 }")MiB"
+[ "$least" = "$(sed -n 's/^  smallest budget \([0-9.]*\) MiB.*/\1/p' least.txt)" ] || fail "plan and E0701 differ"
+expect 0 "$rematc" plan "$spec" $model --budget "${least}MiB"
+expect 3 "$rematc" plan "$spec" $model --budget "$(awk "BEGIN { print $least - 0.01 }")MiB"
 echo "$low bytes are the least of the whole, $least MiB of tiles; $budget bytes trained in $(tiling tiled.json)"

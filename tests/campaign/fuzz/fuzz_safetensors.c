@@ -26,7 +26,7 @@ static char arena[1024], chunk[RT_CHUNK_BYTES];
 
 static void read_all(void *path) {
     StFile file;
-    RtError error = {{0}};
+    RtError error;
     if (!st_open(&file, path, &error)) {
         MUST(error.text[0]);
         return;
@@ -49,7 +49,7 @@ static void read_all(void *path) {
 
 static void load(void *path) {
     RtRun run = {.arena = arena};
-    rt_weights_load(&run, &program, path, chunk, 1);
+    rt_weights_load(&run, &program, path, 0, chunk, 1);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {

@@ -15,7 +15,7 @@ static const uint8_t *choice;
 static const char *path;
 static int32_t tokens[MOST_CONTEXT], targets[MOST_CONTEXT];
 
-static void check_window(const RtData *data, int64_t window) {
+static void check_window(RtData *data, int64_t window) {
     rt_data_window(data, window, tokens, targets);
     for (int64_t i = 0; i < data->context; i++) {
         MUST(tokens[i] >= 0 && tokens[i] < data->vocab && targets[i] >= 0 && targets[i] < data->vocab);
@@ -23,7 +23,7 @@ static void check_window(const RtData *data, int64_t window) {
     }
 }
 
-static void check_split(const RtData *data) {
+static void check_split(RtData *data) {
     for (int64_t position = 0; position < 8; position++) {
         int64_t window = rt_data_shuffle(choice[5], position, data->count);
         MUST(window >= 0 && window < data->count);
