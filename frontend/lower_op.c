@@ -57,11 +57,11 @@ const char *node_name(Lower *l, const char *word, uint32_t nout) {
 
 NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut, uint32_t nout,
                 const Type *wish, const Attr *attr, const char *name, Span span) {
-    enum { MAX_NODES = 1 << 18 };
+    enum { MAX_NODES = 1 << 16 };
     Graph *g = l->graph;
     if (l->too_large) return NONE;
     if (g->node.count >= MAX_NODES) {
-        too_large(l, span, "more than 262144 operations");
+        too_large(l, span, "more than 65536 operations");
         return NONE;
     }
     Type types[MAX_TENSORS], made[MAX_TENSORS] = {{0}};

@@ -163,8 +163,9 @@ static double seconds_per_token(const Trial *trial) {
 }
 
 /* Of graphs of many operations fewer cuts are tried, and fewer numbers of chunks listed; of those of very
- * many fewer numbers of tiles too: all of that takes seconds there. */
-enum { MANY_NODES = 4000, VERY_MANY_NODES = 6000 };
+ * many fewer numbers of tiles too: all of that takes seconds there. Graphs of more than MOST_TILED_NODES take
+ * seconds each, and are not cut. */
+enum { MANY_NODES = 4000, VERY_MANY_NODES = 6000, MOST_TILED_NODES = 30000 };
 
 /* Live bytes where every block is checkpointed: cheap, and near enough to rank by. */
 static int64_t floor_bytes(const Compilation *c, const Trial *trial) {
@@ -322,6 +323,7 @@ static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double 
 static bool wants_tiles(const Compilation *c, const Trial *trial, Wish wish) {
     const PlanResult *result = trial->result;
     if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0) return false;
+    if (trial->graph->node.count > MOST_TILED_NODES) return false;
     if (!is_feasible(trial) || result->needs_host) return true;
     return c->spec.batch_auto && result->plan.seconds > (1 + much_recomputation) * result->keep_all_seconds;
 }
@@ -385,29 +387,89 @@ static int64_t single_batch(const Compilation *c) {
     return batch > spec->batch_low && batch <= spec->batch_high ? batch : 0;
 }
 
+/* ---- which micro-batches ---- */
+
+enum { ALL_BATCHES = 16 }; /* so many are all tried; of more, few */
+
+/* What is found for the micro-batches that are possible. */
+typedef struct Batches {
+    const Compilation *c;
+    Wish wish;
+    VEC(int64_t) of; /* ascending; one of 0: the file's */
+    Trial **trial;   /* NULL: not tried, or beaten without a plan */
+    uint32_t best;   /* NONE: none was tried */
+    uint32_t misses; /* that need more than the best, in a row */
+} Batches;
+
+static Batches list_batches(const Compilation *c, Wish wish) {
+    Batches batches = {.c = c, .wish = wish, .best = NONE};
+    for (int64_t batch = first_batch(c); batch <= last_batch(c); batch++)
+        if (!batch || lower_batch_fits(&c->spec, batch)) *vec_add(c->arena, &batches.of) = batch;
+    batches.trial = NEW_ARRAY(c->arena, Trial *, batches.of.count + 1);
+    return batches;
+}
+
+/* Whether it is the best so far. */
+static bool try_batch(Batches *b, uint32_t i) {
+    Trial *best = b->best == NONE ? NULL : b->trial[b->best], *trial = trial_of_batch(b->c, b->of.at[i]);
+    if (best && is_beaten(b->c, trial, best, b->wish)) return false;
+    plan_if_it_may_fit(b->c, trial, b->wish);
+    b->trial[i] = trial;
+    bool needs_more =
+        best && !is_feasible(trial) && (is_feasible(best) || is_nearer(b->c, best, trial, b->wish));
+    b->misses = needs_more ? b->misses + 1 : 0;
+    if (!is_better(b->c, trial, best, b->wish)) return false;
+    b->best = i;
+    return true;
+}
+
+/* Larger ones need more too. */
+static bool has_missed(const Batches *b, uint32_t i) {
+    return b->trial[i] && b->misses == (wants_tiles(b->c, b->trial[i], b->wish) ? 2 : 1);
+}
+
+/* Between two that were tried on either side of the best: halves the wider side until none is left. A token
+ * takes less the larger the micro-batch, until memory is short, and more from there on: where it is not as
+ * smooth as that, one that is faster may be missed. */
+static void try_between(Batches *b, uint32_t low, uint32_t high) {
+    while (b->best - low > 1 || high - b->best > 1) {
+        bool above = high - b->best > b->best - low;
+        uint32_t was = b->best, i = above ? was + (high - was) / 2 : low + (was - low) / 2;
+        bool is_best = try_batch(b, i);
+        if (above)
+            *(is_best ? &low : &high) = is_best ? was : i;
+        else
+            *(is_best ? &high : &low) = is_best ? was : i;
+    }
+}
+
+/* All of them, from the smallest, or of many each about twice the one before and then those around the best.
+ */
+static void try_batches(Batches *b) {
+    uint32_t count = b->of.count, low = 0, high = 0, last = 0;
+    bool all = count <= ALL_BATCHES;
+    for (uint32_t i = 0; i < count; i = all                                   ? i + 1
+                                        : i < count - 1 && 2 * i + 1 >= count ? count - 1
+                                                                              : 2 * i + 1) {
+        if (try_batch(b, i)) low = last, high = i;
+        if (b->best == last && i > last) high = i; /* the first after the best */
+        last = i;
+        if (has_missed(b, i)) break;
+    }
+    if (!all) try_between(b, low, high);
+}
+
 /* The micro-batch and tiling with the most tokens a second among those that fit; when none fits, what comes
  * nearest. Tiles are tried for those that fit whole by much recomputation or with host memory only, and for
  * the smallest that does not. */
 Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
     Wish wish = {policy, arena_budget, c->spec.batch_auto};
-    Trial *best = NULL, *best_whole = NULL;
-    VEC(Trial *) tried = {0};
-    uint32_t misses = 0;
-    for (int64_t batch = first_batch(c); batch <= last_batch(c); batch++) {
-        if (batch && !lower_batch_fits(&c->spec, batch)) continue;
-        Trial *trial = trial_of_batch(c, batch);
-        if (best && is_beaten(c, trial, best, wish)) continue;
-        plan_if_it_may_fit(c, trial, wish);
-        *vec_add(c->arena, &tried) = trial;
-        bool needs_more =
-            best && !is_feasible(trial) && (is_feasible(best) || is_nearer(c, best, trial, wish));
-        if (is_better(c, trial, best, wish)) best = best_whole = trial;
-        misses = needs_more ? misses + 1 : 0;
-        if (misses == (wants_tiles(c, trial, wish) ? 2 : 1)) break; /* as larger ones do */
-    }
-    for (uint32_t i = 0; i < tried.count; i++) {
-        Trial *whole = tried.at[i];
-        if (!wants_tiles(c, whole, wish)) continue;
+    Batches batches = list_batches(c, wish);
+    try_batches(&batches);
+    Trial *best = batches.trial[batches.best], *best_whole = best;
+    for (uint32_t i = 0; i < batches.of.count; i++) {
+        Trial *whole = batches.trial[i];
+        if (!whole || !wants_tiles(c, whole, wish)) continue;
         double less = is_feasible(whole) && whole->result->needs_host ? 0 : worthwhile;
         double enough = is_feasible(best) ? seconds_per_token(best) * (1 - less) : INFINITY;
         if (whole->seconds / tokens_of(whole) >= enough) continue;
@@ -457,6 +519,7 @@ Trial trial_smallest(const Compilation *c, Policy policy) {
 
 /* The smallest budget of the finest tilings of `whole`, if it is within the arena's; 0: it is not. */
 static int64_t tiling_that_fits(const Compilation *c, const Trial *whole, Wish any, int64_t arena_budget) {
+    if (whole->graph->node.count > MOST_TILED_NODES) return 0;
     Tiling list[MOST_TILINGS];
     uint32_t count = list_tilings(c, whole, list);
     uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;

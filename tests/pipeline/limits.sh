@@ -35,3 +35,9 @@ quick 30 1500 0 "$rematc" pack gaps.csv
 awk 'BEGIN { print "id,lower,upper,size,offset"; for (i = 0; i < 30000; i++) print "b" i ",0,10,1," i }' >offsets.csv
 quick 5 400 1 "$rematc" pack offsets.csv
 says "with offsets, a file has at most 10000 buffers, not 30000"
+
+# -- many micro-batches: few are tried, and the same found as by trying all --
+quick 20 1500 0 "$rematc" plan "$spec" --set 'B=auto(1..65536)' --budget 500MiB --json
+[ "$(json_int batch stdout.txt)" = 77 ] || fail "B = $(json_int batch stdout.txt), where 77 is the fastest that fits"
+quick 20 1500 0 "$rematc" plan "$spec" --set 'B=auto(1..1024)' --budget 100GiB --json
+[ "$(json_int batch stdout.txt)" = 1024 ] || fail "B = $(json_int batch stdout.txt), where all fit and 1024 is the fastest"
