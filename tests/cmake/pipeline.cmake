@@ -11,18 +11,14 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 add_executable(json_valid json_valid.c)
 target_link_libraries(json_valid PRIVATE PkgConfig::JANSSON)
-foreach(name output answers)
+add_executable(on_terminal on_terminal.c)
+foreach(name command_line output answers)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
-           ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name} $<TARGET_FILE:json_valid>)
+           ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name} $<TARGET_FILE:json_valid>
+           $<TARGET_FILE:on_terminal>)
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT 800)
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
-add_executable(on_terminal on_terminal.c)
-add_test(NAME pipeline_command_line COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/command_line.sh
-         $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/command_line $<TARGET_FILE:json_valid>
-         $<TARGET_FILE:on_terminal>)
-set_tests_properties(pipeline_command_line PROPERTIES TIMEOUT 800)
-list(APPEND pipeline_tests pipeline_command_line)
 # Copies to host memory, in plans that are given them.
 add_executable(emit_copies emit_copies.c copies.c ${CMAKE_SOURCE_DIR}/frontend/compile.c
                ${CMAKE_SOURCE_DIR}/frontend/infeasible.c ${CMAKE_SOURCE_DIR}/frontend/report.c
