@@ -1,12 +1,14 @@
 /* LD_PRELOAD: one system call or one allocation of a program fails, by kind and number, wherever it is made:
  * the C library's own calls included, since a seccomp filter sends every call of interest to a handler here.
  *
- *   FAIL_KIND=write FAIL_N=7 FAIL_ERRNO=28     the 7th write of the program answers ENOSPC
- *   FAIL_HOW=from | short | late               it and all later ones fail; it does half of what was asked and
- * says so; it is done in full and answers the error all the same FAIL_COUNT=FILE appends "KIND CALLS" for
- * every kind when the program ends
+ *     FAIL_KIND=write FAIL_N=7 FAIL_ERRNO=28   the 7th write of the program answers ENOSPC
+ *     FAIL_HOW=from                            and so do all later ones
+ *     FAIL_HOW=short                           half of it is done, which it says
+ *     FAIL_HOW=late                            it is done, and answers the error all the same
+ *     FAIL_COUNT=FILE                          adds "KIND CALLS" for every kind at the end of the program
  *
- * Writes to standard error never fail: what goes wrong has to be said somewhere. Linux on x86-64. */
+ * A child that was forked goes on counting where its parent was, and adds its own numbers. Writes to standard
+ * error never fail: what goes wrong has to be said somewhere. Linux on x86-64. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -213,6 +215,11 @@ static void write_counts(void) {
         if (write(fd, line, (size_t)length) != length) break;
     }
     if (fd >= 0) close(fd);
+}
+
+void _exit(int code) {
+    write_counts();
+    for (;;) fail_shim_syscall(SYS_exit_group, code, 0, 0, 0, 0, 0);
 }
 
 __attribute__((constructor)) static void arm(void) {
