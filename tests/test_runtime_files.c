@@ -425,6 +425,8 @@ static void test_weights_tied(void **state) {
     }
     assert_int_equal(loads("folder", NULL), 0);
     assert_in_file("stderr", "no use for '2.bias', '2.weight', '3.bias', '3.weight' and 2 more");
+    assert_int_equal(system("rm -rf 'f[1]*\\' && cp -r folder 'f[1]*\\'"), 0);
+    assert_int_equal(loads("f[1]*\\", NULL), 0);
     assert_int_equal(mkfifo("folder/5.safetensors", 0600), 0);
     assert_int_equal(loads("folder", NULL), 6);
     assert_in_file("stderr", "'folder/5.safetensors': it is a FIFO, not a regular file");
