@@ -21,8 +21,13 @@ enum { LLMC_GPT2_VERSION = 1, LLMC_LLAMA3_VERSION = 7 };
 static const int64_t scan_tokens = INT64_C(1) << 28; /* checked at the start; the rest when handed out */
 enum { SCAN_BLOCK = 65536 };
 
-/* Shards stay open, but for so many that descriptors could run out. */
-enum { MOST_OPEN = 200 };
+/* Shards stay open, but for so many that descriptors could run out: data and validation take a
+ * quarter each of what the process may have. */
+static int64_t most_open(void) {
+    enum { MOST_OPEN = 200 };
+    long allowed = sysconf(_SC_OPEN_MAX);
+    return allowed > 3 && allowed / 4 < MOST_OPEN ? allowed / 4 : MOST_OPEN;
+}
 
 static _Noreturn void cannot_read(const RtShard *shard, const RtError *error) {
     rt_fail(RT_EXIT_IO, "data: '%s': %s", shard->path, error->text);
@@ -39,7 +44,7 @@ static void open_file(RtData *data, RtShard *shard) {
     shard->device = status.st_dev;
     shard->inode = status.st_ino;
     if (!shard->bytes) shard->bytes = status.st_size;
-    RtShard **slot = &data->open[data->opened++ % MOST_OPEN];
+    RtShard **slot = &data->open[data->opened++ % data->most_open];
     if (*slot) {
         close((*slot)->fd);
         (*slot)->fd = -1;
@@ -188,7 +193,8 @@ void rt_data_open(RtData *data, const char *path, int format, int64_t batch, int
     char **paths = find_paths(path, &data->shards);
     int64_t window = 4 * (context + 1), block = 4 * SCAN_BLOCK;
     data->shard = rt_allocate((size_t)data->shards * sizeof *data->shard);
-    data->open = rt_allocate(MOST_OPEN * sizeof *data->open);
+    data->most_open = most_open();
+    data->open = rt_allocate((size_t)data->most_open * sizeof *data->open);
     data->buffer = rt_allocate((size_t)(window > block ? window : block));
     for (int i = 0; i < data->shards; i++) open_shard(data, &data->shard[i], paths[i], format);
     free(paths);

@@ -84,7 +84,7 @@ typedef struct RtData { /* windows of T+1 tokens, T apart, none across two shard
     RtShard *shard;
     int shards;
     RtShard **open; /* a ring of those whose descriptors are open */
-    int64_t opened;
+    int64_t most_open, opened;
     unsigned char *buffer;
     int format; /* RtFormat, never RT_AUTO */
     int64_t context, vocab, windows;

@@ -97,7 +97,27 @@ static void test_shards_and_split(void **state) {
     rt_data_close(&data);
 }
 
-/* More shards than stay open at once: every window is still the right one, whatever the order. */
+/* Every window is the right one, whatever the order, and fewer than `most` files are open. */
+static void visit_shards(int shards, int most) {
+    RtData data;
+    int32_t tokens[T], targets[T];
+    rt_data_open(&data, "shards/*.txt", RT_AUTO, 2, T, 256);
+    assert_int_equal(data.count, 2 * shards);
+    for (int64_t i = 0; i < 3 * data.count; i++) {
+        int64_t window = rt_data_shuffle(4, i, data.count);
+        rt_data_window(&data, window, tokens, targets);
+        assert_int_equal(tokens[0], window / 2);
+        assert_int_equal(targets[T - 1], window / 2);
+    }
+    DIR *open_files = opendir("/proc/self/fd");
+    int count = 0;
+    while (open_files && readdir(open_files)) count++;
+    closedir(open_files);
+    assert_true(count < most);
+    rt_data_close(&data);
+}
+
+/* More shards than stay open at once, with many descriptors and with few. */
 static void test_many_shards(void **state) {
     (void)state;
     enum { SHARDS = 230 };
@@ -109,22 +129,12 @@ static void test_many_shards(void **state) {
         write_bytes(path, text, sizeof text);
         free(path);
     }
-    RtData data;
-    int32_t tokens[T], targets[T];
-    rt_data_open(&data, "shards/*.txt", RT_AUTO, 2, T, 256);
-    assert_int_equal(data.count, 2 * SHARDS);
-    for (int64_t i = 0; i < 3 * data.count; i++) {
-        int64_t window = rt_data_shuffle(4, i, data.count);
-        rt_data_window(&data, window, tokens, targets);
-        assert_int_equal(tokens[0], window / 2);
-        assert_int_equal(targets[T - 1], window / 2);
-    }
-    DIR *open_files = opendir("/proc/self/fd");
-    int count = 0;
-    while (open_files && readdir(open_files)) count++;
-    closedir(open_files);
-    assert_true(count < 215);
-    rt_data_close(&data);
+    visit_shards(SHARDS, 215);
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){64, before.rlim_max}), 0);
+    visit_shards(SHARDS, 32);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 static int opens(const char *path, int format, int64_t vocab) {
