@@ -59,6 +59,18 @@ old_or_new() {
     done
 }
 
+# same NAME OUTPUT: what the run without a fault wrote; for pictures where a text may stand a little aside, since
+# Graphviz takes a guess at its width where it finds no memory to measure it, and says nothing
+same() {
+    case $1 in
+    dot | svg) numberless "$2" | cmp -s - "after.$1.numberless" ;;
+    *) diff -r "$2" "after.$1" >/dev/null ;;
+    esac
+}
+numberless() {
+    sed 's/[0-9.]*//g' "$1"
+}
+
 try() { # NAME KIND N ERRNO HOW
     attempt="$*"
     out=$(output_of "$1")
@@ -72,7 +84,7 @@ try() { # NAME KIND N ERRNO HOW
     if [ "$code" = "$expected" ]; then
         cmp -s answer.txt "$1.answer" || report "$attempt: exit $code with another answer"
         [ "$code" = 0 ] || cmp -s stderr.txt "$1.message" || report "$attempt: exit $code with another message"
-        [ "$out" = none ] || diff -r "$out" "after.$1" >/dev/null || report "$attempt: exit $code with another output"
+        [ "$out" = none ] || same "$1" "$out" || report "$attempt: exit $code with another output"
     else
         case $code in
         6 | 70) [ -s stderr.txt ] || report "$attempt: exit $code without a word" ;;
@@ -110,15 +122,18 @@ for name; do
     awk '{ if ($2 > most[$1]) most[$1] = $2 } END { for (kind in most) print kind, most[kind] + 0 }' counts | sort >calls.txt
     timeless stdout.txt >"$name.answer"
     [ "$out" = none ] || cp -r "$out" "after.$name"
+    case $name in dot | svg) numberless "$out" >"after.$name.numberless" ;; esac
     all=0
     while read -r kind calls; do
-        case $kind in
-        open) ways='24:once 13:from' ;;
-        read) ways='5:once 4:once 0:short' ;;
-        write) ways='5:once 4:once 28:from 0:short' ;;
-        rename | sync) ways='5:once 28:from 5:late' ;;
-        map | memory) ways='12:once 12:from' ;;
-        fork) ways='11:once' ;;
+        case $name:$kind in
+        # without any memory Fontconfig tries on until rematc ends the child, after ten minutes
+        dot:memory | svg:memory) ways='12:once' ;;
+        *:map | *:memory) ways='12:once 12:from' ;;
+        *:open) ways='24:once 13:from' ;;
+        *:read) ways='5:once 4:once 0:short' ;;
+        *:write) ways='5:once 4:once 28:from 0:short' ;;
+        *:rename | *:sync) ways='5:once 28:from 5:late' ;;
+        *:fork) ways='11:once' ;;
         *) ways='5:once' ;;
         esac
         for way in $ways; do
