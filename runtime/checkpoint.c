@@ -162,8 +162,8 @@ static int read_state(const StFile *file, RtState *state, RtError *error) {
     state->step = (int64_t)step;
     state->cursor = (int64_t)cursor;
     state->windows = (int64_t)windows;
-    return (state->step >= 0 && state->cursor >= 0 && state->windows >= 0) ||
-           rt_error(error, "a counter is too large");
+    const uint64_t most = UINT64_C(1) << 60; /* no run gets there, and what is added to it stays a number */
+    return (step <= most && cursor <= most && windows <= most) || rt_error(error, "a counter is too large");
 }
 
 /* Where each of the file's tensors belongs in the arena; 0 with the first difference. */

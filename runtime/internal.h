@@ -7,6 +7,7 @@
 
 #include "rt.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 enum { RT_EXIT_USAGE = 2, RT_EXIT_MEMORY = 3, RT_EXIT_DEVICE = 5, RT_EXIT_IO = 6, RT_EXIT_SAVED = 75 };
@@ -218,8 +219,9 @@ void rt_profile_print(const RtProfile *profile, FILE *to);
 void rt_poison_transient(RtRun *run, const RtProgram *program);
 
 /* ---- sample.c ---- */
-/* `count` tokens after a newline, as printable text (bytes) or numbers; from rt_allocate. */
+/* At most `most` tokens after a newline, fewer once *stop is set, as printable text (bytes) or numbers; from
+ * rt_allocate. */
 char *rt_sample_text(RtRun *run, const RtProgram *program, int format, uint64_t seed, int64_t step,
-                     int64_t count);
+                     int64_t most, const volatile sig_atomic_t *stop);
 
 #endif

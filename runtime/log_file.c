@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -65,17 +66,20 @@ static int scan_file(int fd, int64_t step, Scan *scan) {
     return 1;
 }
 
-static int open_log(const char *path, int flags) {
-    int fd; /* a FIFO without a reader is no reason to wait here */
-    do fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags, 0666);
+static int open_as(const char *path, int flags) {
+    int fd;
+    do fd = open(path, flags | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
     while (fd < 0 && errno == EINTR);
-    if (fd < 0) return -1;
-    int status = fcntl(fd, F_GETFL);
-    if (status >= 0 && fcntl(fd, F_SETFL, status & ~O_NONBLOCK) == 0) return fd;
-    int reason = errno;
-    close(fd);
-    errno = reason;
-    return -1;
+    return fd;
+}
+
+/* Only a file is read. A pipe is not, or this trainer would be its reader and never learn that the other has
+ * gone; a FIFO that has none yet can be opened in no other way. Neither is waited for (write_waiting). */
+static int open_log(const char *path, int flags) {
+    struct stat there;
+    int other = stat(path, &there) == 0 && !S_ISREG(there.st_mode);
+    int fd = open_as(path, flags | (other ? O_WRONLY : O_RDWR));
+    return fd < 0 && errno == ENXIO ? open_as(path, flags | O_RDWR) : fd;
 }
 
 static _Noreturn void cannot(const char *what, const char *path) {
@@ -118,15 +122,35 @@ static void close_now(RtLogFile *file) {
     file->to = NULL;
 }
 
+/* Whether a file of this name holds lines of a log; what a user keeps there is none of a trainer's business.
+ */
+static int is_log(const char *path) {
+    struct stat status;
+    RtError error;
+    Scan scan;
+    int fd = rt_open_regular(path, &status, &error);
+    int good = fd >= 0 && scan_file(fd, 0, &scan) && !scan.foreign;
+    if (fd >= 0) close(fd);
+    return good;
+}
+
+/* PATH.new is the fresh run's alone from its beginning on: whoever finishes it takes what is there. */
+static void clear_pending(const RtLogFile *file) {
+    char *pending = rt_text("%s.new", file->path);
+    struct stat there;
+    if (lstat(pending, &there) == 0) { /* of a fresh run that never saved */
+        if (!is_log(pending))
+            rt_fail(RT_EXIT_IO, "'%s' is in the way of the log and holds none: it is left as it is", pending);
+        char *aside = rt_set_aside(pending, "old");
+        if (!aside) cannot("rename", pending);
+        free(aside);
+    }
+    free(pending);
+}
+
 /* Earlier lines keep their name until the fresh run's come for it. */
 static void begin_pending(RtLogFile *file) {
     file->pending = rt_text("%s.new", file->path);
-    struct stat there;
-    if (lstat(file->pending, &there) == 0) { /* of a fresh run that never saved */
-        char *aside = rt_set_aside(file->pending, "old");
-        if (!aside) cannot("rename", file->pending);
-        free(aside);
-    }
     close_now(file);
     attach(file, open_log(file->pending, O_CREAT | O_EXCL), file->pending);
 }
@@ -136,6 +160,7 @@ void rt_log_file_begin(RtLogFile *file, int64_t step, int fresh) {
     if (!file->to || !file->regular) return;
     int64_t bytes = size_of(file->to);
     if (bytes < 0) cannot("look at", file->path);
+    if (fresh) clear_pending(file);
     if (bytes == 0) return;
     if (fresh) {
         begin_pending(file);
@@ -156,7 +181,7 @@ int rt_log_file_hand_over(RtLogFile *file, RtError *error) {
     if (!file->path || !file->regular) return 1;
     char *pending = rt_text("%s.new", file->path), *aside = NULL;
     int good = 1;
-    if (lstat(pending, &there) == 0) {
+    if (lstat(pending, &there) == 0 && (file->pending || is_log(pending))) {
         if (file->to && !file->pending) close_now(file); /* of the lines that now go */
         if (lstat(file->path, &there) == 0) {
             if (there.st_size > 0) aside = rt_set_aside(file->path, "old");
@@ -165,7 +190,7 @@ int rt_log_file_hand_over(RtLogFile *file, RtError *error) {
         good = good && rename(pending, file->path) == 0;
         if (!good) rt_error(error, "cannot rename the log '%s': %s", pending, strerror(errno));
         if (good && !file->to) attach(file, open_log(file->path, 0), file->path);
-    } else if (errno != ENOENT) {
+    } else if (lstat(pending, &there) != 0 && errno != ENOENT) {
         good = rt_error(error, "cannot look at the log '%s': %s", pending, strerror(errno));
     }
     free(aside);
@@ -175,11 +200,18 @@ int rt_log_file_hand_over(RtLogFile *file, RtError *error) {
     return good;
 }
 
-/* As much as the file takes of what it has not got yet. */
-static void flush(RtLogFile *file) {
+/* As much as the file takes of what it has not got yet. A reader of a pipe has a second to make room; after
+ * that the run goes on without waiting for it, until it has caught up. */
+static void write_waiting(RtLogFile *file, int patient) {
+    enum { PATIENCE = 1000 };
+    struct pollfd room = {.fd = fileno(file->to), .events = POLLOUT};
     while (file->waiting_bytes) {
         ssize_t done = write(fileno(file->to), file->waiting, file->waiting_bytes);
         if (done < 0 && errno == EINTR) continue;
+        if (done < 0 && errno == EAGAIN && patient) {
+            patient = poll(&room, 1, PATIENCE) > 0;
+            continue;
+        }
         if (done <= 0) {
             int reason = done < 0 ? errno : EIO;
             if (!file->lost) rt_warn("cannot write the log: %s; its lines wait", strerror(reason));
@@ -217,11 +249,11 @@ void rt_log_file_write(RtLogFile *file, const char *line) {
     memcpy(file->waiting + file->waiting_bytes, line, length);
     file->waiting[whole - 1] = '\n';
     file->waiting_bytes = whole;
-    flush(file);
+    write_waiting(file, !file->lost);
 }
 
 void rt_log_file_close(RtLogFile *file) {
-    if (file->to) flush(file);
+    if (file->to) write_waiting(file, 1);
     if (file->to) close_now(file);
     free(file->waiting);
     file->waiting = NULL;

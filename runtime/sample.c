@@ -54,16 +54,17 @@ static char *numbers_text(const int32_t *token, int64_t count) {
 }
 
 char *rt_sample_text(RtRun *run, const RtProgram *program, int format, uint64_t seed, int64_t step,
-                     int64_t count) {
+                     int64_t most, const volatile sig_atomic_t *stop) {
     enum { STREAM = 0x73616d70 };
     int64_t context = program->sample_context ? program->sample_context : program->context;
-    int32_t *token = rt_allocate((size_t)(count + context + 1) * sizeof *token);
+    int32_t *token = rt_allocate((size_t)(most + context + 1) * sizeof *token);
     float *logits = rt_allocate((size_t)program->vocab * sizeof *logits);
     uint64_t key = k_random_key(seed, step, 0, STREAM);
     token[0] = format == RT_BYTES && program->vocab > '\n' ? '\n' : 0;
     run->cx.step = step;
     run->cx.micro = 0;
-    for (int64_t made = 0; made < count; made++) {
+    int64_t made = 0;
+    for (; made < most && !*stop; made++) {
         int64_t have = made + 1, begin = have > context ? have - context : 0;
         rt_device_upload(run->arena + program->sample_tokens_offset, token + begin,
                          context * (int64_t)sizeof *token);
@@ -72,7 +73,7 @@ char *rt_sample_text(RtRun *run, const RtProgram *program, int format, uint64_t 
         download_logits(run, program, have - begin - 1, logits);
         token[have] = draw(logits, program->vocab, k_random24(key, (uint64_t)made) * 0x1p-24);
     }
-    char *text = format == RT_BYTES ? bytes_text(token + 1, count) : numbers_text(token + 1, count);
+    char *text = format == RT_BYTES ? bytes_text(token + 1, made) : numbers_text(token + 1, made);
     free(logits);
     free(token);
     return text;

@@ -3,8 +3,10 @@
  * needs. A signal between micro-steps drops the unfinished step (only `update` writes parameters and states),
  * or waits for its end (where micro-steps write them too), saves and exits 75; nothing is saved within a
  * step. What can be wrong at the start is checked before the first step. */
+#define _GNU_SOURCE
 #include "internal.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -56,6 +58,15 @@ static void catch_signals(void) {
 
 /* ---- start ---- */
 
+/* Where a standard stream is closed, the next file opened would take its number, and the log or a checkpoint
+ * the messages. What stands there instead can be neither read nor written, so a closed output is noticed. */
+static void hold_standard_streams(void) {
+    int fd;
+    do fd = open("/dev/null", O_PATH | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO) close(fd);
+}
+
 static void check_memory(const RtProgram *program, int quiet) {
     int64_t free_bytes = rt_device_free_bytes(), host_free_bytes = rt_host_free_bytes();
     int64_t host_needed = program->host_bytes + (!strcmp(program->target, "host") ? program->arena_bytes : 0);
@@ -103,20 +114,24 @@ static void open_data(Trainer *trainer) {
         rt_data_split(&trainer->train, &trainer->validate, program->validate_fraction, program->batch);
 }
 
+/* Before it is opened, which would make a file of that name. */
+static void check_log_name(const char *path) {
+    size_t length = path ? strlen(path) : 0, tail = strlen(".safetensors");
+    if (length >= tail && !strcmp(path + length - tail, ".safetensors"))
+        rt_fail(RT_EXIT_USAGE, "--log '%s' is the name of weights or a checkpoint", path);
+}
+
 /* A log is written beside what the run reads, not over it. */
 static void check_log(const Trainer *trainer) {
     const RtLogFile *log = &trainer->log.file;
-    const char *weights = trainer->program->weights_path, *name = log->path ? strrchr(log->path, '/') : NULL;
+    const char *weights = trainer->program->weights_path;
     struct stat status;
     if (!log->path || !log->regular) return;
-    name = name ? name + 1 : log->path;
-    size_t length = strlen(name), tail = strlen(".safetensors");
+    check_log_name(log->path); /* where its links lead */
     if (rt_data_holds(&trainer->train, log->device, log->inode) ||
         rt_data_holds(&trainer->validate, log->device, log->inode))
         rt_fail(RT_EXIT_USAGE, "--log '%s' is a file of the data", log->path);
-    if ((weights && stat(weights, &status) == 0 && status.st_dev == log->device &&
-         status.st_ino == log->inode) ||
-        (length >= tail && !strcmp(name + length - tail, ".safetensors")))
+    if (weights && stat(weights, &status) == 0 && status.st_dev == log->device && status.st_ino == log->inode)
         rt_fail(RT_EXIT_USAGE, "--log '%s' is the name of weights or a checkpoint", log->path);
 }
 
@@ -340,9 +355,9 @@ static void finish(Trainer *trainer, int trained) {
     if (sample < 0)
         sample = trained && trainer->train.format == RT_BYTES && !trainer->options.quiet ? 256 : 0;
     if (sample > 0 && !program->sample) rt_warn("this program was built without sampling");
-    if (sample > 0 && program->sample) {
+    if (sample > 0 && program->sample && !signals) {
         char *text = rt_sample_text(&trainer->run, program, trainer->train.format, trainer->state.seed,
-                                    trainer->state.step, sample);
+                                    trainer->state.step, sample, &signals);
         rt_log_sample(&trainer->log, trainer->state.step, text);
         free(text);
     }
@@ -355,6 +370,7 @@ static int train(Trainer *trainer) {
     const RtOptions *options = &trainer->options;
     const char *dir = options->save_dir ? options->save_dir : trainer->program->save_dir;
     open_data(trainer);
+    check_log_name(options->log);
     rt_log_open(&trainer->log, options->log, options->quiet);
     check_log(trainer);
     if (dir) open_folder(trainer, dir);
@@ -398,6 +414,7 @@ static void release(Trainer *trainer) {
 
 int rt_main(const RtProgram *program, int argc, char **argv) {
     Trainer trainer = {.program = program, .folder = {.lock = -1, .newest_step = -1}, .saved_step = -1};
+    hold_standard_streams();
     int code = rt_options_parse(&trainer.options, program, argc, argv);
     if (code >= 0) return code;
     rt_device_prepare(argv);

@@ -21,12 +21,22 @@ typedef struct Found {
     const StTensor *tensor;
 } Found;
 
+/* Every weights file in a folder: what its own name holds of *, ? or [ stands for itself. */
+static char *pattern_of(const char *folder) {
+    static const char tail[] = "/*.safetensors";
+    char *pattern = rt_allocate(2 * strlen(folder) + sizeof tail), *to = pattern;
+    for (; *folder; *to++ = *folder++)
+        if (strchr("*?[]\\", *folder)) *to++ = '\\';
+    memcpy(to, tail, sizeof tail);
+    return pattern;
+}
+
 static void open_source(Source *source, const char *path) {
     struct stat status;
     if (stat(path, &status) != 0) rt_fail(RT_EXIT_IO, "weights: cannot open '%s': %s", path, strerror(errno));
     glob_t found = {0};
     int folder = S_ISDIR(status.st_mode);
-    char *pattern = rt_text("%s/*.safetensors", path);
+    char *pattern = pattern_of(path);
     int answer = folder ? glob(pattern, 0, NULL, &found) : 0;
     if (answer == GLOB_NOMATCH) rt_fail(RT_EXIT_IO, "weights: no .safetensors file in '%s'", path);
     if (answer) rt_fail(RT_EXIT_IO, "weights: the folder '%s' cannot be read", path);

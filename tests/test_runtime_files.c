@@ -425,6 +425,8 @@ static void test_weights_tied(void **state) {
     }
     assert_int_equal(loads("folder", NULL), 0);
     assert_in_file("stderr", "no use for '2.bias', '2.weight', '3.bias', '3.weight' and 2 more");
+    assert_int_equal(system("rm -rf 'f[1]*\\' && cp -r folder 'f[1]*\\'"), 0);
+    assert_int_equal(loads("f[1]*\\", NULL), 0);
     assert_int_equal(mkfifo("folder/5.safetensors", 0600), 0);
     assert_int_equal(loads("folder", NULL), 6);
     assert_in_file("stderr", "'folder/5.safetensors': it is a FIFO, not a regular file");
@@ -440,22 +442,27 @@ static void test_sample(void **state) {
     uint16_t *table = (uint16_t *)(run.arena + model_tensor[TABLE].offset);
     for (int i = 0; i < MODEL_V; i++)
         table[i * MODEL_V + (i == '\n' ? 'a' : i + 1) % MODEL_V] = rt_to_bf16(60);
-    char *text = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 30);
+    volatile sig_atomic_t stop = 0;
+    char *text = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 30, &stop);
     assert_string_equal(text, "abcdefghijklmnopqrstuvwxyz{|}~");
     free(text);
-    text = rt_sample_text(&run, &program, RT_U16, 1, 0, 3);
+    text = rt_sample_text(&run, &program, RT_U16, 1, 0, 3, &stop);
     assert_string_equal(text, "1 2 3");
     free(text);
     for (int i = 0; i < MODEL_V; i++) memset(table + i * MODEL_V, 0, MODEL_V * 2);
-    char *first = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 200),
-         *again = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 200);
-    char *other = rt_sample_text(&run, &program, RT_BYTES, 2, 0, 200);
+    char *first = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 200, &stop),
+         *again = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 200, &stop);
+    char *other = rt_sample_text(&run, &program, RT_BYTES, 2, 0, 200, &stop);
     assert_string_equal(first, again);
     assert_string_not_equal(first, other);
     assert_non_null(strstr(first, "\\x"));
     free(first);
     free(again);
     free(other);
+    stop = 1; /* a signal came: what there is by then */
+    text = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 1 << 20, &stop);
+    assert_string_equal(text, "");
+    free(text);
     rt_device_close(&run);
 }
 

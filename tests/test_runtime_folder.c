@@ -1,6 +1,7 @@
 /* Nothing of the user's is lost: the folder of checkpoints and the log as a trainer treats them, in child
  * processes. Files are renamed and copied under its hands, system calls fail, runs are started afresh over
  * earlier ones, output cannot be written. */
+#define _GNU_SOURCE
 #include "runtime_model.h"
 #include "runtime_process.h"
 
@@ -274,7 +275,26 @@ static void test_log_beside_what_is_read(void **state) {
     assert_in_file("stderr", "is a file of the data");
     assert_same_files("log.jsonl", "ref.jsonl");
     assert_int_equal(train(&program, "--log step-000005.safetensors"), 2);
-    shell("rm -f step-000005.safetensors");
+    assert_false(exists("step-000005.safetensors"));
+}
+
+/* FILE.new is a fresh run's from its beginning: what is there before is no line of it. */
+static void test_names_beside_the_log(void **state) {
+    (void)state;
+    clear_run();
+    RtProgram program = model_program();
+    shell("echo 'notes' > log.jsonl.new && cp log.jsonl.new stale");
+    assert_int_equal(train(&program, "--fresh --log log.jsonl"), 6);
+    assert_in_file("stderr", "log.jsonl.new' is in the way of the log");
+    shell("mkdir -p out/run && cp ref/" FINAL " out/run/" FINAL ".new");
+    assert_int_equal(train(&program, "--log log.jsonl"), 0); /* finishes another's handing over */
+    assert_same_files("log.jsonl.new", "stale");
+    clear_run();
+    shell("cp ref.jsonl log.jsonl.new"); /* of a fresh run that never saved; its log is gone */
+    assert_int_equal(train(&program, "--fresh --steps 10 --log log.jsonl"), 0);
+    assert_int_equal(count_steps("log.jsonl"), 10);
+    assert_same_files("log.jsonl.new.old", "ref.jsonl");
+    assert_false(exists("log.jsonl.old"));
 }
 
 /* Lines that are lost do not stop the run, but its end says so. */
@@ -294,6 +314,15 @@ static void test_full_log(void **state) {
     assert_int_equal(read(reader, line, 9), 9);
     assert_memory_equal(line, "{\"step\":1", 9);
     close(reader);
+    /* a pipe that nobody reads takes what it can hold; nobody waits for more */
+    clear_run();
+    assert_int_equal(mkfifo("fifo", 0600), 0);
+    reader = open("fifo", O_RDWR | O_NONBLOCK);
+    assert_int_equal(fcntl(reader, F_SETPIPE_SZ, 4096), 4096);
+    assert_int_equal(train(&program, "--quiet --log fifo"), 6);
+    assert_in_file("stderr", "cannot write the log: Resource temporarily unavailable; its lines wait");
+    assert_same_files("out/run/" FINAL, "ref/" FINAL);
+    close(reader);
 }
 
 /* ---- output and signals ---- */
@@ -310,6 +339,26 @@ static pid_t start_with_output(const RtProgram *program, int output, int hangup_
     int code = rt_main(program, 3, argv);
     fflush(NULL);
     _exit(code);
+}
+
+/* Files never take the numbers of closed streams, or messages would go into them. */
+static void test_closed_streams(void **state) {
+    (void)state;
+    clear_run();
+    RtProgram program = model_program();
+    fflush(NULL);
+    pid_t child = fork();
+    if (!child) {
+        for (int fd = 0; fd < 3; fd++) close(fd);
+        setenv("OMP_WAIT_POLICY", "passive", 1);
+        char *argv[] = {"train", "--log", "log.jsonl", NULL};
+        _exit(rt_main(&program, 3, argv));
+    }
+    assert_int_equal(await(child), 6); /* standard output cannot be written */
+    assert_int_equal(count_steps("log.jsonl"), 1);
+    assert_int_equal(train(&program, "--log log.jsonl"), 0);
+    assert_same_files("out/run/" FINAL, "ref/" FINAL);
+    assert_int_equal(count_steps("log.jsonl"), 20);
 }
 
 static void test_output_that_nobody_reads(void **state) {
@@ -474,7 +523,9 @@ int main(void) {
         cmocka_unit_test(test_handing_over_is_finished),
         cmocka_unit_test(test_only_logs_are_cut),
         cmocka_unit_test(test_log_beside_what_is_read),
+        cmocka_unit_test(test_names_beside_the_log),
         cmocka_unit_test(test_full_log),
+        cmocka_unit_test(test_closed_streams),
         cmocka_unit_test(test_output_that_nobody_reads),
         cmocka_unit_test(test_hangup),
         cmocka_unit_test(test_data_cut_short),
