@@ -271,7 +271,7 @@ static Operand lower_split(Lower *l, Call *call) {
     const Dim *last = &x->shape.dim[x->shape.rank - 1];
     int64_t n = call->number >= 2 && call->number <= 8 ? (int64_t)call->number : 0;
     if (!is_float(l, call, 0)) return poison();
-    if ((double)n != call->number) {
+    if (!n || (double)n != call->number) {
         diag_error(l->diag, E0402, call->number_expr->span, "split: into 2 to 8 parts, not %g", call->number);
         return poison();
     }

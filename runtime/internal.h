@@ -134,7 +134,7 @@ typedef struct RtLogFile {
     int regular;
     uint64_t device, inode;
     char *waiting; /* lines that could not be written yet */
-    size_t waiting_bytes;
+    size_t waiting_bytes, waiting_room;
     int lost; /* errno of the write that failed: lines are missing; 0: none */
 } RtLogFile;
 /* Opens and looks, changing nothing: exits 6 where it cannot be written or holds anything but a log. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 static const char line_begin[] = "{\"step\":";
+enum { FIRST_ROOM = 1 << 16, MOST_WAITING = 1 << 24 }; /* bytes of lines that wait to be written */
 
 /* One pass over a file, a character at a time, so that no line needs memory. */
 typedef struct Scan {
@@ -99,6 +100,8 @@ void rt_log_file_open(RtLogFile *file, const char *path) {
     *file = (RtLogFile){0};
     if (!path) return;
     attach(file, open_log(path, O_CREAT), path);
+    file->waiting = rt_allocate(FIRST_ROOM); /* a line needs no memory once the run has begun */
+    file->waiting_room = FIRST_ROOM;
     char *resolved = file->regular ? realpath(path, NULL) : NULL;
     file->path = resolved ? resolved : rt_text("%s", path);
     Scan scan;
@@ -221,23 +224,30 @@ static void write_waiting(RtLogFile *file, int patient) {
     file->lost = 0;
 }
 
+/* Room for `bytes` that wait; 0 where there is none. */
+static int make_room(RtLogFile *file, size_t bytes) {
+    if (bytes <= file->waiting_room) return 1;
+    char *grown = bytes <= MOST_WAITING || !file->waiting_bytes ? realloc(file->waiting, 2 * bytes) : NULL;
+    if (!grown) return 0;
+    file->waiting = grown;
+    file->waiting_room = 2 * bytes;
+    return 1;
+}
+
 /* A write that fails once, or a disk that is full for a while, costs no line: they wait for the next write.
  */
 void rt_log_file_write(RtLogFile *file, const char *line) {
-    enum { MOST_WAITING = 1 << 24 };
     if (!file->to) return;
     size_t length = strlen(line), whole = file->waiting_bytes + length + 1;
-    char *grown = whole <= MOST_WAITING || !file->waiting_bytes ? realloc(file->waiting, whole) : NULL;
-    if (!grown) {
+    if (!make_room(file, whole)) {
         rt_warn("too many lines wait for the log: it ends here");
         if (!file->lost) file->lost = ENOMEM;
         fclose(file->to);
         file->to = NULL;
         return;
     }
-    file->waiting = grown;
-    memcpy(grown + file->waiting_bytes, line, length);
-    grown[whole - 1] = '\n';
+    memcpy(file->waiting + file->waiting_bytes, line, length);
+    file->waiting[whole - 1] = '\n';
     file->waiting_bytes = whole;
     write_waiting(file, !file->lost);
 }

@@ -59,6 +59,16 @@ old_or_new() {
     done
 }
 
+# same NAME OUTPUT: what the run without a fault wrote. Of a picture only that it is whole: Graphviz draws without a
+# font or a part of itself that it cannot open, takes a guess at the width of a text, and says nothing of it.
+same() {
+    case $1 in
+    dot) head -c 7 "$2" | grep -q digraph && tail -c 2 "$2" | grep -q '}' ;;
+    svg) head -c 5 "$2" | grep -q xml && tail -c 7 "$2" | grep -q '</svg>' ;;
+    *) diff -r "$2" "after.$1" >/dev/null ;;
+    esac
+}
+
 try() { # NAME KIND N ERRNO HOW
     attempt="$*"
     out=$(output_of "$1")
@@ -72,7 +82,7 @@ try() { # NAME KIND N ERRNO HOW
     if [ "$code" = "$expected" ]; then
         cmp -s answer.txt "$1.answer" || report "$attempt: exit $code with another answer"
         [ "$code" = 0 ] || cmp -s stderr.txt "$1.message" || report "$attempt: exit $code with another message"
-        [ "$out" = none ] || diff -r "$out" "after.$1" >/dev/null || report "$attempt: exit $code with another output"
+        [ "$out" = none ] || same "$1" "$out" || report "$attempt: exit $code with another output"
     else
         case $code in
         6 | 70) [ -s stderr.txt ] || report "$attempt: exit $code without a word" ;;
@@ -112,13 +122,15 @@ for name; do
     [ "$out" = none ] || cp -r "$out" "after.$name"
     all=0
     while read -r kind calls; do
-        case $kind in
-        open) ways='24:once 13:from' ;;
-        read) ways='5:once 4:once 0:short' ;;
-        write) ways='5:once 4:once 28:from 0:short' ;;
-        rename | sync) ways='5:once 28:from 5:late' ;;
-        map | memory) ways='12:once 12:from' ;;
-        fork) ways='11:once' ;;
+        case $name:$kind in
+        # without any memory Fontconfig tries on until rematc ends the child, after ten minutes
+        dot:memory | svg:memory) ways='12:once' ;;
+        *:map | *:memory) ways='12:once 12:from' ;;
+        *:open) ways='24:once 13:from' ;;
+        *:read) ways='5:once 4:once 0:short' ;;
+        *:write) ways='5:once 4:once 28:from 0:short' ;;
+        *:rename | *:sync) ways='5:once 28:from 5:late' ;;
+        *:fork) ways='11:once' ;;
         *) ways='5:once' ;;
         esac
         for way in $ways; do
