@@ -135,25 +135,28 @@ static void add_foreign(Folder *f, const char *path) {
     *vec_add(f->arena, &f->foreign) = arena_strdup(f->arena, path);
 }
 
-/* The folders that a file lies in: real ones, or not there yet. A link leads to a place that is not ours. */
-static bool look_at_parents(Folder *f, const char *path, bool *absent) {
-    *absent = false;
+/* The first of the folders that a file lies in which is no real one, NULL where all are; with st_mode 0 where
+ * errno says why it cannot be looked at. */
+static const char *first_obstacle(const Folder *f, const char *path, struct stat *status) {
     for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
         const char *part = arena_strndup(f->arena, path, (size_t)(slash - path));
         const char *full = in_folder(f, part);
-        struct stat status;
-        if (lstat(full, &status)) {
-            *absent = errno == ENOENT;
-            return *absent || cannot(f, "read", full);
-        }
-        if (S_ISLNK(status.st_mode)) {
-            add_foreign(f, part);
-            *absent = true;
-            return true;
-        }
-        if (!S_ISDIR(status.st_mode))
-            return fail(f, FOLDER_FAILED, "'%s' is in the way: it is no folder", full);
+        if (lstat(full, status)) status->st_mode = 0;
+        if (!S_ISDIR(status->st_mode)) return part;
     }
+    return NULL;
+}
+
+/* The folders that a file lies in: real ones, or not there yet. A link leads to a place that is not ours. */
+static bool look_at_parents(Folder *f, const char *path, bool *absent) {
+    struct stat status;
+    const char *part = first_obstacle(f, path, &status);
+    *absent = part != NULL;
+    if (!part) return true;
+    if (!status.st_mode) return errno == ENOENT || cannot(f, "read", in_folder(f, part));
+    if (!S_ISLNK(status.st_mode))
+        return fail(f, FOLDER_FAILED, "'%s' is in the way: it is no folder", in_folder(f, part));
+    add_foreign(f, part);
     return true;
 }
 
@@ -258,13 +261,11 @@ static bool remove_rest(Folder *f, bool *keep) {
         const char *path = in_folder(f, old->path), *bytes;
         struct stat status;
         size_t length;
-        bool absent, wanted = false;
+        bool wanted = false;
         for (uint32_t k = 0; k < f->request->files && !wanted; k++)
             wanted = !strcmp(f->request->file[k].path, old->path);
-        uint32_t foreign = f->foreign.count;
-        if (wanted || !look_at_parents(f, old->path, &absent)) continue;
-        f->foreign.count = foreign;
-        if (absent || lstat(path, &status) || !S_ISREG(status.st_mode)) continue;
+        if (wanted || first_obstacle(f, old->path, &status)) continue;
+        if (lstat(path, &status) || !S_ISREG(status.st_mode)) continue;
         if (status.st_ino == f->input.st_ino && status.st_dev == f->input.st_dev) continue;
         bytes = read_file(f->arena, path, &length);
         keep[i] = !bytes || hash_of(bytes, length) != old->hash;

@@ -88,7 +88,7 @@ static void offer_sizes(Compilation *c, const Trial *trial, Infeasible *answer) 
     if (arena_budget <= trial->result->layout->persistent_bytes) return;
     Text changes = {.arena = c->arena};
     const char *change[3] = {NULL, NULL, host_that_fits(c)};
-    if (trial->graph->batch > 1 && !c->spec.tokens_per_step)
+    if (trial->graph->batch > 1)
         change[0] = change_that_fits(c, trial, arena_budget, "B", trial->graph->batch);
     change[1] = change_that_fits(c, trial, arena_budget, "T", trial->graph->context);
     for (size_t i = 0; i < COUNT_OF(change); i++)

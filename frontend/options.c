@@ -97,8 +97,8 @@ static void print_help(void) {
         printf("  %-8s %-10s %s\n", verb_row[v].name, verb_row[v].argument, verb_row[v].summary);
     printf("\n`rematc VERB --help` lists a verb's options. `-` is standard input or output.\n"
            "Exit codes: 0 fine, 1 errors in the file, 2 usage, 3 no plan fits the budget,\n"
-           "4 verification failed, 5 no compiler or device, 6 input or output, 70 no memory, or a bug\n"
-           "in rematc.\n");
+           "4 a check of `solve` failed, 5 no compiler, or it failed, 6 input or output, 70 no memory, or\n"
+           "a bug in rematc.\n");
 }
 
 static void print_verb_help(Verb verb) {

@@ -253,6 +253,9 @@ int pack_outside(const Options *options, Arena *arena) {
     make_items(&p, arena);
     if (!fixed_agree(&p, options)) return EXIT_SOURCE;
     find_packing(&p, arena);
+    /* the table first: where it cannot be written, that is the one answer */
+    if (p.answer == EXACT_FOUND && options->output && (code = write_offsets(&p, options, arena)) != EXIT_FINE)
+        return code;
     Text out = {.arena = arena};
     text_add(&out, "%s", "");
     if (options->json)
@@ -264,9 +267,7 @@ int pack_outside(const Options *options, Arena *arena) {
         message_text(&out);
     else if ((code = output_print(options, &out)) != EXIT_FINE)
         return code;
-    if (p.answer != EXACT_FOUND) {
-        if (!options->json) print_not_found(&p, options);
-        return EXIT_INFEASIBLE;
-    }
-    return options->output ? write_offsets(&p, options, arena) : EXIT_FINE;
+    if (p.answer == EXACT_FOUND) return EXIT_FINE;
+    if (!options->json) print_not_found(&p, options);
+    return EXIT_INFEASIBLE;
 }

@@ -171,4 +171,9 @@ expect 2 "$rematc" plan "$spec" $small --why h.1.mlp.fc --json
 expect 3 "$rematc" plan "$spec" --budget 10MiB --compare --json
 "$json_valid" stdout.txt || fail "--compare: no JSON"
 says '"feasible": false' stdout.txt
+# -- a smaller B is offered, and does, where tokens_per_step is given too --
+expect 3 "$rematc" plan "$spec" --set tokens_per_step=4096 --budget 27.5MiB
+least=$(sed -n 's/^help: B = 8 (\([0-9.]* MiB\)) would fit.*/\1/p' stderr.txt | tr -d ' ')
+[ -n "$least" ] || { cat stderr.txt >&2; fail "no smaller B is offered"; }
+expect 0 "$rematc" plan "$spec" --set tokens_per_step=4096 --set B=8 --budget "$least"
 echo "llama3-8b without clipping and accumulation, with moments in bf16: 76.50 GiB"

@@ -84,6 +84,10 @@ rmdir folder/plan.json
 mkfifo folder/plan.json
 expect 6 timeout 20 "$rematc" emit "$spec" $small -o folder
 rm folder/plan.json
+# what the manifest lists where a folder was, and is none any more
+sed -n 's, Makefile$, Makefile/x,p' fresh/rematc.manifest >>folder/rematc.manifest
+expect 0 "$rematc" emit "$spec" $small --set B=2 -o folder
+diff -r folder fresh || fail "a listed file that has no folder was not forgotten"
 echo mine >plain
 expect 6 "$rematc" emit "$spec" $small -o plain; [ "$(cat plain)" = mine ] || fail "a file for a folder"
 # -- JSON of a path that is no UTF-8 --
@@ -96,6 +100,9 @@ for verb in check plan "plan --compare" "sweep --points 2"; do
     expect 0 "$rematc" $verb "$latin" $small --json
     "$4" stdout.txt || fail "no JSON of $verb"
 done
+printf 'id,lower,upper,size\na,0,1,4\n' >a.csv
+expect 6 "$rematc" pack a.csv --capacity 9 -o none/b.csv --json
+"$4" stdout.txt || fail "a table that cannot be written is not one answer"
 expect 1 "$rematc" check "$latin" --set H=7 --diagnostics json
 "$4" stderr.txt || fail "no JSON of diagnostics"
 # -- killed, or out of room, anywhere: the next call completes what was begun --
@@ -127,7 +134,6 @@ done
 cp "$spec" s.dot
 ln s.dot hard.dot
 ln -s s.dot soft.dot
-printf 'id,lower,upper,size\na,0,1,4\n' >a.csv
 ln a.csv b.csv
 for name in s.dot hard.dot soft.dot ./s.dot; do expect 2 "$rematc" graph s.dot -o $name; done
 for name in a.csv b.csv; do expect 2 "$rematc" pack a.csv -o $name; done
