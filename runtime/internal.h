@@ -139,9 +139,10 @@ typedef struct RtLogFile {
 } RtLogFile;
 /* Opens and looks, changing nothing: exits 6 where it cannot be written or holds anything but a log. */
 void rt_log_file_open(RtLogFile *file, const char *path);
-/* The run goes on after `step`: lines beyond are cut off. A run from the start sets earlier lines aside as
- * PATH.old, a fresh one not before rt_log_file_hand_over. Exits 6. */
-void rt_log_file_begin(RtLogFile *file, int64_t step, int fresh);
+/* The run goes on after `step`: lines beyond are cut off, and where they go on for longer than the `save_every`
+ * steps that a kill can have cost (0: not known), all lines stay as PATH.old first. A run from the start sets
+ * earlier lines aside as PATH.old, a fresh one not before rt_log_file_hand_over. Exits 6. */
+void rt_log_file_begin(RtLogFile *file, int64_t step, int64_t save_every, int fresh);
 /* The lines that a fresh run has written so far take their place; 0 with an error. May be begun again. */
 int rt_log_file_hand_over(RtLogFile *file, RtError *error);
 void rt_log_file_write(RtLogFile *file, const char *line);

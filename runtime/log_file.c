@@ -17,10 +17,10 @@ enum { FIRST_ROOM = 1 << 16, MOST_WAITING = 1 << 24 }; /* bytes of lines that wa
 
 /* One pass over a file, a character at a time, so that no line needs memory. */
 typedef struct Scan {
-    int64_t step;     /* lines up to this one are kept */
-    int64_t at, kept; /* bytes read; bytes of the whole lines that are kept */
-    int64_t number, last_step;
-    int column, last; /* of the line; the character before */
+    int64_t step;                        /* lines up to this one are kept */
+    int64_t at, kept;                    /* bytes read; bytes of the whole lines that are kept */
+    int64_t number, last_step, farthest; /* steps: of the line, of the last line kept, of any line */
+    int column, last;                    /* of the line; the character before */
     int digits, foreign, cut;
 } Scan;
 
@@ -29,6 +29,7 @@ static void end_line(Scan *scan) {
     /* steps ascend within a run: a smaller one begins another run's lines */
     if (scan->number > scan->step || scan->number < scan->last_step) scan->cut = 1;
     if (!scan->cut) scan->kept = scan->at, scan->last_step = scan->number;
+    if (scan->number > scan->farthest) scan->farthest = scan->number;
     scan->column = scan->digits = 0;
     scan->number = 0;
 }
@@ -155,7 +156,27 @@ static void begin_pending(RtLogFile *file) {
     attach(file, open_log(file->pending, O_CREAT | O_EXCL), file->pending);
 }
 
-void rt_log_file_begin(RtLogFile *file, int64_t step, int fresh) {
+/* The whole file under another name, and its first `kept` bytes under its own. */
+static void keep_all_aside(RtLogFile *file, int64_t kept) {
+    char block[65536], *aside = rt_set_aside(file->path, "old");
+    FILE *from = file->to;
+    RtError error;
+    if (!aside) cannot("rename", file->path);
+    rt_warn("the log '%s' goes on beyond this run: all of it is '%s' now", file->path, aside);
+    free(aside);
+    attach(file, open_log(file->path, O_CREAT | O_EXCL), file->path);
+    for (int64_t at = 0; at < kept;) {
+        int64_t part = kept - at < (int64_t)sizeof block ? kept - at : (int64_t)sizeof block;
+        if (!rt_read_at(fileno(from), block, part, at, &error))
+            rt_fail(RT_EXIT_IO, "the log: %s", error.text);
+        if (fwrite(block, 1, (size_t)part, file->to) != (size_t)part || fflush(file->to))
+            cannot("write", file->path);
+        at += part;
+    }
+    fclose(from);
+}
+
+void rt_log_file_begin(RtLogFile *file, int64_t step, int64_t save_every, int fresh) {
     Scan scan;
     if (!file->to || !file->regular) return;
     int64_t bytes = size_of(file->to);
@@ -166,7 +187,11 @@ void rt_log_file_begin(RtLogFile *file, int64_t step, int fresh) {
         begin_pending(file);
     } else if (step > 0) {
         if (!scan_file(fileno(file->to), step, &scan)) cannot("read", file->path);
-        if (scan.kept < bytes && ftruncate(fileno(file->to), scan.kept) != 0) cannot("cut", file->path);
+        /* a killed run's lines end before the checkpoint after its last one: what goes on is another run's */
+        if (save_every > 0 && scan.farthest > step + save_every)
+            keep_all_aside(file, scan.kept);
+        else if (scan.kept < bytes && ftruncate(fileno(file->to), scan.kept) != 0)
+            cannot("cut", file->path);
     } else {
         char *aside = rt_set_aside(file->path, "old");
         if (!aside) cannot("rename", file->path);

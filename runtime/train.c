@@ -376,7 +376,8 @@ static int train(Trainer *trainer) {
     if (dir) open_folder(trainer, dir);
     allocate(trainer);
     initialise(trainer);
-    rt_log_file_begin(&trainer->log.file, trainer->state.step, options->fresh && dir);
+    rt_log_file_begin(&trainer->log.file, trainer->state.step, trainer->program->save_every,
+                      options->fresh && dir);
     int trained = trainer->state.step < trainer->steps;
     if (!trained && !options->quiet)
         fprintf(stderr, "nothing to do: %lld of %lld steps are done\n", (long long)trainer->state.step,

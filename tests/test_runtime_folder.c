@@ -266,6 +266,21 @@ static void test_only_logs_are_cut(void **state) {
     assert_int_equal(count_steps("log.jsonl.old"), 20); /* another run's lines, from the start */
 }
 
+/* A log of an earlier run, named again for one that has no lines in it yet. */
+static void test_lines_of_another_run(void **state) {
+    (void)state;
+    clear_run();
+    RtProgram program = model_program();
+    program.save_every = 2;
+    assert_int_equal(train(&program, "--log log.jsonl"), 0);
+    shell("cp log.jsonl stale");
+    assert_int_equal(train(&program, "--fresh --seed 9 --steps 2"), 0);
+    assert_int_equal(train(&program, "--steps 4 --log log.jsonl"), 0);
+    assert_same_files("log.jsonl.old", "stale");
+    assert_in_file("stderr", "goes on beyond this run");
+    assert_int_equal(count_steps("log.jsonl"), 4);
+}
+
 static void test_log_beside_what_is_read(void **state) {
     (void)state;
     clear_run();
@@ -522,6 +537,7 @@ int main(void) {
         cmocka_unit_test(test_fresh_leaves_all_till_it_saves),
         cmocka_unit_test(test_handing_over_is_finished),
         cmocka_unit_test(test_only_logs_are_cut),
+        cmocka_unit_test(test_lines_of_another_run),
         cmocka_unit_test(test_log_beside_what_is_read),
         cmocka_unit_test(test_names_beside_the_log),
         cmocka_unit_test(test_full_log),
