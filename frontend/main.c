@@ -240,9 +240,13 @@ static const char *default_dir(const Compilation *c) {
 }
 
 static int emitted(Compilation *c, const char **dir) {
+    const char *wanted = c->options->output;
+    if (wanted && (!*wanted || !strcmp(wanted, "-")))
+        return message_fail(c->options, EXIT_USAGE, "-o '%s' names no folder%s", wanted,
+                            *wanted ? "; one that is called so is './-'" : "");
     int code = planned(c);
     if (code >= 0) return code;
-    *dir = c->options->output ? c->options->output : default_dir(c);
+    *dir = wanted ? wanted : default_dir(c);
     EmitPlace place = {.dir = *dir, .input = c->options->file, .force = c->options->force};
     const char *error = NULL;
     FolderAnswer answer = emit_program(&c->request, &place, c->arena, &error);
@@ -296,6 +300,9 @@ static int verb_run(Compilation *c) {
 /* ---- fmt, explain, devices ---- */
 
 static int verb_fmt(Compilation *c) {
+    if (c->options->check && c->options->write)
+        return message_fail(c->options, EXIT_USAGE,
+                            "fmt --check looks and --write changes: name one of them");
     int code = compile_parse(c);
     if (code >= 0) return code;
     Text out = {.arena = c->arena};

@@ -149,4 +149,10 @@ expect 0 "$rematc" check both_ways.remat --set T=1 --set tokens_per_step=16
 [ -s stderr.txt ] && fail "one token a sequence has nothing to look ahead to"
 expect 0 "$rematc" check "$spec"
 [ -s stderr.txt ] && fail "a warning without a reason"
+
+# -- options that exclude each other, folders without a name --
+expect 2 "$rematc" fmt --check --write both_ways.remat
+expect 2 "$rematc" emit "$spec" -o -
+expect 2 "$rematc" build "$spec" -o ''
+[ ! -e ./- ] || fail "a folder called -"
 echo "messages answered"
