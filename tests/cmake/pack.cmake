@@ -14,4 +14,4 @@ add_test(NAME pipeline_pack COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/pack
 set_tests_properties(pipeline_pack PROPERTIES TIMEOUT 120)
 add_test(NAME pipeline_limits COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/limits.sh $<TARGET_FILE:rematc>
          ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/limits)
-set_tests_properties(pipeline_limits PROPERTIES TIMEOUT 900)
+set_tests_properties(pipeline_limits PROPERTIES TIMEOUT ${test_timeout})

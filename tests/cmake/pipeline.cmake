@@ -1,13 +1,9 @@
 # The compiler and the programs it emits, from the command line.
 set(pipeline_tests "")
-set(pipeline_timeout 800)
-if(REMAT_SANITIZE)
-  set(pipeline_timeout 3600) # ten times as long, and more on a busy machine
-endif()
 foreach(name same_numbers accumulate early resume bad_input names reports tiles endings)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name})
-  set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${pipeline_timeout})
+  set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
 # Messages and answers in JSON, read by a parser that is not the compiler's.
@@ -20,7 +16,7 @@ foreach(name command_line output answers)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name} $<TARGET_FILE:json_valid>
            $<TARGET_FILE:on_terminal>)
-  set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${pipeline_timeout})
+  set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
 # Copies to host memory, in plans that are given them.
@@ -32,7 +28,7 @@ target_include_directories(emit_copies PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(emit_copies PRIVATE remat_frontend remat_codegen remat_planner remat_ir)
 add_test(NAME pipeline_copies COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/copies.sh $<TARGET_FILE:rematc>
          ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/copies $<TARGET_FILE:emit_copies>)
-set_tests_properties(pipeline_copies PROPERTIES TIMEOUT ${pipeline_timeout})
+set_tests_properties(pipeline_copies PROPERTIES TIMEOUT ${test_timeout})
 list(APPEND pipeline_tests pipeline_copies)
 if(REMAT_SANITIZE)
   set_tests_properties(${pipeline_tests} PROPERTIES
