@@ -265,8 +265,10 @@ int infeasible_answer(Compilation *c) {
     list_parts(c, &trial, &answer);
     note_parts(c, &trial, &answer);
     if (c->policy == POLICY_OPTIMAL) {
-        offer_sizes(c, &trial, &answer);
-        offer_savings(c, &trial, answer.smallest_bytes, &answer);
+        if (!trial_takes_seconds(&trial)) {
+            offer_sizes(c, &trial, &answer);
+            offer_savings(c, &trial, answer.smallest_bytes, &answer);
+        }
         offer_devices(c, answer.smallest_bytes, &answer);
     } else {
         *vec_add(c->arena, &answer.help) =

@@ -163,9 +163,13 @@ static double seconds_per_token(const Trial *trial) {
 }
 
 /* Of graphs of many operations fewer cuts are tried, and fewer numbers of chunks listed; of those of very
- * many fewer numbers of tiles too: all of that takes seconds there. Graphs of more than MOST_TILED_NODES take
- * seconds each, and are not cut. */
-enum { MANY_NODES = 4000, VERY_MANY_NODES = 6000, MOST_TILED_NODES = 30000 };
+ * many fewer numbers of tiles too: all of that takes seconds there. */
+enum { MANY_NODES = 4000, VERY_MANY_NODES = 6000 };
+
+bool trial_takes_seconds(const Trial *trial) {
+    enum { MOST_NODES = 30000 };
+    return trial->graph->node.count > MOST_NODES;
+}
 
 /* Live bytes where every block is checkpointed: cheap, and near enough to rank by. */
 static int64_t floor_bytes(const Compilation *c, const Trial *trial) {
@@ -323,7 +327,7 @@ static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double 
 static bool wants_tiles(const Compilation *c, const Trial *trial, Wish wish) {
     const PlanResult *result = trial->result;
     if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0) return false;
-    if (trial->graph->node.count > MOST_TILED_NODES) return false;
+    if (trial_takes_seconds(trial)) return false;
     if (!is_feasible(trial) || result->needs_host) return true;
     return c->spec.batch_auto && result->plan.seconds > (1 + much_recomputation) * result->keep_all_seconds;
 }
@@ -496,7 +500,7 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
 static Trial *least_of(const Compilation *c, int64_t batch, Wish any, Trial *best) {
     Trial *whole = trial_of_batch(c, batch);
     if (is_better(c, whole, best, any)) best = whole;
-    if (any.policy != POLICY_OPTIMAL) return best;
+    if (any.policy != POLICY_OPTIMAL || trial_takes_seconds(whole)) return best;
     Tiling list[MOST_TILINGS];
     uint32_t count = list_tilings(c, whole, list);
     uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
@@ -519,7 +523,7 @@ Trial trial_smallest(const Compilation *c, Policy policy) {
 
 /* The smallest budget of the finest tilings of `whole`, if it is within the arena's; 0: it is not. */
 static int64_t tiling_that_fits(const Compilation *c, const Trial *whole, Wish any, int64_t arena_budget) {
-    if (whole->graph->node.count > MOST_TILED_NODES) return 0;
+    if (trial_takes_seconds(whole)) return 0;
     Tiling list[MOST_TILINGS];
     uint32_t count = list_tilings(c, whole, list);
     uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;

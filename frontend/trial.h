@@ -28,6 +28,9 @@ Trial trial_smallest(const Compilation *c, Policy policy);
  * its finest tiles; 0: none does. Found sooner than the fastest plan. */
 int64_t trial_that_fits(const Compilation *c);
 
+/* Whether each plan of such a graph takes seconds: it is not cut into tiles, and no changes to it are tried. */
+bool trial_takes_seconds(const Trial *trial);
+
 /* Whether the plan that checkpoints every block fits, one of those the planner chooses from: found at once. */
 bool trial_surely_fits(const Compilation *c);
 

@@ -25,6 +25,7 @@ same pipe
 
 cp corpus.txt data.txt
 program/train --quiet --steps 5 --data data.txt --save-dir cut --log cut.jsonl >/dev/null
+: >stdout.txt
 program/train --data data.txt --save-dir cut --log cut.jsonl >stdout.txt 2>stderr.txt &
 pid=$!
 while [ "$(wc -l <stdout.txt)" -lt 1 ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done

@@ -50,7 +50,7 @@ grep -q 'pinned by the file: keep' stdout.txt || fail "--why names a pin that do
 # the change that is said to fit does, and half of it does not
 for budget in 3MiB 2MiB 1500KiB; do
     expect 3 "$rematc" plan "$spec" $small --set B=8 --set T=256 --set tokens_per_step=4096 --budget $budget
-    halved=$(sed -n 's/^help: T = \([0-9]*\) .*/\1/p' stderr.txt)
+    halved=$(sed -n '/would/s/^help: .*T = \([0-9]*\) (.*/\1/p' stderr.txt)
     [ -n "$halved" ] || fail "no change that fits $budget: $(cat stderr.txt)"
     expect 0 "$rematc" plan "$spec" $small --set B=8 --set T=$halved --set tokens_per_step=4096 --budget $budget
     expect 3 "$rematc" plan "$spec" $small --set B=8 --set T=$((halved * 2)) --set tokens_per_step=4096 --budget $budget
