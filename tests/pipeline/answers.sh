@@ -100,8 +100,8 @@ needs() { # BYTES-AS-PRINTED OPTIONS...
     size=$1
     shift
     says "$(echo "$size" | sed 's/\([KMGT]iB\)/ \1/')" llama.txt
-    expect 0 "$rematc" plan "$llama" --device b200 --device-memory 1TiB --budget "$size" "$@"
-    expect 3 "$rematc" dump --stage plan "$llama" --device b200 --budget "$(less "$size")" "$@"
+    expect 0 "$rematc" plan "$llama" --device h200 --device-memory 1TiB --budget "$size" "$@"
+    expect 3 "$rematc" dump --stage plan "$llama" --device h200 --budget "$(less "$size")" "$@"
 }
 expect 3 "$rematc" plan "$llama" --budget 24GiB
 cp stderr.txt llama.txt
