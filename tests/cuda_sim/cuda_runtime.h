@@ -37,6 +37,9 @@ static inline float __uint_as_float(unsigned bits) {
     memcpy(&x, &bits, sizeof x);
     return x;
 }
+static inline float __fdividef(float x, float y) {
+    return x / y;
+}
 
 /* ---- inside a kernel ---- */
 
