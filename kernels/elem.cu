@@ -65,7 +65,7 @@ template <class F, class A, class B> __global__ void map_kernel(Map<F> m, F f) {
 }
 
 /* Rows of which a thread has N columns each at a time. */
-template <int N> constexpr int rows_at_once = N == 1 ? 16 : 4;
+template <int N> constexpr int rows_at_once = N < K_PACK ? 16 : 4;
 
 /* The last input repeats: all others are [rows, period]. A thread has N columns of some rows. */
 template <int N, class F, class A, class B> __global__ void map_rows_kernel(Map<F> m, int64_t rows, F f) {
@@ -77,12 +77,17 @@ template <int N, class F, class A, class B> __global__ void map_rows_kernel(Map<
 #pragma unroll
     for (int r = 1; r < ROWS; r++) packs[r].last = packs[0].last;
     for (int64_t row = (int64_t)blockIdx.y * ROWS; row < rows; row += (int64_t)gridDim.y * ROWS) {
+        if (row + ROWS <= rows) {
 #pragma unroll
-        for (int r = 0; r < ROWS; r++)
-            if (row + r < rows) packs[r].load_first(m, (row + r) * m.period + column);
+            for (int r = 0; r < ROWS; r++) packs[r].load_first(m, (row + r) * m.period + column);
 #pragma unroll
-        for (int r = 0; r < ROWS; r++)
-            if (row + r < rows) packs[r].apply(m, f, (row + r) * m.period + column);
+            for (int r = 0; r < ROWS; r++) packs[r].apply(m, f, (row + r) * m.period + column);
+            continue;
+        }
+        for (int64_t r = row; r < rows; r++) {
+            packs[0].load_first(m, r * m.period + column);
+            packs[0].apply(m, f, r * m.period + column);
+        }
     }
 }
 
@@ -238,55 +243,60 @@ KERNEL(bias_gelu_bwd, Repeating, 3, 1) { /* dy, x [.., D], b [D] -> dx */
 
 constexpr int MOST_PIECES = 8;
 
-/* The pieces of [rows, pieces * width]: [rows, width] each. */
+/* The pieces of [rows, pieces * width]: [rows, width] each, in words of up to 16 bytes. */
 struct Pieces {
     void *whole, *piece[MOST_PIECES];
     int64_t rows, width;
     int pieces;
 };
 
-/* A thread has N columns of some rows of one piece. */
-template <int N, class T, bool SPLITS> __global__ void pieces_kernel(Pieces p) {
-    constexpr int ROWS = rows_at_once<N>;
+/* A thread has a column of some rows of one piece. */
+template <class Word, bool SPLITS> __global__ void pieces_kernel(Pieces p) {
+    constexpr int ROWS = rows_at_once<sizeof(Word) / 2>;
     const unsigned blocks = gridDim.x / (unsigned)p.pieces, which = blockIdx.x / blocks;
-    const int64_t column = ((int64_t)(blockIdx.x % blocks) * blockDim.x + threadIdx.x) * N;
+    const int64_t column = (int64_t)(blockIdx.x % blocks) * blockDim.x + threadIdx.x;
     if (column >= p.width) return;
     void *chosen = p.piece[0];
 #pragma unroll
     for (unsigned i = 1; i < MOST_PIECES; i++)
         if (i == which) chosen = p.piece[i];
-    T *piece = (T *)chosen + column, *whole = (T *)p.whole + which * p.width + column;
-    const int64_t stride = p.pieces * p.width;
+    Word *piece = (Word *)chosen + column, *whole = (Word *)p.whole + which * p.width + column;
+    Word *to = SPLITS ? piece : whole;
+    const Word *from = SPLITS ? whole : piece;
+    const int64_t to_row = SPLITS ? p.width : p.pieces * p.width,
+                  from_row = p.pieces * p.width + p.width - to_row;
     for (int64_t row = (int64_t)blockIdx.y * ROWS; row < p.rows; row += (int64_t)gridDim.y * ROWS) {
-        KPack<T, N> x[ROWS];
+        if (row + ROWS <= p.rows) {
+            Word x[ROWS];
 #pragma unroll
-        for (int r = 0; r < ROWS; r++)
-            if (row + r < p.rows)
-                x[r] = k_load_pack<N>(SPLITS ? whole + (row + r) * stride : piece + (row + r) * p.width);
+            for (int r = 0; r < ROWS; r++) x[r] = from[(row + r) * from_row];
 #pragma unroll
-        for (int r = 0; r < ROWS; r++)
-            if (row + r < p.rows)
-                *(KPack<T, N> *)(SPLITS ? piece + (row + r) * p.width : whole + (row + r) * stride) = x[r];
+            for (int r = 0; r < ROWS; r++) to[(row + r) * to_row] = x[r];
+            continue;
+        }
+        for (int64_t r = row; r < p.rows; r++) to[r * to_row] = from[r * from_row];
     }
 }
 
-template <int N, bool SPLITS> static void launch_pieces(const KCtx *cx, const Pieces &p, int dtype) {
-    const int threads = k_even_threads(p.width / N, MAP_THREADS);
-    const dim3 grid = k_grid(p.pieces * k_cuda_ceil(p.width / N, threads),
-                             k_cuda_clamp(k_cuda_ceil(p.rows, rows_at_once<N>), 1, MOST_Y));
-    k_by_type(dtype, [&](auto t) {
-        K_LAUNCH((pieces_kernel<N, decltype(t), SPLITS>), grid, threads, 0, cx->stream, p);
-    });
+template <class Word, bool SPLITS> static void launch_pieces(const KCtx *cx, Pieces p, int64_t row_bytes) {
+    p.width = row_bytes / (int64_t)sizeof(Word);
+    const int threads = k_even_threads(p.width, MAP_THREADS);
+    const int64_t groups = k_cuda_ceil(p.rows, rows_at_once<sizeof(Word) / 2>);
+    const dim3 grid = k_grid(p.pieces * k_cuda_ceil(p.width, threads), k_cuda_clamp(groups, 1, MOST_Y));
+    K_LAUNCH((pieces_kernel<Word, SPLITS>), grid, threads, 0, cx->stream, p);
 }
 template <bool SPLITS>
 static void move_pieces(const KCtx *cx, const KTensor *whole, int pieces, const KTensor *piece) {
-    Pieces p = {whole->data, {}, k_rows(piece), k_last(piece), pieces};
+    const int64_t row_bytes = k_last(piece) * (whole->dtype == K_F32 ? 4 : 2);
+    Pieces p = {whole->data, {}, k_rows(piece), 0, pieces};
     for (int i = 0; i < pieces; i++) p.piece[i] = piece[i].data;
-    if (p.rows * p.width == 0) return;
-    if (p.width % K_PACK == 0)
-        launch_pieces<K_PACK, SPLITS>(cx, p, whole->dtype);
+    if (p.rows * row_bytes == 0) return;
+    if (row_bytes % 16 == 0)
+        launch_pieces<uint4, SPLITS>(cx, p, row_bytes);
+    else if (row_bytes % 4 == 0)
+        launch_pieces<uint32_t, SPLITS>(cx, p, row_bytes);
     else
-        launch_pieces<1, SPLITS>(cx, p, whole->dtype);
+        launch_pieces<uint16_t, SPLITS>(cx, p, row_bytes);
 }
 
 void k_split(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
