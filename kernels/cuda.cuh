@@ -117,17 +117,35 @@ static __device__ inline void k_narrow(float x, KBf16 *to) {
     *to = (KBf16)k_bf16_bits(x);
 }
 
-/* N elements as they are stored, moved by accesses of up to 16 bytes: `at` is a multiple of N elements from
- * an aligned address. */
-template <class T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) KPack { T at[N]; };
+/* N elements as they are stored, moved by accesses of up to 16 bytes: they lie a multiple of N elements from
+ * an aligned address. Of bf16, two share a register until they are used. */
+template <class T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) KPack {
+    T at[N];
+    __device__ float get(int j) const { return k_widen(at[j]); }
+    __device__ void set(const float *x) {
+#pragma unroll
+        for (int j = 0; j < N; j++) k_narrow(x[j], &at[j]);
+    }
+};
+template <> struct alignas(16) KPack<KBf16, K_PACK> {
+    uint32_t two[K_PACK / 2];
+    __device__ float get(int j) const {
+        return k_from_bits(j % 2 ? two[j / 2] & 0xffff0000u : two[j / 2] << 16);
+    }
+    __device__ void set(const float *x) {
+#pragma unroll
+        for (int j = 0; j < K_PACK; j += 2) two[j / 2] = k_bf16_bits(x[j]) | k_bf16_bits(x[j + 1]) << 16;
+    }
+};
 template <int N, class T> static __device__ inline KPack<T, N> k_load_pack(const T *at) {
     return *(const KPack<T, N> *)at;
 }
-template <class T, int N> static __device__ inline void k_store_pack(T *at, const float *x) {
+/* Yields what was stored: x, rounded to T. */
+template <class T, int N> static __device__ inline KPack<T, N> k_store_pack(T *at, const float *x) {
     KPack<T, N> pack;
-#pragma unroll
-    for (int j = 0; j < N; j++) k_narrow(x[j], &pack.at[j]);
+    pack.set(x);
     *(KPack<T, N> *)at = pack;
+    return pack;
 }
 
 static __device__ inline float k_get(KView v, int64_t i) {
@@ -139,6 +157,19 @@ static __device__ inline void k_put(KView v, int64_t i, float x) {
         ((float *)v.data)[i] = x;
     else
         ((uint16_t *)v.data)[i] = (uint16_t)k_bf16_bits(x);
+}
+
+/* Elements [i, i + N): a pack of either type. */
+template <int N> static __device__ inline void k_get_pack(KView v, int64_t i, float *x) {
+    if (v.dtype == K_F32) {
+        const KPack<float, N> pack = k_load_pack<N>((const float *)v.data + i);
+#pragma unroll
+        for (int j = 0; j < N; j++) x[j] = pack.get(j);
+    } else {
+        const KPack<KBf16, N> pack = k_load_pack<N>((const KBf16 *)v.data + i);
+#pragma unroll
+        for (int j = 0; j < N; j++) x[j] = pack.get(j);
+    }
 }
 
 /* Elements [i, i + n), n <= 4; zeros after them. */

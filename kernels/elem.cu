@@ -31,8 +31,8 @@ template <int N, class F, class A, class B> struct Packs {
         for (int j = 0; j < N; j++) {
             float from[F::INPUTS], to[F::OUTPUTS];
 #pragma unroll
-            for (int o = 0; o + 1 < F::INPUTS; o++) from[o] = k_widen(x[o].at[j]);
-            from[F::INPUTS - 1] = k_widen(last.at[j]);
+            for (int o = 0; o + 1 < F::INPUTS; o++) from[o] = x[o].get(j);
+            from[F::INPUTS - 1] = last.get(j);
             f(i + j, from, to);
 #pragma unroll
             for (int o = 0; o < F::OUTPUTS; o++) y[o][j] = to[o];
@@ -409,8 +409,8 @@ template <int N, class T> __global__ void rope_kernel(T *y, const T *x, Rope r) 
 #pragma unroll
             for (int j = 0; j < N; j++) {
                 const float s = sines[angle + j], c = cosines[angle + j];
-                low[j] = k_widen(a.at[j]) * c - k_widen(b.at[j]) * s;
-                high[j] = k_widen(b.at[j]) * c + k_widen(a.at[j]) * s;
+                low[j] = a.get(j) * c - b.get(j) * s;
+                high[j] = b.get(j) * c + a.get(j) * s;
             }
             k_store_pack<T, N>(y + at, low);
             k_store_pack<T, N>(y + at + half, high);
