@@ -7,9 +7,9 @@
 #include "kernels.h"
 
 enum {
-    K_CUDA_SQUARE_BLOCKS = 256, /* most lanes of a squared norm */
-    K_CUDA_SQUARE_RUN = 8192,   /* elements a lane takes at least */
-    K_CUDA_SORT_TILE = 256,     /* positions a block of the radix sort ranks; also its number of digits */
+    K_CUDA_SQUARE_BLOCKS = 1024, /* most lanes of a squared norm */
+    K_CUDA_SQUARE_RUN = 8192,    /* elements a lane takes at least */
+    K_CUDA_SORT_TILE = 256,      /* positions a block of the radix sort ranks; also its number of digits */
 };
 
 static inline int64_t k_cuda_ceil(int64_t n, int64_t unit) {
