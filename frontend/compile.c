@@ -1,5 +1,6 @@
 /* See compile.h. */
 #include "compile.h"
+#include "devices.h"
 
 #include "../ir/glob.h"
 #include "../kernels/cuda_sizes.h"
@@ -42,8 +43,9 @@ int compile_parse(Compilation *c) {
 }
 
 static int find_device(Compilation *c) {
-    const Device *device = device_find(c->spec.device);
-    if (!device) {
+    int code = devices_read(c->options, c->arena, c->spec.device, &c->device);
+    if (code > 0) return code;
+    if (code == 0) {
         uint32_t count;
         const Device *known = device_list(&count);
         const char **names = NEW_ARRAY(c->arena, const char *, count);
@@ -57,7 +59,6 @@ static int find_device(Compilation *c) {
         diag_suggest(c->diag, c->spec.device, names, count);
         return source_errors(c);
     }
-    c->device = *device;
     if (c->spec.device_memory_bytes) {
         c->device.memory_bytes = c->spec.device_memory_bytes;
         c->device.memory_pretended = true;
