@@ -7,9 +7,9 @@
 #include "kernels.h"
 
 enum {
-    K_CUDA_SQUARE_BLOCKS = 256, /* most lanes of a squared norm */
-    K_CUDA_SQUARE_RUN = 8192,   /* elements a lane takes at least */
-    K_CUDA_SORT_TILE = 256,     /* positions a block of the radix sort ranks; also its number of digits */
+    K_CUDA_SQUARE_BLOCKS = 1024, /* most lanes of a squared norm */
+    K_CUDA_SQUARE_RUN = 8192,    /* elements a lane takes at least */
+    K_CUDA_SORT_TILE = 256,      /* positions a block of the radix sort ranks; also its number of digits */
 };
 
 static inline int64_t k_cuda_ceil(int64_t n, int64_t unit) {
@@ -23,10 +23,14 @@ static inline size_t k_cuda_aligned(size_t bytes) {
 }
 
 /* A sum over rows [rows, width] -> [width]: lanes of rows, f32 [lanes, width] in the workspace when there is
- * more than one. About 512 blocks of 32 columns, no lane under 32 rows. */
+ * more than one. About 512 blocks, each for 32 packs of eight columns, or of one where rows are not aligned;
+ * no lane under 32 rows. */
+static inline int64_t k_cuda_row_columns(int64_t width) {
+    return width % 8 == 0 ? 256 : 32;
+}
 static inline int64_t k_cuda_row_lanes(int64_t rows, int64_t width) {
-    int64_t wanted = 512 / k_cuda_clamp(k_cuda_ceil(width, 32), 1, 512);
-    return k_cuda_clamp(wanted, 1, k_cuda_clamp(rows / 32, 1, 64));
+    int64_t wanted = 512 / k_cuda_clamp(k_cuda_ceil(width, k_cuda_row_columns(width)), 1, 512);
+    return k_cuda_clamp(wanted, 1, k_cuda_clamp(rows / 32, 1, 512));
 }
 static inline size_t k_cuda_row_lanes_bytes(int64_t rows, int64_t width) {
     int64_t lanes = k_cuda_row_lanes(rows, width);
@@ -38,7 +42,8 @@ static inline int64_t k_cuda_square_blocks(int64_t count) {
 }
 
 /* Attention: TILES(width, queries, keys forwards, queries, keys backwards), for heads up to that width. */
-#define K_CUDA_ATTEND_TILES(TILES) TILES(64, 64, 64, 32, 64) TILES(128, 64, 32, 32, 32) TILES(256, 32, 32, 16, 16)
+#define K_CUDA_ATTEND_TILES(TILES)                                                                           \
+    TILES(64, 64, 64, 32, 64) TILES(128, 64, 32, 32, 32) TILES(256, 32, 32, 16, 16)
 
 /* f32 rows of width + 4 numbers, and a tile of scores either way round. */
 static inline int64_t k_cuda_attend_forward_bytes(int64_t width, int64_t queries, int64_t keys) {

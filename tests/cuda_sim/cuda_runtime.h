@@ -23,6 +23,9 @@ struct dim3 {
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
 struct alignas(8) uint2 {
     unsigned x, y;
 };
@@ -36,6 +39,9 @@ static inline float __uint_as_float(unsigned bits) {
     float x;
     memcpy(&x, &bits, sizeof x);
     return x;
+}
+static inline float __fdividef(float x, float y) {
+    return x / y;
 }
 
 /* ---- inside a kernel ---- */
