@@ -285,8 +285,13 @@ static int64_t pitch(const Check *c, ValueId v) {
     return c->g->value.at[v].room / (type_elements(t) / t->dim[t->rank - 1]);
 }
 
+/* With zeros in what it has more than elements. */
 static bool has_room(const Check *c, ValueId v, int64_t elements) {
-    return c->g->value.at[v].room >= elements;
+    const Graph *g = c->g;
+    const Value *root = &g->value.at[c->storage[v]];
+    bool cleared =
+        root->kind != VALUE_ACTIVATION || op_info[g->node.at[root->def].op].flags & OPF_CLEARS;
+    return cleared && g->value.at[v].room >= elements;
 }
 
 /* All values of a storage have its room, which is more than their type needs. Rows that lie apart are whole
@@ -316,7 +321,7 @@ static const char *check_room(Check *c, NodeId id) {
         fine &= has_room(c, node->in[1], wide * g->value.at[node->in[1]].type.dim[1]);
     if (node->op == OP_LINEAR && node->nin > 2) fine &= has_room(c, node->in[2], wide);
     if (node->op == OP_LINEAR_BWD_W)
-        fine &= has_room(c, node->out[0], wide * g->value.at[node->out[0]].type.dim[1]);
+        fine &= g->value.at[node->out[0]].room >= wide * g->value.at[node->out[0]].type.dim[1];
     return fine ? NULL : node_wrong(c, id, "an operand has no room for rows of %lld", (long long)wide);
 }
 

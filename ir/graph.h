@@ -52,6 +52,7 @@ enum OpFlag {
     OPF_RANDOM = 4,  /* draws from attr.rng; no effect in evaluation */
     OPF_PITCH_IN = 8,   /* rows of the first input may lie further apart than they are wide: CUDA (pad.c) */
     OPF_PITCH_OUT = 16, /* those of the first output */
+    OPF_CLEARS = 32,    /* on CUDA writes zeros past the elements of an output with more room */
 };
 
 typedef enum Phase { PHASE_FORWARD, PHASE_BACKWARD, PHASE_UPDATE, PHASE_COUNT } Phase;

@@ -63,7 +63,13 @@ static void find_roots(Pad *p) {
     }
 }
 
-/* Weights and biases, persistent ones alone: what else could hold a weight would have to write the zeros. */
+/* Are there zeros past the elements, where there is room? The trainer writes those of what is persistent. */
+static bool is_cleared(const Graph *g, ValueId root) {
+    const Value *value = &g->value.at[root];
+    return value->kind != VALUE_ACTIVATION || op_info[g->node.at[value->def].op].flags & OPF_CLEARS;
+}
+
+/* Weights and biases. */
 static void reserve_weights(Pad *p) {
     const Graph *g = p->g;
     for (NodeId n = 0; n < g->node.count; n++) {
@@ -71,7 +77,7 @@ static void reserve_weights(Pad *p) {
         const Type *y = &g->value.at[node->out[0]].type;
         if (node->op != OP_LINEAR || !is_slow(y)) continue;
         for (uint32_t i = 1; i < node->nin; i++)
-            if (g->value.at[p->root[node->in[i]]].kind != VALUE_ACTIVATION)
+            if (is_cleared(g, p->root[node->in[i]]))
                 reserve(p, node->in[i], rows_room(&g->value.at[node->in[i]].type, pitch_of(y)));
     }
 }

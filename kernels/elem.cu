@@ -54,6 +54,7 @@ template <class F> static void map(F f, const KCtx *cx, const KTensor *out, cons
     for (int o = 0; o < F::INPUTS; o++) m.x[o] = k_view(&in[o]), m.period[o] = k_count(&in[o]);
     for (int o = 0; o < F::OUTPUTS; o++) m.y[o] = k_view(&out[o]);
     K_LAUNCH(map_kernel<F>, map_grid(k_cuda_ceil(m.count, 4)), MAP_THREADS, 0, cx->stream, m, f);
+    k_clear_room(cx, &out[0]); /* a cast weight's */
 }
 
 template <int IN, int OUT> struct Elements {
