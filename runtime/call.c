@@ -32,11 +32,6 @@ int64_t rt_tensor_bytes(const RtTensor *tensor) {
     return rt_tensor_count(tensor) * dtype_bytes[tensor->dtype];
 }
 
-int64_t rt_tensor_end(const RtTensor *tensor) {
-    if (!tensor->room) return tensor->offset + rt_tensor_bytes(tensor);
-    return tensor->offset + tensor->room * dtype_bytes[tensor->dtype];
-}
-
 float rt_from_bf16(uint16_t bits) {
     uint32_t word = (uint32_t)bits << 16;
     float value;
@@ -242,7 +237,7 @@ void rt_poison_transient(RtRun *run, const RtProgram *program) {
     int64_t begin = 0;
     for (int i = 0; i < kept; i++) {
         if (order[i]->offset > begin) rt_device_fill(run->arena + begin, 0xff, order[i]->offset - begin);
-        int64_t end = rt_tensor_end(order[i]);
+        int64_t end = order[i]->offset + rt_tensor_bytes(order[i]);
         if (end > begin) begin = end;
     }
     if (program->arena_bytes > begin) rt_device_fill(run->arena + begin, 0xff, program->arena_bytes - begin);
@@ -252,8 +247,8 @@ void rt_poison_transient(RtRun *run, const RtProgram *program) {
 void rt_clear_room(RtRun *run, const RtProgram *program) {
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
-        int64_t begin = tensor->offset + rt_tensor_bytes(tensor), end = rt_tensor_end(tensor);
-        if (end > begin) rt_device_fill(run->arena + begin, 0, end - begin);
+        int64_t begin = rt_tensor_bytes(tensor), end = tensor->room * dtype_bytes[tensor->dtype];
+        if (end > begin) rt_device_fill(run->arena + tensor->offset + begin, 0, end - begin);
     }
 }
 

@@ -38,7 +38,6 @@ double rt_seconds(void);                                /* monotonic */
 int64_t rt_dtype_bytes(int dtype);
 int64_t rt_tensor_count(const RtTensor *tensor);
 int64_t rt_tensor_bytes(const RtTensor *tensor);
-int64_t rt_tensor_end(const RtTensor *tensor); /* offset past its storage, room included */
 float rt_from_bf16(uint16_t bits);
 uint16_t rt_to_bf16(float value);
 
@@ -228,7 +227,7 @@ typedef struct RtProfile {
 void rt_profile_print(const RtProfile *profile, FILE *to);
 /* Fills everything but the tensors of the program with NaN, for poison mode; host memory too. */
 void rt_poison_transient(RtRun *run, const RtProgram *program);
-/* Zeros past the elements of tensors whose storage has more room. */
+/* Zeros past the elements of tensors whose storage has more room; after rt_poison_transient. */
 void rt_clear_room(RtRun *run, const RtProgram *program);
 
 /* ---- sample.c ---- */
