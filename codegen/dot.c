@@ -288,7 +288,7 @@ static int64_t persistent_bytes(const Picture *p, Role role) {
     int64_t bytes = 0;
     for (ValueId v = 0; v < p->g->value.count; v++)
         if (p->g->value.at[v].kind != VALUE_ACTIVATION && p->g->value.at[v].role == role)
-            bytes += type_bytes(&p->g->value.at[v].type);
+            bytes += value_bytes(&p->g->value.at[v]);
     return bytes;
 }
 

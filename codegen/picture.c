@@ -63,7 +63,7 @@ static void add_row(Picture *p, NodeId n, const Fate *fate, Arena *arena) {
     Row row = {.node = n, .block = node->block, .backward = HASH_SEED};
     int64_t largest = 0;
     for (uint32_t i = 0; i < node->nout - node->nmut; i++) {
-        int64_t bytes = type_bytes(&g->value.at[node->out[i]].type);
+        int64_t bytes = value_bytes(&g->value.at[node->out[i]]);
         Fate became = fate[node->out[i]];
         row.bytes += bytes;
         p->bytes[became] += bytes;
@@ -75,8 +75,7 @@ static void add_row(Picture *p, NodeId n, const Fate *fate, Arena *arena) {
     }
     for (uint32_t i = 0; i < node->nin; i++) {
         const Value *value = &g->value.at[graph_root(g, node->in[i])];
-        if (value->kind == VALUE_PARAM || value->kind == VALUE_FROZEN)
-            row.weight_bytes += type_bytes(&value->type);
+        if (value->kind == VALUE_PARAM || value->kind == VALUE_FROZEN) row.weight_bytes += value_bytes(value);
     }
     p->row_of_node[n] = p->row.count;
     *vec_add(arena, &p->row) = row;
@@ -235,8 +234,8 @@ static void find_edges(Picture *p, const uint32_t *group_of, const Fate *fate, A
             uint32_t from = def == NONE ? NONE : p->row_of_node[def];
             if (from == NONE) continue;
             const Node *maker = &g->node.at[def];
-            int64_t bytes = type_bytes(&g->value.at[root].type);
-            if (bytes * 16 < type_bytes(&g->value.at[maker->out[0]].type)) continue; /* means, scales */
+            int64_t bytes = value_bytes(&g->value.at[root]);
+            if (bytes * 16 < value_bytes(&g->value.at[maker->out[0]])) continue; /* means, scales */
             uint32_t from_block = p->row.at[from].block, to_block = p->row.at[to].block;
             bool wraps = from_block != to_block && from_block != NONE && to_block != NONE &&
                          group_of[from_block] == group_of[to_block];

@@ -70,8 +70,13 @@ static void name_buffers(Names *names, Text *out) {
 }
 
 static void add_tensor(const Names *names, Text *out, ValueId value, uint32_t buffer) {
-    const Type *type = &names->part->graph->value.at[value].type;
-    text_add(out, "%s(%s", dtype_macro[type->dtype], names->buffer_name[buffer]);
+    const Value *tensor = &names->part->graph->value.at[value];
+    const Type *type = &tensor->type;
+    if (tensor->room)
+        text_add(out, "ROOM(INT64_C(%" PRId64 "), %s, %s", tensor->room, dtype_macro[type->dtype],
+                 names->buffer_name[buffer]);
+    else
+        text_add(out, "%s(%s", dtype_macro[type->dtype], names->buffer_name[buffer]);
     for (int i = 0; i < type->rank; i++) text_add(out, ", %" PRId64, type->dim[i]);
     text_add(out, ")");
 }
@@ -109,11 +114,9 @@ static void add_copy(Names *names, Text *out, uint32_t s, int64_t live_bytes) {
     char live[24], size[24];
     text_add(out, "    /* %u %s %s: %s, %s %s host memory; live %s */\n", s, step_kind_name[step->kind],
              emit_comment(out->arena, value->name), type_text(out->arena, &value->type),
-             format_bytes(type_bytes(&value->type), size), offload ? "to" : "from",
-             format_bytes(live_bytes, live));
+             format_bytes(value_bytes(value), size), offload ? "to" : "from", format_bytes(live_bytes, live));
     text_add(out, "    %s(%u, %s, %s, INT64_C(%" PRId64 "));\n", offload ? "OFFLOAD" : "FETCH",
-             names->tickets, names->buffer_name[bind[0]], names->buffer_name[bind[1]],
-             type_bytes(&value->type));
+             names->tickets, names->buffer_name[bind[0]], names->buffer_name[bind[1]], value_bytes(value));
     names->ticket[step->value] = names->tickets++;
     names->fetched[step->value] = !offload;
 }

@@ -51,8 +51,10 @@ static void add_row(Text *out, const Part *part, const int64_t *offset, ValueId 
     add_string(out, value->name);
     text_add(out, ", %s, %s, %d, {", kind, dtype[value->type.dtype], value->type.rank);
     for (int i = 0; i < value->type.rank; i++) text_add(out, "%s%" PRId64, i ? ", " : "", value->type.dim[i]);
-    text_add(out, "}, INT64_C(%" PRId64 "), %d, %s, %u},\n", offset[id], init,
-             format_number(init_value, digits), of);
+    text_add(out, "}, INT64_C(%" PRId64 "), %d, %s, %u", offset[id], init, format_number(init_value, digits),
+             of);
+    if (value->room) text_add(out, ", INT64_C(%" PRId64 ")", value->room);
+    text_add(out, "},\n");
 }
 
 static uint32_t add_tensors(Text *out, const Part *part) {
@@ -163,7 +165,8 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) 
                                          [DATA_LLMC] = "RT_LLMC"};
     uint32_t tensors = add_tensors(out, train), categories = add_categories(out, train);
     uint32_t ties = add_ties(out, g);
-    const Type *logits = &request->sample.graph->value.at[request->sample.graph->logits].type;
+    const Value *sampled = &request->sample.graph->value.at[request->sample.graph->logits];
+    const Type *logits = &sampled->type;
     char digits[32];
     text_add(out, "static const RtProgram program = {\n");
 #define FIELD_STRING(name, value)                                                                            \
@@ -207,6 +210,9 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) 
         FIELD_INT("sample_context", request->sample.graph->context);
     FIELD_INT("sample_tokens_offset", offset_of(&request->sample, request->sample.graph->tokens));
     FIELD_INT("sample_logits_offset", offset_of(&request->sample, request->sample.graph->logits));
+    if (sampled->room)
+        FIELD_INT("sample_logits_pitch",
+                  sampled->room / (type_elements(logits) / logits->dim[logits->rank - 1]));
     text_add(out, "    .sample_logits_dtype = %s,\n", logits->dtype == DT_BF16 ? "K_BF16" : "K_F32");
     FIELD_INT("steps", spec->steps);
     FIELD_REAL("learning_rate", spec->learning_rate);

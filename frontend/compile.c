@@ -168,6 +168,7 @@ PlanResult *compile_replan(Compilation *c, Policy policy, int64_t budget_bytes) 
 static Part forward_part(const Compilation *c, const Graph *forward, const Part *train, const char *stage) {
     Graph *g = trial_check(
         fuse(trial_check(graph_forward_only(forward, c->arena), stage, c->arena), c->arena), stage, c->arena);
+    if (c->device.cuda) g = trial_check(pad_rows(g, c->arena), stage, c->arena);
     Cost *cost = cost_graph(g, &c->device, c->arena);
     PlanResult *result = plan_forward(g, cost, c->arena);
     const char *broken = plan_check(g, &result->plan, c->arena);

@@ -14,8 +14,7 @@
 
 static int64_t weight_bytes(const Graph *g) {
     int64_t bytes = 0;
-    for (uint32_t p = 0; p < g->param.count; p++)
-        bytes += type_bytes(&g->value.at[g->param.at[p].value].type);
+    for (uint32_t p = 0; p < g->param.count; p++) bytes += value_bytes(&g->value.at[g->param.at[p].value]);
     return bytes;
 }
 

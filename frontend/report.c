@@ -84,14 +84,14 @@ static bool decided(const Graph *g, const Node *node) {
 static int64_t kept_bytes(const Graph *g, const Fates *fates, const Node *node) {
     int64_t bytes = 0;
     for (uint32_t o = 0; o < node->nout; o++)
-        if (fates->kept[node->out[o]]) bytes += type_bytes(&g->value.at[node->out[o]].type);
+        if (fates->kept[node->out[o]]) bytes += value_bytes(&g->value.at[node->out[o]]);
     return bytes;
 }
 
 static int64_t moved_bytes(const Graph *g, const Fates *fates, const Node *node) {
     int64_t bytes = 0;
     for (uint32_t o = 0; o < node->nout; o++)
-        if (fates->moved[node->out[o]] != NONE) bytes += type_bytes(&g->value.at[node->out[o]].type);
+        if (fates->moved[node->out[o]] != NONE) bytes += value_bytes(&g->value.at[node->out[o]]);
     return bytes;
 }
 
@@ -291,7 +291,7 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
         if (!decided(g, node) || !glob_matches(wanted, node->name)) continue;
         found++;
         int64_t bytes = 0, kept = kept_bytes(g, &fates, node);
-        for (uint32_t o = 0; o < node->nout; o++) bytes += type_bytes(&g->value.at[node->out[o]].type);
+        for (uint32_t o = 0; o < node->nout; o++) bytes += value_bytes(&g->value.at[node->out[o]]);
         double seconds = part->cost[n].seconds * (double)g->accumulate;
         double chain = chain_seconds(part, &fates, n, NEW_ARRAY(out->arena, bool, g->node.count)) *
                        (double)g->accumulate;

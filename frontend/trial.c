@@ -67,6 +67,7 @@ static Trial trial_of(const Compilation *c, Graph *forward, TileRule tile, Arena
     trial.grad = autodiff(trial.tiled, &rule, arena);
     trial.fused = fuse(trial.grad, arena);
     trial.graph = updates_may_move(trial.fused) ? order_updates(trial.fused, arena) : trial.fused;
+    if (c->device.cuda) trial.graph = pad_rows(trial.graph, arena);
     trial.cost = cost_graph(trial.graph, &c->device, arena);
     for (NodeId n = 0; n < trial.graph->node.count; n++)
         trial.seconds += trial.cost[n].seconds *

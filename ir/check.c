@@ -87,6 +87,7 @@ static const char *check_values(Check *c) {
         if (t->dtype >= DT_COUNT || t->rank < 1 || t->rank > MAX_RANK)
             return value_wrong(c, v, "has no proper type");
         int64_t room = (int64_t)1 << 56;
+        if (value->room < 0 || value->room > room) return value_wrong(c, v, "has an impossible room");
         for (int i = 0; i < t->rank; i++) {
             if (t->dim[i] < 1 || t->dim[i] > room) return value_wrong(c, v, "has an impossible dimension");
             room /= t->dim[i];
@@ -267,6 +268,61 @@ static const char *check_versions(Check *c, NodeId id) {
         c->epoch[made] = ++c->now[s];
     }
     return NULL;
+}
+
+/* ---- room ---- */
+
+/* Does value `v` hold rows that lie apart: is it the first output of an operation that makes such ones? */
+static bool lies_apart(const Check *c, ValueId v) {
+    const Value *value = &c->g->value.at[v];
+    return value->room && value->def != NONE && value->out_index == 0 &&
+           op_info[c->g->node.at[value->def].op].flags & OPF_PITCH_OUT;
+}
+
+/* Elements from row to row of `v`. */
+static int64_t pitch(const Check *c, ValueId v) {
+    const Type *t = &c->g->value.at[v].type;
+    return c->g->value.at[v].room / (type_elements(t) / t->dim[t->rank - 1]);
+}
+
+/* With zeros in what it has more than elements. */
+static bool has_room(const Check *c, ValueId v, int64_t elements) {
+    const Graph *g = c->g;
+    const Value *root = &g->value.at[c->storage[v]];
+    bool cleared =
+        root->kind != VALUE_ACTIVATION || op_info[g->node.at[root->def].op].flags & OPF_CLEARS;
+    return cleared && g->value.at[v].room >= elements;
+}
+
+/* All values of a storage have its room, which is more than their type needs. Rows that lie apart are whole
+ * rows, read where that is known alone, and the weight, bias and weight gradient beside them have as many
+ * rows as they are wide. */
+static const char *check_room(Check *c, NodeId id) {
+    const Graph *g = c->g;
+    const Node *node = &g->node.at[id];
+    unsigned flags = op_info[node->op].flags;
+    for (uint32_t i = 0; i < node->nin; i++)
+        if (lies_apart(c, node->in[i]) && (i > 0 || !(flags & OPF_PITCH_IN)))
+            return node_wrong(c, id, "reads '%s', whose rows lie apart", g->value.at[node->in[i]].name);
+    for (uint32_t i = 0; i < node->nout; i++) {
+        const Value *value = &g->value.at[node->out[i]];
+        if (value->room != g->value.at[c->storage[node->out[i]]].room)
+            return node_wrong(c, id, "output %u has another room than its storage", i);
+        if (!value->room) continue;
+        if (value->room <= type_elements(&value->type))
+            return node_wrong(c, id, "output %u has less room than elements", i);
+    }
+    ValueId y = node->op == OP_LINEAR ? node->out[0] : node->in[0];
+    if (!lies_apart(c, y)) return NULL;
+    const Type *t = &g->value.at[y].type;
+    int64_t wide = pitch(c, y);
+    bool fine = g->value.at[y].room == type_elements(t) / t->dim[t->rank - 1] * wide;
+    if (node->op == OP_LINEAR || node->op == OP_LINEAR_BWD_X)
+        fine &= has_room(c, node->in[1], wide * g->value.at[node->in[1]].type.dim[1]);
+    if (node->op == OP_LINEAR && node->nin > 2) fine &= has_room(c, node->in[2], wide);
+    if (node->op == OP_LINEAR_BWD_W)
+        fine &= g->value.at[node->out[0]].room >= wide * g->value.at[node->out[0]].type.dim[1];
+    return fine ? NULL : node_wrong(c, id, "an operand has no room for rows of %lld", (long long)wide);
 }
 
 /* ---- the whole ---- */
@@ -467,6 +523,7 @@ const char *graph_check(const Graph *g, Arena *arena) {
         TRY(check_accumulation(&c, id));
         TRY(check_versions(&c, id));
         TRY(check_roles(&c, id));
+        TRY(check_room(&c, id));
     }
     TRY(check_params(&c));
     TRY(check_used(&c));

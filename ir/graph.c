@@ -131,6 +131,10 @@ int64_t type_bytes(const Type *type) {
     return type_elements(type) * dtype_bytes[type->dtype];
 }
 
+int64_t value_bytes(const Value *value) {
+    return value->room ? value->room * dtype_bytes[value->type.dtype] : type_bytes(&value->type);
+}
+
 bool type_equal(const Type *a, const Type *b) {
     if (a->dtype != b->dtype || a->rank != b->rank) return false;
     for (int i = 0; i < a->rank; i++)

@@ -50,6 +50,9 @@ enum OpFlag {
     OPF_INPLACE = 2, /* the first output may share storage with an input of equal bytes that dies there
                         (any such input: the kernel reads element i before it writes element i) */
     OPF_RANDOM = 4,  /* draws from attr.rng; no effect in evaluation */
+    OPF_PITCH_IN = 8,   /* rows of the first input may lie further apart than they are wide: CUDA (pad.c) */
+    OPF_PITCH_OUT = 16, /* those of the first output */
+    OPF_CLEARS = 32,    /* on CUDA writes zeros past the elements of an output with more room */
 };
 
 typedef enum Phase { PHASE_FORWARD, PHASE_BACKWARD, PHASE_UPDATE, PHASE_COUNT } Phase;
@@ -92,6 +95,7 @@ typedef struct Value {
     uint32_t out_index; /* which output of `def` */
     ValueKind kind;
     Role role;
+    int64_t room;       /* elements its storage has room for; 0: for those of its type (pad.c) */
     const char *name;   /* unique in the graph; safetensors name for weights; "h.0.attn.qkv" style otherwise */
     Span span;
 } Value;
@@ -161,6 +165,7 @@ ValueId graph_op_as(Graph *g, Op op, const ValueId *in, uint32_t nin, const Type
 /* ---- asking ---- */
 int64_t type_elements(const Type *type);
 int64_t type_bytes(const Type *type);
+int64_t value_bytes(const Value *value); /* of its storage: those of its type, and its room */
 bool type_equal(const Type *a, const Type *b);
 char *type_text(Arena *arena, const Type *type); /* "f32[16, 256, 256]" */
 /* The value that owns the storage `v` lives in (follows views and writes over inputs). */
@@ -225,6 +230,10 @@ Graph *fuse(const Graph *g, Arena *arena);
  * keep the update last. A new graph with the same values; the numbers do not change. */
 Graph *order_updates(const Graph *g, Arena *arena);
 bool updates_may_move(const Graph *g); /* else that is a copy */
+/* For CUDA, whose matrix products are slow where rows do not begin at multiples of 16 bytes: room for whole rows in
+ * logits of an odd vocabulary, their gradient, and the weight of the layer that makes them (pad.c). Last of all, for
+ * graphs of training and of evaluation alike. A new graph with the same values; shapes stay as they are. */
+Graph *pad_rows(const Graph *g, Arena *arena);
 /* Only what the logits and the loss need, dropout removed: for evaluation and sampling. A new graph, of one before
  * or after autodiff and fuse; parameter p is value p, every parameter and input is kept. */
 Graph *graph_forward_only(const Graph *g, Arena *arena);

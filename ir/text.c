@@ -7,6 +7,7 @@
  *     forward
  *     %42 = linear(%40, %7, %8) @0 : f32[16, 256, 768]  # h.0.attn.qkv
  *     %43, %44 = cross_entropy(%42, %1, !%5) : f32[16, 256], f32[1]  # loss
+ *     %45 = linear(%41, %3) : bf16[64, 1001] room=65536  # logits
  *
  * "!" marks inputs that are written over, "@" the block. Ids and all fields but spans are kept. The reader
  * believes nothing: what it yields has passed graph_check. */
@@ -69,6 +70,11 @@ static void print_id(Text *out, const char *before, ValueId v) {
     if (v != NONE) text_add(out, "%s%%%u", before, v);
 }
 
+static void print_type(Text *out, const Value *value) {
+    text_add(out, "%s", type_text(out->arena, &value->type));
+    if (value->room) text_add(out, " room=%lld", (long long)value->room);
+}
+
 static void print_node(const Graph *g, const Node *node, Text *out) {
     for (uint32_t i = 0; i < node->nout; i++) print_id(out, i ? ", " : "", node->out[i]);
     text_add(out, " = %s(", op_info[node->op].name);
@@ -81,7 +87,8 @@ static void print_node(const Graph *g, const Node *node, Text *out) {
     print_attr(out, &node->attr);
     for (uint32_t i = 0; i < node->nout; i++) {
         const Value *value = &g->value.at[node->out[i]];
-        text_add(out, "%s%s", i ? ", " : " : ", type_text(out->arena, &value->type));
+        text_add(out, "%s", i ? ", " : " : ");
+        print_type(out, value);
         if (value->role != usual_role(g, node, i)) text_add(out, " %s", role_name[value->role]);
         const char *usual = i ? arena_printf(out->arena, "%s.%u", node->name, i) : node->name;
         if (strcmp(value->name, usual)) {
@@ -107,7 +114,9 @@ static void print_value(const Graph *g, ValueId v, const Param *param, Text *out
         print_id(out, " master=", param->master);
         print_id(out, " grad=", param->accumulator);
     }
-    text_add(out, " : %s  # ", type_text(out->arena, &value->type));
+    text_add(out, " : ");
+    print_type(out, value);
+    text_add(out, "  # ");
     print_name(out, value->name);
     text_add(out, "\n");
 }
@@ -266,6 +275,12 @@ static Type take_type(Reader *r) {
     return type;
 }
 
+static int64_t take_room(Reader *r) {
+    if (!take(r, "room")) return 0;
+    must(r, "=");
+    return r->error ? 0 : take_integer(r);
+}
+
 /* The role named next, if any. */
 static Role take_role(Reader *r, Role usual) {
     for (int role = 0; role < ROLE_COUNT; role++)
@@ -333,12 +348,17 @@ static void take_node(Reader *r, Op op, const Ids *out) {
         for (uint32_t j = 0; j < node.nin; j++)
             if (node.in[j] >= g->value.count) fail(r, "%%%u is made only later", node.in[j]);
         Type type = take_type(r);
+        int64_t room = take_room(r);
         if (r->error) return;
         Role role = take_role(r, usual_role(g, &node, i));
         if (take(r, "as")) name[i] = take_name(r);
         Value *value = new_value(r, out->at[i]);
-        *value = (Value){
-            .type = type, .def = g->node.count, .out_index = i, .kind = VALUE_ACTIVATION, .role = role};
+        *value = (Value){.type = type,
+                         .def = g->node.count,
+                         .out_index = i,
+                         .kind = VALUE_ACTIVATION,
+                         .role = role,
+                         .room = room};
     }
     must(r, "#");
     node.name = take_name(r);
@@ -370,6 +390,7 @@ static void take_value(Reader *r, ValueKind kind, ValueId id) {
     }
     must(r, ":");
     value.type = take_type(r);
+    value.room = take_room(r);
     must(r, "#");
     value.name = take_name(r);
     if (!r->error) *new_value(r, id) = value;

@@ -57,6 +57,14 @@ static inline int k_adds(const KCtx *cx, const KAttr *attr) {
 static inline int64_t k_rows(const KTensor *t) {
     return k_last(t) ? k_count(t) / k_last(t) : 0;
 }
+/* Zeros past the elements of a tensor with room for more. */
+static inline void k_clear_room(const KCtx *cx, const KTensor *t) {
+    const int64_t bytes = t->dtype == K_F32 ? 4 : 2, count = k_count(t);
+    if (!t->room) return;
+    k_cuda_check(cudaMemsetAsync((char *)t->data + count * bytes, 0, (size_t)((t->room - count) * bytes),
+                                 (cudaStream_t)cx->stream),
+                 "cudaMemsetAsync");
+}
 /* Threads for a row of `width`: one a chunk, whole warps, at most 512. */
 static inline int k_row_threads(int64_t width) {
     return (int)k_cuda_clamp(k_cuda_ceil(width, 128), 1, 16) * 32;

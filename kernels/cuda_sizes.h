@@ -74,6 +74,20 @@ static inline size_t k_cuda_sort_bytes(int64_t positions) {
     return (size_t)(2 * positions + K_CUDA_SORT_TILE * k_cuda_sort_tiles(positions)) * sizeof(int32_t);
 }
 
+/* C[rows, columns] = op(A) op(B) over `depth`, as it runs: padding of logits included (kernels.h). A is stored
+ * [depth, rows] when transposed. */
+typedef struct KProduct {
+    int64_t rows, columns, depth;
+} KProduct;
+static inline KProduct k_cuda_product(const KTensor *a, int transpose_a, const KTensor *c) {
+    const int64_t width = k_last(a), count = width ? k_count(a) / width : 0;
+    KProduct p = {count, 0, 0};
+    if (count == 0 || k_last(c) == 0) return p;
+    p.rows = transpose_a ? k_pitch(a) : count;
+    p.columns = transpose_a ? k_last(c) : k_pitch(c);
+    p.depth = transpose_a ? count : k_pitch(a);
+    return p;
+}
 /* A matrix product. Products too small to fill a device are split over the depth by cuBLASLt, which keeps f32
  * partial results: room for enough of them to make about 128 tiles of 128 x 128, and never less than 1 MiB.
  */
@@ -85,12 +99,13 @@ static inline size_t k_cuda_blas_bytes(int64_t rows, int64_t columns) {
 }
 /* cuBLASLt has no bf16 result of f32 operands: the product is made in f32 behind its workspace, then rounded.
  */
-static inline size_t k_cuda_scratch_bytes(const KTensor *a, const KTensor *c) {
-    return a->dtype == K_F32 && c->dtype == K_BF16 ? k_cuda_aligned((size_t)k_count(c) * sizeof(float)) : 0;
+static inline size_t k_cuda_scratch_bytes(const KTensor *a, const KTensor *c, KProduct p) {
+    const int rounds = a->dtype == K_F32 && c->dtype == K_BF16;
+    return rounds ? k_cuda_aligned((size_t)(p.rows * p.columns) * sizeof(float)) : 0;
 }
-static inline size_t k_cuda_product_bytes(const KTensor *a, const KTensor *c) {
-    const int64_t columns = k_last(c), rows = columns ? k_count(c) / columns : 0;
-    return k_cuda_blas_bytes(rows, columns) + k_cuda_scratch_bytes(a, c);
+static inline size_t k_cuda_product_bytes(const KTensor *a, int transpose_a, const KTensor *c) {
+    const KProduct p = k_cuda_product(a, transpose_a, c);
+    return k_cuda_blas_bytes(p.rows, p.columns) + k_cuda_scratch_bytes(a, c, p);
 }
 
 #endif

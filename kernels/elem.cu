@@ -125,6 +125,7 @@ template <class F> static void map(F f, const KCtx *cx, const KTensor *out, cons
         else
             launch<F, A, A>(m, f, cx);
     });
+    k_clear_room(cx, &out[0]); /* a cast weight's */
 }
 
 template <int IN, int OUT> struct Elements { /* all of one type and as many elements */

@@ -2,8 +2,8 @@
  *
  *     k_NAME(cx, nout, out, nin, in, attr)
  *
- * Tensors are contiguous, row-major, aligned to K_ALIGN bytes, in the storage type they name. Shapes, the
- * order of operands and which of them are optional stand in ir/op.def, one row an operation; optional
+ * Tensors are contiguous, row-major, aligned to K_ALIGN bytes, in the storage type they name; on CUDA their
+ * storage may have room for more elements (below). Shapes, the order of operands and which of them are optional stand in ir/op.def, one row an operation; optional
  * operands are told apart by nin and nout. The host files (*.c) and the CUDA files (*.cu) implement the
  * same functions; on CUDA they launch on cx->stream and return at once.
  *
@@ -46,11 +46,16 @@ typedef enum KDType {
     K_DTYPE_COUNT
 } KDType;
 
+/* `room`, on CUDA: where a matrix product is to run over P > V columns of logits or of their gradient [.., V],
+ * their rows lie P elements apart (k_pitch), the weight [V, D] and its gradient have room for P rows and the bias
+ * for P numbers, behind what they hold. The padding of the weight, of the bias and of the logits' gradient is
+ * zero: cross_entropy_bwd writes the last. That of the logits and of the weight's gradient is anything. */
 typedef struct KTensor {
     void *data;
     int dtype; /* KDType */
     int rank;
     int64_t dim[K_MAX_RANK];
+    int64_t room; /* elements the storage has room for; 0: those of dim */
 } KTensor;
 
 typedef struct KAttr {
@@ -139,6 +144,11 @@ static inline int64_t k_count(const KTensor *t) {
     return n;
 }
 static inline int64_t k_last(const KTensor *t) { return t->rank ? t->dim[t->rank - 1] : 1; }
+static inline int64_t k_room(const KTensor *t) { return t->room ? t->room : k_count(t); }
+/* Elements from a row of logits to the next. */
+static inline int64_t k_pitch(const KTensor *t) {
+    return t->room ? t->room / (k_count(t) / k_last(t)) : k_last(t);
+}
 
 #ifdef __cplusplus
 }

@@ -1,30 +1,123 @@
-/* Softmax cross-entropy over the last dimension on CUDA. A block reads a row once, keeping a running maximum
- * and the sum of exponentials relative to it (Milakov and Gimelshein 2018); the rows' losses wait in the
- * workspace for one block that sums them in double. A row whose target is outside the vocabulary counts as
- * masked. */
+/* Softmax cross-entropy over the last dimension on CUDA, at the speed of memory. A block reads a row once,
+ * keeping a running maximum and the sum of exponentials relative to it (Milakov and Gimelshein 2018); the
+ * rows' losses wait in the workspace for one block that sums them in double. A row whose target is outside
+ * the vocabulary counts as masked.
+ *
+ * Threads move packs of 16 bytes, BATCH of them at a time, all loaded before the first is used:
+ *
+ *     pack of a row:   0 1 .. threads-1 | threads .. | ..          thread t: t, t + threads, .. of each batch
+ *
+ * Rows may lie further apart than they are wide (kernels.h). Where they do not begin at multiples of 16 bytes
+ * the same packs are loaded element by element: the order of a sum depends on the width alone. Exponentials
+ * are powers of two of scaled arguments. */
 #include "cuda.cuh"
 
-enum { SUM_THREADS = 256 };
+enum { ROW_THREADS = 256, SUM_THREADS = 1024, BATCH = 4, PACK_BYTES = 16 };
+
+/* What is in memory of a row, and how it becomes f32 and back. */
+struct F32Row {
+    typedef float Element;
+    enum { PACK = PACK_BYTES / sizeof(Element) };
+    static __device__ inline float one(const Element *at) { return *at; }
+    static __device__ inline void put(Element *at, float x) { *at = x; }
+    static __device__ inline void load(const Element *at, float *x) {
+        const float4 v = *(const float4 *)at;
+        x[0] = v.x, x[1] = v.y, x[2] = v.z, x[3] = v.w;
+    }
+    static __device__ inline void store(Element *at, const float *x) {
+        *(float4 *)at = make_float4(x[0], x[1], x[2], x[3]);
+    }
+};
+struct Bf16Row {
+    typedef uint16_t Element;
+    enum { PACK = PACK_BYTES / sizeof(Element) };
+    static __device__ inline float one(const Element *at) { return k_from_bits((uint32_t)*at << 16); }
+    static __device__ inline void put(Element *at, float x) { *at = (uint16_t)k_bf16_bits(x); }
+    static __device__ inline void load(const Element *at, float *x) {
+        const uint4 v = *(const uint4 *)at;
+        const uint32_t word[] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            x[2 * i] = k_from_bits(word[i] << 16);
+            x[2 * i + 1] = k_from_bits(word[i] & 0xffff0000u);
+        }
+    }
+    static __device__ inline uint32_t two(const float *x) {
+        return k_bf16_bits(x[0]) | k_bf16_bits(x[1]) << 16;
+    }
+    static __device__ inline void store(Element *at, const float *x) {
+        *(uint4 *)at = make_uint4(two(x), two(x + 2), two(x + 4), two(x + 6));
+    }
+};
+
+/* BATCH packs of a row of `width`: those that begin at i, i + stride, ..; `beyond` past the row's end. */
+template <class Row>
+static __device__ inline void load_batch(const typename Row::Element *row, int64_t i, int64_t stride,
+                                         int64_t width, bool packed, float beyond, float (*x)[Row::PACK]) {
+    if (packed && i + (BATCH - 1) * stride + Row::PACK <= width) {
+#pragma unroll
+        for (int b = 0; b < BATCH; b++) Row::load(row + i + b * stride, x[b]);
+        return;
+    }
+#pragma unroll
+    for (int b = 0; b < BATCH; b++, i += stride) {
+        if (packed && i + Row::PACK <= width) {
+            Row::load(row + i, x[b]);
+        } else {
+#pragma unroll
+            for (int j = 0; j < Row::PACK; j++) x[b][j] = i + j < width ? Row::one(row + i + j) : beyond;
+        }
+    }
+}
+
+/* The same packs, up to the row's pitch. */
+template <class Row>
+static __device__ inline void store_batch(typename Row::Element *row, int64_t i, int64_t stride,
+                                          int64_t pitch, bool packed, const float (*x)[Row::PACK]) {
+    if (packed && i + (BATCH - 1) * stride < pitch) {
+#pragma unroll
+        for (int b = 0; b < BATCH; b++) Row::store(row + i + b * stride, x[b]);
+        return;
+    }
+#pragma unroll
+    for (int b = 0; b < BATCH; b++, i += stride) {
+        if (packed && i < pitch) {
+            Row::store(row + i, x[b]);
+        } else {
+#pragma unroll
+            for (int j = 0; j < Row::PACK; j++)
+                if (i + j < pitch) Row::put(row + i + j, x[b][j]);
+        }
+    }
+}
 
 struct Loss {
-    KView logits, lse;
+    const void *logits;
+    const float *lse_of; /* [rows]; what is read, backwards */
+    float *lse;          /* what is written, forwards */
     const int32_t *target;
     const float *mask; /* NULL: every row counts once */
     double *row_loss;  /* [rows] */
-    int64_t rows, width;
+    int64_t rows, width, pitch;
+    bool packed; /* rows begin at multiples of PACK_BYTES */
 };
 
-/* sum exp(x - maximum); maximum -inf with sum 0 is nothing yet */
+/* sum 2^(x log2(e) - maximum), maximum of x log2(e); -inf with sum 0 is nothing yet */
 struct Running {
     float maximum, sum;
 };
-static __device__ inline float relative(float x, float maximum) {
-    return expf(x - (maximum == -INFINITY ? 0.0f : maximum));
+static __device__ inline float log2_e() {
+    return 1.44269504f;
+}
+/* What is taken from exponents: a row of -inf alone has no maximum. */
+static __device__ inline float offset_of(float maximum) {
+    return maximum == -INFINITY ? 0.0f : maximum;
 }
 static __device__ inline Running merge(Running a, Running b) {
     Running r;
     r.maximum = fmaxf(a.maximum, b.maximum);
-    r.sum = a.sum * relative(a.maximum, r.maximum) + b.sum * relative(b.maximum, r.maximum);
+    const float offset = offset_of(r.maximum);
+    r.sum = a.sum * exp2f(a.maximum - offset) + b.sum * exp2f(b.maximum - offset);
     return r;
 }
 static __device__ inline Running warp_merge(Running r) {
@@ -44,42 +137,53 @@ static __device__ inline float row_weight(const Loss &p, int64_t row) {
     return p.mask ? p.mask[row] : 1.0f;
 }
 
-__global__ void cross_entropy_kernel(Loss p) {
-    K_SHARED(Running, scratch); /* [32] */
-    const int64_t row = blockIdx.x, first = row * p.width;
+template <class Row>
+static __device__ inline Running row_part(const typename Row::Element *row, int64_t width, bool packed) {
     Running mine = {-INFINITY, 0};
-    for (int64_t i = (int64_t)threadIdx.x * 4; i < p.width; i += (int64_t)blockDim.x * 4) {
-        const int n = k_chunk(i, p.width);
-        const K4 x = k_load4(p.logits, first + i, n);
-        float maximum = mine.maximum;
+    const int64_t stride = (int64_t)blockDim.x * Row::PACK;
+    for (int64_t first = (int64_t)threadIdx.x * Row::PACK; first < width; first += BATCH * stride) {
+        float x[BATCH][Row::PACK], largest = -INFINITY;
+        load_batch<Row>(row, first, stride, width, packed, -INFINITY, x);
 #pragma unroll
-        for (int j = 0; j < 4; j++)
-            if (j < n) maximum = fmaxf(maximum, x.at[j]);
-        mine.sum *= relative(mine.maximum, maximum);
+        for (int b = 0; b < BATCH; b++)
+#pragma unroll
+            for (int j = 0; j < Row::PACK; j++) largest = fmaxf(largest, x[b][j]);
+        const float maximum = fmaxf(mine.maximum, largest * log2_e()), offset = offset_of(maximum);
+        mine.sum *= exp2f(mine.maximum - offset);
         mine.maximum = maximum;
 #pragma unroll
-        for (int j = 0; j < 4; j++)
-            if (j < n) mine.sum += relative(x.at[j], maximum);
+        for (int b = 0; b < BATCH; b++)
+#pragma unroll
+            for (int j = 0; j < Row::PACK; j++) mine.sum += exp2f(fmaf(x[b][j], log2_e(), -offset));
     }
+    return mine;
+}
+
+template <class Row> __global__ void __launch_bounds__(ROW_THREADS) cross_entropy_kernel(Loss p) {
+    K_SHARED(Running, scratch); /* [32] */
+    const int64_t index = blockIdx.x;
+    const typename Row::Element *row = (const typename Row::Element *)p.logits + index * p.pitch;
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, warps = (int)blockDim.x / 32;
-    mine = warp_merge(mine);
+    const Running mine = warp_merge(row_part<Row>(row, p.width, p.packed));
     if (lane == 0) scratch[warp] = mine;
     __syncthreads();
     Running whole = {-INFINITY, 0};
     if (lane < warps) whole = scratch[lane];
     whole = warp_merge(whole);
     if (threadIdx.x != 0) return;
-    const float lse = (whole.maximum == -INFINITY ? 0.0f : whole.maximum) + logf(whole.sum);
-    k_put(p.lse, row, lse);
-    const float weight = row_weight(p, row);
-    p.row_loss[row] =
-        weight != 0 ? (double)weight * ((double)lse - (double)k_get(p.logits, first + p.target[row])) : 0.0;
+    const float lse = fmaf(offset_of(whole.maximum), 0.693147181f, logf(whole.sum));
+    p.lse[index] = lse;
+    const float weight = row_weight(p, index);
+    p.row_loss[index] =
+        weight != 0 ? (double)weight * ((double)lse - (double)Row::one(row + p.target[index])) : 0.0;
 }
 
-__global__ void loss_sum_kernel(float *loss, const double *row_loss, int64_t rows) {
+__global__ void __launch_bounds__(SUM_THREADS)
+    loss_sum_kernel(float *loss, const double *row_loss, int64_t rows) {
     K_SHARED(double, partial); /* [SUM_THREADS] */
     const int me = (int)threadIdx.x;
     double sum = 0;
+#pragma unroll 4
     for (int64_t r = me; r < rows; r += SUM_THREADS) sum += row_loss[r];
     partial[me] = sum;
     __syncthreads();
@@ -90,50 +194,97 @@ __global__ void loss_sum_kernel(float *loss, const double *row_loss, int64_t row
     if (me == 0) loss[0] = (float)((double)loss[0] + partial[0]);
 }
 
+/* y = (exp(logits - lse) - onehot) mask loss_scale, and zeros in the padding of a row. A batch is stored
+ * after the thread has loaded it: y may be the logits. */
+template <class Row>
+__global__ void __launch_bounds__(ROW_THREADS)
+    cross_entropy_bwd_kernel(void *y, int64_t y_pitch, bool y_packed, Loss p, float loss_scale) {
+    const int64_t index = blockIdx.x, target = p.target[index];
+    const typename Row::Element *row = (const typename Row::Element *)p.logits + index * p.pitch;
+    typename Row::Element *to = (typename Row::Element *)y + index * y_pitch;
+    const float weight = row_weight(p, index), scale = weight * loss_scale;
+    const float offset = p.lse_of[index] * log2_e();
+    const int64_t stride = (int64_t)blockDim.x * Row::PACK;
+    for (int64_t first = (int64_t)threadIdx.x * Row::PACK; first < y_pitch; first += BATCH * stride) {
+        float x[BATCH][Row::PACK] = {};
+        if (weight != 0) { /* else what the logits are does not matter */
+            load_batch<Row>(row, first, stride, p.width, p.packed, 0.0f, x);
+#pragma unroll
+            for (int b = 0; b < BATCH; b++) {
+                const int64_t i = first + b * stride;
+#pragma unroll
+                for (int j = 0; j < Row::PACK; j++) x[b][j] = exp2f(fmaf(x[b][j], log2_e(), -offset));
+                if (target >= i && target < i + Row::PACK)
+#pragma unroll
+                    for (int j = 0; j < Row::PACK; j++) x[b][j] -= i + j == target ? 1.0f : 0.0f;
+#pragma unroll
+                for (int j = 0; j < Row::PACK; j++) x[b][j] *= scale;
+                if (i + Row::PACK > p.width)
+#pragma unroll
+                    for (int j = 0; j < Row::PACK; j++)
+                        if (i + j >= p.width) x[b][j] = 0;
+            }
+        }
+        store_batch<Row>(to, first, stride, y_pitch, y_packed, x);
+    }
+}
+
+/* ---- launches ---- */
+
+static bool is_packed(const KTensor *t) {
+    return k_pitch(t) * (t->dtype == K_F32 ? (int64_t)sizeof(float) : 2) % PACK_BYTES == 0;
+}
+
+static Loss loss_of(const KTensor *logits, const KTensor *targets, const KTensor *mask) {
+    Loss p = {};
+    p.logits = logits->data;
+    p.target = (const int32_t *)targets->data;
+    p.mask = mask ? (const float *)mask->data : NULL;
+    p.rows = k_rows(logits);
+    p.width = k_last(logits);
+    p.pitch = p.rows ? k_pitch(logits) : p.width;
+    p.packed = p.rows && is_packed(logits);
+    return p;
+}
+
+/* One batch of packs a thread, up to ROW_THREADS. */
+template <class Row> static int row_threads(int64_t width) {
+    return (int)k_cuda_clamp(k_cuda_ceil(width, 32 * BATCH * Row::PACK), 1, ROW_THREADS / 32) * 32;
+}
+
+template <class Row> static void forward(const KCtx *cx, const Loss &p) {
+    K_LAUNCH(cross_entropy_kernel<Row>, k_grid(p.rows), row_threads<Row>(p.width), 32 * sizeof(Running),
+             cx->stream, p);
+}
+
+template <class Row> static void backward(const KCtx *cx, const Loss &p, const KTensor *y) {
+    K_LAUNCH(cross_entropy_bwd_kernel<Row>, k_grid(p.rows), row_threads<Row>(p.width), 0, cx->stream, y->data,
+             k_pitch(y), is_packed(y), p, cx->loss_scale);
+}
+
 void k_cross_entropy(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                      const KAttr *attr) {
     (void)nout, (void)attr;
-    const Loss p = {k_view(&in[0]),
-                    k_view(&out[0]),
-                    (const int32_t *)in[1].data,
-                    nin > 3 ? (const float *)in[2].data : NULL,
-                    (double *)cx->workspace,
-                    k_rows(&in[0]),
-                    k_last(&in[0])};
+    Loss p = loss_of(&in[0], &in[1], nin > 3 ? &in[2] : NULL);
+    p.lse = (float *)out[0].data;
+    p.row_loss = (double *)cx->workspace;
     if (p.rows == 0) return;
-    K_LAUNCH(cross_entropy_kernel, k_grid(p.rows), k_row_threads(p.width), 32 * sizeof(Running), cx->stream,
-             p);
+    if (in[0].dtype == K_F32)
+        forward<F32Row>(cx, p);
+    else
+        forward<Bf16Row>(cx, p);
     K_LAUNCH(loss_sum_kernel, k_grid(1), SUM_THREADS, SUM_THREADS * sizeof(double), cx->stream,
              (float *)out[1].data, (const double *)p.row_loss, p.rows);
 }
 
-/* (exp(logits - lse) - onehot) mask loss_scale */
-__global__ void cross_entropy_bwd_kernel(KView dx, Loss p, float loss_scale) {
-    const int64_t row = blockIdx.x, first = row * p.width;
-    const float weight = row_weight(p, row), scale = weight * loss_scale, lse = k_get(p.lse, row);
-    const int64_t target = p.target[row];
-    for (int64_t i = (int64_t)threadIdx.x * 4; i < p.width; i += (int64_t)blockDim.x * 4) {
-        const int n = k_chunk(i, p.width);
-        K4 x = k_load4(p.logits, first + i, n);
-#pragma unroll
-        for (int j = 0; j < 4; j++) {
-            const float probability = expf(x.at[j] - lse);
-            x.at[j] = weight == 0 ? 0.0f : (i + j == target ? probability - 1.0f : probability) * scale;
-        }
-        k_store4(dx, first + i, n, x);
-    }
-}
 void k_cross_entropy_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                          const KAttr *attr) {
     (void)nout, (void)attr;
-    const Loss p = {k_view(&in[0]),
-                    k_view(&in[2]),
-                    (const int32_t *)in[1].data,
-                    nin > 3 ? (const float *)in[3].data : NULL,
-                    NULL,
-                    k_rows(&in[0]),
-                    k_last(&in[0])};
+    Loss p = loss_of(&in[0], &in[1], nin > 3 ? &in[3] : NULL);
+    p.lse_of = (const float *)in[2].data;
     if (p.rows == 0) return;
-    K_LAUNCH(cross_entropy_bwd_kernel, k_grid(p.rows), k_row_threads(p.width), 0, cx->stream, k_view(&out[0]),
-             p, cx->loss_scale);
+    if (in[0].dtype == K_F32)
+        backward<F32Row>(cx, p, &out[0]);
+    else
+        backward<Bf16Row>(cx, p, &out[0]);
 }

@@ -6,7 +6,11 @@
  * the bias, one a column of y, is one a row of y' as its epilogue wants. The first call with a set of shapes
  * makes descriptors and takes the first algorithm of the heuristic under the planned workspace; later calls
  * use them again. Buffers are always K_ALIGN-aligned, so the choice, and with it the bits, never depends on
- * where they lie; partial results of a split depth are kept in f32. */
+ * where they lie; partial results of a split depth are kept in f32.
+ *
+ * Where rows of logits lie further apart than they are wide, the product is over their whole pitch and the
+ * rows behind the weight's last (kernels.h). A leading dimension alone would not help: the library has fast
+ * kernels only for extents that are multiples of 16 bytes, too. */
 #include "cuda.cuh"
 
 #include <cublasLt.h>
@@ -158,32 +162,34 @@ static dim3 element_grid(int64_t count) {
 static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTensor *b, int transpose_b,
                     const KTensor *bias, int adds, const KTensor *c) {
     Shape s = {};
-    s.columns = k_last(c);
-    s.rows = s.columns ? k_count(c) / s.columns : 0;
-    s.depth = transpose_a ? k_rows(a) : k_last(a);
+    const KProduct p = k_cuda_product(a, transpose_a, c);
+    const int64_t count = p.rows * p.columns;
+    s.rows = p.rows;
+    s.columns = p.columns;
+    s.depth = p.depth;
     s.transpose_a = transpose_a;
     s.transpose_b = transpose_b;
     s.operand_dtype = a->dtype;
     s.result_dtype = c->dtype;
     s.workspace_bytes = k_cuda_blas_bytes(s.rows, s.columns);
-    if (s.rows * s.columns == 0) return;
+    if (count == 0) return;
     if (a->dtype != b->dtype) {
         fprintf(stderr, "train: error: a product of f32 and bf16 operands: cast one of them first\n");
         exit(K_EXIT_INTERNAL);
     }
-    if (k_cuda_scratch_bytes(a, c)) { /* f32 operands, bf16 result */
+    if (k_cuda_scratch_bytes(a, c, p)) { /* f32 operands, bf16 result */
         float *scratch = (float *)((char *)cx->workspace + s.workspace_bytes);
         KTensor wide = *c;
         wide.data = scratch;
         wide.dtype = K_F32;
         product(cx, a, transpose_a, b, transpose_b, bias, 0, &wide);
-        K_LAUNCH(round_kernel, element_grid(k_count(c)), ROUND_THREADS, 0, cx->stream, k_view(c),
-                 (const float *)scratch, k_count(c), adds);
+        K_LAUNCH(round_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c),
+                 (const float *)scratch, count, adds);
         return;
     }
     if (bias && bias->dtype != c->dtype) { /* the epilogue takes a bias of the result's type only */
-        K_LAUNCH(repeat_kernel, element_grid(k_count(c)), ROUND_THREADS, 0, cx->stream, k_view(c),
-                 k_view(bias), s.columns, k_count(c));
+        K_LAUNCH(repeat_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c), k_view(bias),
+                 s.columns, count);
         bias = NULL;
         adds = 1;
     }

@@ -20,7 +20,7 @@ static size_t host_bytes(const char *name, const KTensor *out, const KTensor *in
 
 static size_t cuda_bytes(const char *name, const KTensor *out, const KTensor *in) {
     if (strcmp(name, "linear") == 0 || strcmp(name, "linear_bwd_x") == 0 || strcmp(name, "linear_bwd_w") == 0)
-        return k_cuda_product_bytes(in, out);
+        return k_cuda_product_bytes(in, strcmp(name, "linear_bwd_w") == 0, out);
     if (strcmp(name, "attend_bwd") == 0) return (size_t)k_rows(&in[1]) * sizeof(float); /* f32 [B, H, T] */
     if (strcmp(name, "layernorm_bwd_g") == 0 || strcmp(name, "rmsnorm_bwd_g") == 0 ||
         strcmp(name, "sum_leading") == 0) {

@@ -49,7 +49,7 @@ static const char *name_of(const Replay *r, ValueId v) {
     return r->g->value.at[v].name;
 }
 static const char *size_of(const Replay *r, ValueId v) {
-    return format_bytes(type_bytes(&r->g->value.at[v].type), arena_alloc(r->arena, 24));
+    return format_bytes(value_bytes(&r->g->value.at[v]), arena_alloc(r->arena, 24));
 }
 
 static const char *step_text(const Replay *r, uint32_t s) {
@@ -264,14 +264,14 @@ static bool life_begins(Check *c, uint32_t s, uint32_t b, BufKind kind, ValueId 
 /* May output 0 of `node` overwrite the storage `held`, which lies in the buffer it is bound to? */
 static bool in_place_is_right(Check *c, uint32_t s, const Node *node, uint32_t i, ValueId held) {
     Replay *r = &c->r;
-    const Type *out = &r->g->value.at[node->out[i]].type;
+    const Value *out = &r->g->value.at[node->out[i]];
     bool allowed = false;
     for (uint32_t k = 0; k < node->nin - node->nmut; k++) allowed |= r->home[node->in[k]] == held;
     for (uint32_t k = node->nin - node->nmut; k < node->nin; k++) allowed &= r->home[node->in[k]] != held;
-    const Type *in = &r->g->value.at[held].type;
+    const Value *in = &r->g->value.at[held];
     allowed &= r->storage[held].leaves == NONE; /* else it may still be copied from */
-    allowed &= i == 0 && op_info[node->op].flags & OPF_INPLACE && type_bytes(in) == type_bytes(out) &&
-               type_elements(in) == type_elements(out);
+    allowed &= i == 0 && op_info[node->op].flags & OPF_INPLACE && value_bytes(in) == value_bytes(out) &&
+               type_elements(&in->type) == type_elements(&out->type);
     if (allowed) return true;
     return fail(r, "%s: output %s shares its buffer with %s, which it may not overwrite", step_text(r, s),
                 name_of(r, node->out[i]), name_of(r, held));
@@ -293,7 +293,7 @@ static bool bind_output(Check *c, uint32_t s, const Node *node, uint32_t i, uint
         if (!in_place_is_right(c, s, node, i, held)) return false;
         r->storage[held].taken = true;
         c->life[b].owner = home;
-    } else if (!life_begins(c, s, b, BUF_VALUE, home, type_bytes(&r->g->value.at[home].type))) {
+    } else if (!life_begins(c, s, b, BUF_VALUE, home, value_bytes(&r->g->value.at[home]))) {
         return false;
     }
     storage->buffer = b;
@@ -335,7 +335,7 @@ static bool bind_copy(Check *c, uint32_t s, uint32_t b, uint32_t host) {
     Replay *r = &c->r;
     const Step *step = &r->plan->step.at[s];
     Storage *storage = &r->storage[step->value];
-    int64_t bytes = type_bytes(&r->g->value.at[step->value].type);
+    int64_t bytes = value_bytes(&r->g->value.at[step->value]);
     if (b >= c->layout->buf.count) return fail(r, "%s has no buffer", step_text(r, s));
     if (host >= c->layout->buf.count) return fail(r, "%s has no buffer in host memory", step_text(r, s));
     if (step->kind == STEP_FETCH) {
@@ -407,7 +407,7 @@ static bool persistent_buffers(Check *c) {
             return fail(r, "buffer %u is persistent, but holds no persistent storage", b);
         if (r->storage[v].buffer != NONE)
             return fail(r, "%s has two buffers, %u and %u", name_of(r, v), r->storage[v].buffer, b);
-        if (buf->bytes != rounded(type_bytes(&r->g->value.at[v].type)))
+        if (buf->bytes != rounded(value_bytes(&r->g->value.at[v])))
             return fail(r, "%s takes %s, but its buffer %u has %" PRId64 " bytes", name_of(r, v),
                         size_of(r, v), b, buf->bytes);
         r->storage[v].buffer = b;

@@ -76,8 +76,9 @@ static CostRule *const cost_rule[OP_COUNT] = {
 #undef OP
 };
 
-static KTensor tensor_of(const Type *type) {
-    KTensor tensor = {.dtype = (int)type->dtype, .rank = type->rank};
+static KTensor tensor_of(const Value *value) {
+    const Type *type = &value->type;
+    KTensor tensor = {.dtype = (int)type->dtype, .rank = type->rank, .room = value->room};
     for (int i = 0; i < type->rank; i++) tensor.dim[i] = type->dim[i];
     return tensor;
 }
@@ -85,8 +86,8 @@ static KTensor tensor_of(const Type *type) {
 static int64_t workspace(const Graph *g, const Node *node, const Device *device, Arena *scratch) {
     KTensor *out = NEW_ARRAY(scratch, KTensor, node->nout + 1),
             *in = NEW_ARRAY(scratch, KTensor, node->nin + 1);
-    for (uint32_t i = 0; i < node->nout; i++) out[i] = tensor_of(output_type(g, node, i));
-    for (uint32_t i = 0; i < node->nin; i++) in[i] = tensor_of(input_type(g, node, i));
+    for (uint32_t i = 0; i < node->nout; i++) out[i] = tensor_of(&g->value.at[node->out[i]]);
+    for (uint32_t i = 0; i < node->nin; i++) in[i] = tensor_of(&g->value.at[node->in[i]]);
     KAttr attr;
     _Static_assert(sizeof attr == sizeof node->attr, "Attr and KAttr are pasted from one list");
     memcpy(&attr, &node->attr, sizeof attr);

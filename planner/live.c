@@ -34,10 +34,8 @@ static void add_persistent(Analysis *a) {
         a->persistent[v] = NONE;
         const Value *value = &a->g->value.at[v];
         if (value->kind == VALUE_ACTIVATION) continue;
-        a->persistent[v] = add_buffer(a, (Buf){.value = v,
-                                               .hi = a->plan->step.count,
-                                               .bytes = type_bytes(&value->type),
-                                               .persistent = true});
+        a->persistent[v] = add_buffer(
+            a, (Buf){.value = v, .hi = a->plan->step.count, .bytes = value_bytes(value), .persistent = true});
         a->layout->persistent_bytes += a->layout->buf.at[a->persistent[v]].bytes;
     }
 }
@@ -60,7 +58,7 @@ static uint32_t add_instance(Analysis *a, uint32_t at, uint32_t s, BufKind kind)
                                .value = root,
                                .lo = at,
                                .hi = a->plan->step.count,
-                               .bytes = type_bytes(&a->g->value.at[root].type)});
+                               .bytes = value_bytes(&a->g->value.at[root])});
 }
 
 static void make_outputs(Analysis *a, uint32_t at, uint32_t op) {

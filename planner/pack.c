@@ -10,6 +10,7 @@
 #include "pack_exact.h"
 #include "plan.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -522,6 +523,9 @@ void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const G
         if (at != NONE && train->buf.at[at].bytes >= buf->bytes) {
             buf->offset = train->buf.at[at].offset;
         } else {
+            if (shelf(fg, buf->value) == 0)
+                die("the training program has no '%s' of %" PRId64 " bytes", fg->value.at[buf->value].name,
+                    buf->bytes);
             buf->offset = base;
             base += buf->bytes;
         }

@@ -119,8 +119,8 @@ int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch);
  * host_bytes. */
 void pack_layout(Layout *layout, const Graph *g, Arena *scratch);
 /* The layout of a forward-only graph inside the training program's arena. Persistent values take, matched by
- * name, the offsets of the training layout; those without a counterpart there (or larger than it) follow its
- * persistent_bytes, and the transient buffers lie above both. */
+ * name, the offsets of the training layout; inputs without a counterpart there (or larger than it) follow its
+ * persistent_bytes, and the transient buffers lie above both. Weights must have one. */
 void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const Graph *tg, Arena *scratch);
 
 /* ---- checkers (planner/check.c): NULL when right, else what is wrong. Share no code with the planner. ---- */

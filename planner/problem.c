@@ -65,29 +65,30 @@ static void number_storages(const Graph *g, Problem *p, Arena *arena) {
         const Value *value = &g->value.at[root];
         if (value->kind != VALUE_ACTIVATION) {
             p->value_storage[v] = NONE;
-            if (root == v) p->persistent_bytes += round_up(type_bytes(&value->type));
+            if (root == v) p->persistent_bytes += round_up(value_bytes(value));
         } else if (root == v) {
             p->value_storage[v] = p->storages;
             p->storage_root[p->storages] = v;
-            p->bytes[p->storages++] = round_up(type_bytes(&value->type));
+            p->bytes[p->storages++] = round_up(value_bytes(value));
         } else {
             p->value_storage[v] = p->value_storage[root];
         }
     }
 }
 
-/* Storages whose dying instance the first output may take over: same element size and count. */
+/* Storages whose dying instance the first output may take over: same element size, count and room. */
 static void add_takeovers(const Graph *g, const Problem *p, const Node *node, const bool *overwritten,
                           Collector *takeover) {
     if (!(op_info[node->op].flags & OPF_INPLACE) || node->nout == 0) return;
     uint32_t made = p->value_storage[node->out[0]];
     if (made == NONE || p->storage_root[made] != node->out[0] || overwritten[made]) return;
-    const Type *out = &g->value.at[node->out[0]].type;
+    const Value *out = &g->value.at[node->out[0]];
     for (uint32_t i = 0; i < node->nin; i++) {
-        const Type *in = &g->value.at[node->in[i]].type;
+        const Value *in = &g->value.at[node->in[i]];
         uint32_t s = p->value_storage[node->in[i]];
-        if (s != NONE && !overwritten[s] && dtype_bytes[in->dtype] == dtype_bytes[out->dtype] &&
-            type_elements(in) == type_elements(out) && p->bytes[s] == p->bytes[made])
+        if (s != NONE && !overwritten[s] && dtype_bytes[in->type.dtype] == dtype_bytes[out->type.dtype] &&
+            type_elements(&in->type) == type_elements(&out->type) && in->room == out->room &&
+            p->bytes[s] == p->bytes[made])
             add_item(takeover, s);
     }
 }

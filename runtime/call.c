@@ -153,7 +153,7 @@ static void note_end(RtRun *run, int64_t end) {
 static void note_tensors(RtRun *run, int count, const KTensor *tensor) {
     for (int i = 0; i < count; i++)
         note_end(run, (const char *)tensor[i].data - run->arena +
-                          k_count(&tensor[i]) * dtype_bytes[tensor[i].dtype]);
+                          k_room(&tensor[i]) * dtype_bytes[tensor[i].dtype]);
 }
 
 static void profile_add(RtProfile *profile, const char *name, double seconds) {
@@ -242,6 +242,14 @@ void rt_poison_transient(RtRun *run, const RtProgram *program) {
     }
     if (program->arena_bytes > begin) rt_device_fill(run->arena + begin, 0xff, program->arena_bytes - begin);
     free(order);
+}
+
+void rt_clear_room(RtRun *run, const RtProgram *program) {
+    for (int i = 0; i < program->tensors; i++) {
+        const RtTensor *tensor = &program->tensor[i];
+        int64_t begin = rt_tensor_bytes(tensor), end = tensor->room * dtype_bytes[tensor->dtype];
+        if (end > begin) rt_device_fill(run->arena + tensor->offset + begin, 0, end - begin);
+    }
 }
 
 static int by_seconds(const void *left, const void *right) {

@@ -227,6 +227,8 @@ typedef struct RtProfile {
 void rt_profile_print(const RtProfile *profile, FILE *to);
 /* Fills everything but the tensors of the program with NaN, for poison mode; host memory too. */
 void rt_poison_transient(RtRun *run, const RtProgram *program);
+/* Zeros past the elements of tensors whose storage has more room; after rt_poison_transient. */
+void rt_clear_room(RtRun *run, const RtProgram *program);
 
 /* ---- sample.c ---- */
 /* At most `most` tokens after a newline, fewer once *stop is set, as printable text (bytes) or numbers; from

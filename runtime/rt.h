@@ -23,6 +23,7 @@ typedef struct RtTensor {       /* a persistent tensor */
     int init;                   /* parameters: 0 normal(0, init_value), 1 constant init_value */
     double init_value;
     int of;                     /* index of the parameter a state belongs to; its own index for parameters */
+    int64_t room;               /* elements its storage has room for, zero past its own; 0: for its own alone */
 } RtTensor;
 
 typedef struct RtTie {          /* a second name of a parameter, which files of weights may hold too */
@@ -72,6 +73,7 @@ typedef struct RtProgram {
     RtSteps *sample;            /* batch 1: tokens at sample_tokens_offset -> logits at sample_logits_offset */
     int64_t sample_context;     /* T of the sampling steps where it is not `context`; 0: it is */
     int64_t sample_tokens_offset, sample_logits_offset; /* i32 [1,T]; [1,T,V] of sample_logits_dtype */
+    int64_t sample_logits_pitch; /* elements from a row of them to the next where that is not `vocab`; 0: it is */
     int sample_logits_dtype;
 
     int64_t steps;
@@ -125,10 +127,13 @@ void rt_wait(RtRun *run, int ticket);
  *     FETCH(1, at_h_0_in_2, host_h_0_in, 4194304);   ...   WAIT(1);   CALL(..., IN(F32(at_h_0_in_2, ...)), ...); */
 #define RT_COUNT(...)      RT_COUNT_(__VA_ARGS__, 4, 3, 2, 1, 0)
 #define RT_COUNT_(a, b, c, d, n, ...) n
-#define RT_TENSOR(type, offset, ...) {run->arena + (offset), type, RT_COUNT(__VA_ARGS__), {__VA_ARGS__}}
-#define F32(offset, ...)   RT_TENSOR(K_F32, offset, __VA_ARGS__)
-#define BF16(offset, ...)  RT_TENSOR(K_BF16, offset, __VA_ARGS__)
-#define I32(offset, ...)   RT_TENSOR(K_I32, offset, __VA_ARGS__)
+#define RT_TENSOR(type, room, offset, ...)                                                                    \
+    {run->arena + (offset), type, RT_COUNT(__VA_ARGS__), {__VA_ARGS__}, room}
+#define F32(offset, ...)   RT_TENSOR(K_F32, 0, offset, __VA_ARGS__)
+#define BF16(offset, ...)  RT_TENSOR(K_BF16, 0, offset, __VA_ARGS__)
+#define I32(offset, ...)   RT_TENSOR(K_I32, 0, offset, __VA_ARGS__)
+/* ROOM(elements, BF16, at_logits, 16, 1024, 50257): a tensor with more room than elements (kernels.h). */
+#define ROOM(elements, type, offset, ...) RT_TENSOR(K_##type, elements, offset, __VA_ARGS__)
 #define OUT(...)           __VA_ARGS__
 #define IN(...)            __VA_ARGS__
 #define ATTR(...)          {__VA_ARGS__} /* designated, in attr.def's order (C++ needs it) */

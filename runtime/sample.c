@@ -16,7 +16,8 @@ static const double temperature = 0.8;
 /* The logits of window position `row` as floats. */
 static void download_logits(const RtRun *run, const RtProgram *program, int64_t row, float *logits) {
     int64_t bytes = rt_dtype_bytes(program->sample_logits_dtype);
-    const char *from = run->arena + program->sample_logits_offset + row * program->vocab * bytes;
+    int64_t pitch = program->sample_logits_pitch ? program->sample_logits_pitch : program->vocab;
+    const char *from = run->arena + program->sample_logits_offset + row * pitch * bytes;
     rt_device_download(logits, from, program->vocab * bytes);
     if (program->sample_logits_dtype != K_BF16) return;
     for (int64_t i = program->vocab; i-- > 0;) {

@@ -158,6 +158,7 @@ static void initialise(Trainer *trainer) {
     *state = (RtState){.seed = options->seed, .windows = trainer->train.count};
     for (int i = 0; i < program->tensors; i++) frozen |= program->tensor[i].kind == RT_FROZEN;
     if (trainer->run.poison) rt_poison_transient(&trainer->run, program);
+    rt_clear_room(&trainer->run, program);
     int resumes = trainer->folder.dir && !options->fresh &&
                   rt_folder_load(&trainer->folder, &trainer->run, program, &saved, trainer->chunk);
     if (resumes && !options->seed_given) state->seed = saved.seed;

@@ -73,6 +73,12 @@ int parse_specs(const char *text, Spec *spec) {
             s->count *= s->dim[s->rank++];
             text = end;
         } while (*text == 'x');
+        if (*text == '~') {
+            s->anything = text[1] == '?';
+            int64_t padded = s->letter == 'w' ? s->dim[0] : s->dim[s->rank - 1];
+            s->room = s->count / padded * strtol(text + 1 + s->anything, &end, 10);
+            text = end;
+        }
         while (*text == ' ') text++;
     }
     return count;
@@ -162,10 +168,50 @@ static bool guard_intact(const char *at, size_t bytes) {
 }
 
 static KTensor tensor_of(const Library *library, const Spec *spec, int mode, size_t *bytes) {
-    KTensor t = {.dtype = spec_dtype(spec, mode), .rank = spec->rank};
+    KTensor t = {.dtype = spec_dtype(spec, mode), .rank = spec->rank, .room = library->pads ? spec->room : 0};
     memcpy(t.dim, spec->dim, sizeof t.dim);
-    *bytes = (size_t)spec->count * element_bytes(library, t.dtype);
+    *bytes = (size_t)k_room(&t) * element_bytes(library, t.dtype);
     return t;
+}
+
+/* Where element e of a tensor lies: its rows may lie apart, those of a weight have room behind them. */
+static int64_t place_of(const KTensor *t, const Spec *spec, int64_t e) {
+    if (!t->room || spec->letter == 'w') return e;
+    return e / k_last(t) * k_pitch(t) + e % k_last(t);
+}
+
+static void write_elements(const Library *library, const KTensor *t, const Spec *spec, const double *value) {
+    for (int64_t e = 0; e < t->room; e++)
+        write_element(library, t->dtype, t->data, e, spec->anything ? (double)NAN : 0.0);
+    for (int64_t e = 0; e < spec->count; e++)
+        write_element(library, t->dtype, t->data, place_of(t, spec, e), value[e]);
+}
+
+static double *read_elements(const Library *library, const KTensor *t, const Spec *spec) {
+    double *value = pool_alloc(sizeof(double) * (size_t)spec->count);
+    for (int64_t e = 0; e < spec->count; e++)
+        value[e] = read_element(library, t->dtype, t->data, place_of(t, spec, e));
+    return value;
+}
+
+/* Whether the padding that has to be zero is. */
+static bool padding_is_right(const Library *library, const KTensor *t, const Spec *spec) {
+    int64_t set = 0, elements = 0; /* not zero: of all, and of those that may be */
+    if (!t->room || spec->anything) return true;
+    for (int64_t e = 0; e < t->room; e++) set += read_element(library, t->dtype, t->data, e) != 0;
+    for (int64_t e = 0; e < spec->count; e++)
+        elements += read_element(library, t->dtype, t->data, place_of(t, spec, e)) != 0;
+    return set == elements;
+}
+
+/* Padding that may be anything is not compared either. */
+static void clear_padding(const Library *library, const KTensor *t, const Spec *spec) {
+    if (!t->room || !spec->anything) return;
+    int64_t rows = spec->letter == 'w' ? 1 : spec->count / k_last(t), width = spec->count / rows;
+    size_t bytes = element_bytes(library, t->dtype);
+    for (int64_t r = 0; r < rows; r++)
+        memset((char *)t->data + (size_t)(r * (t->room / rows) + width) * bytes, 0,
+               (size_t)(t->room / rows - width) * bytes);
 }
 
 const char *execute(const Call *call, const How *how, Result *result) {
@@ -184,8 +230,7 @@ const char *execute(const Call *call, const How *how, Result *result) {
         in[i].data = call->in[i].shared  ? out[call->nout - (call->nin - i)].data
                      : how->inplace == i ? out[0].data
                                          : place(in_bytes[i], how);
-        for (int64_t e = 0; e < call->in[i].count; e++)
-            write_element(library, in[i].dtype, in[i].data, e, call->value[i][e]);
+        write_elements(library, &in[i], &call->in[i], call->value[i]);
         if (!shares) before[i] = memcpy(pool_alloc(in_bytes[i]), in[i].data, in_bytes[i]);
     }
     const char *name = op_row[call->op].name;
@@ -203,9 +248,9 @@ const char *execute(const Call *call, const How *how, Result *result) {
     }
     for (int i = 0; i < call->nout; i++) {
         if (!guard_intact(out[i].data, result->bytes[i])) return "wrote past an output";
-        result->value[i] = pool_alloc(sizeof(double) * (size_t)call->out[i].count);
-        for (int64_t e = 0; e < call->out[i].count; e++)
-            result->value[i][e] = read_element(library, out[i].dtype, out[i].data, e);
+        if (!padding_is_right(library, &out[i], &call->out[i])) return "left padding that is not zero";
+        clear_padding(library, &out[i], &call->out[i]);
+        result->value[i] = read_elements(library, &out[i], &call->out[i]);
     }
     return NULL;
 }

@@ -20,6 +20,7 @@ extern const OpRow op_row[OP_COUNT];
 
 typedef struct Library {
     size_t real_bytes;
+    bool pads; /* its kernels take tensors with more room than elements (CUDA); others get none */
     KFunction *kernel[OP_COUNT]; /* NULL for views */
     size_t (*workspace)(KTarget, const char *, int, const KTensor *, int, const KTensor *, const KAttr *);
 } Library;
@@ -29,11 +30,14 @@ bool library_open(Library *library, const char *path, size_t real_bytes);
 /* "a:2x3x8": a letter, an upper bound for i, a '+' or '!' and the shape.
  *   a activation    w weight, parameter gradient or moment    s positive f32    v positive weight type
  *   m f32 mask of zeros and ones    i7 integers in [0, 7)
- *   + accumulator: the storage of the matching last output; ! the same, but always read */
+ *   + accumulator: the storage of the matching last output; ! the same, but always read
+ * "a:2x3x8~16": room for rows of 16 (of w: for 16 rows), of zeros past the elements; ~?16: of anything. */
 typedef struct Spec {
     char letter, shared; /* shared: 0, '+', '!' */
     int bound, rank;
     int64_t dim[K_MAX_RANK], count;
+    int64_t room; /* elements; 0: count */
+    bool anything;
 } Spec;
 
 typedef struct Call {

@@ -234,6 +234,7 @@ static void check_bits(const Call *call, const Result *base, const Library *libr
     int eligible = 0;
     for (int i = 0; i < call->nin; i++) {
         if (call->in[i].count != call->out[0].count || call->in[i].shared ||
+            call->in[i].room != call->out[0].room ||
             spec_dtype(&call->in[i], call->mode) != spec_dtype(&call->out[0], call->mode))
             continue;
         for (int threads = 1; threads <= 2; threads++) {
@@ -383,6 +384,7 @@ int main(int argc, char **argv) {
     if (!library_open(&library_float, OPS_FLOAT, sizeof(float)) ||
         !library_open(&library_double, OPS_DOUBLE, sizeof(double)))
         return 1;
+    library_float.pads = OPS_CUDA;
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests_name("operations", tests, NULL, NULL);
 }

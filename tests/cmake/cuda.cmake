@@ -34,10 +34,12 @@ if(CMAKE_CXX_COMPILER)
                              OPS_DOUBLE="$<TARGET_FILE:ops_kernels_double>")
 
   if(TARGET rematc)
-    add_test(NAME cuda_sim_train COMMAND sh ${cuda_sim}/train.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
-             ${CMAKE_BINARY_DIR}/cuda_sim_train $<TARGET_FILE_DIR:test_cuda_sim>/emit_copies)
-    set_tests_properties(cuda_sim_train PROPERTIES TIMEOUT 300
-                         ENVIRONMENT "CC=${CMAKE_C_COMPILER};CXX=${CMAKE_CXX_COMPILER}")
+    foreach(name train vocabulary)
+      add_test(NAME cuda_sim_${name} COMMAND sh ${cuda_sim}/${name}.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
+               ${CMAKE_BINARY_DIR}/cuda_sim_${name} $<TARGET_FILE_DIR:test_cuda_sim>/emit_copies)
+      set_tests_properties(cuda_sim_${name} PROPERTIES TIMEOUT 300
+                           ENVIRONMENT "CC=${CMAKE_C_COMPILER};CXX=${CMAKE_CXX_COMPILER}")
+    endforeach()
   endif()
 endif()
 

@@ -29,7 +29,13 @@ struct alignas(16) uint4 {
 struct alignas(8) uint2 {
     unsigned x, y;
 };
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
 static inline float4 make_float4(float x, float y, float z, float w) {
+    return {x, y, z, w};
+}
+static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
     return {x, y, z, w};
 }
 static inline uint2 make_uint2(unsigned x, unsigned y) {
@@ -42,6 +48,11 @@ static inline float __uint_as_float(unsigned bits) {
 }
 static inline float __fdividef(float x, float y) {
     return x / y;
+}
+static inline unsigned __float_as_uint(float x) {
+    unsigned bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
 }
 
 /* ---- inside a kernel ---- */

@@ -49,7 +49,7 @@ static void *to_device(Buffers *buffers, void *host, size_t bytes) {
 }
 static KTensor tensor_to_device(Buffers *buffers, const KTensor *t) {
     KTensor moved = *t;
-    moved.data = to_device(buffers, t->data, (size_t)k_count(t) * (t->dtype == K_BF16 ? 2 : 4));
+    moved.data = to_device(buffers, t->data, (size_t)k_room(t) * (t->dtype == K_BF16 ? 2 : 4));
     return moved;
 }
 

@@ -2,53 +2,13 @@
 # train.sh REMATC SOURCE WORK EMIT_COPIES: whole CUDA programs on the simulated device. A small bytes-gpt, in f32 and
 # in bf16, is emitted with two plans, with copies to host memory, and for the host. All plans must print the same
 # losses, to the last digit, with dead memory poisoned; the host's must be near. A WAIT taken out must show.
-set -eu
-rematc=$1 source=$2 work=$3 emit_copies=$4
-sim=$source/tests/cuda_sim
-flags="-O1 -g -w -I$sim -I."
+. "$(dirname "$0")/common.sh"
+emit_copies=$4
 shape="--set L=2 --set D=32 --set T=24 --set B=2"
-mkdir -p "$work/obj"
-head -c 20000 "$source/examples/bytes-gpt.remat" "$source/docs/gpu.md" "$source"/runtime/*.c > "$work/text.txt"
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
-
-emit() { # NAME SPEC OPTIONS...
-    name=$1 spec=$2
-    shift 2
-    "$rematc" emit "$spec" $shape "$@" -o "$work/$name" --force # left by an earlier run
-}
-build() { # NAME: kernels and runtime are the same for all
-    cd "$work/$1"
-    if [ ! -e ../obj/sim.o ]; then
-        for file in kernels/*.cu; do
-            ${CXX:-c++} -std=c++20 $flags -x c++ -c -o "../obj/$(basename "$file").o" "$file"
-        done
-        for file in runtime/*.c kernels/workspace.c; do
-            ${CC:-cc} -std=gnu11 $flags -c -o "../obj/$(basename "$file").o" "$file"
-        done
-        for file in blas sim stream; do ${CXX:-c++} -std=c++20 $flags -c -o "../obj/$file.o" "$sim/$file.cpp"; done
-    fi
-    ${CXX:-c++} -std=c++20 -O0 -w -I. -x c++ -c -o train.o train.cu
-    ${CXX:-c++} -o train train.o ../obj/*.o -lm
-    cd - > /dev/null
-}
-losses() { # NAME OPTIONS...
-    name=$1
-    shift
-    rm -f "$work/$name.jsonl"
-    (cd "$work/$name" && ./train --data "$work/text.txt" --save-dir "$work/out-$name" --fresh --quiet --sample 0 \
-        --steps 3 --log "$work/$name.jsonl" "$@") || fail "$name"
-    sed -n 's/.*"loss":\([^,]*\),.*/\1/p' "$work/$name.jsonl" > "$work/$name.loss"
-    [ "$(wc -l < "$work/$name.loss")" = 3 ] || fail "$name: $(cat "$work/$name.jsonl")"
-}
 
 spec=$source/examples/bytes-gpt.remat
 sed 's/^train {/dtype { compute bf16  trained bf16  gradient f32 }\n&/' "$spec" > "$work/bf16.remat"
 cp "$spec" "$work/f32.remat"
-rm -f "$work"/obj/*.o
 for type in f32 bf16; do
     emit $type-keep "$work/$type.remat" --target cuda --device h100 --budget 8GiB --policy none
     emit $type-block "$work/$type.remat" --target cuda --device h100 --budget 8GiB --policy every-block
