@@ -93,7 +93,9 @@ template <int WIDTH, int QUERIES, int KEYS, int WARPS, int RESIDENT>
 __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_kernel(AttendMma p) {
     K_SHARED(uint16_t, shared);
     constexpr int THREADS = 32 * WARPS, BLOCKS = QUERIES / WARPS / 16, KEY_BYTES = KEYS * WIDTH * 2;
+    constexpr bool KEEP = BLOCKS * WIDTH <= 128; /* q in registers */
     const uint32_t q_tile = k_shared_address(shared), kv_tiles = q_tile + QUERIES * WIDTH * 2;
+    const uint32_t q_rows = q_tile + (uint32_t)(warp_of() * BLOCKS * 16 * WIDTH * 2);
     const Place at = place_of(p, p.heads);
     const int t = ((p.time - 1) / QUERIES - at.tile) * QUERIES, kv_head = at.head / (p.heads / p.kv_heads);
     const int end = p.causal && t + QUERIES < p.time ? t + QUERIES : p.time;
@@ -110,7 +112,7 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_kernel(Attend
     clear(sum);
 #pragma unroll
     for (int m = 0; m < BLOCKS; m++) {
-        load_rows<WIDTH>(q[m], q_tile + (uint32_t)((warp_of() * BLOCKS + m) * 16 * WIDTH * 2));
+        if (KEEP) load_rows<WIDTH>(q[m], q_rows + (uint32_t)(m * 16 * WIDTH * 2));
         maximum[m][0] = maximum[m][1] = -INFINITY;
         total[m][0] = total[m][1] = 0;
     }
@@ -125,7 +127,10 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_kernel(Attend
         }
         if (!p.causal || s < row0 + 16 * BLOCKS) { /* else the warp sees none of these keys */
             float score[BLOCKS][KEYS / 8][4];
-            score_tile<WIDTH, KEYS>(score, q, now);
+            if constexpr (KEEP)
+                score_tile<WIDTH, KEYS>(score, q, now);
+            else
+                score_tiles<WIDTH, KEYS>(score, q_rows, now);
             if (s + KEYS > keys_seen(p, row0)) mask_keys(p, score, row0, s);
             soften(score, sum, maximum, total, p.scale * LOG2_E);
             add_weighted<WIDTH, KEYS>(sum, score, now + KEY_BYTES);
@@ -177,10 +182,10 @@ template <int WIDTH, int QUERIES, int KEYS, int WARPS, int RESIDENT>
 __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(AttendMma p) {
     K_SHARED(uint16_t, shared);
     constexpr int THREADS = 32 * WARPS, BLOCKS = QUERIES / WARPS / 16, KEY_BYTES = KEYS * WIDTH * 2;
-    constexpr bool KEEP = WIDTH <= 64; /* dout in registers */
-    static_assert(KEEP || BLOCKS == 1, "16 rows are read as they are needed");
+    constexpr bool KEEP_Q = BLOCKS * WIDTH <= 128, KEEP_DOUT = BLOCKS * WIDTH <= 64; /* in registers */
     const uint32_t q_tile = k_shared_address(shared), dout_tile = q_tile + QUERIES * WIDTH * 2;
     const uint32_t kv_tiles = dout_tile + QUERIES * WIDTH * 2;
+    const uint32_t rows = (uint32_t)(warp_of() * BLOCKS * 16 * WIDTH * 2); /* the warp's, in a tile */
     const Place at = place_of(p, p.heads);
     const int t = ((p.time - 1) / QUERIES - at.tile) * QUERIES, kv_head = at.head / (p.heads / p.kv_heads);
     const int end = p.causal && t + QUERIES < p.time ? t + QUERIES : p.time;
@@ -208,9 +213,8 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(Att
     uint32_t q[BLOCKS][WIDTH / 16][4], dout[BLOCKS][WIDTH / 16][4];
 #pragma unroll
     for (int m = 0; m < BLOCKS; m++) {
-        const uint32_t rows = (uint32_t)((warp_of() * BLOCKS + m) * 16 * WIDTH * 2);
-        load_rows<WIDTH>(q[m], q_tile + rows);
-        if (KEEP) load_rows<WIDTH>(dout[m], dout_tile + rows);
+        if (KEEP_Q) load_rows<WIDTH>(q[m], q_tile + rows + (uint32_t)(m * 16 * WIDTH * 2));
+        if (KEEP_DOUT) load_rows<WIDTH>(dout[m], dout_tile + rows + (uint32_t)(m * 16 * WIDTH * 2));
     }
     uint32_t now = kv_tiles, next = kv_tiles + 2 * KEY_BYTES;
     for (int s = 0; s < end; s += KEYS) {
@@ -223,12 +227,14 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(Att
         }
         if (!p.causal || s < row0 + 16 * BLOCKS) {
             float score[BLOCKS][KEYS / 8][4], dscore[BLOCKS][KEYS / 8][4];
-            score_tile<WIDTH, KEYS>(score, q, now);
-            if constexpr (KEEP)
+            if constexpr (KEEP_Q)
+                score_tile<WIDTH, KEYS>(score, q, now);
+            else
+                score_tiles<WIDTH, KEYS>(score, q_tile + rows, now);
+            if constexpr (KEEP_DOUT)
                 score_tile<WIDTH, KEYS>(dscore, dout, now + KEY_BYTES);
             else
-                score_tiles<WIDTH, KEYS>(dscore, dout_tile + (uint32_t)(warp_of() * 16 * WIDTH * 2),
-                                         now + KEY_BYTES);
+                score_tiles<WIDTH, KEYS>(dscore, dout_tile + rows, now + KEY_BYTES);
             if (s + KEYS > keys_seen(p, row0)) mask_keys(p, score, row0, s);
 #pragma unroll
             for (int m = 0; m < BLOCKS; m++)
@@ -250,6 +256,49 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(Att
     store_rows<WIDTH>(p, p.dq, at.b, row0, at.head, sum, lse);
 }
 
+/* Of a warp's [key, query]: probabilities from scores, with lse of the tile's queries; zeros where the query
+ * is before the key; gradients of scores in the place of dP, with delta. */
+template <int BLOCKS, int N>
+static __device__ inline void probabilities(float (&score)[BLOCKS][N][4], const float *lse, float scale) {
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        const float2 of = *(const float2 *)(lse + 8 * n + lane_of() % 4 * 2);
+#pragma unroll
+        for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                score[m][n][i] = k_exp2(score[m][n][i] * scale - (i % 2 ? of.y : of.x));
+    }
+}
+template <int BLOCKS, int N>
+static __device__ inline void mask_queries(float (&score)[BLOCKS][N][4], int key0, int query0) {
+    const int column = lane_of() % 4 * 2;
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int hidden = key0 + 16 * m + 8 * half + lane_of() / 4 - query0 - column;
+#pragma unroll
+            for (int n = 0; n < N; n++)
+#pragma unroll
+                for (int i = 0; i < 2; i++)
+                    if (8 * n + i < hidden) score[m][n][2 * half + i] = 0;
+        }
+}
+template <int BLOCKS, int N>
+static __device__ inline void score_gradients(float (&dscore)[BLOCKS][N][4],
+                                              const float (&score)[BLOCKS][N][4], const float *delta) {
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        const float2 of = *(const float2 *)(delta + 8 * n + lane_of() % 4 * 2);
+#pragma unroll
+        for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                dscore[m][n][i] = score[m][n][i] * (dscore[m][n][i] - (i % 2 ? of.y : of.x));
+    }
+}
+
 /* lse and delta of a tile's queries, one number a thread: the first QUERIES threads have lse, the next delta.
  * Queries past the end get lse = infinity, so that P and dS are zero there. */
 template <int QUERIES> static __device__ inline float row_term(const AttendMma &p, int b, int t, int head) {
@@ -264,14 +313,14 @@ template <int QUERIES> static __device__ inline float row_term(const AttendMma &
 template <int WIDTH, int KEYS, int QUERIES, int WARPS, int RESIDENT>
 __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(AttendMma p) {
     K_SHARED(uint16_t, shared);
-    constexpr int THREADS = 32 * WARPS, QUERY_BYTES = QUERIES * WIDTH * 2;
-    constexpr bool KEEP = WIDTH <= 64; /* k and v in registers */
-    static_assert(KEYS == 16 * WARPS && 2 * QUERIES <= THREADS, "a warp has 16 keys");
+    constexpr int THREADS = 32 * WARPS, BLOCKS = KEYS / WARPS / 16, QUERY_BYTES = QUERIES * WIDTH * 2;
+    constexpr bool KEEP = BLOCKS * WIDTH <= 64; /* k and v in registers */
+    static_assert(2 * QUERIES <= THREADS, "lse and delta are one number a thread");
     const uint32_t k_tile = k_shared_address(shared), v_tile = k_tile + KEYS * WIDTH * 2;
     const uint32_t q_tiles = v_tile + KEYS * WIDTH * 2;
     float *terms = (float *)(shared + (2 * KEYS + 4 * QUERIES) * WIDTH); /* two tiles' lse, delta [QUERIES] */
     const Place at = place_of(p, p.kv_heads);
-    const int s = at.tile * KEYS, key0 = s + warp_of() * 16, group = p.heads / p.kv_heads;
+    const int s = at.tile * KEYS, key0 = s + warp_of() * 16 * BLOCKS, group = p.heads / p.kv_heads;
     const int first = p.causal ? s / QUERIES * QUERIES : 0, tiles = (p.time - first + QUERIES - 1) / QUERIES;
     const float scale = p.scale * LOG2_E;
 
@@ -284,13 +333,14 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(At
     if ((int)threadIdx.x < 2 * QUERIES) terms[threadIdx.x] = row_term<QUERIES>(p, at.b, t, head);
     k_copy_wait<0>();
     __syncthreads();
-    const uint32_t rows = (uint32_t)(warp_of() * 16 * WIDTH * 2);
-    uint32_t k[1][WIDTH / 16][4], v[1][WIDTH / 16][4];
-    if (KEEP) {
-        load_rows<WIDTH>(k[0], k_tile + rows);
-        load_rows<WIDTH>(v[0], v_tile + rows);
+    const uint32_t rows = (uint32_t)(warp_of() * BLOCKS * 16 * WIDTH * 2); /* the warp's, in a tile */
+    uint32_t k[BLOCKS][WIDTH / 16][4], v[BLOCKS][WIDTH / 16][4];
+#pragma unroll
+    for (int m = 0; KEEP && m < BLOCKS; m++) {
+        load_rows<WIDTH>(k[m], k_tile + rows + (uint32_t)(m * 16 * WIDTH * 2));
+        load_rows<WIDTH>(v[m], v_tile + rows + (uint32_t)(m * 16 * WIDTH * 2));
     }
-    float dk[1][WIDTH / 8][4], dv[1][WIDTH / 8][4];
+    float dk[BLOCKS][WIDTH / 8][4], dv[BLOCKS][WIDTH / 8][4];
     clear(dk);
     clear(dv);
     for (int step = 0; step < group * tiles; step++) {
@@ -314,44 +364,31 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(At
             next_term = row_term<QUERIES>(p, at.b, t, head);
         }
         if (!p.causal || key0 < query0 + QUERIES) { /* else no query sees the warp's keys */
-            float score[1][QUERIES / 8][4], dscore[1][QUERIES / 8][4]; /* [key, query] */
-            if (KEEP)
+            float score[BLOCKS][QUERIES / 8][4], dscore[BLOCKS][QUERIES / 8][4]; /* [key, query] */
+            if constexpr (KEEP)
                 score_tile<WIDTH, QUERIES>(score, k, now);
             else
                 score_tiles<WIDTH, QUERIES>(score, k_tile + rows, now);
-            const int column = lane_of() % 4 * 2;
-#pragma unroll
-            for (int n = 0; n < QUERIES / 8; n++)
-#pragma unroll
-                for (int i = 0; i < 4; i++)
-                    score[0][n][i] = k_exp2(score[0][n][i] * scale - term[8 * n + column + i % 2]);
-            if (p.causal && query0 < key0 + 15) {
-#pragma unroll
-                for (int n = 0; n < QUERIES / 8; n++)
-#pragma unroll
-                    for (int i = 0; i < 4; i++)
-                        if (query0 + 8 * n + column + i % 2 < key0 + lane_of() / 4 + i / 2 * 8)
-                            score[0][n][i] = 0;
-            }
+            probabilities(score, term, scale);
+            if (p.causal && query0 < key0 + 16 * BLOCKS - 1) mask_queries(score, key0, query0);
             add_weighted<WIDTH, QUERIES>(dv, score, now + QUERY_BYTES);
-            if (KEEP)
+            if constexpr (KEEP)
                 score_tile<WIDTH, QUERIES>(dscore, v, now + QUERY_BYTES);
             else
                 score_tiles<WIDTH, QUERIES>(dscore, v_tile + rows, now + QUERY_BYTES);
-#pragma unroll
-            for (int n = 0; n < QUERIES / 8; n++)
-#pragma unroll
-                for (int i = 0; i < 4; i++)
-                    dscore[0][n][i] =
-                        score[0][n][i] * (dscore[0][n][i] - term[QUERIES + 8 * n + column + i % 2]);
+            score_gradients(dscore, score, term + QUERIES);
             add_weighted<WIDTH, QUERIES>(dk, dscore, now);
         }
         if (more && (int)threadIdx.x < 2 * QUERIES)
             terms[(step + 1) % 2 * 2 * QUERIES + threadIdx.x] = next_term;
     }
-    const float dk_factor[1][2] = {{p.scale, p.scale}}, dv_factor[1][2] = {{1, 1}};
-    store_rows<WIDTH>(p, p.dk, at.b, key0, at.head, dk, dk_factor);
-    store_rows<WIDTH>(p, p.dv, at.b, key0, at.head, dv, dv_factor);
+    float factor[BLOCKS][2];
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++) factor[m][0] = factor[m][1] = 1;
+    store_rows<WIDTH>(p, p.dv, at.b, key0, at.head, dv, factor);
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++) factor[m][0] = factor[m][1] = p.scale;
+    store_rows<WIDTH>(p, p.dk, at.b, key0, at.head, dk, factor);
 }
 
 /* ---- host side ---- */

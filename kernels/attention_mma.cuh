@@ -47,8 +47,8 @@ static __device__ inline void copy_tile(const AttendMma &p, uint32_t tile, Atten
 #pragma unroll
     for (int i = 0; i < ROWS; i += STEP) {
         const bool there = t + first + i < p.time && chunk * 8 < p.width;
-        k_copy_async(to + (uint32_t)(i * WIDTH * 2),
-                     there ? row + (int64_t)(first + i) * from.stride + chunk * 8 : row, there);
+        k_copy_async(to + (uint32_t)(i * WIDTH * 2), row + (int64_t)(first + i) * from.stride + chunk * 8,
+                     there);
     }
 }
 
@@ -107,21 +107,26 @@ static __device__ inline void score_tile(float (&score)[BLOCKS][ROWS / 8][4],
         }
 }
 
-/* The same with a read from rows [0, 16) of a tile as it is needed. */
-template <int WIDTH, int ROWS>
-static __device__ inline void score_tiles(float (&score)[1][ROWS / 8][4], uint32_t a_tile, uint32_t tile) {
+/* The same with a read from rows [0, 16 BLOCKS) of a tile as it is needed. */
+template <int WIDTH, int ROWS, int BLOCKS>
+static __device__ inline void score_tiles(float (&score)[BLOCKS][ROWS / 8][4], uint32_t a_tile,
+                                          uint32_t tile) {
     const Corner corner = corner_of<WIDTH>(false), a_corner = corner_of<WIDTH>(true);
     clear(score);
 #pragma unroll
     for (int k = 0; k < WIDTH / 16; k++) {
-        uint32_t a[4];
-        k_ldmatrix(a, corner_address<WIDTH>(a_tile, a_corner, 0, k));
+        uint32_t a[BLOCKS][4];
+#pragma unroll
+        for (int m = 0; m < BLOCKS; m++) k_ldmatrix(a[m], corner_address<WIDTH>(a_tile, a_corner, m, k));
 #pragma unroll
         for (int n = 0; n < ROWS / 16; n++) {
             uint32_t b[4];
             k_ldmatrix(b, corner_address<WIDTH>(tile, corner, n, k));
-            k_mma(score[0][2 * n], a, b[0], b[1]);
-            k_mma(score[0][2 * n + 1], a, b[2], b[3]);
+#pragma unroll
+            for (int m = 0; m < BLOCKS; m++) {
+                k_mma(score[m][2 * n], a[m], b[0], b[1]);
+                k_mma(score[m][2 * n + 1], a[m], b[2], b[3]);
+            }
         }
     }
 }

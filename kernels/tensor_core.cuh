@@ -67,14 +67,14 @@ template <int PENDING> static __device__ inline void k_copy_wait(void) {
 
 /* Two bf16 in a register, the first one low, rounded to nearest even. */
 static __device__ inline uint32_t k_pack_bf16(float low, float high) {
-    uint32_t pair;
+    uint32_t pair = 0;
     K_PTX(asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low)));
     return pair;
 }
 
 /* 2^x to about 2 units in the last place; results below 2^-126 are zero. */
 static __device__ inline float k_exp2(float x) {
-    float y;
+    float y = 0;
     K_PTX(asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)));
     return y;
 }

@@ -179,14 +179,46 @@ static void time_kernels(const Bench *b) {
     time_one(b, "forward", "as used", k_attend_mma, flops, {b->o});
     time_one(b, "backward", "as used", k_attend_mma_bwd, flops * 2.5, {b->dq, b->dk, b->dv});
     time_one(b, "delta", "", backward_delta, 0, {});
+    if (b->quick) return;
     if (b->shape.width <= 64) {
+        time_forward<64, 128, 64, 4, 2>(b);
+        time_forward<64, 128, 64, 8, 1>(b);
+        time_forward<64, 128, 64, 8, 2>(b);
+        time_forward<64, 64, 64, 4, 3>(b);
+        time_forward<64, 64, 64, 4, 4>(b);
+        time_forward<64, 128, 32, 4, 2>(b);
+        time_forward<64, 128, 32, 4, 3>(b);
+        time_forward<64, 256, 64, 8, 1>(b);
+        time_forward<64, 64, 128, 4, 2>(b);
         time_dkv<64, 128, 64, 8, 1>(b);
+        time_dkv<64, 128, 32, 8, 1>(b);
+        time_dkv<64, 128, 64, 4, 1>(b);
+        time_dkv<64, 128, 32, 4, 2>(b);
+        time_dkv<64, 64, 64, 4, 2>(b);
+        time_dkv<64, 64, 32, 4, 3>(b);
         time_dq<64, 64, 64, 4, 2>(b);
-        if (b->quick) return;
+        time_dq<64, 64, 64, 4, 3>(b);
+        time_dq<64, 64, 32, 4, 3>(b);
+        time_dq<64, 128, 64, 8, 1>(b);
+        time_dq<64, 128, 32, 4, 2>(b);
+        time_dq<64, 128, 64, 4, 1>(b);
     } else {
+        time_forward<128, 128, 64, 8, 1>(b);
+        time_forward<128, 128, 32, 8, 1>(b);
+        time_forward<128, 64, 64, 4, 2>(b);
+        time_forward<128, 64, 32, 4, 2>(b);
+        time_forward<128, 128, 64, 4, 1>(b);
+        time_forward<128, 128, 32, 4, 2>(b);
         time_dkv<128, 128, 32, 8, 1>(b);
+        time_dkv<128, 128, 16, 8, 1>(b);
+        time_dkv<128, 64, 64, 4, 1>(b);
+        time_dkv<128, 64, 32, 4, 2>(b);
+        time_dkv<128, 64, 16, 4, 2>(b);
         time_dq<128, 64, 64, 4, 2>(b);
-        if (b->quick) return;
+        time_dq<128, 64, 32, 4, 2>(b);
+        time_dq<128, 64, 32, 4, 3>(b);
+        time_dq<128, 128, 32, 8, 1>(b);
+        time_dq<128, 128, 32, 4, 1>(b);
     }
 }
 
