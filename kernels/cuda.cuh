@@ -20,12 +20,13 @@
 
 /* ---- host side ---- */
 
-enum { K_EXIT_DEVICE = 5, K_EXIT_INTERNAL = 70 };
+enum { K_EXIT_MEMORY = 3, K_EXIT_DEVICE = 5, K_EXIT_INTERNAL = 70 };
 
 static inline void k_cuda_check(cudaError_t status, const char *what) {
     if (status == cudaSuccess) return;
     fprintf(stderr, "train: error: CUDA: %s: %s\n", what, cudaGetErrorString(status));
-    exit(K_EXIT_DEVICE);
+    exit(status == cudaErrorMemoryAllocation ? K_EXIT_MEMORY
+                                             : K_EXIT_DEVICE); /* loading a kernel takes memory */
 }
 
 #ifndef K_LAUNCH /* tests may run kernels in another way */

@@ -35,7 +35,7 @@ static void check(cublasStatus_t status, const char *what, const Shape *s) {
             cublasLtGetStatusString(status), s->operand_dtype == K_F32 ? "f32" : "bf16",
             s->result_dtype == K_F32 ? "f32" : "bf16", (long long)s->rows, (long long)s->columns,
             (long long)s->depth);
-    exit(K_EXIT_DEVICE);
+    exit(status == CUBLAS_STATUS_ALLOC_FAILED ? K_EXIT_MEMORY : K_EXIT_DEVICE);
 }
 
 static cudaDataType_t blas_type(int dtype) {

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 enum { RT_EXIT_USAGE = 2, RT_EXIT_MEMORY = 3, RT_EXIT_DEVICE = 5, RT_EXIT_IO = 6, RT_EXIT_SAVED = 75 };
+enum { RT_SPARE_BYTES = 256 << 20 }; /* of a device, left for the code of kernels, which is loaded after the arena */
 enum { RT_CHUNK_BYTES = 4 << 20 }; /* transfers go through one buffer of this size; checksums are per chunk */
 
 typedef struct RtError {
@@ -56,6 +57,12 @@ char *rt_json_string(const char *text);
 /* ---- host_memory.c ---- */
 /* What this process may still take: -1 where it is not known. */
 int64_t rt_host_free_bytes(void);
+
+/* ---- warm.c ---- */
+/* Runs every kernel and product of the program once, over zeros, in the arena that is allocated. What loading
+ * their code takes is taken when it returns; where that fails, the program ends with the exit code of the
+ * failure. Nothing to do on the host. Prints what the device uses unless `quiet`. */
+void rt_warm_up(RtRun *run, const RtProgram *program, int quiet);
 /* The number after `key` in a file of "key value" lines, or a bare number when key is ""; -1: not there. */
 int64_t rt_read_number(const char *path, const char *key);
 
@@ -185,6 +192,8 @@ typedef struct RtStepRecord {
 /* Opens FILE.jsonl where there is one (rt_log_file_open). */
 void rt_log_open(RtLog *log, const char *path, int quiet);
 void rt_log_plan(const RtProgram *program, int64_t free_bytes, int64_t host_free_bytes);
+/* What is used beside the arena once everything is loaded; used_bytes and free_bytes of the whole device. */
+void rt_log_warm(const RtProgram *program, int64_t used_bytes, int64_t free_bytes);
 void rt_log_step(RtLog *log, const RtProgram *program, const RtRun *run, const RtStepRecord *record);
 void rt_log_validation(RtLog *log, int64_t step, double loss);
 void rt_log_sample(RtLog *log, int64_t step, const char *text);

@@ -82,6 +82,15 @@ void rt_log_plan(const RtProgram *program, int64_t free_bytes, int64_t host_free
     print_free("free on the host", host_free_bytes);
 }
 
+void rt_log_warm(const RtProgram *program, int64_t used_bytes, int64_t free_bytes) {
+    char planned[32], measured[32], left[32];
+    size_text(planned, sizeof planned, program->reserved_bytes);
+    size_text(measured, sizeof measured, used_bytes - program->arena_bytes);
+    size_text(left, sizeof left, free_bytes);
+    rt_say(stderr, "context and libraries: planned %s, measured %s; %s of the device left\n", planned,
+           measured, left);
+}
+
 static double batch_tokens(const RtProgram *program) {
     return (double)(program->batch * program->context * program->accumulate);
 }

@@ -71,12 +71,14 @@ static void check_memory(const RtProgram *program, int quiet) {
     int64_t free_bytes = rt_device_free_bytes(), host_free_bytes = rt_host_free_bytes();
     int64_t host_needed = program->host_bytes + (!strcmp(program->target, "host") ? program->arena_bytes : 0);
     if (!quiet) rt_log_plan(program, free_bytes, host_free_bytes);
-    if (free_bytes >= 0 && free_bytes < program->arena_bytes)
-        rt_fail(
-            RT_EXIT_MEMORY,
-            "%s has %lld bytes free and the plan needs %lld; compile again with a budget of at most %lldMiB",
-            rt_device_name(), (long long)free_bytes, (long long)program->arena_bytes,
-            (long long)(free_bytes >> 20));
+    int64_t spare = program->reserved_bytes ? RT_SPARE_BYTES : 0;
+    if (free_bytes >= 0 && free_bytes - spare < program->arena_bytes)
+        rt_fail(RT_EXIT_MEMORY,
+                "%s has %lld bytes free and the plan needs %lld%s; compile again with a budget of at most "
+                "%lldMiB",
+                rt_device_name(), (long long)free_bytes, (long long)program->arena_bytes,
+                spare ? ", and 256 MiB for the code of kernels" : "",
+                (long long)((free_bytes - spare + program->reserved_bytes) >> 20));
     if (program->host_bytes > 0 && host_free_bytes >= 0 && host_free_bytes < host_needed)
         rt_fail(
             RT_EXIT_MEMORY,
@@ -97,6 +99,7 @@ static void allocate(Trainer *trainer) {
     trainer->ones = rt_allocate(rows * sizeof *trainer->ones);
     trainer->chunk = rt_allocate(RT_CHUNK_BYTES);
     for (size_t i = 0; i < rows; i++) trainer->ones[i] = 1;
+    rt_warm_up(&trainer->run, program, trainer->options.quiet);
     if (trainer->options.profile) trainer->run.profile = rt_allocate(sizeof *trainer->run.profile);
     trainer->run.poison = trainer->options.poison;
 }

@@ -1,0 +1,25 @@
+/* A warm start: every kernel and every product of the program runs once over an arena of zeros, before
+ * anything is read. CUDA loads the code of a kernel into the device's memory, and cuBLASLt that of a product,
+ * when it is first used; afterwards nothing of the run takes memory any more, so what does not fit shows
+ * here. */
+#include "internal.h"
+
+#include <string.h>
+
+static void run_all(RtRun *run, const RtProgram *program) {
+    program->micro_step(run);
+    if (program->update) program->update(run);
+    if (program->evaluate) program->evaluate(run);
+    if (program->sample) program->sample(run);
+    rt_device_sync();
+}
+
+void rt_warm_up(RtRun *run, const RtProgram *program, int quiet) {
+    if (!strcmp(program->target, "host")) return;
+    rt_device_fill(run->arena, 0, program->arena_bytes);
+    if (run->host) memset(run->host, 0, (size_t)program->host_bytes);
+    RtRun first = {.arena = run->arena, .host = run->host, .cx = run->cx};
+    first.cx.loss_scale = 1;
+    run_all(&first, program);
+    if (!quiet) rt_log_warm(program, rt_device_used_bytes(), rt_device_free_bytes());
+}
