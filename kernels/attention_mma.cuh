@@ -42,13 +42,14 @@ static __device__ inline void copy_tile(const AttendMma &p, uint32_t tile, Atten
     constexpr int CHUNKS = WIDTH / 8, STEP = THREADS / CHUNKS;
     static_assert(STEP % 8 == 0 && ROWS % STEP == 0, "a thread's rows have one swizzle");
     const int first = (int)threadIdx.x / CHUNKS, chunk = (int)threadIdx.x % CHUNKS;
-    const uint16_t *row = row_of(p, from, b, t, head);
+    const int64_t step = STEP * from.stride;
+    const uint16_t *row = row_of(p, from, b, t + first, head) + chunk * 8;
     const uint32_t to = chunk_address<WIDTH>(tile, first, chunk);
+    const int rows = chunk * 8 < p.width ? p.time - t - first : 0;
 #pragma unroll
     for (int i = 0; i < ROWS; i += STEP) {
-        const bool there = t + first + i < p.time && chunk * 8 < p.width;
-        k_copy_async(to + (uint32_t)(i * WIDTH * 2), row + (int64_t)(first + i) * from.stride + chunk * 8,
-                     there);
+        k_copy_async(to + (uint32_t)(i * WIDTH * 2), row, i < rows);
+        row += step;
     }
 }
 
