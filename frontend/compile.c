@@ -1,5 +1,6 @@
 /* See compile.h. */
 #include "compile.h"
+#include "devices.h"
 
 #include "../ir/glob.h"
 #include "../kernels/cuda_sizes.h"
@@ -42,8 +43,9 @@ int compile_parse(Compilation *c) {
 }
 
 static int find_device(Compilation *c) {
-    const Device *device = device_find(c->spec.device);
-    if (!device) {
+    int code = devices_read(c->options, c->arena, c->spec.device, &c->device);
+    if (code > 0) return code;
+    if (code == 0) {
         uint32_t count;
         const Device *known = device_list(&count);
         const char **names = NEW_ARRAY(c->arena, const char *, count);
@@ -57,7 +59,6 @@ static int find_device(Compilation *c) {
         diag_suggest(c->diag, c->spec.device, names, count);
         return source_errors(c);
     }
-    c->device = *device;
     if (c->spec.device_memory_bytes) {
         c->device.memory_bytes = c->spec.device_memory_bytes;
         c->device.memory_pretended = true;
@@ -123,13 +124,15 @@ static bool heads_fit(const Compilation *c) {
     for (uint32_t n = 0; n < c->forward->node.count; n++) {
         const Node *node = &c->forward->node.at[n];
         if (node->op != OP_ATTEND) continue;
-        int64_t width = c->forward->value.at[node->in[0]].type.dim[3], most = width;
-        if (k_cuda_attend_shared_bytes(width) <= has) continue;
-        while (most > 1 && k_cuda_attend_shared_bytes(most) > has) most--;
+        const Type *type = &c->forward->value.at[node->in[0]].type;
+        const int64_t width = type->dim[3], bytes = k_cuda_attend_shared_bytes(type->dtype, width);
+        int64_t most = width;
+        if (bytes <= has) continue;
+        while (most > 1 && k_cuda_attend_shared_bytes(type->dtype, most) > has) most--;
         diag_error(c->diag, E0326, node->span,
                    "attend: heads of %" PRId64 " numbers take %" PRId64
                    " bytes of shared memory a block, and %s has %" PRId64,
-                   width, k_cuda_attend_shared_bytes(width), c->device.name, has);
+                   width, bytes, c->device.name, has);
         diag_help(c->diag, "heads of at most %" PRId64 " numbers fit it", most);
         all = false;
     }

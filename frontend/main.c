@@ -5,6 +5,7 @@
 #include "message.h"
 #include "output.h"
 #include "report.h"
+#include "devices.h"
 #include "pack_verb.h"
 #include "solve.h"
 #include "sweep.h"
@@ -335,54 +336,8 @@ static int verb_explain(Compilation *c) {
     return output_print(c->options, &out);
 }
 
-/* What it has not, or has no fixed size of, is a dash. */
-static void device_row(const Device *d, Text *out) {
-    const char *memory = d->memory_bytes ? arena_printf(out->arena, "%" PRId64, d->memory_bytes >> 20) : "-";
-    double bf16 = d->flops_per_second[DT_BF16] / 1e12;
-    text_add(out, "%-12s %12s %14s %14.1f %12.0f %12.1f\n", d->name, memory,
-             bf16 > 0 ? arena_printf(out->arena, "%.1f", bf16) : "-", d->flops_per_second[DT_F32] / 1e12,
-             d->bytes_per_second / 1e9, d->copy_bytes_per_second / 1e9);
-}
-
 static int verb_devices(Compilation *c) {
-    uint32_t count;
-    const Device *list = device_list(&count);
-    const char *wanted = c->options->file;
-    Text out = {.arena = c->arena};
-    bool found = false;
-    if (c->options->json)
-        text_add(&out, "[");
-    else
-        text_add(&out, "%-12s %12s %14s %14s %12s %12s\n", "device", "memory MiB", "bf16 TFLOP/s",
-                 "f32 TFLOP/s", "memory GB/s", "copy GB/s");
-    for (uint32_t i = 0; i < count; i++) {
-        const Device *d = &list[i];
-        if (wanted && strcmp(wanted, d->name)) continue;
-        if (c->options->json)
-            text_add(&out,
-                     "%s\n  {\"name\": \"%s\", \"cuda\": %s, \"memory_bytes\": %" PRId64
-                     ", \"reserved_bytes\": %" PRId64
-                     ", \"bf16_flops_per_second\": %.6g, \"f32_flops_per_second\": %.6g, "
-                     "\"bytes_per_second\": %.6g"
-                     ", \"copy_bytes_per_second\": %.6g, \"capability\": %d}",
-                     found ? "," : "", d->name, d->cuda ? "true" : "false", d->memory_bytes,
-                     d->reserved_bytes, d->flops_per_second[DT_BF16], d->flops_per_second[DT_F32],
-                     d->bytes_per_second, d->copy_bytes_per_second, d->capability);
-        else
-            device_row(d, &out);
-        found = true;
-    }
-    if (c->options->json) text_add(&out, "\n]\n");
-    if (!found) {
-        const char **names = NEW_ARRAY(c->arena, const char *, count);
-        for (uint32_t i = 0; i < count; i++) names[i] = list[i].name;
-        const char *near = diag_nearest(wanted, names, count);
-        return message_fail_help(c->options, EXIT_USAGE,
-                                 near ? arena_printf(c->arena, "did you mean '%s'?", near)
-                                      : "`rematc devices` lists them all",
-                                 "unknown device '%s'", wanted);
-    }
-    return output_print(c->options, &out);
+    return devices_print(c->options, c->arena);
 }
 
 /* ---- graph ---- */

@@ -54,7 +54,7 @@ typedef struct OptionRow {
 static const OptionRow option_row[] = {
     {"--set", "NAME=VALUE", ALL_SPEC, 0, "replace a dim or a setting of the file (may be repeated)"},
     {"--device", "NAME", ALL_SPEC & ~(1 << VERB_SWEEP), AT(device),
-     "plan for this device instead of the file's"},
+     "plan for this device, or .device file, instead of the file's"},
     {"--device", "NAME,NAME", 1 << VERB_SWEEP, AT(device), "one or more devices instead of the file's"},
     {"--device-memory", "SIZE", ALL_SPEC, AT(device_memory),
      "pretend that the device has that much memory: 1200GiB"},

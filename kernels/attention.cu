@@ -1,5 +1,7 @@
 /* Attention over [B, T, heads, E] without a T x T matrix, on CUDA (Dao et al. 2022, FlashAttention: tiles,
- * running maximum and sum forwards, probabilities again from lse backwards).
+ * running maximum and sum forwards, probabilities again from lse backwards). Where k_cuda_attend_tensor_cores
+ * says so, the kernels of attention_mma.cu do it; the ones here take any storage type and width, on f32
+ * units.
  *
  * 256 threads are a 16 x 16 grid (ty, tx) over a tile of scores: thread (ty, tx) holds rows ty + 16 i and
  * columns tx + 16 j, so the 16 threads of a row are half a warp. Tiles of q, k, v, do lie in shared memory as
@@ -7,6 +9,7 @@
  * columns, tx * 4 + 64 g. Forward and dq: a block has (b, head, query tile) and walks the keys. dk and dv: a
  * block has (b, kv head, key tile) and walks its query heads and their tiles in order. Nothing is shared
  * between blocks, so the bits never change. */
+#include "attention_mma.h"
 #include "cuda.cuh"
 
 enum { THREADS = 256 };
@@ -365,22 +368,55 @@ template <class S> static void backward(const KCtx *cx, const Attend &p) {
     allow_shared(attend_dkv_kernel<S>, bytes);
     K_LAUNCH(attend_dkv_kernel<S>, k_grid(k_cuda_ceil(p.time, S::KEYS) * p.kv_heads * p.batch), THREADS,
              bytes, cx->stream, p);
-    K_LAUNCH(attend_dq_kernel<S>, k_grid(k_cuda_ceil(p.time, S::QUERIES) * p.heads * p.batch), THREADS,
-             bytes, cx->stream, p);
+    K_LAUNCH(attend_dq_kernel<S>, k_grid(k_cuda_ceil(p.time, S::QUERIES) * p.heads * p.batch), THREADS, bytes,
+             cx->stream, p);
 }
 
-#define TILES(width, forward_queries, forward_keys, backward_queries, backward_keys)                         \
+#define F32(width, forward_queries, forward_keys, backward_queries, backward_keys)                           \
     typedef Tiles<width, forward_queries, forward_keys> Forward##width;                                      \
     typedef Tiles<width, backward_queries, backward_keys> Backward##width;
-K_CUDA_ATTEND_TILES(TILES)
-#undef TILES
+K_CUDA_ATTEND_TILES(F32, K_CUDA_ATTEND_NONE)
+#undef F32
+
+/* Tensor cores, where the operands are all bf16. */
+static bool on_tensor_cores(int nout, const KTensor *out, int nin, const KTensor *in) {
+    bool all = true;
+    for (int i = 0; i < nin + nout; i++) {
+        const KTensor *x = i < nin ? &in[i] : &out[i - nin];
+        if (x->rank == 4) all = all && k_cuda_attend_tensor_cores(x->dtype, k_last(x));
+    }
+    return all;
+}
+static AttendRows rows_of(const KTensor *x) {
+    return {(uint16_t *)x->data, x->dim[2] * x->dim[3]};
+}
+static AttendMma mma_of(const Attend &p, const KTensor *q, const KTensor *k, const KTensor *v) {
+    AttendMma m = {};
+    m.q = rows_of(q);
+    m.k = rows_of(k);
+    m.v = rows_of(v);
+    m.lse = p.lse;
+    m.delta = p.delta;
+    m.batch = (int)p.batch;
+    m.time = (int)p.time;
+    m.heads = (int)p.heads;
+    m.kv_heads = (int)p.kv_heads;
+    m.width = p.width;
+    m.causal = p.causal;
+    m.scale = p.scale;
+    return m;
+}
 
 void k_attend(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    (void)nout, (void)nin;
     Attend p = attend_of(&in[0], &in[1], &in[2], attr);
     p.o = k_view(&out[0]);
     p.lse = (float *)out[1].data;
     if (k_count(&in[0]) == 0) return;
+    if (on_tensor_cores(nout, out, nin, in)) {
+        AttendMma m = mma_of(p, &in[0], &in[1], &in[2]);
+        m.o = rows_of(&out[0]);
+        return k_attend_mma(cx->stream, &m);
+    }
     if (p.width <= 64)
         forward<Forward64>(cx, p);
     else if (p.width <= 128)
@@ -392,7 +428,6 @@ void k_attend(const KCtx *cx, int nout, const KTensor *out, int nin, const KTens
 /* do, q, k, v, o, lse -> dq, dk, dv */
 void k_attend_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                   const KAttr *attr) {
-    (void)nout, (void)nin;
     Attend p = attend_of(&in[1], &in[2], &in[3], attr);
     p.dout = k_view(&in[0]);
     p.o = k_view(&in[4]);
@@ -402,6 +437,15 @@ void k_attend_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const K
     p.dk = k_view(&out[1]);
     p.dv = k_view(&out[2]);
     if (k_count(&in[1]) == 0) return;
+    if (on_tensor_cores(nout, out, nin, in)) {
+        AttendMma m = mma_of(p, &in[1], &in[2], &in[3]);
+        m.dout = rows_of(&in[0]);
+        m.o = rows_of(&in[4]);
+        m.dq = rows_of(&out[0]);
+        m.dk = rows_of(&out[1]);
+        m.dv = rows_of(&out[2]);
+        return k_attend_mma_bwd(cx->stream, &m);
+    }
     const int64_t rows = p.batch * p.time * p.heads;
     K_LAUNCH(attend_delta_kernel, k_grid(k_cuda_ceil(rows, THREADS / 32)), THREADS, 0, cx->stream, p);
     if (p.width <= 64)

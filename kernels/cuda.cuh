@@ -1,10 +1,12 @@
 /* What the CUDA kernels share: launches that are checked, storage types <-> f32, chunks of four elements, and
  * sums over a block.
  *
- * A tensor reaches a kernel as a KView; which type it holds is a branch that all threads take alike. Kernels
- * move chunks of four elements: one vector access where the chunk is whole and aligned, else one by one. All
- * arithmetic is f32. Sums follow fixed trees and there are no floating-point atomics, so the same inputs give
- * the same bits. Shared memory is dynamic throughout: K_SHARED. */
+ * Kernels that stream tensors are templates over storage types, chosen once a launch (k_by_type), and move
+ * packs of eight elements, accesses of 16 bytes, where shapes keep them aligned; all loads of a pack stand
+ * before the first use. Elsewhere a tensor reaches a kernel as a KView; which type it holds is a branch that
+ * all threads take alike, and chunks have four elements. All arithmetic is f32. Sums follow fixed trees and
+ * there are no floating-point atomics, so the same inputs give the same bits. Shared memory is dynamic
+ * throughout: K_SHARED. */
 #ifndef REMAT_CUDA_CUH
 #define REMAT_CUDA_CUH
 
@@ -79,6 +81,25 @@ static inline KView k_no_view() {
     return {NULL, K_F32};
 }
 
+typedef uint16_t KBf16;
+
+/* body(T()) with the storage type that holds `dtype`. */
+template <class Body> static inline void k_by_type(int dtype, Body body) {
+    if (dtype == K_F32)
+        body(float());
+    else
+        body(KBf16());
+}
+
+constexpr int K_PACK = 8; /* elements a thread moves at a time where they are aligned */
+
+/* Threads of a block, whole warps and at most `most`, of which one each takes one of `items` of a row, so
+ * that the blocks of the row are filled evenly. */
+static inline int k_even_threads(int64_t items, int most) {
+    const int64_t blocks = k_cuda_clamp(k_cuda_ceil(items, most), 1, INT32_MAX);
+    return (int)k_cuda_clamp(k_cuda_ceil(k_cuda_ceil(items, blocks), 32), 1, most / 32) * 32;
+}
+
 /* ---- device side ---- */
 
 struct K4 {
@@ -92,6 +113,50 @@ static __device__ inline uint32_t k_bf16_bits(float x) {
     return __bfloat16_as_ushort(__float2bfloat16_rn(x));
 }
 
+static __device__ inline float k_widen(float x) {
+    return x;
+}
+static __device__ inline float k_widen(KBf16 x) {
+    return k_from_bits((uint32_t)x << 16);
+}
+static __device__ inline void k_narrow(float x, float *to) {
+    *to = x;
+}
+static __device__ inline void k_narrow(float x, KBf16 *to) {
+    *to = (KBf16)k_bf16_bits(x);
+}
+
+/* N elements as they are stored, moved by accesses of up to 16 bytes: they lie a multiple of N elements from
+ * an aligned address. Of bf16, two share a register until they are used. */
+template <class T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) KPack {
+    T at[N];
+    __device__ float get(int j) const { return k_widen(at[j]); }
+    __device__ void set(const float *x) {
+#pragma unroll
+        for (int j = 0; j < N; j++) k_narrow(x[j], &at[j]);
+    }
+};
+template <> struct alignas(16) KPack<KBf16, K_PACK> {
+    uint32_t two[K_PACK / 2];
+    __device__ float get(int j) const {
+        return k_from_bits(j % 2 ? two[j / 2] & 0xffff0000u : two[j / 2] << 16);
+    }
+    __device__ void set(const float *x) {
+#pragma unroll
+        for (int j = 0; j < K_PACK; j += 2) two[j / 2] = k_bf16_bits(x[j]) | k_bf16_bits(x[j + 1]) << 16;
+    }
+};
+template <int N, class T> static __device__ inline KPack<T, N> k_load_pack(const T *at) {
+    return *(const KPack<T, N> *)at;
+}
+/* Yields what was stored: x, rounded to T. */
+template <class T, int N> static __device__ inline KPack<T, N> k_store_pack(T *at, const float *x) {
+    KPack<T, N> pack;
+    pack.set(x);
+    *(KPack<T, N> *)at = pack;
+    return pack;
+}
+
 static __device__ inline float k_get(KView v, int64_t i) {
     if (v.dtype == K_F32) return ((const float *)v.data)[i];
     return k_from_bits((uint32_t)((const uint16_t *)v.data)[i] << 16);
@@ -101,6 +166,19 @@ static __device__ inline void k_put(KView v, int64_t i, float x) {
         ((float *)v.data)[i] = x;
     else
         ((uint16_t *)v.data)[i] = (uint16_t)k_bf16_bits(x);
+}
+
+/* Elements [i, i + N): a pack of either type. */
+template <int N> static __device__ inline void k_get_pack(KView v, int64_t i, float *x) {
+    if (v.dtype == K_F32) {
+        const KPack<float, N> pack = k_load_pack<N>((const float *)v.data + i);
+#pragma unroll
+        for (int j = 0; j < N; j++) x[j] = pack.get(j);
+    } else {
+        const KPack<KBf16, N> pack = k_load_pack<N>((const KBf16 *)v.data + i);
+#pragma unroll
+        for (int j = 0; j < N; j++) x[j] = pack.get(j);
+    }
 }
 
 /* Elements [i, i + n), n <= 4; zeros after them. */
@@ -159,7 +237,7 @@ static __device__ inline float k_block_sum(float x, float *scratch) {
 }
 
 static __device__ inline float k_sigmoid(float x) {
-    return 1.0f / (1.0f + expf(-x));
+    return __fdividef(1.0f, 1.0f + expf(-x));
 }
 
 #endif

@@ -7,9 +7,9 @@
 #include "kernels.h"
 
 enum {
-    K_CUDA_SQUARE_BLOCKS = 256, /* most lanes of a squared norm */
-    K_CUDA_SQUARE_RUN = 8192,   /* elements a lane takes at least */
-    K_CUDA_SORT_TILE = 256,     /* positions a block of the radix sort ranks; also its number of digits */
+    K_CUDA_SQUARE_BLOCKS = 1024, /* most lanes of a squared norm */
+    K_CUDA_SQUARE_RUN = 8192,    /* elements a lane takes at least */
+    K_CUDA_SORT_TILE = 256,      /* positions a block of the radix sort ranks; also its number of digits */
 };
 
 static inline int64_t k_cuda_ceil(int64_t n, int64_t unit) {
@@ -23,10 +23,14 @@ static inline size_t k_cuda_aligned(size_t bytes) {
 }
 
 /* A sum over rows [rows, width] -> [width]: lanes of rows, f32 [lanes, width] in the workspace when there is
- * more than one. About 512 blocks of 32 columns, no lane under 32 rows. */
+ * more than one. About 512 blocks, each for 32 packs of eight columns, or of one where rows are not aligned;
+ * no lane under 32 rows. */
+static inline int64_t k_cuda_row_columns(int64_t width) {
+    return width % 8 == 0 ? 256 : 32;
+}
 static inline int64_t k_cuda_row_lanes(int64_t rows, int64_t width) {
-    int64_t wanted = 512 / k_cuda_clamp(k_cuda_ceil(width, 32), 1, 512);
-    return k_cuda_clamp(wanted, 1, k_cuda_clamp(rows / 32, 1, 64));
+    int64_t wanted = 512 / k_cuda_clamp(k_cuda_ceil(width, k_cuda_row_columns(width)), 1, 512);
+    return k_cuda_clamp(wanted, 1, k_cuda_clamp(rows / 32, 1, 512));
 }
 static inline size_t k_cuda_row_lanes_bytes(int64_t rows, int64_t width) {
     int64_t lanes = k_cuda_row_lanes(rows, width);
@@ -37,8 +41,22 @@ static inline int64_t k_cuda_square_blocks(int64_t count) {
     return k_cuda_clamp(k_cuda_ceil(count, K_CUDA_SQUARE_RUN), 1, K_CUDA_SQUARE_BLOCKS);
 }
 
-/* Attention: TILES(width, queries, keys forwards, queries, keys backwards), for heads up to that width. */
-#define K_CUDA_ATTEND_TILES(TILES) TILES(64, 64, 64, 32, 64) TILES(128, 64, 32, 32, 32) TILES(256, 32, 32, 16, 16)
+/* Attention, for heads up to a width; the first row that fits is used.
+ *   F32(width, queries, keys forwards, queries, keys backwards): on f32 units, any storage type and width.
+ *   BF16(width, then queries, keys, warps, blocks a multiprocessor forwards; keys, queries, .., .. of dk and
+ * dv; queries, keys, .., .. of dq): on tensor cores, where all operands are bf16 and rows begin at multiples
+ * of 16 bytes. */
+#define K_CUDA_ATTEND_TILES(F32, BF16)                                                                       \
+    F32(64, 64, 64, 32, 64)                                                                                  \
+    F32(128, 64, 32, 32, 32)                                                                                 \
+    F32(256, 32, 32, 16, 16)                                                                                 \
+    BF16(64, 128, 64, 4, 2, 128, 64, 8, 1, 64, 64, 4, 2)                                                     \
+    BF16(128, 128, 64, 8, 1, 128, 32, 8, 1, 64, 64, 4, 2)
+#define K_CUDA_ATTEND_NONE(...)
+
+static inline int k_cuda_attend_tensor_cores(int dtype, int64_t width) {
+    return dtype == K_BF16 && width % 8 == 0 && width <= 128;
+}
 
 /* f32 rows of width + 4 numbers, and a tile of scores either way round. */
 static inline int64_t k_cuda_attend_forward_bytes(int64_t width, int64_t queries, int64_t keys) {
@@ -48,16 +66,36 @@ static inline int64_t k_cuda_attend_backward_bytes(int64_t width, int64_t querie
     const int64_t scores = queries > keys ? queries * keys + 4 * queries : queries * keys + 4 * keys;
     return (2 * (queries + keys) * (width + 4) + scores) * (int64_t)sizeof(float);
 }
-/* Shared memory a block of attention needs, both ways, for heads of this width; the device must have it. */
-static inline int64_t k_cuda_attend_shared_bytes(int64_t width) {
-#define TILES(most, forward_queries, forward_keys, backward_queries, backward_keys)                          \
-    if (width <= most) {                                                                                     \
-        const int64_t there = k_cuda_attend_forward_bytes(most, forward_queries, forward_keys);              \
-        const int64_t back = k_cuda_attend_backward_bytes(most, backward_queries, backward_keys);            \
-        return there > back ? there : back;                                                                  \
+/* bf16: a tile of each operand that stays, two of each of the two that are walked through. */
+static inline int64_t k_cuda_attend_mma_bytes(int64_t width, int64_t stays, int64_t rows, int64_t walks) {
+    return (stays * rows + 4 * walks) * width * 2;
+}
+/* dk and dv: lse and delta of two tiles of queries besides. */
+static inline int64_t k_cuda_attend_dkv_bytes(int64_t width, int64_t keys, int64_t queries) {
+    return k_cuda_attend_mma_bytes(width, 2, keys, queries) + 4 * queries * (int64_t)sizeof(float);
+}
+static inline int64_t k_cuda_most(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+/* Shared memory a block of attention needs, both ways, for heads of this type and width; the device must have
+ * it. */
+static inline int64_t k_cuda_attend_shared_bytes(int dtype, int64_t width) {
+#define F32(most, forward_queries, forward_keys, backward_queries, backward_keys)                            \
+    if (width <= most)                                                                                       \
+        return k_cuda_most(k_cuda_attend_forward_bytes(most, forward_queries, forward_keys),                 \
+                           k_cuda_attend_backward_bytes(most, backward_queries, backward_keys));
+#define BF16(most, queries, keys, warps, resident, dkv_keys, dkv_queries, dkv_warps, dkv_resident,           \
+             dq_queries, dq_keys, dq_warps, dq_resident)                                                     \
+    if (width <= most)                                                                                       \
+        return k_cuda_most(k_cuda_attend_mma_bytes(most, 1, queries, keys),                                  \
+                           k_cuda_most(k_cuda_attend_dkv_bytes(most, dkv_keys, dkv_queries),                 \
+                                       k_cuda_attend_mma_bytes(most, 2, dq_queries, dq_keys)));
+    if (k_cuda_attend_tensor_cores(dtype, width)) {
+        K_CUDA_ATTEND_TILES(K_CUDA_ATTEND_NONE, BF16)
     }
-    K_CUDA_ATTEND_TILES(TILES)
-#undef TILES
+    K_CUDA_ATTEND_TILES(F32, K_CUDA_ATTEND_NONE)
+#undef F32
+#undef BF16
     return INT64_MAX;
 }
 

@@ -1,69 +1,146 @@
-/* Element-wise operations, their gradients, copies that move columns, and rotary embedding, on
- * CUDA. An element-wise operation is a functor: x holds its inputs at one element, y takes its results. `map`
- * runs it over chunks of four; all inputs of a chunk are read before its results are written, so the first
- * output may be any input's storage. An operand with fewer elements than the output repeats. */
+/* Element-wise operations, their gradients, copies that move columns, and rotary embedding, on CUDA. An
+ * element-wise operation is a functor: x holds its inputs at one element, y takes its results. All inputs of
+ * a pack are read before its results are written, so the first output may be any input's storage. The last
+ * input may have fewer elements than the output: it repeats. It may also be of another type (B) than the
+ * others and the outputs (A). */
 #include "cuda.cuh"
 
-enum { MAP_THREADS = 256, MAP_BLOCKS = 1 << 16 };
-
-static dim3 map_grid(int64_t threads) {
-    return k_grid(k_cuda_clamp(k_cuda_ceil(threads, MAP_THREADS), 1, MAP_BLOCKS));
-}
+constexpr int MAP_THREADS = 256, MAP_PACKS = 2;
+constexpr int64_t MOST_Y = UINT16_MAX; /* blocks */
 
 template <class F> struct Map {
-    KView x[F::INPUTS], y[F::OUTPUTS];
-    int64_t period[F::INPUTS], count;
+    const void *x[F::INPUTS];
+    void *y[F::OUTPUTS];
+    int64_t count, period; /* period: of the last input */
 };
 
-static __device__ inline K4 load_repeated(KView v, int64_t period, int64_t i, int n) {
-    const int64_t offset = i % period;
-    if (offset + n <= period) return k_load4(v, offset, n);
-    K4 x = {{0, 0, 0, 0}};
-#pragma unroll
-    for (int j = 0; j < 4; j++)
-        if (j < n) x.at[j] = k_get(v, (i + j) % period);
-    return x;
-}
+template <int N, class F, class A, class B> struct Packs {
+    KPack<A, N> x[F::INPUTS]; /* the last is not used */
+    KPack<B, N> last;
 
-template <class F> __global__ void map_kernel(Map<F> m, F f) {
-    const int64_t stride = (int64_t)gridDim.x * blockDim.x * 4;
-    for (int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < m.count; i += stride) {
-        const int n = k_chunk(i, m.count);
-        K4 x[F::INPUTS], y[F::OUTPUTS];
+    __device__ void load_first(const Map<F> &m, int64_t i) {
 #pragma unroll
-        for (int o = 0; o < F::INPUTS; o++)
-            x[o] = m.period[o] < m.count ? load_repeated(m.x[o], m.period[o], i, n) : k_load4(m.x[o], i, n);
+        for (int o = 0; o + 1 < F::INPUTS; o++) x[o] = k_load_pack<N>((const A *)m.x[o] + i);
+    }
+    __device__ void load_last(const Map<F> &m, int64_t i) {
+        last = k_load_pack<N>((const B *)m.x[F::INPUTS - 1] + i);
+    }
+    __device__ void apply(const Map<F> &m, const F &f, int64_t i) const {
+        float y[F::OUTPUTS][N];
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
+        for (int j = 0; j < N; j++) {
             float from[F::INPUTS], to[F::OUTPUTS];
 #pragma unroll
-            for (int o = 0; o < F::INPUTS; o++) from[o] = x[o].at[j];
+            for (int o = 0; o + 1 < F::INPUTS; o++) from[o] = x[o].get(j);
+            from[F::INPUTS - 1] = last.get(j);
             f(i + j, from, to);
 #pragma unroll
-            for (int o = 0; o < F::OUTPUTS; o++) y[o].at[j] = to[o];
+            for (int o = 0; o < F::OUTPUTS; o++) y[o][j] = to[o];
         }
 #pragma unroll
-        for (int o = 0; o < F::OUTPUTS; o++) k_store4(m.y[o], i, n, y[o]);
+        for (int o = 0; o < F::OUTPUTS; o++) k_store_pack<A, N>((A *)m.y[o] + i, y[o]);
+    }
+};
+
+template <class F, class A, class B> __global__ void map_kernel(Map<F> m, F f) {
+    const int64_t block = (int64_t)blockIdx.x * (MAP_THREADS * MAP_PACKS * K_PACK);
+    const int64_t first = block + (int64_t)threadIdx.x * K_PACK, step = MAP_THREADS * K_PACK;
+    if (block + MAP_PACKS * step <= m.count) {
+        Packs<K_PACK, F, A, B> packs[MAP_PACKS];
+#pragma unroll
+        for (int p = 0; p < MAP_PACKS; p++) {
+            packs[p].load_first(m, first + p * step);
+            packs[p].load_last(m, first + p * step);
+        }
+#pragma unroll
+        for (int p = 0; p < MAP_PACKS; p++) packs[p].apply(m, f, first + p * step);
+        return;
+    }
+    for (int64_t i = block + threadIdx.x; i < m.count; i += MAP_THREADS) { /* what is left of the tensor */
+        Packs<1, F, A, B> one;
+        one.load_first(m, i);
+        one.load_last(m, i);
+        one.apply(m, f, i);
+    }
+}
+
+/* Rows of which a thread has N columns each at a time. */
+template <int N> constexpr int rows_at_once = N < K_PACK ? 16 : 4;
+
+/* The last input repeats: all others are [rows, period]. A thread has N columns of some rows. */
+template <int N, class F, class A, class B> __global__ void map_rows_kernel(Map<F> m, int64_t rows, F f) {
+    constexpr int ROWS = rows_at_once<N>;
+    const int64_t column = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * N;
+    if (column >= m.period) return;
+    Packs<N, F, A, B> packs[ROWS];
+    packs[0].load_last(m, column);
+#pragma unroll
+    for (int r = 1; r < ROWS; r++) packs[r].last = packs[0].last;
+    for (int64_t row = (int64_t)blockIdx.y * ROWS; row < rows; row += (int64_t)gridDim.y * ROWS) {
+        if (row + ROWS <= rows) {
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) packs[r].load_first(m, (row + r) * m.period + column);
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) packs[r].apply(m, f, (row + r) * m.period + column);
+            continue;
+        }
+        for (int64_t r = row; r < rows; r++) {
+            packs[0].load_first(m, r * m.period + column);
+            packs[0].apply(m, f, r * m.period + column);
+        }
+    }
+}
+
+template <int N, class F, class A, class B> static void launch_rows(const Map<F> &m, F f, const KCtx *cx) {
+    const int64_t rows = m.count / m.period, columns = m.period / N;
+    const int threads = k_even_threads(columns, MAP_THREADS);
+    const dim3 grid =
+        k_grid(k_cuda_ceil(columns, threads), k_cuda_clamp(k_cuda_ceil(rows, rows_at_once<N>), 1, MOST_Y));
+    K_LAUNCH((map_rows_kernel<N, F, A, B>), grid, threads, 0, cx->stream, m, rows, f);
+}
+template <class F, class A, class B> static void launch(const Map<F> &m, F f, const KCtx *cx) {
+    if constexpr (F::REPEATS) {
+        if (m.period % K_PACK == 0)
+            launch_rows<K_PACK, F, A, B>(m, f, cx);
+        else
+            launch_rows<1, F, A, B>(m, f, cx);
+    } else {
+        const dim3 grid = k_grid(k_cuda_ceil(m.count, MAP_THREADS * MAP_PACKS * K_PACK));
+        K_LAUNCH((map_kernel<F, A, B>), grid, MAP_THREADS, 0, cx->stream, m, f);
     }
 }
 
 template <class F> static void map(F f, const KCtx *cx, const KTensor *out, const KTensor *in) {
     Map<F> m;
+    const KTensor *last = &in[F::INPUTS - 1];
     m.count = k_count(&out[0]);
+    m.period = k_count(last);
     if (m.count == 0) return;
-    for (int o = 0; o < F::INPUTS; o++) m.x[o] = k_view(&in[o]), m.period[o] = k_count(&in[o]);
-    for (int o = 0; o < F::OUTPUTS; o++) m.y[o] = k_view(&out[o]);
-    K_LAUNCH(map_kernel<F>, map_grid(k_cuda_ceil(m.count, 4)), MAP_THREADS, 0, cx->stream, m, f);
+    for (int o = 0; o < F::INPUTS; o++) m.x[o] = in[o].data;
+    for (int o = 0; o < F::OUTPUTS; o++) m.y[o] = out[o].data;
+    k_by_type(out[0].dtype, [&](auto a) {
+        using A = decltype(a);
+        if constexpr (F::MIXES)
+            k_by_type(last->dtype, [&](auto b) { launch<F, A, decltype(b)>(m, f, cx); });
+        else
+            launch<F, A, A>(m, f, cx);
+    });
     k_clear_room(cx, &out[0]); /* a cast weight's */
 }
 
-template <int IN, int OUT> struct Elements {
-    enum { INPUTS = IN, OUTPUTS = OUT };
+template <int IN, int OUT> struct Elements { /* all of one type and as many elements */
+    enum { INPUTS = IN, OUTPUTS = OUT, REPEATS = 0, MIXES = 0 };
+};
+template <int IN, int OUT> struct Repeating : Elements<IN, OUT> {
+    enum { REPEATS = 1, MIXES = 1 };
+};
+template <int IN, int OUT> struct Mixing : Elements<IN, OUT> {
+    enum { MIXES = 1 };
 };
 
-/* KERNEL(name, inputs, outputs) { body } defines k_name with the body applied to every element. */
-#define KERNEL(name, inputs, outputs)                                                                        \
-    struct name##_elements : Elements<inputs, outputs> {                                                     \
+/* KERNEL(name, kind, inputs, outputs) { body } defines k_name with the body applied to every element. */
+#define KERNEL(name, kind, inputs, outputs)                                                                  \
+    struct name##_elements : kind<inputs, outputs> {                                                         \
         __device__ void operator()(int64_t element, const float *x, float *y) const;                         \
     };                                                                                                       \
     void k_##name(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,                  \
@@ -76,16 +153,16 @@ template <int IN, int OUT> struct Elements {
 
 /* ---- arithmetic ---- */
 
-KERNEL(add, 2, 1) {
+KERNEL(add, Elements, 2, 1) {
     y[0] = x[0] + x[1];
 }
-KERNEL(add_broadcast, 2, 1) {
+KERNEL(add_broadcast, Repeating, 2, 1) {
     y[0] = x[0] + x[1];
 }
-KERNEL(mul, 2, 1) {
+KERNEL(mul, Elements, 2, 1) {
     y[0] = x[0] * x[1];
 }
-KERNEL(cast, 1, 1) {
+KERNEL(cast, Mixing, 1, 1) {
     y[0] = x[0];
 }
 
@@ -137,65 +214,108 @@ static __device__ inline float silu_slope(float x) {
     return s * (1.0f + x * (1.0f - s));
 }
 
-KERNEL(gelu, 1, 1) {
+KERNEL(gelu, Elements, 1, 1) {
     y[0] = gelu(x[0]);
 }
-KERNEL(gelu_bwd, 2, 1) { /* dy, x -> dx */
+KERNEL(gelu_bwd, Elements, 2, 1) { /* dy, x -> dx */
     y[0] = x[0] * gelu_slope(x[1]);
 }
-KERNEL(silu, 1, 1) {
+KERNEL(silu, Elements, 1, 1) {
     y[0] = x[0] * k_sigmoid(x[0]);
 }
-KERNEL(silu_bwd, 2, 1) { /* dy, x -> dx */
+KERNEL(silu_bwd, Elements, 2, 1) { /* dy, x -> dx */
     y[0] = x[0] * silu_slope(x[1]);
 }
-KERNEL(swiglu, 2, 1) { /* g, u -> silu(g) u */
+KERNEL(swiglu, Elements, 2, 1) { /* g, u -> silu(g) u */
     y[0] = x[0] * k_sigmoid(x[0]) * x[1];
 }
-KERNEL(swiglu_bwd, 3, 2) { /* dy, g, u -> dg, du */
+KERNEL(swiglu_bwd, Elements, 3, 2) { /* dy, g, u -> dg, du */
     y[0] = x[0] * x[2] * silu_slope(x[1]);
     y[1] = x[0] * (x[1] * k_sigmoid(x[1]));
 }
-KERNEL(bias_gelu, 2, 1) { /* x [.., D], b [D] */
+KERNEL(bias_gelu, Repeating, 2, 1) { /* x [.., D], b [D] */
     y[0] = gelu(x[0] + x[1]);
 }
-KERNEL(bias_gelu_bwd, 3, 1) { /* dy, x [.., D], b [D] -> dx */
+KERNEL(bias_gelu_bwd, Repeating, 3, 1) { /* dy, x [.., D], b [D] -> dx */
     y[0] = x[0] * gelu_slope(x[1] + x[2]);
 }
 
-/* ---- columns, rows ---- */
+/* ---- columns ---- */
 
-/* to[r, to_first + i] = from[r, from_first + i], i < width */
-__global__ void columns_kernel(KView to, int64_t to_stride, int64_t to_first, KView from, int64_t from_stride,
-                               int64_t from_first, int64_t width, int64_t rows) {
-    const int64_t chunks = (width + 3) / 4, stride = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < rows * chunks; i += stride) {
-        const int64_t row = i / chunks, column = i % chunks * 4;
-        const int n = k_chunk(column, width);
-        k_store4(to, row * to_stride + to_first + column, n,
-                 k_load4(from, row * from_stride + from_first + column, n));
+constexpr int MOST_PIECES = 8;
+
+/* The pieces of [rows, pieces * width]: [rows, width] each, in words of up to 16 bytes. */
+struct Pieces {
+    void *whole, *piece[MOST_PIECES];
+    int64_t rows, width;
+    int pieces;
+};
+
+/* A thread has a column of some rows of one piece. */
+template <class Word, bool SPLITS> __global__ void pieces_kernel(Pieces p) {
+    constexpr int ROWS = rows_at_once<sizeof(Word) / 2>;
+    const unsigned blocks = gridDim.x / (unsigned)p.pieces, which = blockIdx.x / blocks;
+    const int64_t column = (int64_t)(blockIdx.x % blocks) * blockDim.x + threadIdx.x;
+    if (column >= p.width) return;
+    void *chosen = p.piece[0];
+#pragma unroll
+    for (unsigned i = 1; i < MOST_PIECES; i++)
+        if (i == which) chosen = p.piece[i];
+    Word *piece = (Word *)chosen + column, *whole = (Word *)p.whole + which * p.width + column;
+    Word *to = SPLITS ? piece : whole;
+    const Word *from = SPLITS ? whole : piece;
+    const int64_t to_row = SPLITS ? p.width : p.pieces * p.width,
+                  from_row = p.pieces * p.width + p.width - to_row;
+    for (int64_t row = (int64_t)blockIdx.y * ROWS; row < p.rows; row += (int64_t)gridDim.y * ROWS) {
+        if (row + ROWS <= p.rows) {
+            Word x[ROWS];
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) x[r] = from[(row + r) * from_row];
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) to[(row + r) * to_row] = x[r];
+            continue;
+        }
+        for (int64_t r = row; r < p.rows; r++) to[r * to_row] = from[r * from_row];
     }
 }
-static void copy_columns(const KCtx *cx, const KTensor *to, int64_t to_first, const KTensor *from,
-                         int64_t from_first, int64_t width) {
-    const int64_t rows = k_rows(to), chunks = rows * k_cuda_ceil(width, 4);
-    if (chunks == 0) return;
-    K_LAUNCH(columns_kernel, map_grid(chunks), MAP_THREADS, 0, cx->stream, k_view(to), k_last(to), to_first,
-             k_view(from), k_last(from), from_first, width, rows);
+
+template <class Word, bool SPLITS> static void launch_pieces(const KCtx *cx, Pieces p, int64_t row_bytes) {
+    p.width = row_bytes / (int64_t)sizeof(Word);
+    const int threads = k_even_threads(p.width, MAP_THREADS);
+    const int64_t groups = k_cuda_ceil(p.rows, rows_at_once<sizeof(Word) / 2>);
+    const dim3 grid = k_grid(p.pieces * k_cuda_ceil(p.width, threads), k_cuda_clamp(groups, 1, MOST_Y));
+    K_LAUNCH((pieces_kernel<Word, SPLITS>), grid, threads, 0, cx->stream, p);
+}
+template <bool SPLITS>
+static void move_pieces(const KCtx *cx, const KTensor *whole, int pieces, const KTensor *piece) {
+    const int64_t row_bytes = k_last(piece) * (whole->dtype == K_F32 ? 4 : 2);
+    Pieces p = {whole->data, {}, k_rows(piece), 0, pieces};
+    for (int i = 0; i < pieces; i++) p.piece[i] = piece[i].data;
+    if (p.rows * row_bytes == 0) return;
+    if (row_bytes % 16 == 0)
+        launch_pieces<uint4, SPLITS>(cx, p, row_bytes);
+    else if (row_bytes % 4 == 0)
+        launch_pieces<uint32_t, SPLITS>(cx, p, row_bytes);
+    else
+        launch_pieces<uint16_t, SPLITS>(cx, p, row_bytes);
 }
 
 void k_split(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     (void)nin, (void)attr;
-    for (int i = 0; i < nout; i++) copy_columns(cx, &out[i], 0, &in[0], i * k_last(&out[i]), k_last(&out[i]));
+    move_pieces<true>(cx, &in[0], nout, out);
 }
 void k_concat(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     (void)nout, (void)attr;
-    for (int i = 0; i < nin; i++) copy_columns(cx, &out[0], i * k_last(&in[i]), &in[i], 0, k_last(&in[i]));
+    move_pieces<false>(cx, &out[0], nin, in);
 }
+
+/* ---- rows ---- */
+
+/* Rows are contiguous: the first ones are the first elements. */
 void k_positions(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                  const KAttr *attr) {
     (void)nout, (void)nin, (void)attr;
-    copy_columns(cx, &out[0], 0, &in[0], 0, k_last(&out[0]));
+    map(cast_elements(), cx, out, in);
 }
 
 /* y[i] (+)= x[i] for i < used; zero (+)= 0 after that */
@@ -213,79 +333,20 @@ void k_positions_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, cons
     (void)nout;
     const int64_t count = k_count(&out[0]);
     if (count == 0) return;
-    K_LAUNCH(positions_bwd_kernel, map_grid(count), MAP_THREADS, 0, cx->stream, k_view(&out[0]),
-             k_view(&in[0]), k_count(&in[0]), count, nin > 1 && k_adds(cx, attr));
+    const dim3 grid = k_grid(k_cuda_clamp(k_cuda_ceil(count, MAP_THREADS), 1, 1 << 16));
+    K_LAUNCH(positions_bwd_kernel, grid, MAP_THREADS, 0, cx->stream, k_view(&out[0]), k_view(&in[0]),
+             k_count(&in[0]), count, nin > 1 && k_adds(cx, attr));
 }
 
-/* ---- rotary embedding (Su et al. 2021), Llama-3's frequency scaling ---- */
-
-struct Rope {
-    double theta, factor, low, high, original, direction;
-    int64_t positions, time, heads, half; /* positions: B * T */
-};
-
-static __device__ double rope_frequency(Rope r, int64_t pair) {
-    const double f = pow(r.theta, -(double)pair / (double)r.half);
-    if (r.factor <= 0) return f;
-    const double turns = r.original * f / 6.28318530717958647692; /* within the original context */
-    if (turns > r.high) return f;
-    if (turns < r.low) return f / r.factor;
-    const double smooth = (turns - r.low) / (r.high - r.low);
-    return (1 - smooth) * f / r.factor + smooth * f;
-}
-
-/* x [B, T, H, E]. A thread turns the pair (i, i + E/2) of every head at some (b, t). */
-__global__ void rope_kernel(KView y, KView x, Rope r) {
-    const int64_t stride = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t at = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; at < r.positions * r.half;
-         at += stride) {
-        const int64_t position = at / r.half, t = position % r.time, pair = at % r.half;
-        double sine, cosine;
-        sincos(r.direction * (double)t * rope_frequency(r, pair), &sine, &cosine);
-        const float s = (float)sine, c = (float)cosine;
-        const int64_t first = position * r.heads * r.half * 2 + pair;
-        for (int64_t h = 0; h < r.heads; h++) {
-            const int64_t i = first + h * r.half * 2;
-            const float a = k_get(x, i), b = k_get(x, i + r.half);
-            k_put(y, i, a * c - b * s);
-            k_put(y, i + r.half, b * c + a * s);
-        }
-    }
-}
-void k_rope(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    (void)nout, (void)nin;
-    const Rope r = {attr->theta,
-                    attr->rope_factor,
-                    attr->rope_low,
-                    attr->rope_high,
-                    (double)attr->rope_original,
-                    attr->inverse ? -1.0 : 1.0,
-                    in->dim[0] * in->dim[1],
-                    in->dim[1],
-                    in->dim[2],
-                    in->dim[3] / 2};
-    if (k_count(in) == 0) return;
-    K_LAUNCH(rope_kernel, map_grid(r.positions * r.half), MAP_THREADS, 0, cx->stream, k_view(&out[0]),
-             k_view(&in[0]), r);
-}
-
-/* ---- rows ---- */
-
-/* to[to_first + i] = from[from_first + i], i < count: words of 4 bytes, or of 2 for bf16. */
-template <class Word> __global__ void stretch_kernel(Word *to, const Word *from, int64_t count) {
-    const int64_t stride = (int64_t)gridDim.x * blockDim.x;
-    for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) to[i] = from[i];
-}
+/* to[to_first + i] = from[from_first + i], i < count */
 static void copy_stretch(const KCtx *cx, const KTensor *to, int64_t to_first, const KTensor *from,
                          int64_t from_first, int64_t count) {
+    const int64_t bytes = to->dtype == K_BF16 ? 2 : 4;
     if (count == 0) return;
-    const dim3 grid = map_grid(k_cuda_ceil(count, 4));
-    if (to->dtype == K_BF16)
-        K_LAUNCH(stretch_kernel<uint16_t>, grid, MAP_THREADS, 0, cx->stream, (uint16_t *)to->data + to_first,
-                 (const uint16_t *)from->data + from_first, count);
-    else
-        K_LAUNCH(stretch_kernel<uint32_t>, grid, MAP_THREADS, 0, cx->stream, (uint32_t *)to->data + to_first,
-                 (const uint32_t *)from->data + from_first, count);
+    k_cuda_check(cudaMemcpyAsync((char *)to->data + to_first * bytes,
+                                 (const char *)from->data + from_first * bytes, (size_t)(count * bytes),
+                                 cudaMemcpyDeviceToDevice, (cudaStream_t)cx->stream),
+                 "a copy of rows");
 }
 
 void k_slice_rows(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
@@ -300,4 +361,91 @@ void k_join_rows(const KCtx *cx, int nout, const KTensor *out, int nin, const KT
     int64_t first = 0;
     for (int i = 0; i < nin; first += k_count(&in[i++]))
         copy_stretch(cx, &out[0], first, &in[i], 0, k_count(&in[i]));
+}
+
+/* ---- rotary embedding (Su et al. 2021), Llama-3's frequency scaling ---- */
+
+struct Rope {
+    double theta, factor, low, high, original, direction;
+    int64_t batch, time, heads, half;
+    int positions; /* of a block */
+};
+constexpr int ROPE_THREADS = 128, ROPE_BLOCKS = 4096;
+
+static __device__ double rope_frequency(Rope r, int64_t pair) {
+    const double f = pow(r.theta, -(double)pair / (double)r.half);
+    if (r.factor <= 0) return f;
+    const double turns = r.original * f / 6.28318530717958647692; /* within the original context */
+    if (turns > r.high) return f;
+    if (turns < r.low) return f / r.factor;
+    const double smooth = (turns - r.low) / (r.high - r.low);
+    return (1 - smooth) * f / r.factor + smooth * f;
+}
+
+/* x [B, T, H, E]. A block has some positions of the sequence, in every gridDim.y-th batch: its threads share
+ * their sines and cosines, then turn N pairs at a time of all heads. */
+template <int N, class T> __global__ void rope_kernel(T *y, const T *x, Rope r) {
+    K_SHARED(float, sines); /* [positions of the block, half], then as many cosines */
+    const int half = (int)r.half, angles = r.positions * half;
+    const int64_t first = (int64_t)blockIdx.x * r.positions;
+    float *cosines = sines + angles;
+    for (int i = (int)threadIdx.x; i < angles; i += (int)blockDim.x) {
+        double sine, cosine;
+        sincos(r.direction * (double)(first + i / half) * rope_frequency(r, i % half), &sine, &cosine);
+        sines[i] = (float)sine;
+        cosines[i] = (float)cosine;
+    }
+    __syncthreads();
+    const int packs = half / N, heads = (int)r.heads;
+    const int here = r.time - first < r.positions ? (int)(r.time - first) : r.positions;
+    for (int64_t b = blockIdx.y; b < r.batch; b += gridDim.y) {
+        const int64_t start = (b * r.time + first) * heads * 2 * half;
+#pragma unroll 2
+        for (int i = (int)threadIdx.x; i < here * heads * packs; i += (int)blockDim.x) {
+            const int head = i / packs, pair = i % packs * N; /* head: of all positions */
+            const int64_t at = start + (int64_t)head * 2 * half + pair;
+            const int angle = head / heads * half + pair;
+            const KPack<T, N> a = k_load_pack<N>(x + at), b = k_load_pack<N>(x + at + half);
+            float low[N], high[N];
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                const float s = sines[angle + j], c = cosines[angle + j];
+                low[j] = a.get(j) * c - b.get(j) * s;
+                high[j] = b.get(j) * c + a.get(j) * s;
+            }
+            k_store_pack<T, N>(y + at, low);
+            k_store_pack<T, N>(y + at + half, high);
+        }
+    }
+}
+template <int N> static void launch_rope(const KCtx *cx, const KTensor *out, const KTensor *in, Rope r) {
+    const int64_t blocks = k_cuda_ceil(r.time, r.positions);
+    const dim3 grid = k_grid(
+        blocks, k_cuda_clamp(k_cuda_ceil(ROPE_BLOCKS, blocks), 1, r.batch < MOST_Y ? r.batch : MOST_Y));
+    const size_t shared_bytes = 2 * (size_t)(r.positions * r.half) * sizeof(float);
+    k_by_type(in->dtype, [&](auto t) {
+        using T = decltype(t);
+        K_LAUNCH((rope_kernel<N, T>), grid, ROPE_THREADS, shared_bytes, cx->stream, (T *)out->data,
+                 (const T *)in->data, r);
+    });
+}
+void k_rope(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
+    (void)nout, (void)nin;
+    Rope r = {attr->theta,
+              attr->rope_factor,
+              attr->rope_low,
+              attr->rope_high,
+              (double)attr->rope_original,
+              attr->inverse ? -1.0 : 1.0,
+              in->dim[0],
+              in->dim[1],
+              in->dim[2],
+              in->dim[3] / 2,
+              1};
+    if (k_count(in) == 0) return;
+    r.positions = (int)k_cuda_clamp(ROPE_THREADS / r.half, 1, ROPE_THREADS);
+    if (r.half % K_PACK == 0)
+        launch_rope<K_PACK>(cx, out, in, r);
+    else
+        launch_rope<1>(cx, out, in, r);
 }

@@ -1,27 +1,53 @@
 /* Token embedding and its gradient on CUDA. The gradient sorts the positions by token with a stable radix
- * sort in the workspace, so the rows of one token stay in order of position; the block at a token's first
- * position sums its rows in f32 and adds the sum to its row of dw: one rounding, no atomics, the same bits
- * every time. Tokens outside the vocabulary read as NaN and receive no gradient: they sort as token V. */
+ * sort in the workspace, so the rows of one token stay in order of position; the blocks at a token's first
+ * position sum its rows in f32, in parts that follow from their number alone, and add the sum to its row of
+ * dw: one rounding, no atomics, the same bits every time. Tokens outside the vocabulary read as NaN and
+ * receive no gradient: they sort as token V. */
 #include "cuda.cuh"
 
 enum { TILE = K_CUDA_SORT_TILE, RADIX = K_CUDA_SORT_TILE, RADIX_BITS = 8, SCAN_THREADS = 1024 };
+constexpr int EMBED_THREADS = 256;
+constexpr int SUM_GROUPS = 32,
+              SUM_PARTS = 8; /* a block of the gradient: groups of columns, parts of the rows */
+constexpr int SUM_ROWS = 4;  /* rows of which a thread loads its columns at once */
 
-__global__ void embed_kernel(KView y, const int32_t *token, KView w, int64_t width, int64_t vocabulary) {
+template <int N, class Y, class W>
+__global__ void embed_kernel(Y *y, const int32_t *token, const W *w, int64_t width, int64_t vocabulary) {
     const int64_t row = blockIdx.x, from = token[row];
-    const bool valid = from >= 0 && from < vocabulary;
-    for (int64_t i = (int64_t)threadIdx.x * 4; i < width; i += (int64_t)blockDim.x * 4) {
-        const int n = k_chunk(i, width);
-        K4 x = {{NAN, NAN, NAN, NAN}};
-        if (valid) x = k_load4(w, from * width + i, n);
-        k_store4(y, row * width + i, n, x);
+    const int64_t i = ((int64_t)blockIdx.y * blockDim.x + threadIdx.x) * N;
+    if (i >= width) return;
+    float x[N];
+    if (from >= 0 && from < vocabulary) {
+        const KPack<W, N> pack = k_load_pack<N>(w + from * width + i);
+#pragma unroll
+        for (int j = 0; j < N; j++) x[j] = pack.get(j);
+    } else {
+#pragma unroll
+        for (int j = 0; j < N; j++) x[j] = NAN;
     }
+    k_store_pack<Y, N>(y + row * width + i, x);
+}
+template <int N>
+static void launch_embed(const KCtx *cx, const KTensor *y, const KTensor *token, const KTensor *w) {
+    const int64_t width = k_last(y);
+    const int threads = k_even_threads(width / N, EMBED_THREADS);
+    const dim3 grid = k_grid(k_count(token), k_cuda_ceil(width / N, threads));
+    k_by_type(y->dtype, [&](auto a) {
+        k_by_type(w->dtype, [&](auto b) {
+            using Y = decltype(a);
+            using W = decltype(b);
+            K_LAUNCH((embed_kernel<N, Y, W>), grid, threads, 0, cx->stream, (Y *)y->data,
+                     (const int32_t *)token->data, (const W *)w->data, width, w->dim[0]);
+        });
+    });
 }
 void k_embed(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     (void)nout, (void)nin, (void)attr;
-    const int64_t rows = k_count(&in[0]), width = k_last(&out[0]);
-    if (rows * width == 0) return;
-    K_LAUNCH(embed_kernel, k_grid(rows), k_row_threads(width), 0, cx->stream, k_view(&out[0]),
-             (const int32_t *)in[0].data, k_view(&in[1]), width, in[1].dim[0]);
+    if (k_count(&out[0]) == 0) return;
+    if (k_last(&out[0]) % K_PACK == 0)
+        launch_embed<K_PACK>(cx, &out[0], &in[0], &in[1]);
+    else
+        launch_embed<1>(cx, &out[0], &in[0], &in[1]);
 }
 
 /* ---- sorting positions by token ---- */
@@ -87,27 +113,60 @@ __global__ void sort_move_kernel(Sort s, const int32_t *order, int32_t *to, int 
 
 /* ---- gradient ---- */
 
-/* dw[token] += the sum of dy over the positions of the token, by the block of its first one */
-__global__ void embed_bwd_kernel(KView dw, KView dy, Sort s, const int32_t *order, int64_t width) {
+/* One past the last position in order whose token is that of `first`: steps twice as long each time, then
+ * halves. */
+static __device__ inline int64_t token_end(const Sort &s, const int32_t *order, int64_t first,
+                                           uint32_t token) {
+    int64_t step = 1, in = first; /* the last that is known to be the token's */
+    while (in + step < s.positions && sort_key(s, order[in + step]) == token) {
+        in += step;
+        step *= 2;
+    }
+    for (; step > 0; step /= 2)
+        if (in + step < s.positions && sort_key(s, order[in + step]) == token) in += step;
+    return in + 1;
+}
+
+/* dw[token] += the sum of dy over the positions of the token, by the blocks of its first one */
+template <int N, class T>
+__global__ void embed_bwd_kernel(KView dw, const T *dy, Sort s, const int32_t *order, int64_t width) {
+    K_SHARED(float, tile); /* [SUM_PARTS, SUM_GROUPS * N] */
+    constexpr int COLUMNS = SUM_GROUPS * N, STEP = SUM_PARTS * SUM_ROWS;
     const int64_t first = blockIdx.x;
     const uint32_t token = sort_key(s, order[first]);
     if (token == (uint32_t)s.vocabulary) return;
     if (first > 0 && sort_key(s, order[first - 1]) == token) return;
-    int64_t end = first + 1;
-    while (end < s.positions && sort_key(s, order[end]) == token) end++;
-    for (int64_t i = (int64_t)threadIdx.x * 4; i < width; i += (int64_t)blockDim.x * 4) {
-        const int n = k_chunk(i, width);
-        K4 sum = {{0, 0, 0, 0}};
-#pragma unroll 4
-        for (int64_t r = first; r < end; r++) {
-            const K4 x = k_load4(dy, order[r] * width + i, n);
+    const int64_t end = token_end(s, order, first, token);
+    const int group = (int)threadIdx.x % SUM_GROUPS, part = (int)threadIdx.x / SUM_GROUPS;
+    for (int64_t start = (int64_t)blockIdx.y * COLUMNS; start < width;
+         start += (int64_t)gridDim.y * COLUMNS) {
+        const int64_t column = start + group * N;
+        float sum[N] = {};
+        for (int64_t r = first + part; column < width && r < end; r += STEP) {
+            KPack<T, N> x[SUM_ROWS];
 #pragma unroll
-            for (int j = 0; j < 4; j++) sum.at[j] += x.at[j];
+            for (int i = 0; i < SUM_ROWS; i++) {
+                x[i] = {};
+                if (r + i * SUM_PARTS < end)
+                    x[i] = k_load_pack<N>(dy + order[r + i * SUM_PARTS] * width + column);
+            }
+#pragma unroll
+            for (int i = 0; i < SUM_ROWS; i++)
+#pragma unroll
+                for (int j = 0; j < N; j++) sum[j] += x[i].get(j);
         }
-        const K4 old = k_load4(dw, token * width + i, n);
 #pragma unroll
-        for (int j = 0; j < 4; j++) sum.at[j] += old.at[j];
-        k_store4(dw, token * width + i, n, sum);
+        for (int j = 0; j < N; j++) tile[part * COLUMNS + group * N + j] = sum[j];
+        __syncthreads();
+        const int mine = (int)threadIdx.x; /* COLUMNS is at most the block's threads */
+        if (mine < COLUMNS && start + mine < width) {
+            const int64_t at = (int64_t)token * width + start + mine;
+            float total = 0;
+#pragma unroll
+            for (int i = 0; i < SUM_PARTS; i++) total += tile[i * COLUMNS + mine];
+            k_put(dw, at, total + k_get(dw, at));
+        }
+        __syncthreads(); /* tile is used again */
     }
 }
 
@@ -136,6 +195,18 @@ void k_embed_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KT
         order = spare;
         spare = swap;
     }
-    K_LAUNCH(embed_bwd_kernel, k_grid(positions), k_row_threads(width), 0, cx->stream, k_view(&out[0]),
-             k_view(&in[0]), s, (const int32_t *)order, width);
+    const int64_t columns = SUM_GROUPS * (width % K_PACK ? 1 : K_PACK);
+    const int threads = SUM_GROUPS * SUM_PARTS;
+    const size_t tile_bytes = SUM_PARTS * (size_t)columns * sizeof(float);
+    const dim3 grid = k_grid(positions, k_cuda_clamp(k_cuda_ceil(width, columns), 1, UINT16_MAX));
+    k_by_type(in[0].dtype, [&](auto t) {
+        using T = decltype(t);
+        const T *dy = (const T *)in[0].data;
+        if (width % K_PACK == 0)
+            K_LAUNCH((embed_bwd_kernel<K_PACK, T>), grid, threads, tile_bytes, cx->stream, k_view(&out[0]),
+                     dy, s, (const int32_t *)order, width);
+        else
+            K_LAUNCH((embed_bwd_kernel<1, T>), grid, threads, tile_bytes, cx->stream, k_view(&out[0]), dy, s,
+                     (const int32_t *)order, width);
+    });
 }

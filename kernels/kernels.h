@@ -106,7 +106,7 @@ KFunction k_dropout;       /* x keep / (1 - p), keep = k_random(..., attr.rng, a
 KFunction k_cross_entropy; /* lse = log sum exp(logits); loss += sum mask (lse - logits[target]), always
                               added: the caller zeroes it before a step. A negative target counts as masked */
 /* backward */
-KFunction k_embed_bwd;     /* dw[token] += dy, rows in order of position: deterministic */
+KFunction k_embed_bwd;     /* dw[token] += dy, in an order that follows from the tokens alone: deterministic */
 KFunction k_positions_bwd;
 KFunction k_sum_leading;
 KFunction k_linear_bwd_x;  /* dx = dy w */

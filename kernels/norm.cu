@@ -1,162 +1,271 @@
 /* Layer norm and RMS norm, their gradients, and sums over rows, on CUDA. RMS norm is layer norm with a mean
- * of zero and no bias. A block has a row: its threads meet at the sums, then each writes the chunks it alone
- * has read, so every operand may be written in place. The fused residual + norm is the same kernel with one
- * more part in front: s is stored, rounded to its type, and read again by the thread that wrote it. */
+ * of zero and no bias. A warp has a short row, a block a longer one: each thread keeps its packs of the row
+ * in registers, all threads meet at the sums, then each writes the packs it alone has read, so every operand
+ * may be written in place. Rows too long for that are read again for each pass. The fused residual + norm is
+ * the same kernel with one more part in front: s is stored, rounded to its type, and normalised as stored. */
 #include "cuda.cuh"
 
-enum { SUM_COLUMNS = 32, SUM_ROWS = 8 };
+constexpr int WARP_ROWS = 4;       /* rows of a block where a warp has one */
+constexpr int BLOCK_THREADS = 512; /* most, where a block has a row */
+constexpr int ROW_PACKS = 4;       /* most packs of a thread that are kept */
+constexpr int ROW_SINGLES = 8;     /* the same where rows are not aligned: packs of one */
 
-struct Norm {
-    KView a, b;                         /* a.data NULL: no sum in front */
-    KView x, gain, bias, y, mean, rstd; /* mean.data NULL: RMS norm; bias.data NULL: none */
-    int64_t width;
-    double eps;
+/* Threads of a block, at most; the least blocks of them that a multiprocessor shall hold bound the registers.
+ */
+template <bool WARP> constexpr int ROW_THREADS = WARP ? WARP_ROWS * 32 : BLOCK_THREADS;
+template <class T> constexpr int NORM_BLOCKS = sizeof(T) == 2 ? 6 : 4;
+template <class T> constexpr int BACK_BLOCKS = sizeof(T) == 2 ? 6 : 3;
+
+/* Where a thread's packs of a row lie: pack k of a tile starts at at(tile, k). */
+template <int N, int PACKS, bool WARP> struct RowPart {
+    int64_t width, row, first; /* first: element of the tensor at which the row starts */
+    int threads, me;
+
+    __device__ RowPart(int64_t width_)
+        : width(width_), row(WARP ? (int64_t)blockIdx.x * WARP_ROWS + threadIdx.x / 32 : blockIdx.x),
+          first(row * width_), threads(WARP ? 32 : (int)blockDim.x),
+          me(WARP ? (int)threadIdx.x % 32 : (int)threadIdx.x) {}
+    __device__ int64_t tile() const { return (int64_t)PACKS * threads * N; }
+    __device__ bool kept() const { return width <= tile(); } /* one tile is the row */
+    __device__ int64_t at(int64_t tile, int k) const { return tile + (int64_t)(k * threads + me) * N; }
+    template <class T> __device__ void load(KPack<T, N> *x, const T *from, int64_t tile) const {
+#pragma unroll
+        for (int k = 0; k < PACKS; k++) {
+            x[k] = {};
+            if (at(tile, k) < width) x[k] = k_load_pack<N>(from + first + at(tile, k));
+        }
+    }
+    __device__ float sum(float x, float *scratch) const {
+        return WARP ? k_warp_sum(x) : k_block_sum(x, scratch);
+    }
 };
 
-__global__ void norm_kernel(Norm p) {
-    K_SHARED(float, scratch);
-    const int64_t row = blockIdx.x, first = row * p.width;
-    const int beg = (int)threadIdx.x * 4, step = (int)blockDim.x * 4;
-    if (p.a.data)
-        for (int64_t i = beg; i < p.width; i += step) {
-            const int n = k_chunk(i, p.width);
-            const K4 a = k_load4(p.a, first + i, n), b = k_load4(p.b, first + i, n);
-            K4 s;
-#pragma unroll
-            for (int j = 0; j < 4; j++) s.at[j] = a.at[j] + b.at[j];
-            k_store4(p.x, first + i, n, s);
+/* launch<T, N, PACKS, WARP>(grid, threads) for rows of this type and width */
+template <class Launch> static void by_row(int dtype, int64_t rows, int64_t width, Launch launch) {
+    const int64_t packs = width / K_PACK;
+    const int warp_packs =
+        width % K_PACK == 0 ? (int)k_cuda_clamp(k_cuda_ceil(packs, 32), 1, ROW_PACKS + 1) : 0;
+    k_by_type(dtype, [&](auto t) {
+        using T = decltype(t);
+        const dim3 warps = k_grid(k_cuda_ceil(rows, WARP_ROWS));
+        switch (warp_packs) {
+        case 1: launch.template operator()<T, K_PACK, 1, true>(warps, WARP_ROWS * 32); break;
+        case 2: launch.template operator()<T, K_PACK, 2, true>(warps, WARP_ROWS * 32); break;
+        case 3: launch.template operator()<T, K_PACK, 3, true>(warps, WARP_ROWS * 32); break;
+        case 4: launch.template operator()<T, K_PACK, 4, true>(warps, WARP_ROWS * 32); break;
+        case 0:
+            launch.template operator()<T, 1, ROW_SINGLES, false>(
+                k_grid(rows), k_even_threads(k_cuda_ceil(width, ROW_SINGLES), BLOCK_THREADS));
+            break;
+        default:
+            launch.template operator()<T, K_PACK, ROW_PACKS, false>(
+                k_grid(rows), k_even_threads(k_cuda_ceil(packs, ROW_PACKS), BLOCK_THREADS));
         }
-    float mean = 0;
-    if (p.mean.data) {
-        float sum = 0;
-        for (int64_t i = beg; i < p.width; i += step) {
-            const K4 x = k_load4(p.x, first + i, k_chunk(i, p.width));
-            sum += (x.at[0] + x.at[1]) + (x.at[2] + x.at[3]);
-        }
-        mean = k_block_sum(sum, scratch) / (float)p.width;
-    }
-    float squares = 0;
-    for (int64_t i = beg; i < p.width; i += step) {
-        const int n = k_chunk(i, p.width);
-        const K4 x = k_load4(p.x, first + i, n);
-#pragma unroll
-        for (int j = 0; j < 4; j++)
-            if (j < n) squares += (x.at[j] - mean) * (x.at[j] - mean);
-    }
-    squares = k_block_sum(squares, scratch);
-    const float rstd = (float)(1.0 / sqrt((double)(squares / (float)p.width) + p.eps));
-    for (int64_t i = beg; i < p.width; i += step) {
-        const int n = k_chunk(i, p.width);
-        const K4 x = k_load4(p.x, first + i, n), gain = k_load4(p.gain, i, n);
-        K4 y, bias = {{0, 0, 0, 0}};
-        if (p.bias.data) bias = k_load4(p.bias, i, n);
-#pragma unroll
-        for (int j = 0; j < 4; j++) y.at[j] = (x.at[j] - mean) * rstd * gain.at[j] + bias.at[j];
-        k_store4(p.y, first + i, n, y);
-    }
-    if (threadIdx.x != 0) return;
-    if (p.mean.data) k_put(p.mean, row, mean);
-    k_put(p.rstd, row, rstd);
+    });
 }
 
-static void norm_rows(const KCtx *cx, const KTensor *x, const Norm &norm) {
-    if (k_count(x) == 0) return;
-    K_LAUNCH(norm_kernel, k_grid(k_rows(x)), k_row_threads(norm.width), 32 * sizeof(float), cx->stream, norm);
+struct Norm {
+    const void *a, *b; /* a NULL: no sum in front */
+    void *x;
+    KView gain, bias; /* bias.data NULL: none */
+    void *y;
+    float *mean, *rstd; /* mean NULL: RMS norm */
+    int64_t rows, width;
+    float eps;
+};
+
+template <class T, int N, int PACKS, bool WARP>
+__global__ void __launch_bounds__(ROW_THREADS<WARP>, WARP ? NORM_BLOCKS<T> : 1) norm_kernel(Norm p) {
+    K_SHARED(float, scratch);
+    const RowPart<N, PACKS, WARP> part(p.width);
+    if (part.row >= p.rows) return;
+    KPack<T, N> x[PACKS];
+    float sum = 0, squares = 0;
+    for (int64_t tile = 0; tile < p.width; tile += part.tile()) {
+        part.load(x, (const T *)(p.a ? p.a : p.x), tile);
+        if (p.a) {
+            KPack<T, N> b[PACKS];
+            part.load(b, (const T *)p.b, tile);
+#pragma unroll
+            for (int k = 0; k < PACKS; k++) {
+                float s[N];
+#pragma unroll
+                for (int j = 0; j < N; j++) s[j] = x[k].get(j) + b[k].get(j);
+                if (part.at(tile, k) < p.width)
+                    x[k] = k_store_pack<T, N>((T *)p.x + part.first + part.at(tile, k), s);
+            }
+        }
+#pragma unroll
+        for (int k = 0; k < PACKS; k++)
+#pragma unroll
+            for (int j = 0; j < N; j++) sum += x[k].get(j);
+    }
+    const float mean = p.mean ? part.sum(sum, scratch) / (float)p.width : 0.0f;
+    for (int64_t tile = 0; tile < p.width; tile += part.tile()) {
+        if (!part.kept()) part.load(x, (const T *)p.x, tile);
+#pragma unroll
+        for (int k = 0; k < PACKS; k++)
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                const float far = x[k].get(j) - mean;
+                if (part.at(tile, k) < p.width) squares += far * far;
+            }
+    }
+    const float rstd = 1.0f / sqrtf(part.sum(squares, scratch) / (float)p.width + p.eps);
+    for (int64_t tile = 0; tile < p.width; tile += part.tile()) {
+        if (!part.kept()) part.load(x, (const T *)p.x, tile);
+#pragma unroll
+        for (int k = 0; k < PACKS; k++) {
+            const int64_t i = part.at(tile, k);
+            if (i >= p.width) continue;
+            float gain[N], bias[N] = {}, y[N];
+            k_get_pack<N>(p.gain, i, gain);
+            if (p.bias.data) k_get_pack<N>(p.bias, i, bias);
+#pragma unroll
+            for (int j = 0; j < N; j++) y[j] = (x[k].get(j) - mean) * rstd * gain[j] + bias[j];
+            k_store_pack<T, N>((T *)p.y + part.first + i, y);
+        }
+    }
+    if (part.me != 0) return;
+    if (p.mean) p.mean[part.row] = mean;
+    p.rstd[part.row] = rstd;
+}
+
+static void norm_rows(const KCtx *cx, const KTensor *x, const KAttr *attr, Norm p) {
+    p.rows = k_rows(x);
+    p.width = k_last(x);
+    p.eps = (float)attr->eps;
+    if (p.rows * p.width == 0) return;
+    by_row(x->dtype, p.rows, p.width, [&]<class T, int N, int PACKS, bool WARP>(dim3 grid, int threads) {
+        K_LAUNCH((norm_kernel<T, N, PACKS, WARP>), grid, threads, 32 * sizeof(float), cx->stream, p);
+    });
 }
 
 void k_layernorm(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                  const KAttr *attr) {
     (void)nout, (void)nin;
-    norm_rows(cx, in,
-              {k_no_view(), k_no_view(), k_view(&in[0]), k_view(&in[1]), k_view(&in[2]), k_view(&out[0]),
-               k_view(&out[1]), k_view(&out[2]), k_last(in), attr->eps});
+    norm_rows(cx, in, attr,
+              {NULL, NULL, in[0].data, k_view(&in[1]), k_view(&in[2]), out[0].data, (float *)out[1].data,
+               (float *)out[2].data, 0, 0, 0});
 }
 void k_rmsnorm(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     (void)nout, (void)nin;
-    norm_rows(cx, in,
-              {k_no_view(), k_no_view(), k_view(&in[0]), k_view(&in[1]), k_no_view(), k_view(&out[0]),
-               k_no_view(), k_view(&out[1]), k_last(in), attr->eps});
+    norm_rows(cx, in, attr,
+              {NULL, NULL, in[0].data, k_view(&in[1]), k_no_view(), out[0].data, NULL, (float *)out[1].data,
+               0, 0, 0});
 }
 void k_add_layernorm(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                      const KAttr *attr) {
     (void)nout, (void)nin;
-    norm_rows(cx, in,
-              {k_view(&in[0]), k_view(&in[1]), k_view(&out[0]), k_view(&in[2]), k_view(&in[3]),
-               k_view(&out[1]), k_view(&out[2]), k_view(&out[3]), k_last(in), attr->eps});
+    norm_rows(cx, in, attr,
+              {in[0].data, in[1].data, out[0].data, k_view(&in[2]), k_view(&in[3]), out[1].data,
+               (float *)out[2].data, (float *)out[3].data, 0, 0, 0});
 }
 void k_add_rmsnorm(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                    const KAttr *attr) {
     (void)nout, (void)nin;
-    norm_rows(cx, in,
-              {k_view(&in[0]), k_view(&in[1]), k_view(&out[0]), k_view(&in[2]), k_no_view(), k_view(&out[1]),
-               k_no_view(), k_view(&out[2]), k_last(in), attr->eps});
+    norm_rows(cx, in, attr,
+              {in[0].data, in[1].data, out[0].data, k_view(&in[2]), k_no_view(), out[1].data, NULL,
+               (float *)out[2].data, 0, 0, 0});
 }
 
 /* ---- gradient of the input ---- */
 
 struct NormBack {
-    KView dy, x, gain, mean, rstd, add, dx; /* mean.data NULL: RMS norm; add.data NULL: none */
-    int64_t width;
+    const void *dy, *x;
+    KView gain;
+    const float *mean, *rstd; /* mean NULL: RMS norm */
+    const void *add;          /* NULL: none */
+    void *dx;
+    int64_t rows, width;
 };
 
 /* With h = dy gain and xhat = (x - mean) rstd: dx = rstd (h - mean(h) - xhat mean(h xhat)); RMS norm has no
  * mean(h). */
-__global__ void norm_back_kernel(NormBack p) {
+template <class T, int N, int PACKS, bool WARP>
+__global__ void __launch_bounds__(ROW_THREADS<WARP>, WARP ? BACK_BLOCKS<T> : 1) norm_back_kernel(NormBack p) {
     K_SHARED(float, scratch);
-    const int64_t row = blockIdx.x, first = row * p.width;
-    const int beg = (int)threadIdx.x * 4, step = (int)blockDim.x * 4;
-    const float mean = p.mean.data ? k_get(p.mean, row) : 0.0f, rstd = k_get(p.rstd, row);
+    const RowPart<N, PACKS, WARP> part(p.width);
+    if (part.row >= p.rows) return;
+    const float mean = p.mean ? p.mean[part.row] : 0.0f, rstd = p.rstd[part.row];
+    KPack<T, N> dy[PACKS], x[PACKS], add[PACKS];
     float sum = 0, dot = 0;
-    for (int64_t i = beg; i < p.width; i += step) {
-        const int n = k_chunk(i, p.width);
-        const K4 dy = k_load4(p.dy, first + i, n), x = k_load4(p.x, first + i, n), g = k_load4(p.gain, i, n);
+    for (int64_t tile = 0; tile < p.width; tile += part.tile()) {
+        part.load(dy, (const T *)p.dy, tile);
+        part.load(x, (const T *)p.x, tile);
+        if (p.add) part.load(add, (const T *)p.add, tile);
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            const float h = dy.at[j] * g.at[j];
-            sum += h;
-            if (j < n) dot += h * ((x.at[j] - mean) * rstd);
+        for (int k = 0; k < PACKS; k++) {
+            if (part.at(tile, k) >= p.width) continue;
+            float gain[N];
+            k_get_pack<N>(p.gain, part.at(tile, k), gain);
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                const float h = dy[k].get(j) * gain[j];
+                sum += h;
+                dot += h * ((x[k].get(j) - mean) * rstd);
+            }
         }
     }
-    const float mean_h = p.mean.data ? k_block_sum(sum, scratch) / (float)p.width : 0.0f;
-    const float slope = k_block_sum(dot, scratch) / (float)p.width;
-    for (int64_t i = beg; i < p.width; i += step) {
-        const int n = k_chunk(i, p.width);
-        const K4 dy = k_load4(p.dy, first + i, n), x = k_load4(p.x, first + i, n), g = k_load4(p.gain, i, n);
-        K4 dx, add = {{0, 0, 0, 0}};
-        if (p.add.data) add = k_load4(p.add, first + i, n);
+    const float mean_h = p.mean ? part.sum(sum, scratch) / (float)p.width : 0.0f;
+    const float slope = part.sum(dot, scratch) / (float)p.width;
+    for (int64_t tile = 0; tile < p.width; tile += part.tile()) {
+        if (!part.kept()) {
+            part.load(dy, (const T *)p.dy, tile);
+            part.load(x, (const T *)p.x, tile);
+            if (p.add) part.load(add, (const T *)p.add, tile);
+        }
 #pragma unroll
-        for (int j = 0; j < 4; j++)
-            dx.at[j] = rstd * (dy.at[j] * g.at[j] - mean_h - (x.at[j] - mean) * rstd * slope) + add.at[j];
-        k_store4(p.dx, first + i, n, dx);
+        for (int k = 0; k < PACKS; k++) {
+            const int64_t i = part.at(tile, k);
+            if (i >= p.width) continue;
+            float gain[N], dx[N];
+            k_get_pack<N>(p.gain, i, gain);
+#pragma unroll
+            for (int j = 0; j < N; j++) {
+                const float xhat = (x[k].get(j) - mean) * rstd;
+                dx[j] = rstd * (dy[k].get(j) * gain[j] - mean_h - xhat * slope);
+                if (p.add) dx[j] += add[k].get(j);
+            }
+            k_store_pack<T, N>((T *)p.dx + part.first + i, dx);
+        }
     }
 }
 
-static void norm_back(const KCtx *cx, const KTensor *x, const NormBack &back) {
-    if (k_count(x) == 0) return;
-    K_LAUNCH(norm_back_kernel, k_grid(k_rows(x)), k_row_threads(back.width), 32 * sizeof(float), cx->stream,
-             back);
+static void norm_back(const KCtx *cx, const KTensor *x, NormBack p) {
+    p.rows = k_rows(x);
+    p.width = k_last(x);
+    if (p.rows * p.width == 0) return;
+    by_row(x->dtype, p.rows, p.width, [&]<class T, int N, int PACKS, bool WARP>(dim3 grid, int threads) {
+        K_LAUNCH((norm_back_kernel<T, N, PACKS, WARP>), grid, threads, 32 * sizeof(float), cx->stream, p);
+    });
 }
 
 void k_layernorm_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                        const KAttr *attr) {
     (void)nout, (void)attr;
     norm_back(cx, in,
-              {k_view(&in[0]), k_view(&in[1]), k_view(&in[2]), k_view(&in[3]), k_view(&in[4]),
-               nin > 5 ? k_view(&in[5]) : k_no_view(), k_view(&out[0]), k_last(in)});
+              {in[0].data, in[1].data, k_view(&in[2]), (const float *)in[3].data, (const float *)in[4].data,
+               nin > 5 ? in[5].data : NULL, out[0].data, 0, 0});
 }
 void k_rmsnorm_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                      const KAttr *attr) {
     (void)nout, (void)attr;
     norm_back(cx, in,
-              {k_view(&in[0]), k_view(&in[1]), k_view(&in[2]), k_no_view(), k_view(&in[3]),
-               nin > 4 ? k_view(&in[4]) : k_no_view(), k_view(&out[0]), k_last(in)});
+              {in[0].data, in[1].data, k_view(&in[2]), NULL, (const float *)in[3].data,
+               nin > 4 ? in[4].data : NULL, out[0].data, 0, 0});
 }
 
 /* ---- sums over rows: gradients of gains, biases and whatever was broadcast ---- */
 
+constexpr int SUM_GROUPS = 32, SUM_PARTS = 8; /* a block: groups of N columns, parts of its rows */
+constexpr int SUM_ROWS = 4;                   /* rows of which a thread loads its columns at once */
+
 struct RowSum {
-    KView dy, x, mean, rstd, y; /* x.data NULL: dy alone is summed; mean.data NULL: RMS norm */
-    float *partial;             /* f32 [lanes, width]; NULL: one lane, straight into y */
+    const void *dy, *x;       /* x: not read where dy alone is summed */
+    const float *mean, *rstd; /* mean NULL: RMS norm */
+    KView y;
+    float *partial; /* f32 [lanes, width]; NULL: one lane, straight into y */
     int64_t rows, width;
     int adds;
 };
@@ -165,66 +274,115 @@ static __device__ inline void row_sum_finish(const RowSum &p, int64_t column, fl
     k_put(p.y, column, p.adds ? k_get(p.y, column) + sum : sum);
 }
 
-/* Lane blockIdx.y sums its rows of dy, or of dy (x - mean) rstd, for 32 columns. */
-__global__ void row_sum_kernel(RowSum p) {
-    K_SHARED(float, tile); /* [SUM_ROWS, SUM_COLUMNS] */
-    const int x = (int)threadIdx.x % SUM_COLUMNS, part = (int)threadIdx.x / SUM_COLUMNS;
-    const int64_t column = (int64_t)blockIdx.x * SUM_COLUMNS + x, lanes = gridDim.y, lane = blockIdx.y;
-    float sum = 0;
-    if (column < p.width)
-        for (int64_t r = p.rows * lane / lanes + part; r < p.rows * (lane + 1) / lanes; r += SUM_ROWS) {
-            const float dy = k_get(p.dy, r * p.width + column);
-            if (p.x.data) {
-                const float mean = p.mean.data ? k_get(p.mean, r) : 0.0f;
-                sum += dy * ((k_get(p.x, r * p.width + column) - mean) * k_get(p.rstd, r));
-            } else {
-                sum += dy;
-            }
+/* N columns of a row, or of dy (x - mean) rstd */
+template <class T, int N, bool GAIN> struct SumRow {
+    KPack<T, N> dy, x;
+    float mean, rstd;
+
+    __device__ void load(const RowSum &p, int64_t row, int64_t column) {
+        dy = k_load_pack<N>((const T *)p.dy + row * p.width + column);
+        if (!GAIN) return;
+        x = k_load_pack<N>((const T *)p.x + row * p.width + column);
+        mean = p.mean ? p.mean[row] : 0.0f;
+        rstd = p.rstd[row];
+    }
+    __device__ void add(float *sum) const {
+#pragma unroll
+        for (int j = 0; j < N; j++) sum[j] += GAIN ? dy.get(j) * ((x.get(j) - mean) * rstd) : dy.get(j);
+    }
+};
+
+/* Lane blockIdx.y sums its rows for SUM_GROUPS * N columns; part i of it every SUM_PARTS-th row from i. */
+template <class T, int N, bool GAIN> __global__ void row_sum_kernel(RowSum p) {
+    K_SHARED(float, tile); /* [SUM_PARTS, SUM_GROUPS * N] */
+    constexpr int COLUMNS = SUM_GROUPS * N, STEP = SUM_PARTS * SUM_ROWS;
+    const int group = (int)threadIdx.x % SUM_GROUPS, part = (int)threadIdx.x / SUM_GROUPS;
+    const int64_t first = (int64_t)blockIdx.x * COLUMNS, column = first + group * N;
+    const int64_t lanes = gridDim.y, lane = blockIdx.y, end = p.rows * (lane + 1) / lanes;
+    float sum[N] = {};
+    if (column < p.width) {
+        SumRow<T, N, GAIN> row[SUM_ROWS];
+        int64_t r = p.rows * lane / lanes + part;
+        for (; r + STEP - SUM_PARTS < end; r += STEP) {
+#pragma unroll
+            for (int i = 0; i < SUM_ROWS; i++) row[i].load(p, r + i * SUM_PARTS, column);
+#pragma unroll
+            for (int i = 0; i < SUM_ROWS; i++) row[i].add(sum);
         }
-    tile[threadIdx.x] = sum;
+        for (; r < end; r += SUM_PARTS) {
+            row[0].load(p, r, column);
+            row[0].add(sum);
+        }
+    }
+#pragma unroll
+    for (int j = 0; j < N; j++) tile[part * COLUMNS + group * N + j] = sum[j];
     __syncthreads();
-    if (part != 0 || column >= p.width) return;
-    for (int i = 1; i < SUM_ROWS; i++) sum += tile[i * SUM_COLUMNS + x];
+    const int mine = (int)threadIdx.x; /* COLUMNS is at most the block's threads */
+    if (mine >= COLUMNS || first + mine >= p.width) return;
+    float total = 0;
+#pragma unroll
+    for (int i = 0; i < SUM_PARTS; i++) total += tile[i * COLUMNS + mine];
     if (p.partial)
-        p.partial[lane * p.width + column] = sum;
+        p.partial[lane * p.width + first + mine] = total;
     else
-        row_sum_finish(p, column, sum);
+        row_sum_finish(p, first + mine, total);
 }
 
 __global__ void row_sum_lanes_kernel(RowSum p, int lanes) {
-    const int64_t column = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (column >= p.width) return;
+    K_SHARED(float, tile); /* [SUM_PARTS, SUM_GROUPS] */
+    const int group = (int)threadIdx.x % SUM_GROUPS, part = (int)threadIdx.x / SUM_GROUPS;
+    const int64_t column = (int64_t)blockIdx.x * SUM_GROUPS + group;
     float sum = 0;
-    for (int lane = 0; lane < lanes; lane++) sum += p.partial[lane * p.width + column];
+    if (column < p.width) {
+#pragma unroll 8
+        for (int lane = part; lane < lanes; lane += SUM_PARTS) sum += p.partial[lane * p.width + column];
+    }
+    tile[threadIdx.x] = sum;
+    __syncthreads();
+    if (part != 0 || column >= p.width) return;
+#pragma unroll
+    for (int i = 1; i < SUM_PARTS; i++) sum += tile[i * SUM_GROUPS + group];
     row_sum_finish(p, column, sum);
 }
 
-static void row_sum(const KCtx *cx, RowSum p) {
+template <bool GAIN> static void row_sum(const KCtx *cx, const KTensor *dy, RowSum p) {
     if (p.width == 0) return;
-    const int64_t lanes = k_cuda_row_lanes(p.rows, p.width);
+    const int64_t lanes = k_cuda_row_lanes(p.rows, p.width), columns = k_cuda_row_columns(p.width);
+    const int threads = SUM_PARTS * SUM_GROUPS;
+    const size_t shared_bytes = SUM_PARTS * (size_t)columns * sizeof(float);
+    const dim3 grid = k_grid(k_cuda_ceil(p.width, columns), lanes);
     p.partial = lanes > 1 ? (float *)cx->workspace : NULL;
-    K_LAUNCH(row_sum_kernel, k_grid(k_cuda_ceil(p.width, SUM_COLUMNS), lanes), SUM_ROWS * SUM_COLUMNS,
-             SUM_ROWS * SUM_COLUMNS * sizeof(float), cx->stream, p);
+    k_by_type(dy->dtype, [&](auto t) {
+        using T = decltype(t);
+        if (p.width % K_PACK == 0)
+            K_LAUNCH((row_sum_kernel<T, K_PACK, GAIN>), grid, threads, shared_bytes, cx->stream, p);
+        else
+            K_LAUNCH((row_sum_kernel<T, 1, GAIN>), grid, threads, shared_bytes, cx->stream, p);
+    });
     if (p.partial)
-        K_LAUNCH(row_sum_lanes_kernel, k_grid(k_cuda_ceil(p.width, 256)), 256, 0, cx->stream, p, (int)lanes);
+        K_LAUNCH(row_sum_lanes_kernel, k_grid(k_cuda_ceil(p.width, SUM_GROUPS)), threads,
+                 threads * sizeof(float), cx->stream, p, (int)lanes);
 }
 
 void k_sum_leading(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                    const KAttr *attr) {
     (void)nout;
     const int64_t width = k_count(&out[0]);
-    row_sum(cx, {k_view(&in[0]), k_no_view(), k_no_view(), k_no_view(), k_view(&out[0]), NULL,
-                 width ? k_count(&in[0]) / width : 0, width, nin > 1 && k_adds(cx, attr)});
+    row_sum<false>(cx, in,
+                   {in[0].data, NULL, NULL, NULL, k_view(&out[0]), NULL, width ? k_count(&in[0]) / width : 0,
+                    width, nin > 1 && k_adds(cx, attr)});
 }
 void k_layernorm_bwd_g(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                        const KAttr *attr) {
     (void)nout;
-    row_sum(cx, {k_view(&in[0]), k_view(&in[1]), k_view(&in[2]), k_view(&in[3]), k_view(&out[0]), NULL,
-                 k_rows(&in[0]), k_last(&in[0]), nin > 4 && k_adds(cx, attr)});
+    row_sum<true>(cx, in,
+                  {in[0].data, in[1].data, (const float *)in[2].data, (const float *)in[3].data,
+                   k_view(&out[0]), NULL, k_rows(&in[0]), k_last(&in[0]), nin > 4 && k_adds(cx, attr)});
 }
 void k_rmsnorm_bwd_g(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                      const KAttr *attr) {
     (void)nout;
-    row_sum(cx, {k_view(&in[0]), k_view(&in[1]), k_no_view(), k_view(&in[2]), k_view(&out[0]), NULL,
-                 k_rows(&in[0]), k_last(&in[0]), nin > 3 && k_adds(cx, attr)});
+    row_sum<true>(cx, in,
+                  {in[0].data, in[1].data, NULL, (const float *)in[2].data, k_view(&out[0]), NULL,
+                   k_rows(&in[0]), k_last(&in[0]), nin > 3 && k_adds(cx, attr)});
 }

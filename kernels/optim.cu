@@ -1,32 +1,64 @@
 /* The update on CUDA: squared gradient norm, clipping factor, AdamW (Loshchilov and Hutter 2019, algorithm
  * 2). The norm's partial sums lie where k_cuda_square_blocks puts them, whatever the device, and are added in
- * order. AdamW reads every operand of a chunk, updates it and writes it back. */
+ * a fixed tree; a small tensor has one block and no partial sums. AdamW loads every operand of a pack,
+ * updates it and writes it back. */
 #include "cuda.cuh"
 
-enum { THREADS = 256, ADAMW_BLOCKS = 1 << 16 };
+constexpr int THREADS = 256;
+constexpr int SQUARE_PACKS = 4; /* of a thread, loaded before the first is used */
 
-/* partial[block] = sum of squares of its stretch of g */
-__global__ void square_kernel(double *partial, KView g, int64_t count) {
-    K_SHARED(double, shared); /* [THREADS] */
+/* Sum over the block's THREADS, in thread 0; shared: [THREADS]. */
+static __device__ inline double sum_of_threads(double x, double *shared) {
     const int me = (int)threadIdx.x;
-    const int64_t chunks = (count + 3) / 4, blocks = gridDim.x, block = blockIdx.x;
-    double total = 0;
-    for (int64_t c = chunks * block / blocks + me; c < chunks * (block + 1) / blocks; c += THREADS) {
-        const K4 x = k_load4(g, c * 4, k_chunk(c * 4, count));
-        total += (double)((x.at[0] * x.at[0] + x.at[1] * x.at[1]) + (x.at[2] * x.at[2] + x.at[3] * x.at[3]));
-    }
-    shared[me] = total;
+    shared[me] = x;
     __syncthreads();
     for (int half = THREADS / 2; half > 0; half /= 2) {
         if (me < half) shared[me] += shared[me + half];
         __syncthreads();
     }
-    if (me == 0) partial[block] = shared[0];
+    return shared[0];
+}
+
+template <class T> static __device__ inline float pack_squares(KPack<T, K_PACK> x) {
+    float sum = 0;
+#pragma unroll
+    for (int j = 0; j < K_PACK; j++) sum += x.get(j) * x.get(j);
+    return sum;
+}
+
+/* partial[block] = sum of squares of its stretch of g; of a single block straight into the sum */
+template <class T>
+__global__ void square_kernel(float *sum, double *partial, const T *g, int64_t count, int adds) {
+    K_SHARED(double, shared);
+    const int64_t packs = count / K_PACK, blocks = gridDim.x, block = blockIdx.x;
+    const int64_t end = packs * (block + 1) / blocks;
+    double total = 0;
+    int64_t c = packs * block / blocks + threadIdx.x;
+    for (; c + (SQUARE_PACKS - 1) * THREADS < end; c += SQUARE_PACKS * THREADS) {
+        KPack<T, K_PACK> x[SQUARE_PACKS];
+#pragma unroll
+        for (int i = 0; i < SQUARE_PACKS; i++) x[i] = k_load_pack<K_PACK>(g + (c + i * THREADS) * K_PACK);
+#pragma unroll
+        for (int i = 0; i < SQUARE_PACKS; i++) total += (double)pack_squares(x[i]);
+    }
+    for (; c < end; c += THREADS) total += (double)pack_squares(k_load_pack<K_PACK>(g + c * K_PACK));
+    if (block == blocks - 1) { /* what is left after whole packs */
+        const int64_t i = packs * K_PACK + threadIdx.x;
+        if (i < count) total += (double)(k_widen(g[i]) * k_widen(g[i]));
+    }
+    total = sum_of_threads(total, shared);
+    if (threadIdx.x != 0) return;
+    if (blocks == 1)
+        sum[0] = (float)((adds ? (double)sum[0] : 0.0) + total);
+    else
+        partial[block] = total;
 }
 __global__ void square_sum_kernel(float *sum, const double *partial, int blocks, int adds) {
-    double total = adds ? (double)sum[0] : 0.0;
-    for (int i = 0; i < blocks; i++) total += partial[i];
-    sum[0] = (float)total;
+    K_SHARED(double, shared);
+    double total = 0;
+    for (int i = (int)threadIdx.x; i < blocks; i += THREADS) total += partial[i];
+    total = sum_of_threads(total, shared);
+    if (threadIdx.x == 0) sum[0] = (float)((adds ? (double)sum[0] : 0.0) + total);
 }
 
 /* g, sum [1] (written over) -> sum (+)= |g|^2, as attr.acc says */
@@ -34,11 +66,18 @@ void k_square_norm(const KCtx *cx, int nout, const KTensor *out, int nin, const 
                    const KAttr *attr) {
     (void)nout, (void)nin;
     const int64_t blocks = k_cuda_square_blocks(k_count(&in[0]));
+    const size_t shared_bytes = THREADS * sizeof(double);
     double *partial = (double *)cx->workspace;
-    K_LAUNCH(square_kernel, k_grid(blocks), THREADS, THREADS * sizeof(double), cx->stream, partial,
-             k_view(&in[0]), k_count(&in[0]));
-    K_LAUNCH(square_sum_kernel, k_grid(1), 1, 0, cx->stream, (float *)out[0].data, (const double *)partial,
-             (int)blocks, k_adds(cx, attr));
+    float *sum = (float *)out[0].data;
+    const int adds = k_adds(cx, attr);
+    k_by_type(in[0].dtype, [&](auto t) {
+        using T = decltype(t);
+        K_LAUNCH(square_kernel<T>, k_grid(blocks), THREADS, shared_bytes, cx->stream, sum, partial,
+                 (const T *)in[0].data, k_count(&in[0]), adds);
+    });
+    if (blocks > 1)
+        K_LAUNCH(square_sum_kernel, k_grid(1), THREADS, shared_bytes, cx->stream, sum,
+                 (const double *)partial, (int)blocks, adds);
 }
 
 __global__ void clip_kernel(float *scale, const float *sum, double max_norm) {
@@ -60,26 +99,68 @@ struct AdamW {
     int64_t count;
 };
 
+/* Eight elements of either type, as they are stored, so that several are on their way at once. */
+struct EitherPack {
+    KPack<float, K_PACK> f32;
+    KPack<KBf16, K_PACK> bf16;
+
+    __device__ void load(KView v, int64_t i) {
+        if (v.dtype == K_F32)
+            f32 = k_load_pack<K_PACK>((const float *)v.data + i);
+        else
+            bf16 = k_load_pack<K_PACK>((const KBf16 *)v.data + i);
+    }
+    __device__ void widen(KView v, float *x) const {
+#pragma unroll
+        for (int j = 0; j < K_PACK; j++) x[j] = v.dtype == K_F32 ? f32.get(j) : bf16.get(j);
+    }
+};
+static __device__ inline void store_either(KView v, int64_t i, const float *x) {
+    if (v.dtype == K_F32)
+        k_store_pack<float, K_PACK>((float *)v.data + i, x);
+    else
+        k_store_pack<KBf16, K_PACK>((KBf16 *)v.data + i, x);
+}
+
+static __device__ inline void adamw_element(const AdamW &p, float scale, float g, float *w, float *m,
+                                            float *v) {
+    const float slope = g * scale;
+    *m = p.beta1 * *m + p.rest1 * slope;
+    *v = p.beta2 * *v + p.rest2 * (slope * slope);
+    const float root = sqrtf(*v * p.correct2);
+    *w -= p.rate * (*m * p.correct1 / (root + p.eps) + p.decay * *w);
+}
+
 __global__ void adamw_kernel(AdamW p) {
     const float scale = p.scale ? p.scale[0] : 1.0f;
     const KView exact = p.master.data ? p.master : p.w;
-    const int64_t stride = (int64_t)gridDim.x * blockDim.x * 4;
-    for (int64_t i = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < p.count; i += stride) {
-        const int n = k_chunk(i, p.count);
-        const K4 g = k_load4(p.g, i, n);
-        K4 w = k_load4(exact, i, n), m = k_load4(p.m, i, n), v = k_load4(p.v, i, n);
+    const int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * K_PACK;
+    if (i + K_PACK <= p.count) {
+        EitherPack packs[4];
+        float g[K_PACK], w[K_PACK], m[K_PACK], v[K_PACK];
+        packs[0].load(p.g, i);
+        packs[1].load(exact, i);
+        packs[2].load(p.m, i);
+        packs[3].load(p.v, i);
+        packs[0].widen(p.g, g);
+        packs[1].widen(exact, w);
+        packs[2].widen(p.m, m);
+        packs[3].widen(p.v, v);
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            const float slope = g.at[j] * scale;
-            m.at[j] = p.beta1 * m.at[j] + p.rest1 * slope;
-            v.at[j] = p.beta2 * v.at[j] + p.rest2 * (slope * slope);
-            const float root = sqrtf(v.at[j] * p.correct2);
-            w.at[j] -= p.rate * (m.at[j] * p.correct1 / (root + p.eps) + p.decay * w.at[j]);
-        }
-        k_store4(exact, i, n, w);
-        k_store4(p.m, i, n, m);
-        k_store4(p.v, i, n, v);
-        if (p.master.data) k_store4(p.w, i, n, w);
+        for (int j = 0; j < K_PACK; j++) adamw_element(p, scale, g[j], &w[j], &m[j], &v[j]);
+        store_either(exact, i, w);
+        store_either(p.m, i, m);
+        store_either(p.v, i, v);
+        if (p.master.data) store_either(p.w, i, w);
+        return;
+    }
+    for (int64_t e = i; e < p.count; e++) { /* the last thread's, less than a pack */
+        float w = k_get(exact, e), m = k_get(p.m, e), v = k_get(p.v, e);
+        adamw_element(p, scale, k_get(p.g, e), &w, &m, &v);
+        k_put(exact, e, w);
+        k_put(p.m, e, m);
+        k_put(p.v, e, v);
+        if (p.master.data) k_put(p.w, e, w);
     }
 }
 
@@ -104,6 +185,5 @@ void k_adamw(const KCtx *cx, int nout, const KTensor *out, int nin, const KTenso
     p.decay = (float)attr->decay;
     p.count = k_count(&in[0]);
     if (p.count == 0) return;
-    K_LAUNCH(adamw_kernel, k_grid(k_cuda_clamp(k_cuda_ceil(p.count, 4 * THREADS), 1, ADAMW_BLOCKS)), THREADS,
-             0, cx->stream, p);
+    K_LAUNCH(adamw_kernel, k_grid(k_cuda_ceil(p.count, THREADS * K_PACK)), THREADS, 0, cx->stream, p);
 }

@@ -29,7 +29,10 @@ static size_t cuda_bytes(const char *name, const KTensor *out, const KTensor *in
     }
     if (strcmp(name, "embed_bwd") == 0) return k_cuda_sort_bytes(k_count(&in[1]));
     if (strcmp(name, "cross_entropy") == 0) return (size_t)k_rows(in) * sizeof(double);
-    if (strcmp(name, "square_norm") == 0) return (size_t)k_cuda_square_blocks(k_count(in)) * sizeof(double);
+    if (strcmp(name, "square_norm") == 0) {
+        const int64_t blocks = k_cuda_square_blocks(k_count(in));
+        return blocks > 1 ? (size_t)blocks * sizeof(double) : 0;
+    }
     return 0;
 }
 

@@ -23,28 +23,7 @@
 
 #include "../ir/graph.h"
 #include "../ir/spec.h"
-
-/* ---- devices (planner/device.c) ---- */
-typedef struct Device {
-    const char *name;
-    bool cuda;                       /* else the host */
-    int64_t memory_bytes;            /* 0: no fixed size (host): the budget alone counts */
-    bool memory_pretended;           /* ... which the user asked to take as given: no such device need have it */
-    int64_t reserved_bytes;          /* context and library workspaces, taken off memory_bytes and off a budget */
-    double flops_per_second[DT_COUNT]; /* dense, f32 accumulation; 0: not supported */
-    double bytes_per_second;         /* device memory */
-    double copy_bytes_per_second;    /* host <-> device, one way */
-    bool copies_beside;              /* copies run beside the computation, one each way at a time */
-    double launch_seconds;           /* fixed cost of one operation */
-    int capability;                  /* 90 for sm_90; 0 on the host */
-} Device;
-const Device *device_find(const char *name); /* NULL when unknown */
-const Device *device_list(uint32_t *count);
-/* Its name, and the size of its memory where that is pretended: "h200 (pretended memory: 1.17 TiB)". */
-const char *device_text(const Device *device, Arena *arena);
-/* Shared memory that one block of a kernel may ask for (CUDA C++ Programming Guide, technical specifications by
- * compute capability); INT64_MAX for the host. */
-int64_t device_block_bytes(const Device *device);
+#include "device.h"
 
 /* ---- cost (planner/cost.c) ---- */
 typedef struct Cost {

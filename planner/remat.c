@@ -17,10 +17,13 @@ static double parameter_count(const Graph *g) {
     return count;
 }
 
-/* Whether the rule of thumb would checkpoint; a device without memory of its own has the budget's. */
+/* Whether the rule of thumb would checkpoint. It speaks of the size a card is sold with; a device without memory
+ * of its own has the budget's. */
 static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *arena) {
-    int64_t vram = request->device && request->device->memory_bytes ? request->device->memory_bytes
-                                                                    : request->budget_bytes;
+    const Device *device = request->device;
+    int64_t vram = request->budget_bytes;
+    if (device && device->memory_bytes)
+        vram = device->memory_pretended ? device->memory_bytes : device->board.bytes;
     Reasons reasons = {0};
     bool enable = heuristic_decide(parameter_count(request->graph), (double)vram, request->graph->context,
                                    false, &reasons, arena);

@@ -79,6 +79,49 @@ static void attend(const Call *call, Values in, double *o, double *lse) {
             }
 }
 
+static double dot(const double *a, const double *b, int64_t n) {
+    double sum = 0;
+    for (int64_t e = 0; e < n; e++) sum += a[e] * b[e];
+    return sum;
+}
+
+void attend_terms(const Call *call, double *spread[MAX_OPERANDS]) {
+    const bool back = call->op == OP_ATTEND_BWD;
+    double *const *in = call->value;
+    const Spec *q_spec = &call->in[back], *k_spec = &call->in[back + 1];
+    const int64_t time = q_spec->dim[1], heads = q_spec->dim[2], width = q_spec->dim[3],
+                  kv_heads = k_spec->dim[2];
+    const double *q = in[back], *k = in[back + 1], *v = in[back + 2], scale = 1 / sqrt((double)width);
+    for (int o = 0; o < call->nout; o++) memset(spread[o], 0, sizeof(double) * (size_t)call->out[o].count);
+    for (int64_t row = 0; row < q_spec->count / width; row++) { /* of [B, T, H] */
+        const int64_t h = row % heads, t = row / heads % time, b = row / heads / time;
+        const int64_t keys = call->attr.causal ? t + 1 : time, kv = h / (heads / kv_heads);
+        const int64_t first = (b * time * kv_heads + kv) * width, step = kv_heads * width, at = row * width;
+        double lse = 0, delta = 0;
+        if (back) {
+            lse = in[5][(b * heads + h) * time + t];
+            delta = dot(in[0] + at, in[4] + at, width);
+        } else {
+            for (int64_t s = 0; s < keys; s++) lse += exp(dot(q + at, k + first + s * step, width) * scale);
+            lse = log(lse);
+        }
+        for (int64_t s = 0; s < keys; s++) {
+            const int64_t key = first + s * step;
+            const double p = exp(dot(q + at, k + key, width) * scale - lse);
+            const double ds = back ? fabs(p * (dot(in[0] + at, v + key, width) - delta)) * scale : 0;
+            for (int64_t e = 0; e < width; e++) {
+                if (!back) {
+                    spread[0][at + e] += p * fabs(v[key + e]);
+                    continue;
+                }
+                spread[0][at + e] += ds * fabs(k[key + e]);
+                spread[1][key + e] += ds * fabs(q[at + e]);
+                spread[2][key + e] += p * fabs(in[0][at + e]);
+            }
+        }
+    }
+}
+
 static void cross_entropy(const Call *call, Values in, double *lse, double *loss) {
     const int64_t width = last(&call->in[0]), rows = call->in[0].count / width;
     const double *mask = call->nin > 3 ? in[2] : NULL;

@@ -5,6 +5,7 @@ check_language(CXX)
 if(CMAKE_CXX_COMPILER)
   enable_language(CXX)
   set(cuda_sim ${CMAKE_CURRENT_SOURCE_DIR}/cuda_sim)
+  set(cuda_device ${cuda_sim}/sim.cpp ${cuda_sim}/stream.cpp ${cuda_sim}/blas.cpp ${cuda_sim}/tensor_core.cpp)
   set(cuda_names ${CMAKE_CURRENT_BINARY_DIR}/cuda_names)
   set(cuda_renamed ${cuda_names}/cuda_functions.h ${cuda_names}/cuda_rename.h)
   add_custom_command(OUTPUT ${cuda_renamed} DEPENDS ${CMAKE_SOURCE_DIR}/kernels/kernels.h ${cuda_sim}/rename.sh VERBATIM
@@ -13,11 +14,11 @@ if(CMAKE_CXX_COMPILER)
   # The kernels under names of their own, what makes them functions over host memory, and the device.
   file(GLOB cuda_kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.cu)
   add_library(ops_kernels_cuda MODULE ${cuda_kernels} ${cuda_renamed} ${cuda_sim}/module.cpp
-              ${cuda_sim}/workspace.c ${cuda_sim}/sim.cpp ${cuda_sim}/stream.cpp ${cuda_sim}/blas.cpp)
+              ${cuda_sim}/workspace.c ${cuda_device})
   set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX
                               COMPILE_OPTIONS "-x;c++;-include;${cuda_names}/cuda_rename.h")
   target_include_directories(ops_kernels_cuda PRIVATE ${cuda_names})
-  add_executable(test_cuda_sim ${cuda_sim}/test_sim.cpp ${cuda_sim}/sim.cpp ${cuda_sim}/stream.cpp ${cuda_sim}/blas.cpp)
+  add_executable(test_cuda_sim ${cuda_sim}/test_sim.cpp ${cuda_device})
   add_test(NAME test_cuda_sim COMMAND test_cuda_sim)
   foreach(target ops_kernels_cuda test_cuda_sim)
     # fibers on stacks of their own are not for the address sanitizer

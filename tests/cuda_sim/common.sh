@@ -27,7 +27,7 @@ build() { # NAME: kernels and runtime are the same for all
         for file in runtime/*.c kernels/workspace.c; do
             ${CC:-cc} -std=gnu11 $flags -c -o "../obj/$(basename "$file").o" "$file"
         done
-        for file in blas sim stream; do ${CXX:-c++} -std=c++20 $flags -c -o "../obj/$file.o" "$sim/$file.cpp"; done
+        for file in blas sim stream tensor_core; do ${CXX:-c++} -std=c++20 $flags -c -o "../obj/$file.o" "$sim/$file.cpp"; done
     fi
     ${CXX:-c++} -std=c++20 -O0 -w -I. -x c++ -c -o train.o train.cu
     ${CXX:-c++} -o train train.o ../obj/*.o -lm

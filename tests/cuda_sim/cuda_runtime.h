@@ -23,6 +23,9 @@ struct dim3 {
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+struct alignas(8) float2 {
+    float x, y;
+};
 struct alignas(8) uint2 {
     unsigned x, y;
 };
@@ -43,6 +46,9 @@ static inline float __uint_as_float(unsigned bits) {
     memcpy(&x, &bits, sizeof x);
     return x;
 }
+static inline float __fdividef(float x, float y) {
+    return x / y;
+}
 static inline unsigned __float_as_uint(float x) {
     unsigned bits;
     memcpy(&bits, &x, sizeof bits);
@@ -61,14 +67,19 @@ void sim_barrier(const char *file, int line);
 uint32_t sim_shuffle_xor(unsigned mask, uint32_t bits, int step, const char *file, int line);
 void *sim_shared_memory(void);
 
-static inline float sim_shuffle_xor_float(unsigned mask, float x, int step, const char *file, int line) {
+static inline float sim_shuffle_xor_of(unsigned mask, float x, int step, const char *file, int line) {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     return __uint_as_float(sim_shuffle_xor(mask, bits, step, file, line));
 }
+static inline uint32_t sim_shuffle_xor_of(unsigned mask, uint32_t x, int step, const char *file, int line) {
+    return sim_shuffle_xor(mask, x, step, file, line);
+}
 #define __syncthreads()                sim_barrier(__FILE__, __LINE__)
-#define __shfl_xor_sync(mask, x, step) sim_shuffle_xor_float(mask, x, step, __FILE__, __LINE__)
+#define __shfl_xor_sync(mask, x, step) sim_shuffle_xor_of(mask, x, step, __FILE__, __LINE__)
 #define K_SHARED(type, name)           type *name = (type *)sim_shared_memory()
+
+#include "tensor_core.h"
 
 /* ---- launches ---- */
 

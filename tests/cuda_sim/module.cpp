@@ -68,6 +68,9 @@ static void call(KFunction *kernel, const KCtx *cx, int nout, const KTensor *out
     for (int i = 0; i < nin; i++) device_in[i] = tensor_to_device(&buffers, &in[i]);
     kernel(&device_cx, nout, device_out, nin, device_in, attr);
     check(cudaDeviceSynchronize() == cudaSuccess, "kernel");
+#ifdef REMAT_CUDA_SIM
+    check(sim_bank_conflicts() == 0, "matrix rows in one bank of shared memory");
+#endif
     for (int i = 0; i < buffers.count; i++) {
         Buffer *b = &buffers.at[i];
         check(cudaMemcpy(b->host, b->device, b->bytes, cudaMemcpyDeviceToHost) == cudaSuccess, "download");

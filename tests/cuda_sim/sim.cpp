@@ -1,9 +1,10 @@
-/* Runs kernels on the CPU. Every thread of a block is a fiber; it runs until it reaches a barrier, a shuffle
- * or its end. If a warp's threads stopped at a shuffle they must all have, and go on; when all warps have
- * stopped, all threads of the block must be at the same barrier. Anything else, such as a thread that left
- * while others wait, ends the test. Blocks, warps and threads go forwards, backwards or in a random order,
- * another one at every sim_next_schedule: a result that depends on the order shows as different bits. Shared
- * memory is NaN when a block starts and ends at a page that must not be touched; so do allocations. */
+/* Runs kernels on the CPU. Every thread of a block is a fiber; it runs until it reaches a barrier, a
+ * collective of its warp (a shuffle, a matrix product) or its end. If a warp's threads stopped at a
+ * collective they must all have, and go on; when all warps have stopped, all threads of the block must be at
+ * the same barrier. Anything else, such as a thread that left while others wait, ends the test. Blocks, warps
+ * and threads go forwards, backwards or in a random order, another one at every sim_next_schedule: a result
+ * that depends on the order shows as different bits. Shared memory is NaN when a block starts and ends at a
+ * page that must not be touched; so do allocations. */
 #include "sim.h"
 
 #include "cuda_runtime.h"
@@ -54,28 +55,33 @@ static void context_make(Context *context, char *stack, void (*entry)(void)) {
 }
 #endif
 
-enum Stop { READY, BARRIER, SHUFFLE, DONE };
+enum Stop { READY, BARRIER, COLLECTIVE, DONE };
 
 struct Fiber {
     Context context;
     Stop stop;
     const char *file; /* where it stopped */
     int line;
-    uint32_t bits; /* of a shuffle: given, then received */
-    int step;
+    SimAction *action; /* of a collective */
+    void *argument;
 };
 static Fiber fiber[MAX_THREADS];
 static Context scheduler;
-static int current, threads;
+static int current, threads, warp_first;
 static const char *kernel_name;
 static void (*thread_body)(void *);
 static void *thread_arguments;
 static char *shared;
+static size_t shared_size;
 
 [[noreturn]] static void fail(const char *what) {
     fprintf(stderr, "%s: block (%u, %u), thread %d %s\n", kernel_name, sim_block_index.x, sim_block_index.y,
             current, what);
     abort();
+}
+void sim_fail(int lane, const char *what) {
+    if (lane >= 0) current = warp_first + lane;
+    fail(what);
 }
 
 static void stop(Stop why, const char *file, int line) {
@@ -87,21 +93,43 @@ static void stop(Stop why, const char *file, int line) {
 }
 static void fiber_main(void) {
     thread_body(thread_arguments);
+    sim_copy_end(current);
     stop(DONE, "", 0);
 }
 void sim_barrier(const char *file, int line) {
     stop(BARRIER, file, line);
 }
+void sim_collective(SimAction *action, void *argument, const char *file, int line) {
+    fiber[current].action = action;
+    fiber[current].argument = argument;
+    stop(COLLECTIVE, file, line);
+}
+
+struct Shuffle {
+    uint32_t bits; /* given, then received */
+    int step;
+};
+static void shuffle(void **lane) {
+    uint32_t bits[WARP];
+    for (int i = 0; i < WARP; i++) {
+        const Shuffle *s = (const Shuffle *)lane[i];
+        if (s->step != ((const Shuffle *)lane[0])->step) sim_fail(i, "shuffles over another distance");
+        bits[i] = ((const Shuffle *)lane[i ^ s->step])->bits;
+    }
+    for (int i = 0; i < WARP; i++) ((Shuffle *)lane[i])->bits = bits[i];
+}
 uint32_t sim_shuffle_xor(unsigned mask, uint32_t bits, int step, const char *file, int line) {
     if (mask != 0xffffffffu) fail("a shuffle of part of a warp");
     if (step <= 0 || step >= WARP) fail("a shuffle out of the warp");
-    fiber[current].bits = bits;
-    fiber[current].step = step;
-    stop(SHUFFLE, file, line);
-    return fiber[current].bits;
+    Shuffle s = {bits, step};
+    sim_collective(shuffle, &s, file, line);
+    return s.bits;
 }
 void *sim_shared_memory(void) {
     return shared;
+}
+size_t sim_shared_bytes(void) {
+    return shared_size;
 }
 
 /* ---- schedules ---- */
@@ -130,21 +158,20 @@ static bool same_place(const Fiber *a, const Fiber *b) {
     return a->stop == b->stop && a->line == b->line && a->file == b->file;
 }
 
-/* Threads [first, first + 32) have stopped. True if it was at a shuffle: they may go on. */
+/* Threads [first, first + 32) have stopped. True if it was at a collective: they may go on. */
 static bool release_warp(int first) {
-    if (fiber[first].stop != SHUFFLE) return false;
-    uint32_t received[WARP];
+    if (fiber[first].stop != COLLECTIVE) return false;
+    void *argument[WARP];
     for (int lane = 0; lane < WARP; lane++) {
         current = first + lane;
         const Fiber *f = &fiber[current];
-        if (!same_place(f, &fiber[first]) || f->step != fiber[first].step)
-            fail("does not take part in the shuffle of its warp");
-        received[lane] = fiber[first + (lane ^ f->step)].bits;
+        if (!same_place(f, &fiber[first]) || f->action != fiber[first].action)
+            fail("does not take part in the collective of its warp");
+        argument[lane] = f->argument;
     }
-    for (int lane = 0; lane < WARP; lane++) {
-        fiber[first + lane].bits = received[lane];
-        fiber[first + lane].stop = READY;
-    }
+    warp_first = first;
+    fiber[first].action(argument);
+    for (int lane = 0; lane < WARP; lane++) fiber[first + lane].stop = READY;
     return true;
 }
 
@@ -237,6 +264,7 @@ void sim_launch(const char *name, const void *kernel, dim3 grid, dim3 block, siz
     sim_grid_size = grid;
     const size_t shared_room = (shared_bytes + 15) / 16 * 16;
     shared = shared_end - shared_room;
+    shared_size = shared_bytes;
     uint64_t state = 88172645463325252u + schedule;
     const unsigned blocks = grid.x * grid.y;
     unsigned *order = (unsigned *)malloc(blocks * sizeof *order);

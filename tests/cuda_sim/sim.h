@@ -1,14 +1,26 @@
-/* What a test may ask of the simulated device. */
+/* What a test may ask of the simulated device, and what its files ask of each other. */
 #ifndef REMAT_CUDA_SIM_H
 #define REMAT_CUDA_SIM_H
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-void sim_compute(void);       /* something was done in the first stream */
-void sim_next_schedule(void); /* later launches order their blocks and threads in another way */
+void sim_compute(void);        /* something was done in the first stream */
+void sim_next_schedule(void);  /* later launches order their blocks and threads in another way */
+long sim_bank_conflicts(void); /* of matrix rows, since it was asked last */
 #ifdef __cplusplus
 }
+
+#include <stddef.h>
+
+/* All threads of a warp give an argument; when they have, the action is called with those of lanes 0 to 31.
+ */
+typedef void SimAction(void **argument);
+void sim_collective(SimAction *action, void *argument, const char *file, int line);
+[[noreturn]] void sim_fail(int lane,
+                           const char *what); /* lane of the warp in an action, -1: the thread that runs */
+size_t sim_shared_bytes(void);
+void sim_copy_end(int thread); /* it ends: all its copies must be done */
 #endif
 
 #endif

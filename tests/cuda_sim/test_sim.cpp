@@ -58,25 +58,63 @@ static void past_allocation(float *y) {
     y[COUNT + threadIdx.x] = 0;
 }
 
+/* ---- D = A B on tensor cores, A [16, 16] in shared memory, B its first eight columns; each warp brings half
+ * of the rows, both multiply, a thread writes the sum of its four numbers of D ---- */
+
+enum Fault { NO_FAULT, NO_WAIT, EARLY_WAIT, NO_BARRIER, CROOKED_ROW, HALF_WARP, ROWS_IN_ONE_BANK };
+enum { MATRIX = 16, MATRIX_BYTES = MATRIX * 128 };
+
+alignas(16) static uint16_t matrix[MATRIX][MATRIX];
+
+template <Fault FAULT> static void product(float *y) {
+    K_SHARED(unsigned char, shared);
+    constexpr int ROW_BYTES = FAULT == ROWS_IN_ONE_BANK ? 128 : 48;
+    const uint32_t tile = k_shared_address(shared);
+    const int lane = (int)threadIdx.x % 32, row = (int)threadIdx.x / 4, chunk = (int)threadIdx.x % 4;
+    const uint32_t corner = tile + (uint32_t)(lane % 16 * ROW_BYTES + lane / 16 * 16);
+    uint32_t a[4], b[4];
+    float d[4] = {0, 0, 0, 0};
+    if (chunk < 2)
+        k_copy_async(tile + (uint32_t)(row * ROW_BYTES + chunk * 16), &matrix[row][chunk * 8], true);
+    k_copy_commit();
+    if (FAULT == EARLY_WAIT)
+        k_copy_wait<1>();
+    else if (FAULT != NO_WAIT)
+        k_copy_wait<0>();
+    if (FAULT != NO_BARRIER) __syncthreads();
+    k_ldmatrix(a, FAULT == CROOKED_ROW ? corner + 8 : corner);
+    k_ldmatrix_transposed(b, corner);
+    if (FAULT != HALF_WARP || lane < 16) k_mma(d, a, b[0], b[1]);
+    if (FAULT == EARLY_WAIT) k_copy_wait<0>();
+    y[blockIdx.x * THREADS + threadIdx.x] = d[0] + d[1] + d[2] + d[3];
+}
+
 static void run(Kernel *kernel, float *y) {
     K_LAUNCH(kernel, dim3(BLOCKS), THREADS, THREADS * sizeof(float), NULL, y);
 }
+/* The same for a matrix. */
+template <Fault FAULT> static void multiply(float *y) {
+    K_LAUNCH(product<FAULT>, dim3(BLOCKS), THREADS, MATRIX_BYTES, NULL, y);
+}
 /* The same bits under four schedules? */
-static bool steady(Kernel *kernel) {
+template <class Launch> static bool steady_launch(Launch launch) {
     void *first, *other;
     if (cudaMalloc(&first, COUNT * sizeof(float)) || cudaMalloc(&other, COUNT * sizeof(float))) exit(1);
     memset(first, 0, COUNT * sizeof(float));
-    run(kernel, (float *)first);
+    launch((float *)first);
     bool same = true;
     for (int i = 0; i < 3; i++) {
         sim_next_schedule();
         memset(other, 0, COUNT * sizeof(float));
-        run(kernel, (float *)other);
+        launch((float *)other);
         same = same && memcmp(first, other, COUNT * sizeof(float)) == 0;
     }
     cudaFree(first);
     cudaFree(other);
     return same;
+}
+static bool steady(Kernel *kernel) {
+    return steady_launch([&](float *y) { run(kernel, y); });
 }
 /* Does it end the process? */
 template <class Action> static bool dies(Action action) {
@@ -168,8 +206,39 @@ static bool there_and_back(int waits) {
     return back;
 }
 
+/* Small whole numbers, so that every sum is exact. */
+static void check_products(void) {
+    float y[COUNT], value[MATRIX][MATRIX];
+    for (int i = 0; i < MATRIX; i++)
+        for (int j = 0; j < MATRIX; j++) {
+            value[i][j] = (float)((7 * i + 3 * j) % 11 - 5);
+            matrix[i][j] = __float2bfloat16_rn(value[i][j]).bits;
+        }
+    multiply<NO_FAULT>(y);
+    bool right = true;
+    for (int thread = 0; thread < COUNT; thread++) {
+        const int g = thread % 32 / 4, c = thread % 4 * 2;
+        float sum = 0;
+        for (int k = 0; k < MATRIX; k++)
+            sum += (value[g][k] + value[g + 8][k]) * (value[k][c] + value[k][c + 1]);
+        right = right && y[thread] == sum;
+    }
+    expect(right, "a product on tensor cores");
+    expect(sim_bank_conflicts() == 0, "rows in different banks");
+    multiply<ROWS_IN_ONE_BANK>(y);
+    expect(sim_bank_conflicts() > 0, "rows in one bank show");
+    multiply<EARLY_WAIT>(y);
+    expect(y[0] != y[0], "a copy is not there before it was waited for");
+    expect(steady_launch(multiply<NO_FAULT>), "a product is steady");
+    expect(!steady_launch(multiply<NO_BARRIER>), "another warp's copy without a barrier shows");
+    expect(dies([&] { multiply<NO_WAIT>(y); }), "a thread that ends before its copies");
+    expect(dies([&] { multiply<CROOKED_ROW>(y); }), "a row that is not aligned");
+    expect(dies([&] { multiply<HALF_WARP>(y); }), "half a warp in a product");
+}
+
 int main() {
     float y[2 * COUNT];
+    check_products();
     for (int i = 0; i < 2; i++) {
         expect(there_and_back(ALL), "a tensor comes back from host memory");
         expect(!there_and_back(ALL & ~WAIT_OUT), "a copy out that is not waited for shows");

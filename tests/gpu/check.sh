@@ -9,6 +9,7 @@
 #   poison       dead memory filled with NaN changes nothing
 #   copies       activations copied to host memory and back, poisoned or not: the very same losses
 #   speed        seconds a step of gpt2-124m
+#   rates        every kernel: microseconds, GB/s as a share of the card's own copy rate, or TFLOP/s
 # Exit code 0 when all pass, 1 when one fails, 5 without a device.
 set -eu
 cd "$(dirname "$0")"
@@ -60,6 +61,12 @@ build_all() {
         ${CC:-cc} -std=gnu11 -O1 -fopenmp -I. -Itests/gpu -DOPS_CUDA=1 -DOPS_FLOAT="\"./build/cuda.so\"" \
             -DOPS_DOUBLE="\"./build/double.so\"" -o ../build/test_ops tests/test_ops.c tests/ops_engine.c \
             tests/ops_reference.c -lm -ldl
+        # the rates of the kernels
+        ${CC:-cc} -std=gnu11 -O1 -fopenmp -I. -I../build/names -I"$cuda/include" -c -o ../build/bench_kernels.o \
+            tests/gpu/bench_kernels.c
+        ${CC:-cc} -std=gnu11 -O1 -fopenmp -I. -c -o ../build/ops_engine.o tests/ops_engine.c
+        "$NVCC" -arch=$arch -o ../build/bench_kernels ../build/bench_kernels.o ../build/ops_engine.o ../build/*.cu.o \
+            ../build/workspace.o -lcublasLt -lgomp -ldl -lm -Xlinker -rpath -Xlinker "$cuda/lib64"
     ) > build/ops.log 2>&1 || {
         cat build/ops.log
         exit 1
@@ -133,5 +140,12 @@ if (cd programs/gpt2-124m && ./train --data "$here/build/tokens.u16" --save-dir 
     report speed ok "gpt2-124m, 4 x 1024 tokens, f32: $seconds s a step (median of 12)"
 else
     report speed FAILED "$(tail -n 1 build/gpt2.out)"
+fi
+
+if build/bench_kernels > build/rates.txt 2>&1; then
+    report rates ok "$(head -n 1 build/rates.txt) (build/rates.txt)"
+    sed 1d build/rates.txt
+else
+    report rates FAILED "$(tail -n 1 build/rates.txt)"
 fi
 exit $((failures > 0))

@@ -94,11 +94,11 @@ says() { # says CODE TEXT OPTIONS...: every line of TEXT is a line of the messag
         { cat stderr.txt >&2; fail "no '$want_text' for $*"; }
     if grep -q "^$spec:" stderr.txt; then cat stderr.txt >&2; fail "points into the file: $*"; fi
 }
-says 2 "rematc: error: unknown device 'rtx3060' [E0702]
---device rtx3060
+says 2 "rematc: error: unknown device 'rtx3095' [E0702]
+--device rtx3095
          ^~~~~~~
-help: did you mean 'rtx3090'?" --device rtx3060
-says 2 "note: known devices: host, t4, rtx3090, rtx4090, rtx5090, a10g, l4, l40s, a100-40, a100-80, h100-pcie, h100, h200, b200" --device x
+help: did you mean 'rtx3090'?" --device rtx3095
+says 2 "note: known devices: host, rtx3080, rtx5070, rtx4070, rtx3060, t4, rtx5080, rtx4080, rtx4060ti-16, a10g, l4, rtx4090, rtx3090, rtx5090, a100-40, a40, l40s, a6000, rtx6000-ada, h100-pcie, h100, a100-80, h100-nvl, gh200, rtx-pro-6000, h200, b200, b300" --device x
 says 2 "rematc: error: dimension 'B' is 0, must be 1 to 2^40 [E0320]
 --set B=0
         ^" --set B=0
@@ -117,8 +117,8 @@ says 2 "help: did you mean 'optimizer.lr'?" --set lr=1e-3
 says 2 "help: did you mean 'T'?" --set seq_len=8
 expect 1 "$rematc" check "$spec" --set H=7 # the file is where it no longer fits: it says what was set
 grep -qx 'note: the file is read with --set H=7' stderr.txt || { cat stderr.txt >&2; fail "no word of --set H=7"; }
-expect 2 "$rematc" check "$spec" --device rtx3060 --json; valid 'wrong option'
-grep -q '"option":"--device rtx3060","column":10' stdout.txt || fail "no option in $(cat stdout.txt)"
+expect 2 "$rematc" check "$spec" --device rtx3095 --json; valid 'wrong option'
+grep -q '"option":"--device rtx3095","column":10' stdout.txt || fail "no option in $(cat stdout.txt)"
 expect 2 "$rematc" check "$spec" --set "B=$dark"; plain stderr.txt
 
 # -- limits of kernels are errors of check, whatever the device; those of a device, on it --

@@ -40,7 +40,8 @@ done
 middle=$((low + (high - low) / 4))
 check_one offload-blocks --policy offload-blocks --budget 1GiB --set host=1GiB
 check_one away --budget "${low}B" --set host=64MiB
-check_one beside --device rtx4090 --target host --budget "$((middle + (614 << 20)))B" --set host=64MiB
+reserved=$("$rematc" devices rtx4090 --json | sed -n 's/.*"reserved_bytes": *\([0-9]*\).*/\1/p')
+check_one beside --device rtx4090 --target host --budget "$((middle + reserved))B" --set host=64MiB
 for name in offload-blocks away beside; do
     grep -q 'FETCH(' $name/train.c || fail "$name: nothing goes to host memory"
     planned=$(sed -n 's/.*"planned_host_bytes": *\([0-9]*\).*/\1/p' $name.jsonl | head -n 1)

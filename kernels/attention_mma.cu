@@ -1,0 +1,447 @@
+/* Attention over [B, T, heads, E] in bf16 on tensor cores, without a T x T matrix (Dao 2023,
+ * FlashAttention-2: a warp owns rows of a tile of scores, so that a row's maximum and sum never leave it;
+ * probabilities go from accumulators straight into the next product).
+ *
+ * Forward and dq: a block owns a tile of queries of a head and walks the keys. dk and dv: a block owns a tile
+ * of keys of a kv head and walks its query heads and their tiles in order; it computes S^T = K Q^T and
+ * dP^T = V dO^T, so that P^T and dS^T are A operands of dv += P^T dO and dk += dS^T Q as they stand. What is
+ * walked through comes in two tiles: while one is used, the next is copied. Probabilities are powers of two
+ * of scores times scale * log2(e); P and dS are rounded to bf16 as operands, sums are f32. Nothing is shared
+ * between blocks, so the bits never change. Blocks with the longest rows come first. */
+#include "attention_mma.cuh"
+
+static constexpr float LOG2_E = 1.44269504088896340736f;
+
+/* Columns of the sequence that row `row` sees begin at 0 and end before this. */
+static __device__ inline int keys_seen(const AttendMma &p, int row) {
+    return p.causal && row < p.time ? row + 1 : p.time;
+}
+
+/* Which tile, batch and head a block has; the slowest index is the tile. */
+struct Place {
+    int tile, b, head;
+};
+static __device__ inline Place place_of(const AttendMma &p, int heads) {
+    const int block = (int)blockIdx.x, all = p.batch * heads;
+    return {block / all, block % all / heads, block % heads};
+}
+
+/* Keys from key0 on that a row of the warp's scores does not see become -infinity. */
+template <int BLOCKS, int N>
+static __device__ inline void mask_keys(const AttendMma &p, float (&score)[BLOCKS][N][4], int row0,
+                                        int key0) {
+    const int column = lane_of() % 4 * 2;
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int seen = keys_seen(p, row0 + 16 * m + 8 * half + lane_of() / 4) - key0 - column;
+#pragma unroll
+            for (int n = 0; n < N; n++)
+#pragma unroll
+                for (int i = 0; i < 2; i++)
+                    if (8 * n + i >= seen) score[m][n][2 * half + i] = -INFINITY;
+        }
+}
+
+/* Sum or maximum over the four lanes of a row. */
+static __device__ inline float quad_sum(float x) {
+    x += __shfl_xor_sync(0xffffffffu, x, 1);
+    return x + __shfl_xor_sync(0xffffffffu, x, 2);
+}
+static __device__ inline float quad_maximum(float x) {
+    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
+    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
+}
+
+/* ---- forward ---- */
+
+/* One tile of the running softmax: scores become probabilities relative to the row's maximum so far, the sums
+ * so far are scaled to it. `total` is this lane's share of the row's sum. */
+template <int BLOCKS, int N, int COLUMNS>
+static __device__ inline void soften(float (&score)[BLOCKS][N][4], float (&sum)[BLOCKS][COLUMNS][4],
+                                     float (&maximum)[BLOCKS][2], float (&total)[BLOCKS][2], float scale) {
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            float top = maximum[m][half];
+#pragma unroll
+            for (int n = 0; n < N; n++)
+                top = fmaxf(top, fmaxf(score[m][n][2 * half], score[m][n][2 * half + 1]));
+            top = quad_maximum(top);
+            const float fade = k_exp2((maximum[m][half] - top) * scale), shift = top * scale;
+            maximum[m][half] = top;
+            float here = 0;
+#pragma unroll
+            for (int n = 0; n < N; n++)
+#pragma unroll
+                for (int i = 2 * half; i < 2 * half + 2; i++) {
+                    score[m][n][i] = k_exp2(score[m][n][i] * scale - shift);
+                    here += score[m][n][i];
+                }
+            total[m][half] = total[m][half] * fade + here;
+#pragma unroll
+            for (int n = 0; n < COLUMNS; n++) {
+                sum[m][n][2 * half] *= fade;
+                sum[m][n][2 * half + 1] *= fade;
+            }
+        }
+}
+
+template <int WIDTH, int QUERIES, int KEYS, int WARPS, int RESIDENT>
+__global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_kernel(AttendMma p) {
+    K_SHARED(uint16_t, shared);
+    constexpr int THREADS = 32 * WARPS, BLOCKS = QUERIES / WARPS / 16, KEY_BYTES = KEYS * WIDTH * 2;
+    constexpr bool KEEP = BLOCKS * WIDTH <= 128; /* q in registers */
+    const uint32_t q_tile = k_shared_address(shared), kv_tiles = q_tile + QUERIES * WIDTH * 2;
+    const uint32_t q_rows = q_tile + (uint32_t)(warp_of() * BLOCKS * 16 * WIDTH * 2);
+    const Place at = place_of(p, p.heads);
+    const int t = ((p.time - 1) / QUERIES - at.tile) * QUERIES, kv_head = at.head / (p.heads / p.kv_heads);
+    const int end = p.causal && t + QUERIES < p.time ? t + QUERIES : p.time;
+    const int row0 = t + warp_of() * 16 * BLOCKS; /* the warp's */
+
+    copy_tile<WIDTH, QUERIES, THREADS>(p, q_tile, p.q, at.b, t, at.head);
+    copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles, p.k, at.b, 0, kv_head);
+    copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles + KEY_BYTES, p.v, at.b, 0, kv_head);
+    k_copy_commit();
+    k_copy_wait<0>();
+    __syncthreads();
+    uint32_t q[BLOCKS][WIDTH / 16][4];
+    float sum[BLOCKS][WIDTH / 8][4], maximum[BLOCKS][2], total[BLOCKS][2];
+    clear(sum);
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++) {
+        if (KEEP) load_rows<WIDTH>(q[m], q_rows + (uint32_t)(m * 16 * WIDTH * 2));
+        maximum[m][0] = maximum[m][1] = -INFINITY;
+        total[m][0] = total[m][1] = 0;
+    }
+    uint32_t now = kv_tiles, next = kv_tiles + 2 * KEY_BYTES;
+    for (int s = 0; s < end; s += KEYS) {
+        k_copy_wait<0>();
+        __syncthreads();
+        if (s + KEYS < end) {
+            copy_tile<WIDTH, KEYS, THREADS>(p, next, p.k, at.b, s + KEYS, kv_head);
+            copy_tile<WIDTH, KEYS, THREADS>(p, next + KEY_BYTES, p.v, at.b, s + KEYS, kv_head);
+            k_copy_commit();
+        }
+        if (!p.causal || s < row0 + 16 * BLOCKS) { /* else the warp sees none of these keys */
+            float score[BLOCKS][KEYS / 8][4];
+            if constexpr (KEEP)
+                score_tile<WIDTH, KEYS>(score, q, now);
+            else
+                score_tiles<WIDTH, KEYS>(score, q_rows, now);
+            if (s + KEYS > keys_seen(p, row0)) mask_keys(p, score, row0, s);
+            soften(score, sum, maximum, total, p.scale * LOG2_E);
+            add_weighted<WIDTH, KEYS>(sum, score, now + KEY_BYTES);
+        }
+        const uint32_t used = now;
+        now = next;
+        next = used;
+    }
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + 16 * m + 8 * half + lane_of() / 4;
+            const float all = quad_sum(total[m][half]);
+            total[m][half] = 1.0f / all;
+            if (lane_of() % 4 == 0 && row < p.time)
+                p.lse[((int64_t)at.b * p.heads + at.head) * p.time + row] =
+                    maximum[m][half] * p.scale + logf(all);
+        }
+    store_rows<WIDTH>(p, p.o, at.b, row0, at.head, sum, total);
+}
+
+/* ---- backward ---- */
+
+/* delta[b, h, t] = do . o of the row; LANES lanes a row, 8 numbers each */
+template <int LANES> __global__ void __launch_bounds__(256) attend_mma_delta_kernel(AttendMma p) {
+    const int64_t row = (int64_t)blockIdx.x * (256 / LANES) + threadIdx.x / LANES; /* of [B, T, H] */
+    const int head = (int)(row % p.heads), column = (int)threadIdx.x % LANES * 8;
+    const int64_t token = row / p.heads;
+    const bool there = token < (int64_t)p.batch * p.time;
+    float sum = 0;
+    if (there && column < p.width) {
+        const int64_t at = (int64_t)head * p.width + column;
+        const uint4 x = *(const uint4 *)(p.dout.at + token * p.dout.stride + at);
+        const uint4 y = *(const uint4 *)(p.o.at + token * p.o.stride + at);
+        const uint32_t a[4] = {x.x, x.y, x.z, x.w}, b[4] = {y.x, y.y, y.z, y.w};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            sum += k_from_bits(a[i] << 16) * k_from_bits(b[i] << 16);
+            sum += k_from_bits(a[i] & 0xffff0000u) * k_from_bits(b[i] & 0xffff0000u);
+        }
+    }
+#pragma unroll
+    for (int step = LANES / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+    if (there && column == 0) p.delta[(token / p.time * p.heads + head) * p.time + token % p.time] = sum;
+}
+
+template <int WIDTH, int QUERIES, int KEYS, int WARPS, int RESIDENT>
+__global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(AttendMma p) {
+    K_SHARED(uint16_t, shared);
+    constexpr int THREADS = 32 * WARPS, BLOCKS = QUERIES / WARPS / 16, KEY_BYTES = KEYS * WIDTH * 2;
+    constexpr bool KEEP_Q = BLOCKS * WIDTH <= 128, KEEP_DOUT = BLOCKS * WIDTH <= 64; /* in registers */
+    const uint32_t q_tile = k_shared_address(shared), dout_tile = q_tile + QUERIES * WIDTH * 2;
+    const uint32_t kv_tiles = dout_tile + QUERIES * WIDTH * 2;
+    const uint32_t rows = (uint32_t)(warp_of() * BLOCKS * 16 * WIDTH * 2); /* the warp's, in a tile */
+    const Place at = place_of(p, p.heads);
+    const int t = ((p.time - 1) / QUERIES - at.tile) * QUERIES, kv_head = at.head / (p.heads / p.kv_heads);
+    const int end = p.causal && t + QUERIES < p.time ? t + QUERIES : p.time;
+    const int row0 = t + warp_of() * 16 * BLOCKS;
+    const float scale = p.scale * LOG2_E;
+
+    copy_tile<WIDTH, QUERIES, THREADS>(p, q_tile, p.q, at.b, t, at.head);
+    copy_tile<WIDTH, QUERIES, THREADS>(p, dout_tile, p.dout, at.b, t, at.head);
+    copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles, p.k, at.b, 0, kv_head);
+    copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles + KEY_BYTES, p.v, at.b, 0, kv_head);
+    k_copy_commit();
+    float sum[BLOCKS][WIDTH / 8][4], lse[BLOCKS][2], delta[BLOCKS][2];
+    clear(sum);
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + 16 * m + 8 * half + lane_of() / 4;
+            const int64_t of = ((int64_t)at.b * p.heads + at.head) * p.time + row;
+            lse[m][half] = row < p.time ? p.lse[of] * LOG2_E : INFINITY;
+            delta[m][half] = row < p.time ? p.delta[of] : 0.0f;
+        }
+    k_copy_wait<0>();
+    __syncthreads();
+    uint32_t q[BLOCKS][WIDTH / 16][4], dout[BLOCKS][WIDTH / 16][4];
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++) {
+        if (KEEP_Q) load_rows<WIDTH>(q[m], q_tile + rows + (uint32_t)(m * 16 * WIDTH * 2));
+        if (KEEP_DOUT) load_rows<WIDTH>(dout[m], dout_tile + rows + (uint32_t)(m * 16 * WIDTH * 2));
+    }
+    uint32_t now = kv_tiles, next = kv_tiles + 2 * KEY_BYTES;
+    for (int s = 0; s < end; s += KEYS) {
+        k_copy_wait<0>();
+        __syncthreads();
+        if (s + KEYS < end) {
+            copy_tile<WIDTH, KEYS, THREADS>(p, next, p.k, at.b, s + KEYS, kv_head);
+            copy_tile<WIDTH, KEYS, THREADS>(p, next + KEY_BYTES, p.v, at.b, s + KEYS, kv_head);
+            k_copy_commit();
+        }
+        if (!p.causal || s < row0 + 16 * BLOCKS) {
+            float score[BLOCKS][KEYS / 8][4], dscore[BLOCKS][KEYS / 8][4];
+            if constexpr (KEEP_Q)
+                score_tile<WIDTH, KEYS>(score, q, now);
+            else
+                score_tiles<WIDTH, KEYS>(score, q_tile + rows, now);
+            if constexpr (KEEP_DOUT)
+                score_tile<WIDTH, KEYS>(dscore, dout, now + KEY_BYTES);
+            else
+                score_tiles<WIDTH, KEYS>(dscore, dout_tile + rows, now + KEY_BYTES);
+            if (s + KEYS > keys_seen(p, row0)) mask_keys(p, score, row0, s);
+#pragma unroll
+            for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+                for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+                    for (int i = 0; i < 4; i++) {
+                        const float x = k_exp2(score[m][n][i] * scale - lse[m][i / 2]);
+                        dscore[m][n][i] = x * (dscore[m][n][i] - delta[m][i / 2]);
+                    }
+            add_weighted<WIDTH, KEYS>(sum, dscore, now);
+        }
+        const uint32_t used = now;
+        now = next;
+        next = used;
+    }
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++) lse[m][0] = lse[m][1] = p.scale;
+    store_rows<WIDTH>(p, p.dq, at.b, row0, at.head, sum, lse);
+}
+
+/* Of a warp's [key, query]: probabilities from scores, with lse of the tile's queries; zeros where the query
+ * is before the key; gradients of scores in the place of dP, with delta. */
+template <int BLOCKS, int N>
+static __device__ inline void probabilities(float (&score)[BLOCKS][N][4], const float *lse, float scale) {
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        const float2 of = *(const float2 *)(lse + 8 * n + lane_of() % 4 * 2);
+#pragma unroll
+        for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                score[m][n][i] = k_exp2(score[m][n][i] * scale - (i % 2 ? of.y : of.x));
+    }
+}
+template <int BLOCKS, int N>
+static __device__ inline void mask_queries(float (&score)[BLOCKS][N][4], int key0, int query0) {
+    const int column = lane_of() % 4 * 2;
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int hidden = key0 + 16 * m + 8 * half + lane_of() / 4 - query0 - column;
+#pragma unroll
+            for (int n = 0; n < N; n++)
+#pragma unroll
+                for (int i = 0; i < 2; i++)
+                    if (8 * n + i < hidden) score[m][n][2 * half + i] = 0;
+        }
+}
+template <int BLOCKS, int N>
+static __device__ inline void score_gradients(float (&dscore)[BLOCKS][N][4],
+                                              const float (&score)[BLOCKS][N][4], const float *delta) {
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        const float2 of = *(const float2 *)(delta + 8 * n + lane_of() % 4 * 2);
+#pragma unroll
+        for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                dscore[m][n][i] = score[m][n][i] * (dscore[m][n][i] - (i % 2 ? of.y : of.x));
+    }
+}
+
+/* lse and delta of a tile's queries, one number a thread: the first QUERIES threads have lse, the next delta.
+ * Queries past the end get lse = infinity, so that P and dS are zero there. */
+template <int QUERIES> static __device__ inline float row_term(const AttendMma &p, int b, int t, int head) {
+    const bool of_lse = (int)threadIdx.x < QUERIES;
+    const int row = t + (int)threadIdx.x % QUERIES;
+    const int64_t at = ((int64_t)b * p.heads + head) * p.time + row;
+    if ((int)threadIdx.x >= 2 * QUERIES) return 0;
+    if (row >= p.time) return of_lse ? INFINITY : 0.0f;
+    return of_lse ? p.lse[at] * LOG2_E : p.delta[at];
+}
+
+template <int WIDTH, int KEYS, int QUERIES, int WARPS, int RESIDENT>
+__global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(AttendMma p) {
+    K_SHARED(uint16_t, shared);
+    constexpr int THREADS = 32 * WARPS, BLOCKS = KEYS / WARPS / 16, QUERY_BYTES = QUERIES * WIDTH * 2;
+    constexpr bool KEEP = BLOCKS * WIDTH <= 64; /* k and v in registers */
+    static_assert(2 * QUERIES <= THREADS, "lse and delta are one number a thread");
+    const uint32_t k_tile = k_shared_address(shared), v_tile = k_tile + KEYS * WIDTH * 2;
+    const uint32_t q_tiles = v_tile + KEYS * WIDTH * 2;
+    float *terms = (float *)(shared + (2 * KEYS + 4 * QUERIES) * WIDTH); /* two tiles' lse, delta [QUERIES] */
+    const Place at = place_of(p, p.kv_heads);
+    const int s = at.tile * KEYS, key0 = s + warp_of() * 16 * BLOCKS, group = p.heads / p.kv_heads;
+    const int first = p.causal ? s / QUERIES * QUERIES : 0, tiles = (p.time - first + QUERIES - 1) / QUERIES;
+    const float scale = p.scale * LOG2_E;
+
+    int head = at.head * group, t = first;
+    copy_tile<WIDTH, KEYS, THREADS>(p, k_tile, p.k, at.b, s, at.head);
+    copy_tile<WIDTH, KEYS, THREADS>(p, v_tile, p.v, at.b, s, at.head);
+    copy_tile<WIDTH, QUERIES, THREADS>(p, q_tiles, p.q, at.b, t, head);
+    copy_tile<WIDTH, QUERIES, THREADS>(p, q_tiles + QUERY_BYTES, p.dout, at.b, t, head);
+    k_copy_commit();
+    if ((int)threadIdx.x < 2 * QUERIES) terms[threadIdx.x] = row_term<QUERIES>(p, at.b, t, head);
+    k_copy_wait<0>();
+    __syncthreads();
+    const uint32_t rows = (uint32_t)(warp_of() * BLOCKS * 16 * WIDTH * 2); /* the warp's, in a tile */
+    uint32_t k[BLOCKS][WIDTH / 16][4], v[BLOCKS][WIDTH / 16][4];
+#pragma unroll
+    for (int m = 0; KEEP && m < BLOCKS; m++) {
+        load_rows<WIDTH>(k[m], k_tile + rows + (uint32_t)(m * 16 * WIDTH * 2));
+        load_rows<WIDTH>(v[m], v_tile + rows + (uint32_t)(m * 16 * WIDTH * 2));
+    }
+    float dk[BLOCKS][WIDTH / 8][4], dv[BLOCKS][WIDTH / 8][4];
+    clear(dk);
+    clear(dv);
+    for (int step = 0; step < group * tiles; step++) {
+        const uint32_t now = q_tiles + (step % 2 ? 2 * QUERY_BYTES : 0);
+        const uint32_t next = q_tiles + (step % 2 ? 0 : 2 * QUERY_BYTES);
+        const float *term = terms + step % 2 * 2 * QUERIES;
+        const int query0 = t;
+        const bool more = step + 1 < group * tiles;
+        float next_term = 0;
+        k_copy_wait<0>();
+        __syncthreads();
+        if (more) {
+            t += QUERIES;
+            if (t >= p.time) {
+                t = first;
+                head++;
+            }
+            copy_tile<WIDTH, QUERIES, THREADS>(p, next, p.q, at.b, t, head);
+            copy_tile<WIDTH, QUERIES, THREADS>(p, next + QUERY_BYTES, p.dout, at.b, t, head);
+            k_copy_commit();
+            next_term = row_term<QUERIES>(p, at.b, t, head);
+        }
+        if (!p.causal || key0 < query0 + QUERIES) { /* else no query sees the warp's keys */
+            float score[BLOCKS][QUERIES / 8][4], dscore[BLOCKS][QUERIES / 8][4]; /* [key, query] */
+            if constexpr (KEEP)
+                score_tile<WIDTH, QUERIES>(score, k, now);
+            else
+                score_tiles<WIDTH, QUERIES>(score, k_tile + rows, now);
+            probabilities(score, term, scale);
+            if (p.causal && query0 < key0 + 16 * BLOCKS - 1) mask_queries(score, key0, query0);
+            add_weighted<WIDTH, QUERIES>(dv, score, now + QUERY_BYTES);
+            if constexpr (KEEP)
+                score_tile<WIDTH, QUERIES>(dscore, v, now + QUERY_BYTES);
+            else
+                score_tiles<WIDTH, QUERIES>(dscore, v_tile + rows, now + QUERY_BYTES);
+            score_gradients(dscore, score, term + QUERIES);
+            add_weighted<WIDTH, QUERIES>(dk, dscore, now);
+        }
+        if (more && (int)threadIdx.x < 2 * QUERIES)
+            terms[(step + 1) % 2 * 2 * QUERIES + threadIdx.x] = next_term;
+    }
+    float factor[BLOCKS][2];
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++) factor[m][0] = factor[m][1] = 1;
+    store_rows<WIDTH>(p, p.dv, at.b, key0, at.head, dv, factor);
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++) factor[m][0] = factor[m][1] = p.scale;
+    store_rows<WIDTH>(p, p.dk, at.b, key0, at.head, dk, factor);
+}
+
+/* ---- host side ---- */
+
+/* One kernel of a block a tile of `rows`, and head. More than 48 KiB of shared memory has to be asked for. */
+template <class Kernel>
+static void launch(Kernel kernel, void *stream, const AttendMma *p, int rows, int heads, int warps,
+                   int64_t bytes) {
+    k_cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+                 "attention needs more shared memory than this device has");
+    K_LAUNCH(kernel, k_grid(k_cuda_ceil(p->time, rows) * p->batch * heads), 32 * warps, (size_t)bytes, stream,
+             *p);
+}
+
+template <int WIDTH, int QUERIES, int KEYS, int WARPS, int RESIDENT>
+static void forward(void *stream, const AttendMma *p) {
+    launch(attend_mma_kernel<WIDTH, QUERIES, KEYS, WARPS, RESIDENT>, stream, p, QUERIES, p->heads, WARPS,
+           k_cuda_attend_mma_bytes(WIDTH, 1, QUERIES, KEYS));
+}
+template <int WIDTH, int KEYS, int QUERIES, int WARPS, int RESIDENT>
+static void backward_kv(void *stream, const AttendMma *p) {
+    launch(attend_mma_dkv_kernel<WIDTH, KEYS, QUERIES, WARPS, RESIDENT>, stream, p, KEYS, p->kv_heads, WARPS,
+           k_cuda_attend_dkv_bytes(WIDTH, KEYS, QUERIES));
+}
+template <int WIDTH, int QUERIES, int KEYS, int WARPS, int RESIDENT>
+static void backward_q(void *stream, const AttendMma *p) {
+    launch(attend_mma_dq_kernel<WIDTH, QUERIES, KEYS, WARPS, RESIDENT>, stream, p, QUERIES, p->heads, WARPS,
+           k_cuda_attend_mma_bytes(WIDTH, 2, QUERIES, KEYS));
+}
+static void backward_delta(void *stream, const AttendMma *p) {
+    const int lanes = p->width <= 64 ? 8 : 16;
+    const dim3 grid = k_grid(k_cuda_ceil((int64_t)p->batch * p->time * p->heads, 256 / lanes));
+    if (lanes == 8)
+        K_LAUNCH(attend_mma_delta_kernel<8>, grid, 256, 0, stream, *p);
+    else
+        K_LAUNCH(attend_mma_delta_kernel<16>, grid, 256, 0, stream, *p);
+}
+
+void k_attend_mma(void *stream, const AttendMma *p) {
+#define BF16(most, queries, keys, warps, resident, ...)                                                      \
+    if (p->width <= most) return forward<most, queries, keys, warps, resident>(stream, p);
+    K_CUDA_ATTEND_TILES(K_CUDA_ATTEND_NONE, BF16)
+#undef BF16
+}
+
+void k_attend_mma_bwd(void *stream, const AttendMma *p) {
+    backward_delta(stream, p);
+#define BF16(most, queries, keys, warps, resident, dkv_keys, dkv_queries, dkv_warps, dkv_resident,           \
+             dq_queries, dq_keys, dq_warps, dq_resident)                                                     \
+    if (p->width <= most) {                                                                                  \
+        backward_kv<most, dkv_keys, dkv_queries, dkv_warps, dkv_resident>(stream, p);                        \
+        return backward_q<most, dq_queries, dq_keys, dq_warps, dq_resident>(stream, p);                      \
+    }
+    K_CUDA_ATTEND_TILES(K_CUDA_ATTEND_NONE, BF16)
+#undef BF16
+}
