@@ -3,10 +3,12 @@
  * Requires: a graph that no later pass changes, for CUDA. Produces: a new graph with the same values, of
  * which some have room for more elements than their type has (Value.room):
  *
- *     logits, and their gradient [.., V]      rows lie P apart           V | padding       P = V rounded up
- *     weight of that layer [V, D]             P rows: zeros behind V     ..                to a multiple of
- * 64 its gradient [V, D], its bias [V]       P rows, P numbers          zeros
+ *     logits, their gradient [.., V]    rows lie P apart
+ *     weight of that layer [V, D]       P rows: zeros behind V
+ *     its gradient [V, D]               P rows
+ *     its bias [V]                      P numbers: zeros behind V
  *
+ * where P is V rounded up to a multiple of 64,
  * so that y = x w^T, dx = dy w and dw = dy^T x are products with P in the place of V. (With V and rows that
  * merely lie P apart they would be as slow as before.) The padding of the logits' gradient and of the weight
  * is zero and adds nothing to dx; what stands in that of the logits and of the weight's gradient is never
