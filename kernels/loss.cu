@@ -8,7 +8,8 @@
  *     pack of a row:   0 1 .. threads-1 | threads .. | ..          thread t: t, t + threads, .. of each batch
  *
  * Rows may lie further apart than they are wide (kernels.h). Where they do not begin at multiples of 16 bytes
- * the same packs are loaded element by element: the order of a sum depends on the width alone. Exponentials
+ * the forward kernel loads the same packs element by element: the order of a sum depends on the width alone.
+ * The gradient has no sums, so its packs begin at the multiple of 16 bytes at or before the row. Exponentials
  * are powers of two of scaled arguments. */
 #include "cuda.cuh"
 
@@ -50,22 +51,24 @@ struct Bf16Row {
     }
 };
 
-/* BATCH packs of a row of `width`: those that begin at i, i + stride, ..; `beyond` past the row's end. */
+/* BATCH packs of a row of `width`: those that begin at i, i + stride, ..; `beyond` outside the row, before
+ * which i may lie. */
 template <class Row>
 static __device__ inline void load_batch(const typename Row::Element *row, int64_t i, int64_t stride,
                                          int64_t width, bool packed, float beyond, float (*x)[Row::PACK]) {
-    if (packed && i + (BATCH - 1) * stride + Row::PACK <= width) {
+    if (packed && i >= 0 && i + (BATCH - 1) * stride + Row::PACK <= width) {
 #pragma unroll
         for (int b = 0; b < BATCH; b++) Row::load(row + i + b * stride, x[b]);
         return;
     }
 #pragma unroll
     for (int b = 0; b < BATCH; b++, i += stride) {
-        if (packed && i + Row::PACK <= width) {
+        if (packed && i >= 0 && i + Row::PACK <= width) {
             Row::load(row + i, x[b]);
         } else {
 #pragma unroll
-            for (int j = 0; j < Row::PACK; j++) x[b][j] = i + j < width ? Row::one(row + i + j) : beyond;
+            for (int j = 0; j < Row::PACK; j++)
+                x[b][j] = i + j >= 0 && i + j < width ? Row::one(row + i + j) : beyond;
         }
     }
 }
@@ -74,19 +77,19 @@ static __device__ inline void load_batch(const typename Row::Element *row, int64
 template <class Row>
 static __device__ inline void store_batch(typename Row::Element *row, int64_t i, int64_t stride,
                                           int64_t pitch, bool packed, const float (*x)[Row::PACK]) {
-    if (packed && i + (BATCH - 1) * stride < pitch) {
+    if (packed && i >= 0 && i + (BATCH - 1) * stride + Row::PACK <= pitch) {
 #pragma unroll
         for (int b = 0; b < BATCH; b++) Row::store(row + i + b * stride, x[b]);
         return;
     }
 #pragma unroll
     for (int b = 0; b < BATCH; b++, i += stride) {
-        if (packed && i < pitch) {
+        if (packed && i >= 0 && i + Row::PACK <= pitch) {
             Row::store(row + i, x[b]);
         } else {
 #pragma unroll
             for (int j = 0; j < Row::PACK; j++)
-                if (i + j < pitch) Row::put(row + i + j, x[b][j]);
+                if (i + j >= 0 && i + j < pitch) Row::put(row + i + j, x[b][j]);
         }
     }
 }
@@ -198,17 +201,20 @@ __global__ void __launch_bounds__(SUM_THREADS)
  * after the thread has loaded it: y may be the logits. */
 template <class Row>
 __global__ void __launch_bounds__(ROW_THREADS)
-    cross_entropy_bwd_kernel(void *y, int64_t y_pitch, bool y_packed, Loss p, float loss_scale) {
+    cross_entropy_bwd_kernel(void *y, int64_t y_pitch, Loss p, float loss_scale) {
     const int64_t index = blockIdx.x, target = p.target[index];
     const typename Row::Element *row = (const typename Row::Element *)p.logits + index * p.pitch;
     typename Row::Element *to = (typename Row::Element *)y + index * y_pitch;
     const float weight = row_weight(p, index), scale = weight * loss_scale;
     const float offset = p.lse_of[index] * log2_e();
     const int64_t stride = (int64_t)blockDim.x * Row::PACK;
-    for (int64_t first = (int64_t)threadIdx.x * Row::PACK; first < y_pitch; first += BATCH * stride) {
+    const int before = (int)(index * y_pitch % Row::PACK); /* elements from an aligned address to the row */
+    const bool packed = index * p.pitch % Row::PACK == before;
+    for (int64_t first = (int64_t)threadIdx.x * Row::PACK - before; first < y_pitch;
+         first += BATCH * stride) {
         float x[BATCH][Row::PACK] = {};
         if (weight != 0) { /* else what the logits are does not matter */
-            load_batch<Row>(row, first, stride, p.width, p.packed, 0.0f, x);
+            load_batch<Row>(row, first, stride, p.width, packed, 0.0f, x);
 #pragma unroll
             for (int b = 0; b < BATCH; b++) {
                 const int64_t i = first + b * stride;
@@ -225,7 +231,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
                         if (i + j >= p.width) x[b][j] = 0;
             }
         }
-        store_batch<Row>(to, first, stride, y_pitch, y_packed, x);
+        store_batch<Row>(to, first, stride, y_pitch, packed, x);
     }
 }
 
@@ -259,7 +265,7 @@ template <class Row> static void forward(const KCtx *cx, const Loss &p) {
 
 template <class Row> static void backward(const KCtx *cx, const Loss &p, const KTensor *y) {
     K_LAUNCH(cross_entropy_bwd_kernel<Row>, k_grid(p.rows), row_threads<Row>(p.width), 0, cx->stream, y->data,
-             k_pitch(y), is_packed(y), p, cx->loss_scale);
+             k_pitch(y), p, cx->loss_scale);
 }
 
 void k_cross_entropy(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
