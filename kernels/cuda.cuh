@@ -181,6 +181,13 @@ template <int N> static __device__ inline void k_get_pack(KView v, int64_t i, fl
     }
 }
 
+template <int N> static __device__ inline void k_put_pack(KView v, int64_t i, const float *x) {
+    if (v.dtype == K_F32)
+        k_store_pack<float, N>((float *)v.data + i, x);
+    else
+        k_store_pack<KBf16, N>((KBf16 *)v.data + i, x);
+}
+
 /* Elements [i, i + n), n <= 4; zeros after them. */
 static __device__ inline K4 k_load4(KView v, int64_t i, int n) {
     K4 x = {{0, 0, 0, 0}};

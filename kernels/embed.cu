@@ -1,15 +1,15 @@
 /* Token embedding and its gradient on CUDA. The gradient sorts the positions by token with a stable radix
- * sort in the workspace, so the rows of one token stay in order of position; the blocks at a token's first
- * position sum its rows in f32, in parts that follow from their number alone, and add the sum to its row of
- * dw: one rounding, no atomics, the same bits every time. Tokens outside the vocabulary read as NaN and
- * receive no gradient: they sort as token V. */
+ * sort in the workspace, so the rows of one token stay in order of position. They are summed in f32, by a
+ * warp where they are few and by a block where they are many, in an order that follows from their number
+ * alone, and the sum is added to the token's row of dw: one rounding, no atomics, the same bits every time.
+ * Tokens outside the vocabulary read as NaN and receive no gradient: they sort as token V. */
 #include "cuda.cuh"
 
 enum { TILE = K_CUDA_SORT_TILE, RADIX = K_CUDA_SORT_TILE, RADIX_BITS = 8, SCAN_THREADS = 1024 };
 constexpr int EMBED_THREADS = 256;
 constexpr int SUM_GROUPS = 32,
               SUM_PARTS = 8; /* a block of the gradient: groups of columns, parts of the rows */
-constexpr int SUM_ROWS = 4;  /* rows of which a thread loads its columns at once */
+constexpr int SUM_ROWS = 8;  /* rows of which a thread loads its columns at once */
 
 template <int N, class Y, class W>
 __global__ void embed_kernel(Y *y, const int32_t *token, const W *w, int64_t width, int64_t vocabulary) {
@@ -64,19 +64,25 @@ static __device__ inline uint32_t sort_key(const Sort &s, int64_t position) {
     return (uint32_t)(token >= 0 && token < s.vocabulary ? token : s.vocabulary);
 }
 /* The tile's digits into shared memory; RADIX past the end. Yields this thread's. */
-static __device__ inline int tile_digits(const Sort &s, const int32_t *order, int shift, int *digit) {
+static __device__ inline uint32_t tile_digits(const Sort &s, const int32_t *order, int shift,
+                                              uint32_t *digit) {
     const int64_t at = (int64_t)blockIdx.x * TILE + threadIdx.x;
-    int mine = RADIX;
-    if (at < s.positions) mine = (int)(sort_key(s, order ? order[at] : at) >> shift) & (RADIX - 1);
+    uint32_t mine = RADIX;
+    if (at < s.positions) mine = sort_key(s, order ? order[at] : at) >> shift & (RADIX - 1);
     digit[threadIdx.x] = mine;
     __syncthreads();
     return mine;
 }
 __global__ void sort_count_kernel(Sort s, const int32_t *order, int shift) {
-    K_SHARED(int, digit);
+    K_SHARED(uint32_t, digit);
     tile_digits(s, order, shift, digit);
     int count = 0;
-    for (int i = 0; i < TILE; i++) count += digit[i] == (int)threadIdx.x;
+    const uint32_t wanted = threadIdx.x;
+#pragma unroll 8
+    for (int i = 0; i < TILE; i += 4) {
+        const uint4 four = *(const uint4 *)(digit + i);
+        count += (four.x == wanted) + (four.y == wanted) + (four.z == wanted) + (four.w == wanted);
+    }
     s.count[threadIdx.x * s.tiles + blockIdx.x] = count;
 }
 /* count[i] = sum of the counts before i, by one block: a thread sums a stretch, all stretches are scanned. */
@@ -102,72 +108,160 @@ __global__ void sort_scan_kernel(int32_t *count, int64_t n) {
     }
 }
 __global__ void sort_move_kernel(Sort s, const int32_t *order, int32_t *to, int shift) {
-    K_SHARED(int, digit);
+    K_SHARED(uint32_t, digit);
     const int64_t at = (int64_t)blockIdx.x * TILE + threadIdx.x;
-    const int mine = tile_digits(s, order, shift, digit);
+    const uint32_t mine = tile_digits(s, order, shift, digit);
     if (at >= s.positions) return;
+    const int me = (int)threadIdx.x;
     int rank = 0;
-    for (int i = 0; i < (int)threadIdx.x; i++) rank += digit[i] == mine;
+#pragma unroll 8
+    for (int i = 0; i < TILE; i += 4) {
+        const uint4 four = *(const uint4 *)(digit + i);
+        rank += (four.x == mine && i < me) + (four.y == mine && i + 1 < me) + (four.z == mine && i + 2 < me) +
+                (four.w == mine && i + 3 < me);
+    }
     to[s.count[mine * s.tiles + blockIdx.x] + rank] = order ? order[at] : (int32_t)at;
 }
 
 /* ---- gradient ---- */
 
-/* One past the last position in order whose token is that of `first`: steps twice as long each time, then
- * halves. */
-static __device__ inline int64_t token_end(const Sort &s, const int32_t *order, int64_t first,
-                                           uint32_t token) {
-    int64_t step = 1, in = first; /* the last that is known to be the token's */
-    while (in + step < s.positions && sort_key(s, order[in + step]) == token) {
-        in += step;
-        step *= 2;
+/* All blocks of the gradient take COLUMNS<N> columns. The first ones look for frequent tokens, those with
+ * more than RARE positions, of which at most one begins in RARE places of the order: all threads sum its
+ * rows. The others have WINDOW places each, and a warp sums the rows of a rare token that begins at one of
+ * them. */
+constexpr int RARE = 32, RARE_ROWS = 4; /* ROWS: of which a thread loads its columns at once */
+constexpr int WINDOW = 2 * SUM_PARTS, ENTRIES = 1 + WINDOW + RARE;
+template <int N> constexpr int COLUMNS = SUM_GROUPS *N;
+
+struct Gradient {
+    KView dw;
+    const void *dy;
+    Sort sort;
+    const int32_t *order;
+    int64_t width, frequent; /* frequent: blocks that look for such tokens */
+    int adds;
+};
+struct Place {
+    uint32_t token; /* the vocabulary's size or more: none */
+    int32_t position;
+};
+
+static __device__ inline Place place_at(const Gradient &p, int64_t place) {
+    if (place < 0 || place >= p.sort.positions) return {UINT32_MAX, 0};
+    const int32_t position = p.order[place];
+    return {sort_key(p.sort, position), position};
+}
+
+/* sum += N columns of every STEP-th of `rows` rows from the first, ROWS of them at once */
+template <int N, class T, int ROWS, int STEP, class Position>
+static __device__ inline void sum_rows(const T *dy, int64_t width, int64_t first, int64_t rows,
+                                       Position position, float *sum) {
+    for (int64_t r = first; r < rows; r += ROWS * STEP) {
+        KPack<T, N> x[ROWS];
+#pragma unroll
+        for (int i = 0; i < ROWS; i++) {
+            x[i] = {};
+            if (r + i * STEP < rows) x[i] = k_load_pack<N>(dy + position(r + i * STEP) * width);
+        }
+#pragma unroll
+        for (int i = 0; i < ROWS; i++)
+#pragma unroll
+            for (int j = 0; j < N; j++) sum[j] += x[i].get(j);
     }
-    for (; step > 0; step /= 2)
-        if (in + step < s.positions && sort_key(s, order[in + step]) == token) in += step;
+}
+
+template <int N, class T>
+static __device__ inline void sum_rare(const Gradient &p, int64_t window, int64_t start) {
+    K_SHARED(Place, places); /* [ENTRIES], from the one before the window */
+    const int me = (int)threadIdx.x;
+    if (me < ENTRIES) places[me] = place_at(p, window * WINDOW + me - 1);
+    __syncthreads();
+    const int64_t column = start + me % SUM_GROUPS * N;
+    if (column >= p.width) return;
+    for (int i = me / SUM_GROUPS; i < WINDOW; i += SUM_PARTS) {
+        const Place *first = places + 1 + i;
+        const uint32_t token = first->token;
+        if (token >= (uint32_t)p.sort.vocabulary) continue;
+        if (first[-1].token == token || first[RARE].token == token) continue;
+        const int64_t at = (int64_t)token * p.width + column;
+        float sum[N] = {}, held[N] = {};
+        if (p.adds) k_get_pack<N>(p.dw, at, held);
+        int rows = 1;
+        while (first[rows].token == token) rows++;
+        sum_rows<N, T, RARE_ROWS, 1>((const T *)p.dy + column, p.width, 0, rows,
+                                     [&](int64_t r) { return (int64_t)first[r].position; }, sum);
+#pragma unroll
+        for (int j = 0; j < N; j++) sum[j] += held[j];
+        k_put_pack<N>(p.dw, at, sum);
+    }
+}
+
+/* One past the last place of a token, of which `first` is one: every round the threads look at as many places
+ * of those that are left. */
+static __device__ inline int64_t token_end(const Gradient &p, int64_t first, uint32_t token,
+                                           int64_t *shared) {
+    int64_t in = first, left = p.sort.positions - first;
+    while (left > 1) {
+        left = (left + SUM_GROUPS * SUM_PARTS - 1) / (SUM_GROUPS * SUM_PARTS);
+        const int64_t mine = in + threadIdx.x * left;
+        if (place_at(p, mine).token == token && place_at(p, mine + left).token != token) *shared = mine;
+        __syncthreads();
+        in = *shared;
+        __syncthreads();
+    }
     return in + 1;
 }
 
-/* dw[token] += the sum of dy over the positions of the token, by the blocks of its first one */
 template <int N, class T>
-__global__ void embed_bwd_kernel(KView dw, const T *dy, Sort s, const int32_t *order, int64_t width) {
-    K_SHARED(float, tile); /* [SUM_PARTS, SUM_GROUPS * N] */
-    constexpr int COLUMNS = SUM_GROUPS * N, STEP = SUM_PARTS * SUM_ROWS;
-    const int64_t first = blockIdx.x;
-    const uint32_t token = sort_key(s, order[first]);
-    if (token == (uint32_t)s.vocabulary) return;
-    if (first > 0 && sort_key(s, order[first - 1]) == token) return;
-    const int64_t end = token_end(s, order, first, token);
-    const int group = (int)threadIdx.x % SUM_GROUPS, part = (int)threadIdx.x / SUM_GROUPS;
-    for (int64_t start = (int64_t)blockIdx.y * COLUMNS; start < width;
-         start += (int64_t)gridDim.y * COLUMNS) {
-        const int64_t column = start + group * N;
-        float sum[N] = {};
-        for (int64_t r = first + part; column < width && r < end; r += STEP) {
-            KPack<T, N> x[SUM_ROWS];
-#pragma unroll
-            for (int i = 0; i < SUM_ROWS; i++) {
-                x[i] = {};
-                if (r + i * SUM_PARTS < end)
-                    x[i] = k_load_pack<N>(dy + order[r + i * SUM_PARTS] * width + column);
-            }
-#pragma unroll
-            for (int i = 0; i < SUM_ROWS; i++)
-#pragma unroll
-                for (int j = 0; j < N; j++) sum[j] += x[i].get(j);
-        }
-#pragma unroll
-        for (int j = 0; j < N; j++) tile[part * COLUMNS + group * N + j] = sum[j];
-        __syncthreads();
-        const int mine = (int)threadIdx.x; /* COLUMNS is at most the block's threads */
-        if (mine < COLUMNS && start + mine < width) {
-            const int64_t at = (int64_t)token * width + start + mine;
-            float total = 0;
-#pragma unroll
-            for (int i = 0; i < SUM_PARTS; i++) total += tile[i * COLUMNS + mine];
-            k_put(dw, at, total + k_get(dw, at));
-        }
-        __syncthreads(); /* tile is used again */
+static __device__ inline void sum_frequent(const Gradient &p, int64_t window, int64_t start) {
+    K_SHARED(float, tile); /* [SUM_PARTS, COLUMNS], then a place */
+    int64_t *shared = (int64_t *)(tile + SUM_PARTS * COLUMNS<N>);
+    const int me = (int)threadIdx.x, group = me % SUM_GROUPS, part = me / SUM_GROUPS;
+    if (me == 0) *shared = -1;
+    __syncthreads();
+    if (me < RARE) {
+        const int64_t place = window * RARE + me;
+        const uint32_t token = place_at(p, place).token;
+        if (token < (uint32_t)p.sort.vocabulary && place_at(p, place - 1).token != token &&
+            place_at(p, place + RARE).token == token)
+            *shared = place;
     }
+    __syncthreads();
+    const int64_t first = *shared;
+    __syncthreads(); /* it is used again */
+    if (first < 0) return;
+    const uint32_t token = place_at(p, first).token;
+    const int64_t end = token_end(p, first, token, shared), column = start + group * N;
+    float sum[N] = {};
+    if (column < p.width)
+        sum_rows<N, T, SUM_ROWS, SUM_PARTS>((const T *)p.dy + column, p.width, first + part, end,
+                                            [&](int64_t r) { return (int64_t)p.order[r]; }, sum);
+#pragma unroll
+    for (int j = 0; j < N; j++) tile[part * COLUMNS<N> + group * N + j] = sum[j];
+    __syncthreads();
+    if (me >= COLUMNS<N> || start + me >= p.width) return; /* COLUMNS is at most the block's threads */
+    const int64_t at = (int64_t)token * p.width + start + me;
+    float total = 0;
+#pragma unroll
+    for (int i = 0; i < SUM_PARTS; i++) total += tile[i * COLUMNS<N> + me];
+    k_put(p.dw, at, total + (p.adds ? k_get(p.dw, at) : 0.0f));
+}
+
+/* dw[token] (+)= the sum of dy over the positions of the token */
+template <int N, class T> __global__ void embed_bwd_kernel(Gradient p) {
+    const int64_t start = (int64_t)blockIdx.y * COLUMNS<N>;
+    if (blockIdx.x < p.frequent)
+        sum_frequent<N, T>(p, blockIdx.x, start);
+    else
+        sum_rare<N, T>(p, blockIdx.x - p.frequent, start);
+}
+
+template <int N, class T> static void launch_bwd(const KCtx *cx, const Gradient &p) {
+    const dim3 grid =
+        k_grid(p.frequent + k_cuda_ceil(p.sort.positions, WINDOW), k_cuda_ceil(p.width, COLUMNS<N>));
+    const size_t tile_bytes = SUM_PARTS * COLUMNS<N> * sizeof(float) + sizeof(int64_t);
+    const size_t shared_bytes = tile_bytes > ENTRIES * sizeof(Place) ? tile_bytes : ENTRIES * sizeof(Place);
+    K_LAUNCH((embed_bwd_kernel<N, T>), grid, SUM_GROUPS * SUM_PARTS, shared_bytes, cx->stream, p);
 }
 
 /* dy [.., D], tokens [..], acc? -> dw [V, D] */
@@ -176,7 +270,8 @@ void k_embed_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KT
     (void)nout;
     const int64_t positions = k_count(&in[1]), width = k_last(&out[0]), vocabulary = out[0].dim[0];
     const size_t element_bytes = out[0].dtype == K_F32 ? 4 : 2;
-    if (!(nin > 2 && k_adds(cx, attr)))
+    const int adds = nin > 2 && k_adds(cx, attr);
+    if (!adds)
         k_cuda_check(cudaMemsetAsync(out[0].data, 0, (size_t)k_count(&out[0]) * element_bytes,
                                      (cudaStream_t)cx->stream),
                      "embed_bwd");
@@ -195,18 +290,11 @@ void k_embed_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KT
         order = spare;
         spare = swap;
     }
-    const int64_t columns = SUM_GROUPS * (width % K_PACK ? 1 : K_PACK);
-    const int threads = SUM_GROUPS * SUM_PARTS;
-    const size_t tile_bytes = SUM_PARTS * (size_t)columns * sizeof(float);
-    const dim3 grid = k_grid(positions, k_cuda_clamp(k_cuda_ceil(width, columns), 1, UINT16_MAX));
+    const Gradient p = {k_view(&out[0]), in[0].data, s, order, width, k_cuda_ceil(positions, RARE), adds};
     k_by_type(in[0].dtype, [&](auto t) {
-        using T = decltype(t);
-        const T *dy = (const T *)in[0].data;
         if (width % K_PACK == 0)
-            K_LAUNCH((embed_bwd_kernel<K_PACK, T>), grid, threads, tile_bytes, cx->stream, k_view(&out[0]),
-                     dy, s, (const int32_t *)order, width);
+            launch_bwd<K_PACK, decltype(t)>(cx, p);
         else
-            K_LAUNCH((embed_bwd_kernel<1, T>), grid, threads, tile_bytes, cx->stream, k_view(&out[0]), dy, s,
-                     (const int32_t *)order, width);
+            launch_bwd<1, decltype(t)>(cx, p);
     });
 }

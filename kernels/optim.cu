@@ -115,12 +115,6 @@ struct EitherPack {
         for (int j = 0; j < K_PACK; j++) x[j] = v.dtype == K_F32 ? f32.get(j) : bf16.get(j);
     }
 };
-static __device__ inline void store_either(KView v, int64_t i, const float *x) {
-    if (v.dtype == K_F32)
-        k_store_pack<float, K_PACK>((float *)v.data + i, x);
-    else
-        k_store_pack<KBf16, K_PACK>((KBf16 *)v.data + i, x);
-}
 
 static __device__ inline void adamw_element(const AdamW &p, float scale, float g, float *w, float *m,
                                             float *v) {
@@ -148,10 +142,10 @@ __global__ void adamw_kernel(AdamW p) {
         packs[3].widen(p.v, v);
 #pragma unroll
         for (int j = 0; j < K_PACK; j++) adamw_element(p, scale, g[j], &w[j], &m[j], &v[j]);
-        store_either(exact, i, w);
-        store_either(p.m, i, m);
-        store_either(p.v, i, v);
-        if (p.master.data) store_either(p.w, i, w);
+        k_put_pack<K_PACK>(exact, i, w);
+        k_put_pack<K_PACK>(p.m, i, m);
+        k_put_pack<K_PACK>(p.v, i, v);
+        if (p.master.data) k_put_pack<K_PACK>(p.w, i, w);
         return;
     }
     for (int64_t e = i; e < p.count; e++) { /* the last thread's, less than a pack */
