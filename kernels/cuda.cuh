@@ -243,6 +243,30 @@ static __device__ inline float k_block_sum(float x, float *scratch) {
     return x;
 }
 
+/* Whether the block is the last of `blocks` to call this: then it sees what all of them wrote before. `done`
+ * is 0 before the first call and after the last; `shared` is free for use before and after. Deterministic
+ * sums need no more than that: which block is last makes no difference to what it does. */
+static __device__ inline bool k_last_block(unsigned *done, unsigned blocks, int *shared) {
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) *shared = atomicInc(done, blocks - 1) == blocks - 1;
+    __syncthreads();
+    const bool last = *shared;
+    __syncthreads();
+    __threadfence();
+    return last;
+}
+/* N numbers that another block may have written during this kernel: not from the multiprocessor's cache. */
+template <int N> static __device__ inline void k_load_written(const float *at, float *x) {
+    if constexpr (N == 4) {
+        const float4 v = __ldcg((const float4 *)at);
+        x[0] = v.x, x[1] = v.y, x[2] = v.z, x[3] = v.w;
+    } else {
+        static_assert(N == 1);
+        x[0] = __ldcg(at);
+    }
+}
+
 static __device__ inline float k_sigmoid(float x) {
     return __fdividef(1.0f, 1.0f + expf(-x));
 }

@@ -1,6 +1,6 @@
 /* How the CUDA kernels cut their work, and so the workspace they need: functions of shapes and types alone,
  * never of the device, shared by the kernels and by k_workspace. Sums that several blocks share leave one
- * partial result a lane in the workspace, which a second kernel adds in order. */
+ * partial result a lane in the workspace, which the last block to be done adds in order. */
 #ifndef REMAT_CUDA_SIZES_H
 #define REMAT_CUDA_SIZES_H
 
@@ -9,6 +9,7 @@
 enum {
     K_CUDA_SQUARE_BLOCKS = 1024, /* most lanes of a squared norm */
     K_CUDA_SQUARE_RUN = 8192,    /* elements a lane takes at least */
+    K_CUDA_ROW_BLOCKS = 264,     /* of a sum over rows that lanes share, about */
     K_CUDA_SORT_TILE = 256,      /* positions a block of the radix sort ranks; also its number of digits */
 };
 
@@ -29,8 +30,8 @@ static inline int64_t k_cuda_row_columns(int64_t width) {
     return width % 8 == 0 ? 256 : 32;
 }
 static inline int64_t k_cuda_row_lanes(int64_t rows, int64_t width) {
-    int64_t wanted = 512 / k_cuda_clamp(k_cuda_ceil(width, k_cuda_row_columns(width)), 1, 512);
-    return k_cuda_clamp(wanted, 1, k_cuda_clamp(rows / 32, 1, 512));
+    const int64_t across = k_cuda_ceil(width, k_cuda_row_columns(width)), most = K_CUDA_ROW_BLOCKS;
+    return k_cuda_clamp(most / k_cuda_clamp(across, 1, most), 1, k_cuda_clamp(rows / 64, 1, most));
 }
 static inline size_t k_cuda_row_lanes_bytes(int64_t rows, int64_t width) {
     int64_t lanes = k_cuda_row_lanes(rows, width);
@@ -107,8 +108,8 @@ static inline size_t k_cuda_sort_bytes(int64_t positions) {
     return (size_t)(2 * positions + K_CUDA_SORT_TILE * k_cuda_sort_tiles(positions)) * sizeof(int32_t);
 }
 
-/* C[rows, columns] = op(A) op(B) over `depth`, as it runs: padding of logits included (kernels.h). A is stored
- * [depth, rows] when transposed. */
+/* C[rows, columns] = op(A) op(B) over `depth`, as it runs: padding of logits included (kernels.h). A is
+ * stored [depth, rows] when transposed. */
 typedef struct KProduct {
     int64_t rows, columns, depth;
 } KProduct;

@@ -258,8 +258,13 @@ void k_rmsnorm_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, cons
 
 /* ---- sums over rows: gradients of gains, biases and whatever was broadcast ---- */
 
-constexpr int SUM_GROUPS = 32, SUM_PARTS = 8; /* a block: groups of N columns, parts of its rows */
-constexpr int SUM_ROWS = 4;                   /* rows of which a thread loads its columns at once */
+constexpr int SUM_GROUPS = 32;              /* of N columns, of a block */
+constexpr int SUM_ROWS = 4;                 /* rows of which a thread loads its columns at once */
+constexpr int MANY_ROWS = 16, FEW_ROWS = 4; /* parts of a block's rows: where lanes share them, where not */
+constexpr int MOST_COLUMN_BLOCKS = K_CUDA_ROW_BLOCKS; /* where lanes share rows */
+
+/* Blocks of these columns that are done; 0 between launches. */
+static __device__ unsigned row_sum_done[MOST_COLUMN_BLOCKS];
 
 struct RowSum {
     const void *dy, *x;       /* x: not read where dy alone is summed */
@@ -270,20 +275,19 @@ struct RowSum {
     int adds;
 };
 
-static __device__ inline void row_sum_finish(const RowSum &p, int64_t column, float sum) {
-    k_put(p.y, column, p.adds ? k_get(p.y, column) + sum : sum);
-}
-
-/* N columns of a row, or of dy (x - mean) rstd */
+/* N columns of a row, or of dy (x - mean) rstd; zeros where there is no row */
 template <class T, int N, bool GAIN> struct SumRow {
     KPack<T, N> dy, x;
     float mean, rstd;
 
-    __device__ void load(const RowSum &p, int64_t row, int64_t column) {
+    __device__ void load(const RowSum &p, int64_t row, int64_t end, int64_t column) {
+        dy = x = {};
+        mean = rstd = 0;
+        if (row >= end) return;
         dy = k_load_pack<N>((const T *)p.dy + row * p.width + column);
         if (!GAIN) return;
         x = k_load_pack<N>((const T *)p.x + row * p.width + column);
-        mean = p.mean ? p.mean[row] : 0.0f;
+        if (p.mean) mean = p.mean[row];
         rstd = p.rstd[row];
     }
     __device__ void add(float *sum) const {
@@ -292,76 +296,95 @@ template <class T, int N, bool GAIN> struct SumRow {
     }
 };
 
-/* Lane blockIdx.y sums its rows for SUM_GROUPS * N columns; part i of it every SUM_PARTS-th row from i. */
-template <class T, int N, bool GAIN> __global__ void row_sum_kernel(RowSum p) {
-    K_SHARED(float, tile); /* [SUM_PARTS, SUM_GROUPS * N] */
-    constexpr int COLUMNS = SUM_GROUPS * N, STEP = SUM_PARTS * SUM_ROWS;
+/* Sum of each of the block's columns over what its parts hold, [parts, columns], in order: into `to`, or
+ * without it into y. */
+template <int COLUMNS>
+static __device__ inline void sum_parts(const RowSum &p, const float *tile, int parts, float *to) {
+    const int64_t first = (int64_t)blockIdx.x * COLUMNS;
+    for (int c = (int)threadIdx.x; c < COLUMNS && first + c < p.width; c += (int)blockDim.x) {
+        float sum = 0;
+#pragma unroll 4
+        for (int i = 0; i < parts; i++) sum += tile[i * COLUMNS + c];
+        if (to)
+            to[first + c] = sum;
+        else
+            k_put(p.y, first + c, p.adds ? k_get(p.y, first + c) + sum : sum);
+    }
+}
+
+/* The block's columns over all lanes, by the last block of them to be done; M columns an access. Others wrote
+ * the lanes meanwhile, so they are read past the first cache. */
+template <int COLUMNS, int M, int THREADS>
+static __device__ inline void sum_lanes(const RowSum &p, float *tile) {
+    constexpr int ACROSS = COLUMNS / M, PARTS = THREADS / ACROSS;
+    const int at = (int)threadIdx.x % ACROSS * M, part = (int)threadIdx.x / ACROSS;
+    const int64_t column = (int64_t)blockIdx.x * COLUMNS + at;
+    float sum[M] = {};
+    if (column < p.width) {
+#pragma unroll 8
+        for (int lane = part; lane < (int)gridDim.y; lane += PARTS) {
+            float x[M];
+            k_load_written<M>(p.partial + lane * p.width + column, x);
+#pragma unroll
+            for (int j = 0; j < M; j++) sum[j] += x[j];
+        }
+    }
+#pragma unroll
+    for (int j = 0; j < M; j++) tile[part * COLUMNS + at + j] = sum[j];
+    __syncthreads();
+    sum_parts<COLUMNS>(p, tile, PARTS, NULL);
+}
+
+/* Lane blockIdx.y sums its rows for SUM_GROUPS * N columns; part i of it every PARTS-th row from i. */
+template <class T, int N, bool GAIN, int PARTS>
+__global__ void __launch_bounds__(SUM_GROUPS *PARTS, PARTS == MANY_ROWS && sizeof(T) == 2 ? 2 : 1)
+    row_sum_kernel(RowSum p) {
+    K_SHARED(float, tile); /* [PARTS, COLUMNS] */
+    constexpr int COLUMNS = SUM_GROUPS * N, STEP = PARTS * SUM_ROWS;
     const int group = (int)threadIdx.x % SUM_GROUPS, part = (int)threadIdx.x / SUM_GROUPS;
-    const int64_t first = (int64_t)blockIdx.x * COLUMNS, column = first + group * N;
+    const int64_t column = (int64_t)blockIdx.x * COLUMNS + group * N;
     const int64_t lanes = gridDim.y, lane = blockIdx.y, end = p.rows * (lane + 1) / lanes;
     float sum[N] = {};
     if (column < p.width) {
         SumRow<T, N, GAIN> row[SUM_ROWS];
-        int64_t r = p.rows * lane / lanes + part;
-        for (; r + STEP - SUM_PARTS < end; r += STEP) {
+        for (int64_t r = p.rows * lane / lanes + part; r < end; r += STEP) {
 #pragma unroll
-            for (int i = 0; i < SUM_ROWS; i++) row[i].load(p, r + i * SUM_PARTS, column);
+            for (int i = 0; i < SUM_ROWS; i++) row[i].load(p, r + i * PARTS, end, column);
 #pragma unroll
             for (int i = 0; i < SUM_ROWS; i++) row[i].add(sum);
-        }
-        for (; r < end; r += SUM_PARTS) {
-            row[0].load(p, r, column);
-            row[0].add(sum);
         }
     }
 #pragma unroll
     for (int j = 0; j < N; j++) tile[part * COLUMNS + group * N + j] = sum[j];
     __syncthreads();
-    const int mine = (int)threadIdx.x; /* COLUMNS is at most the block's threads */
-    if (mine >= COLUMNS || first + mine >= p.width) return;
-    float total = 0;
-#pragma unroll
-    for (int i = 0; i < SUM_PARTS; i++) total += tile[i * COLUMNS + mine];
-    if (p.partial)
-        p.partial[lane * p.width + first + mine] = total;
-    else
-        row_sum_finish(p, first + mine, total);
-}
-
-__global__ void row_sum_lanes_kernel(RowSum p, int lanes) {
-    K_SHARED(float, tile); /* [SUM_PARTS, SUM_GROUPS] */
-    const int group = (int)threadIdx.x % SUM_GROUPS, part = (int)threadIdx.x / SUM_GROUPS;
-    const int64_t column = (int64_t)blockIdx.x * SUM_GROUPS + group;
-    float sum = 0;
-    if (column < p.width) {
-#pragma unroll 8
-        for (int lane = part; lane < lanes; lane += SUM_PARTS) sum += p.partial[lane * p.width + column];
-    }
-    tile[threadIdx.x] = sum;
-    __syncthreads();
-    if (part != 0 || column >= p.width) return;
-#pragma unroll
-    for (int i = 1; i < SUM_PARTS; i++) sum += tile[i * SUM_GROUPS + group];
-    row_sum_finish(p, column, sum);
+    sum_parts<COLUMNS>(p, tile, PARTS, p.partial ? p.partial + lane * p.width : NULL);
+    if (PARTS != MANY_ROWS || !p.partial) return;
+    if (k_last_block(&row_sum_done[blockIdx.x], gridDim.y, (int *)tile))
+        sum_lanes<COLUMNS, N == 1 ? 1 : 4, SUM_GROUPS * PARTS>(p, tile);
 }
 
 template <bool GAIN> static void row_sum(const KCtx *cx, const KTensor *dy, RowSum p) {
     if (p.width == 0) return;
     const int64_t lanes = k_cuda_row_lanes(p.rows, p.width), columns = k_cuda_row_columns(p.width);
-    const int threads = SUM_PARTS * SUM_GROUPS;
-    const size_t shared_bytes = SUM_PARTS * (size_t)columns * sizeof(float);
+    const int parts = lanes > 1 ? MANY_ROWS : FEW_ROWS;
+    const size_t shared_bytes = (size_t)(parts * columns) * sizeof(float);
     const dim3 grid = k_grid(k_cuda_ceil(p.width, columns), lanes);
     p.partial = lanes > 1 ? (float *)cx->workspace : NULL;
+    const auto launch = [&]<class T, int N>() {
+        if (lanes > 1)
+            K_LAUNCH((row_sum_kernel<T, N, GAIN, MANY_ROWS>), grid, parts * SUM_GROUPS, shared_bytes,
+                     cx->stream, p);
+        else
+            K_LAUNCH((row_sum_kernel<T, N, GAIN, FEW_ROWS>), grid, parts * SUM_GROUPS, shared_bytes,
+                     cx->stream, p);
+    };
     k_by_type(dy->dtype, [&](auto t) {
         using T = decltype(t);
         if (p.width % K_PACK == 0)
-            K_LAUNCH((row_sum_kernel<T, K_PACK, GAIN>), grid, threads, shared_bytes, cx->stream, p);
+            launch.template operator()<T, K_PACK>();
         else
-            K_LAUNCH((row_sum_kernel<T, 1, GAIN>), grid, threads, shared_bytes, cx->stream, p);
+            launch.template operator()<T, 1>();
     });
-    if (p.partial)
-        K_LAUNCH(row_sum_lanes_kernel, k_grid(k_cuda_ceil(p.width, SUM_GROUPS)), threads,
-                 threads * sizeof(float), cx->stream, p, (int)lanes);
 }
 
 void k_sum_leading(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,

@@ -1,11 +1,13 @@
 /* The update on CUDA: squared gradient norm, clipping factor, AdamW (Loshchilov and Hutter 2019, algorithm
- * 2). The norm's partial sums lie where k_cuda_square_blocks puts them, whatever the device, and are added in
- * a fixed tree; a small tensor has one block and no partial sums. AdamW loads every operand of a pack,
- * updates it and writes it back. */
+ * 2). The norm's partial sums lie where k_cuda_square_blocks puts them, whatever the device, and the last
+ * block to be done adds them in a fixed tree; a small tensor has one block and no partial sums. AdamW loads
+ * every operand of a pack, updates it and writes it back. */
 #include "cuda.cuh"
 
 constexpr int THREADS = 256;
 constexpr int SQUARE_PACKS = 4; /* of a thread, loaded before the first is used */
+
+static __device__ unsigned square_done; /* blocks; 0 between launches */
 
 /* Sum over the block's THREADS, in thread 0; shared: [THREADS]. */
 static __device__ inline double sum_of_threads(double x, double *shared) {
@@ -26,7 +28,7 @@ template <class T> static __device__ inline float pack_squares(KPack<T, K_PACK> 
     return sum;
 }
 
-/* partial[block] = sum of squares of its stretch of g; of a single block straight into the sum */
+/* sum (+)= the squares of g: a block sums a stretch, the last one all of them */
 template <class T>
 __global__ void square_kernel(float *sum, double *partial, const T *g, int64_t count, int adds) {
     K_SHARED(double, shared);
@@ -47,17 +49,13 @@ __global__ void square_kernel(float *sum, double *partial, const T *g, int64_t c
         if (i < count) total += (double)(k_widen(g[i]) * k_widen(g[i]));
     }
     total = sum_of_threads(total, shared);
-    if (threadIdx.x != 0) return;
-    if (blocks == 1)
-        sum[0] = (float)((adds ? (double)sum[0] : 0.0) + total);
-    else
-        partial[block] = total;
-}
-__global__ void square_sum_kernel(float *sum, const double *partial, int blocks, int adds) {
-    K_SHARED(double, shared);
-    double total = 0;
-    for (int i = (int)threadIdx.x; i < blocks; i += THREADS) total += partial[i];
-    total = sum_of_threads(total, shared);
+    if (blocks > 1) {
+        if (threadIdx.x == 0) partial[block] = total;
+        if (!k_last_block(&square_done, gridDim.x, (int *)shared)) return;
+        total = 0;
+        for (int64_t i = threadIdx.x; i < blocks; i += THREADS) total += __ldcg(partial + i);
+        total = sum_of_threads(total, shared);
+    }
     if (threadIdx.x == 0) sum[0] = (float)((adds ? (double)sum[0] : 0.0) + total);
 }
 
@@ -75,9 +73,6 @@ void k_square_norm(const KCtx *cx, int nout, const KTensor *out, int nin, const 
         K_LAUNCH(square_kernel<T>, k_grid(blocks), THREADS, shared_bytes, cx->stream, sum, partial,
                  (const T *)in[0].data, k_count(&in[0]), adds);
     });
-    if (blocks > 1)
-        K_LAUNCH(square_sum_kernel, k_grid(1), THREADS, shared_bytes, cx->stream, sum,
-                 (const double *)partial, (int)blocks, adds);
 }
 
 __global__ void clip_kernel(float *scale, const float *sum, double max_norm) {

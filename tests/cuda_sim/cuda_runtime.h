@@ -79,6 +79,17 @@ static inline uint32_t sim_shuffle_xor_of(unsigned mask, uint32_t x, int step, c
 #define __shfl_xor_sync(mask, x, step) sim_shuffle_xor_of(mask, x, step, __FILE__, __LINE__)
 #define K_SHARED(type, name)           type *name = (type *)sim_shared_memory()
 
+/* One thread runs at a time, and memory is the same for all of them. */
+#define __threadfence() ((void)0)
+static inline unsigned atomicInc(unsigned *at, unsigned most) {
+    const unsigned was = *at;
+    *at = was >= most ? 0 : was + 1;
+    return was;
+}
+template <class T> static inline T __ldcg(const T *at) {
+    return *at;
+}
+
 #include "tensor_core.h"
 
 /* ---- launches ---- */
