@@ -35,15 +35,16 @@ __global__ void square_kernel(float *sum, double *partial, const T *g, int64_t c
     const int64_t packs = count / K_PACK, blocks = gridDim.x, block = blockIdx.x;
     const int64_t end = packs * (block + 1) / blocks;
     double total = 0;
-    int64_t c = packs * block / blocks + threadIdx.x;
-    for (; c + (SQUARE_PACKS - 1) * THREADS < end; c += SQUARE_PACKS * THREADS) {
+    for (int64_t c = packs * block / blocks + threadIdx.x; c < end; c += SQUARE_PACKS * THREADS) {
         KPack<T, K_PACK> x[SQUARE_PACKS];
 #pragma unroll
-        for (int i = 0; i < SQUARE_PACKS; i++) x[i] = k_load_pack<K_PACK>(g + (c + i * THREADS) * K_PACK);
+        for (int i = 0; i < SQUARE_PACKS; i++) {
+            x[i] = {};
+            if (c + i * THREADS < end) x[i] = k_load_pack<K_PACK>(g + (c + i * THREADS) * K_PACK);
+        }
 #pragma unroll
         for (int i = 0; i < SQUARE_PACKS; i++) total += (double)pack_squares(x[i]);
     }
-    for (; c < end; c += THREADS) total += (double)pack_squares(k_load_pack<K_PACK>(g + c * K_PACK));
     if (block == blocks - 1) { /* what is left after whole packs */
         const int64_t i = packs * K_PACK + threadIdx.x;
         if (i < count) total += (double)(k_widen(g[i]) * k_widen(g[i]));
