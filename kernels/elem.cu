@@ -370,7 +370,8 @@ struct Rope {
     int64_t batch, time, heads, half;
     int positions; /* of a block */
 };
-constexpr int ROPE_THREADS = 128, ROPE_BLOCKS = 4096;
+constexpr int ROPE_TURNS = 2; /* of a thread at once */
+constexpr int ROPE_THREADS = 128, ROPE_BLOCKS = 1024;
 
 static __device__ double rope_frequency(Rope r, int64_t pair) {
     const double f = pow(r.theta, -(double)pair / (double)r.half);
@@ -384,7 +385,8 @@ static __device__ double rope_frequency(Rope r, int64_t pair) {
 
 /* x [B, T, H, E]. A block has some positions of the sequence, in every gridDim.y-th batch: its threads share
  * their sines and cosines, then turn N pairs at a time of all heads. */
-template <int N, class T> __global__ void rope_kernel(T *y, const T *x, Rope r) {
+template <int N, class T>
+__global__ void __launch_bounds__(ROPE_THREADS, 8) rope_kernel(T *y, const T *x, Rope r) {
     K_SHARED(float, sines); /* [positions of the block, half], then as many cosines */
     const int half = (int)r.half, angles = r.positions * half;
     const int64_t first = (int64_t)blockIdx.x * r.positions;
@@ -398,23 +400,35 @@ template <int N, class T> __global__ void rope_kernel(T *y, const T *x, Rope r) 
     __syncthreads();
     const int packs = half / N, heads = (int)r.heads;
     const int here = r.time - first < r.positions ? (int)(r.time - first) : r.positions;
-    for (int64_t b = blockIdx.y; b < r.batch; b += gridDim.y) {
-        const int64_t start = (b * r.time + first) * heads * 2 * half;
-#pragma unroll 2
-        for (int i = (int)threadIdx.x; i < here * heads * packs; i += (int)blockDim.x) {
-            const int head = i / packs, pair = i % packs * N; /* head: of all positions */
-            const int64_t at = start + (int64_t)head * 2 * half + pair;
-            const int angle = head / heads * half + pair;
-            const KPack<T, N> a = k_load_pack<N>(x + at), b = k_load_pack<N>(x + at + half);
+    const int turns = here * heads * packs; /* of a batch */
+    const int batches = (int)((r.batch - blockIdx.y + gridDim.y - 1) / gridDim.y);
+    const int threads = (int)blockDim.x, all = batches * turns;
+    for (int start = (int)threadIdx.x; start < all; start += ROPE_TURNS * threads) {
+        KPack<T, N> a[ROPE_TURNS], b[ROPE_TURNS];
+        int64_t at[ROPE_TURNS];
+#pragma unroll
+        for (int k = 0; k < ROPE_TURNS; k++) {
+            const int i = start + k * threads, turn = i % turns;
+            const int64_t batch = blockIdx.y + (int64_t)(i / turns) * gridDim.y;
+            at[k] = ((batch * r.time + first) * heads + turn / packs) * 2 * half + turn % packs * N;
+            if (i >= all) continue;
+            a[k] = k_load_pack<N>(x + at[k]);
+            b[k] = k_load_pack<N>(x + at[k] + half);
+        }
+#pragma unroll
+        for (int k = 0; k < ROPE_TURNS; k++) {
+            const int i = start + k * threads, turn = i % turns;
+            const int angle = turn / packs / heads * half + turn % packs * N;
+            if (i >= all) continue;
             float low[N], high[N];
 #pragma unroll
             for (int j = 0; j < N; j++) {
                 const float s = sines[angle + j], c = cosines[angle + j];
-                low[j] = a.get(j) * c - b.get(j) * s;
-                high[j] = b.get(j) * c + a.get(j) * s;
+                low[j] = a[k].get(j) * c - b[k].get(j) * s;
+                high[j] = b[k].get(j) * c + a[k].get(j) * s;
             }
-            k_store_pack<T, N>(y + at, low);
-            k_store_pack<T, N>(y + at + half, high);
+            k_store_pack<T, N>(y + at[k], low);
+            k_store_pack<T, N>(y + at[k] + half, high);
         }
     }
 }

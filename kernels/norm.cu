@@ -13,8 +13,8 @@ constexpr int ROW_SINGLES = 8;     /* the same where rows are not aligned: packs
 /* Threads of a block, at most; the least blocks of them that a multiprocessor shall hold bound the registers.
  */
 template <bool WARP> constexpr int ROW_THREADS = WARP ? WARP_ROWS * 32 : BLOCK_THREADS;
-template <class T> constexpr int NORM_BLOCKS = sizeof(T) == 2 ? 6 : 4;
-template <class T> constexpr int BACK_BLOCKS = sizeof(T) == 2 ? 6 : 3;
+template <class T> constexpr int NORM_BLOCKS = sizeof(T) == 2 ? 8 : 4;
+template <class T, int PACKS> constexpr int BACK_BLOCKS = sizeof(T) == 2 ? (PACKS < 4 ? 8 : 6) : 3;
 
 /* Where a thread's packs of a row lie: pack k of a tile starts at at(tile, k). */
 template <int N, int PACKS, bool WARP> struct RowPart {
@@ -183,7 +183,8 @@ struct NormBack {
 /* With h = dy gain and xhat = (x - mean) rstd: dx = rstd (h - mean(h) - xhat mean(h xhat)); RMS norm has no
  * mean(h). */
 template <class T, int N, int PACKS, bool WARP>
-__global__ void __launch_bounds__(ROW_THREADS<WARP>, WARP ? BACK_BLOCKS<T> : 1) norm_back_kernel(NormBack p) {
+__global__ void __launch_bounds__(ROW_THREADS<WARP>, WARP ? BACK_BLOCKS<T, PACKS> : 1)
+    norm_back_kernel(NormBack p) {
     K_SHARED(float, scratch);
     const RowPart<N, PACKS, WARP> part(p.width);
     if (part.row >= p.rows) return;
