@@ -5,7 +5,13 @@
  * Tokens outside the vocabulary read as NaN and receive no gradient: they sort as token V. */
 #include "cuda.cuh"
 
-enum { TILE = K_CUDA_SORT_TILE, RADIX = K_CUDA_SORT_TILE, RADIX_BITS = 8, SCAN_THREADS = 1024 };
+enum {
+    TILE = K_CUDA_SORT_TILE,
+    RADIX = K_CUDA_SORT_TILE,
+    RADIX_BITS = 8,
+    SCAN_THREADS = 1024,
+    SCAN_AT_ONCE = 8
+};
 constexpr int EMBED_THREADS = 256;
 constexpr int SUM_GROUPS = 32,
               SUM_PARTS = 8; /* a block of the gradient: groups of columns, parts of the rows */
@@ -91,6 +97,7 @@ __global__ void sort_scan_kernel(int32_t *count, int64_t n) {
     const int me = (int)threadIdx.x;
     const int64_t beg = n * me / SCAN_THREADS, end = n * (me + 1) / SCAN_THREADS;
     int mine = 0;
+#pragma unroll 8
     for (int64_t i = beg; i < end; i++) mine += count[i];
     sum[me] = mine;
     __syncthreads();
@@ -101,10 +108,15 @@ __global__ void sort_scan_kernel(int32_t *count, int64_t n) {
         __syncthreads();
     }
     int start = sum[me] - mine;
-    for (int64_t i = beg; i < end; i++) {
-        const int here = count[i];
-        count[i] = start;
-        start += here;
+    for (int64_t i = beg; i < end; i += SCAN_AT_ONCE) {
+        int here[SCAN_AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < SCAN_AT_ONCE; k++) here[k] = i + k < end ? count[i + k] : 0;
+#pragma unroll
+        for (int k = 0; k < SCAN_AT_ONCE; k++) {
+            if (i + k < end) count[i + k] = start;
+            start += here[k];
+        }
     }
 }
 __global__ void sort_move_kernel(Sort s, const int32_t *order, int32_t *to, int shift) {

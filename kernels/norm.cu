@@ -262,10 +262,9 @@ void k_rmsnorm_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, cons
 constexpr int SUM_GROUPS = 32;              /* of N columns, of a block */
 constexpr int SUM_ROWS = 4;                 /* rows of which a thread loads its columns at once */
 constexpr int MANY_ROWS = 16, FEW_ROWS = 4; /* parts of a block's rows: where lanes share them, where not */
-constexpr int MOST_COLUMN_BLOCKS = K_CUDA_ROW_BLOCKS; /* where lanes share rows */
 
-/* Blocks of these columns that are done; 0 between launches. */
-static __device__ unsigned row_sum_done[MOST_COLUMN_BLOCKS];
+/* Blocks of the same columns that are done, where lanes share the rows; 0 between launches. */
+static __device__ unsigned row_sum_done[K_CUDA_ROW_BLOCKS];
 
 struct RowSum {
     const void *dy, *x;       /* x: not read where dy alone is summed */

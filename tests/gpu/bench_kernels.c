@@ -65,6 +65,7 @@ static const Row rows[] = {
     {"embed", "i50257:16384 w:50257x768", D, PLAIN},
     {"embed_bwd", D " i50257:16384 s+:50257x768", "s:50257x768", ATTR(.acc = 1)},
     {"embed_bwd", D " i50257:16384 s+:50257x768", "s:50257x768", PLAIN},
+    {"embed_bwd", D " i40:16384 s+:40x768", "s:40x768", ATTR(.acc = 1)}, /* each token often */
     {"cross_entropy", "a:16384x50257 i50257:16384 s!:1", R " s:1", PLAIN},
     {"cross_entropy_bwd", "a:16384x50257 i50257:16384 " R, "a:16384x50257", ATTR(.eps = 0)},
     {"square_norm", "s:50257x768 s+:1", "s:1", PLAIN},
