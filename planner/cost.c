@@ -127,6 +127,7 @@ Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
         cost[n].flops = work.flops;
         cost[n].bytes = work.bytes;
         cost[n].workspace_bytes = workspace(node, target, &x);
+        cost[n].source = rate.source;
         cost[n].seconds = seconds_of(g, node, device, &work, &rate);
         arena_reset(scratch);
     }
