@@ -66,6 +66,7 @@ static bool wanted(const EmitRequest *request, const char *path) {
     if (!strcmp(path, "runtime/device_cuda.c")) return request->cuda;
     if (!strcmp(path, "runtime/device_host.c")) return !request->cuda;
     if (strncmp(path, "kernels/", 8)) return true;
+    if (!strncmp(path, "kernels/rate.", 13)) return false; /* the planner's */
     if (!strcmp(dot, ".cu") || !strcmp(dot, ".cuh")) return request->cuda;
     if (!strcmp(path, "kernels/workspace.c") || strcmp(dot, ".c")) return true;
     return !request->cuda;

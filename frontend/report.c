@@ -179,6 +179,12 @@ void report_plan(const PlanReport *report, Text *out) {
              seconds_text(train->plan->seconds, a), seconds_text(train->plan->recompute_seconds, b),
              100 * (train->plan->seconds / result->keep_all_seconds - 1),
              tokens_of(g) / train->plan->seconds);
+    text_add(out, "  computed from   %s\n",
+             request->device->cuda
+                 ? arena_printf(out->arena,
+                                "%s's data sheet, at the share of it that each kernel reached on an H100",
+                                request->device->name)
+                 : "the device's figures");
     if (train->plan->host_bytes)
         text_add(out, "  host memory     %s of %s; %s go out and back in a micro-step, operations wait %s\n",
                  format_bytes(train->plan->host_bytes, a), format_bytes(request->spec->host_bytes, b),
@@ -299,6 +305,7 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
         uint64_t runs = (uint64_t)g->accumulate * (1 + fates.again[n]);
         text_add(out, "%s: %s, %s, %s a run, %" PRIu64 " run%s a step\n", node->name, op_info[node->op].name,
                  format_bytes(bytes, a), seconds_text(part->cost[n].seconds, b), runs, runs == 1 ? "" : "s");
+        text_add(out, "  its time is computed from: %s\n", part->cost[n].source);
         if (pin) text_add(out, "  pinned by the file: %s\n", pin);
         if (fates.again[n])
             text_add(out, "  recomputed %u time%s a micro-step, %s a step, for %s\n", fates.again[n],

@@ -3,19 +3,21 @@
  * Requires: a graph that no later pass changes, for CUDA. Produces: a new graph with the same values, of
  * which some have room for more elements than their type has (Value.room):
  *
- *     logits, and their gradient [.., V]      rows lie P apart           V | padding       P = V rounded up
- *     weight of that layer [V, D]             P rows: zeros behind V     ..                to a multiple of
- * 64 its gradient [V, D], its bias [V]       P rows, P numbers          zeros
+ *     logits, their gradient [.., V]    rows lie P apart
+ *     weight of that layer [V, D]       P rows: zeros behind V
+ *     its gradient [V, D]               P rows
+ *     its bias [V]                      P numbers: zeros behind V
  *
- * so that y = x w^T, dx = dy w and dw = dy^T x are products with P in the place of V. The padding of a
- * gradient and of a weight is zero and adds nothing to dx; what stands in the padding of logits and of a
- * weight's gradient is never read. Where the last dimension alone is padded, the weight's rows are not: that
- * would leave the products as slow as they were.
+ * where P is V rounded up to a multiple of 64,
+ * so that y = x w^T, dx = dy w and dw = dy^T x are products with P in the place of V. (With V and rows that
+ * merely lie P apart they would be as slow as before.) The padding of the logits' gradient and of the weight
+ * is zero and adds nothing to dx; what stands in that of the logits and of the weight's gradient is never
+ * read.
  *
  * Which layers: those whose rows would not begin at multiples of 16 bytes, which the fast kernels of a matrix
- * library load at once, and are wide enough for the padding to be small beside them and the product to take
- * time. A layer's weight has its room wherever the layer stands, so that graphs of one program agree; its
- * result is padded where all that reads it takes it so (OPF_PITCH_IN). */
+ * library load at once, and that are wide enough for the padding to be small beside them (an eighth at most)
+ * and the product to take time. A weight has its room wherever such a layer reads it, so that the graphs of
+ * one program agree; the layer's result is padded where all that reads it takes it so (OPF_PITCH_IN). */
 #include "rebuild.h"
 
 enum { PITCH = 64, NARROWEST = 512, FAST_BYTES = 16 };

@@ -1,7 +1,7 @@
 /* What one execution of each node costs. In: a graph and a device; out: flops, bytes moved, workspace bytes
- * and seconds by the roofline model (Williams et al. 2009): the slower of arithmetic and memory traffic, plus
- * a fixed launch. A row of ir/op.def names the rule; workspace is the kernels' own arithmetic, so plan and
- * program agree. */
+ * and seconds by the roofline model (Williams et al. 2009): the slower of arithmetic and memory traffic, each
+ * at the share of the device's peak that the kernel reaches (kernels/rate.def), plus a fixed launch. A row of
+ * ir/op.def names the rule; workspace is the kernels' own arithmetic, so plan and program agree. */
 #include "plan.h"
 
 #include "../kernels/kernels.h"
@@ -83,40 +83,52 @@ static KTensor tensor_of(const Value *value) {
     return tensor;
 }
 
-static int64_t workspace(const Graph *g, const Node *node, const Device *device, Arena *scratch) {
-    KTensor *out = NEW_ARRAY(scratch, KTensor, node->nout + 1),
-            *in = NEW_ARRAY(scratch, KTensor, node->nin + 1);
-    for (uint32_t i = 0; i < node->nout; i++) out[i] = tensor_of(&g->value.at[node->out[i]]);
-    for (uint32_t i = 0; i < node->nin; i++) in[i] = tensor_of(&g->value.at[node->in[i]]);
+/* A node's operands as its kernel sees them. */
+typedef struct Operands {
+    KTensor *out, *in;
+} Operands;
+
+static Operands operands_of(const Graph *g, const Node *node, Arena *arena) {
+    Operands x = {NEW_ARRAY(arena, KTensor, node->nout + 1), NEW_ARRAY(arena, KTensor, node->nin + 1)};
+    for (uint32_t i = 0; i < node->nout; i++) x.out[i] = tensor_of(&g->value.at[node->out[i]]);
+    for (uint32_t i = 0; i < node->nin; i++) x.in[i] = tensor_of(&g->value.at[node->in[i]]);
+    return x;
+}
+
+static int64_t workspace(const Node *node, KTarget target, const Operands *x) {
     KAttr attr;
     _Static_assert(sizeof attr == sizeof node->attr, "Attr and KAttr are pasted from one list");
     memcpy(&attr, &node->attr, sizeof attr);
-    size_t bytes = k_workspace(device->cuda ? K_CUDA : K_HOST, op_info[node->op].name, (int)node->nout, out,
-                               (int)node->nin, in, &attr);
+    size_t bytes =
+        k_workspace(target, op_info[node->op].name, (int)node->nout, x->out, (int)node->nin, x->in, &attr);
     return ((int64_t)bytes + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
 }
 
-/* The products' rate is that of their first operand's type; everything else computes in f32. */
-static double flop_rate(const Graph *g, const Node *node, const Device *device) {
-    bool product = cost_rule[node->op] == cost_matmul || cost_rule[node->op] == cost_attend;
-    DType dtype = product ? input_type(g, node, 0)->dtype : DT_F32;
-    double rate = device->flops_per_second[dtype];
-    return rate > 0 ? rate : device->flops_per_second[DT_F32];
+static double seconds_of(const Graph *g, const Node *node, const Device *device, const Work *work,
+                         const KRate *rate) {
+    DType dtype = rate->unit == K_UNIT_MATRIX ? input_type(g, node, 0)->dtype : DT_F32;
+    double flops = device->flops_per_second[dtype];
+    if (flops <= 0) flops = device->flops_per_second[DT_F32];
+    double compute = work->flops / (flops * rate->arithmetic),
+           move = work->bytes / (device->bytes_per_second * rate->memory);
+    return (compute > move ? compute : move) + device->launch_seconds;
 }
 
 Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
     Cost *cost = NEW_ARRAY(arena, Cost, g->node.count);
     Arena *scratch = arena_new();
+    KTarget target = device->cuda ? K_CUDA : K_HOST;
     for (uint32_t n = 0; n < g->node.count; n++) {
         const Node *node = &g->node.at[n];
         if (op_info[node->op].flags & OPF_VIEW) continue;
         Work work = cost_rule[node->op](g, node);
-        double compute = work.flops / flop_rate(g, node, device),
-               move = work.bytes / device->bytes_per_second;
+        Operands x = operands_of(g, node, scratch);
+        KRate rate = k_rate(target, op_info[node->op].name, x.out, x.in);
         cost[n].flops = work.flops;
         cost[n].bytes = work.bytes;
-        cost[n].workspace_bytes = workspace(g, node, device, scratch);
-        cost[n].seconds = (compute > move ? compute : move) + device->launch_seconds;
+        cost[n].workspace_bytes = workspace(node, target, &x);
+        cost[n].source = rate.source;
+        cost[n].seconds = seconds_of(g, node, device, &work, &rate);
         arena_reset(scratch);
     }
     arena_free(scratch);

@@ -30,6 +30,7 @@ typedef struct Cost {
     double flops, bytes;
     int64_t workspace_bytes; /* rounded to PLAN_ALIGN */
     double seconds;          /* roofline: max(flops / rate, bytes / bandwidth) + launch */
+    const char *source;      /* of the shares of the device's peaks that the rates are */
 } Cost;
 enum { PLAN_ALIGN = 256 }; /* every buffer's offset and rounded size */
 /* One Cost a node of `g`. Views cost nothing. */

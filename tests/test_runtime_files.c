@@ -476,6 +476,38 @@ static void test_sample(void **state) {
     rt_device_close(&run);
 }
 
+static void k_nothing(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                      const KAttr *attr) {
+    (void)cx, (void)nout, (void)out, (void)nin, (void)in, (void)attr;
+}
+
+/* Room past a tensor's elements counts as used, and is zero before the first step. */
+static void test_room(void **state) {
+    (void)state;
+    RtProgram program = model_program();
+    RtRun run = {.arena = rt_device_alloc(program.arena_bytes), .poison = 1};
+    const KTensor plain = {run.arena + 256, K_BF16, 2, {3, 50}, 0},
+                  padded = {run.arena + 256, K_BF16, 2, {3, 50}, 192};
+    const KAttr none = {0};
+    rt_call(&run, "nothing", k_nothing, 1, &plain, 0, NULL, &none, 0, 0);
+    assert_int_equal(run.high_water_bytes, 256 + 512);
+    rt_call(&run, "nothing", k_nothing, 0, NULL, 1, &padded, &none, 0, 0);
+    assert_int_equal(run.high_water_bytes, 256 + 512);
+    const KTensor large = {run.arena + 256, K_BF16, 2, {3, 50}, 384};
+    rt_call(&run, "nothing", k_nothing, 1, &large, 0, NULL, &none, 0, 0);
+    assert_int_equal(run.high_water_bytes, 256 + 768);
+    RtTensor tensor = {
+        .name = "odd", .kind = RT_PARAM, .dtype = K_BF16, .rank = 2, .dim = {3, 50}, .room = 192};
+    program.tensor = &tensor;
+    program.tensors = 1;
+    rt_poison_transient(&run, &program);
+    rt_clear_room(&run, &program);
+    const unsigned char *bytes = (const unsigned char *)run.arena;
+    for (int i = 300; i < 384; i++) assert_int_equal(bytes[i], 0);
+    assert_int_equal(bytes[384], 0xff);
+    rt_device_close(&run);
+}
+
 static void test_initial_values(void **state) {
     (void)state;
     RtProgram program = model_program();
@@ -512,13 +544,21 @@ static void test_initial_values(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shuffle),          cmocka_unit_test(test_formats),
-        cmocka_unit_test(test_shards_and_split), cmocka_unit_test(test_bad_data),
-        cmocka_unit_test(test_sound_headers),    cmocka_unit_test(test_hostile_headers),
-        cmocka_unit_test(test_hostile_files),    cmocka_unit_test(test_fuzz),
-        cmocka_unit_test(test_weights),          cmocka_unit_test(test_weights_folder),
-        cmocka_unit_test(test_weights_tied),     cmocka_unit_test(test_many_shards),
-        cmocka_unit_test(test_sample),           cmocka_unit_test(test_initial_values),
+        cmocka_unit_test(test_shuffle),
+        cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_shards_and_split),
+        cmocka_unit_test(test_bad_data),
+        cmocka_unit_test(test_sound_headers),
+        cmocka_unit_test(test_hostile_headers),
+        cmocka_unit_test(test_hostile_files),
+        cmocka_unit_test(test_fuzz),
+        cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_weights_folder),
+        cmocka_unit_test(test_weights_tied),
+        cmocka_unit_test(test_many_shards),
+        cmocka_unit_test(test_room),
+        cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_initial_values),
     };
     return cmocka_run_group_tests_name("runtime files", tests, enter_folder, leave_folder);
 }

@@ -1,5 +1,8 @@
+remat_test(test_cost test_cost.c transformer.c LIBS remat_planner TIMEOUT 60)
+target_compile_definitions(test_cost PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 remat_test(test_device test_device.c LIBS remat_planner TIMEOUT 60)
 remat_test(test_bound test_bound.c brute.c LIBS remat_planner)
 target_compile_definitions(test_bound PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 remat_test(test_planner test_planner.c random_graph.c transformer.c LIBS remat_planner)
 remat_test(test_offload test_offload.c random_graph.c transformer.c LIBS remat_planner)
+remat_test(test_pad test_pad.c small_net.c transformer.c LIBS remat_planner)
