@@ -2,12 +2,13 @@
  * FlashAttention-2: a warp owns rows of a tile of scores, so that a row's maximum and sum never leave it;
  * probabilities go from accumulators straight into the next product).
  *
- * Forward and dq: a block owns a tile of queries of a head and walks the keys. dk and dv: a block owns a tile
- * of keys of a kv head and walks its query heads and their tiles in order; it computes S^T = K Q^T and
- * dP^T = V dO^T, so that P^T and dS^T are A operands of dv += P^T dO and dk += dS^T Q as they stand. What is
- * walked through comes in two tiles: while one is used, the next is copied. Probabilities are powers of two
- * of scores times scale * log2(e); P and dS are rounded to bf16 as operands, sums are f32. Nothing is shared
- * between blocks, so the bits never change. Blocks with the longest rows come first. */
+ * Forward and dq: a block owns a tile of queries of a head and walks the keys; dq also makes delta, for the
+ * kernel after it. dk and dv: a block owns a tile of keys of a kv head and walks its query heads and their
+ * tiles in order; it computes S^T = K Q^T and dP^T = V dO^T, so that P^T and dS^T are A operands of dv += P^T
+ * dO and dk += dS^T Q as they stand. What is walked through comes in two tiles: while one is used, the next
+ * is copied; backwards, the scores of SPAN of its rows are in registers at a time. Probabilities are powers
+ * of two of scores times scale * log2(e); P and dS are rounded to bf16 as operands, sums are f32. Nothing is
+ * shared between blocks, so the bits never change. Blocks with the longest rows come first. */
 #include "attention_mma.cuh"
 
 static constexpr float LOG2_E = 1.44269504088896340736f;
@@ -56,11 +57,19 @@ static __device__ inline float quad_maximum(float x) {
 
 /* ---- forward ---- */
 
-/* One tile of the running softmax: scores become probabilities relative to the row's maximum so far, the sums
- * so far are scaled to it. `total` is this lane's share of the row's sum. */
+/* A row's probabilities are relative to a maximum of its scores so far. It is replaced only by one more than
+ * this power of two above it, so that the sums so far are seldom scaled; f32 has room, and the rounding of P
+ * to bf16 is relative. */
+static constexpr float SLACK = 8;
+
+/* The maxima the probabilities of a tile are relative to; the sums so far are scaled to them. `total` is this
+ * lane's share of the row's sum. */
 template <int BLOCKS, int N, int COLUMNS>
-static __device__ inline void soften(float (&score)[BLOCKS][N][4], float (&sum)[BLOCKS][COLUMNS][4],
-                                     float (&maximum)[BLOCKS][2], float (&total)[BLOCKS][2], float scale) {
+static __device__ inline void raise_maxima(const float (&score)[BLOCKS][N][4],
+                                           float (&sum)[BLOCKS][COLUMNS][4], float (&maximum)[BLOCKS][2],
+                                           float (&total)[BLOCKS][2], float scale) {
+    float fade[BLOCKS][2];
+    bool raised = false;
 #pragma unroll
     for (int m = 0; m < BLOCKS; m++)
 #pragma unroll
@@ -70,21 +79,23 @@ static __device__ inline void soften(float (&score)[BLOCKS][N][4], float (&sum)[
             for (int n = 0; n < N; n++)
                 top = fmaxf(top, fmaxf(score[m][n][2 * half], score[m][n][2 * half + 1]));
             top = quad_maximum(top);
-            const float fade = k_exp2((maximum[m][half] - top) * scale), shift = top * scale;
-            maximum[m][half] = top;
-            float here = 0;
+            fade[m][half] = 1;
+            if ((top - maximum[m][half]) * scale > SLACK) {
+                fade[m][half] = k_exp2((maximum[m][half] - top) * scale);
+                maximum[m][half] = top;
+                raised = true;
+            }
+        }
+    if (!raised) return;
 #pragma unroll
-            for (int n = 0; n < N; n++)
+    for (int m = 0; m < BLOCKS; m++)
 #pragma unroll
-                for (int i = 2 * half; i < 2 * half + 2; i++) {
-                    score[m][n][i] = k_exp2(score[m][n][i] * scale - shift);
-                    here += score[m][n][i];
-                }
-            total[m][half] = total[m][half] * fade + here;
+        for (int half = 0; half < 2; half++) {
+            total[m][half] *= fade[m][half];
 #pragma unroll
             for (int n = 0; n < COLUMNS; n++) {
-                sum[m][n][2 * half] *= fade;
-                sum[m][n][2 * half + 1] *= fade;
+                sum[m][n][2 * half] *= fade[m][half];
+                sum[m][n][2 * half + 1] *= fade[m][half];
             }
         }
 }
@@ -100,6 +111,7 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_kernel(Attend
     const int t = ((p.time - 1) / QUERIES - at.tile) * QUERIES, kv_head = at.head / (p.heads / p.kv_heads);
     const int end = p.causal && t + QUERIES < p.time ? t + QUERIES : p.time;
     const int row0 = t + warp_of() * 16 * BLOCKS; /* the warp's */
+    const float scale = p.scale * LOG2_E;
 
     copy_tile<WIDTH, QUERIES, THREADS>(p, q_tile, p.q, at.b, t, at.head);
     copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles, p.k, at.b, 0, kv_head);
@@ -127,13 +139,22 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_kernel(Attend
         }
         if (!p.causal || s < row0 + 16 * BLOCKS) { /* else the warp sees none of these keys */
             float score[BLOCKS][KEYS / 8][4];
+            clear(score);
             if constexpr (KEEP)
                 score_tile<WIDTH, KEYS>(score, q, now);
             else
                 score_tiles<WIDTH, KEYS>(score, q_rows, now);
             if (s + KEYS > keys_seen(p, row0)) mask_keys(p, score, row0, s);
-            soften(score, sum, maximum, total, p.scale * LOG2_E);
-            add_weighted<WIDTH, KEYS>(sum, score, now + KEY_BYTES);
+            raise_maxima(score, sum, maximum, total, scale);
+            float shift[BLOCKS][2];
+#pragma unroll
+            for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) shift[m][half] = maximum[m][half] * scale;
+            add_weighted<WIDTH, KEYS>(sum, score, now + KEY_BYTES, [&](int m, int n, int i) {
+                score[m][n][i] = k_exp2(score[m][n][i] * scale - shift[m][i / 2]);
+                total[m][i / 2] += score[m][n][i];
+            });
         }
         const uint32_t used = now;
         now = next;
@@ -155,34 +176,56 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_kernel(Attend
 
 /* ---- backward ---- */
 
-/* delta[b, h, t] = do . o of the row; LANES lanes a row, 8 numbers each */
-template <int LANES> __global__ void __launch_bounds__(256) attend_mma_delta_kernel(AttendMma p) {
-    const int64_t row = (int64_t)blockIdx.x * (256 / LANES) + threadIdx.x / LANES; /* of [B, T, H] */
-    const int head = (int)(row % p.heads), column = (int)threadIdx.x % LANES * 8;
-    const int64_t token = row / p.heads;
-    const bool there = token < (int64_t)p.batch * p.time;
-    float sum = 0;
-    if (there && column < p.width) {
-        const int64_t at = (int64_t)head * p.width + column;
-        const uint4 x = *(const uint4 *)(p.dout.at + token * p.dout.stride + at);
-        const uint4 y = *(const uint4 *)(p.o.at + token * p.o.stride + at);
-        const uint32_t a[4] = {x.x, x.y, x.z, x.w}, b[4] = {y.x, y.y, y.z, y.w};
+/* The rows of o that a lane needs for delta, of a block's queries: issued before the copies are waited for.
+ * WIDTH / 8 lanes have a row. */
+template <int WIDTH, int ROWS, int THREADS>
+static __device__ inline void load_outputs(const AttendMma &p, uint4 (&o)[ROWS * WIDTH / 8 / THREADS], int b,
+                                           int t, int head) {
+    constexpr int LANES = WIDTH / 8, STEP = THREADS / LANES;
+    const int first = t + (int)threadIdx.x / LANES, column = (int)threadIdx.x % LANES * 8;
+    const int rows = column < p.width ? p.time - first : 0;
+    const uint16_t *row = row_of(p, p.o, b, first, head, column);
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            sum += k_from_bits(a[i] << 16) * k_from_bits(b[i] << 16);
-            sum += k_from_bits(a[i] & 0xffff0000u) * k_from_bits(b[i] & 0xffff0000u);
-        }
+    for (int i = 0; i < ROWS / STEP; i++) {
+        o[i] = make_uint4(0, 0, 0, 0);
+        if (i * STEP < rows) o[i] = *(const uint4 *)row;
+        row += STEP * p.o.stride;
     }
-#pragma unroll
-    for (int step = LANES / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
-    if (there && column == 0) p.delta[(token / p.time * p.heads + head) * p.time + token % p.time] = sum;
 }
 
-template <int WIDTH, int QUERIES, int KEYS, int WARPS, int RESIDENT>
+/* -delta of the block's queries into shared memory, and delta = do . o into its place, for the kernel of dk
+ * and dv. */
+template <int WIDTH, int ROWS, int THREADS>
+static __device__ inline void store_deltas(const AttendMma &p, const uint4 (&o)[ROWS * WIDTH / 8 / THREADS],
+                                           const uint16_t *dout_tile, float *minus_delta, int b, int t,
+                                           int head) {
+    constexpr int LANES = WIDTH / 8, STEP = THREADS / LANES;
+    const int first = (int)threadIdx.x / LANES, chunk = (int)threadIdx.x % LANES;
+#pragma unroll
+    for (int i = 0; i < ROWS / STEP; i++) {
+        const int row = first + i * STEP;
+        const uint4 dout = *(const uint4 *)(dout_tile + chunk_address<WIDTH>(0, row, chunk) / 2);
+        const uint32_t x[4] = {dout.x, dout.y, dout.z, dout.w}, y[4] = {o[i].x, o[i].y, o[i].z, o[i].w};
+        float sum = 0;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            sum += k_from_bits(x[j] << 16) * k_from_bits(y[j] << 16);
+            sum += k_from_bits(x[j] & 0xffff0000u) * k_from_bits(y[j] & 0xffff0000u);
+        }
+#pragma unroll
+        for (int step = LANES / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+        if (chunk == 0) minus_delta[row] = -sum;
+        if (chunk == 0 && t + row < p.time) p.delta[((int64_t)b * p.heads + head) * p.time + t + row] = sum;
+    }
+}
+
+template <int WIDTH, int QUERIES, int KEYS, int SPAN, int WARPS, int RESIDENT>
 __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(AttendMma p) {
     K_SHARED(uint16_t, shared);
     constexpr int THREADS = 32 * WARPS, BLOCKS = QUERIES / WARPS / 16, KEY_BYTES = KEYS * WIDTH * 2;
-    constexpr bool KEEP_Q = BLOCKS * WIDTH <= 128, KEEP_DOUT = BLOCKS * WIDTH <= 64; /* in registers */
+    /* q, and do, fit in registers beside all sums */
+    constexpr bool KEEP_Q = BLOCKS * (WIDTH * 3 / 4 + SPAN) <= 192,
+                   KEEP_DOUT = BLOCKS * (WIDTH + SPAN) <= 192;
     const uint32_t q_tile = k_shared_address(shared), dout_tile = q_tile + QUERIES * WIDTH * 2;
     const uint32_t kv_tiles = dout_tile + QUERIES * WIDTH * 2;
     const uint32_t rows = (uint32_t)(warp_of() * BLOCKS * 16 * WIDTH * 2); /* the warp's, in a tile */
@@ -191,25 +234,29 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(Att
     const int end = p.causal && t + QUERIES < p.time ? t + QUERIES : p.time;
     const int row0 = t + warp_of() * 16 * BLOCKS;
     const float scale = p.scale * LOG2_E;
+    /* lse, -delta [QUERIES]; lse is infinity past the end, so that P and dS are zero there */
+    float *terms = (float *)(shared + (2 * QUERIES + 4 * KEYS) * WIDTH);
+    const float *lse = terms + row0 - t + lane_of() / 4,
+                *minus_delta = lse + QUERIES; /* the lane's first row */
 
     copy_tile<WIDTH, QUERIES, THREADS>(p, q_tile, p.q, at.b, t, at.head);
     copy_tile<WIDTH, QUERIES, THREADS>(p, dout_tile, p.dout, at.b, t, at.head);
     copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles, p.k, at.b, 0, kv_head);
     copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles + KEY_BYTES, p.v, at.b, 0, kv_head);
     k_copy_commit();
-    float sum[BLOCKS][WIDTH / 8][4], lse[BLOCKS][2], delta[BLOCKS][2];
-    clear(sum);
+    uint4 o[QUERIES * WIDTH / 8 / THREADS];
+    load_outputs<WIDTH, QUERIES, THREADS>(p, o, at.b, t, at.head);
 #pragma unroll
-    for (int m = 0; m < BLOCKS; m++)
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            const int row = row0 + 16 * m + 8 * half + lane_of() / 4;
-            const int64_t of = ((int64_t)at.b * p.heads + at.head) * p.time + row;
-            lse[m][half] = row < p.time ? p.lse[of] * LOG2_E : INFINITY;
-            delta[m][half] = row < p.time ? p.delta[of] : 0.0f;
-        }
+    for (int first = 0; first < QUERIES; first += THREADS) {
+        const int i = first + (int)threadIdx.x;
+        const int64_t of = ((int64_t)at.b * p.heads + at.head) * p.time + t + i;
+        if (i < QUERIES) terms[i] = t + i < p.time ? p.lse[of] * LOG2_E : INFINITY;
+    }
     k_copy_wait<0>();
     __syncthreads();
+    store_deltas<WIDTH, QUERIES, THREADS>(p, o, shared + QUERIES * WIDTH, terms + QUERIES, at.b, t, at.head);
+    float sum[BLOCKS][WIDTH / 8][4];
+    clear(sum);
     uint32_t q[BLOCKS][WIDTH / 16][4], dout[BLOCKS][WIDTH / 16][4];
 #pragma unroll
     for (int m = 0; m < BLOCKS; m++) {
@@ -225,51 +272,50 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(Att
             copy_tile<WIDTH, KEYS, THREADS>(p, next + KEY_BYTES, p.v, at.b, s + KEYS, kv_head);
             k_copy_commit();
         }
-        if (!p.causal || s < row0 + 16 * BLOCKS) {
-            float score[BLOCKS][KEYS / 8][4], dscore[BLOCKS][KEYS / 8][4];
+#pragma unroll
+        for (int from = 0; from < KEYS; from += SPAN) {
+            const int key0 = s + from;
+            if (p.causal && row0 + 16 * BLOCKS <= key0) continue; /* the warp sees none of these keys */
+            const uint32_t k = now + (uint32_t)(from * WIDTH * 2), v = k + KEY_BYTES;
+            float score[BLOCKS][SPAN / 8][4], dscore[BLOCKS][SPAN / 8][4], shift[BLOCKS][2];
+            clear(score);
             if constexpr (KEEP_Q)
-                score_tile<WIDTH, KEYS>(score, q, now);
+                score_tile<WIDTH, SPAN>(score, q, k);
             else
-                score_tiles<WIDTH, KEYS>(score, q_tile + rows, now);
-            if constexpr (KEEP_DOUT)
-                score_tile<WIDTH, KEYS>(dscore, dout, now + KEY_BYTES);
-            else
-                score_tiles<WIDTH, KEYS>(dscore, dout_tile + rows, now + KEY_BYTES);
-            if (s + KEYS > keys_seen(p, row0)) mask_keys(p, score, row0, s);
+                score_tiles<WIDTH, SPAN>(score, q_tile + rows, k);
+            if (key0 + SPAN > keys_seen(p, row0)) mask_keys(p, score, row0, key0);
 #pragma unroll
             for (int m = 0; m < BLOCKS; m++)
 #pragma unroll
-                for (int n = 0; n < KEYS / 8; n++)
+                for (int half = 0; half < 2; half++) {
+                    const float x = minus_delta[16 * m + 8 * half];
 #pragma unroll
-                    for (int i = 0; i < 4; i++) {
-                        const float x = k_exp2(score[m][n][i] * scale - lse[m][i / 2]);
-                        dscore[m][n][i] = x * (dscore[m][n][i] - delta[m][i / 2]);
-                    }
-            add_weighted<WIDTH, KEYS>(sum, dscore, now);
+                    for (int n = 0; n < SPAN / 8; n++)
+                        dscore[m][n][2 * half] = dscore[m][n][2 * half + 1] = x;
+                }
+            if constexpr (KEEP_DOUT)
+                score_tile<WIDTH, SPAN>(dscore, dout, v);
+            else
+                score_tiles<WIDTH, SPAN>(dscore, dout_tile + rows, v);
+#pragma unroll
+            for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) shift[m][half] = lse[16 * m + 8 * half];
+            add_weighted<WIDTH, SPAN>(sum, dscore, k, [&](int m, int n, int i) {
+                dscore[m][n][i] *= k_exp2(score[m][n][i] * scale - shift[m][i / 2]);
+            });
         }
         const uint32_t used = now;
         now = next;
         next = used;
     }
+    float factor[BLOCKS][2];
 #pragma unroll
-    for (int m = 0; m < BLOCKS; m++) lse[m][0] = lse[m][1] = p.scale;
-    store_rows<WIDTH>(p, p.dq, at.b, row0, at.head, sum, lse);
+    for (int m = 0; m < BLOCKS; m++) factor[m][0] = factor[m][1] = p.scale;
+    store_rows<WIDTH>(p, p.dq, at.b, row0, at.head, sum, factor);
 }
 
-/* Of a warp's [key, query]: probabilities from scores, with lse of the tile's queries; zeros where the query
- * is before the key; gradients of scores in the place of dP, with delta. */
-template <int BLOCKS, int N>
-static __device__ inline void probabilities(float (&score)[BLOCKS][N][4], const float *lse, float scale) {
-#pragma unroll
-    for (int n = 0; n < N; n++) {
-        const float2 of = *(const float2 *)(lse + 8 * n + lane_of() % 4 * 2);
-#pragma unroll
-        for (int m = 0; m < BLOCKS; m++)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                score[m][n][i] = k_exp2(score[m][n][i] * scale - (i % 2 ? of.y : of.x));
-    }
-}
+/* Queries from query0 on that a key of the warp's scores [key, query] is hidden from: -infinity. */
 template <int BLOCKS, int N>
 static __device__ inline void mask_queries(float (&score)[BLOCKS][N][4], int key0, int query0) {
     const int column = lane_of() % 4 * 2;
@@ -282,39 +328,27 @@ static __device__ inline void mask_queries(float (&score)[BLOCKS][N][4], int key
             for (int n = 0; n < N; n++)
 #pragma unroll
                 for (int i = 0; i < 2; i++)
-                    if (8 * n + i < hidden) score[m][n][2 * half + i] = 0;
+                    if (8 * n + i < hidden) score[m][n][2 * half + i] = -INFINITY;
         }
 }
-template <int BLOCKS, int N>
-static __device__ inline void score_gradients(float (&dscore)[BLOCKS][N][4],
-                                              const float (&score)[BLOCKS][N][4], const float *delta) {
-#pragma unroll
-    for (int n = 0; n < N; n++) {
-        const float2 of = *(const float2 *)(delta + 8 * n + lane_of() % 4 * 2);
-#pragma unroll
-        for (int m = 0; m < BLOCKS; m++)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                dscore[m][n][i] = score[m][n][i] * (dscore[m][n][i] - (i % 2 ? of.y : of.x));
-    }
-}
 
-/* lse and delta of a tile's queries, one number a thread: the first QUERIES threads have lse, the next delta.
- * Queries past the end get lse = infinity, so that P and dS are zero there. */
+/* lse and -delta of a tile's queries, one number a thread: the first QUERIES threads have lse, the next
+ * -delta. Queries past the end get lse = infinity, so that P and dS are zero there. */
 template <int QUERIES> static __device__ inline float row_term(const AttendMma &p, int b, int t, int head) {
     const bool of_lse = (int)threadIdx.x < QUERIES;
     const int row = t + (int)threadIdx.x % QUERIES;
     const int64_t at = ((int64_t)b * p.heads + head) * p.time + row;
     if ((int)threadIdx.x >= 2 * QUERIES) return 0;
     if (row >= p.time) return of_lse ? INFINITY : 0.0f;
-    return of_lse ? p.lse[at] * LOG2_E : p.delta[at];
+    return of_lse ? p.lse[at] * LOG2_E : -p.delta[at];
 }
 
-template <int WIDTH, int KEYS, int QUERIES, int WARPS, int RESIDENT>
+template <int WIDTH, int KEYS, int QUERIES, int SPAN, int WARPS, int RESIDENT>
 __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(AttendMma p) {
     K_SHARED(uint16_t, shared);
     constexpr int THREADS = 32 * WARPS, BLOCKS = KEYS / WARPS / 16, QUERY_BYTES = QUERIES * WIDTH * 2;
-    constexpr bool KEEP = BLOCKS * WIDTH <= 64; /* k and v in registers */
+    constexpr bool KEEP =
+        BLOCKS * (WIDTH * 3 / 2 + SPAN) <= 224; /* k and v fit in registers, beside all sums */
     static_assert(2 * QUERIES <= THREADS, "lse and delta are one number a thread");
     const uint32_t k_tile = k_shared_address(shared), v_tile = k_tile + KEYS * WIDTH * 2;
     const uint32_t q_tiles = v_tile + KEYS * WIDTH * 2;
@@ -322,6 +356,7 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(At
     const Place at = place_of(p, p.kv_heads);
     const int s = at.tile * KEYS, key0 = s + warp_of() * 16 * BLOCKS, group = p.heads / p.kv_heads;
     const int first = p.causal ? s / QUERIES * QUERIES : 0, tiles = (p.time - first + QUERIES - 1) / QUERIES;
+    const int column = lane_of() % 4 * 2; /* of the lane, in an accumulator's eight */
     const float scale = p.scale * LOG2_E;
 
     int head = at.head * group, t = first;
@@ -363,21 +398,37 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(At
             k_copy_commit();
             next_term = row_term<QUERIES>(p, at.b, t, head);
         }
-        if (!p.causal || key0 < query0 + QUERIES) { /* else no query sees the warp's keys */
-            float score[BLOCKS][QUERIES / 8][4], dscore[BLOCKS][QUERIES / 8][4]; /* [key, query] */
+#pragma unroll
+        for (int from = 0; from < QUERIES; from += SPAN) {
+            if (p.causal && query0 + from + SPAN <= key0) continue; /* no query sees the warp's keys */
+            const uint32_t q = now + (uint32_t)(from * WIDTH * 2), dout = q + QUERY_BYTES;
+            const float *lse = term + from + column, *minus_delta = lse + QUERIES;
+            float score[BLOCKS][SPAN / 8][4], dscore[BLOCKS][SPAN / 8][4]; /* [key, query] */
+            clear(score);
             if constexpr (KEEP)
-                score_tile<WIDTH, QUERIES>(score, k, now);
+                score_tile<WIDTH, SPAN>(score, k, q);
             else
-                score_tiles<WIDTH, QUERIES>(score, k_tile + rows, now);
-            probabilities(score, term, scale);
-            if (p.causal && query0 < key0 + 16 * BLOCKS - 1) mask_queries(score, key0, query0);
-            add_weighted<WIDTH, QUERIES>(dv, score, now + QUERY_BYTES);
+                score_tiles<WIDTH, SPAN>(score, k_tile + rows, q);
+            if (p.causal && query0 + from < key0 + 16 * BLOCKS - 1) mask_queries(score, key0, query0 + from);
+#pragma unroll
+            for (int n = 0; n < SPAN / 8; n++) {
+                const float2 x = *(const float2 *)(minus_delta + 8 * n);
+#pragma unroll
+                for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+                    for (int i = 0; i < 4; i++) dscore[m][n][i] = i % 2 ? x.y : x.x;
+            }
             if constexpr (KEEP)
-                score_tile<WIDTH, QUERIES>(dscore, v, now + QUERY_BYTES);
+                score_tile<WIDTH, SPAN>(dscore, v, dout);
             else
-                score_tiles<WIDTH, QUERIES>(dscore, v_tile + rows, now + QUERY_BYTES);
-            score_gradients(dscore, score, term + QUERIES);
-            add_weighted<WIDTH, QUERIES>(dk, dscore, now);
+                score_tiles<WIDTH, SPAN>(dscore, v_tile + rows, dout);
+            float2 shift = {};
+            add_weighted<WIDTH, SPAN>(dv, score, dout, [&](int m, int n, int i) {
+                if (m == 0 && i == 0) shift = *(const float2 *)(lse + 8 * n);
+                score[m][n][i] = k_exp2(score[m][n][i] * scale - (i % 2 ? shift.y : shift.x));
+            });
+            add_weighted<WIDTH, SPAN>(dk, dscore, q,
+                                      [&](int m, int n, int i) { dscore[m][n][i] *= score[m][n][i]; });
         }
         if (more && (int)threadIdx.x < 2 * QUERIES)
             terms[(step + 1) % 2 * 2 * QUERIES + threadIdx.x] = next_term;
@@ -408,25 +459,16 @@ static void forward(void *stream, const AttendMma *p) {
     launch(attend_mma_kernel<WIDTH, QUERIES, KEYS, WARPS, RESIDENT>, stream, p, QUERIES, p->heads, WARPS,
            k_cuda_attend_mma_bytes(WIDTH, 1, QUERIES, KEYS));
 }
-template <int WIDTH, int KEYS, int QUERIES, int WARPS, int RESIDENT>
+template <int WIDTH, int KEYS, int QUERIES, int SPAN, int WARPS, int RESIDENT>
 static void backward_kv(void *stream, const AttendMma *p) {
-    launch(attend_mma_dkv_kernel<WIDTH, KEYS, QUERIES, WARPS, RESIDENT>, stream, p, KEYS, p->kv_heads, WARPS,
-           k_cuda_attend_dkv_bytes(WIDTH, KEYS, QUERIES));
+    launch(attend_mma_dkv_kernel<WIDTH, KEYS, QUERIES, SPAN, WARPS, RESIDENT>, stream, p, KEYS, p->kv_heads,
+           WARPS, k_cuda_attend_dkv_bytes(WIDTH, KEYS, QUERIES));
 }
-template <int WIDTH, int QUERIES, int KEYS, int WARPS, int RESIDENT>
+template <int WIDTH, int QUERIES, int KEYS, int SPAN, int WARPS, int RESIDENT>
 static void backward_q(void *stream, const AttendMma *p) {
-    launch(attend_mma_dq_kernel<WIDTH, QUERIES, KEYS, WARPS, RESIDENT>, stream, p, QUERIES, p->heads, WARPS,
-           k_cuda_attend_mma_bytes(WIDTH, 2, QUERIES, KEYS));
+    launch(attend_mma_dq_kernel<WIDTH, QUERIES, KEYS, SPAN, WARPS, RESIDENT>, stream, p, QUERIES, p->heads,
+           WARPS, k_cuda_attend_dq_bytes(WIDTH, QUERIES, KEYS));
 }
-static void backward_delta(void *stream, const AttendMma *p) {
-    const int lanes = p->width <= 64 ? 8 : 16;
-    const dim3 grid = k_grid(k_cuda_ceil((int64_t)p->batch * p->time * p->heads, 256 / lanes));
-    if (lanes == 8)
-        K_LAUNCH(attend_mma_delta_kernel<8>, grid, 256, 0, stream, *p);
-    else
-        K_LAUNCH(attend_mma_delta_kernel<16>, grid, 256, 0, stream, *p);
-}
-
 void k_attend_mma(void *stream, const AttendMma *p) {
 #define BF16(most, queries, keys, warps, resident, ...)                                                      \
     if (p->width <= most) return forward<most, queries, keys, warps, resident>(stream, p);
@@ -435,12 +477,11 @@ void k_attend_mma(void *stream, const AttendMma *p) {
 }
 
 void k_attend_mma_bwd(void *stream, const AttendMma *p) {
-    backward_delta(stream, p);
-#define BF16(most, queries, keys, warps, resident, dkv_keys, dkv_queries, dkv_warps, dkv_resident,           \
-             dq_queries, dq_keys, dq_warps, dq_resident)                                                     \
+#define BF16(most, queries, keys, warps, resident, dkv_keys, dkv_queries, dkv_span, dkv_warps, dkv_resident, \
+             dq_queries, dq_keys, dq_span, dq_warps, dq_resident)                                            \
     if (p->width <= most) {                                                                                  \
-        backward_kv<most, dkv_keys, dkv_queries, dkv_warps, dkv_resident>(stream, p);                        \
-        return backward_q<most, dq_queries, dq_keys, dq_warps, dq_resident>(stream, p);                      \
+        backward_q<most, dq_queries, dq_keys, dq_span, dq_warps, dq_resident>(stream, p); /* and delta */    \
+        return backward_kv<most, dkv_keys, dkv_queries, dkv_span, dkv_warps, dkv_resident>(stream, p);       \
     }
     K_CUDA_ATTEND_TILES(K_CUDA_ATTEND_NONE, BF16)
 #undef BF16

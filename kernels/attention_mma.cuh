@@ -24,9 +24,10 @@ static __device__ inline int warp_of(void) {
     return (int)threadIdx.x / 32;
 }
 
-/* One token's row of a head. */
-static __device__ inline uint16_t *row_of(const AttendMma &p, AttendRows x, int b, int t, int head) {
-    return x.at + ((int64_t)b * p.time + t) * x.stride + (int64_t)head * p.width;
+/* One token's row of a head, from a column on. */
+static __device__ inline uint16_t *row_of(const AttendMma &p, AttendRows x, int b, int t, int head,
+                                          int column = 0) {
+    return x.at + (((int64_t)b * p.time + t) * x.stride + (head * p.width + column));
 }
 
 /* ---- tiles ---- */
@@ -43,7 +44,7 @@ static __device__ inline void copy_tile(const AttendMma &p, uint32_t tile, Atten
     static_assert(STEP % 8 == 0 && ROWS % STEP == 0, "a thread's rows have one swizzle");
     const int first = (int)threadIdx.x / CHUNKS, chunk = (int)threadIdx.x % CHUNKS;
     const int64_t step = STEP * from.stride;
-    const uint16_t *row = row_of(p, from, b, t + first, head) + chunk * 8;
+    const uint16_t *row = row_of(p, from, b, t + first, head, chunk * 8);
     const uint32_t to = chunk_address<WIDTH>(tile, first, chunk);
     const int rows = chunk * 8 < p.width ? p.time - t - first : 0;
 #pragma unroll
@@ -53,30 +54,27 @@ static __device__ inline void copy_tile(const AttendMma &p, uint32_t tile, Atten
     }
 }
 
-/* Where a lane's row of an ldmatrix lies in a tile: its bytes, and its chunk of a pair of chunks, swizzled.
- * `across`: matrices 0 to 3 are rows 0-7 and 8-15 of chunk 0, then of chunk 1 (A operands, and B operands
- * read transposed); else both chunks of rows 0-7, then of rows 8-15 (B operands as they lie). */
-struct Corner {
-    uint32_t row, chunk;
-};
-template <int WIDTH> static __device__ inline Corner corner_of(bool across) {
-    const int lane = lane_of(), row = across ? lane % 16 : lane / 16 * 8 + lane % 8;
-    const int chunk = across ? lane / 16 : lane / 8 % 2;
-    return {(uint32_t)(row * WIDTH * 2), (uint32_t)((chunk ^ (lane % 8)) * 16)};
+/* Where a lane's row of an ldmatrix lies in the first rows and pair of chunks of a tile. `across`: matrices 0
+ * to 3 are rows 0-7 and 8-15 of chunk 0, then of chunk 1 (A operands, and B operands read transposed); else
+ * both chunks of rows 0-7, then of rows 8-15 (B operands as they lie). */
+template <int WIDTH> static __device__ inline uint32_t corner_of(uint32_t tile, bool across) {
+    const int lane = lane_of();
+    return across ? chunk_address<WIDTH>(tile, lane % 16, lane / 16)
+                  : chunk_address<WIDTH>(tile, lane / 16 * 8 + lane % 8, lane / 8 % 2);
 }
-/* That row in rows [16 rows, ..) and chunks 2 pair, 2 pair + 1 of the tile. */
-template <int WIDTH>
-static __device__ inline uint32_t corner_address(uint32_t tile, Corner corner, int rows, int pair) {
-    return tile + corner.row + ((uint32_t)(pair * 32) ^ corner.chunk) + (uint32_t)(rows * 16 * WIDTH * 2);
+/* The same in rows [16 rows, ..) and chunks 2 pair, 2 pair + 1. Tiles begin at multiples of a row's bytes, so
+ * the chunk is bits of the address. */
+template <int WIDTH> static __device__ inline uint32_t corner_at(uint32_t corner, int rows, int pair) {
+    return (corner ^ (uint32_t)(pair * 32)) + (uint32_t)(rows * 16 * WIDTH * 2);
 }
 
 /* ---- products ---- */
 
 /* A operands: rows [0, 16) of the tile, all of the width. */
 template <int WIDTH> static __device__ inline void load_rows(uint32_t (&a)[WIDTH / 16][4], uint32_t tile) {
-    const Corner corner = corner_of<WIDTH>(true);
+    const uint32_t corner = corner_of<WIDTH>(tile, true);
 #pragma unroll
-    for (int k = 0; k < WIDTH / 16; k++) k_ldmatrix(a[k], corner_address<WIDTH>(tile, corner, 0, k));
+    for (int k = 0; k < WIDTH / 16; k++) k_ldmatrix(a[k], corner_at<WIDTH>(corner, 0, k));
 }
 
 template <int BLOCKS, int N> static __device__ inline void clear(float (&c)[BLOCKS][N][4]) {
@@ -88,18 +86,17 @@ template <int BLOCKS, int N> static __device__ inline void clear(float (&c)[BLOC
             for (int i = 0; i < 4; i++) c[m][n][i] = 0;
 }
 
-/* score = a times the tile's rows: [16 BLOCKS, WIDTH] [ROWS, WIDTH]^T */
+/* score += a times the tile's rows: [16 BLOCKS, WIDTH] [ROWS, WIDTH]^T */
 template <int WIDTH, int ROWS, int BLOCKS>
 static __device__ inline void score_tile(float (&score)[BLOCKS][ROWS / 8][4],
                                          const uint32_t (&a)[BLOCKS][WIDTH / 16][4], uint32_t tile) {
-    const Corner corner = corner_of<WIDTH>(false);
-    clear(score);
+    const uint32_t corner = corner_of<WIDTH>(tile, false);
 #pragma unroll
     for (int k = 0; k < WIDTH / 16; k++)
 #pragma unroll
         for (int n = 0; n < ROWS / 16; n++) {
             uint32_t b[4];
-            k_ldmatrix(b, corner_address<WIDTH>(tile, corner, n, k));
+            k_ldmatrix(b, corner_at<WIDTH>(corner, n, k));
 #pragma unroll
             for (int m = 0; m < BLOCKS; m++) {
                 k_mma(score[m][2 * n], a[m][k], b[0], b[1]);
@@ -112,17 +109,16 @@ static __device__ inline void score_tile(float (&score)[BLOCKS][ROWS / 8][4],
 template <int WIDTH, int ROWS, int BLOCKS>
 static __device__ inline void score_tiles(float (&score)[BLOCKS][ROWS / 8][4], uint32_t a_tile,
                                           uint32_t tile) {
-    const Corner corner = corner_of<WIDTH>(false), a_corner = corner_of<WIDTH>(true);
-    clear(score);
+    const uint32_t corner = corner_of<WIDTH>(tile, false), a_corner = corner_of<WIDTH>(a_tile, true);
 #pragma unroll
     for (int k = 0; k < WIDTH / 16; k++) {
         uint32_t a[BLOCKS][4];
 #pragma unroll
-        for (int m = 0; m < BLOCKS; m++) k_ldmatrix(a[m], corner_address<WIDTH>(a_tile, a_corner, m, k));
+        for (int m = 0; m < BLOCKS; m++) k_ldmatrix(a[m], corner_at<WIDTH>(a_corner, m, k));
 #pragma unroll
         for (int n = 0; n < ROWS / 16; n++) {
             uint32_t b[4];
-            k_ldmatrix(b, corner_address<WIDTH>(tile, corner, n, k));
+            k_ldmatrix(b, corner_at<WIDTH>(corner, n, k));
 #pragma unroll
             for (int m = 0; m < BLOCKS; m++) {
                 k_mma(score[m][2 * n], a[m], b[0], b[1]);
@@ -132,11 +128,18 @@ static __device__ inline void score_tiles(float (&score)[BLOCKS][ROWS / 8][4], u
     }
 }
 
-/* sum += weight, rounded to bf16, times the tile: [16 BLOCKS, ROWS] [ROWS, WIDTH] */
-template <int WIDTH, int ROWS, int BLOCKS>
+/* sum += weight, rounded to bf16, times the tile: [16 BLOCKS, ROWS] [ROWS, WIDTH]. The lane's weights of
+ * columns [16 k, 16 k + 16) are made by make(m, n, i) for all of weight[m][n][i], n = 2 k or 2 k + 1, while
+ * the tensor cores use those of the 16 columns before. */
+template <int WIDTH, int ROWS, int BLOCKS, class Make>
 static __device__ inline void add_weighted(float (&sum)[BLOCKS][WIDTH / 8][4],
-                                           const float (&weight)[BLOCKS][ROWS / 8][4], uint32_t tile) {
-    const Corner corner = corner_of<WIDTH>(true);
+                                           const float (&weight)[BLOCKS][ROWS / 8][4], uint32_t tile,
+                                           const Make &make) {
+    constexpr int STEPS = WIDTH / 16, ALL = 8 * BLOCKS, EACH = ALL / STEPS;
+    static_assert(ALL % STEPS == 0, "as many weights in every step");
+    const uint32_t corner = corner_of<WIDTH>(tile, true);
+#pragma unroll
+    for (int e = 0; e < ALL; e++) make(e / 4 % BLOCKS, e / (4 * BLOCKS), e % 4);
 #pragma unroll
     for (int k = 0; k < ROWS / 16; k++) {
         uint32_t a[BLOCKS][4];
@@ -147,14 +150,17 @@ static __device__ inline void add_weighted(float (&sum)[BLOCKS][WIDTH / 8][4],
                 a[m][i] =
                     k_pack_bf16(weight[m][2 * k + i / 2][i % 2 * 2], weight[m][2 * k + i / 2][i % 2 * 2 + 1]);
 #pragma unroll
-        for (int n = 0; n < WIDTH / 16; n++) {
+        for (int n = 0; n < STEPS; n++) {
             uint32_t b[4];
-            k_ldmatrix_transposed(b, corner_address<WIDTH>(tile, corner, k, n));
+            k_ldmatrix_transposed(b, corner_at<WIDTH>(corner, k, n));
 #pragma unroll
             for (int m = 0; m < BLOCKS; m++) {
                 k_mma(sum[m][2 * n], a[m], b[0], b[1]);
                 k_mma(sum[m][2 * n + 1], a[m], b[2], b[3]);
             }
+#pragma unroll
+            for (int e = n * EACH; k + 1 < ROWS / 16 && e < (n + 1) * EACH; e++)
+                make(e / 4 % BLOCKS, 2 * (k + 1) + e / (4 * BLOCKS), e % 4);
         }
     }
 }

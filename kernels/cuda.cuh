@@ -38,7 +38,7 @@ static inline void k_cuda_check(cudaError_t status, const char *what) {
         k_cuda_check(cudaGetLastError(), #kernel);                                                           \
     } while (0)
 #define K_SHARED(type, name)                                                                                 \
-    extern __shared__ __align__(16) unsigned char k_shared_bytes[];                                          \
+    extern __shared__ __align__(256) unsigned char k_shared_bytes[];                                         \
     type *name = (type *)k_shared_bytes
 #endif
 

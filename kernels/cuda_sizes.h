@@ -44,15 +44,15 @@ static inline int64_t k_cuda_square_blocks(int64_t count) {
 
 /* Attention, for heads up to a width; the first row that fits is used.
  *   F32(width, queries, keys forwards, queries, keys backwards): on f32 units, any storage type and width.
- *   BF16(width, then queries, keys, warps, blocks a multiprocessor forwards; keys, queries, .., .. of dk and
- * dv; queries, keys, .., .. of dq): on tensor cores, where all operands are bf16 and rows begin at multiples
- * of 16 bytes. */
+ *   BF16(width, then queries, keys, warps, blocks a multiprocessor forwards; keys, queries, queries whose
+ * scores are in registers at a time, .., .. of dk and dv; queries, keys, keys at a time, .., .. of dq): on
+ * tensor cores, where all operands are bf16 and rows begin at multiples of 16 bytes. */
 #define K_CUDA_ATTEND_TILES(F32, BF16)                                                                       \
     F32(64, 64, 64, 32, 64)                                                                                  \
     F32(128, 64, 32, 32, 32)                                                                                 \
     F32(256, 32, 32, 16, 16)                                                                                 \
-    BF16(64, 128, 64, 4, 2, 128, 64, 8, 1, 64, 64, 4, 2)                                                     \
-    BF16(128, 128, 64, 8, 1, 128, 32, 8, 1, 64, 64, 4, 2)
+    BF16(64, 128, 64, 4, 2, 128, 32, 32, 4, 2, 128, 64, 32, 4, 2)                                            \
+    BF16(128, 64, 64, 4, 2, 64, 64, 64, 4, 1, 128, 32, 32, 4, 1)
 #define K_CUDA_ATTEND_NONE(...)
 
 static inline int k_cuda_attend_tensor_cores(int dtype, int64_t width) {
@@ -75,6 +75,10 @@ static inline int64_t k_cuda_attend_mma_bytes(int64_t width, int64_t stays, int6
 static inline int64_t k_cuda_attend_dkv_bytes(int64_t width, int64_t keys, int64_t queries) {
     return k_cuda_attend_mma_bytes(width, 2, keys, queries) + 4 * queries * (int64_t)sizeof(float);
 }
+/* dq: lse and delta of its queries besides. */
+static inline int64_t k_cuda_attend_dq_bytes(int64_t width, int64_t queries, int64_t keys) {
+    return k_cuda_attend_mma_bytes(width, 2, queries, keys) + 2 * queries * (int64_t)sizeof(float);
+}
 static inline int64_t k_cuda_most(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
@@ -85,12 +89,12 @@ static inline int64_t k_cuda_attend_shared_bytes(int dtype, int64_t width) {
     if (width <= most)                                                                                       \
         return k_cuda_most(k_cuda_attend_forward_bytes(most, forward_queries, forward_keys),                 \
                            k_cuda_attend_backward_bytes(most, backward_queries, backward_keys));
-#define BF16(most, queries, keys, warps, resident, dkv_keys, dkv_queries, dkv_warps, dkv_resident,           \
-             dq_queries, dq_keys, dq_warps, dq_resident)                                                     \
+#define BF16(most, queries, keys, warps, resident, dkv_keys, dkv_queries, dkv_span, dkv_warps, dkv_resident, \
+             dq_queries, dq_keys, dq_span, dq_warps, dq_resident)                                            \
     if (width <= most)                                                                                       \
         return k_cuda_most(k_cuda_attend_mma_bytes(most, 1, queries, keys),                                  \
                            k_cuda_most(k_cuda_attend_dkv_bytes(most, dkv_keys, dkv_queries),                 \
-                                       k_cuda_attend_mma_bytes(most, 2, dq_queries, dq_keys)));
+                                       k_cuda_attend_dq_bytes(most, dq_queries, dq_keys)));
     if (k_cuda_attend_tensor_cores(dtype, width)) {
         K_CUDA_ATTEND_TILES(K_CUDA_ATTEND_NONE, BF16)
     }

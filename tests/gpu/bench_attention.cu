@@ -134,16 +134,18 @@ static void time_forward(const Bench *b) {
     snprintf(tile, sizeof tile, "%dx%d/%d/%d", QUERIES, KEYS, WARPS, RESIDENT);
     time_one(b, "forward", tile, forward<WIDTH, QUERIES, KEYS, WARPS, RESIDENT>, b->forward_flops, {b->o});
 }
-template <int WIDTH, int KEYS, int QUERIES, int WARPS, int RESIDENT> static void time_dkv(const Bench *b) {
+template <int WIDTH, int KEYS, int QUERIES, int SPAN, int WARPS, int RESIDENT>
+static void time_dkv(const Bench *b) {
     char tile[40];
-    snprintf(tile, sizeof tile, "%dx%d/%d/%d", KEYS, QUERIES, WARPS, RESIDENT);
-    time_one(b, "dk dv", tile, backward_kv<WIDTH, KEYS, QUERIES, WARPS, RESIDENT>, b->forward_flops * 2,
+    snprintf(tile, sizeof tile, "%dx%d:%d/%d/%d", KEYS, QUERIES, SPAN, WARPS, RESIDENT);
+    time_one(b, "dk dv", tile, backward_kv<WIDTH, KEYS, QUERIES, SPAN, WARPS, RESIDENT>, b->forward_flops * 2,
              {b->dk, b->dv});
 }
-template <int WIDTH, int QUERIES, int KEYS, int WARPS, int RESIDENT> static void time_dq(const Bench *b) {
+template <int WIDTH, int QUERIES, int KEYS, int SPAN, int WARPS, int RESIDENT>
+static void time_dq(const Bench *b) {
     char tile[40];
-    snprintf(tile, sizeof tile, "%dx%d/%d/%d", QUERIES, KEYS, WARPS, RESIDENT);
-    time_one(b, "dq", tile, backward_q<WIDTH, QUERIES, KEYS, WARPS, RESIDENT>, b->forward_flops * 1.5,
+    snprintf(tile, sizeof tile, "%dx%d:%d/%d/%d", QUERIES, KEYS, SPAN, WARPS, RESIDENT);
+    time_one(b, "dq", tile, backward_q<WIDTH, QUERIES, KEYS, SPAN, WARPS, RESIDENT>, b->forward_flops * 1.5,
              {b->dq});
 }
 
@@ -178,47 +180,36 @@ static void time_kernels(const Bench *b) {
     const double flops = b->forward_flops;
     time_one(b, "forward", "as used", k_attend_mma, flops, {b->o});
     time_one(b, "backward", "as used", k_attend_mma_bwd, flops * 2.5, {b->dq, b->dk, b->dv});
-    time_one(b, "delta", "", backward_delta, 0, {});
     if (b->quick) return;
     if (b->shape.width <= 64) {
         time_forward<64, 128, 64, 4, 2>(b);
-        time_forward<64, 128, 64, 8, 1>(b);
-        time_forward<64, 128, 64, 8, 2>(b);
+        time_forward<64, 128, 32, 4, 2>(b);
         time_forward<64, 64, 64, 4, 3>(b);
         time_forward<64, 64, 64, 4, 4>(b);
-        time_forward<64, 128, 32, 4, 2>(b);
-        time_forward<64, 128, 32, 4, 3>(b);
-        time_forward<64, 256, 64, 8, 1>(b);
-        time_forward<64, 64, 128, 4, 2>(b);
-        time_dkv<64, 128, 64, 8, 1>(b);
-        time_dkv<64, 128, 32, 8, 1>(b);
-        time_dkv<64, 128, 64, 4, 1>(b);
-        time_dkv<64, 128, 32, 4, 2>(b);
-        time_dkv<64, 64, 64, 4, 2>(b);
-        time_dkv<64, 64, 32, 4, 3>(b);
-        time_dq<64, 64, 64, 4, 2>(b);
-        time_dq<64, 64, 64, 4, 3>(b);
-        time_dq<64, 64, 32, 4, 3>(b);
-        time_dq<64, 128, 64, 8, 1>(b);
-        time_dq<64, 128, 32, 4, 2>(b);
-        time_dq<64, 128, 64, 4, 1>(b);
+        time_dkv<64, 128, 32, 32, 4, 2>(b);
+        time_dkv<64, 128, 16, 16, 4, 2>(b);
+        time_dkv<64, 128, 32, 16, 4, 2>(b);
+        time_dkv<64, 128, 64, 16, 4, 2>(b);
+        time_dkv<64, 128, 64, 32, 4, 2>(b);
+        time_dkv<64, 64, 64, 64, 4, 2>(b);
+        time_dq<64, 128, 64, 64, 4, 2>(b);
+        time_dq<64, 128, 64, 32, 4, 2>(b);
+        time_dq<64, 128, 32, 32, 4, 2>(b);
+        time_dq<64, 64, 64, 64, 4, 2>(b);
     } else {
-        time_forward<128, 128, 64, 8, 1>(b);
-        time_forward<128, 128, 32, 8, 1>(b);
         time_forward<128, 64, 64, 4, 2>(b);
-        time_forward<128, 64, 32, 4, 2>(b);
         time_forward<128, 128, 64, 4, 1>(b);
         time_forward<128, 128, 32, 4, 2>(b);
-        time_dkv<128, 128, 32, 8, 1>(b);
-        time_dkv<128, 128, 16, 8, 1>(b);
-        time_dkv<128, 64, 64, 4, 1>(b);
-        time_dkv<128, 64, 32, 4, 2>(b);
-        time_dkv<128, 64, 16, 4, 2>(b);
-        time_dq<128, 64, 64, 4, 2>(b);
-        time_dq<128, 64, 32, 4, 2>(b);
-        time_dq<128, 64, 32, 4, 3>(b);
-        time_dq<128, 128, 32, 8, 1>(b);
-        time_dq<128, 128, 32, 4, 1>(b);
+        time_forward<128, 128, 64, 8, 1>(b);
+        time_dkv<128, 64, 64, 64, 4, 1>(b);
+        time_dkv<128, 64, 64, 32, 4, 1>(b);
+        time_dkv<128, 64, 32, 32, 4, 2>(b);
+        time_dkv<128, 64, 64, 16, 4, 1>(b);
+        time_dkv<128, 128, 32, 32, 8, 1>(b);
+        time_dq<128, 128, 32, 32, 4, 1>(b);
+        time_dq<128, 128, 32, 16, 4, 1>(b);
+        time_dq<128, 64, 64, 64, 4, 2>(b);
+        time_dq<128, 64, 64, 32, 4, 2>(b);
     }
 }
 
