@@ -16,10 +16,13 @@ typedef struct Memos {
         PlanMemo *memo;
     })
     of;
+    KindMemo *kinds; /* of the blocks of all of them */
 } Memos;
 
-struct Memos *trial_memos_new(Arena *arena) {
-    return NEW(arena, Memos);
+struct Memos *trial_memos_new(const struct Memos *beside, Arena *arena) {
+    Memos *memos = NEW(arena, Memos);
+    memos->kinds = beside ? beside->kinds : kind_memo_new(arena);
+    return memos;
 }
 
 TrainRule trial_rule(const Spec *spec, int64_t accumulate) {
@@ -40,7 +43,7 @@ Graph *trial_check(Graph *g, const char *stage, Arena *arena) {
 }
 
 PlanResult *trial_plan(const Compilation *c, const Graph *g, const Cost *cost, Policy policy,
-                       int64_t arena_budget, bool brief, PlanMemo *memo) {
+                       int64_t arena_budget, PlanAsk ask, PlanMemo *memo) {
     PlanRequest request = {.graph = g,
                            .cost = cost,
                            .device = &c->device,
@@ -49,7 +52,8 @@ PlanResult *trial_plan(const Compilation *c, const Graph *g, const Cost *cost, P
                            .budget_bytes = arena_budget,
                            .host_bytes = c->spec.host_bytes,
                            .memo = memo,
-                           .brief = brief};
+                           .kinds = c->memos->kinds,
+                           .ask = ask};
     PlanResult *result = plan_graph(&request, c->arena);
     const char *broken = plan_check(g, &result->plan, c->arena);
     if (broken) die("plan: %s", broken);
@@ -100,12 +104,12 @@ static PlanMemo *memo_of(const Compilation *c, const Trial *trial) {
     return memos->of.at[memos->of.count - 1].memo = plan_memo_new(c->arena);
 }
 
-/* What is asked of every trial: the policy, and the bytes for the arena; 0: no limit. Where there may be many
- * trials, in brief. */
+/* What is asked of every trial: the policy, the bytes for the arena (0: no limit), and how much: where there
+ * may be many trials, the plan alone. */
 typedef struct Wish {
     Policy policy;
     int64_t budget;
-    bool brief;
+    PlanAsk ask;
 } Wish;
 
 static bool is_feasible(const Trial *trial) {
@@ -120,23 +124,24 @@ static void add_plan(const Compilation *c, Trial *trial, Wish wish) {
     trial_check(trial->fused, "fused", c->arena);
     if (trial->graph != trial->fused) trial_check(trial->graph, "ordered", c->arena);
     trial->memo = memo_of(c, trial);
-    trial->brief = wish.brief;
-    trial->result =
-        trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, wish.brief, trial->memo);
+    trial->ask = wish.ask;
+    trial->result = trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, wish.ask, trial->memo);
 }
 
 /* All that is asked of the one that is chosen. */
 static void plan_in_full(const Compilation *c, Trial *trial, Wish wish) {
     add_plan(c, trial, wish);
-    if (!trial->brief || !is_feasible(trial)) return;
-    trial->brief = false;
-    trial->result = trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, false, trial->memo);
+    if (trial->ask == ASK_BOUND || !is_feasible(trial)) return;
+    trial->ask = ASK_BOUND;
+    trial->result =
+        trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, ASK_BOUND, trial->memo);
 }
 
 static PlanRequest request_of(const Compilation *c, const Trial *trial, int64_t arena_budget) {
     return (PlanRequest){.graph = trial->graph,
                          .cost = trial->cost,
                          .device = &c->device,
+                         .kinds = c->memos->kinds,
                          .budget_bytes = arena_budget,
                          .host_bytes = c->spec.host_bytes};
 }
@@ -467,7 +472,7 @@ static void try_batches(Batches *b) {
  * nearest. Tiles are tried for those that fit whole by much recomputation or with host memory only, and for
  * the smallest that does not. */
 Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
-    Wish wish = {policy, arena_budget, c->spec.batch_auto};
+    Wish wish = {policy, arena_budget, c->spec.batch_auto ? ASK_PLAN : ASK_BOUND};
     Batches batches = list_batches(c, wish);
     try_batches(&batches);
     Trial *best = batches.trial[batches.best], *best_whole = best;
@@ -477,7 +482,7 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
         double less = is_feasible(whole) && whole->result->needs_host ? 0 : worthwhile;
         double enough = is_feasible(best) ? seconds_per_token(best) * (1 - less) : INFINITY;
         if (whole->seconds / tokens_of(whole) >= enough) continue;
-        wish.brief = true;
+        wish.ask = ASK_PLAN;
         Trial *trial = best_tiling(c, whole, wish, enough);
         if (trial != best &&
             (is_feasible(trial) ? seconds_per_token(trial) < enough : is_better(c, trial, best, wish)))
@@ -512,7 +517,7 @@ static Trial *least_of(const Compilation *c, int64_t batch, Wish any, Trial *bes
 }
 
 Trial trial_smallest(const Compilation *c, Policy policy) {
-    Wish any = {policy, 1, false}; /* which nothing fits: it finds the smallest budget and no more */
+    Wish any = {policy, 1, ASK_LEAST};
     int64_t batch = first_batch(c);
     while (batch && !lower_batch_fits(&c->spec, batch)) batch++;
     Trial *best = least_of(c, batch, any, NULL);
@@ -539,7 +544,7 @@ static int64_t tiling_that_fits(const Compilation *c, const Trial *whole, Wish a
 int64_t trial_that_fits(const Compilation *c) {
     enum { MOST_WHOLE = 3 };
     int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
-    Wish any = {POLICY_OPTIMAL, 1, false}; /* which nothing fits: it finds the smallest budget and no more */
+    Wish any = {POLICY_OPTIMAL, 1, ASK_LEAST};
     Trial *first = NULL;
     if (arena_budget <= 0) return 0;
     for (int64_t batch = first_batch(c), tried = 0; batch <= last_batch(c) && tried < MOST_WHOLE; batch++) {

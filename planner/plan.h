@@ -156,6 +156,17 @@ const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, con
  * may change. */
 typedef struct PlanMemo PlanMemo;
 PlanMemo *plan_memo_new(Arena *arena); /* the arena must live as long as the results */
+/* What was found for blocks, kept from one graph to the next: for any requests. */
+typedef struct KindMemo KindMemo;
+KindMemo *kind_memo_new(Arena *arena); /* the arena must live as long as requests use it */
+/* What is asked for, from everything to less; what is not stays 0 in the result. */
+typedef enum PlanAsk {
+    ASK_ALL,
+    ASK_BOUND, /* of what fits the plan and its bound, not the smallest budget */
+    ASK_PLAN,  /* of what fits the plan alone */
+    ASK_LEAST, /* the smallest budget and the plan that has it, whatever the budget of the request: neither a
+                  bound nor what keeping everything would take */
+} PlanAsk;
 typedef struct PlanRequest {
     const Graph *graph;
     const Cost *cost;
@@ -165,8 +176,8 @@ typedef struct PlanRequest {
     int64_t budget_bytes;  /* for the arena; 0: no limit */
     int64_t host_bytes;    /* pinned host memory that offload may take; 0: none, nothing is offloaded */
     PlanMemo *memo;        /* NULL: nothing is kept */
-    bool brief;            /* of what fits only the plan is asked for: its bound, and without host memory the smallest
-                              budget, stay 0 */
+    KindMemo *kinds;       /* NULL: the same */
+    PlanAsk ask;
 } PlanRequest;
 
 typedef struct PlanResult {
