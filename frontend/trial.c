@@ -7,16 +7,29 @@
 #include <inttypes.h>
 #include <math.h>
 
-/* Graphs of one file with the same micro-batch and tiling are equal, and so is what a search finds for
- * them. */
+enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20 };
+
+/* A way to cut a graph into tiles. */
+typedef struct Tiling {
+    TileRule tile;
+    double seconds; /* a token, nothing recomputed */
+    int64_t floor_bytes;
+} Tiling;
+
+/* One micro-batch of the file. */
+typedef struct Batch {
+    int64_t asked; /* 0: the file's */
+    Graph *forward;
+    uint32_t tilings; /* NONE: not listed yet */
+    Tiling tiling[MOST_TILINGS];
+} Batch;
+
+/* What was made for one file: graphs with the same micro-batch and tiling are equal, and so is what a search
+ * finds for them. */
 typedef struct Memos {
-    VEC(struct {
-        int64_t batch;
-        TileRule tile;
-        PlanMemo *memo;
-    })
-    of;
-    KindMemo *kinds; /* of the blocks of all of them */
+    VEC(Batch *) batch;
+    VEC(Trial *) trial; /* without results */
+    KindMemo *kinds;    /* of the blocks of all of them */
 } Memos;
 
 struct Memos *trial_memos_new(const struct Memos *beside, Arena *arena) {
@@ -79,29 +92,38 @@ static Trial trial_of(const Compilation *c, Graph *forward, TileRule tile, Arena
 }
 
 static Trial *trial_kept(const Compilation *c, Graph *forward, TileRule tile) {
-    Trial *trial = NEW(c->arena, Trial);
-    *trial = trial_of(c, forward, tile, c->arena);
+    Memos *memos = c->memos;
+    Trial *trial = NEW(c->arena, Trial), *first = NULL;
+    for (uint32_t i = 0; i < memos->trial.count && !first; i++) {
+        Trial *made = memos->trial.at[i];
+        if (made->forward == forward && made->tile.loss_chunks == tile.loss_chunks &&
+            made->tile.mlp_tiles == tile.mlp_tiles)
+            first = made;
+    }
+    if (!first) {
+        first = *vec_add(c->arena, &memos->trial) = NEW(c->arena, Trial);
+        *first = trial_of(c, forward, tile, c->arena);
+        first->memo = plan_memo_new(c->arena);
+    }
+    *trial = *first;
     return trial;
+}
+
+static Batch *batch_of(const Compilation *c, int64_t asked) {
+    Memos *memos = c->memos;
+    for (uint32_t i = 0; i < memos->batch.count; i++)
+        if (memos->batch.at[i]->asked == asked) return memos->batch.at[i];
+    Batch *batch = *vec_add(c->arena, &memos->batch) = NEW(c->arena, Batch);
+    batch->asked = asked;
+    batch->tilings = NONE;
+    batch->forward = lower_graph(c->ast, &c->spec, asked, 0, c->diag, c->arena);
+    if (!batch->forward) die("batch %" PRId64 " does not lower, though another did", asked);
+    return batch;
 }
 
 static const TileRule no_tiles = {1, 1};
 static Trial *trial_of_batch(const Compilation *c, int64_t batch) {
-    Graph *forward = lower_graph(c->ast, &c->spec, batch, 0, c->diag, c->arena);
-    if (!forward) die("batch %" PRId64 " does not lower, though another did", batch);
-    return trial_kept(c, forward, no_tiles);
-}
-
-static PlanMemo *memo_of(const Compilation *c, const Trial *trial) {
-    Memos *memos = c->memos;
-    int64_t batch = trial->graph->batch;
-    for (uint32_t i = 0; i < memos->of.count; i++)
-        if (memos->of.at[i].batch == batch && memos->of.at[i].tile.loss_chunks == trial->tile.loss_chunks &&
-            memos->of.at[i].tile.mlp_tiles == trial->tile.mlp_tiles)
-            return memos->of.at[i].memo;
-    (void)vec_add(c->arena, &memos->of);
-    memos->of.at[memos->of.count - 1].batch = batch;
-    memos->of.at[memos->of.count - 1].tile = trial->tile;
-    return memos->of.at[memos->of.count - 1].memo = plan_memo_new(c->arena);
+    return trial_kept(c, batch_of(c, batch)->forward, no_tiles);
 }
 
 /* What is asked of every trial: the policy, the bytes for the arena (0: no limit), and how much: where there
@@ -123,7 +145,6 @@ static void add_plan(const Compilation *c, Trial *trial, Wish wish) {
     trial_check(trial->grad, "gradient", c->arena);
     trial_check(trial->fused, "fused", c->arena);
     if (trial->graph != trial->fused) trial_check(trial->graph, "ordered", c->arena);
-    trial->memo = memo_of(c, trial);
     trial->ask = wish.ask;
     trial->result = trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, wish.ask, trial->memo);
 }
@@ -202,7 +223,7 @@ static bool is_better(const Compilation *c, Trial *trial, Trial *than, Wish wish
 
 /* ---- tiles of tokens ---- */
 
-enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20, NEAREST = 3, FORESEEN = 3, WORSE = 2 };
+enum { NEAREST = 3, FORESEEN = 3, WORSE = 2 };
 /* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
  * if recomputation takes more than this share of a step ... */
 static const double much_recomputation = 0.25;
@@ -221,18 +242,11 @@ static bool surely_fits(const Compilation *c, const Trial *trial, int64_t arena_
            plan_blocks_bytes(&request, true) <= arena_budget;
 }
 
-typedef struct Tiling {
-    TileRule tile;
-    double seconds, foreseen; /* a token, nothing recomputed, and as it is estimated */
-    int64_t floor_bytes;
-    Trial *trial; /* once it was looked at again */
-} Tiling;
-
-/* The tilings of a forward graph that no other beats in both time and bytes, fastest first. */
-static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling list[MOST_TILINGS]) {
+/* Into the batch: the tilings that no other beats in both time and bytes, fastest first. */
+static void list_tilings(const Compilation *c, const Trial *whole, Batch *batch) {
     int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole);
     Tiling all[MOST_TILINGS];
-    uint32_t found = 0, count = 0;
+    uint32_t found = 0;
     int64_t more_chunks = whole->graph->node.count < MANY_NODES ? 2 : 4;
     int64_t more_tiles = whole->graph->node.count < VERY_MANY_NODES ? 2 : 4;
     Arena *scratch = arena_new();
@@ -250,15 +264,32 @@ static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling li
             all[at] = tiling;
         }
     arena_free(scratch);
+    batch->tilings = 0;
     for (uint32_t i = 0; i < found; i++) {
         if (all[i].floor_bytes >= floor) continue;
         floor = all[i].floor_bytes;
-        list[count++] = all[i];
+        batch->tiling[batch->tilings++] = all[i];
     }
-    return count;
 }
 
-static Trial *trial_of_tiling(const Compilation *c, const Trial *whole, Tiling *tiling) {
+/* A tiling as it is tried for one wish. */
+typedef struct TryOut {
+    TileRule tile;
+    double seconds, foreseen; /* a token, nothing recomputed, and as it is estimated */
+    Trial *trial;             /* once it was looked at again */
+} TryOut;
+
+static uint32_t list_tries(const Compilation *c, const Trial *whole, TryOut list[MOST_TILINGS]) {
+    Batch *batch = NULL;
+    for (uint32_t i = 0; !batch; i++)
+        if (c->memos->batch.at[i]->forward == whole->forward) batch = c->memos->batch.at[i];
+    if (batch->tilings == NONE) list_tilings(c, whole, batch);
+    for (uint32_t i = 0; i < batch->tilings; i++)
+        list[i] = (TryOut){.tile = batch->tiling[i].tile, .seconds = batch->tiling[i].seconds};
+    return batch->tilings;
+}
+
+static Trial *trial_of_tiling(const Compilation *c, const Trial *whole, TryOut *tiling) {
     if (!tiling->trial) tiling->trial = trial_kept(c, whole->forward, tiling->tile);
     return tiling->trial;
 }
@@ -272,10 +303,10 @@ static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t aren
 /* The fastest of the tilings that are foreseen to fit and to take fewer than `enough` seconds a token, from
  * the most promising one on, at most so many that fit and twice as many in all, or `best`. The list goes on
  * from few bytes saved at little cost to many: once that no longer pays, it is not asked any further. */
-static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, uint32_t count, Wish wish,
+static Trial *best_foreseen(const Compilation *c, Trial *whole, TryOut *list, uint32_t count, Wish wish,
                             double (*foresee)(const PlanRequest *), uint32_t most, double enough,
                             Trial *best) {
-    Tiling *order[MOST_TILINGS];
+    TryOut *order[MOST_TILINGS];
     for (uint32_t i = 0, worse = 0; i < count; i++) {
         list[i].foreseen = INFINITY;
         if (list[i].seconds < enough && worse < WORSE) {
@@ -309,8 +340,8 @@ static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, ui
  * comes nearest. */
 static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double enough) {
     Trial *best = whole;
-    Tiling list[MOST_TILINGS];
-    uint32_t count = list_tilings(c, whole, list);
+    TryOut list[MOST_TILINGS];
+    uint32_t count = list_tries(c, whole, list);
     /* the estimate knows nothing of host memory, with which plans come near the bound */
     bool host = c->spec.host_bytes > 0, many = whole->graph->node.count >= MANY_NODES;
     best = best_foreseen(c, whole, list, count, wish, plan_estimate, host ? 1 : FORESEEN, enough, best);
@@ -506,8 +537,8 @@ static Trial *least_of(const Compilation *c, int64_t batch, Wish any, Trial *bes
     Trial *whole = trial_of_batch(c, batch);
     if (is_better(c, whole, best, any)) best = whole;
     if (any.policy != POLICY_OPTIMAL || trial_takes_seconds(whole)) return best;
-    Tiling list[MOST_TILINGS];
-    uint32_t count = list_tilings(c, whole, list);
+    TryOut list[MOST_TILINGS];
+    uint32_t count = list_tries(c, whole, list);
     uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
     while (count > 0 && tries-- > 0) {
         Trial *trial = trial_of_tiling(c, whole, &list[--count]);
@@ -529,8 +560,8 @@ Trial trial_smallest(const Compilation *c, Policy policy) {
 /* The smallest budget of the finest tilings of `whole`, if it is within the arena's; 0: it is not. */
 static int64_t tiling_that_fits(const Compilation *c, const Trial *whole, Wish any, int64_t arena_budget) {
     if (trial_takes_seconds(whole)) return 0;
-    Tiling list[MOST_TILINGS];
-    uint32_t count = list_tilings(c, whole, list);
+    TryOut list[MOST_TILINGS];
+    uint32_t count = list_tries(c, whole, list);
     uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
     while (count > 0 && tries-- > 0) {
         Trial *trial = trial_of_tiling(c, whole, &list[--count]);

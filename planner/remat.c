@@ -205,8 +205,10 @@ PlanMemo *plan_memo_new(Arena *arena) {
 static bool serves(const Found *found, int64_t budget_bytes) {
     if (!found->searched) return false;
     int64_t least = found->front.at[0].peak_bytes;
-    bool whole = !found->budget_bytes || (found->budget_bytes < INT64_MAX && found->budget_bytes >= least);
-    return whole || budget_bytes == INT64_MAX || (budget_bytes && budget_bytes < least);
+    bool whole = !found->budget_bytes ||
+                 (found->budget_bytes < INT64_MAX && found->budget_bytes >= least);
+    if (budget_bytes == INT64_MAX) return found->budget_bytes != SEARCH_LEAST;
+    return whole || (budget_bytes && budget_bytes < least);
 }
 
 /* Without copies too: host memory never makes a plan slower, nor the smallest budget larger. */
@@ -220,7 +222,8 @@ static void search(const PlanRequest *request, const Problem *p, const Blocks *b
         if ((k == WITH_COPIES && p->host_bytes <= 0) || serves(found, budget_bytes)) continue;
         *found = (Found){.searched = true, .budget_bytes = budget_bytes};
         found->front =
-            search_front(problem, blocks, pinned, budget_bytes, &memo->families, &found->beside, memo->arena);
+            search_front(problem, blocks, pinned, budget_bytes,
+                         budget_bytes == SEARCH_LEAST ? NULL : &memo->families, &found->beside, memo->arena);
         add_fixed_policies(request, problem, blocks, r, &found->beside, memo->arena);
     }
 }
@@ -291,7 +294,7 @@ static void plan_optimal(const PlanRequest *request, Problem *p, const Blocks *b
         return;
     }
     PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
-    int64_t budget = request->ask == ASK_LEAST ? 1 : request->budget_bytes; /* which nothing fits */
+    int64_t budget = request->ask != ASK_LEAST ? request->budget_bytes : p->host_bytes > 0 ? 1 : SEARCH_LEAST;
     search(request, p, blocks, pinned, all_fits ? INT64_MAX : budget, r, memo);
     choose(request, r, memo, result, arena);
 }
