@@ -138,6 +138,14 @@ static bool weigh(const PlanRequest *request, Realised next, int64_t budget, Cho
     return true;
 }
 
+static int64_t least_live(const PlanMemo *memo) {
+    int64_t least = INT64_MAX;
+    for (uint32_t k = 0; k < SEARCHES; k++)
+        for (uint32_t i = 0; i < memo->found[k].beside.count; i++)
+            if (memo->found[k].beside.at[i].peak_bytes < least) least = memo->found[k].beside.at[i].peak_bytes;
+    return least;
+}
+
 /* INT64_MAX: no limit; 0: nothing fits. */
 static int64_t budget_of(const PlanRequest *request) {
     if (request->ask == ASK_LEAST) return 0;
@@ -174,6 +182,7 @@ static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanRe
         chosen.least = chosen.any; /* host memory is too small for what pins send there */
     result->feasible = chosen.best.layout != NULL;
     result->smallest_bytes = plan_alone && result->feasible ? 0 : chosen.least.plan.peak_bytes;
+    if (result->smallest_bytes) result->least_live_bytes = least_live(memo);
     result->needs_host = result->feasible && request->host_bytes > 0 && chosen.least_without > budget;
     if (!result->feasible) chosen.best = chosen.least;
     result->plan = chosen.best.plan;
@@ -273,6 +282,12 @@ static Problem *problem_of(const PlanRequest *request, Arena *arena) {
     return p;
 }
 
+/* What search_front is asked for. */
+static int64_t search_budget(const PlanRequest *request) {
+    if (request->ask != ASK_LEAST) return request->budget_bytes;
+    return request->host_bytes > 0 ? 1 : SEARCH_LEAST; /* which nothing fits */
+}
+
 /* Whether each operation takes time, so that what runs none again is the fastest plan and the only such. */
 static bool all_take_time(const Problem *p) {
     double total = 0, least = HUGE_VAL;
@@ -294,8 +309,7 @@ static void plan_optimal(const PlanRequest *request, Problem *p, const Blocks *b
         return;
     }
     PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
-    int64_t budget = request->ask != ASK_LEAST ? request->budget_bytes : p->host_bytes > 0 ? 1 : SEARCH_LEAST;
-    search(request, p, blocks, pinned, all_fits ? INT64_MAX : budget, r, memo);
+    search(request, p, blocks, pinned, all_fits ? INT64_MAX : search_budget(request), r, memo);
     choose(request, r, memo, result, arena);
 }
 
@@ -327,6 +341,18 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     if (judged && request->ask != ASK_LEAST) judge(request, p, blocks.boundary, live, result);
     arena_free(scratch);
     return result;
+}
+
+int64_t plan_least_live(const PlanRequest *request) {
+    Arena *scratch = arena_new();
+    Problem *p = problem_of(request, scratch);
+    Blocks blocks = blocks_of(request->graph, p, scratch);
+    const Keep *pinned = pinned_gaps(request, p, &blocks, scratch);
+    PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
+    search(request, p, &blocks, pinned, search_budget(request), replay_new(p, scratch), memo);
+    int64_t live = least_live(memo);
+    arena_free(scratch);
+    return live;
 }
 
 double plan_bound(const PlanRequest *request) {
