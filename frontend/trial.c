@@ -549,8 +549,8 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
 /* Few operations are packed by an exact search, which takes longest for the finest tiles: they come last. */
 enum { FEW_NODES = 600 };
 
-/* Whether it needs no more than the live bytes of its smallest plan: tiles that are less fine have no less, as
- * every example of examples/ shows, and what is finer stands before them. */
+/* Whether it needs no more than the live bytes of its smallest plan: tiles that are less fine have no less,
+ * as every example of examples/ shows, and what is finer stands before them. */
 static bool is_tight(const Trial *trial) {
     return trial->result && trial->result->smallest_bytes == trial->result->least_live_bytes;
 }
@@ -566,10 +566,11 @@ static Trial *least_of(const Compilation *c, int64_t batch, Wish any, Trial *bes
     if (tries > count) tries = count;
     bool finest_first = whole->graph->node.count >= FEW_NODES;
     for (uint32_t k = 0; k < tries; k++) {
-        TryOut *next = &list[finest_first ? count - 1 - k : count - tries + k];
-        Trial *trial = trial_of_tiling(c, whole, next);
+        /* the finest stands last; else the least fine and the finest come before what lies between */
+        uint32_t back = finest_first ? k : k == 0 ? tries - 1 : k - 1;
+        Trial *trial = trial_of_tiling(c, whole, &list[count - 1 - back]);
         if (is_better(c, trial, best, any)) best = trial;
-        if (finest_first && is_tight(trial)) break;
+        if (finest_first ? is_tight(trial) : k == 1 && is_tight(best) && !trial->result) break;
     }
     return best;
 }
