@@ -142,7 +142,7 @@ static bool heads_fit(const Compilation *c) {
 int compile_lower(Compilation *c) {
     bool fine = lower_spec(c->ast, c->diag, c->arena, &c->spec);
     c->forward = lower_graph(c->ast, &c->spec, 0, 0, c->diag, c->arena);
-    c->memos = trial_memos_new(c->arena);
+    c->memos = trial_memos_new(NULL, c->arena);
     if (!fine || !c->forward) return source_errors(c);
     const char *broken = graph_check(c->forward, c->arena);
     if (broken) die("lowered graph: %s", broken);
@@ -163,7 +163,8 @@ int64_t compile_arena_budget(const Compilation *c, int64_t budget_bytes) {
 PlanResult *compile_replan(Compilation *c, Policy policy, int64_t budget_bytes) {
     int64_t arena_budget = compile_arena_budget(c, budget_bytes);
     if (arena_budget < 0) return NULL;
-    return trial_plan(c, c->request.train.graph, c->request.train.cost, policy, arena_budget, true, c->memo);
+    return trial_plan(c, c->request.train.graph, c->request.train.cost, policy, arena_budget, ASK_PLAN,
+                      c->memo);
 }
 
 /* Evaluation and sampling: forward only, inside the training arena. */
@@ -190,7 +191,7 @@ bool compile_variant(const Compilation *c, const char *const *set, uint32_t coun
     for (uint32_t i = 0; fine && i < count; i++) fine = ast_override(variant->ast, set[i], variant->diag);
     if (!fine || !lower_spec(variant->ast, variant->diag, c->arena, &variant->spec)) return false;
     variant->forward = lower_graph(variant->ast, &variant->spec, 0, 0, variant->diag, c->arena);
-    variant->memos = trial_memos_new(c->arena);
+    variant->memos = trial_memos_new(c->memos, c->arena);
     return variant->forward != NULL;
 }
 

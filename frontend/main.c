@@ -257,7 +257,7 @@ static int emitted(Compilation *c, const char **dir) {
 }
 
 static int verb_emit(Compilation *c) {
-    const char *dir;
+    const char *dir = NULL;
     int code = emitted(c, &dir);
     if (code >= 0) return code;
     char peak[24];
@@ -277,7 +277,7 @@ static int built(Compilation *c, const char **dir) {
 }
 
 static int verb_build(Compilation *c) {
-    const char *dir;
+    const char *dir = NULL;
     int code = built(c, &dir);
     if (code >= 0) return code;
     Text out = {.arena = c->arena};
@@ -286,7 +286,7 @@ static int verb_build(Compilation *c) {
 }
 
 static int verb_run(Compilation *c) {
-    const char *dir;
+    const char *dir = NULL;
     int code = built(c, &dir);
     if (code >= 0) return code;
     char **argv = NEW_ARRAY(c->arena, char *, c->options->rest_count + 2);

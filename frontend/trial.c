@@ -7,19 +7,35 @@
 #include <inttypes.h>
 #include <math.h>
 
-/* Graphs of one file with the same micro-batch and tiling are equal, and so is what a search finds for
- * them. */
+enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20 };
+
+/* A way to cut a graph into tiles. */
+typedef struct Tiling {
+    TileRule tile;
+    double seconds; /* a token, nothing recomputed */
+    int64_t floor_bytes;
+} Tiling;
+
+/* One micro-batch of the file. */
+typedef struct Batch {
+    int64_t asked; /* 0: the file's */
+    Graph *forward;
+    uint32_t tilings; /* NONE: not listed yet */
+    Tiling tiling[MOST_TILINGS];
+} Batch;
+
+/* What was made for one file: graphs with the same micro-batch and tiling are equal, and so is what a search
+ * finds for them. */
 typedef struct Memos {
-    VEC(struct {
-        int64_t batch;
-        TileRule tile;
-        PlanMemo *memo;
-    })
-    of;
+    VEC(Batch *) batch;
+    VEC(Trial *) trial; /* without results */
+    KindMemo *kinds;    /* of the blocks of all of them */
 } Memos;
 
-struct Memos *trial_memos_new(Arena *arena) {
-    return NEW(arena, Memos);
+struct Memos *trial_memos_new(const struct Memos *beside, Arena *arena) {
+    Memos *memos = NEW(arena, Memos);
+    memos->kinds = beside ? beside->kinds : kind_memo_new(arena);
+    return memos;
 }
 
 TrainRule trial_rule(const Spec *spec, int64_t accumulate) {
@@ -39,17 +55,23 @@ Graph *trial_check(Graph *g, const char *stage, Arena *arena) {
     return g;
 }
 
+static PlanRequest request_for(const Compilation *c, const Graph *g, const Cost *cost, Policy policy,
+                               int64_t arena_budget, PlanAsk ask, PlanMemo *memo) {
+    return (PlanRequest){.graph = g,
+                         .cost = cost,
+                         .device = &c->device,
+                         .spec = &c->spec,
+                         .policy = policy,
+                         .budget_bytes = arena_budget,
+                         .host_bytes = c->spec.host_bytes,
+                         .memo = memo,
+                         .kinds = c->memos->kinds,
+                         .ask = ask};
+}
+
 PlanResult *trial_plan(const Compilation *c, const Graph *g, const Cost *cost, Policy policy,
-                       int64_t arena_budget, bool brief, PlanMemo *memo) {
-    PlanRequest request = {.graph = g,
-                           .cost = cost,
-                           .device = &c->device,
-                           .spec = &c->spec,
-                           .policy = policy,
-                           .budget_bytes = arena_budget,
-                           .host_bytes = c->spec.host_bytes,
-                           .memo = memo,
-                           .brief = brief};
+                       int64_t arena_budget, PlanAsk ask, PlanMemo *memo) {
+    PlanRequest request = request_for(c, g, cost, policy, arena_budget, ask, memo);
     PlanResult *result = plan_graph(&request, c->arena);
     const char *broken = plan_check(g, &result->plan, c->arena);
     if (broken) die("plan: %s", broken);
@@ -76,37 +98,46 @@ static Trial trial_of(const Compilation *c, Graph *forward, TileRule tile, Arena
 }
 
 static Trial *trial_kept(const Compilation *c, Graph *forward, TileRule tile) {
-    Trial *trial = NEW(c->arena, Trial);
-    *trial = trial_of(c, forward, tile, c->arena);
+    Memos *memos = c->memos;
+    Trial *trial = NEW(c->arena, Trial), *first = NULL;
+    for (uint32_t i = 0; i < memos->trial.count && !first; i++) {
+        Trial *made = memos->trial.at[i];
+        if (made->forward == forward && made->tile.loss_chunks == tile.loss_chunks &&
+            made->tile.mlp_tiles == tile.mlp_tiles)
+            first = made;
+    }
+    if (!first) {
+        first = *vec_add(c->arena, &memos->trial) = NEW(c->arena, Trial);
+        *first = trial_of(c, forward, tile, c->arena);
+        first->memo = plan_memo_new(c->arena);
+    }
+    *trial = *first;
     return trial;
+}
+
+static Batch *batch_of(const Compilation *c, int64_t asked) {
+    Memos *memos = c->memos;
+    for (uint32_t i = 0; i < memos->batch.count; i++)
+        if (memos->batch.at[i]->asked == asked) return memos->batch.at[i];
+    Batch *batch = *vec_add(c->arena, &memos->batch) = NEW(c->arena, Batch);
+    batch->asked = asked;
+    batch->tilings = NONE;
+    batch->forward = lower_graph(c->ast, &c->spec, asked, 0, c->diag, c->arena);
+    if (!batch->forward) die("batch %" PRId64 " does not lower, though another did", asked);
+    return batch;
 }
 
 static const TileRule no_tiles = {1, 1};
 static Trial *trial_of_batch(const Compilation *c, int64_t batch) {
-    Graph *forward = lower_graph(c->ast, &c->spec, batch, 0, c->diag, c->arena);
-    if (!forward) die("batch %" PRId64 " does not lower, though another did", batch);
-    return trial_kept(c, forward, no_tiles);
+    return trial_kept(c, batch_of(c, batch)->forward, no_tiles);
 }
 
-static PlanMemo *memo_of(const Compilation *c, const Trial *trial) {
-    Memos *memos = c->memos;
-    int64_t batch = trial->graph->batch;
-    for (uint32_t i = 0; i < memos->of.count; i++)
-        if (memos->of.at[i].batch == batch && memos->of.at[i].tile.loss_chunks == trial->tile.loss_chunks &&
-            memos->of.at[i].tile.mlp_tiles == trial->tile.mlp_tiles)
-            return memos->of.at[i].memo;
-    (void)vec_add(c->arena, &memos->of);
-    memos->of.at[memos->of.count - 1].batch = batch;
-    memos->of.at[memos->of.count - 1].tile = trial->tile;
-    return memos->of.at[memos->of.count - 1].memo = plan_memo_new(c->arena);
-}
-
-/* What is asked of every trial: the policy, and the bytes for the arena; 0: no limit. Where there may be many
- * trials, in brief. */
+/* What is asked of every trial: the policy, the bytes for the arena (0: no limit), and how much: where there
+ * may be many trials, the plan alone. */
 typedef struct Wish {
     Policy policy;
     int64_t budget;
-    bool brief;
+    PlanAsk ask;
 } Wish;
 
 static bool is_feasible(const Trial *trial) {
@@ -120,24 +151,24 @@ static void add_plan(const Compilation *c, Trial *trial, Wish wish) {
     trial_check(trial->grad, "gradient", c->arena);
     trial_check(trial->fused, "fused", c->arena);
     if (trial->graph != trial->fused) trial_check(trial->graph, "ordered", c->arena);
-    trial->memo = memo_of(c, trial);
-    trial->brief = wish.brief;
-    trial->result =
-        trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, wish.brief, trial->memo);
+    trial->ask = wish.ask;
+    trial->result = trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, wish.ask, trial->memo);
 }
 
 /* All that is asked of the one that is chosen. */
 static void plan_in_full(const Compilation *c, Trial *trial, Wish wish) {
     add_plan(c, trial, wish);
-    if (!trial->brief || !is_feasible(trial)) return;
-    trial->brief = false;
-    trial->result = trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, false, trial->memo);
+    if (trial->ask == ASK_BOUND || !is_feasible(trial)) return;
+    trial->ask = ASK_BOUND;
+    trial->result =
+        trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, ASK_BOUND, trial->memo);
 }
 
 static PlanRequest request_of(const Compilation *c, const Trial *trial, int64_t arena_budget) {
     return (PlanRequest){.graph = trial->graph,
                          .cost = trial->cost,
                          .device = &c->device,
+                         .kinds = c->memos->kinds,
                          .budget_bytes = arena_budget,
                          .host_bytes = c->spec.host_bytes};
 }
@@ -178,12 +209,21 @@ static int64_t floor_bytes(const Compilation *c, const Trial *trial) {
     return plan_blocks_bytes(&request, false);
 }
 
+/* Whether that is known of a trial's smallest budget before its plans are packed. */
+static bool needs_as_much(const Compilation *c, const Trial *trial, const Trial *than, Wish wish) {
+    if (wish.ask != ASK_LEAST || wish.policy != POLICY_OPTIMAL) return false;
+    PlanRequest request =
+        request_for(c, trial->graph, trial->cost, wish.policy, wish.budget, wish.ask, trial->memo);
+    return plan_least_live(&request) >= than->result->smallest_bytes;
+}
+
 /* Whether a trial's smallest budget is less than another's. */
 static bool is_nearer(const Compilation *c, Trial *trial, Trial *than, Wish wish) {
     if (!trial->result && !than->result)
         add_plan(c, floor_bytes(c, trial) < floor_bytes(c, than) ? trial : than, wish);
     if (!trial->result && never_within(c, trial, than->result->smallest_bytes - 1)) return false;
     if (!than->result && never_within(c, than, trial->result->smallest_bytes)) return true;
+    if (!trial->result && needs_as_much(c, trial, than, wish)) return false;
     add_plan(c, trial, wish);
     add_plan(c, than, wish);
     return trial->result->smallest_bytes < than->result->smallest_bytes;
@@ -198,7 +238,7 @@ static bool is_better(const Compilation *c, Trial *trial, Trial *than, Wish wish
 
 /* ---- tiles of tokens ---- */
 
-enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20, NEAREST = 3, FORESEEN = 3, WORSE = 2 };
+enum { NEAREST = 3, FORESEEN = 3, WORSE = 2 };
 /* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
  * if recomputation takes more than this share of a step ... */
 static const double much_recomputation = 0.25;
@@ -217,18 +257,11 @@ static bool surely_fits(const Compilation *c, const Trial *trial, int64_t arena_
            plan_blocks_bytes(&request, true) <= arena_budget;
 }
 
-typedef struct Tiling {
-    TileRule tile;
-    double seconds, foreseen; /* a token, nothing recomputed, and as it is estimated */
-    int64_t floor_bytes;
-    Trial *trial; /* once it was looked at again */
-} Tiling;
-
-/* The tilings of a forward graph that no other beats in both time and bytes, fastest first. */
-static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling list[MOST_TILINGS]) {
+/* Into the batch: the tilings that no other beats in both time and bytes, fastest first. */
+static void list_tilings(const Compilation *c, const Trial *whole, Batch *batch) {
     int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole);
     Tiling all[MOST_TILINGS];
-    uint32_t found = 0, count = 0;
+    uint32_t found = 0;
     int64_t more_chunks = whole->graph->node.count < MANY_NODES ? 2 : 4;
     int64_t more_tiles = whole->graph->node.count < VERY_MANY_NODES ? 2 : 4;
     Arena *scratch = arena_new();
@@ -246,15 +279,32 @@ static uint32_t list_tilings(const Compilation *c, const Trial *whole, Tiling li
             all[at] = tiling;
         }
     arena_free(scratch);
+    batch->tilings = 0;
     for (uint32_t i = 0; i < found; i++) {
         if (all[i].floor_bytes >= floor) continue;
         floor = all[i].floor_bytes;
-        list[count++] = all[i];
+        batch->tiling[batch->tilings++] = all[i];
     }
-    return count;
 }
 
-static Trial *trial_of_tiling(const Compilation *c, const Trial *whole, Tiling *tiling) {
+/* A tiling as it is tried for one wish. */
+typedef struct TryOut {
+    TileRule tile;
+    double seconds, foreseen; /* a token, nothing recomputed, and as it is estimated */
+    Trial *trial;             /* once it was looked at again */
+} TryOut;
+
+static uint32_t list_tries(const Compilation *c, const Trial *whole, TryOut list[MOST_TILINGS]) {
+    Batch *batch = NULL;
+    for (uint32_t i = 0; !batch; i++)
+        if (c->memos->batch.at[i]->forward == whole->forward) batch = c->memos->batch.at[i];
+    if (batch->tilings == NONE) list_tilings(c, whole, batch);
+    for (uint32_t i = 0; i < batch->tilings; i++)
+        list[i] = (TryOut){.tile = batch->tiling[i].tile, .seconds = batch->tiling[i].seconds};
+    return batch->tilings;
+}
+
+static Trial *trial_of_tiling(const Compilation *c, const Trial *whole, TryOut *tiling) {
     if (!tiling->trial) tiling->trial = trial_kept(c, whole->forward, tiling->tile);
     return tiling->trial;
 }
@@ -268,10 +318,10 @@ static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t aren
 /* The fastest of the tilings that are foreseen to fit and to take fewer than `enough` seconds a token, from
  * the most promising one on, at most so many that fit and twice as many in all, or `best`. The list goes on
  * from few bytes saved at little cost to many: once that no longer pays, it is not asked any further. */
-static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, uint32_t count, Wish wish,
+static Trial *best_foreseen(const Compilation *c, Trial *whole, TryOut *list, uint32_t count, Wish wish,
                             double (*foresee)(const PlanRequest *), uint32_t most, double enough,
                             Trial *best) {
-    Tiling *order[MOST_TILINGS];
+    TryOut *order[MOST_TILINGS];
     for (uint32_t i = 0, worse = 0; i < count; i++) {
         list[i].foreseen = INFINITY;
         if (list[i].seconds < enough && worse < WORSE) {
@@ -305,8 +355,8 @@ static Trial *best_foreseen(const Compilation *c, Trial *whole, Tiling *list, ui
  * comes nearest. */
 static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double enough) {
     Trial *best = whole;
-    Tiling list[MOST_TILINGS];
-    uint32_t count = list_tilings(c, whole, list);
+    TryOut list[MOST_TILINGS];
+    uint32_t count = list_tries(c, whole, list);
     /* the estimate knows nothing of host memory, with which plans come near the bound */
     bool host = c->spec.host_bytes > 0, many = whole->graph->node.count >= MANY_NODES;
     best = best_foreseen(c, whole, list, count, wish, plan_estimate, host ? 1 : FORESEEN, enough, best);
@@ -468,7 +518,7 @@ static void try_batches(Batches *b) {
  * nearest. Tiles are tried for those that fit whole by much recomputation or with host memory only, and for
  * the smallest that does not. */
 Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
-    Wish wish = {policy, arena_budget, c->spec.batch_auto};
+    Wish wish = {policy, arena_budget, c->spec.batch_auto ? ASK_PLAN : ASK_BOUND};
     Batches batches = list_batches(c, wish);
     try_batches(&batches);
     Trial *best = batches.trial[batches.best], *best_whole = best;
@@ -478,7 +528,7 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
         double less = is_feasible(whole) && whole->result->needs_host ? 0 : worthwhile;
         double enough = is_feasible(best) ? seconds_per_token(best) * (1 - less) : INFINITY;
         if (whole->seconds / tokens_of(whole) >= enough) continue;
-        wish.brief = true;
+        wish.ask = ASK_PLAN;
         Trial *trial = best_tiling(c, whole, wish, enough);
         if (trial != best &&
             (is_feasible(trial) ? seconds_per_token(trial) < enough : is_better(c, trial, best, wish)))
@@ -497,23 +547,37 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
     return *best;
 }
 
+/* Few operations are packed by an exact search, which takes longest for the finest tiles: they come last. */
+enum { FEW_NODES = 600 };
+
+/* Whether it needs no more than the live bytes of its smallest plan: tiles that are less fine have no less,
+ * as every example of examples/ shows, and what is finer stands before them. */
+static bool is_tight(const Trial *trial) {
+    return trial->result && trial->result->smallest_bytes == trial->result->least_live_bytes;
+}
+
 /* What needs least of `best` (NULL: none yet), of a micro-batch, and of its finest tilings. */
 static Trial *least_of(const Compilation *c, int64_t batch, Wish any, Trial *best) {
     Trial *whole = trial_of_batch(c, batch);
     if (is_better(c, whole, best, any)) best = whole;
     if (any.policy != POLICY_OPTIMAL || trial_takes_seconds(whole)) return best;
-    Tiling list[MOST_TILINGS];
-    uint32_t count = list_tilings(c, whole, list);
+    TryOut list[MOST_TILINGS];
+    uint32_t count = list_tries(c, whole, list);
     uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
-    while (count > 0 && tries-- > 0) {
-        Trial *trial = trial_of_tiling(c, whole, &list[--count]);
+    if (tries > count) tries = count;
+    bool finest_first = whole->graph->node.count >= FEW_NODES;
+    for (uint32_t k = 0; k < tries; k++) {
+        /* the finest stands last; else the least fine and the finest come before what lies between */
+        uint32_t back = finest_first ? k : k == 0 ? tries - 1 : k - 1;
+        Trial *trial = trial_of_tiling(c, whole, &list[count - 1 - back]);
         if (is_better(c, trial, best, any)) best = trial;
+        if (finest_first ? is_tight(trial) : k == 1 && is_tight(best) && !trial->result) break;
     }
     return best;
 }
 
 Trial trial_smallest(const Compilation *c, Policy policy) {
-    Wish any = {policy, 1, false}; /* which nothing fits: it finds the smallest budget and no more */
+    Wish any = {policy, 1, ASK_LEAST};
     int64_t batch = first_batch(c);
     while (batch && !lower_batch_fits(&c->spec, batch)) batch++;
     Trial *best = least_of(c, batch, any, NULL);
@@ -525,8 +589,8 @@ Trial trial_smallest(const Compilation *c, Policy policy) {
 /* The smallest budget of the finest tilings of `whole`, if it is within the arena's; 0: it is not. */
 static int64_t tiling_that_fits(const Compilation *c, const Trial *whole, Wish any, int64_t arena_budget) {
     if (trial_takes_seconds(whole)) return 0;
-    Tiling list[MOST_TILINGS];
-    uint32_t count = list_tilings(c, whole, list);
+    TryOut list[MOST_TILINGS];
+    uint32_t count = list_tries(c, whole, list);
     uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
     while (count > 0 && tries-- > 0) {
         Trial *trial = trial_of_tiling(c, whole, &list[--count]);
@@ -540,7 +604,7 @@ static int64_t tiling_that_fits(const Compilation *c, const Trial *whole, Wish a
 int64_t trial_that_fits(const Compilation *c) {
     enum { MOST_WHOLE = 3 };
     int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
-    Wish any = {POLICY_OPTIMAL, 1, false}; /* which nothing fits: it finds the smallest budget and no more */
+    Wish any = {POLICY_OPTIMAL, 1, ASK_LEAST};
     Trial *first = NULL;
     if (arena_budget <= 0) return 0;
     for (int64_t batch = first_batch(c), tried = 0; batch <= last_batch(c) && tried < MOST_WHOLE; batch++) {

@@ -100,13 +100,50 @@ char *arena_strdup(Arena *arena, const char *text) {
     return arena_strndup(arena, text, strlen(text));
 }
 
+/* As vsnprintf where the format has %s and %u alone and the text fits, else -1: the names of graphs, made by
+ * the hundred thousand, take a fraction of the time. */
+static int print_name(char *line, size_t size, const char *format, va_list args) {
+    size_t length = 0;
+    for (const char *f = format; *f; f++) {
+        char digit[10];
+        const char *from = f;
+        size_t count = 1;
+        if (*f == '%') {
+            f++;
+            if (*f == 's') {
+                from = va_arg(args, const char *);
+                if (!from) return -1;
+                count = strlen(from);
+            } else if (*f == 'u') {
+                unsigned number = va_arg(args, unsigned);
+                size_t at = sizeof digit;
+                do digit[--at] = (char)('0' + number % 10);
+                while (number /= 10);
+                from = &digit[at];
+                count = sizeof digit - at;
+            } else {
+                return -1;
+            }
+        }
+        if (count >= size - length) return -1;
+        memcpy(line + length, from, count);
+        length += count;
+    }
+    return (int)length;
+}
+
 char *arena_printf(Arena *arena, const char *format, ...) {
     char line[256];
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int length = vsnprintf(line, sizeof line, format, args);
+    int length = print_name(line, sizeof line, format, args);
     va_end(args);
+    if (length < 0) {
+        va_copy(args, again);
+        length = vsnprintf(line, sizeof line, format, args);
+        va_end(args);
+    }
     if (length < 0) die("bad format '%s'", format);
     char *text = arena_alloc(arena, (size_t)length + 1);
     if ((size_t)length < sizeof line)

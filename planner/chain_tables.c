@@ -101,25 +101,44 @@ static double move_seconds(const Move *move, uint32_t m) {
            (move->before ? move->before[m - move->before_slots] : 0);
 }
 
+/* The slot from which more are of no use to a move. */
+static uint32_t move_last(const Move *move) {
+    uint32_t after = move->after_slots + table_last(move->after);
+    uint32_t before = move->before_slots + table_last(move->before);
+    return larger(move_first(move), larger(after, before));
+}
+
 double *chain_fill(Chain *c, uint32_t count) {
-    uint32_t least = SLOTS + 1, most = c->most;
-    double *restrict table = NEW_ARRAY(c->arena, double, most + 2) + 1;
-    for (uint32_t m = 0; m <= most; m++) table[m] = HUGE_VAL;
+    uint32_t least = SLOTS + 1, most = c->most, last = 0;
+    double *restrict table = NEW_ARRAY(c->arena, double, most + 3) + 2;
+    for (uint32_t k = 0; k < count; k++) {
+        uint32_t first = move_first(&c->move[k]);
+        if (first > most) continue;
+        if (first < least) least = first;
+        last = larger(last, move_last(&c->move[k]));
+    }
+    if (last > most) last = most;
+    for (uint32_t m = 0; m <= (least > most ? most : last); m++) table[m] = HUGE_VAL;
     for (uint32_t k = 0; k < count; k++) {
         const Move *move = &c->move[k];
         uint32_t first = move_first(move);
         if (first > most) continue;
-        if (first < least) least = first;
         static const double nothing[SLOTS + 2];
         const double *restrict after = move->after ? move->after + (first - move->after_slots) : nothing;
         const double *restrict before = move->before ? move->before + (first - move->before_slots) : nothing;
         double seconds = move->seconds, *restrict best = table + first;
-        for (uint32_t m = 0; m < most + 1 - first; m++) {
+        for (uint32_t m = 0; m < last + 1 - first; m++) {
             double sum = seconds + after[m] + before[m];
             best[m] = sum < best[m] ? sum : best[m];
         }
     }
+    if (least <= most) {
+        double fewest = table[last];
+        for (uint32_t m = last + 1; m <= most; m++) table[m] = fewest;
+        while (last > least && table[last - 1] == fewest) last--;
+    }
     table[-1] = least;
+    table[-2] = last;
     return table;
 }
 

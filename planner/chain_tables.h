@@ -65,5 +65,9 @@ Move chain_best(const Chain *c, uint32_t count, uint32_t m);
 static inline uint32_t table_first(const double *table) {
     return table ? (uint32_t)table[-1] : 0;
 }
+/* The slot it stays the same from; before that. */
+static inline uint32_t table_last(const double *table) {
+    return table ? (uint32_t)table[-2] : 0;
+}
 
 #endif

@@ -7,6 +7,7 @@
  * outlives the block. Storages from before the block count as persistent. */
 #include "blocks.h"
 #include "bound.h"
+#include "kinds.h"
 #include "search.h"
 
 #include <math.h>
@@ -178,6 +179,11 @@ uint32_t block_storage(const Problem *p, const Link *link, const Kind *kind, uin
 
 /* ---- choices ---- */
 
+/* A run that repeats an operation, and the time it serves. */
+typedef struct Again {
+    uint32_t op, time;
+} Again;
+
 typedef struct Sweep {
     Kind *kind;
     Replay *replay;
@@ -186,6 +192,9 @@ typedef struct Sweep {
     int64_t output_bytes;
     Arena *arena;
     VEC(Choice) found;
+    VEC(Again) again; /* of the retention that is being changed */
+    uint64_t *tried;  /* hashes of retentions, by their lowest bits; 0: a free place */
+    uint32_t places;  /* a power of two */
 } Sweep;
 
 /* What the retention that was replayed last is as a choice, without it. */
@@ -231,56 +240,98 @@ static int by_kept(const void *a, const void *b) {
 
 /* ---- neighbours ---- */
 
+enum { FINE = 256 }; /* what differs by a smaller share is as good */
+
 /* When a gap's storage may start to be kept again: not at all, throughout, or from a time it is made again.
  */
 static uint32_t list_starts(const Sweep *w, uint32_t gap, uint32_t maker, uint32_t *start, uint32_t most) {
     const Problem *own = w->kind->own;
-    const uint32_t *time = replay_time(w->replay);
     uint32_t begin = own->gap_begin[gap], end = own->gap_end[gap], count = 0;
     if (begin < w->kind->forward_ops) begin = w->kind->forward_ops;
     start[count++] = 0;
     start[count++] = begin + 1;
-    for (uint32_t i = 0; i < w->sequence.run.count && count < most; i++) {
-        Run run = w->sequence.run.at[i];
-        if (run.again && run.op == maker && time[i] > begin && time[i] < end) start[count++] = time[i] + 1;
+    for (uint32_t i = 0; i < w->again.count && count < most; i++) {
+        Again again = w->again.at[i];
+        if (again.op == maker && again.time > begin && again.time < end) start[count++] = again.time + 1;
     }
     if (end < own->ops) start[count++] = end;
     return count;
 }
 
+static void note_again(Sweep *w, const Keep *retain) {
+    replay(w->replay, retain, &w->sequence);
+    w->again.count = 0;
+    for (uint32_t i = 0; i < w->sequence.run.count; i++)
+        if (w->sequence.run.at[i].again)
+            *vec_add(w->arena, &w->again) = (Again){w->sequence.run.at[i].op, replay_time(w->replay)[i]};
+}
+
+/* A retention's hash is the sum of those of its gaps. */
+static uint64_t keep_hash(uint32_t gap, const Keep *keep) {
+    uint64_t state = (uint64_t)gap << 32 | keep->from;
+    state = random_next(&state) + ((uint64_t)keep->until << 32 | keep->since);
+    return random_next(&state);
+}
+
+static uint64_t retention_hash(const Problem *own, const Keep *retain) {
+    uint64_t hash = 1;
+    for (uint32_t gap = 0; gap < own->gaps; gap++) hash += keep_hash(gap, &retain[gap]);
+    return hash;
+}
+
+/* Whether it was not tried before; it is from then on. */
+static bool is_new(Sweep *w, uint64_t hash) {
+    uint32_t at = (uint32_t)hash & (w->places - 1);
+    for (; w->tried[at]; at = (at + 1) & (w->places - 1))
+        if (w->tried[at] == hash) return false;
+    w->tried[at] = hash;
+    return true;
+}
+
+/* Tries the retention with one gap changed, unless it was tried before. */
+static void try_change(Sweep *w, Keep *retain, uint32_t gap, Keep next, uint64_t hash) {
+    Keep before = retain[gap];
+    if (!is_new(w, hash - keep_hash(gap, &before) + keep_hash(gap, &next))) return;
+    int64_t bytes = w->found.at[0].backward_bytes / FINE;
+    double seconds = w->kind->forward_seconds / FINE;
+    retain[gap] = next;
+    replay(w->replay, retain, &w->sequence);
+    Choice choice = measure(w);
+    bool known = false;
+    for (uint32_t i = 0; i < w->found.count && !known; i++)
+        known = as_good(&w->found.at[i], &choice, bytes, seconds);
+    if (!known) note(w, choice, retain);
+    retain[gap] = before;
+}
+
 /* Tries every change of one gap on what was found, and on what that finds, as long as replays are left: what
  * the cuts and shaving miss where several gaps want to change together. */
 static void explore(Sweep *w) {
-    enum { MOST_REPLAYS = 12000, RUNS = 400000, STARTS = 8, FINE = 256 };
+    enum { MOST_REPLAYS = 12000, RUNS = 400000, STARTS = 8 };
     const Problem *own = w->kind->own;
     Keep *retain = NEW_ARRAY(w->arena, Keep, own->gaps + 1);
     uint32_t replays = RUNS / own->ops < MOST_REPLAYS ? RUNS / own->ops : MOST_REPLAYS, start[STARTS + 1];
-    int64_t bytes = w->found.at[0].backward_bytes / FINE;
-    double seconds = w->kind->forward_seconds / FINE;
+    for (w->places = 64; w->places < 2 * (replays + w->found.count);) w->places *= 2;
+    w->tried = NEW_ARRAY(w->arena, uint64_t, w->places);
+    for (uint32_t i = 0; i < w->found.count; i++) is_new(w, retention_hash(own, w->found.at[i].retain));
     for (uint32_t from = 0; from < w->found.count && replays; from++) {
         const Choice *base = &w->found.at[from];
         bool beaten = false;
         for (uint32_t i = from + 1; i < w->found.count && !beaten; i++) beaten = beats(&w->found.at[i], base);
         if (beaten) continue;
         memcpy(retain, base->retain, sizeof *retain * own->gaps);
+        uint64_t hash = retention_hash(own, retain);
+        note_again(w, retain);
         for (uint32_t gap = 0, s = 0; gap < own->gaps && replays; gap++) {
             while (gap >= own->gap_first[s + 1]) s++;
             if (!own->may_drop[gap] || own->gap_end[gap] <= w->kind->forward_ops) continue;
             Keep before = retain[gap];
-            replay(w->replay, retain, &w->sequence);
             uint32_t starts = list_starts(w, gap, own->maker[s], start, STARTS);
             for (uint32_t k = 0; k < starts && replays; k++) {
                 if (before.from == start[k] && !before.until) continue;
-                retain[gap] = (Keep){.from = start[k]};
-                replay(w->replay, retain, &w->sequence);
+                try_change(w, retain, gap, (Keep){.from = start[k]}, hash);
                 replays--;
-                Choice next = measure(w);
-                bool known = false;
-                for (uint32_t i = 0; i < w->found.count && !known; i++)
-                    known = as_good(&w->found.at[i], &next, bytes, seconds);
-                if (!known) note(w, next, retain);
             }
-            retain[gap] = before;
         }
     }
 }
@@ -390,7 +441,11 @@ Kind *blocks_kinds(const Problem *p, const Links *links, bool explored, Arena *a
         Kind *kind = &kinds[links->at[i].kind];
         if (kind->own) continue;
         build(p, &links->at[i], kind, arena);
+        Text key = {0};
+        if (p->kinds) key = kind_key(kind, explored, arena);
+        if (p->kinds && kind_recall(p->kinds, &key, kind)) continue;
         sweep(kind, explored, arena);
+        if (p->kinds) kind_remember(p->kinds, &key, kind);
     }
     return kinds;
 }

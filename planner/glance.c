@@ -45,7 +45,8 @@ bool plan_never_fits(const PlanRequest *request) {
 
 double plan_estimate(const PlanRequest *request) {
     Arena *scratch = arena_new();
-    const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
+    Problem *p = problem_from_graph(request->graph, request->cost, scratch);
+    p->kinds = request->kinds;
     double seconds = 0;
     for (uint32_t op = 0; op < p->ops; op++) seconds += p->seconds[op];
     if (request->budget_bytes > 0) {

@@ -97,6 +97,39 @@ static void range_add(Tree *tree, RangeSet *set, int64_t beg, int64_t end) {
     set->count -= last - first - 1;
 }
 
+/* What is placed once so many of an order are, to go on from there in another that begins alike. */
+typedef struct Saved {
+    uint32_t ranks; /* 0: nothing is saved */
+    int64_t height;
+    uint64_t work; /* that fitting them took */
+    VEC(RangeSet *) set;
+    VEC(uint32_t) count;
+    VEC(Range) range;
+} Saved;
+
+static void tree_save(const Tree *tree, Saved *saved) {
+    saved->set.count = saved->count.count = saved->range.count = 0;
+    for (uint32_t i = 0; i < tree->used.count; i++) {
+        RangeSet *set = tree->used.at[i];
+        *vec_add(tree->arena, &saved->set) = set;
+        *vec_add(tree->arena, &saved->count) = set->count;
+        vec_room(tree->arena, &saved->range, set->count);
+        memcpy(&saved->range.at[saved->range.count], set->at, sizeof *set->at * set->count);
+        saved->range.count += set->count;
+    }
+}
+
+static void tree_restore(Tree *tree, const Saved *saved) {
+    tree_clear(tree);
+    const Range *from = saved->range.at;
+    for (uint32_t i = 0; i < saved->set.count; i++) {
+        RangeSet *set = *vec_add(tree->arena, &tree->used) = saved->set.at[i];
+        set->count = saved->count.at[i];
+        memcpy(set->at, from, sizeof *from * set->count);
+        from += set->count;
+    }
+}
+
 enum { VISIT_MAX = 160 }; /* two paths of at most 32 levels, canonical nodes and ancestors */
 
 /* The range sets that a lifetime [lo, hi) meets. */
@@ -288,13 +321,53 @@ static void measure(Entry *entry, uint32_t count, const int64_t *live, uint32_t 
     }
 }
 
+/* States of an order, after 32 entries of it, 64, 128 ... */
+typedef struct States {
+    Saved at[32];
+    uint32_t valid; /* the order has the same entries up to that rank as when they were saved */
+} States;
+
+enum { FIRST_STATE = 32 };
+
+/* Where placing goes on from: after the most entries whose state is there. */
+static const Saved *last_state(const States *states, const Tree *tree) {
+    const Saved *last = NULL;
+    for (uint32_t k = 0; states && k < COUNT_OF(states->at); k++) {
+        const Saved *saved = &states->at[k];
+        if (saved->ranks && saved->ranks <= states->valid && tree->work + saved->work <= TOP_WORK)
+            last = saved;
+    }
+    return last;
+}
+
+static void save_state(States *states, uint32_t ranks, int64_t height, uint64_t work, const Tree *tree) {
+    uint32_t k = 0;
+    if (ranks < FIRST_STATE || ranks & (ranks - 1) || is_on_top(tree)) return;
+    while ((uint32_t)FIRST_STATE << k < ranks) k++;
+    Saved *saved = &states->at[k];
+    saved->ranks = ranks;
+    saved->height = height;
+    saved->work = work;
+    tree_save(tree, saved);
+}
+
 /* Places the entries in one order; the height, or `best` as soon as it cannot be beaten: `stuck` is the rank
- * of the entry that reached it. */
+ * of the entry that reached it. `states` (may be NULL): of an order before that did not beat `best` either.
+ */
 static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranked, Tree *tree, int64_t best,
-                         int64_t *offset, uint32_t *stuck) {
+                         int64_t *offset, uint32_t *stuck, States *states) {
+    const Saved *saved = last_state(states, tree);
+    uint64_t before = tree->work;
     int64_t height = 0;
-    tree_clear(tree);
-    for (uint32_t i = 0; i < count; i++) {
+    if (saved) {
+        tree_restore(tree, saved);
+        tree->work += saved->work;
+        height = saved->height;
+    } else {
+        tree_clear(tree);
+    }
+    for (uint32_t i = saved ? saved->ranks : 0; i < count; i++) {
+        if (states && i > states->valid) save_state(states, i, height, tree->work - before, tree);
         *stuck = i;
         const Entry *e = &entry[ranked[i].entry];
         int64_t at = tree_fit(tree, e->lo, e->hi, e->bytes, e->align);
@@ -339,11 +412,13 @@ static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_
 static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, Tree *tree, int64_t best, int64_t goal,
                       int64_t *offset) {
     enum { FAILURES = 200 };
+    States states = {0};
     for (uint32_t failures = 0; failures < FAILURES && best > goal && tree->work < FIT_WORK;) {
         uint32_t stuck;
-        int64_t height = first_fit(entry, count, ranked, tree, best, offset, &stuck);
+        int64_t height = first_fit(entry, count, ranked, tree, best, offset, &stuck, &states);
         if (height < best) {
             best = height;
+            states.valid = 0;
             for (uint32_t i = 0; i < count; i++) entry[i].offset = offset[i];
             continue;
         }
@@ -352,6 +427,7 @@ static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, Tree *tree, 
         uint32_t to = stuck / 2;
         memmove(&ranked[to + 1], &ranked[to], sizeof *ranked * (stuck - to));
         ranked[to] = moved;
+        states.valid = to;
     }
     return best;
 }
@@ -368,7 +444,7 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
     uint32_t stuck, chosen = 0;
     for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < FIT_WORK; p++) {
         rank(entry, count, p, ranked, other);
-        int64_t height = first_fit(entry, count, ranked, &tree, best, offset, &stuck);
+        int64_t height = first_fit(entry, count, ranked, &tree, best, offset, &stuck, NULL);
         if (height >= best) continue;
         best = height;
         chosen = p;

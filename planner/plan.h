@@ -136,6 +136,17 @@ const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, con
  * may change. */
 typedef struct PlanMemo PlanMemo;
 PlanMemo *plan_memo_new(Arena *arena); /* the arena must live as long as the results */
+/* What was found for blocks, kept from one graph to the next: for any requests. */
+typedef struct KindMemo KindMemo;
+KindMemo *kind_memo_new(Arena *arena); /* the arena must live as long as requests use it */
+/* What is asked for, from everything to less; what is not stays 0 in the result. */
+typedef enum PlanAsk {
+    ASK_ALL,
+    ASK_BOUND, /* of what fits the plan and its bound, not the smallest budget */
+    ASK_PLAN,  /* of what fits the plan alone */
+    ASK_LEAST, /* the smallest budget and the plan that has it, whatever the budget of the request: neither a
+                  bound nor what keeping everything would take */
+} PlanAsk;
 typedef struct PlanRequest {
     const Graph *graph;
     const Cost *cost;
@@ -145,8 +156,8 @@ typedef struct PlanRequest {
     int64_t budget_bytes;  /* for the arena; 0: no limit */
     int64_t host_bytes;    /* pinned host memory that offload may take; 0: none, nothing is offloaded */
     PlanMemo *memo;        /* NULL: nothing is kept */
-    bool brief;            /* of what fits only the plan is asked for: its bound, and without host memory the smallest
-                              budget, stay 0 */
+    KindMemo *kinds;       /* NULL: the same */
+    PlanAsk ask;
 } PlanRequest;
 
 typedef struct PlanResult {
@@ -159,6 +170,8 @@ typedef struct PlanResult {
     int64_t keep_all_bytes;      /* packed peak of policy none */
     double keep_all_seconds;
     int64_t smallest_bytes;      /* smallest budget this planner can meet */
+    int64_t least_live_bytes;    /* policy optimal: that if it could pack every plan it found without a hole; 0: as the
+                                    smallest budget */
     VEC(const char *) reason;    /* the heuristic's reasons */
 } PlanResult;
 /* Deterministic: the same request, the same plan. Fixed policies ignore the budget but for `feasible`. */
@@ -171,6 +184,8 @@ double plan_bound(const PlanRequest *request);
  * blocks. INFINITY: the recursion finds nothing that fits, though a search may. Recomputation is left out where the
  * graph is no chain of blocks, or the budget no limit. */
 double plan_estimate(const PlanRequest *request);
+/* Of ASK_LEAST and policy optimal, without packing: PlanResult.least_live_bytes. What is found is kept in the memo. */
+int64_t plan_least_live(const PlanRequest *request);
 /* Whether it is proved without a search that no plan has a peak within the budget. */
 bool plan_never_fits(const PlanRequest *request);
 /* The peak of POLICY_EVERY_BLOCK without pins, in live bytes or once it is packed. */

@@ -53,6 +53,7 @@ typedef struct Problem {
     ValueId *storage_root;
     uint32_t *node_op, *value_storage; /* NONE for views; NONE for persistent storages */
     ValueId *value_root;
+    struct KindMemo *kinds; /* choices for blocks that other graphs have too; NULL: none are kept */
 } Problem;
 
 static inline uint32_t list_begin(const Lists *lists, uint32_t i) {

@@ -141,11 +141,25 @@ static bool weigh(const PlanRequest *request, Realised next, int64_t budget, Cho
     return true;
 }
 
+static int64_t least_live(const PlanMemo *memo) {
+    int64_t least = INT64_MAX;
+    for (uint32_t k = 0; k < SEARCHES; k++)
+        for (uint32_t i = 0; i < memo->found[k].beside.count; i++)
+            if (memo->found[k].beside.at[i].peak_bytes < least) least = memo->found[k].beside.at[i].peak_bytes;
+    return least;
+}
+
+/* INT64_MAX: no limit; 0: nothing fits. */
+static int64_t budget_of(const PlanRequest *request) {
+    if (request->ask == ASK_LEAST) return 0;
+    return request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
+}
+
 /* The fastest plan whose packed height fits; without one, the one of least height. Each front is asked by
  * itself: what one of them hides in the other may be what fits once it is packed. */
 static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanResult *result, Arena *arena) {
-    int64_t budget = request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
-    bool brief = request->brief && request->host_bytes <= 0;
+    int64_t budget = budget_of(request);
+    bool plan_alone = request->ask != ASK_ALL && request->host_bytes <= 0;
     Chosen chosen = {.least_without = INT64_MAX};
     for (uint32_t k = 0; k < SEARCHES; k++) {
         const Front *front = &memo->found[k].front;
@@ -162,7 +176,7 @@ static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanRe
             bool may_be_best = candidate->peak_bytes <= budget &&
                                (!chosen.best.layout || candidate->seconds < chosen.best.plan.seconds);
             bool may_be_least = !chosen.least.layout || candidate->peak_bytes < chosen.least.plan.peak_bytes;
-            if (brief && chosen.best.layout) may_be_least = false;
+            if (plan_alone && chosen.best.layout) may_be_least = false;
             if (may_be_least || may_be_best)
                 weigh(request, realise_once(request, r, candidate, memo, arena), budget, &chosen);
         }
@@ -170,7 +184,8 @@ static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanRe
     if (!chosen.least.layout)
         chosen.least = chosen.any; /* host memory is too small for what pins send there */
     result->feasible = chosen.best.layout != NULL;
-    result->smallest_bytes = brief && result->feasible ? 0 : chosen.least.plan.peak_bytes;
+    result->smallest_bytes = plan_alone && result->feasible ? 0 : chosen.least.plan.peak_bytes;
+    if (result->smallest_bytes) result->least_live_bytes = least_live(memo);
     result->needs_host = result->feasible && request->host_bytes > 0 && chosen.least_without > budget;
     if (!result->feasible) chosen.best = chosen.least;
     result->plan = chosen.best.plan;
@@ -202,8 +217,10 @@ PlanMemo *plan_memo_new(Arena *arena) {
 static bool serves(const Found *found, int64_t budget_bytes) {
     if (!found->searched) return false;
     int64_t least = found->front.at[0].peak_bytes;
-    bool whole = !found->budget_bytes || (found->budget_bytes < INT64_MAX && found->budget_bytes >= least);
-    return whole || budget_bytes == INT64_MAX || (budget_bytes && budget_bytes < least);
+    bool whole = !found->budget_bytes ||
+                 (found->budget_bytes < INT64_MAX && found->budget_bytes >= least);
+    if (budget_bytes == INT64_MAX) return found->budget_bytes != SEARCH_LEAST;
+    return whole || (budget_bytes && budget_bytes < least);
 }
 
 /* Without copies too: host memory never makes a plan slower, nor the smallest budget larger. */
@@ -217,19 +234,22 @@ static void search(const PlanRequest *request, const Problem *p, const Blocks *b
         if ((k == WITH_COPIES && p->host_bytes <= 0) || serves(found, budget_bytes)) continue;
         *found = (Found){.searched = true, .budget_bytes = budget_bytes};
         found->front =
-            search_front(problem, blocks, pinned, budget_bytes, &memo->families, &found->beside, memo->arena);
+            search_front(problem, blocks, pinned, budget_bytes,
+                         budget_bytes == SEARCH_LEAST ? NULL : &memo->families, &found->beside, memo->arena);
         add_fixed_policies(request, problem, blocks, r, &found->beside, memo->arena);
     }
 }
 
-static void keep_all(const PlanRequest *request, const Problem *p, Replay *r, Keep *retain, int64_t *live,
-                     PlanResult *result, Arena *scratch) {
-    Plan plan = {0};
+/* The plan that keeps everything, and its live bytes by operation. */
+static Realised keep_all(const PlanRequest *request, const Problem *p, Replay *r, Keep *retain, int64_t *live,
+                         PlanResult *result, Arena *arena) {
+    Realised all = {.retain = retain};
     retain_all(p, retain);
-    realise(request, r, retain, &plan, scratch);
-    result->keep_all_bytes = plan.peak_bytes;
-    result->keep_all_seconds = plan.seconds;
+    all.layout = realise(request, r, retain, &all.plan, arena);
+    result->keep_all_bytes = all.plan.peak_bytes;
+    result->keep_all_seconds = all.plan.seconds;
     memcpy(live, replay_live(r), sizeof *live * p->ops); /* nothing runs twice: run i is operation i */
+    return all;
 }
 
 /* The largest of the bounds on recomputation; those that take longer only for a plan that fits, where the
@@ -251,7 +271,7 @@ static void judge(const PlanRequest *request, const Problem *p, uint32_t boundar
     double again = result->plan.seconds - result->keep_all_seconds;
     int64_t peak = result->plan.peak_bytes, budget = request->budget_bytes;
     result->lower_bound_seconds = result->keep_all_seconds;
-    if (budget > 0)
+    if (budget > 0 && again > 0)
         result->lower_bound_seconds +=
             best_bound(p, boundary, live, budget > peak ? budget : peak, result->feasible, again);
     result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;
@@ -259,9 +279,50 @@ static void judge(const PlanRequest *request, const Problem *p, uint32_t boundar
 
 static Problem *problem_of(const PlanRequest *request, Arena *arena) {
     Problem *p = problem_from_graph(request->graph, request->cost, arena);
+    p->kinds = request->kinds;
     if (request->host_bytes > 0 && request->device)
         problem_allow_copies(p, request->device, request->host_bytes, request->graph->accumulate);
     return p;
+}
+
+/* What search_front is asked for. */
+static int64_t search_budget(const PlanRequest *request) {
+    if (request->ask != ASK_LEAST) return request->budget_bytes;
+    return request->host_bytes > 0 ? 1 : SEARCH_LEAST; /* which nothing fits */
+}
+
+/* Whether each operation takes time, so that what runs none again is the fastest plan and the only such. */
+static bool all_take_time(const Problem *p) {
+    double total = 0, least = HUGE_VAL;
+    for (uint32_t op = 0; op < p->ops; op++) {
+        total += p->seconds[op];
+        if (p->rerun[op] && p->seconds[op] < least) least = p->seconds[op];
+    }
+    return total + least > total;
+}
+
+static void plan_optimal(const PlanRequest *request, Problem *p, const Blocks *blocks, Replay *r,
+                         const Realised *all, PlanResult *result, Arena *scratch, Arena *arena) {
+    const Keep *pinned = pinned_gaps(request, p, blocks, scratch);
+    bool all_fits = all->layout && !pinned && all->plan.peak_bytes <= budget_of(request);
+    if (all_fits && request->ask != ASK_ALL && all_take_time(p)) {
+        result->feasible = true;
+        result->plan = all->plan;
+        result->layout = all->layout;
+        return;
+    }
+    PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
+    search(request, p, blocks, pinned, all_fits ? INT64_MAX : search_budget(request), r, memo);
+    choose(request, r, memo, result, arena);
+}
+
+static void plan_fixed(const PlanRequest *request, Problem *p, const Blocks *blocks, Replay *r,
+                       PlanResult *result, Keep *retain, Arena *arena) {
+    retain_policy(request, p, blocks, request->policy, result, retain, arena);
+    retain_pins(request->graph, p, request->spec, blocks->boundary, retain);
+    result->layout = realise(request, r, retain, &result->plan, arena);
+    result->smallest_bytes = result->plan.peak_bytes;
+    result->feasible = host_fits(request, &result->plan) && result->plan.peak_bytes <= budget_of(request);
 }
 
 PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
@@ -272,27 +333,29 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     Replay *r = replay_new(p, scratch);
     Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
     int64_t *live = NEW_ARRAY(scratch, int64_t, p->ops + 1);
-    keep_all(request, p, r, retain, live, result, scratch);
-
-    const Keep *pinned = pinned_gaps(request, p, &blocks, scratch);
-    if (request->policy == POLICY_OPTIMAL) {
-        bool all_fits =
-            !pinned && (request->budget_bytes <= 0 || result->keep_all_bytes <= request->budget_bytes);
-        PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
-        search(request, p, &blocks, pinned, all_fits ? INT64_MAX : request->budget_bytes, r, memo);
-        choose(request, r, memo, result, arena);
-    } else {
-        retain_policy(request, p, &blocks, request->policy, result, retain, arena);
-        retain_pins(request->graph, p, request->spec, blocks.boundary, retain);
-        result->layout = realise(request, r, retain, &result->plan, arena);
-        result->smallest_bytes = result->plan.peak_bytes;
-        result->feasible = host_fits(request, &result->plan) &&
-                           (request->budget_bytes <= 0 || result->plan.peak_bytes <= request->budget_bytes);
-    }
+    Realised all = {0};
+    if (request->ask != ASK_LEAST) all = keep_all(request, p, r, retain, live, result, arena);
+    if (request->policy == POLICY_OPTIMAL)
+        plan_optimal(request, p, &blocks, r, &all, result, scratch, arena);
+    else
+        plan_fixed(request, p, &blocks, r, result, retain, arena);
     result->plan.policy = request->policy;
-    if (!request->brief || !result->feasible) judge(request, p, blocks.boundary, live, result);
+    bool judged = request->ask == ASK_ALL || request->ask == ASK_BOUND || !result->feasible;
+    if (judged && request->ask != ASK_LEAST) judge(request, p, blocks.boundary, live, result);
     arena_free(scratch);
     return result;
+}
+
+int64_t plan_least_live(const PlanRequest *request) {
+    Arena *scratch = arena_new();
+    Problem *p = problem_of(request, scratch);
+    Blocks blocks = blocks_of(request->graph, p, scratch);
+    const Keep *pinned = pinned_gaps(request, p, &blocks, scratch);
+    PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
+    search(request, p, &blocks, pinned, search_budget(request), replay_new(p, scratch), memo);
+    int64_t live = least_live(memo);
+    arena_free(scratch);
+    return live;
 }
 
 double plan_bound(const PlanRequest *request) {

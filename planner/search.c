@@ -16,6 +16,12 @@
 
 enum { SWINGS = 4 };
 
+/* Bytes of a storage that is kept, or not, over the boundary between forward and backward pass. */
+typedef struct Over {
+    uint32_t gap;
+    int64_t bytes;
+} Over;
+
 typedef struct Search {
     const Problem *p;
     const Blocks *blocks;
@@ -32,7 +38,11 @@ typedef struct Search {
     uint32_t replays_left;
     int64_t
         floor_bytes; /* once known, nothing smaller is admitted: it is the answer to "how little is enough" */
+    VEC(Over) over;  /* where only the smallest plans are asked for */
+    int64_t most_bytes; /* what is surely larger was not looked at: up to there the front is exact */
 } Search;
+
+enum { SPARE = 8 }; /* so many of the smallest are looked for, as some make others needless */
 
 /* Puts the last replayed sequence into the front unless a plan there is as fast and as small. */
 static void admit(Search *s, const Keep *retain) {
@@ -53,6 +63,8 @@ static void admit(Search *s, const Keep *retain) {
     memmove(&s->front.at[first + 1], &s->front.at[last], sizeof *s->front.at * (count - last));
     s->front.at[first] = added;
     s->front.count = count - (last - first) + 1;
+    if (s->over.count && s->front.count > SPARE && s->front.at[SPARE].peak_bytes < s->most_bytes)
+        s->most_bytes = s->front.at[SPARE].peak_bytes;
 }
 
 static void obey_pins(const Search *s, Keep *retain) {
@@ -61,10 +73,36 @@ static void obey_pins(const Search *s, Keep *retain) {
         if (s->pinned[gap].from != NONE) retain[gap] = s->pinned[gap];
 }
 
+/* Live bytes at the boundary that a retention keeps from before it for after it: no peak is lower. */
+static int64_t surely_bytes(const Search *s, const Keep *retain) {
+    int64_t bytes = s->p->persistent_bytes;
+    for (uint32_t i = 0; i < s->over.count; i++) {
+        uint32_t gap = s->over.at[i].gap;
+        if (retain[gap].from <= s->p->gap_begin[gap]) bytes += s->over.at[i].bytes;
+    }
+    return bytes;
+}
+
+static void find_over(Search *s, uint32_t boundary) {
+    const Problem *p = s->p;
+    for (uint32_t t = 0; t < p->storages; t++)
+        for (uint32_t gap = p->gap_first[t]; gap + 1 < p->gap_first[t + 1]; gap++)
+            if (p->gap_begin[gap] < boundary && p->gap_end[gap] > boundary)
+                *vec_add(s->scratch, &s->over) = (Over){gap, p->bytes[t]};
+}
+
+/* Whether the front's first few may be told apart from what was not looked at. */
+static bool knows_smallest(const Search *s) {
+    uint32_t few = s->front.count < SEARCH_SMALLEST ? s->front.count : SEARCH_SMALLEST;
+    if (s->most_bytes < INT64_MAX) few = SEARCH_SMALLEST;
+    return s->front.count >= few && (!few || s->front.at[few - 1].peak_bytes <= s->most_bytes);
+}
+
 static void consider(Search *s, Keep *retain) {
     obey_pins(s, retain);
-    replay(s->replay, retain, &s->sequence);
     if (s->replays_left) s->replays_left--;
+    if (s->most_bytes < INT64_MAX && surely_bytes(s, retain) > s->most_bytes) return;
+    replay(s->replay, retain, &s->sequence);
     admit(s, retain);
 }
 
@@ -251,11 +289,13 @@ static void descend_by_levels(Search *s, int64_t highest, uint32_t levels) {
     }
 }
 
-/* Ever smaller plans, from each of the smallest few, in steps that shrink `patience` times when they fail. */
-static void descend_to_floor(Search *s, uint32_t starts, uint32_t patience) {
+/* Ever smaller plans, from each of the smallest few, in steps that shrink `patience` times when they fail.
+ * False: which those few are is not known. */
+static bool descend_to_floor(Search *s, uint32_t starts, uint32_t patience) {
     enum { ROUNDS = 16 };
     int64_t divisor = 24;
     for (uint32_t round = 0, failures = 0; round < ROUNDS && failures < patience; round++) {
+        if (!knows_smallest(s)) return false;
         int64_t lowest = s->front.at[0].peak_bytes;
         int64_t target = lowest - (lowest - s->p->persistent_bytes) / divisor - 1;
         for (uint32_t k = 0; k < starts && k < s->front.count && s->front.at[0].peak_bytes == lowest; k++)
@@ -266,6 +306,7 @@ static void descend_to_floor(Search *s, uint32_t starts, uint32_t patience) {
     }
     s->floor_bytes = s->front.at[0].peak_bytes;
     descend(s, s->floor_bytes, s->floor_bytes, SWINGS); /* what still fits there */
+    return knows_smallest(s);
 }
 
 /* Around the floor with the inputs of blocks in host memory: what is smallest is seldom the fastest there. */
@@ -296,6 +337,33 @@ static void add_families(Search *s, const int64_t *live, int64_t highest, Front 
     for (uint32_t i = 0; families && i < s->front.count; i++) *vec_add(s->arena, families) = s->front.at[i];
 }
 
+/* False: in leaving out what is large, too little was left to tell the smallest. */
+static bool search_on(Search *s, int64_t budget_bytes, Front *families, Front *smallest) {
+    const Problem *p = s->p;
+    /* effort by size: a replay costs about 0.1 microseconds an operation */
+    uint32_t effort = 400000 / (p->ops + 1);
+    uint32_t levels = effort / 4 < 12 ? 12 : effort / 4 > 96 ? 96 : effort / 4;
+    s->replays_left = effort < 100 ? 100 : effort;
+    s->most_bytes = INT64_MAX;
+    s->floor_bytes = s->front.count = 0;
+
+    int64_t *live = keep_all_live(s);
+    int64_t highest = s->sequence.peak_bytes;
+    add_families(s, live, highest, families);
+    try_offload(s, 48);
+    bool small = p->ops < 1000;
+    if (!descend_to_floor(s, small ? 3 : 1, small ? 4 : 1)) return false;
+    if (smallest)
+        for (uint32_t i = 0; i < s->front.count && i < SEARCH_SMALLEST; i++)
+            *vec_add(s->arena, smallest) = s->front.at[i];
+    bool some_fit = budget_bytes < INT64_MAX && budget_bytes >= s->front.at[0].peak_bytes;
+    if (!budget_bytes || some_fit) {
+        descend_at_floor(s);
+        descend_by_levels(s, highest, levels);
+    }
+    return true;
+}
+
 Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes,
                    Front *families, Front *smallest, Arena *arena) {
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
@@ -306,24 +374,10 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, i
     for (uint32_t op = 0; op < p->update_begin && (!blocks || op < blocks->boundary); op++)
         s.forward_seconds += p->seconds[op];
     s.retain = NEW_ARRAY(s.scratch, Keep, p->gaps + 1);
-    /* effort by size: a replay costs about 0.1 microseconds an operation */
-    uint32_t effort = 400000 / (p->ops + 1);
-    uint32_t levels = effort / 4 < 12 ? 12 : effort / 4 > 96 ? 96 : effort / 4;
-    s.replays_left = effort < 100 ? 100 : effort;
-
-    int64_t *live = keep_all_live(&s);
-    int64_t highest = s.sequence.peak_bytes;
-    add_families(&s, live, highest, families);
-    try_offload(&s, 48);
-    bool small = p->ops < 1000;
-    descend_to_floor(&s, small ? 3 : 1, small ? 4 : 1);
-    if (smallest)
-        for (uint32_t i = 0; i < s.front.count && i < SEARCH_SMALLEST; i++)
-            *vec_add(arena, smallest) = s.front.at[i];
-    bool some_fit = budget_bytes < INT64_MAX && budget_bytes >= s.front.at[0].peak_bytes;
-    if (!budget_bytes || some_fit) {
-        descend_at_floor(&s);
-        descend_by_levels(&s, highest, levels);
+    if (budget_bytes == SEARCH_LEAST && blocks && p->host_bytes <= 0) find_over(&s, blocks->boundary);
+    if (!search_on(&s, budget_bytes, families, smallest)) {
+        s.over.count = 0;
+        if (!search_on(&s, budget_bytes, families, smallest)) die("the whole search leaves out plans");
     }
     arena_free(s.scratch);
     return s.front;

@@ -16,8 +16,9 @@ typedef VEC(Candidate) Front; /* peaks ascending, seconds descending */
  * NONE where the search is free; NULL: no pins. `budget_bytes` is what the front will be asked for: where
  * everything fits (INT64_MAX), or where nothing does, only the smallest ones matter; 0: any. `families`: plans
  * without copies that another search of the same operations began with; empty: filled; NULL: nothing is kept.
- * `smallest`: the front's first few before refinement, the same in every case. */
-enum { SEARCH_SMALLEST = 3 };
+ * `smallest`: the front's first few before refinement, the same in every case. With a budget of SEARCH_LEAST they are
+ * all that is asked for, and what is surely larger is not looked at: then without `families`. */
+enum { SEARCH_SMALLEST = 3, SEARCH_LEAST = -1 };
 Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes, Front *families,
                    Front *smallest, Arena *arena);
 

@@ -242,7 +242,7 @@ static void chains_go_below_segments(void **state) {
 static void check_estimate(PlanRequest request, const PlanResult *result, Arena *arena) {
     double estimate = plan_estimate(&request), seconds = result->plan.seconds;
     if (fabs(estimate / seconds - 1) > 0.01) fail_msg("estimate %g s, plan %g s", estimate, seconds);
-    request.brief = true;
+    request.ask = ASK_PLAN;
     const PlanResult *brief = plan_graph(&request, arena);
     assert_true(brief->feasible && brief->plan.seconds == seconds && brief->lower_bound_seconds == 0);
     assert_int_equal(brief->plan.peak_bytes, result->plan.peak_bytes);
