@@ -362,6 +362,15 @@ static bool refused(const Call *call) {
            spec_dtype(&call->in[0], call->mode) != spec_dtype(&call->in[1], call->mode);
 }
 
+/* Scores so far apart that a row's maximum keeps rising from tile to tile. */
+static void check_steep_scores(const Call *call) {
+    for (int64_t i = 0; i < call->in[0].count; i++) call->value[0][i] *= 16;
+    Result result;
+    How how = how_of(&library_float);
+    CHECK(execute(call, &how, &result), "with steep scores");
+    check_values(call, &result);
+}
+
 static void check_case(const Case *c) {
     for (int mode = 0; mode < MODES; mode++) {
         size_t mark = pool_mark();
@@ -376,6 +385,7 @@ static void check_case(const Case *c) {
         check_nan(call, &library_float);
         if (call->in[call->nin - 1].shared == '+') check_accumulation(call, &base, &library_float);
         if (c->composition) check_composition(c, call, &base, &library_float);
+        if (call->op == OP_ATTEND) check_steep_scores(call);
         pool_release(mark);
     }
     size_t mark = pool_mark();
