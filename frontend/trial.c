@@ -211,9 +211,10 @@ static int64_t floor_bytes(const Compilation *c, const Trial *trial) {
 /* Whether that is known of a trial's smallest budget before its plans are packed. */
 static bool needs_as_much(const Compilation *c, const Trial *trial, const Trial *than, Wish wish) {
     if (wish.ask != ASK_LEAST || wish.policy != POLICY_OPTIMAL) return false;
+    int64_t limit = than->result->smallest_bytes;
     PlanRequest request =
-        request_for(c, trial->graph, trial->cost, wish.policy, wish.budget, wish.ask, trial->memo);
-    return plan_least_live(&request) >= than->result->smallest_bytes;
+        request_for(c, trial->graph, trial->cost, wish.policy, limit, wish.ask, trial->memo);
+    return plan_least_live(&request) >= limit;
 }
 
 /* Whether a trial's smallest budget is less than another's. */
@@ -546,17 +547,13 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
     return *best;
 }
 
-/* Few operations are packed by an exact search, which takes longest for the finest tiles: they come last. */
+/* Few operations are packed by an exact search, which takes longest for the finest tiles: where bytes are all
+ * that is asked for, not those that need as much in several ways, the least fine are tried before them. */
 enum { FEW_NODES = 600 };
 
-/* Whether it needs no more than the live bytes of its smallest plan: tiles that are less fine have no less,
- * as every example of examples/ shows, and what is finer stands before them. */
-static bool is_tight(const Trial *trial) {
-    return trial->result && trial->result->smallest_bytes == trial->result->least_live_bytes;
-}
-
-/* What needs least of `best` (NULL: none yet), of a micro-batch, and of its finest tilings. */
-static Trial *least_of(const Compilation *c, int64_t batch, Wish any, Trial *best) {
+/* What needs least of `best` (NULL: none yet), of a micro-batch, and of its finest tilings: the first of them
+ * from the finest on, or any if it is for the bytes alone. */
+static Trial *least_of(const Compilation *c, int64_t batch, Wish any, bool bytes_alone, Trial *best) {
     Trial *whole = trial_of_batch(c, batch);
     if (is_better(c, whole, best, any)) best = whole;
     if (any.policy != POLICY_OPTIMAL || trial_takes_seconds(whole)) return best;
@@ -564,25 +561,31 @@ static Trial *least_of(const Compilation *c, int64_t batch, Wish any, Trial *bes
     uint32_t count = list_tries(c, whole, list);
     uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
     if (tries > count) tries = count;
-    bool finest_first = whole->graph->node.count >= FEW_NODES;
+    bool least_fine_first = bytes_alone && whole->graph->node.count < FEW_NODES;
     for (uint32_t k = 0; k < tries; k++) {
-        /* the finest stands last; else the least fine and the finest come before what lies between */
-        uint32_t back = finest_first ? k : k == 0 ? tries - 1 : k - 1;
-        Trial *trial = trial_of_tiling(c, whole, &list[count - 1 - back]);
+        TryOut *next = &list[least_fine_first ? count - tries + k : count - 1 - k];
+        Trial *trial = trial_of_tiling(c, whole, next);
         if (is_better(c, trial, best, any)) best = trial;
-        if (finest_first ? is_tight(trial) : k == 1 && is_tight(best) && !trial->result) break;
     }
     return best;
 }
 
-Trial trial_smallest(const Compilation *c, Policy policy) {
+static Trial smallest(const Compilation *c, Policy policy, bool bytes_alone) {
     Wish any = {policy, 1, ASK_LEAST};
     int64_t batch = first_batch(c);
     while (batch && !lower_batch_fits(&c->spec, batch)) batch++;
-    Trial *best = least_of(c, batch, any, NULL);
-    if (single_batch(c) > batch) best = least_of(c, single_batch(c), any, best);
+    Trial *best = least_of(c, batch, any, bytes_alone, NULL);
+    if (single_batch(c) > batch) best = least_of(c, single_batch(c), any, bytes_alone, best);
     add_plan(c, best, any);
     return *best;
+}
+
+Trial trial_smallest(const Compilation *c, Policy policy) {
+    return smallest(c, policy, false);
+}
+
+int64_t trial_smallest_bytes(const Compilation *c, Policy policy) {
+    return smallest(c, policy, true).result->smallest_bytes;
 }
 
 /* The smallest budget of the finest tilings of `whole`, if it is within the arena's; 0: it is not. */
