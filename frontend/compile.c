@@ -247,7 +247,7 @@ PolicyPlan compile_policy(const Compilation *c, Policy policy, int64_t budget_by
 }
 
 int64_t compile_smallest(const Compilation *c, Policy policy) {
-    return trial_smallest(c, policy).result->smallest_bytes + c->device.reserved_bytes;
+    return trial_smallest_bytes(c, policy) + c->device.reserved_bytes;
 }
 
 void compile_warn_capped(const Compilation *c) {

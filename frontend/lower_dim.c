@@ -180,7 +180,10 @@ static void unknown_dim(Lower *l, const Expr *expr) {
     const char **names = NEW_ARRAY(l->arena, const char *, l->dim.count + 1);
     for (uint32_t i = 0; i < l->dim.count; i++) names[i] = l->dim.at[i].name.text;
     diag_error(l->diag, E0201, expr->span, "no dimension is called '%s'", expr->text);
-    diag_suggest(l->diag, expr->text, names, l->dim.count);
+    if (!strcmp(expr->text, "auto"))
+        diag_help(l->diag, "auto takes the micro-batches to choose from, for B alone: B = auto(1..8)");
+    else
+        diag_suggest(l->diag, expr->text, names, l->dim.count);
 }
 
 static bool read_auto(Lower *l, NamedDim *d) {

@@ -5,6 +5,7 @@
  * done yet a "not yet" [E05xx]. After an error the default stands in. */
 #include "lower_parts.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -33,7 +34,12 @@ static bool read_number(Lower *l, const Expr *e, const char *what, double low, d
 
 static bool read_count(Lower *l, const Expr *e, const char *what, int64_t low, int64_t high, int64_t *out) {
     double value;
-    if (!read_number(l, e, what, (double)low, (double)high, &value)) return false;
+    if (!read_number(l, e, what, -HUGE_VAL, HUGE_VAL, &value)) return false;
+    if (value < (double)low || value > (double)high) {
+        diag_error(l->diag, E0402, e->span, "%s: %.15g is out of range (%" PRId64 " to %" PRId64 ")", what,
+                   value, low, high);
+        return false;
+    }
     if (value != floor(value)) {
         diag_error(l->diag, E0401, e->span, "%s: a whole number is wanted, not %g", what, value);
         return false;

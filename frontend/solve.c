@@ -152,11 +152,15 @@ static void print_text(const Solution *solution, const NodeLink *graph, int64_t 
 }
 
 /* For people on stderr; for programs in `out` as well. */
-static void say_infeasible(const Options *options, const Solution *solution, int64_t budget, Text *out) {
+static void say_infeasible(const Options *options, const Solution *solution, const Budget *asked,
+                           int64_t budget, Text *out) {
     char a[24], b[24], c[24];
     bool none = solution->lower_bound_seconds == HUGE_VAL;
-    message_error(options, "no schedule %s %s (%" PRId64 " bytes)", none ? "fits" : "was found that fits",
-                  format_bytes(budget, a), budget);
+    message_error(options, "no schedule %s %s (%" PRId64 " bytes)%s", none ? "fits" : "was found that fits",
+                  format_bytes(budget, a), budget,
+                  asked->is_fraction
+                      ? arena_printf(out->arena, ", %s of the peak without recomputation", options->budget)
+                      : "");
     message_note(options, "the smallest budget found is %s (%" PRId64 " bytes), %.4f of the peak %s",
                  format_bytes(solution->peak_bytes, b), solution->peak_bytes,
                  (double)solution->peak_bytes / (double)solution->keep_all_bytes,
@@ -194,7 +198,7 @@ int solve_outside(const Options *options, Arena *arena) {
     Text out = {.arena = arena};
     double elapsed = clock_seconds() - began;
     if (!solution.feasible)
-        say_infeasible(options, &solution, request.budget_bytes, &out);
+        say_infeasible(options, &solution, &budget, request.budget_bytes, &out);
     else if (options->json)
         print_json(&solution, &graph, request.budget_bytes, elapsed, &out);
     else

@@ -1,136 +1,11 @@
 /* See trial.h. In: a lowered file, a policy and a budget; out: the graph, checked and planned, of the
  * micro-batch and the tiling that serve it best. */
-#include "trial.h"
+#include "trial_made.h"
 
 #include "lower.h"
 
 #include <inttypes.h>
 #include <math.h>
-
-enum { MOST_CHUNKS = 16, MOST_TILES = 8, MOST_TILINGS = 20 };
-
-/* A way to cut a graph into tiles. */
-typedef struct Tiling {
-    TileRule tile;
-    double seconds; /* a token, nothing recomputed */
-    int64_t floor_bytes;
-} Tiling;
-
-/* One micro-batch of the file. */
-typedef struct Batch {
-    int64_t asked; /* 0: the file's */
-    Graph *forward;
-    uint32_t tilings; /* NONE: not listed yet */
-    Tiling tiling[MOST_TILINGS];
-} Batch;
-
-/* What was made for one file: graphs with the same micro-batch and tiling are equal, and so is what a search
- * finds for them. */
-typedef struct Memos {
-    VEC(Batch *) batch;
-    VEC(Trial *) trial; /* without results */
-    KindMemo *kinds;    /* of the blocks of all of them */
-} Memos;
-
-struct Memos *trial_memos_new(const struct Memos *beside, Arena *arena) {
-    Memos *memos = NEW(arena, Memos);
-    memos->kinds = beside ? beside->kinds : kind_memo_new(arena);
-    return memos;
-}
-
-TrainRule trial_rule(const Spec *spec, int64_t accumulate) {
-    return (TrainRule){.beta1 = spec->beta1,
-                       .beta2 = spec->beta2,
-                       .eps = spec->eps,
-                       .decay = spec->decay,
-                       .clip_norm = spec->clip_norm,
-                       .accumulate = accumulate,
-                       .gradient = spec->gradient,
-                       .moment = spec->moment};
-}
-
-Graph *trial_check(Graph *g, const char *stage, Arena *arena) {
-    const char *broken = graph_check(g, arena);
-    if (broken) die("%s graph: %s", stage, broken);
-    return g;
-}
-
-static PlanRequest request_for(const Compilation *c, const Graph *g, const Cost *cost, Policy policy,
-                               int64_t arena_budget, PlanAsk ask, PlanMemo *memo) {
-    return (PlanRequest){.graph = g,
-                         .cost = cost,
-                         .device = &c->device,
-                         .spec = &c->spec,
-                         .policy = policy,
-                         .budget_bytes = arena_budget,
-                         .host_bytes = c->spec.host_bytes,
-                         .memo = memo,
-                         .kinds = c->memos->kinds,
-                         .ask = ask};
-}
-
-PlanResult *trial_plan(const Compilation *c, const Graph *g, const Cost *cost, Policy policy,
-                       int64_t arena_budget, PlanAsk ask, PlanMemo *memo) {
-    PlanRequest request = request_for(c, g, cost, policy, arena_budget, ask, memo);
-    PlanResult *result = plan_graph(&request, c->arena);
-    const char *broken = plan_check(g, &result->plan, c->arena);
-    if (broken) die("plan: %s", broken);
-    broken = layout_check(g, cost, &result->plan, result->layout, result->feasible ? arena_budget : 0,
-                          result->feasible ? c->spec.host_bytes : 0, c->arena);
-    if (broken) die("layout: %s", broken);
-    return result;
-}
-
-/* Everything up to the costs, in `arena`; the graphs are checked when they are planned. */
-static Trial trial_of(const Compilation *c, Graph *forward, TileRule tile, Arena *arena) {
-    Trial trial = {.tile = tile, .forward = forward, .tiled = forward};
-    if (tile.loss_chunks > 1 || tile.mlp_tiles > 1) trial.tiled = tile_tokens(forward, &tile, arena);
-    TrainRule rule = trial_rule(&c->spec, forward->accumulate);
-    trial.grad = autodiff(trial.tiled, &rule, arena);
-    trial.fused = fuse(trial.grad, arena);
-    trial.graph = updates_may_move(trial.fused) ? order_updates(trial.fused, arena) : trial.fused;
-    if (c->device.cuda) trial.graph = pad_rows(trial.graph, arena);
-    trial.cost = cost_graph(trial.graph, &c->device, arena);
-    for (NodeId n = 0; n < trial.graph->node.count; n++)
-        trial.seconds += trial.cost[n].seconds *
-                         (double)(trial.graph->node.at[n].phase == PHASE_UPDATE ? 1 : forward->accumulate);
-    return trial;
-}
-
-static Trial *trial_kept(const Compilation *c, Graph *forward, TileRule tile) {
-    Memos *memos = c->memos;
-    Trial *trial = NEW(c->arena, Trial), *first = NULL;
-    for (uint32_t i = 0; i < memos->trial.count && !first; i++) {
-        Trial *made = memos->trial.at[i];
-        if (made->forward == forward && made->tile.loss_chunks == tile.loss_chunks &&
-            made->tile.mlp_tiles == tile.mlp_tiles)
-            first = made;
-    }
-    if (!first) {
-        first = *vec_add(c->arena, &memos->trial) = NEW(c->arena, Trial);
-        *first = trial_of(c, forward, tile, c->arena);
-        first->memo = plan_memo_new(c->arena);
-    }
-    *trial = *first;
-    return trial;
-}
-
-static Batch *batch_of(const Compilation *c, int64_t asked) {
-    Memos *memos = c->memos;
-    for (uint32_t i = 0; i < memos->batch.count; i++)
-        if (memos->batch.at[i]->asked == asked) return memos->batch.at[i];
-    Batch *batch = *vec_add(c->arena, &memos->batch) = NEW(c->arena, Batch);
-    batch->asked = asked;
-    batch->tilings = NONE;
-    batch->forward = lower_graph(c->ast, &c->spec, asked, 0, c->diag, c->arena);
-    if (!batch->forward) die("batch %" PRId64 " does not lower, though another did", asked);
-    return batch;
-}
-
-static const TileRule no_tiles = {1, 1};
-static Trial *trial_of_batch(const Compilation *c, int64_t batch) {
-    return trial_kept(c, batch_of(c, batch)->forward, no_tiles);
-}
 
 /* What is asked of every trial: the policy, the bytes for the arena (0: no limit), and how much: where there
  * may be many trials, the plan alone. */
@@ -164,18 +39,9 @@ static void plan_in_full(const Compilation *c, Trial *trial, Wish wish) {
         trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, ASK_BOUND, trial->memo);
 }
 
-static PlanRequest request_of(const Compilation *c, const Trial *trial, int64_t arena_budget) {
-    return (PlanRequest){.graph = trial->graph,
-                         .cost = trial->cost,
-                         .device = &c->device,
-                         .kinds = c->memos->kinds,
-                         .budget_bytes = arena_budget,
-                         .host_bytes = c->spec.host_bytes};
-}
-
 /* Whether it is proved without a plan that none has a peak of at most so many bytes. */
 static bool never_within(const Compilation *c, const Trial *trial, int64_t bytes) {
-    PlanRequest request = request_of(c, trial, bytes);
+    PlanRequest request = trial_glance(c, trial, bytes);
     return plan_never_fits(&request);
 }
 
@@ -186,41 +52,28 @@ static void plan_if_it_may_fit(const Compilation *c, Trial *trial, Wish wish) {
         add_plan(c, trial, wish);
 }
 
-static double tokens_of(const Trial *trial) {
-    return (double)(trial->graph->batch * trial->graph->context * trial->graph->accumulate);
-}
-
 static double seconds_per_token(const Trial *trial) {
-    return trial->result->plan.seconds / tokens_of(trial);
+    return trial->result->plan.seconds / trial_tokens(trial);
 }
-
-/* Of graphs of many operations fewer cuts are tried, and fewer numbers of chunks listed; of those of very
- * many fewer numbers of tiles too: all of that takes seconds there. */
-enum { MANY_NODES = 4000, VERY_MANY_NODES = 6000 };
 
 bool trial_takes_seconds(const Trial *trial) {
     enum { MOST_NODES = 30000 };
     return trial->graph->node.count > MOST_NODES;
 }
 
-/* Live bytes where every block is checkpointed: cheap, and near enough to rank by. */
-static int64_t floor_bytes(const Compilation *c, const Trial *trial) {
-    PlanRequest request = request_of(c, trial, 0);
-    return plan_blocks_bytes(&request, false);
-}
-
-/* Whether that is known of a trial's smallest budget before its plans are packed. */
+/* Whether a trial is known to need as much before its plans are packed. */
 static bool needs_as_much(const Compilation *c, const Trial *trial, const Trial *than, Wish wish) {
     if (wish.ask != ASK_LEAST || wish.policy != POLICY_OPTIMAL) return false;
+    int64_t limit = than->result->smallest_bytes;
     PlanRequest request =
-        request_for(c, trial->graph, trial->cost, wish.policy, wish.budget, wish.ask, trial->memo);
-    return plan_least_live(&request) >= than->result->smallest_bytes;
+        trial_request(c, trial->graph, trial->cost, wish.policy, limit, wish.ask, trial->memo);
+    return plan_least_live(&request) >= limit;
 }
 
 /* Whether a trial's smallest budget is less than another's. */
 static bool is_nearer(const Compilation *c, Trial *trial, Trial *than, Wish wish) {
     if (!trial->result && !than->result)
-        add_plan(c, floor_bytes(c, trial) < floor_bytes(c, than) ? trial : than, wish);
+        add_plan(c, trial_floor_bytes(c, trial) < trial_floor_bytes(c, than) ? trial : than, wish);
     if (!trial->result && never_within(c, trial, than->result->smallest_bytes - 1)) return false;
     if (!than->result && never_within(c, than, trial->result->smallest_bytes)) return true;
     if (!trial->result && needs_as_much(c, trial, than, wish)) return false;
@@ -252,39 +105,9 @@ static const double noticeable = 0.003;
 
 /* Whether the plan that checkpoints every block fits. */
 static bool surely_fits(const Compilation *c, const Trial *trial, int64_t arena_budget) {
-    PlanRequest request = request_of(c, trial, 0);
+    PlanRequest request = trial_glance(c, trial, 0);
     return plan_blocks_bytes(&request, false) <= arena_budget &&
            plan_blocks_bytes(&request, true) <= arena_budget;
-}
-
-/* Into the batch: the tilings that no other beats in both time and bytes, fastest first. */
-static void list_tilings(const Compilation *c, const Trial *whole, Batch *batch) {
-    int64_t tokens = whole->graph->batch * whole->graph->context, floor = floor_bytes(c, whole);
-    Tiling all[MOST_TILINGS];
-    uint32_t found = 0;
-    int64_t more_chunks = whole->graph->node.count < MANY_NODES ? 2 : 4;
-    int64_t more_tiles = whole->graph->node.count < VERY_MANY_NODES ? 2 : 4;
-    Arena *scratch = arena_new();
-    for (TileRule tile = no_tiles; tile.loss_chunks <= MOST_CHUNKS; tile.loss_chunks *= more_chunks)
-        for (tile.mlp_tiles = 1; tile.mlp_tiles <= MOST_TILES; tile.mlp_tiles *= more_tiles) {
-            bool is_whole = tile.loss_chunks == 1 && tile.mlp_tiles == 1;
-            if (is_whole || tokens % tile.loss_chunks || tokens % tile.mlp_tiles) continue;
-            arena_reset(scratch);
-            Trial trial = trial_of(c, whole->forward, tile, scratch);
-            Tiling tiling = {.tile = tile,
-                             .seconds = trial.seconds / tokens_of(whole),
-                             .floor_bytes = floor_bytes(c, &trial)};
-            uint32_t at = found++;
-            for (; at > 0 && all[at - 1].seconds > tiling.seconds; at--) all[at] = all[at - 1];
-            all[at] = tiling;
-        }
-    arena_free(scratch);
-    batch->tilings = 0;
-    for (uint32_t i = 0; i < found; i++) {
-        if (all[i].floor_bytes >= floor) continue;
-        floor = all[i].floor_bytes;
-        batch->tiling[batch->tilings++] = all[i];
-    }
 }
 
 /* A tiling as it is tried for one wish. */
@@ -295,13 +118,11 @@ typedef struct TryOut {
 } TryOut;
 
 static uint32_t list_tries(const Compilation *c, const Trial *whole, TryOut list[MOST_TILINGS]) {
-    Batch *batch = NULL;
-    for (uint32_t i = 0; !batch; i++)
-        if (c->memos->batch.at[i]->forward == whole->forward) batch = c->memos->batch.at[i];
-    if (batch->tilings == NONE) list_tilings(c, whole, batch);
-    for (uint32_t i = 0; i < batch->tilings; i++)
-        list[i] = (TryOut){.tile = batch->tiling[i].tile, .seconds = batch->tiling[i].seconds};
-    return batch->tilings;
+    const Tiling *tiling;
+    uint32_t count = trial_tilings(c, whole, &tiling);
+    for (uint32_t i = 0; i < count; i++)
+        list[i] = (TryOut){.tile = tiling[i].tile, .seconds = tiling[i].seconds};
+    return count;
 }
 
 static Trial *trial_of_tiling(const Compilation *c, const Trial *whole, TryOut *tiling) {
@@ -311,8 +132,8 @@ static Trial *trial_of_tiling(const Compilation *c, const Trial *whole, TryOut *
 
 /* Whether a bound leaves the chance of fewer seconds a token than `enough`. */
 static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t arena_budget, double enough) {
-    PlanRequest request = request_of(c, trial, arena_budget);
-    return plan_bound(&request) / tokens_of(trial) < enough;
+    PlanRequest request = trial_glance(c, trial, arena_budget);
+    return plan_bound(&request) / trial_tokens(trial) < enough;
 }
 
 /* The fastest of the tilings that are foreseen to fit and to take fewer than `enough` seconds a token, from
@@ -326,8 +147,8 @@ static Trial *best_foreseen(const Compilation *c, Trial *whole, TryOut *list, ui
         list[i].foreseen = INFINITY;
         if (list[i].seconds < enough && worse < WORSE) {
             Trial *trial = trial_of_tiling(c, whole, &list[i]);
-            PlanRequest request = request_of(c, trial, wish.budget);
-            list[i].foreseen = foresee(&request) / tokens_of(trial);
+            PlanRequest request = trial_glance(c, trial, wish.budget);
+            list[i].foreseen = foresee(&request) / trial_tokens(trial);
             worse = i > 0 && list[i].foreseen > order[0]->foreseen ? worse + 1 : 0;
         }
         uint32_t at = i;
@@ -527,7 +348,7 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
         if (!whole || !wants_tiles(c, whole, wish)) continue;
         double less = is_feasible(whole) && whole->result->needs_host ? 0 : worthwhile;
         double enough = is_feasible(best) ? seconds_per_token(best) * (1 - less) : INFINITY;
-        if (whole->seconds / tokens_of(whole) >= enough) continue;
+        if (whole->seconds / trial_tokens(whole) >= enough) continue;
         wish.ask = ASK_PLAN;
         Trial *trial = best_tiling(c, whole, wish, enough);
         if (trial != best &&
@@ -547,17 +368,13 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
     return *best;
 }
 
-/* Few operations are packed by an exact search, which takes longest for the finest tiles: they come last. */
+/* Few operations are packed by an exact search, which takes longest for the finest tiles: where bytes are all
+ * that is asked for, not those that need as much in several ways, the least fine are tried before them. */
 enum { FEW_NODES = 600 };
 
-/* Whether it needs no more than the live bytes of its smallest plan: tiles that are less fine have no less,
- * as every example of examples/ shows, and what is finer stands before them. */
-static bool is_tight(const Trial *trial) {
-    return trial->result && trial->result->smallest_bytes == trial->result->least_live_bytes;
-}
-
-/* What needs least of `best` (NULL: none yet), of a micro-batch, and of its finest tilings. */
-static Trial *least_of(const Compilation *c, int64_t batch, Wish any, Trial *best) {
+/* What needs least of `best` (NULL: none yet), of a micro-batch, and of its finest tilings: the first of them
+ * from the finest on, or any if it is for the bytes alone. */
+static Trial *least_of(const Compilation *c, int64_t batch, Wish any, bool bytes_alone, Trial *best) {
     Trial *whole = trial_of_batch(c, batch);
     if (is_better(c, whole, best, any)) best = whole;
     if (any.policy != POLICY_OPTIMAL || trial_takes_seconds(whole)) return best;
@@ -565,25 +382,31 @@ static Trial *least_of(const Compilation *c, int64_t batch, Wish any, Trial *bes
     uint32_t count = list_tries(c, whole, list);
     uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
     if (tries > count) tries = count;
-    bool finest_first = whole->graph->node.count >= FEW_NODES;
+    bool least_fine_first = bytes_alone && whole->graph->node.count < FEW_NODES;
     for (uint32_t k = 0; k < tries; k++) {
-        /* the finest stands last; else the least fine and the finest come before what lies between */
-        uint32_t back = finest_first ? k : k == 0 ? tries - 1 : k - 1;
-        Trial *trial = trial_of_tiling(c, whole, &list[count - 1 - back]);
+        TryOut *next = &list[least_fine_first ? count - tries + k : count - 1 - k];
+        Trial *trial = trial_of_tiling(c, whole, next);
         if (is_better(c, trial, best, any)) best = trial;
-        if (finest_first ? is_tight(trial) : k == 1 && is_tight(best) && !trial->result) break;
     }
     return best;
 }
 
-Trial trial_smallest(const Compilation *c, Policy policy) {
+static Trial smallest(const Compilation *c, Policy policy, bool bytes_alone) {
     Wish any = {policy, 1, ASK_LEAST};
     int64_t batch = first_batch(c);
     while (batch && !lower_batch_fits(&c->spec, batch)) batch++;
-    Trial *best = least_of(c, batch, any, NULL);
-    if (single_batch(c) > batch) best = least_of(c, single_batch(c), any, best);
+    Trial *best = least_of(c, batch, any, bytes_alone, NULL);
+    if (single_batch(c) > batch) best = least_of(c, single_batch(c), any, bytes_alone, best);
     add_plan(c, best, any);
     return *best;
+}
+
+Trial trial_smallest(const Compilation *c, Policy policy) {
+    return smallest(c, policy, false);
+}
+
+int64_t trial_smallest_bytes(const Compilation *c, Policy policy) {
+    return smallest(c, policy, true).result->smallest_bytes;
 }
 
 /* The smallest budget of the finest tilings of `whole`, if it is within the arena's; 0: it is not. */
@@ -623,7 +446,7 @@ bool trial_surely_fits(const Compilation *c) {
     int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
     if (c->spec.pin.count || arena_budget <= 0) return false;
     Arena *scratch = arena_new();
-    Trial trial = trial_of(c, c->forward, no_tiles, scratch);
+    Trial trial = trial_of(c, c->forward, (TileRule){1, 1}, scratch);
     bool fits = surely_fits(c, &trial, arena_budget);
     arena_free(scratch);
     return fits;

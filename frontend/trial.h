@@ -24,6 +24,8 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget);
 /* What needs the least memory of all that `trial_best` would choose from; planned for a budget that nothing
  * fits. */
 Trial trial_smallest(const Compilation *c, Policy policy);
+/* Its smallest budget alone, found sooner. */
+int64_t trial_smallest_bytes(const Compilation *c, Policy policy);
 
 /* The smallest budget of the arena with which the file fits, of the first micro-batch that does, whole or
  * else in its finest tiles; 0: none does. Found sooner than the fastest plan. */

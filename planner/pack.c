@@ -414,7 +414,7 @@ static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, Tree *tree, 
     enum { FAILURES = 200 };
     States states = {0};
     for (uint32_t failures = 0; failures < FAILURES && best > goal && tree->work < FIT_WORK;) {
-        uint32_t stuck;
+        uint32_t stuck = 0;
         int64_t height = first_fit(entry, count, ranked, tree, best, offset, &stuck, &states);
         if (height < best) {
             best = height;

@@ -170,8 +170,6 @@ typedef struct PlanResult {
     int64_t keep_all_bytes;      /* packed peak of policy none */
     double keep_all_seconds;
     int64_t smallest_bytes;      /* smallest budget this planner can meet */
-    int64_t least_live_bytes;    /* policy optimal: that if it could pack every plan it found without a hole; 0: as the
-                                    smallest budget */
     VEC(const char *) reason;    /* the heuristic's reasons */
 } PlanResult;
 /* Deterministic: the same request, the same plan. Fixed policies ignore the budget but for `feasible`. */
@@ -184,7 +182,8 @@ double plan_bound(const PlanRequest *request);
  * blocks. INFINITY: the recursion finds nothing that fits, though a search may. Recomputation is left out where the
  * graph is no chain of blocks, or the budget no limit. */
 double plan_estimate(const PlanRequest *request);
-/* Of ASK_LEAST and policy optimal, without packing: PlanResult.least_live_bytes. What is found is kept in the memo. */
+/* The least live bytes of the plans that ASK_LEAST would pack with policy optimal: the smallest budget is no less. Found
+ * without packing, and sooner where it is no less than the request's budget; what is found is kept in the memo. */
 int64_t plan_least_live(const PlanRequest *request);
 /* Whether it is proved without a search that no plan has a peak within the budget. */
 bool plan_never_fits(const PlanRequest *request);

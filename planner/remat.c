@@ -141,14 +141,6 @@ static bool weigh(const PlanRequest *request, Realised next, int64_t budget, Cho
     return true;
 }
 
-static int64_t least_live(const PlanMemo *memo) {
-    int64_t least = INT64_MAX;
-    for (uint32_t k = 0; k < SEARCHES; k++)
-        for (uint32_t i = 0; i < memo->found[k].beside.count; i++)
-            if (memo->found[k].beside.at[i].peak_bytes < least) least = memo->found[k].beside.at[i].peak_bytes;
-    return least;
-}
-
 /* INT64_MAX: no limit; 0: nothing fits. */
 static int64_t budget_of(const PlanRequest *request) {
     if (request->ask == ASK_LEAST) return 0;
@@ -185,7 +177,6 @@ static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanRe
         chosen.least = chosen.any; /* host memory is too small for what pins send there */
     result->feasible = chosen.best.layout != NULL;
     result->smallest_bytes = plan_alone && result->feasible ? 0 : chosen.least.plan.peak_bytes;
-    if (result->smallest_bytes) result->least_live_bytes = least_live(memo);
     result->needs_host = result->feasible && request->host_bytes > 0 && chosen.least_without > budget;
     if (!result->feasible) chosen.best = chosen.least;
     result->plan = chosen.best.plan;
@@ -216,11 +207,12 @@ PlanMemo *plan_memo_new(Arena *arena) {
  */
 static bool serves(const Found *found, int64_t budget_bytes) {
     if (!found->searched) return false;
-    int64_t least = found->front.at[0].peak_bytes;
-    bool whole = !found->budget_bytes ||
-                 (found->budget_bytes < INT64_MAX && found->budget_bytes >= least);
-    if (budget_bytes == INT64_MAX) return found->budget_bytes != SEARCH_LEAST;
-    return whole || (budget_bytes && budget_bytes < least);
+    int64_t least = found->front.at[0].peak_bytes, had = found->budget_bytes;
+    if (had < 0 && budget_bytes == INT64_MAX) return false;
+    if (had < 0 && had != SEARCH_LEAST && least >= -had) /* which is all that is known */
+        return budget_bytes < 0 && budget_bytes != SEARCH_LEAST && least >= -budget_bytes;
+    bool whole = !had || (had < INT64_MAX && had >= least);
+    return whole || budget_bytes == INT64_MAX || (budget_bytes && budget_bytes < least);
 }
 
 /* Without copies too: host memory never makes a plan slower, nor the smallest budget larger. */
@@ -233,9 +225,8 @@ static void search(const PlanRequest *request, const Problem *p, const Blocks *b
         Found *found = &memo->found[k];
         if ((k == WITH_COPIES && p->host_bytes <= 0) || serves(found, budget_bytes)) continue;
         *found = (Found){.searched = true, .budget_bytes = budget_bytes};
-        found->front =
-            search_front(problem, blocks, pinned, budget_bytes,
-                         budget_bytes == SEARCH_LEAST ? NULL : &memo->families, &found->beside, memo->arena);
+        found->front = search_front(problem, blocks, pinned, budget_bytes,
+                                    budget_bytes < 0 ? NULL : &memo->families, &found->beside, memo->arena);
         add_fixed_policies(request, problem, blocks, r, &found->beside, memo->arena);
     }
 }
@@ -346,13 +337,24 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     return result;
 }
 
+static int64_t least_live(const PlanMemo *memo) {
+    int64_t least = INT64_MAX;
+    for (uint32_t k = 0; k < SEARCHES; k++)
+        for (uint32_t i = 0; i < memo->found[k].beside.count; i++)
+            if (memo->found[k].beside.at[i].peak_bytes < least)
+                least = memo->found[k].beside.at[i].peak_bytes;
+    return least;
+}
+
 int64_t plan_least_live(const PlanRequest *request) {
     Arena *scratch = arena_new();
     Problem *p = problem_of(request, scratch);
     Blocks blocks = blocks_of(request->graph, p, scratch);
     const Keep *pinned = pinned_gaps(request, p, &blocks, scratch);
     PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
-    search(request, p, &blocks, pinned, search_budget(request), replay_new(p, scratch), memo);
+    int64_t budget = search_budget(request);
+    if (budget == SEARCH_LEAST && request->budget_bytes > 0) budget = -request->budget_bytes;
+    search(request, p, &blocks, pinned, budget, replay_new(p, scratch), memo);
     int64_t live = least_live(memo);
     arena_free(scratch);
     return live;

@@ -291,7 +291,7 @@ static void descend_by_levels(Search *s, int64_t highest, uint32_t levels) {
 
 /* Ever smaller plans, from each of the smallest few, in steps that shrink `patience` times when they fail.
  * False: which those few are is not known. */
-static bool descend_to_floor(Search *s, uint32_t starts, uint32_t patience) {
+static bool descend_to_floor(Search *s, int64_t budget_bytes, uint32_t starts, uint32_t patience) {
     enum { ROUNDS = 16 };
     int64_t divisor = 24;
     for (uint32_t round = 0, failures = 0; round < ROUNDS && failures < patience; round++) {
@@ -305,7 +305,8 @@ static bool descend_to_floor(Search *s, uint32_t starts, uint32_t patience) {
         failures++;
     }
     s->floor_bytes = s->front.at[0].peak_bytes;
-    descend(s, s->floor_bytes, s->floor_bytes, SWINGS); /* what still fits there */
+    bool enough = budget_bytes < 0 && budget_bytes != SEARCH_LEAST && s->floor_bytes >= -budget_bytes;
+    if (!enough) descend(s, s->floor_bytes, s->floor_bytes, SWINGS); /* what still fits there */
     return knows_smallest(s);
 }
 
@@ -352,7 +353,7 @@ static bool search_on(Search *s, int64_t budget_bytes, Front *families, Front *s
     add_families(s, live, highest, families);
     try_offload(s, 48);
     bool small = p->ops < 1000;
-    if (!descend_to_floor(s, small ? 3 : 1, small ? 4 : 1)) return false;
+    if (!descend_to_floor(s, budget_bytes, small ? 3 : 1, small ? 4 : 1)) return false;
     if (smallest)
         for (uint32_t i = 0; i < s->front.count && i < SEARCH_SMALLEST; i++)
             *vec_add(s->arena, smallest) = s->front.at[i];
@@ -374,7 +375,7 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, i
     for (uint32_t op = 0; op < p->update_begin && (!blocks || op < blocks->boundary); op++)
         s.forward_seconds += p->seconds[op];
     s.retain = NEW_ARRAY(s.scratch, Keep, p->gaps + 1);
-    if (budget_bytes == SEARCH_LEAST && blocks && p->host_bytes <= 0) find_over(&s, blocks->boundary);
+    if (budget_bytes < 0 && blocks && p->host_bytes <= 0) find_over(&s, blocks->boundary);
     if (!search_on(&s, budget_bytes, families, smallest)) {
         s.over.count = 0;
         if (!search_on(&s, budget_bytes, families, smallest)) die("the whole search leaves out plans");

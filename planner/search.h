@@ -17,8 +17,10 @@ typedef VEC(Candidate) Front; /* peaks ascending, seconds descending */
  * everything fits (INT64_MAX), or where nothing does, only the smallest ones matter; 0: any. `families`: plans
  * without copies that another search of the same operations began with; empty: filled; NULL: nothing is kept.
  * `smallest`: the front's first few before refinement, the same in every case. With a budget of SEARCH_LEAST they are
- * all that is asked for, and what is surely larger is not looked at: then without `families`. */
-enum { SEARCH_SMALLEST = 3, SEARCH_LEAST = -1 };
+ * all that is asked for, and what is surely larger is not looked at: then without `families`. Another budget below 0:
+ * the same, if the smallest is smaller than minus that; else only how small it is. */
+enum { SEARCH_SMALLEST = 3 };
+#define SEARCH_LEAST INT64_MIN
 Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes, Front *families,
                    Front *smallest, Arena *arena);
 

@@ -82,6 +82,46 @@ static void random_graphs_pass_the_checkers(void **state) {
     }
 }
 
+/* Whatever is asked for, and whether anything is kept: the answers are those of a request for everything. */
+static void less_is_asked_with_the_same_answer(void **state) {
+    (void)state;
+    Arena *kept = arena_new();
+    KindMemo *kinds = kind_memo_new(kept);
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        Arena *arena = arena_new();
+        PlanRequest request = request_for(random_training_graph(seed, arena), "host", arena);
+        const PlanResult *all = plan_graph(&request, arena);
+        int64_t low = all->smallest_bytes, high = all->keep_all_bytes;
+        request.kinds = kinds;
+        request.ask = ASK_LEAST;
+        const PlanResult *least = plan_graph(&request, arena);
+        assert_int_equal(least->smallest_bytes, low);
+        assert_int_equal(least->plan.peak_bytes, low);
+        request.memo = plan_memo_new(arena);
+        int64_t live = plan_least_live(&request);
+        assert_true(live <= low && live <= least->plan.live_bytes);
+        for (int64_t limit = live - 1; limit <= live + 1;
+             limit++) { /* what one limit leaves out, the next needs */
+            request.budget_bytes = limit;
+            assert_int_equal(plan_least_live(&request), live);
+        }
+        assert_int_equal(plan_graph(&request, arena)->smallest_bytes, low);
+        for (int i = 0; i < BUDGETS; i++) {
+            PlanRequest other = request;
+            other.budget_bytes = request.budget_bytes = low + (high - low) * i / (BUDGETS - 1);
+            other.ask = ASK_ALL, other.memo = NULL, other.kinds = NULL;
+            request.ask = ASK_BOUND;
+            const PlanResult *a = plan_graph(&request, arena), *b = plan_graph(&other, arena);
+            assert_true(a->feasible && b->feasible);
+            assert_int_equal(a->plan.peak_bytes, b->plan.peak_bytes);
+            assert_true(a->plan.seconds == b->plan.seconds);
+            assert_true(a->lower_bound_seconds == b->lower_bound_seconds);
+        }
+        arena_free(arena);
+    }
+    arena_free(kept);
+}
+
 /* What is said without a search holds: no plan is below what is proved, and the glance at the policy that
  * checkpoints every block sees its plan. */
 static void a_glance_agrees_with_the_plan(void **state) {
@@ -423,6 +463,7 @@ static void costs_count_the_products(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_graphs_pass_the_checkers),
+        cmocka_unit_test(less_is_asked_with_the_same_answer),
         cmocka_unit_test(a_glance_agrees_with_the_plan),
         cmocka_unit_test(forward_plans_pass_the_checkers),
         cmocka_unit_test(more_memory_never_hurts),

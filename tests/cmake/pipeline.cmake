@@ -22,7 +22,7 @@ endforeach()
 # Copies to host memory, in plans that are given them.
 add_executable(emit_copies emit_copies.c copies.c ${CMAKE_SOURCE_DIR}/frontend/compile.c
                ${CMAKE_SOURCE_DIR}/frontend/devices.c ${CMAKE_SOURCE_DIR}/frontend/infeasible.c ${CMAKE_SOURCE_DIR}/frontend/report.c
-               ${CMAKE_SOURCE_DIR}/frontend/trial.c ${CMAKE_SOURCE_DIR}/frontend/options.c)
+               ${CMAKE_SOURCE_DIR}/frontend/trial.c ${CMAKE_SOURCE_DIR}/frontend/trial_made.c ${CMAKE_SOURCE_DIR}/frontend/options.c)
 target_compile_definitions(emit_copies PRIVATE REMAT_VERSION="${PROJECT_VERSION}")
 target_include_directories(emit_copies PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(emit_copies PRIVATE remat_frontend remat_codegen remat_planner remat_ir)

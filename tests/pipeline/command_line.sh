@@ -113,6 +113,8 @@ expect 2 "$rematc" sweep "$spec" --budget 30M..40MiB; grep -qx "help: did you me
 says 2 "--device-memory 3gb
                 ^~~
 help: did you mean '3GB'?" --device-memory 3gb
+says 2 "help: auto takes the micro-batches to choose from, for B alone: B = auto(1..8)" --set B=auto
+says 2 "rematc: error: seed: -1 is out of range (0 to 9007199254740992) [E0402]" --set seed=-1
 says 2 "help: did you mean 'optimizer.lr'?" --set lr=1e-3
 says 2 "help: did you mean 'T'?" --set seq_len=8
 expect 1 "$rematc" check "$spec" --set H=7 # the file is where it no longer fits: it says what was set

@@ -33,6 +33,7 @@ expect 0 'sequence": \[0, 1, 2, 3\]' graph.json --budget 1.0 --json
 expect 0 'nothing is faster within the budget' graph.json --budget 9B --time 1
 expect 0 'reruns' - --budget 9 < graph.json
 expect 3 'smallest budget found is 9 B' graph.json --budget 8
+expect 3 'no schedule fits 0 B (0 bytes), 0.01 of the peak without recomputation' graph.json --budget 0.01
 expect 2 'needs --budget' graph.json
 expect 2 'takes bytes' graph.json --budget 1.5
 expect 2 'takes bytes' graph.json --budget lots
