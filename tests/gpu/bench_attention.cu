@@ -1,8 +1,8 @@
 /* Times attention on tensor cores at the shapes of common models, kernel by kernel, and checks it against the
  * kernels on f32 units with the same inputs.
  *
- *     nvcc -std=c++20 -O3 -arch=sm_90 -Ikernels -o bench_attention tests/gpu/bench_attention.cu
- * kernels/attention.cu
+ *     nvcc -std=c++20 -O3 -arch=sm_90 -Ikernels -o bench_attention kernels/attention.cu \
+ *         tests/gpu/bench_attention.cu
  *     ./bench_attention [quick]        # quick: only the tiles that programs use
  *
  * A line a kernel: tile (rows a block owns x rows walked at a time / warps / blocks a multiprocessor),
