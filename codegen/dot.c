@@ -557,6 +557,7 @@ static bool draw(void *context, int fd) {
     free(why);
     if (!is_whole(request->format, data, bytes)) die("Graphviz: half a picture");
     child_write(fd, data, bytes);
+    arena_free(arena);
     return true;
 }
 
