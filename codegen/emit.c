@@ -104,14 +104,14 @@ static void add_makefile(const EmitRequest *request, Text *out) {
                  "\"arch=compute_$a$(comma)code=[compute_$a$(comma)sm_$a]\")\n"
                  "comma := ,\n"
                  "CUDA_HOME ?= $(patsubst %%/bin/nvcc,%%,$(realpath $(shell command -v $(NVCC))))\n"
-                 "LIBS = -lcublasLt -lm -Xlinker -rpath -Xlinker $(CUDA_HOME)/lib64\n",
+                 "LIBS = -lcublasLt -lm -Xcompiler -fopenmp -Xlinker -rpath -Xlinker $(CUDA_HOME)/lib64\n",
                  request->device->capability ? request->device->capability : 80);
     } else {
         text_add(out, "CFLAGS ?= -O3 -march=native\n"
                       "LIBS = -lm\n");
     }
     text_add(out, "override CFLAGS += -std=gnu11 -fno-math-errno -I. %s\n\n",
-             request->cuda ? "-I$(CUDA_HOME)/include" : "-fopenmp");
+             request->cuda ? "-fopenmp -I$(CUDA_HOME)/include" : "-fopenmp");
     text_add(out, "OBJECTS =");
     for (unsigned i = 0; i < embedded_file_count; i++) {
         const char *path = embedded_file[i].path, *dot = strrchr(path, '.');
