@@ -5,192 +5,14 @@
  * times at which one begins, the items are split where no lifetime crosses, and each part tries a portfolio
  * of first-fit orders; an order is dropped once it reaches the best height, and the search stops at the
  * liveness bound. What is left above it is placed sooner and sooner, and a small part goes to the exact
- * search. First fit asks a segment tree over time for the bytes taken during a lifetime; since packed bytes
- * are mostly contiguous, its sets of taken ranges stay short, and placing n items costs about n log^2 n. */
+ * search. First fit asks a segment tree over time for the bytes taken during a lifetime (pack_tree.h). */
 #include "pack_exact.h"
+#include "pack_tree.h"
 #include "plan.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- taken bytes by time ---- */
-
-typedef struct Range {
-    int64_t beg, end;
-} Range;
-typedef VEC(Range) RangeSet; /* disjoint, ascending, not touching */
-
-/* Leaf i is compressed time i. `across` of a tree node: bytes of the items that cover its whole span but not
- * its parent's; `within`: bytes of the items placed at it or below. A lifetime meets `across` of the
- * ancestors of its canonical nodes and `within` of those nodes. */
-typedef struct Tree {
-    Arena *arena;
-    uint32_t leaves; /* a power of two */
-    RangeSet *across, *within;
-    VEC(RangeSet *) used; /* those that may not be empty */
-    uint64_t work;        /* sets looked at and ranges passed while fitting */
-} Tree;
-
-static Tree tree_new(uint32_t times, Arena *arena) {
-    Tree tree = {.arena = arena, .leaves = 1};
-    while (tree.leaves < times) tree.leaves *= 2;
-    tree.across = NEW_ARRAY(arena, RangeSet, tree.leaves * 2);
-    tree.within = NEW_ARRAY(arena, RangeSet, tree.leaves * 2);
-    return tree;
-}
-
-static void tree_clear(Tree *tree) {
-    for (uint32_t i = 0; i < tree->used.count; i++) tree->used.at[i]->count = 0;
-    tree->used.count = 0;
-}
-
-/* Index of the first range that ends after `at`; no earlier one than `from` does. Looks near `from` first. */
-static uint32_t range_after(const RangeSet *set, int64_t at, uint32_t from) {
-    uint32_t low = from, high = from, step = 1;
-    while (high < set->count && set->at[high].end <= at) {
-        low = high + 1;
-        high += step;
-        step *= 2;
-    }
-    if (high > set->count) high = set->count;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (set->at[middle].end > at)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
-}
-
-/* Once fitting took TOP_WORK, items are put on top of what is placed: every set that is met then takes one
- * step, where holes that fit nothing would make n items take n^2. */
-enum { TOP_WORK = 300000000 };
-
-static bool is_on_top(const Tree *tree) {
-    return tree->work > TOP_WORK;
-}
-
-static void range_add(Tree *tree, RangeSet *set, int64_t beg, int64_t end) {
-    if (!set->count) *vec_add(tree->arena, &tree->used) = set;
-    if (is_on_top(tree) && set->count) { /* only the highest end is asked for from here on */
-        if (set->at[set->count - 1].end < end) set->at[set->count - 1].end = end;
-        return;
-    }
-    uint32_t first = range_after(set, beg - 1, 0),
-             last = first; /* [first, last) overlap or touch the new one */
-    while (last < set->count && set->at[last].beg <= end) last++;
-    if (first < last) {
-        if (set->at[first].beg < beg) beg = set->at[first].beg;
-        if (set->at[last - 1].end > end) end = set->at[last - 1].end;
-    } else {
-        (void)vec_add(tree->arena, set);
-        last = first;
-        tree->work += (set->count - first) / 16; /* what is moved costs less than what is looked at */
-        memmove(&set->at[first + 1], &set->at[first], sizeof(Range) * (set->count - 1 - first));
-        set->at[first] = (Range){beg, end};
-        return;
-    }
-    set->at[first] = (Range){beg, end};
-    memmove(&set->at[first + 1], &set->at[last], sizeof(Range) * (set->count - last));
-    set->count -= last - first - 1;
-}
-
-/* What is placed once so many of an order are, to go on from there in another that begins alike. */
-typedef struct Saved {
-    uint32_t ranks; /* 0: nothing is saved */
-    int64_t height;
-    uint64_t work; /* that fitting them took */
-    VEC(RangeSet *) set;
-    VEC(uint32_t) count;
-    VEC(Range) range;
-} Saved;
-
-static void tree_save(const Tree *tree, Saved *saved) {
-    saved->set.count = saved->count.count = saved->range.count = 0;
-    for (uint32_t i = 0; i < tree->used.count; i++) {
-        RangeSet *set = tree->used.at[i];
-        *vec_add(tree->arena, &saved->set) = set;
-        *vec_add(tree->arena, &saved->count) = set->count;
-        vec_room(tree->arena, &saved->range, set->count);
-        memcpy(&saved->range.at[saved->range.count], set->at, sizeof *set->at * set->count);
-        saved->range.count += set->count;
-    }
-}
-
-static void tree_restore(Tree *tree, const Saved *saved) {
-    tree_clear(tree);
-    const Range *from = saved->range.at;
-    for (uint32_t i = 0; i < saved->set.count; i++) {
-        RangeSet *set = *vec_add(tree->arena, &tree->used) = saved->set.at[i];
-        set->count = saved->count.at[i];
-        memcpy(set->at, from, sizeof *from * set->count);
-        from += set->count;
-    }
-}
-
-enum { VISIT_MAX = 160 }; /* two paths of at most 32 levels, canonical nodes and ancestors */
-
-/* The range sets that a lifetime [lo, hi) meets. */
-static uint32_t tree_visit(const Tree *tree, uint32_t lo, uint32_t hi, const RangeSet *visit[VISIT_MAX]) {
-    uint32_t count = 0, low_leaf = lo + tree->leaves, high_leaf = hi - 1 + tree->leaves;
-    for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
-        if (l & 1 && tree->within[l].count) visit[count++] = &tree->within[l];
-        if (l & 1) l++;
-        if (h & 1 && tree->within[h - 1].count) visit[count++] = &tree->within[h - 1];
-        if (h & 1) h--;
-    }
-    /* Every ancestor of both end leaves; those inside a canonical node only repeat what it holds. */
-    for (uint32_t l = low_leaf, h = high_leaf; l; l /= 2, h /= 2) {
-        if (tree->across[l].count) visit[count++] = &tree->across[l];
-        if (h != l && tree->across[h].count) visit[count++] = &tree->across[h];
-    }
-    return count;
-}
-
-static void tree_add(Tree *tree, uint32_t lo, uint32_t hi, int64_t beg, int64_t end) {
-    uint32_t low_leaf = lo + tree->leaves, high_leaf = hi - 1 + tree->leaves;
-    for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
-        if (l & 1) range_add(tree, &tree->across[l++], beg, end);
-        if (h & 1) range_add(tree, &tree->across[--h], beg, end);
-    }
-    for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
-        if (l & 1) range_add(tree, &tree->within[l++], beg, end);
-        if (h & 1) range_add(tree, &tree->within[--h], beg, end);
-    }
-    /* Ancestors: exactly those nodes above the end leaves whose span holds a canonical node. */
-    for (uint32_t l = low_leaf / 2, h = high_leaf / 2, span = 2; l; l /= 2, h /= 2, span *= 2) {
-        uint32_t first = l * span - tree->leaves, other = h * span - tree->leaves;
-        if (lo > first || hi < first + span) range_add(tree, &tree->within[l], beg, end);
-        if (h != l && (lo > other || hi < other + span)) range_add(tree, &tree->within[h], beg, end);
-    }
-}
-
-/* The lowest multiple of `align` with `bytes` free above it during [lo, hi). */
-static int64_t tree_fit(Tree *tree, uint32_t lo, uint32_t hi, int64_t bytes, int64_t align) {
-    const RangeSet *visit[VISIT_MAX];
-    uint32_t count = tree_visit(tree, lo, hi, visit), agreed = 0, next[VISIT_MAX];
-    int64_t at = 0;
-    for (uint32_t i = 0; is_on_top(tree) && i < count; i++)
-        if (visit[i]->at[visit[i]->count - 1].end > at) at = visit[i]->at[visit[i]->count - 1].end;
-    if (is_on_top(tree)) return (at + align - 1) / align * align;
-    memset(next, 0, sizeof *next * count);
-    for (uint32_t i = 0; agreed < count; i = i + 1 < count ? i + 1 : 0) {
-        const RangeSet *set = visit[i];
-        uint32_t r = range_after(set, at, next[i]);
-        bool moved = false;
-        tree->work++;
-        for (; r < set->count && set->at[r].beg < at + bytes; r++) {
-            tree->work++;
-            at = (set->at[r].end + align - 1) / align * align;
-            moved = true;
-        }
-        next[i] = r;
-        agreed = moved ? 1 : agreed + 1;
-    }
-    return at;
-}
 
 /* ---- parts: items between two cuts, with what the orders sort by ---- */
 
@@ -342,7 +164,7 @@ static const Saved *last_state(const States *states, const Tree *tree) {
 
 static void save_state(States *states, uint32_t ranks, int64_t height, uint64_t work, const Tree *tree) {
     uint32_t k = 0;
-    if (ranks < FIRST_STATE || ranks & (ranks - 1) || is_on_top(tree)) return;
+    if (ranks < FIRST_STATE || ranks & (ranks - 1) || tree_is_on_top(tree)) return;
     while ((uint32_t)FIRST_STATE << k < ranks) k++;
     Saved *saved = &states->at[k];
     saved->ranks = ranks;
