@@ -179,7 +179,10 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) 
     FIELD_STRING("target", request->cuda ? "cuda" : "host");
     FIELD_STRING("device", request->device->name);
     FIELD_INT("arena_bytes", request->arena_bytes);
-    if (request->device->reserved_bytes) FIELD_INT("reserved_bytes", request->device->reserved_bytes);
+    if (request->cuda) {
+        FIELD_INT("reserved_bytes", request->device->reserved_bytes);
+        FIELD_INT("code_bytes", request->device->code.bytes);
+    }
     if (train->layout->host_bytes) {
         FIELD_INT("host_bytes", train->layout->host_bytes);
         text_add(out, "    .copies = %u,\n", count_copies(train->plan));

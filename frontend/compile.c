@@ -1,10 +1,10 @@
 /* See compile.h. */
 #include "compile.h"
-#include "devices.h"
 
 #include "../ir/glob.h"
 #include "../kernels/cuda_sizes.h"
 
+#include "devices.h"
 #include "infeasible.h"
 #include "lower.h"
 #include "message.h"
@@ -47,13 +47,9 @@ static int find_device(Compilation *c) {
     if (code > 0) return code;
     if (code == 0) {
         uint32_t count;
-        const Device *known = device_list(&count);
-        const char **names = NEW_ARRAY(c->arena, const char *, count);
+        const char **names = devices_names(c->arena, &count);
         Text list = {.arena = c->arena};
-        for (uint32_t i = 0; i < count; i++) {
-            names[i] = known[i].name;
-            text_add(&list, "%s%s", i ? ", " : "", names[i]);
-        }
+        for (uint32_t i = 0; i < count; i++) text_add(&list, "%s%s", i ? ", " : "", names[i]);
         diag_error(c->diag, E0702, c->spec.device_span, "unknown device '%s'", c->spec.device);
         diag_note(c->diag, NO_SPAN, "known devices: %s", list.at);
         diag_suggest(c->diag, c->spec.device, names, count);

@@ -1,7 +1,7 @@
+/* See devices.h. */
 #include "devices.h"
 
 #include "../codegen/json_tree.h"
-#include "../planner/plan.h"
 #include "diag.h"
 #include "message.h"
 #include "output.h"
@@ -35,6 +35,13 @@ int devices_read(const Options *options, Arena *arena, const char *name, Device 
     if (!device) return 0;
     *out = *device;
     return -1;
+}
+
+const char **devices_names(Arena *arena, uint32_t *count) {
+    const Device *list = device_list(count);
+    const char **names = NEW_ARRAY(arena, const char *, *count);
+    for (uint32_t i = 0; i < *count; i++) names[i] = list[i].name;
+    return names;
 }
 
 /* What it has not, or has no fixed size of, is a dash. */
@@ -137,8 +144,7 @@ int devices_print(const Options *options, Arena *arena) {
     int code = devices_read(options, arena, options->file, &device);
     if (code < 0) return print_one(options, arena, &device);
     if (code > 0) return code;
-    const char **names = NEW_ARRAY(arena, const char *, count);
-    for (uint32_t i = 0; i < count; i++) names[i] = list[i].name;
+    const char **names = devices_names(arena, &count);
     const char *near = diag_nearest(options->file, names, count);
     return message_fail_help(options, EXIT_USAGE,
                              near ? arena_printf(arena, "did you mean '%s'?", near)

@@ -110,6 +110,13 @@ static bool surely_fits(const Compilation *c, const Trial *trial, int64_t arena_
            plan_blocks_bytes(&request, true) <= arena_budget;
 }
 
+/* How many of the finest tilings are searched for the smallest budget: what every block checkpointed needs
+ * ranks only nearly, so that the last one need not be what comes nearest. */
+static uint32_t finest_tries(const Trial *whole, uint32_t count) {
+    uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
+    return tries < count ? tries : count;
+}
+
 /* A tiling as it is tried for one wish. */
 typedef struct TryOut {
     TileRule tile;
@@ -184,9 +191,8 @@ static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double 
     if (host)
         best = best_foreseen(c, whole, list, count, wish, plan_bound,
                              many && enough < INFINITY ? 1 : FORESEEN, enough, best);
-    /* what every block checkpointed needs ranks only nearly: the last one need not be what comes nearest */
-    uint32_t tries = many ? 1 : NEAREST;
-    while (!is_feasible(best) && enough == INFINITY && count > 0 && tries-- > 0) {
+    uint32_t tries = finest_tries(whole, count);
+    while (!is_feasible(best) && enough == INFINITY && tries-- > 0) {
         Trial *trial = trial_of_tiling(c, whole, &list[--count]);
         plan_if_it_may_fit(c, trial, wish);
         if (is_better(c, trial, best, wish)) best = trial;
@@ -380,8 +386,7 @@ static Trial *least_of(const Compilation *c, int64_t batch, Wish any, bool bytes
     if (any.policy != POLICY_OPTIMAL || trial_takes_seconds(whole)) return best;
     TryOut list[MOST_TILINGS];
     uint32_t count = list_tries(c, whole, list);
-    uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
-    if (tries > count) tries = count;
+    uint32_t tries = finest_tries(whole, count);
     bool least_fine_first = bytes_alone && whole->graph->node.count < FEW_NODES;
     for (uint32_t k = 0; k < tries; k++) {
         TryOut *next = &list[least_fine_first ? count - tries + k : count - 1 - k];
@@ -414,8 +419,8 @@ static int64_t tiling_that_fits(const Compilation *c, const Trial *whole, Wish a
     if (trial_takes_seconds(whole)) return 0;
     TryOut list[MOST_TILINGS];
     uint32_t count = list_tries(c, whole, list);
-    uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
-    while (count > 0 && tries-- > 0) {
+    uint32_t tries = finest_tries(whole, count);
+    while (tries-- > 0) {
         Trial *trial = trial_of_tiling(c, whole, &list[--count]);
         if (never_within(c, trial, arena_budget)) continue;
         add_plan(c, trial, any);

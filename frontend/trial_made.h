@@ -1,4 +1,5 @@
-/* What a file's micro-batches and tilings lead to, made once and planned: for frontend/trial.c, which chooses. */
+/* What a file's micro-batches and tilings lead to, made once and planned: for frontend/trial.c, which
+ * chooses. */
 #ifndef REMAT_TRIAL_MADE_H
 #define REMAT_TRIAL_MADE_H
 
@@ -7,7 +8,6 @@
 /* Of graphs of many operations fewer cuts are tried, and fewer numbers of chunks listed; of those of very
  * many fewer numbers of tiles too: all of that takes seconds there. */
 enum { MANY_NODES = 4000, VERY_MANY_NODES = 6000 };
-
 
 /* Everything up to the costs, in `arena`; the graphs are checked when they are planned. */
 Trial trial_of(const Compilation *c, Graph *forward, TileRule tile, Arena *arena);
@@ -20,8 +20,8 @@ double trial_tokens(const Trial *trial);                    /* a step's */
 int64_t trial_floor_bytes(const Compilation *c, const Trial *trial);
 /* For all that is found without a plan. */
 PlanRequest trial_glance(const Compilation *c, const Trial *trial, int64_t arena_budget);
-PlanRequest trial_request(const Compilation *c, const Graph *g, const Cost *cost, Policy policy, int64_t arena_budget,
-                          PlanAsk ask, PlanMemo *memo);
+PlanRequest trial_request(const Compilation *c, const Graph *g, const Cost *cost, Policy policy,
+                          int64_t arena_budget, PlanAsk ask, PlanMemo *memo);
 
 enum { MOST_TILINGS = 20 };
 

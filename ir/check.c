@@ -289,8 +289,7 @@ static int64_t pitch(const Check *c, ValueId v) {
 static bool has_room(const Check *c, ValueId v, int64_t elements) {
     const Graph *g = c->g;
     const Value *root = &g->value.at[c->storage[v]];
-    bool cleared =
-        root->kind != VALUE_ACTIVATION || op_info[g->node.at[root->def].op].flags & OPF_CLEARS;
+    bool cleared = root->kind != VALUE_ACTIVATION || op_info[g->node.at[root->def].op].flags & OPF_CLEARS;
     return cleared && g->value.at[v].room >= elements;
 }
 

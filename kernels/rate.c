@@ -42,5 +42,5 @@ KRate k_rate(KTarget target, const char *name, const KTensor *out, const KTensor
     const Variant variant = variant_of(name, out, in);
     for (size_t i = 0; i < sizeof row / sizeof *row; i++)
         if (row[i].variant == variant && strcmp(row[i].name, name) == 0) return row[i].rate;
-    return row[0].rate;
+    return row[0].rate; /* that of "" */
 }

@@ -17,8 +17,8 @@ static double parameter_count(const Graph *g) {
     return count;
 }
 
-/* Whether the rule of thumb would checkpoint. It speaks of the size a card is sold with; a device without memory
- * of its own has the budget's. */
+/* Whether the rule of thumb would checkpoint. It speaks of the size a card is sold with; a device without
+ * memory of its own has the budget's. */
 static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *arena) {
     const Device *device = request->device;
     int64_t vram = request->budget_bytes;

@@ -11,7 +11,6 @@
 #include <stdio.h>
 
 enum { RT_EXIT_USAGE = 2, RT_EXIT_MEMORY = 3, RT_EXIT_DEVICE = 5, RT_EXIT_IO = 6, RT_EXIT_SAVED = 75 };
-enum { RT_SPARE_BYTES = 256 << 20 }; /* of a device, left for the code of kernels, which is loaded after the arena */
 enum { RT_CHUNK_BYTES = 4 << 20 }; /* transfers go through one buffer of this size; checksums are per chunk */
 
 typedef struct RtError {

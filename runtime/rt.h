@@ -48,7 +48,8 @@ typedef struct RtProgram {
     const char *target;         /* "host", "cuda" */
     const char *device;
     int64_t arena_bytes;        /* planned peak: allocated once */
-    int64_t reserved_bytes;     /* planned beside the arena: the device's context and libraries; 0 on the host */
+    int64_t reserved_bytes;     /* planned beside the arena: the device's context, and code_bytes; 0 on the host */
+    int64_t code_bytes;         /* of that, for the code of kernels and libraries, which is loaded after the arena */
     int64_t host_bytes;         /* pinned host memory for copies, allocated once; 0: none */
     int copies;                 /* tickets that OFFLOAD and FETCH use: 0 .. copies - 1 */
     const RtCategory *category;

@@ -71,14 +71,14 @@ static void check_memory(const RtProgram *program, int quiet) {
     int64_t free_bytes = rt_device_free_bytes(), host_free_bytes = rt_host_free_bytes();
     int64_t host_needed = program->host_bytes + (!strcmp(program->target, "host") ? program->arena_bytes : 0);
     if (!quiet) rt_log_plan(program, free_bytes, host_free_bytes);
-    int64_t spare = program->reserved_bytes ? RT_SPARE_BYTES : 0;
-    if (free_bytes >= 0 && free_bytes - spare < program->arena_bytes)
-        rt_fail(RT_EXIT_MEMORY,
-                "%s has %lld bytes free and the plan needs %lld%s; compile again with a budget of at most "
-                "%lldMiB",
-                rt_device_name(), (long long)free_bytes, (long long)program->arena_bytes,
-                spare ? ", and 256 MiB for the code of kernels" : "",
-                (long long)((free_bytes - spare + program->reserved_bytes) >> 20));
+    int64_t code = program->code_bytes, needed = program->arena_bytes + code;
+    if (free_bytes >= 0 && free_bytes < needed)
+        rt_fail(
+            RT_EXIT_MEMORY,
+            "%s has %lld bytes free and the plan needs %lld, of which %lld for the code of kernels; compile "
+            "again with a budget of at most %lldMiB",
+            rt_device_name(), (long long)free_bytes, (long long)needed, (long long)code,
+            (long long)((free_bytes - code + program->reserved_bytes) >> 20));
     if (program->host_bytes > 0 && host_free_bytes >= 0 && host_free_bytes < host_needed)
         rt_fail(
             RT_EXIT_MEMORY,

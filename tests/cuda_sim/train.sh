@@ -34,6 +34,7 @@ for type in f32 bf16; do
 done
 # every kernel runs once before anything is read, and what is used beside the arena is said then
 (cd "$work/f32-keep" && ./train --dry-run 2> "$work/dry.err") || fail "$(cat "$work/dry.err")"
+grep -q 'code_bytes = INT64_C(268435456)' "$work/f32-keep/train.cu" || fail "no room for the code of kernels"
 grep -q '^context and libraries: planned 783.00 MiB, measured ' "$work/dry.err" || fail "$(cat "$work/dry.err")"
 # a ticket whose WAIT no other does the work of: copies one way are done one after the other
 cp "$work/f32-copies/train.cu" "$work/whole.cu"
