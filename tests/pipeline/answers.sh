@@ -89,7 +89,7 @@ done
 [ ! -e folder ] && [ ! -e picture.dot ] || fail "something was written of what does not fit"
 says 'the budget of 130.00 GiB is more than rtx4090 has' stderr.txt
 says "the dearest part is 'optimizer':" stderr.txt
-says 'as it is it fits rtx5090 (31.36 GiB)' stderr.txt
+says 'as it is it fits rtx5090 (31.37 GiB)' stderr.txt
 # a larger budget than the device has is no harm where the plan fits what it has
 expect 0 "$rematc" plan "$spec" --device rtx4090 --budget 48GiB --json
 says 'the budget of 48.00 GiB is more than rtx4090 has: planned for its 23.64 GiB' stderr.txt
