@@ -1,6 +1,6 @@
 /* Builds an emitted folder by running its own Makefile: what a user would do by hand. Where that fails for
  * want of a program, says which and how to get it. */
-#include "emit.h"
+#include "codegen/emit.h"
 
 #include <errno.h>
 #include <fcntl.h>

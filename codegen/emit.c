@@ -1,6 +1,6 @@
 /* In: a planned training program. Out: a folder with everything needed to build and run it on a machine that
  * does not have rematc. */
-#include "emit.h"
+#include "codegen/emit.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -3,10 +3,10 @@
 #ifndef REMAT_EMIT_H
 #define REMAT_EMIT_H
 
-#include "../ir/graph.h"
-#include "../ir/spec.h"
-#include "../planner/plan.h"
-#include "folder.h"
+#include "ir/graph.h"
+#include "ir/spec.h"
+#include "planner/plan.h"
+#include "codegen/folder.h"
 
 /* A graph with the plan and the layout that run it. */
 typedef struct Part {

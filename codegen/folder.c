@@ -1,7 +1,7 @@
 /* See folder.h. Everything is looked at before anything is written. */
-#include "folder.h"
+#include "codegen/folder.h"
 
-#include "../runtime/atomic_file.h"
+#include "runtime/atomic_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

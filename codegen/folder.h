@@ -7,7 +7,7 @@
 #ifndef REMAT_FOLDER_H
 #define REMAT_FOLDER_H
 
-#include "../ir/base.h"
+#include "ir/base.h"
 
 #define FOLDER_MANIFEST "rematc.manifest"
 

@@ -1,7 +1,7 @@
 /* The plan as JSON: what an emitted folder says of itself to other programs. Read it with `rematc plan
  * --json` for the summary; this file has every step and every buffer. */
-#include "emit.h"
-#include "json_tree.h"
+#include "codegen/emit.h"
+#include "codegen/json_tree.h"
 
 static json_t *steps_json(const Part *part) {
     json_t *steps = json_array();

@@ -1,7 +1,7 @@
 /* See json_tree.h. */
-#include "json_tree.h"
+#include "codegen/json_tree.h"
 
-#include "../runtime/printable.h"
+#include "runtime/printable.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #ifndef REMAT_JSON_TREE_H
 #define REMAT_JSON_TREE_H
 
-#include "../ir/base.h"
+#include "ir/base.h"
 
 #include <jansson.h>
 

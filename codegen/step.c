@@ -3,7 +3,7 @@
  * micro-step stands in the stretch of the gradient it follows. Copies to host memory and back have a ticket
  * each, and a WAIT for it where the plan says so (planner/plan.h).
  * Invariant: the code does exactly the plan's steps in the plan's order. */
-#include "emit.h"
+#include "codegen/emit.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -90,7 +90,7 @@ static void add_attributes(Text *out, const Attr *attr) {
         text_add(&list, "%s." #name " = %s", comma, format_number(attr->name, digits)), comma = ", ";
 #define ATTR_I(name)                                                                                         \
     if (attr->name != 0) text_add(&list, "%s." #name " = %" PRId64, comma, attr->name), comma = ", ";
-#include "../kernels/attr.def"
+#include "kernels/attr.def"
 #undef ATTR_F
 #undef ATTR_I
     if (list.length)

@@ -1,6 +1,6 @@
 /* In: a planned training program. Out: its tables as C: persistent tensors, planned memory by category, and
  * the RtProgram that rt_main runs (runtime/rt.h says what every field means). */
-#include "emit.h"
+#include "codegen/emit.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -43,7 +43,7 @@ static void add_row(Text *out, const Part *part, const int64_t *offset, ValueId 
     const Value *value = &part->graph->value.at[id];
     static const char *const dtype[DT_COUNT] = {
 #define DTYPE(name, NAME, bytes) "K_" #NAME,
-#include "../kernels/dtype.def"
+#include "kernels/dtype.def"
 #undef DTYPE
     };
     char digits[32];

@@ -1,14 +1,14 @@
 /* rematc: one verb a run. Results go to stdout, messages to stderr. */
-#include "compile.h"
-#include "../codegen/dot.h"
-#include "../codegen/json_tree.h"
-#include "devices.h"
-#include "message.h"
-#include "output.h"
-#include "report.h"
-#include "pack_verb.h"
-#include "solve.h"
-#include "sweep.h"
+#include "frontend/driver/compile.h"
+#include "codegen/picture/dot.h"
+#include "codegen/json_tree.h"
+#include "frontend/verbs/devices.h"
+#include "frontend/driver/message.h"
+#include "frontend/driver/output.h"
+#include "frontend/driver/report.h"
+#include "frontend/verbs/pack.h"
+#include "frontend/verbs/solve.h"
+#include "frontend/verbs/sweep.h"
 
 #include <errno.h>
 #include <inttypes.h>

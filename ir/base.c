@@ -1,7 +1,7 @@
 /* See base.h. Arenas are chains of blocks, each twice the last up to 64 MiB. */
-#include "base.h"
+#include "ir/base.h"
 
-#include "../runtime/printable.h"
+#include "runtime/printable.h"
 
 #include <errno.h>
 #include <stdlib.h>

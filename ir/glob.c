@@ -3,7 +3,7 @@
  *
  *     a {  b ,  c *  ,  d }  e        '{' leads to its first byte and behind each of its commas,
  *     0 1  2 3  4 5  6  7 8  9        a comma, which ends what stands before it, to behind its '}' */
-#include "glob.h"
+#include "ir/glob.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
 #ifndef REMAT_GLOB_H
 #define REMAT_GLOB_H
 
-#include "base.h"
+#include "ir/base.h"
 
 typedef struct Glob Glob;
 

@@ -3,19 +3,19 @@
  * In: a request for a value or node. Out: the graph with one more of them, its outputs typed by the
  * operation's shape rule. Invariant: nodes are appended in an order that is topological, and a value's `def`
  * and `out_index` name the node output it is. */
-#include "graph.h"
+#include "ir/graph.h"
 
 #include <string.h>
 
 const char *const dtype_name[DT_COUNT] = {
 #define DTYPE(name, NAME, bytes) #name,
-#include "../kernels/dtype.def"
+#include "kernels/dtype.def"
 #undef DTYPE
 };
 
 const int64_t dtype_bytes[DT_COUNT] = {
 #define DTYPE(name, NAME, bytes) bytes,
-#include "../kernels/dtype.def"
+#include "kernels/dtype.def"
 #undef DTYPE
 };
 

@@ -12,14 +12,14 @@
 #ifndef REMAT_GRAPH_H
 #define REMAT_GRAPH_H
 
-#include "base.h"
+#include "ir/base.h"
 
 typedef uint32_t ValueId;
 typedef uint32_t NodeId;
 
 typedef enum DType {
 #define DTYPE(name, NAME, bytes) DT_##NAME,
-#include "../kernels/dtype.def"
+#include "kernels/dtype.def"
 #undef DTYPE
     DT_COUNT
 } DType;
@@ -40,7 +40,7 @@ typedef struct Span {
 
 typedef enum Op {
 #define OP(name, ...) OP_##name,
-#include "op.def"
+#include "ir/op.def"
 #undef OP
     OP_COUNT
 } Op;
@@ -84,7 +84,7 @@ extern const char *const role_name[ROLE_COUNT];
 typedef struct Attr {
 #define ATTR_F(name) double name;
 #define ATTR_I(name) int64_t name;
-#include "../kernels/attr.def"
+#include "kernels/attr.def"
 #undef ATTR_F
 #undef ATTR_I
 } Attr;

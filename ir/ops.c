@@ -2,7 +2,7 @@
  *
  * In: types of the inputs, attributes, and for a few operations the wished output type. Out: the types of the
  * outputs, or what does not fit, in words a user can act on. A rule checks everything the kernels rely on. */
-#include "graph.h"
+#include "ir/graph.h"
 
 #include <string.h>
 
@@ -445,14 +445,14 @@ static const char *shape_add_rmsnorm(Shape *s) {
 const OpInfo op_info[OP_COUNT] = {
 #define OP(NAME, name, min_in, max_in, min_out, max_out, flags, shape, gradient, cost)                       \
     [OP_##NAME] = {name, min_in, max_in, min_out, max_out, flags},
-#include "op.def"
+#include "ir/op.def"
 #undef OP
 };
 
 static ShapeRule *const shape_rule[OP_COUNT] = {
 #define OP(NAME, name, min_in, max_in, min_out, max_out, flags, shape, gradient, cost)                       \
     [OP_##NAME] = shape_##shape,
-#include "op.def"
+#include "ir/op.def"
 #undef OP
 };
 
@@ -477,7 +477,7 @@ static const char *check_size(const Type *t, const char *what, Arena *arena) {
 
 typedef enum Limit {
 #define LIMIT(NAME, most, what) LIMIT_##NAME,
-#include "../kernels/limits.def"
+#include "kernels/limits.def"
 #undef LIMIT
 } Limit;
 
@@ -487,7 +487,7 @@ static const char *within(int64_t size, Limit limit, Arena *arena) {
         const char *what;
     } table[] = {
 #define LIMIT(NAME, most, what) [LIMIT_##NAME] = {most, what},
-#include "../kernels/limits.def"
+#include "kernels/limits.def"
 #undef LIMIT
     };
     if (size <= table[limit].most) return NULL;

@@ -3,7 +3,7 @@
 #ifndef REMAT_SPEC_H
 #define REMAT_SPEC_H
 
-#include "graph.h"
+#include "ir/graph.h"
 
 typedef enum ScheduleKind { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR } ScheduleKind;
 typedef enum DataFormat { DATA_AUTO, DATA_BYTES, DATA_U16, DATA_U32, DATA_LLMC } DataFormat;

@@ -11,7 +11,7 @@
  *
  * "!" marks inputs that are written over, "@" the block. Ids and all fields but spans are kept. The reader
  * believes nothing: what it yields has passed graph_check. */
-#include "graph.h"
+#include "ir/graph.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -52,7 +52,7 @@ static void print_attr(Text *out, const Attr *attr) {
         text_add(out, "%s" #name "=%s", before, format_number(attr->name, digits)), before = ", ";
 #define ATTR_I(name)                                                                                         \
     if (attr->name != 0) text_add(out, "%s" #name "=%lld", before, (long long)attr->name), before = ", ";
-#include "../kernels/attr.def"
+#include "kernels/attr.def"
 #undef ATTR_F
 #undef ATTR_I
     if (before[0] == ',') text_add(out, "}");
@@ -307,7 +307,7 @@ static void take_attr(Reader *r, Attr *attr) {
     if (!strcmp(word, #name)) attr->name = take_number(r), known = true;
 #define ATTR_I(name)                                                                                         \
     if (!strcmp(word, #name)) attr->name = take_integer(r), known = true;
-#include "../kernels/attr.def"
+#include "kernels/attr.def"
 #undef ATTR_F
 #undef ATTR_I
         if (!known) fail(r, "unknown attribute '%.40s'", word);

@@ -21,11 +21,11 @@
 #ifndef REMAT_PLAN_H
 #define REMAT_PLAN_H
 
-#include "../ir/graph.h"
-#include "../ir/spec.h"
-#include "device.h"
+#include "ir/graph.h"
+#include "ir/spec.h"
+#include "planner/cost/device.h"
 
-/* ---- cost (planner/cost.c) ---- */
+/* ---- cost (planner/cost/cost.c) ---- */
 typedef struct Cost {
     double flops, bytes;
     int64_t workspace_bytes; /* rounded to PLAN_ALIGN */
@@ -70,7 +70,7 @@ typedef struct Plan {
     Policy policy;
 } Plan;
 
-/* ---- exact liveness of a plan (planner/live.c) ---- */
+/* ---- exact liveness of a plan (planner/layout/live.c) ---- */
 /* A buffer has one lifetime, half-open in steps: [lo, hi). A step's own inputs, outputs and workspace are all
  * live during it. Instances that share by running in place are one buffer. Persistent buffers are [0, steps). */
 typedef enum BufKind { BUF_VALUE, BUF_WORKSPACE, BUF_HOST } BufKind;
@@ -106,7 +106,7 @@ enum { LIVE_COLUMNS = ROLE_COUNT + 1 };
 const int64_t *live_at_peak(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena);
 extern const char *const live_label[LIVE_COLUMNS];
 
-/* ---- packing (planner/pack.c) ---- */
+/* ---- packing (planner/layout/pack.c) ---- */
 typedef struct PackItem {
     uint32_t lo, hi;
     int64_t bytes, align, offset;
@@ -124,13 +124,13 @@ void pack_layout(Layout *layout, const Graph *g, Arena *scratch);
  * persistent_bytes, and the transient buffers lie above both. Weights must have one. */
 void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const Graph *tg, Arena *scratch);
 
-/* ---- checkers (planner/check.c): NULL when right, else what is wrong. Share no code with the planner. ---- */
+/* ---- checkers (planner/check/check.c): NULL when right, else what is wrong. Share no code with the planner. ---- */
 const char *plan_check(const Graph *g, const Plan *plan, Arena *arena);
 /* Budgets: 0, no limit (a plan without offload needs no host memory and passes any). */
 const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout, int64_t budget_bytes,
                          int64_t host_budget_bytes, Arena *arena);
 
-/* ---- the planner (planner/remat.c) ---- */
+/* ---- the planner (planner/plan.c) ---- */
 /* What the search found for a graph, kept from one request to the next: it does not depend on the budget. Only for
  * requests that differ in nothing but policy, budget and brevity. Their results share steps and layouts, which nobody
  * may change. */

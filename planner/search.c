@@ -6,10 +6,10 @@
  * 2. Descent: for peaks from keep-all's down in even steps, the nearest plan of the front, shaved and filled.
  *
  * Everything tried depends on the problem only. The front holds a plan if none is both faster and smaller. */
-#include "search.h"
-#include "bound.h"
-#include "chain.h"
-#include "offload.h"
+#include "planner/search.h"
+#include "planner/bound/closure.h"
+#include "planner/chain/chain.h"
+#include "planner/retain/offload.h"
 
 #include <math.h>
 #include <string.h>

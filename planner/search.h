@@ -3,7 +3,7 @@
 #ifndef REMAT_SEARCH_H
 #define REMAT_SEARCH_H
 
-#include "policy.h"
+#include "planner/retain/policy.h"
 
 typedef struct Candidate {
     int64_t peak_bytes;
@@ -24,7 +24,7 @@ enum { SEARCH_SMALLEST = 3 };
 Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes, Front *families,
                    Front *smallest, Arena *arena);
 
-/* The parts of the search, over one retention (planner/shave.c). */
+/* The parts of the search, over one retention (planner/retain/trim.c). */
 typedef struct Shaver Shaver;
 Shaver *shaver_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena);
 /* Drops what is cheapest a byte at the highest instants until the peak is at most `target_bytes`, if it can.

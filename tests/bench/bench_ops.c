@@ -1,7 +1,7 @@
 /* Rates of the streaming kernels at GPT-2 124M shapes: bytes of all operands over the best time of several
  * runs, beside a copy of as many bytes by the same number of threads.
  *     bench_ops [rows]      rows of activations, 1024 unless given; OMP_NUM_THREADS says how many threads */
-#include "../ops_engine.h"
+#include "tests/support/ops_engine.h"
 
 #include <omp.h>
 #include <stdlib.h>

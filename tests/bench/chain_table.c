@@ -2,7 +2,7 @@
  * smallest feasible to keep-all, the step's slowdown, the bound, the gap and the seconds of planning; then
  * what saving a share of the activations' bytes costs. Budgets are for the arena; the device's memory is not
  * asked. */
-#include "frontend/lower.h"
+#include "frontend/lower/lower.h"
 #include "planner/plan.h"
 
 #include <stdlib.h>

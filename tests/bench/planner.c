@@ -1,6 +1,6 @@
 /* The planner's tables. `planner FOLDER [GRAPH [PEAK]]`: every reference graph (node-link JSON) of the folder
  * at .9 to .5 of its peak: recomputation found, the bound, the gap, seconds. */
-#include "frontend/nodelink.h"
+#include "frontend/verbs/nodelink.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 add_executable(chain_table bench/chain_table.c)
 target_link_libraries(chain_table PRIVATE remat_frontend remat_planner)
 target_include_directories(chain_table PRIVATE ${CMAKE_SOURCE_DIR})
-remat_test(test_chain test_chain.c brute.c transformer.c LIBS remat_planner)
-remat_test(test_nested test_nested.c transformer.c LIBS remat_planner)
+remat_test(test_chain unit/test_chain.c support/brute.c support/transformer.c LIBS remat_planner)
+remat_test(test_nested unit/test_nested.c support/transformer.c LIBS remat_planner)

@@ -1,8 +1,8 @@
 # The front end's text half: unit tests, golden files, mutated input.
-remat_test(test_parse test_parse.c LIBS remat_frontend)
+remat_test(test_parse unit/test_parse.c LIBS remat_frontend)
 target_compile_definitions(test_parse PRIVATE EXAMPLES="${CMAKE_SOURCE_DIR}/examples")
 
-add_executable(golden ${CMAKE_SOURCE_DIR}/tests/golden.c)
+add_executable(golden ${CMAKE_SOURCE_DIR}/tests/unit/golden.c)
 target_link_libraries(golden PRIVATE remat_frontend remat_shared)
 target_include_directories(golden PRIVATE ${CMAKE_SOURCE_DIR})
 set(golden_options "")

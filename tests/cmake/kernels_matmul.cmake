@@ -1,4 +1,4 @@
-remat_test(test_kernels_matmul test_kernels_matmul.c LIBS remat_kernels_host)
+remat_test(test_kernels_matmul unit/test_kernels_matmul.c LIBS remat_kernels_host)
 
 # The yardstick of the speed benchmarks is OpenBLAS's sgemm: its OpenMP build, whose threads do not spin against
 # those of our own loops. Without it there are no such benchmarks; nothing else needs it.

@@ -1,5 +1,5 @@
 # Lowering: examples, settings, messages, mutated files.
-remat_test(test_lower test_lower.c LIBS remat_frontend remat_shared)
+remat_test(test_lower unit/test_lower.c LIBS remat_frontend remat_shared)
 target_compile_definitions(test_lower PRIVATE REMAT_EXAMPLES="${CMAKE_SOURCE_DIR}/examples"
                            REMAT_CASES="${CMAKE_SOURCE_DIR}/tests/cases")
 

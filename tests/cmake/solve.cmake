@@ -1,5 +1,5 @@
 # The verb solve: its JSON, its schedules against exhaustive search, its answers on the command line.
-remat_test(test_solve test_solve.c brute.c ${CMAKE_SOURCE_DIR}/frontend/nodelink.c LIBS remat_planner)
+remat_test(test_solve unit/test_solve.c support/brute.c ${CMAKE_SOURCE_DIR}/frontend/verbs/nodelink.c LIBS remat_planner)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 target_link_libraries(test_solve PRIVATE PkgConfig::JANSSON)
 target_compile_definitions(test_solve PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")
@@ -7,7 +7,7 @@ add_custom_target(random_dags COMMAND ${CMAKE_COMMAND} -E env REMAT_GRAPHS=10000
                   DEPENDS test_solve USES_TERMINAL)
 
 # ninja bench_planner && tests/bench_planner FOLDER: the tables of the planner.
-add_executable(bench_planner EXCLUDE_FROM_ALL bench/planner.c ${CMAKE_SOURCE_DIR}/frontend/nodelink.c)
+add_executable(bench_planner EXCLUDE_FROM_ALL bench/planner.c ${CMAKE_SOURCE_DIR}/frontend/verbs/nodelink.c)
 target_include_directories(bench_planner PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(bench_planner PRIVATE remat_planner PkgConfig::JANSSON)
 

@@ -3,7 +3,7 @@
  * its median time, and for what moves bytes, its share of the card's own copy rate.
  *     bench_kernels [NAME]      only the operations whose names contain NAME
  * Tensors are random; calls rotate among copies of them that together are larger than the L2 cache. */
-#include "../ops_engine.h"
+#include "tests/support/ops_engine.h"
 
 #include <cublasLt.h>
 #include <cuda_runtime.h>

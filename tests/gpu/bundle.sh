@@ -3,14 +3,15 @@
 # only a C and C++ compiler, make and nvcc: emitted programs, a text to train on, the operation tests' sources.
 set -eu
 rematc=$1 source=$2 bundle=$3
-mkdir -p "$bundle/source/tests" "$bundle/programs"
+mkdir -p "$bundle/source/tests/unit" "$bundle/source/tests/support" "$bundle/programs"
 
 for folder in ir kernels; do
     mkdir -p "$bundle/source/$folder"
     cp "$source/$folder"/*.[ch] "$source/$folder"/*.def "$bundle/source/$folder"
 done
 cp "$source"/kernels/*.cu "$source"/kernels/*.cuh "$bundle/source/kernels"
-cp "$source"/tests/test_ops.c "$source"/tests/ops_* "$bundle/source/tests"
+cp "$source/tests/unit/test_ops.c" "$bundle/source/tests/unit"
+cp "$source"/tests/support/ops_* "$bundle/source/tests/support"
 cp -r "$source/tests/cuda_sim" "$source/tests/gpu" "$bundle/source/tests"
 cp "$source/tests/gpu/check.sh" "$bundle"
 sh "$source/examples/corpus.sh" "$bundle/corpus.txt"

@@ -59,12 +59,12 @@ build_all() {
         "$NVCC" -arch=$arch -shared -o ../build/cuda.so ../build/*.cu.o ../build/module.o ../build/workspace.o \
             -lcublasLt -Xlinker -rpath -Xlinker "$cuda/lib64"
         ${CC:-cc} -std=gnu11 -O1 -fopenmp -I. -Itests/gpu -DOPS_CUDA=1 -DOPS_FLOAT="\"./build/cuda.so\"" \
-            -DOPS_DOUBLE="\"./build/double.so\"" -o ../build/test_ops tests/test_ops.c tests/ops_engine.c \
-            tests/ops_reference.c -lm -ldl
+            -DOPS_DOUBLE="\"./build/double.so\"" -o ../build/test_ops tests/unit/test_ops.c tests/support/ops_engine.c \
+            tests/support/ops_reference.c -lm -ldl
         # the rates of the kernels
         ${CC:-cc} -std=gnu11 -O1 -fopenmp -I. -I../build/names -I"$cuda/include" -c -o ../build/bench_kernels.o \
             tests/gpu/bench_kernels.c
-        ${CC:-cc} -std=gnu11 -O1 -fopenmp -I. -c -o ../build/ops_engine.o tests/ops_engine.c
+        ${CC:-cc} -std=gnu11 -O1 -fopenmp -I. -c -o ../build/ops_engine.o tests/support/ops_engine.c
         "$NVCC" -arch=$arch -o ../build/bench_kernels ../build/bench_kernels.o ../build/ops_engine.o ../build/*.cu.o \
             ../build/workspace.o -lcublasLt -lgomp -ldl -lm -Xlinker -rpath -Xlinker "$cuda/lib64"
     ) > build/ops.log 2>&1 || {

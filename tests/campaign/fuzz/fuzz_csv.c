@@ -2,9 +2,9 @@
  * Small tables go through the whole verb. */
 #include "exits.h"
 #include "folder.h"
-#include "frontend/csv.h"
-#include "frontend/options.h"
-#include "frontend/pack_verb.h"
+#include "frontend/verbs/csv.h"
+#include "frontend/driver/options.h"
+#include "frontend/verbs/pack.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* A DAG in node-link JSON: read, and, where it is small, planned under a budget that its bytes choose. What
  * is planned replays as told. */
 #include "exits.h"
-#include "frontend/nodelink.h"
+#include "frontend/verbs/nodelink.h"
 
 #include <stdlib.h>
 

@@ -3,7 +3,7 @@
 #define REMAT_FUZZ_SOURCE_H
 
 #include "exits.h"
-#include "frontend/lower.h"
+#include "frontend/lower/lower.h"
 
 #include <string.h>
 

@@ -1,0 +1,458 @@
+/* See trial.h. In: a lowered file, a policy and a budget; out: the graph, checked and planned, of the
+ * micro-batch and the tiling that serve it best. */
+#include "frontend/driver/trial_made.h"
+
+#include "frontend/lower/lower.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+/* What is asked of every trial: the policy, the bytes for the arena (0: no limit), and how much: where there
+ * may be many trials, the plan alone. */
+typedef struct Wish {
+    Policy policy;
+    int64_t budget;
+    PlanAsk ask;
+} Wish;
+
+static bool is_feasible(const Trial *trial) {
+    return trial->result && trial->result->feasible;
+}
+
+/* Plans what was not planned yet. */
+static void add_plan(const Compilation *c, Trial *trial, Wish wish) {
+    if (trial->result) return;
+    if (trial->tiled != trial->forward) trial_check(trial->tiled, "tiled", c->arena);
+    trial_check(trial->grad, "gradient", c->arena);
+    trial_check(trial->fused, "fused", c->arena);
+    if (trial->graph != trial->fused) trial_check(trial->graph, "ordered", c->arena);
+    trial->ask = wish.ask;
+    trial->result = trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, wish.ask, trial->memo);
+}
+
+/* All that is asked of the one that is chosen. */
+static void plan_in_full(const Compilation *c, Trial *trial, Wish wish) {
+    add_plan(c, trial, wish);
+    if (trial->ask == ASK_BOUND || !is_feasible(trial)) return;
+    trial->ask = ASK_BOUND;
+    trial->result =
+        trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, ASK_BOUND, trial->memo);
+}
+
+/* Whether it is proved without a plan that none has a peak of at most so many bytes. */
+static bool never_within(const Compilation *c, const Trial *trial, int64_t bytes) {
+    PlanRequest request = trial_glance(c, trial, bytes);
+    return plan_never_fits(&request);
+}
+
+/* Plans unless it is proved that nothing fits: then only where something turns on how near it comes. */
+static void plan_if_it_may_fit(const Compilation *c, Trial *trial, Wish wish) {
+    if (trial->result) return;
+    if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0 || !never_within(c, trial, wish.budget))
+        add_plan(c, trial, wish);
+}
+
+static double seconds_per_token(const Trial *trial) {
+    return trial->result->plan.seconds / trial_tokens(trial);
+}
+
+bool trial_takes_seconds(const Trial *trial) {
+    enum { MOST_NODES = 30000 };
+    return trial->graph->node.count > MOST_NODES;
+}
+
+/* Whether a trial is known to need as much before its plans are packed. */
+static bool needs_as_much(const Compilation *c, const Trial *trial, const Trial *than, Wish wish) {
+    if (wish.ask != ASK_LEAST || wish.policy != POLICY_OPTIMAL) return false;
+    int64_t limit = than->result->smallest_bytes;
+    PlanRequest request =
+        trial_request(c, trial->graph, trial->cost, wish.policy, limit, wish.ask, trial->memo);
+    return plan_least_live(&request) >= limit;
+}
+
+/* Whether a trial's smallest budget is less than another's. */
+static bool is_nearer(const Compilation *c, Trial *trial, Trial *than, Wish wish) {
+    if (!trial->result && !than->result)
+        add_plan(c, trial_floor_bytes(c, trial) < trial_floor_bytes(c, than) ? trial : than, wish);
+    if (!trial->result && never_within(c, trial, than->result->smallest_bytes - 1)) return false;
+    if (!than->result && never_within(c, than, trial->result->smallest_bytes)) return true;
+    if (!trial->result && needs_as_much(c, trial, than, wish)) return false;
+    add_plan(c, trial, wish);
+    add_plan(c, than, wish);
+    return trial->result->smallest_bytes < than->result->smallest_bytes;
+}
+
+/* Fits and is faster, or nothing fits and it comes nearer. */
+static bool is_better(const Compilation *c, Trial *trial, Trial *than, Wish wish) {
+    if (!than || is_feasible(trial) != is_feasible(than)) return !than || is_feasible(trial);
+    return is_feasible(trial) ? seconds_per_token(trial) < seconds_per_token(than)
+                              : is_nearer(c, trial, than, wish);
+}
+
+/* ---- tiles of tokens ---- */
+
+enum { NEAREST = 3, FORESEEN = 3, WORSE = 2 };
+/* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
+ * if recomputation takes more than this share of a step ... */
+static const double much_recomputation = 0.25;
+/* ... and taken, like another micro-batch in tiles, if a token costs that much less; where the graph fits
+ * whole with host memory only, if it costs less at all. */
+static const double worthwhile = 0.02;
+
+/* How far a plan may be from what was foreseen, as a share; what would be faster by less is not planned,
+ * unless the last one was further from it. */
+static const double noticeable = 0.003;
+
+/* Whether the plan that checkpoints every block fits. */
+static bool surely_fits(const Compilation *c, const Trial *trial, int64_t arena_budget) {
+    PlanRequest request = trial_glance(c, trial, 0);
+    return plan_blocks_bytes(&request, false) <= arena_budget &&
+           plan_blocks_bytes(&request, true) <= arena_budget;
+}
+
+/* How many of the finest tilings are searched for the smallest budget: what every block checkpointed needs
+ * ranks only nearly, so that the last one need not be what comes nearest. */
+static uint32_t finest_tries(const Trial *whole, uint32_t count) {
+    uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
+    return tries < count ? tries : count;
+}
+
+/* A tiling as it is tried for one wish. */
+typedef struct TryOut {
+    TileRule tile;
+    double seconds, foreseen; /* a token, nothing recomputed, and as it is estimated */
+    Trial *trial;             /* once it was looked at again */
+} TryOut;
+
+static uint32_t list_tries(const Compilation *c, const Trial *whole, TryOut list[MOST_TILINGS]) {
+    const Tiling *tiling;
+    uint32_t count = trial_tilings(c, whole, &tiling);
+    for (uint32_t i = 0; i < count; i++)
+        list[i] = (TryOut){.tile = tiling[i].tile, .seconds = tiling[i].seconds};
+    return count;
+}
+
+static Trial *trial_of_tiling(const Compilation *c, const Trial *whole, TryOut *tiling) {
+    if (!tiling->trial) tiling->trial = trial_kept(c, whole->forward, tiling->tile);
+    return tiling->trial;
+}
+
+/* Whether a bound leaves the chance of fewer seconds a token than `enough`. */
+static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t arena_budget, double enough) {
+    PlanRequest request = trial_glance(c, trial, arena_budget);
+    return plan_bound(&request) / trial_tokens(trial) < enough;
+}
+
+/* The fastest of the tilings that are foreseen to fit and to take fewer than `enough` seconds a token, from
+ * the most promising one on, at most so many that fit and twice as many in all, or `best`. The list goes on
+ * from few bytes saved at little cost to many: once that no longer pays, it is not asked any further. */
+static Trial *best_foreseen(const Compilation *c, Trial *whole, TryOut *list, uint32_t count, Wish wish,
+                            double (*foresee)(const PlanRequest *), uint32_t most, double enough,
+                            Trial *best) {
+    TryOut *order[MOST_TILINGS];
+    for (uint32_t i = 0, worse = 0; i < count; i++) {
+        list[i].foreseen = INFINITY;
+        if (list[i].seconds < enough && worse < WORSE) {
+            Trial *trial = trial_of_tiling(c, whole, &list[i]);
+            PlanRequest request = trial_glance(c, trial, wish.budget);
+            list[i].foreseen = foresee(&request) / trial_tokens(trial);
+            worse = i > 0 && list[i].foreseen > order[0]->foreseen ? worse + 1 : 0;
+        }
+        uint32_t at = i;
+        for (; at > 0 && order[at - 1]->foreseen >= list[i].foreseen; at--) order[at] = order[at - 1];
+        order[at] = &list[i];
+    }
+    if (best != whole) enough = fmin(enough, seconds_per_token(best)); /* an earlier call's */
+    double off = 1; /* how much of the foreseen time the last one took */
+    for (uint32_t i = 0, tries = 0; i < count && tries < most && i < 2 * most; i++) {
+        bool sure = tries > 0 && fabs(off - 1) <= noticeable;
+        if (order[i]->foreseen * off >= enough * (1 + (sure ? -noticeable : noticeable))) break;
+        Trial *trial = order[i]->trial;
+        add_plan(c, trial, wish);
+        if (!is_feasible(trial)) continue;
+        off = seconds_per_token(trial) / order[i]->foreseen;
+        tries++;
+        if (seconds_per_token(trial) >= enough) continue;
+        best = trial;
+        enough = seconds_per_token(trial);
+    }
+    return best;
+}
+
+/* The fastest tiling that fits, if it takes fewer than `enough` seconds a token; where nothing fits, what
+ * comes nearest. */
+static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double enough) {
+    Trial *best = whole;
+    TryOut list[MOST_TILINGS];
+    uint32_t count = list_tries(c, whole, list);
+    /* the estimate knows nothing of host memory, with which plans come near the bound */
+    bool host = c->spec.host_bytes > 0, many = whole->graph->node.count >= MANY_NODES;
+    best = best_foreseen(c, whole, list, count, wish, plan_estimate, host ? 1 : FORESEEN, enough, best);
+    if (host)
+        best = best_foreseen(c, whole, list, count, wish, plan_bound,
+                             many && enough < INFINITY ? 1 : FORESEEN, enough, best);
+    uint32_t tries = finest_tries(whole, count);
+    while (!is_feasible(best) && enough == INFINITY && tries-- > 0) {
+        Trial *trial = trial_of_tiling(c, whole, &list[--count]);
+        plan_if_it_may_fit(c, trial, wish);
+        if (is_better(c, trial, best, wish)) best = trial;
+    }
+    return best;
+}
+
+/* For one B, tiles are for what does not fit whole, or only with host memory: every budget that does has the
+ * same bits, and host memory never stands in the way of a tiling that would be faster. */
+static bool wants_tiles(const Compilation *c, const Trial *trial, Wish wish) {
+    const PlanResult *result = trial->result;
+    if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0) return false;
+    if (trial_takes_seconds(trial)) return false;
+    if (!is_feasible(trial) || result->needs_host) return true;
+    return c->spec.batch_auto && result->plan.seconds > (1 + much_recomputation) * result->keep_all_seconds;
+}
+
+/* Says why there are tiles. Nobody is told of what does not fit, but in a comparison of policies. */
+static void explain_tiles(const Compilation *c, Trial *whole, Trial *best, Wish wish) {
+    Text text = {.arena = c->arena};
+    char bytes[24];
+    const TileRule *tile = &best->tile;
+    if (tile->loss_chunks == 1 && tile->mlp_tiles == 1) return;
+    if (!is_feasible(best) && !c->options->compare) return;
+    add_plan(c, whole, wish);
+    if (tile->loss_chunks > 1)
+        text_add(&text, "the loss head runs in %" PRId64 " chunks of tokens", tile->loss_chunks);
+    if (tile->mlp_tiles > 1)
+        text_add(&text, "%s in %" PRId64 " tiles", text.length ? ", MLPs" : "MLPs run", tile->mlp_tiles);
+    if (whole->result->feasible)
+        text_add(&text, ": whole, a step would take %.1f%% longer",
+                 100 * (seconds_per_token(whole) / seconds_per_token(best) - 1));
+    else
+        text_add(&text, ": whole, the smallest budget would be %s",
+                 format_bytes_up(whole->result->smallest_bytes + c->device.reserved_bytes, bytes));
+    *vec_add(c->arena, &best->result->reason) = text.at;
+}
+
+/* Says how to get tiles for speed where much is computed again for want of them. */
+static void offer_tiles(const Compilation *c, const Trial *whole, Wish wish) {
+    const PlanResult *result = whole->result;
+    if (c->spec.batch_auto || wish.policy != POLICY_OPTIMAL || !is_feasible(whole)) return;
+    if (result->plan.seconds <= (1 + much_recomputation) * result->keep_all_seconds) return;
+    *vec_add(c->arena, &whole->result->reason) = arena_printf(
+        c->arena,
+        "B is fixed and the model fits whole, so nothing is cut into tiles: with B = auto(%" PRId64
+        "..%" PRId64 ") the loss head and MLPs may be, for speed",
+        whole->graph->batch, whole->graph->batch);
+}
+
+/* Whether another micro-batch is proved faster than one that surely fits: no need to plan that. */
+static bool is_beaten(const Compilation *c, const Trial *trial, const Trial *best, Wish wish) {
+    if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0 || c->spec.pin.count || !is_feasible(best))
+        return false;
+    return surely_fits(c, trial, wish.budget) &&
+           !may_be_faster(c, trial, wish.budget, seconds_per_token(best));
+}
+
+/* The micro-batches that are tried, from the smallest; 0: the file's. */
+static int64_t first_batch(const Compilation *c) {
+    return c->spec.batch_auto ? c->spec.batch_low : 0;
+}
+
+static int64_t last_batch(const Compilation *c) {
+    return c->spec.batch_auto ? c->spec.batch_high : 0;
+}
+
+/* The micro-batch that makes a step of one micro-step: where nothing is clipped, gradients are then not kept,
+ * and it may need less than a smaller one. 0: there is none but the smallest. */
+static int64_t single_batch(const Compilation *c) {
+    const Spec *spec = &c->spec;
+    if (!spec->batch_auto || !spec->tokens_per_step || spec->clip_norm > 0) return 0;
+    int64_t batch = spec->tokens_per_step / c->forward->context;
+    return batch > spec->batch_low && batch <= spec->batch_high ? batch : 0;
+}
+
+/* ---- which micro-batches ---- */
+
+enum { ALL_BATCHES = 16 }; /* so many are all tried; of more, few */
+
+/* What is found for the micro-batches that are possible. */
+typedef struct Batches {
+    const Compilation *c;
+    Wish wish;
+    VEC(int64_t) of; /* ascending; one of 0: the file's */
+    Trial **trial;   /* NULL: not tried, or beaten without a plan */
+    uint32_t best;   /* NONE: none was tried */
+    uint32_t misses; /* that need more than the best, in a row */
+} Batches;
+
+static Batches list_batches(const Compilation *c, Wish wish) {
+    Batches batches = {.c = c, .wish = wish, .best = NONE};
+    for (int64_t batch = first_batch(c); batch <= last_batch(c); batch++)
+        if (!batch || lower_batch_fits(&c->spec, batch)) *vec_add(c->arena, &batches.of) = batch;
+    batches.trial = NEW_ARRAY(c->arena, Trial *, batches.of.count + 1);
+    return batches;
+}
+
+/* Whether it is the best so far. */
+static bool try_batch(Batches *b, uint32_t i) {
+    Trial *best = b->best == NONE ? NULL : b->trial[b->best], *trial = trial_of_batch(b->c, b->of.at[i]);
+    if (best && is_beaten(b->c, trial, best, b->wish)) return false;
+    plan_if_it_may_fit(b->c, trial, b->wish);
+    b->trial[i] = trial;
+    bool needs_more =
+        best && !is_feasible(trial) && (is_feasible(best) || is_nearer(b->c, best, trial, b->wish));
+    b->misses = needs_more ? b->misses + 1 : 0;
+    if (!is_better(b->c, trial, best, b->wish)) return false;
+    b->best = i;
+    return true;
+}
+
+/* Larger ones need more too. */
+static bool has_missed(const Batches *b, uint32_t i) {
+    return b->trial[i] && b->misses == (wants_tiles(b->c, b->trial[i], b->wish) ? 2 : 1);
+}
+
+/* Between two that were tried on either side of the best: halves the wider side until none is left. A token
+ * takes less the larger the micro-batch, until memory is short, and more from there on: where it is not as
+ * smooth as that, one that is faster may be missed. */
+static void try_between(Batches *b, uint32_t low, uint32_t high) {
+    while (b->best - low > 1 || high - b->best > 1) {
+        bool above = high - b->best > b->best - low;
+        uint32_t was = b->best, i = above ? was + (high - was) / 2 : low + (was - low) / 2;
+        bool is_best = try_batch(b, i);
+        if (above)
+            *(is_best ? &low : &high) = is_best ? was : i;
+        else
+            *(is_best ? &high : &low) = is_best ? was : i;
+    }
+}
+
+/* All of them, from the smallest, or of many each about twice the one before and then those around the best.
+ */
+static void try_batches(Batches *b) {
+    uint32_t count = b->of.count, low = 0, high = 0, last = 0;
+    bool all = count <= ALL_BATCHES;
+    for (uint32_t i = 0; i < count; i = all                                   ? i + 1
+                                        : i < count - 1 && 2 * i + 1 >= count ? count - 1
+                                                                              : 2 * i + 1) {
+        if (try_batch(b, i)) low = last, high = i;
+        if (b->best == last && i > last) high = i; /* the first after the best */
+        last = i;
+        if (has_missed(b, i)) break;
+    }
+    if (!all) try_between(b, low, high);
+}
+
+/* The micro-batch and tiling with the most tokens a second among those that fit; when none fits, what comes
+ * nearest. Tiles are tried for those that fit whole by much recomputation or with host memory only, and for
+ * the smallest that does not. */
+Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
+    Wish wish = {policy, arena_budget, c->spec.batch_auto ? ASK_PLAN : ASK_BOUND};
+    Batches batches = list_batches(c, wish);
+    try_batches(&batches);
+    Trial *best = batches.trial[batches.best], *best_whole = best;
+    for (uint32_t i = 0; i < batches.of.count; i++) {
+        Trial *whole = batches.trial[i];
+        if (!whole || !wants_tiles(c, whole, wish)) continue;
+        double less = is_feasible(whole) && whole->result->needs_host ? 0 : worthwhile;
+        double enough = is_feasible(best) ? seconds_per_token(best) * (1 - less) : INFINITY;
+        if (whole->seconds / trial_tokens(whole) >= enough) continue;
+        wish.ask = ASK_PLAN;
+        Trial *trial = best_tiling(c, whole, wish, enough);
+        if (trial != best &&
+            (is_feasible(trial) ? seconds_per_token(trial) < enough : is_better(c, trial, best, wish)))
+            best = trial, best_whole = whole;
+        if (!is_feasible(whole)) break;
+    }
+    if (!is_feasible(best) && wish.policy == POLICY_OPTIMAL && single_batch(c)) {
+        Trial *whole = trial_of_batch(c, single_batch(c));
+        plan_if_it_may_fit(c, whole, wish);
+        Trial *trial = is_feasible(whole) ? whole : best_tiling(c, whole, wish, INFINITY);
+        if (is_better(c, trial, best, wish)) best = trial, best_whole = whole;
+    }
+    plan_in_full(c, best, wish);
+    explain_tiles(c, best_whole, best, wish);
+    if (best == best_whole) offer_tiles(c, best, wish);
+    return *best;
+}
+
+/* Few operations are packed by an exact search, which takes longest for the finest tiles: where bytes are all
+ * that is asked for, not those that need as much in several ways, the least fine are tried before them. */
+enum { FEW_NODES = 600 };
+
+/* What needs least of `best` (NULL: none yet), of a micro-batch, and of its finest tilings: the first of them
+ * from the finest on, or any if it is for the bytes alone. */
+static Trial *least_of(const Compilation *c, int64_t batch, Wish any, bool bytes_alone, Trial *best) {
+    Trial *whole = trial_of_batch(c, batch);
+    if (is_better(c, whole, best, any)) best = whole;
+    if (any.policy != POLICY_OPTIMAL || trial_takes_seconds(whole)) return best;
+    TryOut list[MOST_TILINGS];
+    uint32_t count = list_tries(c, whole, list);
+    uint32_t tries = finest_tries(whole, count);
+    bool least_fine_first = bytes_alone && whole->graph->node.count < FEW_NODES;
+    for (uint32_t k = 0; k < tries; k++) {
+        TryOut *next = &list[least_fine_first ? count - tries + k : count - 1 - k];
+        Trial *trial = trial_of_tiling(c, whole, next);
+        if (is_better(c, trial, best, any)) best = trial;
+    }
+    return best;
+}
+
+static Trial smallest(const Compilation *c, Policy policy, bool bytes_alone) {
+    Wish any = {policy, 1, ASK_LEAST};
+    int64_t batch = first_batch(c);
+    while (batch && !lower_batch_fits(&c->spec, batch)) batch++;
+    Trial *best = least_of(c, batch, any, bytes_alone, NULL);
+    if (single_batch(c) > batch) best = least_of(c, single_batch(c), any, bytes_alone, best);
+    add_plan(c, best, any);
+    return *best;
+}
+
+Trial trial_smallest(const Compilation *c, Policy policy) {
+    return smallest(c, policy, false);
+}
+
+int64_t trial_smallest_bytes(const Compilation *c, Policy policy) {
+    return smallest(c, policy, true).result->smallest_bytes;
+}
+
+/* The smallest budget of the finest tilings of `whole`, if it is within the arena's; 0: it is not. */
+static int64_t tiling_that_fits(const Compilation *c, const Trial *whole, Wish any, int64_t arena_budget) {
+    if (trial_takes_seconds(whole)) return 0;
+    TryOut list[MOST_TILINGS];
+    uint32_t count = list_tries(c, whole, list);
+    uint32_t tries = finest_tries(whole, count);
+    while (tries-- > 0) {
+        Trial *trial = trial_of_tiling(c, whole, &list[--count]);
+        if (never_within(c, trial, arena_budget)) continue;
+        add_plan(c, trial, any);
+        if (trial->result->smallest_bytes <= arena_budget) return trial->result->smallest_bytes;
+    }
+    return 0;
+}
+
+int64_t trial_that_fits(const Compilation *c) {
+    enum { MOST_WHOLE = 3 };
+    int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
+    Wish any = {POLICY_OPTIMAL, 1, ASK_LEAST};
+    Trial *first = NULL;
+    if (arena_budget <= 0) return 0;
+    for (int64_t batch = first_batch(c), tried = 0; batch <= last_batch(c) && tried < MOST_WHOLE; batch++) {
+        if (batch && !lower_batch_fits(&c->spec, batch)) continue;
+        Trial *trial = trial_of_batch(c, batch);
+        if (!first) first = trial;
+        tried++;
+        if (never_within(c, trial, arena_budget)) continue;
+        add_plan(c, trial, any);
+        if (trial->result->smallest_bytes <= arena_budget) return trial->result->smallest_bytes;
+    }
+    return first ? tiling_that_fits(c, first, any, arena_budget) : 0;
+}
+
+bool trial_surely_fits(const Compilation *c) {
+    int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
+    if (c->spec.pin.count || arena_budget <= 0) return false;
+    Arena *scratch = arena_new();
+    Trial trial = trial_of(c, c->forward, (TileRule){1, 1}, scratch);
+    bool fits = surely_fits(c, &trial, arena_budget);
+    arena_free(scratch);
+    return fits;
+}

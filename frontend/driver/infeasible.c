@@ -1,0 +1,289 @@
+/* See infeasible.h. In: a lowered file and a budget that nothing fits. Out: messages, and JSON where it is
+ * asked for. Every number in them is the peak of a plan that was made. */
+#include "frontend/driver/infeasible.h"
+
+#include "frontend/driver/message.h"
+#include "frontend/driver/output.h"
+#include "frontend/driver/report.h"
+#include "frontend/driver/batch_search.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* ---- other sizes of B and T, host memory ---- */
+
+static int64_t weight_bytes(const Graph *g) {
+    int64_t bytes = 0;
+    for (uint32_t p = 0; p < g->param.count; p++) bytes += value_bytes(&g->value.at[g->param.at[p].value]);
+    return bytes;
+}
+
+/* The file with further settings, in an arena of its own: many are tried. False where it is then in error;
+ * the arena is the caller's to free in either case. */
+static bool variant_of(const Compilation *c, const char *const *set, uint32_t count, Compilation *variant) {
+    Compilation aside = *c;
+    aside.arena = arena_new();
+    bool fine = compile_variant(&aside, set, count, variant);
+    variant->arena = aside.arena;
+    return fine;
+}
+
+static const int64_t ENOUGH = INT64_MAX;
+/* The smallest budget of the arena that the file needs with one dim at `value`: 0 where that is too much,
+ * ENOUGH where it fits and `roughly` asks for no more, -1 where the file is then in error. */
+static int64_t bytes_with(const Compilation *c, const char *dim, int64_t value, bool roughly) {
+    Compilation other;
+    const char *set = arena_printf(c->arena, "%s=%" PRId64, dim, value);
+    if (value < 1) return -1;
+    int64_t bytes = -1;
+    if (variant_of(c, &set, 1, &other)) {
+        bool too_heavy = weight_bytes(other.forward) > c->budget_bytes;
+        bytes = too_heavy ? 0 : roughly && trial_surely_fits(&other) ? ENOUGH : trial_that_fits(&other);
+    }
+    arena_free(other.arena);
+    return bytes;
+}
+
+/* The change to one dim that makes the smallest plan fit: the fewest halvings, at most ten; NULL when none
+ * does. The first guess is right where all that is not persistent halves too; then the nearest one on the
+ * other side is tried, or the most of all, since often nothing helps; then bisection finds it. */
+static const char *change_that_fits(const Compilation *c, const Trial *trial, int64_t arena_budget,
+                                    const char *dim, int64_t value) {
+    int64_t persistent = trial->result->layout->persistent_bytes, fits = 0;
+    int64_t more = trial->result->smallest_bytes - persistent, room = arena_budget - persistent;
+    int least = 1, most = 10, guess = 1, found = 0;
+    while (most > 1 && value >> most < 1) most--;
+    while (guess < most && more >> guess > room) guess++;
+    for (int tries = 0; least <= most; tries++) {
+        int halvings = tries == 0 ? guess : tries == 1 ? most : (least + most) / 2;
+        int64_t bytes = bytes_with(c, dim, value >> halvings, tries > 0);
+        if (bytes > 0) fits = bytes, found = halvings;
+        if (bytes == 0)
+            least = halvings + 1;
+        else
+            most = halvings - 1;
+    }
+    if (!found) return NULL;
+    if (fits == ENOUGH) fits = bytes_with(c, dim, value >> found, false);
+    char needs[24];
+    return arena_printf(c->arena, "%s = %" PRId64 " (%s)", dim, value >> found,
+                        format_bytes_up(fits + c->device.reserved_bytes, needs));
+}
+
+/* The host memory with which the file fits, rounded up to MiB or GiB; NULL when none does or it has some. */
+static const char *host_that_fits(const Compilation *c) {
+    const char *set = "host=64TB";
+    Compilation other;
+    if (c->spec.host_bytes || !c->device.copies_beside || !compile_variant(c, &set, 1, &other)) return NULL;
+    PolicyPlan plan = compile_policy(&other, POLICY_OPTIMAL, c->budget_bytes);
+    if (!plan.feasible) return NULL;
+    int64_t mib = (plan.result->plan.host_bytes + (1 << 20) - 1) >> 20;
+    return mib < 2048 ? arena_printf(c->arena, "host %" PRId64 "MiB", mib)
+                      : arena_printf(c->arena, "host %" PRId64 "GiB", (mib + 1023) >> 10);
+}
+
+static void offer_sizes(Compilation *c, const Trial *trial, Infeasible *answer) {
+    int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
+    if (arena_budget <= trial->result->layout->persistent_bytes) return;
+    Text changes = {.arena = c->arena};
+    const char *change[3] = {NULL, NULL, host_that_fits(c)};
+    if (trial->graph->batch > 1)
+        change[0] = change_that_fits(c, trial, arena_budget, "B", trial->graph->batch);
+    change[1] = change_that_fits(c, trial, arena_budget, "T", trial->graph->context);
+    for (size_t i = 0; i < COUNT_OF(change); i++)
+        if (change[i])
+            text_add(&changes, "%s%s%s", changes.length ? "; so would " : "", change[i],
+                     changes.length ? "" : " would fit");
+    if (changes.length) *vec_add(c->arena, &answer->help) = changes.at;
+}
+
+/* ---- other ways to train ---- */
+
+/* Settings that need less memory for the weights' own sake, whatever B and T are. */
+typedef struct Saving {
+    const char *what, *set[2];
+} Saving;
+
+/* Without both, a weight is updated as soon as its gradient is complete, and gradients are not kept. */
+static Saving without_gradients(const Compilation *c, int64_t accumulate) {
+    Saving saving = {NULL, {NULL, NULL}};
+    const char **set = saving.set;
+    int64_t tokens = c->spec.batch_low * c->forward->context;
+    if (c->spec.clip_norm > 0) *set++ = "train.clip_norm=0";
+    if (accumulate > 1) *set = arena_printf(c->arena, "train.tokens_per_step=%" PRId64, tokens);
+    if (saving.set[0])
+        saving.what = saving.set[1]           ? "without clipping and accumulation"
+                      : c->spec.clip_norm > 0 ? "without clipping"
+                                              : "without accumulation";
+    return saving;
+}
+
+/* The smallest budget with some of the savings; 0 where the file is then in error. */
+static int64_t smallest_with(const Compilation *c, const Saving *saving, uint32_t count) {
+    const char *set[8];
+    uint32_t sets = 0;
+    for (uint32_t i = 0; i < count; i++)
+        for (size_t k = 0; k < COUNT_OF(saving[i].set); k++)
+            if (saving[i].set[k]) set[sets++] = saving[i].set[k];
+    Compilation other;
+    int64_t bytes = variant_of(c, set, sets, &other) ? compile_smallest(&other, POLICY_OPTIMAL) : 0;
+    arena_free(other.arena);
+    return bytes;
+}
+
+static void add_saving(const Compilation *c, int64_t bytes, const char *what, Text *out) {
+    char size[24];
+    text_add(out, "%s%s %s%s", out->length ? "; " : "", format_bytes_up(bytes, size), what,
+             bytes <= c->budget_bytes ? ", which fits" : "");
+}
+
+static void offer_savings(Compilation *c, const Trial *trial, int64_t smallest, Infeasible *answer) {
+    Saving all[3], useful[3];
+    uint32_t count = 0, found = 0;
+    Saving early = without_gradients(c, trial->graph->accumulate);
+    if (early.what) all[count++] = early;
+    if (c->spec.moment == DT_F32)
+        all[count++] = (Saving){"with the optimizer's moments in bf16", {"dtype.optimizer=bf16"}};
+    if (c->spec.gradient == DT_F32)
+        all[count++] = (Saving){"with weight gradients in bf16", {"dtype.gradient=bf16"}};
+    Text out = {.arena = c->arena};
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t bytes = smallest_with(c, &all[i], 1);
+        if (!bytes || bytes > smallest - smallest / 50) continue; /* not worth a word */
+        useful[found++] = all[i];
+        Text what = {.arena = c->arena};
+        text_add(&what, "%s (", all[i].what);
+        for (size_t k = 0; k < COUNT_OF(all[i].set); k++)
+            if (all[i].set[k]) text_add(&what, "%s--set %s", k ? " " : "", all[i].set[k]);
+        text_add(&what, ")");
+        add_saving(c, bytes, what.at, &out);
+    }
+    int64_t together = found > 1 ? smallest_with(c, useful, found) : 0;
+    if (together) add_saving(c, together, found == 2 ? "with both" : "with all three", &out);
+    if (out.length)
+        *vec_add(c->arena, &answer->help) = arena_printf(c->arena, "less is needed otherwise: %s", out.at);
+}
+
+/* ---- other cards ---- */
+
+/* Known cards that hold the smallest plan, smallest first; where none does, the largest there is. The plan of
+ * another card takes the same memory but for how ties in time are broken: those within 1% are left out. */
+static void offer_devices(Compilation *c, int64_t smallest, Infeasible *answer) {
+    enum { MOST = 3 };
+    if (!c->device.memory_bytes || !c->device.copies_beside) return; /* the budget alone counts there */
+    uint32_t count, found = 0;
+    const Device *list = device_list(&count), *fit[MOST], *largest = NULL;
+    char size[24];
+    for (uint32_t i = 0; i < count; i++) {
+        const Device *card = &list[i];
+        if (!card->cuda || card->flops_per_second[c->spec.compute] <= 0) continue;
+        if (!largest || card->memory_bytes > largest->memory_bytes) largest = card;
+        if (card->memory_bytes - smallest < smallest / 100) continue;
+        uint32_t at = found < MOST ? found++ : MOST;
+        for (; at > 0 && fit[at - 1]->memory_bytes > card->memory_bytes; at--)
+            if (at < MOST) fit[at] = fit[at - 1];
+        if (at < MOST) fit[at] = card;
+    }
+    Text out = {.arena = c->arena};
+    for (uint32_t i = 0; i < found; i++)
+        text_add(&out, "%s%s (%s)",
+                 !i               ? "as it is it fits "
+                 : i + 1 == found ? " and "
+                                  : ", ",
+                 fit[i]->name, format_bytes(fit[i]->memory_bytes, size));
+    if (!found && largest)
+        text_add(
+            &out,
+            "no known card holds it as it is; the largest, %s, has %s: `--device-memory SIZE` pretends one",
+            largest->name, format_bytes(largest->memory_bytes, size));
+    if (out.length) *vec_add(c->arena, &answer->help) = out.at;
+}
+
+/* ---- the answer ---- */
+
+/* Whether the command line, not the file, says what the budget is. */
+static bool budget_overridden(const Options *options) {
+    for (uint32_t i = 0; i < options->set.count; i++)
+        if (!strncmp(options->set.at[i], "budget=", 7)) return true;
+    return options->budget != NULL;
+}
+
+/* What the smallest plan consists of at its fullest moment. */
+static void list_parts(const Compilation *c, const Trial *trial, Infeasible *answer) {
+    const PlanResult *result = trial->result;
+    const int64_t *roles = live_at_peak(trial->graph, &result->plan, result->layout, c->arena);
+    int64_t packing = result->plan.peak_bytes;
+    for (int r = 0; r < LIVE_COLUMNS; r++) {
+        packing -= roles[r];
+        *vec_add(c->arena, &answer->part) = (FloorPart){live_label[r], roles[r]};
+    }
+    *vec_add(c->arena, &answer->part) = (FloorPart){"packing", packing};
+    *vec_add(c->arena, &answer->part) = (FloorPart){"context", c->device.reserved_bytes};
+}
+
+static void note_parts(const Compilation *c, const Trial *trial, Infeasible *answer) {
+    Text floor = {.arena = c->arena};
+    const FloorPart *dearest = &answer->part.at[0];
+    char size[24], whole[24];
+    for (uint32_t i = 0; i < answer->part.count; i++) {
+        const FloorPart *part = &answer->part.at[i];
+        if (part->bytes > dearest->bytes) dearest = part;
+        if (part->bytes < 1 << 10) continue;
+        text_add(&floor, "%s%s %s", floor.length ? " + " : "", part->name, format_bytes(part->bytes, size));
+    }
+    *vec_add(c->arena, &answer->note) =
+        arena_printf(c->arena, "floor = %s   (B = %" PRId64 ")", floor.at, trial->graph->batch);
+    *vec_add(c->arena, &answer->note) =
+        arena_printf(c->arena, "the dearest part is '%s': %s of %s", dearest->name,
+                     format_bytes(dearest->bytes, size), format_bytes_up(answer->smallest_bytes, whole));
+}
+
+int infeasible_answer(Compilation *c) {
+    char budget[24], least[24];
+    /* what comes nearest is found without a budget: the same whichever was asked for */
+    Trial trial = trial_smallest(c, c->policy);
+    Infeasible answer = {.spec = &c->spec,
+                         .device = &c->device,
+                         .policy = c->policy,
+                         .budget_bytes = c->budget_bytes,
+                         .batch = trial.graph->batch,
+                         .context = trial.graph->context};
+    answer.smallest_bytes = trial.result->smallest_bytes + c->device.reserved_bytes;
+    const char *device = device_text(&c->device, c->arena);
+    format_bytes(c->budget_bytes, budget);
+    format_bytes_up(answer.smallest_bytes, least);
+    answer.message = c->policy == POLICY_OPTIMAL
+                         ? arena_printf(c->arena, "no plan fits %s on %s; the smallest feasible budget is %s",
+                                        budget, device, least)
+                         : arena_printf(c->arena, "policy %s needs %s, which does not fit %s on %s",
+                                        policy_name[c->policy], least, budget, device);
+    if (c->budget_capped)
+        *vec_add(c->arena, &answer.note) =
+            arena_printf(c->arena, "the budget of %s is more than %s has",
+                         format_bytes(c->spec.budget_bytes, budget), c->device.name);
+    list_parts(c, &trial, &answer);
+    note_parts(c, &trial, &answer);
+    if (c->policy == POLICY_OPTIMAL) {
+        if (!trial_takes_seconds(&trial)) {
+            offer_sizes(c, &trial, &answer);
+            offer_savings(c, &trial, answer.smallest_bytes, &answer);
+        }
+        offer_devices(c, answer.smallest_bytes, &answer);
+    } else {
+        *vec_add(c->arena, &answer.help) =
+            arena_printf(c->arena, "policy optimal needs %s at least",
+                         format_bytes_up(compile_smallest(c, POLICY_OPTIMAL), least));
+    }
+    bool from_file = c->spec.budget_bytes && !c->budget_capped && !budget_overridden(c->options);
+    diag_error(c->diag, E0701, from_file ? c->spec.budget_span : NO_SPAN, "%s", answer.message);
+    for (uint32_t i = 0; i < answer.note.count; i++) diag_note(c->diag, NO_SPAN, "%s", answer.note.at[i]);
+    for (uint32_t i = 0; i < answer.help.count; i++) diag_help(c->diag, "%s", answer.help.at[i]);
+    message_diagnostics(c->options, c->diag);
+    if (c->options->json) {
+        Text out = {.arena = c->arena};
+        report_infeasible_json(&answer, &out);
+        int code = output_print(c->options, &out);
+        if (code != EXIT_FINE) return code;
+    }
+    return EXIT_INFEASIBLE;
+}

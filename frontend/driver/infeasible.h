@@ -1,0 +1,11 @@
+/* The answer where no plan fits: E0701 with what the smallest plan is made of and what would fit. */
+#ifndef REMAT_INFEASIBLE_H
+#define REMAT_INFEASIBLE_H
+
+#include "frontend/driver/compile.h"
+
+/* Prints it for `c->policy` under `c->budget_bytes`, and as JSON to stdout where --json was given. Returns
+ * EXIT_INFEASIBLE. */
+int infeasible_answer(Compilation *c);
+
+#endif

@@ -1,0 +1,489 @@
+/* In: a plan and its layout. Out: text or JSON for people and programs. Nothing is decided here. */
+#include "frontend/driver/report.h"
+
+#include "codegen/json_tree.h"
+#include "ir/glob.h"
+#include "frontend/driver/options.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* "mlp.fc.tile3" -> "mlp.fc.tile*": pieces of tokens are alike. */
+static const char *without_pieces(const char *name, Arena *arena) {
+    static const char *const piece[] = {".tile", ".slice"};
+    for (size_t i = 0; i < COUNT_OF(piece); i++) {
+        const char *at = strstr(name, piece[i]);
+        if (!at) continue;
+        at += strlen(piece[i]);
+        size_t digits = strspn(at, "0123456789");
+        if (digits) return arena_printf(arena, "%.*s*%s", (int)(at - name), name, at + digits);
+    }
+    return name;
+}
+
+/* "h.3.attn.qkv" in block "h.3" -> "h.*.attn.qkv". */
+static const char *general_name(const Graph *g, const Node *node, const char *name, Arena *arena) {
+    if (node->block == NONE) return without_pieces(name, arena);
+    const char *block = g->block.at[node->block], *dot = strrchr(block, '.');
+    size_t length = strlen(block);
+    if (dot && !strncmp(name, block, length))
+        name = arena_printf(arena, "%.*s.*%s", (int)(dot - block), block, name + length);
+    return without_pieces(name, arena);
+}
+
+/* What became of every forward value and operation. */
+typedef struct Fates {
+    uint32_t *again; /* by node: how often it is recomputed in a micro-step */
+    bool *kept;      /* by value: it lies in memory when the backward phase begins */
+    uint32_t *moved; /* by value: the step that copies it to host memory, NONE if none does */
+    uint32_t peak_step;
+} Fates;
+
+static Fates fates_of(const Part *part, Arena *arena) {
+    const Graph *g = part->graph;
+    const Plan *plan = part->plan;
+    const Layout *layout = part->layout;
+    Fates fates = {.again = NEW_ARRAY(arena, uint32_t, g->node.count),
+                   .kept = NEW_ARRAY(arena, bool, g->value.count),
+                   .moved = NEW_ARRAY(arena, uint32_t, g->value.count)};
+    for (uint32_t v = 0; v < g->value.count; v++) fates.moved[v] = NONE;
+    ValueId *occupant = NEW_ARRAY(arena, ValueId, layout->buf.count + 1); /* buffers pass on in place */
+    int64_t *live = NEW_ARRAY(arena, int64_t, plan->step.count + 1), bytes = 0, most = -1;
+    uint32_t turn = NONE; /* the first backward step */
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        occupant[b] = layout->buf.at[b].value;
+        if (layout->buf.at[b].kind == BUF_HOST) continue;
+        live[layout->buf.at[b].lo] += layout->buf.at[b].bytes;
+        if (layout->buf.at[b].hi <= plan->step.count) live[layout->buf.at[b].hi] -= layout->buf.at[b].bytes;
+    }
+    for (uint32_t s = 0; s < plan->step.count; s++) {
+        const Step *step = &plan->step.at[s];
+        bytes += live[s];
+        if (bytes > most) most = bytes, fates.peak_step = s;
+        if (step->kind == STEP_RECOMPUTE) fates.again[step->node]++;
+        if (step->kind == STEP_OFFLOAD && fates.moved[step->value] == NONE) fates.moved[step->value] = s;
+        if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) continue;
+        const Node *node = &g->node.at[step->node];
+        if (turn == NONE && node->phase != PHASE_FORWARD) turn = s;
+        for (uint32_t o = 0; turn == NONE && o < node->nout; o++)
+            occupant[layout->bind.at[layout->first[s] + o]] = node->out[o];
+    }
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        const Buf *buf = &layout->buf.at[b];
+        if (buf->kind == BUF_VALUE && !buf->persistent && buf->lo < turn && buf->hi > turn)
+            fates.kept[occupant[b]] = fates.moved[occupant[b]] == NONE;
+    }
+    return fates;
+}
+
+static bool decided(const Graph *g, const Node *node) {
+    return node->phase == PHASE_FORWARD && !(op_info[node->op].flags & OPF_VIEW) &&
+           !value_persistent(g, node->out[0]);
+}
+
+static int64_t kept_bytes(const Graph *g, const Fates *fates, const Node *node) {
+    int64_t bytes = 0;
+    for (uint32_t o = 0; o < node->nout; o++)
+        if (fates->kept[node->out[o]]) bytes += value_bytes(&g->value.at[node->out[o]]);
+    return bytes;
+}
+
+static int64_t moved_bytes(const Graph *g, const Fates *fates, const Node *node) {
+    int64_t bytes = 0;
+    for (uint32_t o = 0; o < node->nout; o++)
+        if (fates->moved[node->out[o]] != NONE) bytes += value_bytes(&g->value.at[node->out[o]]);
+    return bytes;
+}
+
+Decisions plan_decisions(const Part *part, Arena *arena) {
+    const Graph *g = part->graph;
+    Fates fates = fates_of(part, arena);
+    Decisions decisions = {0};
+    Map *index = map_new(arena);
+    for (uint32_t n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        if (!decided(g, node)) continue;
+        const char *name = general_name(g, node, node->name, arena);
+        uint32_t i = map_get(index, name);
+        if (i == NONE) {
+            i = decisions.row.count;
+            *vec_add(arena, &decisions.row) = (DecisionRow){.name = name, .op = op_info[node->op].name};
+            map_set(index, name, i);
+        }
+        DecisionRow *row = &decisions.row.at[i];
+        int64_t bytes = kept_bytes(g, &fates, node), moved = moved_bytes(g, &fates, node);
+        row->kept_bytes += bytes;
+        row->moved_bytes += moved;
+        decisions.moves |= moved > 0;
+        if (moved) row->moved++;
+        if (fates.again[n])
+            row->recomputed++,
+                row->recompute_seconds += (double)(fates.again[n] * g->accumulate) * part->cost[n].seconds;
+        else if (bytes)
+            row->kept++;
+        else if (!moved)
+            row->dropped++;
+    }
+    return decisions;
+}
+
+static const char *seconds_text(double seconds, char out[24]) {
+    if (seconds < 1e-3)
+        snprintf(out, 24, "%.1f us", seconds * 1e6);
+    else if (seconds < 1)
+        snprintf(out, 24, "%.2f ms", seconds * 1e3);
+    else
+        snprintf(out, 24, "%.3f s", seconds);
+    return out;
+}
+
+static double tokens_of(const Graph *g) {
+    return (double)(g->batch * g->context * g->accumulate);
+}
+
+void report_plan(const PlanReport *report, Text *out) {
+    const EmitRequest *request = report->request;
+    const PlanResult *result = report->result;
+    const Part *train = &request->train;
+    const Graph *g = train->graph;
+    char a[24], b[24], c[24], d[24];
+    text_add(out, "%s on %s, policy %s\n", request->spec->model, device_text(request->device, out->arena),
+             policy_name[train->plan->policy]);
+    text_add(out,
+             "  micro-batch     B = %" PRId64 ", T = %" PRId64 ", %" PRId64
+             " micro-step%s a step (%.0f tokens)\n",
+             g->batch, g->context, g->accumulate, g->accumulate == 1 ? "" : "s", tokens_of(g));
+    if (report->budget_bytes)
+        text_add(out, "  budget          %s%s\n", format_bytes(report->budget_bytes, a),
+                 request->device->reserved_bytes
+                     ? arena_printf(out->arena, " (%s of it reserved for the context)",
+                                    format_bytes(request->device->reserved_bytes, b))
+                     : "");
+    text_add(out, "  peak            %s (%" PRId64 " bytes)\n", format_bytes(request->arena_bytes, a),
+             request->arena_bytes);
+    const int64_t *roles = live_at_peak(g, train->plan, train->layout, out->arena);
+    int64_t total = 0;
+    for (int r = 0; r < LIVE_COLUMNS; r++) {
+        total += roles[r];
+        if (roles[r]) text_add(out, "    %-21s %s\n", live_label[r], format_bytes(roles[r], a));
+    }
+    int64_t packed = train->layout->height_bytes;
+    if (packed > total) text_add(out, "    %-21s %s\n", "packing", format_bytes(packed - total, a));
+    if (request->arena_bytes > packed)
+        text_add(out, "    %-21s %s\n", "evaluation, sampling",
+                 format_bytes(request->arena_bytes - packed, a));
+    text_add(out, "  keep-all peak   %s; this plan saves %.1f%%\n", format_bytes(result->keep_all_bytes, a),
+             100.0 * (1 - (double)request->arena_bytes / (double)result->keep_all_bytes));
+    text_add(out, "  smallest budget %s\n", format_bytes_up(report->smallest_bytes, a));
+    text_add(out, "  step time       %s, of which recomputation %s (%.2f%% over keep-all), %.0f tokens/s\n",
+             seconds_text(train->plan->seconds, a), seconds_text(train->plan->recompute_seconds, b),
+             100 * (train->plan->seconds / result->keep_all_seconds - 1),
+             tokens_of(g) / train->plan->seconds);
+    text_add(out, "  computed from   %s\n",
+             request->device->cuda
+                 ? arena_printf(out->arena,
+                                "%s's data sheet, at the share of it that each kernel reached on an H100",
+                                request->device->name)
+                 : "the device's figures");
+    if (train->plan->host_bytes)
+        text_add(out, "  host memory     %s of %s; %s go out and back in a micro-step, operations wait %s\n",
+                 format_bytes(train->plan->host_bytes, a), format_bytes(request->spec->host_bytes, b),
+                 format_bytes(train->plan->offload_bytes, c), seconds_text(train->plan->wait_seconds, d));
+    text_add(out, "  lower bound     %s; gap %.3f%%\n", seconds_text(result->lower_bound_seconds, a),
+             100 * result->gap);
+    if (report->more_seconds > 0)
+        text_add(out, "  %s more         %s a step (%.2f%% faster)\n", format_bytes(report->more_bytes, a),
+                 seconds_text(report->more_seconds, b),
+                 100 * (train->plan->seconds / report->more_seconds - 1));
+    for (uint32_t i = 0; i < result->reason.count; i++)
+        text_add(out, "  because         %s\n", result->reason.at[i]);
+    Decisions decisions = plan_decisions(train, out->arena);
+    text_add(out, "\n  %-40s %-16s %6s %6s %12s %12s%s\n", "forward operation", "op", "kept", "again",
+             "kept bytes", "again time", decisions.moves ? "   away   away bytes" : "");
+    for (uint32_t i = 0; i < decisions.row.count; i++) {
+        const DecisionRow *row = &decisions.row.at[i];
+        if (!row->kept && !row->recomputed && !row->moved) continue;
+        text_add(out, "  %-40s %-16s %6u %6u %12s %12s", row->name, row->op, row->kept, row->recomputed,
+                 row->kept_bytes ? format_bytes(row->kept_bytes, a) : "-",
+                 row->recomputed ? seconds_text(row->recompute_seconds, b) : "-");
+        if (decisions.moves)
+            text_add(out, " %6u %12s", row->moved, row->moved ? format_bytes(row->moved_bytes, c) : "-");
+        text_add(out, "\n");
+    }
+}
+
+/* ---- why ---- */
+
+/* One for each pin. */
+static Glob **pin_globs(const Spec *spec, Arena *arena) {
+    Glob **glob = NEW_ARRAY(arena, Glob *, spec->pin.count);
+    for (uint32_t i = 0; i < spec->pin.count; i++) glob[i] = glob_new(arena, spec->pin.at[i].pattern);
+    return glob;
+}
+
+static const char *pin_of(const Spec *spec, Glob *const *glob, const Node *node) {
+    static const char *const word[] = {
+        [PIN_KEEP] = "keep", [PIN_RECOMPUTE] = "recompute", [PIN_OFFLOAD] = "offload"};
+    for (uint32_t i = spec->pin.count; i-- > 0;) /* the last that matches holds */
+        if (glob_matches(glob[i], node->name)) return word[spec->pin.at[i].kind];
+    return NULL;
+}
+
+/* Who reads the node's outputs in the backward phase; NULL when nobody does. */
+static const char *backward_reader(const Graph *g, const Node *node) {
+    for (uint32_t n = 0; n < g->node.count; n++) {
+        const Node *reader = &g->node.at[n];
+        if (reader->phase != PHASE_BACKWARD || op_info[reader->op].flags & OPF_VIEW) continue;
+        for (uint32_t i = 0; i < reader->nin; i++)
+            for (uint32_t o = 0; o < node->nout; o++)
+                if (graph_root(g, reader->in[i]) == node->out[o]) return reader->name;
+    }
+    return NULL;
+}
+
+/* Seconds to make the node's outputs again from what is kept: itself and everything before it that is not. */
+static double chain_seconds(const Part *part, const Fates *fates, NodeId n, bool *seen) {
+    const Graph *g = part->graph;
+    if (seen[n]) return 0;
+    seen[n] = true;
+    double seconds = part->cost[n].seconds;
+    const Node *node = &g->node.at[n];
+    for (uint32_t i = 0; i < node->nin; i++) {
+        ValueId root = graph_root(g, node->in[i]);
+        if (!value_persistent(g, root) && !fates->kept[root])
+            seconds += chain_seconds(part, fates, g->value.at[root].def, seen);
+    }
+    return seconds;
+}
+
+/* When a node's outputs leave for host memory, when they come back, and what that takes. */
+static void report_moved(const PlanReport *report, const Fates *fates, const Node *node, int64_t bytes,
+                         Text *out) {
+    const Part *part = &report->request->train;
+    const Plan *plan = part->plan;
+    char a[24], b[24];
+    uint32_t leaves = NONE, gone = NONE, back = NONE;
+    for (uint32_t o = 0; o < node->nout; o++) {
+        uint32_t step = fates->moved[node->out[o]];
+        if (step == NONE) continue;
+        leaves = step;
+        for (uint32_t s = step + 1; s < plan->step.count && back == NONE; s++) {
+            if (plan->step.at[s].value != node->out[o]) continue;
+            if (plan->step.at[s].kind == STEP_FREE && gone == NONE) gone = s;
+            if (plan->step.at[s].kind == STEP_FETCH) back = s;
+        }
+        break;
+    }
+    text_add(
+        out,
+        "  away in host memory: %s copied out at step %u, off the device from step %u to %u; %s each way\n",
+        format_bytes(bytes, a), leaves, gone, back,
+        seconds_text((double)bytes / report->request->device->copy_bytes_per_second, b));
+}
+
+uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
+    const Part *part = &report->request->train;
+    const Graph *g = part->graph;
+    Fates fates = fates_of(part, out->arena);
+    /* what a byte is worth: the time that a little more budget saves, over what it adds */
+    double price = report->more_seconds > 0
+                       ? (part->plan->seconds - report->more_seconds) / (double)report->more_bytes
+                       : 0;
+    uint32_t found = 0;
+    char a[24], b[24], c[24];
+    Glob *wanted = glob_new(out->arena, pattern), **pinned = pin_globs(report->request->spec, out->arena);
+    for (uint32_t n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        if (!decided(g, node) || !glob_matches(wanted, node->name)) continue;
+        found++;
+        int64_t bytes = 0, kept = kept_bytes(g, &fates, node);
+        for (uint32_t o = 0; o < node->nout; o++) bytes += value_bytes(&g->value.at[node->out[o]]);
+        double seconds = part->cost[n].seconds * (double)g->accumulate;
+        double chain = chain_seconds(part, &fates, n, NEW_ARRAY(out->arena, bool, g->node.count)) *
+                       (double)g->accumulate;
+        const char *reader = backward_reader(g, node), *pin = pin_of(report->request->spec, pinned, node);
+        uint64_t runs = (uint64_t)g->accumulate * (1 + fates.again[n]);
+        text_add(out, "%s: %s, %s, %s a run, %" PRIu64 " run%s a step\n", node->name, op_info[node->op].name,
+                 format_bytes(bytes, a), seconds_text(part->cost[n].seconds, b), runs, runs == 1 ? "" : "s");
+        text_add(out, "  its time is computed from: %s\n", part->cost[n].source);
+        if (pin) text_add(out, "  pinned by the file: %s\n", pin);
+        if (fates.again[n])
+            text_add(out, "  recomputed %u time%s a micro-step, %s a step, for %s\n", fates.again[n],
+                     fates.again[n] == 1 ? "" : "s", seconds_text(seconds * fates.again[n], b),
+                     reader ? reader : "what is recomputed after it");
+        if (kept)
+            text_add(out, "  kept, %s, from forward to backward%s%s\n", format_bytes(kept, a),
+                     reader ? " for " : "", reader ? reader : "");
+        int64_t moved = moved_bytes(g, &fates, node);
+        if (moved) report_moved(report, &fates, node, moved, out);
+        if (!fates.again[n] && !kept && !moved)
+            text_add(out, reader ? "  in memory only around its readers\n"
+                                 : "  freed at once: the backward phase does not read it\n");
+        if (price > 0 && bytes && (kept || fates.again[n]))
+            text_add(
+                out,
+                "  keeping costs its bytes over the peak at step %u (%s at this budget's price of %s a MiB);"
+                " making it again from what is kept costs %s; both a step\n",
+                fates.peak_step, seconds_text(price * (double)bytes, a), seconds_text(price * 0x1p20, b),
+                seconds_text(chain, c));
+        else if (kept && part->plan->seconds <= report->result->keep_all_seconds)
+            text_add(
+                out,
+                "  nothing is gained by recomputing it: a larger budget would not make the step faster\n");
+    }
+    return found;
+}
+
+static json_t *texts(const char *const *text, uint32_t count) {
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < count; i++) json_add(list, json_text(text[i]));
+    return list;
+}
+
+static void add_device(json_t *root, const Device *device) {
+    json_set(root, "device", json_text(device->name));
+    json_set(root, "device_memory_bytes", json_integer(device->memory_bytes));
+    json_set(root, "memory_pretended", json_boolean(device->memory_pretended));
+}
+
+void report_plan_json(const PlanReport *report, Text *out) {
+    const EmitRequest *request = report->request;
+    const PlanResult *result = report->result;
+    const Part *train = &request->train;
+    const Graph *g = train->graph;
+    json_t *root = json_object(), *peak = json_object(), *list = json_array();
+    json_set(root, "feasible", json_true());
+    json_set(root, "model", json_text(request->spec->model));
+    add_device(root, request->device);
+    json_set(root, "policy", json_text(policy_name[train->plan->policy]));
+    json_set(root, "batch", json_integer(g->batch));
+    json_set(root, "context", json_integer(g->context));
+    json_set(root, "loss_chunks", json_integer(report->tile.loss_chunks));
+    json_set(root, "mlp_tiles", json_integer(report->tile.mlp_tiles));
+    json_set(root, "accumulate", json_integer(g->accumulate));
+    json_set(root, "budget_bytes", json_integer(report->budget_bytes));
+    json_set(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
+    json_set(root, "peak_bytes", json_integer(request->arena_bytes));
+    json_set(root, "live_bytes", json_integer(train->layout->live_bytes));
+    json_set(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
+    json_set(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
+    json_set(root, "smallest_bytes", json_integer(report->smallest_bytes));
+    json_set(root, "seconds", json_number(train->plan->seconds));
+    json_set(root, "recompute_seconds", json_number(train->plan->recompute_seconds));
+    json_set(root, "wait_seconds", json_number(train->plan->wait_seconds));
+    json_set(root, "host_budget_bytes", json_integer(request->spec->host_bytes));
+    json_set(root, "host_bytes", json_integer(train->plan->host_bytes));
+    json_set(root, "offload_bytes", json_integer(train->plan->offload_bytes));
+    json_set(root, "keep_all_seconds", json_number(result->keep_all_seconds));
+    json_set(root, "lower_bound_seconds", json_number(result->lower_bound_seconds));
+    json_set(root, "gap", json_number(result->gap));
+    json_set(root, "tokens_per_second", json_number(tokens_of(g) / train->plan->seconds));
+    if (report->more_seconds > 0) {
+        json_set(root, "more_bytes", json_integer(report->more_bytes));
+        json_set(root, "more_seconds", json_number(report->more_seconds));
+    }
+    const int64_t *roles = live_at_peak(g, train->plan, train->layout, out->arena);
+    for (int r = 0; r < LIVE_COLUMNS; r++) json_set(peak, live_label[r], json_integer(roles[r]));
+    json_set(root, "peak", peak);
+    json_set(root, "reasons", texts(result->reason.at, result->reason.count));
+    Decisions decisions = plan_decisions(train, out->arena);
+    for (uint32_t i = 0; i < decisions.row.count; i++) {
+        const DecisionRow *row = &decisions.row.at[i];
+        json_add(list,
+                 json_pack("{s:o, s:s, s:i, s:i, s:i, s:I, s:o, s:I}", "name", json_text(row->name), "op",
+                           row->op, "kept", (int)row->kept, "recomputed", (int)row->recomputed, "away",
+                           (int)row->moved, "kept_bytes", (json_int_t)row->kept_bytes, "recompute_seconds",
+                           json_number(row->recompute_seconds), "away_bytes", (json_int_t)row->moved_bytes));
+    }
+    json_set(root, "decisions", list);
+    json_tree_print(root, 2, out);
+}
+
+void report_infeasible_json(const Infeasible *answer, Text *out) {
+    json_t *root = json_object(), *floor = json_object(), *error = json_object();
+    json_set(root, "feasible", json_false());
+    json_set(root, "model", json_text(answer->spec->model));
+    add_device(root, answer->device);
+    json_set(root, "policy", json_text(policy_name[answer->policy]));
+    json_set(root, "batch", json_integer(answer->batch));
+    json_set(root, "context", json_integer(answer->context));
+    json_set(root, "budget_bytes", json_integer(answer->budget_bytes));
+    json_set(root, "reserved_bytes", json_integer(answer->device->reserved_bytes));
+    json_set(root, "smallest_bytes", json_integer(answer->smallest_bytes));
+    for (uint32_t i = 0; i < answer->part.count; i++)
+        json_set(floor, answer->part.at[i].name, json_integer(answer->part.at[i].bytes));
+    json_set(root, "floor", floor);
+    json_set(error, "exit", json_integer(EXIT_INFEASIBLE));
+    json_set(error, "message", json_text(answer->message));
+    json_set(error, "notes", texts(answer->note.at, answer->note.count));
+    json_set(error, "help", texts(answer->help.at, answer->help.count));
+    json_set(root, "error", error);
+    json_tree_print(root, 2, out);
+}
+
+/* What a plan saves of keeping everything, and how much longer it takes: of the same B and tiles, as the
+ * summary of a plan has it. */
+static double saving(const CompareRow *row) {
+    return 1 - (double)row->peak_bytes / (double)row->keep_all_bytes;
+}
+
+static double slowdown(const CompareRow *row) {
+    return row->seconds / row->keep_all_seconds - 1;
+}
+
+static void compare_head(const Comparison *all, Text *out) {
+    char a[24], b[24];
+    text_add(out, "%s on %s", all->spec->model, device_text(all->device, out->arena));
+    if (all->budget_bytes) text_add(out, ", budget %s", format_bytes(all->budget_bytes, a));
+    if (all->budget_bytes && all->device->reserved_bytes)
+        text_add(out, " (%s of it reserved for the context)", format_bytes(all->device->reserved_bytes, b));
+    text_add(out, "\n");
+}
+
+void report_compare(const Comparison *all, Text *out) {
+    const CompareRow *row = all->row;
+    char a[24], b[24], c[24];
+    bool host = false, limit = all->budget_bytes > 0;
+    for (uint32_t i = 0; i < all->rows; i++) host |= row[i].host_bytes > 0;
+    compare_head(all, out);
+    text_add(out, "%-14s %5s %12s %8s %12s %9s %10s%s%s\n", "policy", "B", "peak", "saving", "step",
+             "slowdown", "tokens/s", host ? "         host" : "", limit ? "  fits" : "");
+    for (uint32_t i = 0; i < all->rows; i++)
+        text_add(out, "%-14s %5" PRId64 " %12s %7.1f%% %12s %8.2f%% %10.0f%s%s\n", policy_name[row[i].policy],
+                 row[i].batch, format_bytes(row[i].peak_bytes, a), 100 * saving(&row[i]),
+                 seconds_text(row[i].seconds, b), 100 * slowdown(&row[i]), row[i].tokens_per_second,
+                 !host ? ""
+                       : arena_printf(out->arena, " %12s",
+                                      row[i].host_bytes ? format_bytes(row[i].host_bytes, c) : "-"),
+                 !limit            ? ""
+                 : row[i].feasible ? "  yes"
+                                   : "  no");
+    for (uint32_t i = 0; i < all->rows; i++)
+        for (uint32_t j = 0; j < row[i].reasons; j++)
+            text_add(out, "%s: %s\n", policy_name[row[i].policy], row[i].reason[j]);
+    text_add(out, "smallest budget %s\n", format_bytes_up(all->smallest_bytes, a));
+}
+
+void report_compare_json(const Comparison *all, Text *out) {
+    json_t *root = json_object(), *list = json_array();
+    bool any = false;
+    for (uint32_t i = 0; i < all->rows; i++) any |= all->row[i].feasible;
+    json_set(root, "feasible", json_boolean(any));
+    json_set(root, "model", json_text(all->spec->model));
+    add_device(root, all->device);
+    json_set(root, "budget_bytes", json_integer(all->budget_bytes));
+    json_set(root, "reserved_bytes", json_integer(all->device->reserved_bytes));
+    json_set(root, "smallest_bytes", json_integer(all->smallest_bytes));
+    for (uint32_t i = 0; i < all->rows; i++) {
+        const CompareRow *row = &all->row[i];
+        json_add(list, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:o}", "policy",
+                                 policy_name[row->policy], "fits", (int)row->feasible, "batch",
+                                 (json_int_t)row->batch, "peak_bytes", (json_int_t)row->peak_bytes,
+                                 "keep_all_bytes", (json_int_t)row->keep_all_bytes, "host_bytes",
+                                 (json_int_t)row->host_bytes, "saving", saving(row), "seconds", row->seconds,
+                                 "slowdown", slowdown(row), "tokens_per_second", row->tokens_per_second,
+                                 "reasons", texts(row->reason, row->reasons)));
+    }
+    json_set(root, "policies", list);
+    json_tree_print(root, 2, out);
+}

@@ -1,0 +1,576 @@
+/* The operations of the language: one row each in `signatures`, one function each that checks shapes by
+ * symbol and by number and appends the nodes.
+ *
+ * In: a call. Out: an Operand. A name in quotes names the operation's weight and the node: scope + name;
+ * other nodes are called scope + block + operation, numbered from the second on. The shape rules of ir/ops.c
+ * have the last word [E0322]. */
+#include "frontend/lower/lower_parts.h"
+
+#include <string.h>
+
+enum { MAX_TENSORS = 8 };
+
+typedef struct Call {
+    const Expr *expr;
+    Operand tensor[MAX_TENSORS];
+    const Expr *tensor_expr[MAX_TENSORS];
+    uint32_t tensors;
+    Shape shape;
+    const Expr *shape_expr, *name;
+    double number;
+    const Expr *number_expr;
+    bool flag;
+} Call;
+
+typedef Operand Lowering(Lower *l, Call *call);
+
+/* kinds of positional arguments: t tensor, s shape, w weight name, n number; '+' repeats the last */
+typedef struct Signature {
+    const char *name, *kinds, *flag;
+    const char *named[3];
+    const char *form; /* shown where a call does not fit */
+    Lowering *lower;
+} Signature;
+
+/* ---- nodes ---- */
+
+static const char *unique_name(Lower *l, const char *stem, uint32_t nout) {
+    /* outputs after the first are called NAME.1, NAME.2: those must be free as well */
+    uint32_t number = map_get(l->next_suffix, stem);
+    for (number = number == NONE ? 1 : number;; number++) {
+        const char *name = number == 1 ? stem : arena_printf(l->arena, "%s.%u", stem, number);
+        bool taken = map_get(l->names, name) != NONE;
+        for (uint32_t i = 1; i < nout && !taken; i++)
+            taken = map_get(l->names, arena_printf(l->arena, "%s.%u", name, i)) != NONE;
+        if (taken) continue;
+        map_set(l->next_suffix, stem, number + 1);
+        return name;
+    }
+}
+
+const char *node_name(Lower *l, const char *word, uint32_t nout) {
+    return unique_name(l,
+                       l->block_name ? arena_printf(l->arena, "%s%s.%s", l->scope, l->block_name, word)
+                                     : arena_printf(l->arena, "%s%s", l->scope, word),
+                       nout);
+}
+
+NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut, uint32_t nout,
+                const Type *wish, const Attr *attr, const char *name, Span span) {
+    enum { MAX_NODES = 1 << 16 };
+    Graph *g = l->graph;
+    if (l->too_large) return NONE;
+    if (g->node.count >= MAX_NODES) {
+        too_large(l, span, "more than 65536 operations");
+        return NONE;
+    }
+    Type types[MAX_TENSORS], made[MAX_TENSORS] = {{0}};
+    for (uint32_t i = 0; i < nin; i++) types[i] = g->value.at[in[i]].type;
+    for (uint32_t i = 0; wish && i < nout; i++) made[i] = wish[i];
+    const char *wrong = op_infer(op, types, nin, attr, made, nout, l->arena);
+    if (wrong) {
+        const char *limit = op_limit(op, types, nin, l->arena);
+        Code code = limit && !strcmp(limit, wrong) ? E0326 : E0322;
+        diag_error(l->diag, code, span, "%s: %s", op_info[op].name, wrong);
+        if (code == E0326 && (op == OP_ATTEND || op == OP_ROPE))
+            diag_help(l->diag, "more heads of the same model width are narrower");
+        return NONE;
+    }
+    NodeId id = graph_node_as(g, op, in, nin, nmut, nout, wish, attr, PHASE_FORWARD, l->block, name, span);
+    for (uint32_t i = 0; i < nout; i++)
+        map_set(l->names, g->value.at[g->node.at[id].out[i]].name, g->node.at[id].out[i]);
+    return id;
+}
+
+Operand node_same(Lower *l, Op op, const Operand *in, uint32_t nin, const Attr *attr, Span span) {
+    ValueId ids[MAX_TENSORS];
+    for (uint32_t i = 0; i < nin; i++) ids[i] = in[i].value;
+    const char *word = op == OP_ADD_BROADCAST ? "add" : op_info[op].name;
+    NodeId node = node_add(l, op, ids, nin, 0, 1, NULL, attr, node_name(l, word, 1), span);
+    return node == NONE ? poison() : tensor_of(l, l->graph->node.at[node].out[0], &in[0].shape);
+}
+
+/* Name of a node with a weight: scope + "attn.qkv". The second use of a tied name is numbered. */
+static const char *weighted_name(Lower *l, const Expr *name, uint32_t nout) {
+    return unique_name(l, arena_printf(l->arena, "%s%s", l->scope, name->text), nout);
+}
+
+/* The value in the storage type activations have. */
+static ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span) {
+    Type wish = l->graph->value.at[value].type;
+    if (wish.dtype == l->spec->compute) return value;
+    wish.dtype = l->spec->compute;
+    NodeId node = node_add(l, OP_CAST, &value, 1, 0, 1, &wish, NULL,
+                           unique_name(l, arena_printf(l->arena, "%s.cast", name), 1), span);
+    return node == NONE ? NONE : l->graph->node.at[node].out[0];
+}
+
+static Operand first_output(Lower *l, NodeId node, const Shape *shape) {
+    return node == NONE ? poison() : tensor_of(l, l->graph->node.at[node].out[0], shape);
+}
+
+static bool is_float(Lower *l, const Call *call, uint32_t i) {
+    if (call->tensor[i].dtype != DT_I32) return true;
+    diag_error(l->diag, E0325, call->tensor_expr[i]->span, "%s: %s holds whole numbers (i32), not values",
+               call->expr->callee.text, expr_text(l, call->tensor_expr[i]));
+    return false;
+}
+
+/* eps = 1e-5 and the like; false after an error. */
+static bool named_number(Lower *l, const Call *call, const char *name, double low, double high, double *out) {
+    const Arg *arg = call_named(call->expr, name);
+    if (!arg) return true;
+    if (!number_eval(l, arg->value, out)) return false;
+    if (*out >= low && *out <= high) return true;
+    diag_error(l->diag, E0402, arg->span, "%s: %s = %g is out of range (%g to %g)", call->expr->callee.text,
+               name, *out, low, high);
+    return false;
+}
+
+/* ---- weights ---- */
+
+static bool table_shape(Lower *l, const Call *call, const char *is) {
+    if (call->shape.rank == 2) return true;
+    diag_error(l->diag, E0323, call->shape_expr->span, "%s: the weight must be %s, not %s",
+               call->expr->callee.text, is, shape_symbols(l, &call->shape));
+    return false;
+}
+
+static Operand lower_embed(Lower *l, Call *call) {
+    const Operand *tokens = &call->tensor[0];
+    if (!table_shape(l, call, "[vocabulary, width]")) return poison();
+    if (tokens->dtype != DT_I32) {
+        diag_error(l->diag, E0325, call->tensor_expr[0]->span,
+                   "embed: %s is no token: embed looks up data.tokens", expr_text(l, call->tensor_expr[0]));
+        return poison();
+    }
+    Shape shape = tokens->shape;
+    shape.dim[shape.rank++] = call->shape.dim[1];
+    l->embedding = call->shape;
+    ValueId in[2] = {tokens->value, weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02)};
+    if (in[1] == NONE) return poison();
+    Type wish = shape_type(&shape, l->spec->compute);
+    NodeId node =
+        node_add(l, OP_EMBED, in, 2, 0, 1, &wish, NULL, weighted_name(l, call->name, 1), call->expr->span);
+    return first_output(l, node, &shape);
+}
+
+static Operand lower_positions(Lower *l, Call *call) {
+    const NamedDim *t = dims_find(l, "T");
+    if (!table_shape(l, call, "[positions, width]") || !t || t->state != DIM_KNOWN) return poison();
+    if (call->shape.dim[0].value < t->dim.value) {
+        diag_error(l->diag, E0321, call->shape_expr->span,
+                   "positions: the table has %s = %lld rows, the context T = %lld needs more",
+                   dim_text(l, &call->shape.dim[0]), (long long)call->shape.dim[0].value,
+                   (long long)t->dim.value);
+        return poison();
+    }
+    ValueId weight = weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02);
+    if (weight == NONE) return poison();
+    Shape shape = {2, {t->dim, call->shape.dim[1]}};
+    Type wish = shape_type(&shape, l->spec->compute);
+    NodeId node = node_add(l, OP_POSITIONS, &weight, 1, 0, 1, &wish, NULL, weighted_name(l, call->name, 1),
+                           call->expr->span);
+    return first_output(l, node, &shape);
+}
+
+static Operand linear_mismatch(Lower *l, const Call *call) {
+    const Shape *x = &call->tensor[0].shape, *w = &call->shape;
+    const Dim *width = &x->dim[x->rank - 1], *takes = &w->dim[1];
+    const Expr *from = call->tensor_expr[0];
+    diag_error(l->diag, E0312, call->expr->span, "linear: input width %lld does not match weight %s",
+               (long long)width->value, shape_symbols(l, w));
+    diag_note(l->diag, NO_SPAN, "input %s has shape %s; its last dimension is %s = %lld", expr_text(l, from),
+              shape_text(l, x), dim_text(l, width), (long long)width->value);
+    diag_note(l->diag, NO_SPAN, "weight '%s' is %s; it multiplies a last dimension %s = %lld",
+              call->name->text, shape_text(l, w), dim_text(l, takes), (long long)takes->value);
+    note_defined(l, from);
+    help_fitting(l, from, &(Shape){1, {*takes}}, true);
+    return poison();
+}
+
+static Operand lower_linear(Lower *l, Call *call) {
+    const Operand *x = &call->tensor[0];
+    if (!is_float(l, call, 0) || !table_shape(l, call, "[out, in]")) return poison();
+    Shape width = {1, {x->shape.dim[x->shape.rank - 1]}}, takes = {1, {call->shape.dim[1]}};
+    DimMatch match = shape_match(&width, &takes);
+    if (match == DIM_DIFFERENT) return linear_mismatch(l, call);
+    if (match == DIM_COINCIDE) {
+        coincidence(l, call->expr->span, "linear", &width, &takes);
+        return poison();
+    }
+    ValueId in[3] = {x->value, weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02), NONE};
+    Shape out = {1, {call->shape.dim[0]}};
+    if (call->flag) in[2] = weight_get(l, call->name, ".bias", &out, INIT_CONSTANT, 0);
+    if (in[1] == NONE || (call->flag && in[2] == NONE)) return poison();
+    const char *name = weighted_name(l, call->name, 1);
+    in[1] = cast_to_compute(l, in[1], name, call->expr->span);
+    if (in[1] == NONE) return poison();
+    Shape shape = shape_with_last(&x->shape, call->shape.dim[0]);
+    return first_output(
+        l, node_add(l, OP_LINEAR, in, call->flag ? 3 : 2, 0, 1, NULL, NULL, name, call->expr->span), &shape);
+}
+
+static Operand lower_norm(Lower *l, Call *call, Op op) {
+    const Operand *x = &call->tensor[0];
+    Attr attr = {.eps = 1e-5};
+    if (!is_float(l, call, 0) || !named_number(l, call, "eps", 1e-20, 1, &attr.eps)) return poison();
+    Shape width = {1, {x->shape.dim[x->shape.rank - 1]}};
+    ValueId in[3] = {x->value, weight_get(l, call->name, ".weight", &width, INIT_CONSTANT, 1), NONE};
+    uint32_t n = op == OP_LAYERNORM ? 3 : 2;
+    if (n == 3) in[2] = weight_get(l, call->name, ".bias", &width, INIT_CONSTANT, 0);
+    if (in[1] == NONE || (n == 3 && in[2] == NONE)) return poison();
+    return first_output(
+        l, node_add(l, op, in, n, 0, n, NULL, &attr, weighted_name(l, call->name, n), call->expr->span),
+        &x->shape);
+}
+
+static Operand lower_layernorm(Lower *l, Call *call) {
+    return lower_norm(l, call, OP_LAYERNORM);
+}
+
+static Operand lower_rmsnorm(Lower *l, Call *call) {
+    return lower_norm(l, call, OP_RMSNORM);
+}
+
+/* ---- element-wise ---- */
+
+static Operand lower_gelu(Lower *l, Call *call) {
+    return is_float(l, call, 0) ? node_same(l, OP_GELU, call->tensor, 1, NULL, call->expr->span) : poison();
+}
+
+static Operand lower_silu(Lower *l, Call *call) {
+    return is_float(l, call, 0) ? node_same(l, OP_SILU, call->tensor, 1, NULL, call->expr->span) : poison();
+}
+
+static Operand lower_scale(Lower *l, Call *call) {
+    Attr attr = {.factor = call->number};
+    return is_float(l, call, 0) ? node_same(l, OP_SCALE, call->tensor, 1, &attr, call->expr->span) : poison();
+}
+
+static Operand lower_dropout(Lower *l, Call *call) {
+    if (!is_float(l, call, 0)) return poison();
+    if (!(call->number >= 0 && call->number < 1)) {
+        diag_error(l->diag, E0402, call->number_expr->span, "dropout: the probability %g is not in [0, 1)",
+                   call->number);
+        return poison();
+    }
+    Attr attr = {.p = call->number, .rng = ++l->dropouts};
+    return call->number > 0 ? node_same(l, OP_DROPOUT, call->tensor, 1, &attr, call->expr->span)
+                            : call->tensor[0];
+}
+
+/* ---- shapes ---- */
+
+static Operand many(Lower *l, uint32_t count) {
+    return (Operand){.kind = OPERAND_MANY, .item = NEW_ARRAY(l->arena, Operand, count), .items = count};
+}
+
+static Operand lower_split(Lower *l, Call *call) {
+    const Operand *x = &call->tensor[0];
+    const Dim *last = &x->shape.dim[x->shape.rank - 1];
+    int64_t n = call->number >= 2 && call->number <= 8 ? (int64_t)call->number : 0;
+    if (!is_float(l, call, 0)) return poison();
+    if (!n || (double)n != call->number) {
+        diag_error(l->diag, E0402, call->number_expr->span, "split: into 2 to 8 parts, not %g", call->number);
+        return poison();
+    }
+    if (last->value % n) {
+        diag_error(l->diag, E0315, call->expr->span,
+                   "split: last dimension %s = %lld does not divide into %lld parts", dim_text(l, last),
+                   (long long)last->value, (long long)n);
+        note_operand(l, call->tensor_expr[0], x);
+        note_defined(l, call->tensor_expr[0]);
+        return poison();
+    }
+    Shape shape = shape_with_last(&x->shape, dim_combine(l, '/', *last, dim_of_number(l, n)));
+    Type wish[8];
+    for (int64_t i = 0; i < n; i++) wish[i] = shape_type(&shape, x->dtype);
+    NodeId node = node_add(l, OP_SPLIT, &x->value, 1, 0, (uint32_t)n, wish, NULL,
+                           node_name(l, "split", (uint32_t)n), call->expr->span);
+    if (node == NONE) return poison();
+    Operand out = many(l, (uint32_t)n);
+    for (uint32_t i = 0; i < out.items; i++)
+        out.item[i] = tensor_of(l, l->graph->node.at[node].out[i], &shape);
+    return out;
+}
+
+/* ---- attention ---- */
+
+/* llama3(8, low = 1, high = 4, original = 8192) */
+static bool rope_scaling(Lower *l, const Arg *arg, Attr *attr) {
+    static const char *const names[3] = {"low", "high", "original"};
+    const Expr *e = arg->value;
+    if (e->kind != EXPR_CALL || strcmp(e->callee.text, "llama3")) {
+        diag_error(l->diag, E0404, e->span,
+                   "rope: the one scaling known is llama3(8, low = 1, high = 4, original = 8192)");
+        diag_help(l->diag,
+                  "yarn, linear, dynamic and longrope are not there yet; without `scaling`, stay within "
+                  "the context that the model was made for");
+        return false;
+    }
+    double value[4] = {0};
+    bool seen[4] = {0};
+    for (uint32_t i = 0; i < e->args.count; i++) {
+        const Arg *a = &e->args.at[i];
+        int which = 0;
+        while (a->name.text && which < 3 && strcmp(a->name.text, names[which])) which++;
+        if (a->name.text && which == 3) {
+            diag_error(l->diag, E0204, a->name.span, "llama3 knows no '%s'", a->name.text);
+            diag_suggest(l->diag, a->name.text, names, 3);
+            return false;
+        }
+        which = a->name.text ? which + 1 : 0;
+        if (seen[which]) {
+            diag_error(l->diag, E0301, a->span, "llama3: given twice");
+            return false;
+        }
+        seen[which] = true;
+        if (!number_eval(l, a->value, &value[which])) return false;
+        if (!(value[which] > 0)) {
+            diag_error(l->diag, E0402, a->span, "llama3: %g must be above 0", value[which]);
+            return false;
+        }
+    }
+    if (!seen[0] || !seen[1] || !seen[2] || !seen[3] || value[2] <= value[1]) {
+        diag_error(l->diag, E0301, e->span, "llama3 takes a factor, low, high above low, and original");
+        diag_help(l->diag, "Llama 3.1 has llama3(8, low = 1, high = 4, original = 8192)");
+        return false;
+    }
+    attr->rope_factor = value[0];
+    attr->rope_low = value[1];
+    attr->rope_high = value[2];
+    attr->rope_original = (int64_t)value[3];
+    return true;
+}
+
+static Operand lower_rope(Lower *l, Call *call) {
+    Attr attr = {.theta = 1e4};
+    if (!named_number(l, call, "theta", 1, 1e12, &attr.theta)) return poison();
+    const Arg *scaling = call_named(call->expr, "scaling");
+    if (scaling && !rope_scaling(l, scaling, &attr)) return poison();
+    Operand out = many(l, call->tensors);
+    for (uint32_t i = 0; i < call->tensors; i++) {
+        const Operand *x = &call->tensor[i];
+        if (!is_float(l, call, i)) return poison();
+        if (x->shape.rank != 4 || x->shape.dim[3].value % 2) {
+            diag_error(l->diag, E0316, call->tensor_expr[i]->span,
+                       "rope: %s must be [B, T, heads, width], width even",
+                       expr_text(l, call->tensor_expr[i]));
+            note_operand(l, call->tensor_expr[i], x);
+            note_defined(l, call->tensor_expr[i]);
+            return poison();
+        }
+        out.item[i] = node_same(l, OP_ROPE, x, 1, &attr, call->expr->span);
+        if (out.item[i].kind == OPERAND_POISON) return poison();
+    }
+    return call->tensors == 1 ? out.item[0] : out;
+}
+
+static Operand attend_mismatch(Lower *l, const Call *call, const char *what) {
+    diag_error(l->diag, E0316, call->expr->span, "attend: %s", what);
+    for (uint32_t i = 0; i < 3; i++) note_operand(l, call->tensor_expr[i], &call->tensor[i]);
+    diag_help(l->diag, "attend takes q [B, T, H, E], k and v [B, T, K, E], H a multiple of K");
+    return poison();
+}
+
+static Operand lower_attend(Lower *l, Call *call) {
+    const Shape *q = &call->tensor[0].shape, *k = &call->tensor[1].shape, *v = &call->tensor[2].shape;
+    for (uint32_t i = 0; i < 3; i++)
+        if (!is_float(l, call, i)) return poison();
+    if (q->rank != 4 || k->rank != 4 || v->rank != 4)
+        return attend_mismatch(l, call, "q, k and v must have four dimensions");
+    Shape expected = *q;
+    expected.dim[2] = k->dim[2];
+    DimMatch keys = shape_match(k, &expected), values = shape_match(v, k);
+    if (keys == DIM_DIFFERENT) return attend_mismatch(l, call, "keys and queries do not match");
+    if (values == DIM_DIFFERENT) return attend_mismatch(l, call, "keys and values do not match");
+    if (keys == DIM_COINCIDE || values == DIM_COINCIDE) {
+        coincidence(l, call->expr->span, "attend", keys ? k : v, keys ? &expected : k);
+        return poison();
+    }
+    if (q->dim[2].value % k->dim[2].value)
+        return attend_mismatch(l, call,
+                               arena_printf(l->arena,
+                                            "%s = %lld query heads do not divide over %s = %lld key heads",
+                                            dim_text(l, &q->dim[2]), (long long)q->dim[2].value,
+                                            dim_text(l, &k->dim[2]), (long long)k->dim[2].value));
+    ValueId in[3] = {call->tensor[0].value, call->tensor[1].value, call->tensor[2].value};
+    NodeId node = node_add(l, OP_ATTEND, in, 3, 0, 2, NULL, &(Attr){.causal = call->flag},
+                           node_name(l, "attend", 2), call->expr->span);
+    return first_output(l, node, q);
+}
+
+/* ---- the loss ---- */
+
+static Operand rows_mismatch(Lower *l, const Call *call, const Expr *expr, const Operand *rows) {
+    diag_error(l->diag, E0324, expr->span, "cross_entropy: %s does not go with the logits",
+               expr_text(l, expr));
+    note_operand(l, call->tensor_expr[0], &call->tensor[0]);
+    note_operand(l, expr, rows);
+    return poison();
+}
+
+static Operand lower_cross_entropy(Lower *l, Call *call) {
+    Graph *g = l->graph;
+    const Operand *logits = &call->tensor[0], *targets = &call->tensor[1];
+    const Arg *mask_arg = call_named(call->expr, "mask");
+    Operand mask = poison();
+    if (!is_float(l, call, 0)) return poison();
+    Shape rows = logits->shape;
+    rows.rank--;
+    if (targets->value != g->targets || shape_match(&rows, &targets->shape) != DIM_SAME)
+        return rows_mismatch(l, call, call->tensor_expr[1], targets);
+    if (mask_arg) {
+        mask = expr_tensor(l, mask_arg->value);
+        if (mask.kind != OPERAND_TENSOR) return poison();
+        if (mask.value != g->mask || shape_match(&rows, &mask.shape) != DIM_SAME)
+            return rows_mismatch(l, call, mask_arg->value, &mask);
+    }
+    if (g->loss_sum != NONE) {
+        diag_error(l->diag, E0211, call->expr->span, "the model already has a loss");
+        return poison();
+    }
+    Shape wide = {1, {logits->shape.dim[rows.rank]}}, vocabulary = {1, {l->embedding.dim[0]}};
+    if (l->embedding.rank && shape_match(&wide, &vocabulary) == DIM_DIFFERENT) {
+        diag_error(l->diag, E0324, call->expr->span,
+                   "cross_entropy: logits over %s = %lld tokens, but the embedding has %s = %lld",
+                   dim_text(l, wide.dim), (long long)wide.dim->value, dim_text(l, vocabulary.dim),
+                   (long long)vocabulary.dim->value);
+        note_operand(l, call->tensor_expr[0], logits);
+        return poison();
+    }
+    g->logits = logits->value;
+    g->loss_sum = graph_value(g, (Type){.dtype = DT_F32, .rank = 1, .dim = {1}}, VALUE_STATE, ROLE_METRIC,
+                              "loss_sum", call->expr->span);
+    ValueId in[4] = {logits->value, targets->value};
+    uint32_t n = 2;
+    if (mask_arg) in[n++] = mask.value;
+    in[n++] = g->loss_sum;
+    NodeId node = node_add(l, OP_CROSS_ENTROPY, in, n, 1, 2, NULL, NULL, node_name(l, "cross_entropy", 2),
+                           call->expr->span);
+    return node == NONE ? poison() : (Operand){.kind = OPERAND_LOSS};
+}
+
+/* ---- the table, and fitting calls to it ---- */
+
+static const Signature signatures[] = {
+    {"embed", "tsw", NULL, {0}, "embed(tokens, [V, D], \"name\")", lower_embed},
+    {"positions", "sw", NULL, {0}, "positions([P, D], \"name\")", lower_positions},
+    {"linear",
+     "tsw",
+     "bias",
+     {0},
+     "linear(x, [out, in], \"name\") or linear(x, [out, in], \"name\", bias)",
+     lower_linear},
+    {"layernorm", "tw", NULL, {"eps"}, "layernorm(x, \"name\", eps = 1e-5)", lower_layernorm},
+    {"rmsnorm", "tw", NULL, {"eps"}, "rmsnorm(x, \"name\", eps = 1e-5)", lower_rmsnorm},
+    {"gelu", "t", NULL, {0}, "gelu(x)", lower_gelu},
+    {"silu", "t", NULL, {0}, "silu(x)", lower_silu},
+    {"scale", "tn", NULL, {0}, "scale(x, 0.5)", lower_scale},
+    {"dropout", "tn", NULL, {0}, "dropout(x, 0.1)", lower_dropout},
+    {"split", "tn", NULL, {0}, "split(x, 3)", lower_split},
+    {"rope", "t+", NULL, {"theta", "scaling"}, "rope(q, k, theta = 1e4)", lower_rope},
+    {"attend", "ttt", "causal", {0}, "attend(q, k, v, causal)", lower_attend},
+    {"cross_entropy",
+     "tt",
+     NULL,
+     {"mask"},
+     "cross_entropy(logits, data.targets, mask = data.loss_mask)",
+     lower_cross_entropy},
+};
+
+static const Signature *signature_find(const char *name) {
+    for (size_t i = 0; i < COUNT_OF(signatures); i++)
+        if (!strcmp(signatures[i].name, name)) return &signatures[i];
+    return NULL;
+}
+
+bool op_known(const char *name) {
+    return signature_find(name);
+}
+
+void op_suggest(Lower *l, const char *name) {
+    const char **names = NEW_ARRAY(l->arena, const char *, COUNT_OF(signatures) + l->ast->block.count);
+    uint32_t count = 0;
+    for (; count < COUNT_OF(signatures); count++) names[count] = signatures[count].name;
+    for (uint32_t i = 0; i < l->ast->block.count; i++) names[count++] = l->ast->block.at[i]->name.text;
+    diag_suggest(l->diag, name, names, count);
+}
+
+static bool misuse(Lower *l, const Signature *s, Span span, const char *what) {
+    diag_error(l->diag, E0301, span, "%s: %s", s->name, what);
+    diag_help(l->diag, "write %s", s->form);
+    return false;
+}
+
+static bool fit_named(Lower *l, const Signature *s, const Arg *arg) {
+    uint32_t known = 0;
+    for (; known < COUNT_OF(s->named) && s->named[known]; known++)
+        if (!strcmp(s->named[known], arg->name.text)) return true;
+    diag_error(l->diag, E0204, arg->name.span, "%s knows no '%s'", s->name, arg->name.text);
+    if (!diag_suggest(l->diag, arg->name.text, s->named, known)) diag_help(l->diag, "write %s", s->form);
+    return false;
+}
+
+static bool fit_positional(Lower *l, const Signature *s, char kind, const Expr *e, Call *call) {
+    switch (kind) {
+    case 't':
+        if (call->tensors == MAX_TENSORS) return misuse(l, s, e->span, "too many values");
+        call->tensor_expr[call->tensors] = e;
+        call->tensor[call->tensors] = expr_tensor(l, e);
+        return call->tensor[call->tensors++].kind == OPERAND_TENSOR;
+    case 's':
+        if (e->kind != EXPR_SHAPE) return misuse(l, s, e->span, "a weight's shape is wanted here");
+        call->shape_expr = e;
+        return shape_eval(l, e, &call->shape);
+    case 'w':
+        if (e->kind != EXPR_STRING) return misuse(l, s, e->span, "a weight's name in quotes is wanted here");
+        call->name = e;
+        if (*e->text) return true;
+        return misuse(l, s, e->span, "a weight's name is not empty");
+    default: {
+        bool number = e->kind != EXPR_SHAPE && e->kind != EXPR_TUPLE && e->kind != EXPR_STRING &&
+                      e->kind != EXPR_SIZE && e->kind != EXPR_RANGE;
+        if (!number) {
+            misuse(
+                l, s, e->span,
+                arena_printf(l->arena, "a number is wanted here, not %s: %s", expr_is(e), expr_text(l, e)));
+            if (e->kind == EXPR_SHAPE && !strcmp(s->name, "split"))
+                diag_help(l->diag, "parts are equal; where they differ, make each with a linear of its own");
+            return false;
+        }
+        call->number_expr = e;
+        Operand n = expr_lower(l, e);
+        call->number = n.number;
+        if (n.kind == OPERAND_NUMBER || n.kind == OPERAND_POISON) return n.kind == OPERAND_NUMBER;
+        return misuse(l, s, e->span, "a number is wanted here");
+    }
+    }
+}
+
+Operand op_lower(Lower *l, const Expr *expr) {
+    const Signature *s = signature_find(expr->callee.text);
+    Call call = {.expr = expr};
+    const char *kind = s->kinds;
+    uint32_t given = 0;
+    bool ok = true;
+    for (uint32_t i = 0; i < expr->args.count; i++) {
+        const Arg *arg = &expr->args.at[i];
+        if (arg->name.text) {
+            ok &= fit_named(l, s, arg);
+        } else if (!*kind && s->flag && expr_is_name(arg->value, s->flag)) {
+            call.flag = true;
+        } else if (!*kind) {
+            return misuse(l, s, arg->span, "one argument too many"), poison();
+        } else {
+            ok &= fit_positional(l, s, *kind, arg->value, &call);
+            given++;
+            if (kind[1] != '+') kind++;
+        }
+    }
+    if (!ok) return poison();
+    if (*kind && !(kind[1] == '+' && given))
+        return misuse(l, s, expr->span, "arguments are missing"), poison();
+    return s->lower(l, &call);
+}

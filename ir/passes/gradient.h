@@ -1,0 +1,29 @@
+/* Shared by autodiff.c, which walks the graph and joins contributions, and gradient.c, whose rules build the
+ * backward nodes of one forward node. Nobody else includes this. */
+#ifndef REMAT_GRADIENT_H
+#define REMAT_GRADIENT_H
+
+#include "ir/graph.h"
+
+struct GradContext {
+    Graph *g; /* the result, growing */
+    const TrainRule *rule;
+    const uint32_t *param; /* by forward value: index of the trained parameter it is or is a cast of; NONE */
+    ValueId *sum;          /* by parameter: its gradient so far, NONE before the first contribution */
+    NodeId *sum_node;      /* by parameter: the node of its latest contribution */
+    Map *names;            /* of values, to keep them unique */
+    Node node;             /* whose backward nodes are being built */
+};
+
+/* A name no value has yet: `base`, or `base` with a number. Claims it and those of `nout` outputs. */
+const char *grad_name(GradContext *cx, const char *base, uint32_t nout);
+/* A node of the backward phase named after cx->node; yields its id. `wish` as in graph_node_as. */
+NodeId grad_node(GradContext *cx, Op op, const ValueId *in, uint32_t nin, uint32_t nmut, uint32_t nout,
+                 const Type *wish, const Attr *attr, const char *suffix);
+ValueId grad_op(GradContext *cx, Op op, const ValueId *in, uint32_t nin, const char *suffix);
+/* The gradient sum `op` of `in` (without accumulator) for value `weight`, an input of cx->node. For a trained
+ * parameter, joins the parameter's running gradient and yields that. */
+ValueId grad_weight(GradContext *cx, Op op, const ValueId *in, uint32_t nin, ValueId weight,
+                    const char *suffix);
+
+#endif

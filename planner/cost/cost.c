@@ -1,0 +1,136 @@
+/* What one execution of each node costs. In: a graph and a device; out: flops, bytes moved, workspace bytes
+ * and seconds by the roofline model (Williams et al. 2009): the slower of arithmetic and memory traffic, each
+ * at the share of the device's peak that the kernel reaches (kernels/rate.def), plus a fixed launch. A row of
+ * ir/op.def names the rule; workspace is the kernels' own arithmetic, so plan and program agree. */
+#include "planner/plan.h"
+
+#include "kernels/kernels.h"
+
+#include <string.h>
+
+typedef struct Work {
+    double flops, bytes;
+} Work;
+
+static const Type *input_type(const Graph *g, const Node *node, uint32_t i) {
+    return &g->value.at[node->in[i]].type;
+}
+
+static const Type *output_type(const Graph *g, const Node *node, uint32_t i) {
+    return &g->value.at[node->out[i]].type;
+}
+
+static double traffic(const Graph *g, const Node *node) {
+    double bytes = 0;
+    for (uint32_t i = 0; i < node->nin; i++) bytes += (double)type_bytes(input_type(g, node, i));
+    for (uint32_t i = 0; i < node->nout; i++) bytes += (double)type_bytes(output_type(g, node, i));
+    return bytes;
+}
+
+static Work cost_view(const Graph *g, const Node *node) {
+    (void)g, (void)node;
+    return (Work){0, 0};
+}
+
+/* A pass over the operands; a table of which only some rows are read counts as those rows. */
+static Work cost_stream(const Graph *g, const Node *node) {
+    Work work = {.bytes = traffic(g, node)};
+    const Type *out = output_type(g, node, 0);
+    if (node->op == OP_EMBED)
+        work.bytes = 2.0 * (double)type_bytes(out) + (double)type_bytes(input_type(g, node, 0));
+    if (node->op == OP_SLICE_ROWS) work.bytes = 2.0 * (double)type_bytes(out);
+    if (node->op == OP_POSITIONS) work.bytes = 2.0 * (double)type_bytes(out);
+    for (uint32_t i = 0; i < node->nout; i++)
+        work.flops += 8.0 * (double)type_elements(output_type(g, node, i));
+    return work;
+}
+
+static double last_dim(const Type *type) {
+    return type->rank ? (double)type->dim[type->rank - 1] : 1.0;
+}
+
+/* linear: x [.., I], w [O, I]; linear_bwd_x: dy [.., O], w [O, I]; linear_bwd_w: dy [.., O], x [.., I]. */
+static Work cost_matmul(const Graph *g, const Node *node) {
+    double outer = (double)type_elements(input_type(g, node, 0)), width;
+    const Type *second = input_type(g, node, 1);
+    if (node->op == OP_LINEAR)
+        width = (double)second->dim[0];
+    else
+        width = last_dim(second);
+    return (Work){.flops = 2.0 * outer * width, .bytes = traffic(g, node)};
+}
+
+/* Two products of [T, E] x [E, T] a head forward, five backward; half of each when causal. */
+static Work cost_attend(const Graph *g, const Node *node) {
+    bool backward = node->op == OP_ATTEND_BWD;
+    const Type *q = input_type(g, node, backward ? 1 : 0), *k = input_type(g, node, backward ? 2 : 1);
+    double flops = 2.0 * (double)type_elements(q) * (double)k->dim[1];
+    if (node->attr.causal) flops *= 0.5;
+    return (Work){.flops = flops * (backward ? 5.0 : 2.0), .bytes = traffic(g, node)};
+}
+
+typedef Work CostRule(const Graph *g, const Node *node);
+static CostRule *const cost_rule[OP_COUNT] = {
+#define OP(NAME, name, min_in, max_in, min_out, max_out, flags, shape, gradient, cost) cost_##cost,
+#include "ir/op.def"
+#undef OP
+};
+
+static KTensor tensor_of(const Value *value) {
+    const Type *type = &value->type;
+    KTensor tensor = {.dtype = (int)type->dtype, .rank = type->rank, .room = value->room};
+    for (int i = 0; i < type->rank; i++) tensor.dim[i] = type->dim[i];
+    return tensor;
+}
+
+/* A node's operands as its kernel sees them. */
+typedef struct Operands {
+    KTensor *out, *in;
+} Operands;
+
+static Operands operands_of(const Graph *g, const Node *node, Arena *arena) {
+    Operands x = {NEW_ARRAY(arena, KTensor, node->nout + 1), NEW_ARRAY(arena, KTensor, node->nin + 1)};
+    for (uint32_t i = 0; i < node->nout; i++) x.out[i] = tensor_of(&g->value.at[node->out[i]]);
+    for (uint32_t i = 0; i < node->nin; i++) x.in[i] = tensor_of(&g->value.at[node->in[i]]);
+    return x;
+}
+
+static int64_t workspace(const Node *node, KTarget target, const Operands *x) {
+    KAttr attr;
+    _Static_assert(sizeof attr == sizeof node->attr, "Attr and KAttr are pasted from one list");
+    memcpy(&attr, &node->attr, sizeof attr);
+    size_t bytes =
+        k_workspace(target, op_info[node->op].name, (int)node->nout, x->out, (int)node->nin, x->in, &attr);
+    return ((int64_t)bytes + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
+}
+
+static double seconds_of(const Graph *g, const Node *node, const Device *device, const Work *work,
+                         const KRate *rate) {
+    DType dtype = rate->unit == K_UNIT_MATRIX ? input_type(g, node, 0)->dtype : DT_F32;
+    double flops = device->flops_per_second[dtype];
+    if (flops <= 0) flops = device->flops_per_second[DT_F32];
+    double compute = work->flops / (flops * rate->arithmetic),
+           move = work->bytes / (device->bytes_per_second * rate->memory);
+    return (compute > move ? compute : move) + device->launch_seconds;
+}
+
+Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
+    Cost *cost = NEW_ARRAY(arena, Cost, g->node.count);
+    Arena *scratch = arena_new();
+    KTarget target = device->cuda ? K_CUDA : K_HOST;
+    for (uint32_t n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        if (op_info[node->op].flags & OPF_VIEW) continue;
+        Work work = cost_rule[node->op](g, node);
+        Operands x = operands_of(g, node, scratch);
+        KRate rate = k_rate(target, op_info[node->op].name, x.out, x.in);
+        cost[n].flops = work.flops;
+        cost[n].bytes = work.bytes;
+        cost[n].workspace_bytes = workspace(node, target, &x);
+        cost[n].source = rate.source;
+        cost[n].seconds = seconds_of(g, node, device, &work, &rate);
+        arena_reset(scratch);
+    }
+    arena_free(scratch);
+    return cost;
+}

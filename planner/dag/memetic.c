@@ -1,0 +1,134 @@
+/* A memetic search (Moscato 1989). In: a schedule that fits and a number of changes; out: a cheaper one. The
+ * first members start from the schedule given and from repairs of the empty grid under noise; when several
+ * end at the same schedule, that is the answer. Then two parents are cut at a row, and the runs before it of
+ * one and after it of the other are made to fit, or one parent is improved under a larger budget first; the
+ * offspring is improved and takes the place of the worst. Each search gets an equal share of the changes.
+ * Where hardly anything fits, so that no other start is found, one schedule is searched over and over. */
+#include "planner/dag/memetic.h"
+
+#include <math.h>
+
+enum { MEMBERS = 10, ALIKE = 5, SHARES = 40, ALONE = 20 };
+
+typedef struct Herd {
+    Refiner *refiner;
+    Schedule member[MEMBERS + 1]; /* the last is the offspring */
+    uint32_t members;
+    double enough;
+    uint64_t share, end, random; /* in changes: of each search, and of the refiner at the end */
+    Arena *arena;
+} Herd;
+
+static void copy(Herd *h, const Schedule *from, Schedule *to) {
+    to->found = from->found;
+    to->seconds = from->seconds;
+    to->peak_bytes = from->peak_bytes;
+    to->cell.count = 0;
+    for (uint32_t i = 0; i < from->cell.count; i++) *vec_add(h->arena, &to->cell) = from->cell.at[i];
+}
+
+static void search(Herd *h, Schedule *schedule, Schedule *best) {
+    refiner_improve(h->refiner, schedule, h->enough, h->share);
+    if (schedule->seconds < best->seconds) copy(h, schedule, best);
+}
+
+static bool same(const Schedule *a, const Schedule *b) {
+    return fabs(a->seconds - b->seconds) <= 1e-12 * a->seconds;
+}
+
+/* Runs of one parent before some row, of the other from there on. */
+static bool cross(Herd *h, const Schedule *a, const Schedule *b, Schedule *child) {
+    const Grid *grid = refiner_grid(h->refiner);
+    uint32_t whole = a->cell.count + b->cell.count;
+    if (!whole) return false;
+    uint32_t pick = (uint32_t)(random_next(&h->random) % whole);
+    uint32_t cell = pick < a->cell.count ? a->cell.at[pick] : b->cell.at[pick - a->cell.count];
+    uint32_t cut = grid_cell(grid, grid_row(grid, cell), 0);
+    VEC(uint32_t) cells = {0};
+    for (uint32_t i = 0; i < a->cell.count; i++)
+        if (a->cell.at[i] < cut) *vec_add(h->arena, &cells) = a->cell.at[i];
+    for (uint32_t i = 0; i < b->cell.count; i++)
+        if (b->cell.at[i] >= cut) *vec_add(h->arena, &cells) = b->cell.at[i];
+    child->found = false;
+    return refiner_try(h->refiner, cells.at, cells.count, child);
+}
+
+/* A parent improved under a larger budget, then made to fit again (strategic oscillation: Glover 1989). */
+static bool loosen(Herd *h, const Schedule *parent, Schedule *child) {
+    int64_t budget = refiner_budget(h->refiner);
+    copy(h, parent, child);
+    refiner_limit(h->refiner, budget + (int64_t)((double)budget * 0.05 * random_unit(&h->random)));
+    refiner_improve(h->refiner, child, h->enough, h->share / 8);
+    refiner_limit(h->refiner, budget);
+    VEC(uint32_t) cells = {0};
+    for (uint32_t i = 0; i < child->cell.count; i++) *vec_add(h->arena, &cells) = child->cell.at[i];
+    child->found = false;
+    return refiner_try(h->refiner, cells.at, cells.count, child);
+}
+
+/* The dearest member, or one the offspring equals. */
+static uint32_t worst(const Herd *h) {
+    uint32_t worst = 0;
+    for (uint32_t i = 0; i < h->members; i++) {
+        if (same(&h->member[i], &h->member[MEMBERS])) return i;
+        if (h->member[i].seconds > h->member[worst].seconds) worst = i;
+    }
+    return worst;
+}
+
+/* A start of its own, where luck finds one in a few attempts. */
+static bool begin(Herd *h, Schedule *member) {
+    enum { ATTEMPTS = 8 };
+    for (uint32_t i = 0; i < ATTEMPTS; i++)
+        if (refiner_start(h->refiner, 0.1 * i, member)) return true;
+    return false;
+}
+
+static bool is_over(const Herd *h, const Schedule *best) {
+    return refiner_changes(h->refiner) >= h->end || best->seconds <= h->enough || refiner_is_late(h->refiner);
+}
+
+/* Members from starts of their own. False when no start is found or several end alike. */
+static bool first_members(Herd *h, Schedule *best) {
+    for (; h->members < MEMBERS && !is_over(h, best); h->members++) {
+        Schedule *member = &h->member[h->members];
+        if (h->members == 0)
+            copy(h, best, member);
+        else if (!begin(h, member))
+            return false;
+        search(h, member, best);
+        uint32_t alike = 0;
+        for (uint32_t i = 0; i <= h->members; i++) alike += same(&h->member[i], best);
+        if (alike >= ALIKE) h->end = 0;
+    }
+    return true;
+}
+
+/* One schedule searched again and again, by turns as it is and from a larger budget. */
+static void search_alone(Herd *h, Schedule *best) {
+    Schedule *child = &h->member[MEMBERS];
+    h->share *= SHARES / ALONE;
+    for (uint32_t i = 0; !is_over(h, best); i++) {
+        if (i % 2 == 0 || !loosen(h, best, child)) copy(h, best, child);
+        search(h, child, best);
+    }
+}
+
+void breed(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes, Arena *arena) {
+    Herd h = {.refiner = refiner, .enough = enough_seconds, .share = changes / SHARES + 1, .random = 2};
+    h.arena = arena;
+    h.end = refiner_changes(refiner) + changes;
+    Schedule *child = &h.member[MEMBERS];
+    if (!first_members(&h, best)) search_alone(&h, best);
+    while (!is_over(&h, best)) {
+        uint32_t a = (uint32_t)(random_next(&h.random) % MEMBERS),
+                 b = (uint32_t)(random_next(&h.random) % (MEMBERS - 1));
+        b += b >= a;
+        bool made = random_next(&h.random) % 2 ? cross(&h, &h.member[a], &h.member[b], child)
+                                               : loosen(&h, &h.member[a], child);
+        if (!made) copy(&h, &h.member[a], child);
+        search(&h, child, best);
+        Schedule *loser = &h.member[worst(&h)];
+        if (child->seconds < loser->seconds) copy(&h, child, loser);
+    }
+}

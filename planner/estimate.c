@@ -1,0 +1,59 @@
+/* What a request comes to without a search. In: a graph with costs; out: what one fixed policy needs, whether
+ * a bound proves that nothing fits, and about what the best plan takes. */
+#include "planner/chain/chain.h"
+#include "planner/retain/policy.h"
+
+#include <math.h>
+
+/* How high the last sequence replayed is once it is packed. */
+static int64_t packed_bytes(const PlanRequest *request, Replay *r, const Sequence *sequence, Arena *scratch) {
+    Plan plan = {0};
+    replay_plan(r, sequence, scratch, &plan);
+    Layout *layout = live_analyse(request->graph, request->cost, &plan, scratch);
+    pack_layout(layout, request->graph, scratch);
+    return layout->height_bytes;
+}
+
+int64_t plan_blocks_bytes(const PlanRequest *request, bool packed) {
+    Arena *scratch = arena_new();
+    const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
+    Blocks blocks = blocks_of(request->graph, p, scratch);
+    Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
+    Replay *r = replay_new(p, scratch);
+    Sequence sequence = {0};
+    retain_segments(p, &blocks, 1, false, retain);
+    replay(r, retain, &sequence);
+    int64_t bytes = packed ? packed_bytes(request, r, &sequence, scratch) : sequence.peak_bytes;
+    arena_free(scratch);
+    return bytes;
+}
+
+/* Whether an operation alone takes more than there is. */
+static bool never_fits(const Problem *p, int64_t budget_bytes) {
+    for (uint32_t op = 0; op < p->ops; op++)
+        if (p->persistent_bytes + problem_operation_bytes(p, op) > budget_bytes) return true;
+    return false;
+}
+
+bool plan_never_fits(const PlanRequest *request) {
+    Arena *scratch = arena_new();
+    bool never =
+        never_fits(problem_from_graph(request->graph, request->cost, scratch), request->budget_bytes);
+    arena_free(scratch);
+    return never;
+}
+
+double plan_estimate(const PlanRequest *request) {
+    Arena *scratch = arena_new();
+    Problem *p = problem_from_graph(request->graph, request->cost, scratch);
+    p->kinds = request->kinds;
+    double seconds = 0;
+    for (uint32_t op = 0; op < p->ops; op++) seconds += p->seconds[op];
+    if (request->budget_bytes > 0) {
+        Blocks blocks = blocks_of(request->graph, p, scratch);
+        int64_t room = request->budget_bytes - p->persistent_bytes;
+        seconds += never_fits(p, request->budget_bytes) ? HUGE_VAL : chain_seconds(p, blocks.boundary, room);
+    }
+    arena_free(scratch);
+    return seconds;
+}

@@ -1,0 +1,433 @@
+/* Packing: an offset for every buffer so that no two that live at once share a byte (dynamic storage
+ * allocation).
+ *
+ * In: items with half-open lifetimes. Out: offsets and the height reached. Lifetimes are compressed to the
+ * times at which one begins, the items are split where no lifetime crosses, and each part tries a portfolio
+ * of first-fit orders; an order is dropped once it reaches the best height, and the search stops at the
+ * liveness bound. What is left above it is placed sooner and sooner, and a small part goes to the exact
+ * search. First fit asks a segment tree over time for the bytes taken during a lifetime (pack_tree.h). */
+#include "planner/layout/pack_exact.h"
+#include "planner/layout/pack_tree.h"
+#include "planner/plan.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- parts: items between two cuts, with what the orders sort by ---- */
+
+typedef struct Entry {
+    uint32_t item;   /* index in the caller's array */
+    uint32_t lo, hi; /* compressed */
+    ExactRun life;   /* as given */
+    int64_t bytes, align, length, max_live, offset;
+    bool at_peak;
+} Entry;
+
+typedef enum Key { KEY_BYTES, KEY_AREA, KEY_MAX_LIVE, KEY_LENGTH, KEY_BIRTH, KEY_DEATH, KEY_AT_PEAK } Key;
+/* Two keys an order; sizes and such descend, birth ascends, death descends. */
+static const Key portfolio[][2] = {
+    {KEY_LENGTH, KEY_BYTES}, {KEY_MAX_LIVE, KEY_DEATH}, {KEY_BYTES, KEY_BIRTH}, {KEY_AREA, KEY_BIRTH},
+    {KEY_AT_PEAK, KEY_AREA}, {KEY_MAX_LIVE, KEY_BYTES}, {KEY_BIRTH, KEY_BYTES}, {KEY_AT_PEAK, KEY_BYTES},
+};
+
+typedef struct Ranked {
+    double key[2];
+    uint32_t entry;
+} Ranked;
+
+static int ranked_compare(const void *left, const void *right) {
+    const Ranked *a = left, *b = right;
+    for (int k = 0; k < 2; k++)
+        if (a->key[k] != b->key[k]) return a->key[k] > b->key[k] ? -1 : 1;
+    return a->entry < b->entry ? -1 : a->entry > b->entry;
+}
+
+static double entry_key(const Entry *e, Key key) {
+    switch (key) {
+    case KEY_BYTES: return (double)e->bytes;
+    case KEY_AREA: return (double)e->bytes * (double)e->length;
+    case KEY_MAX_LIVE: return (double)e->max_live;
+    case KEY_LENGTH: return (double)e->length;
+    case KEY_BIRTH: return -(double)e->lo;
+    case KEY_DEATH: return (double)e->hi;
+    case KEY_AT_PEAK: return e->at_peak;
+    }
+    return 0;
+}
+
+/* A key as a number whose order is the other way round: the largest key first. */
+static uint64_t descending(double key) {
+    uint64_t bits;
+    memcpy(&bits, &key, sizeof bits);
+    return bits >> 63 ? bits : ~bits & ~(UINT64_C(1) << 63);
+}
+
+/* The order of ranked_compare by radix sort: stable, from the second key's lowest byte to the first key's
+ * highest. Bytes that all have in common, most of them, take no pass. `other` has room for as many. */
+static void sort_many(Ranked *ranked, Ranked *other, uint32_t count) {
+    Ranked *from = ranked, *to = other;
+    for (int k = 1; k >= 0; k--) {
+        uint32_t times[8][256] = {{0}};
+        for (uint32_t i = 0; i < count; i++)
+            for (uint64_t byte = 0, key = descending(from[i].key[k]); byte < 8; byte++)
+                times[byte][key >> 8 * byte & 255]++;
+        for (uint32_t byte = 0; byte < 8; byte++) {
+            uint32_t *at = times[byte], sum = 0;
+            if (at[descending(from[0].key[k]) >> 8 * byte & 255] == count) continue;
+            for (uint32_t b = 0; b < 256; b++) {
+                uint32_t here = at[b];
+                at[b] = sum;
+                sum += here;
+            }
+            for (uint32_t i = 0; i < count; i++)
+                to[at[descending(from[i].key[k]) >> 8 * byte & 255]++] = from[i];
+            Ranked *swap = from;
+            from = to;
+            to = swap;
+        }
+    }
+    if (from != ranked) memcpy(ranked, from, sizeof *ranked * count);
+}
+
+static void rank(const Entry *entry, uint32_t count, uint32_t order, Ranked *ranked, Ranked *other) {
+    enum { FEW = 1000 };
+    const Key *key = portfolio[order];
+    for (uint32_t i = 0; i < count; i++)
+        ranked[i] = (Ranked){{entry_key(&entry[i], key[0]), entry_key(&entry[i], key[1])}, i};
+    if (count < FEW)
+        qsort(ranked, count, sizeof *ranked, ranked_compare);
+    else
+        sort_many(ranked, other, count);
+}
+
+/* Bytes live at each time; the highest. */
+static int64_t profile(const Entry *entry, uint32_t count, int64_t *live, uint32_t times) {
+    memset(live, 0, sizeof *live * (times + 1));
+    for (uint32_t i = 0; i < count; i++) {
+        live[entry[i].lo] += entry[i].bytes;
+        live[entry[i].hi] -= entry[i].bytes;
+    }
+    int64_t highest = 0;
+    for (uint32_t t = 0; t < times; t++) {
+        if (t) live[t] += live[t - 1];
+        if (live[t] > highest) highest = live[t];
+    }
+    return highest;
+}
+
+/* Fills max_live (highest live bytes during the lifetime) and at_peak, by a table of maxima over powers of
+ * two. */
+static void measure(Entry *entry, uint32_t count, const int64_t *live, uint32_t times, int64_t highest,
+                    Arena *scratch) {
+    uint32_t levels = 1;
+    while ((1u << levels) <= times) levels++;
+    int64_t **table = NEW_ARRAY(scratch, int64_t *, levels);
+    table[0] = NEW_ARRAY(scratch, int64_t, times);
+    memcpy(table[0], live, sizeof *live * times);
+    for (uint32_t k = 1; k < levels; k++) {
+        uint32_t half = 1u << (k - 1);
+        table[k] = NEW_ARRAY(scratch, int64_t, times);
+        for (uint32_t t = 0; t + 2 * half <= times; t++) {
+            int64_t a = table[k - 1][t], b = table[k - 1][t + half];
+            table[k][t] = a > b ? a : b;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        Entry *e = &entry[i];
+        uint32_t k = 0;
+        while ((2u << k) <= e->hi - e->lo) k++;
+        int64_t a = table[k][e->lo], b = table[k][e->hi - (1u << k)];
+        e->max_live = a > b ? a : b;
+        e->at_peak = e->max_live == highest;
+    }
+}
+
+/* States of an order, after 32 entries of it, 64, 128 ... */
+typedef struct States {
+    Saved at[32];
+    uint32_t valid; /* the order has the same entries up to that rank as when they were saved */
+} States;
+
+enum { FIRST_STATE = 32 };
+
+/* Where placing goes on from: after the most entries whose state is there. */
+static const Saved *last_state(const States *states, const Tree *tree) {
+    const Saved *last = NULL;
+    for (uint32_t k = 0; states && k < COUNT_OF(states->at); k++) {
+        const Saved *saved = &states->at[k];
+        if (saved->ranks && saved->ranks <= states->valid && tree->work + saved->work <= TOP_WORK)
+            last = saved;
+    }
+    return last;
+}
+
+static void save_state(States *states, uint32_t ranks, int64_t height, uint64_t work, const Tree *tree) {
+    uint32_t k = 0;
+    if (ranks < FIRST_STATE || ranks & (ranks - 1) || tree_is_on_top(tree)) return;
+    while ((uint32_t)FIRST_STATE << k < ranks) k++;
+    Saved *saved = &states->at[k];
+    saved->ranks = ranks;
+    saved->height = height;
+    saved->work = work;
+    tree_save(tree, saved);
+}
+
+/* Places the entries in one order; the height, or `best` as soon as it cannot be beaten: `stuck` is the rank
+ * of the entry that reached it. `states` (may be NULL): of an order before that did not beat `best` either.
+ */
+static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranked, Tree *tree, int64_t best,
+                         int64_t *offset, uint32_t *stuck, States *states) {
+    const Saved *saved = last_state(states, tree);
+    uint64_t before = tree->work;
+    int64_t height = 0;
+    if (saved) {
+        tree_restore(tree, saved);
+        tree->work += saved->work;
+        height = saved->height;
+    } else {
+        tree_clear(tree);
+    }
+    for (uint32_t i = saved ? saved->ranks : 0; i < count; i++) {
+        if (states && i > states->valid) save_state(states, i, height, tree->work - before, tree);
+        *stuck = i;
+        const Entry *e = &entry[ranked[i].entry];
+        int64_t at = tree_fit(tree, e->lo, e->hi, e->bytes, e->align);
+        if (at + e->bytes >= best) return best;
+        if (at + e->bytes > height) height = at + e->bytes;
+        offset[ranked[i].entry] = at;
+        tree_add(tree, e->lo, e->hi, at, at + e->bytes);
+    }
+    return height;
+}
+
+enum { FIT_WORK = 12000000 }; /* no further order once fitting took so much */
+
+/* What the exact search may take: parts of at most so many buffers, placements, and placements times the
+ * length of all lifetimes; a part within a two-hundredth of its goal is left alone. */
+enum { EXACT_ITEMS = 2000, EXACT_NODES = 8000, EXACT_WORK = 400000000, EXACT_GAP = 200 };
+
+/* The exact search after the portfolio: the height reached. */
+static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_t goal, Arena *scratch) {
+    ExactItem *item = NEW_ARRAY(scratch, ExactItem, count);
+    ExactRun *run = NEW_ARRAY(scratch, ExactRun, count);
+    uint64_t nodes = EXACT_NODES, length = 0;
+    for (uint32_t i = 0; i < count; i++) length += entry[i].hi - entry[i].lo;
+    if (nodes > EXACT_WORK / length) nodes = EXACT_WORK / length;
+    if (nodes < count) return height;
+    for (uint32_t i = 0; i < count; i++) {
+        run[i] = entry[i].life;
+        item[i] = (ExactItem){.run = &run[i],
+                              .runs = 1,
+                              .bytes = entry[i].bytes,
+                              .align = entry[i].align,
+                              .fixed = -1,
+                              .offset = entry[i].offset};
+    }
+    height = exact_lowest(item, count, height, goal, goal / (10 * EXACT_GAP), nodes, NULL, scratch);
+    for (uint32_t i = 0; i < count; i++) entry[i].offset = item[i].offset;
+    return height;
+}
+
+/* Orders in which what did not fit comes sooner (squeaky wheel optimisation: Joslin and Clements 1999), from
+ * the best of the portfolio on, as long as they find a lower height now and then. */
+static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, Tree *tree, int64_t best, int64_t goal,
+                      int64_t *offset) {
+    enum { FAILURES = 200 };
+    States states = {0};
+    for (uint32_t failures = 0; failures < FAILURES && best > goal && tree->work < FIT_WORK;) {
+        uint32_t stuck = 0;
+        int64_t height = first_fit(entry, count, ranked, tree, best, offset, &stuck, &states);
+        if (height < best) {
+            best = height;
+            states.valid = 0;
+            for (uint32_t i = 0; i < count; i++) entry[i].offset = offset[i];
+            continue;
+        }
+        failures++;
+        Ranked moved = ranked[stuck];
+        uint32_t to = stuck / 2;
+        memmove(&ranked[to + 1], &ranked[to], sizeof *ranked * (stuck - to));
+        ranked[to] = moved;
+        states.valid = to;
+    }
+    return best;
+}
+
+/* One part: entries whose lifetimes lie in [0, times). Stops at `goal` or its own bound, whichever is higher.
+ */
+static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t goal, Arena *scratch) {
+    int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1), *offset = NEW_ARRAY(scratch, int64_t, count);
+    Ranked *ranked = NEW_ARRAY(scratch, Ranked, count), *other = NEW_ARRAY(scratch, Ranked, count);
+    Tree tree = tree_new(times, scratch);
+    int64_t highest = profile(entry, count, live, times), best = INT64_MAX;
+    measure(entry, count, live, times, highest, scratch);
+    if (goal < highest) goal = highest;
+    uint32_t stuck, chosen = 0;
+    for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < FIT_WORK; p++) {
+        rank(entry, count, p, ranked, other);
+        int64_t height = first_fit(entry, count, ranked, &tree, best, offset, &stuck, NULL);
+        if (height >= best) continue;
+        best = height;
+        chosen = p;
+        for (uint32_t i = 0; i < count; i++) entry[i].offset = offset[i];
+    }
+    if (best > goal) {
+        rank(entry, count, chosen, ranked, other);
+        best = sooner(entry, count, ranked, &tree, best, goal, offset);
+    }
+    if (count <= EXACT_ITEMS && best - goal > goal / EXACT_GAP)
+        best = search_lower(entry, count, best, goal, scratch);
+    return best;
+}
+
+/* ---- items to parts ---- */
+
+static int birth_compare(const void *left, const void *right) {
+    const Entry *a = left, *b = right;
+    if (a->lo != b->lo) return a->lo < b->lo ? -1 : 1;
+    return a->item < b->item ? -1 : a->item > b->item;
+}
+
+/* Entries for the items that hold any bytes at any time, by birth. */
+static Entry *collect(const PackItem *item, uint32_t count, uint32_t *entries, Arena *scratch) {
+    Entry *entry = NEW_ARRAY(scratch, Entry, count);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (item[i].bytes <= 0 || item[i].lo >= item[i].hi) continue;
+        entry[n++] = (Entry){.item = i,
+                             .lo = item[i].lo,
+                             .hi = item[i].hi,
+                             .life = {item[i].lo, item[i].hi},
+                             .bytes = item[i].bytes,
+                             .align = item[i].align > 0 ? item[i].align : 1,
+                             .length = (int64_t)item[i].hi - item[i].lo};
+    }
+    qsort(entry, n, sizeof *entry, birth_compare);
+    *entries = n;
+    return entry;
+}
+
+/* Only births matter: a lifetime becomes the run of distinct births inside it. Returns how many there are. */
+static uint32_t compress(Entry *entry, uint32_t count, Arena *scratch) {
+    uint32_t *birth = NEW_ARRAY(scratch, uint32_t, count), times = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (!times || birth[times - 1] != entry[i].lo) birth[times++] = entry[i].lo;
+    for (uint32_t i = 0, at = 0; i < count; i++) {
+        while (birth[at] < entry[i].lo) at++;
+        uint32_t low = at, high = times; /* first birth at or after the death */
+        while (low < high) {
+            uint32_t middle = (low + high) / 2;
+            if (birth[middle] >= entry[i].hi)
+                high = middle;
+            else
+                low = middle + 1;
+        }
+        entry[i].lo = at;
+        entry[i].hi = low;
+    }
+    return times;
+}
+
+int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch) {
+    uint32_t n;
+    Entry *entry = collect(item, count, &n, scratch);
+    uint32_t times = compress(entry, n, scratch);
+    return profile(entry, n, NEW_ARRAY(scratch, int64_t, times + 1), times);
+}
+
+int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch) {
+    uint32_t n;
+    Entry *entry = collect(item, count, &n, scratch);
+    uint32_t times = compress(entry, n, scratch);
+    int64_t height = profile(entry, n, NEW_ARRAY(scratch, int64_t, times + 1), times);
+    for (uint32_t i = 0; i < count; i++) item[i].offset = 0;
+    for (uint32_t beg = 0, end; beg < n; beg = end) {
+        uint32_t base = entry[beg].lo, death = entry[beg].hi;
+        for (end = beg + 1; end < n && entry[end].lo < death; end++)
+            if (entry[end].hi > death) death = entry[end].hi;
+        for (uint32_t i = beg; i < end; i++) {
+            entry[i].lo -= base;
+            entry[i].hi -= base;
+        }
+        int64_t reached = pack_part(&entry[beg], end - beg, death - base, height, scratch);
+        if (reached > height) height = reached;
+    }
+    for (uint32_t i = 0; i < n; i++) item[entry[i].item].offset = entry[i].offset;
+    return height;
+}
+
+/* ---- layouts ---- */
+
+/* Where a persistent value lies: parameters and frozen weights, then states, then inputs. */
+static int shelf(const Graph *g, ValueId v) {
+    switch (g->value.at[v].kind) {
+    case VALUE_PARAM:
+    case VALUE_FROZEN: return 0;
+    case VALUE_STATE: return 1;
+    default: return 2;
+    }
+}
+
+/* Packs the buffers of one memory that are not persistent at and above `base`; the highest end of any there.
+ */
+static int64_t pack_memory(Layout *layout, bool host, int64_t base, Arena *scratch) {
+    PackItem *item = NEW_ARRAY(scratch, PackItem, layout->buf.count);
+    uint32_t *of = NEW_ARRAY(scratch, uint32_t, layout->buf.count), count = 0;
+    int64_t height = 0;
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        const Buf *buf = &layout->buf.at[b];
+        if (buf->persistent || (buf->kind == BUF_HOST) != host) continue;
+        of[count] = b;
+        item[count++] = (PackItem){.lo = buf->lo, .hi = buf->hi, .bytes = buf->bytes, .align = PLAN_ALIGN};
+    }
+    pack_items(item, count, scratch);
+    for (uint32_t i = 0; i < count; i++) layout->buf.at[of[i]].offset = base + item[i].offset;
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        const Buf *buf = &layout->buf.at[b];
+        if ((buf->kind == BUF_HOST) == host && buf->offset + buf->bytes > height)
+            height = buf->offset + buf->bytes;
+    }
+    return height;
+}
+
+static void pack_transients(Layout *layout, int64_t base, Arena *scratch) {
+    layout->height_bytes = pack_memory(layout, false, base, scratch);
+    layout->host_bytes = pack_memory(layout, true, 0, scratch);
+}
+
+void pack_layout(Layout *layout, const Graph *g, Arena *scratch) {
+    int64_t base = 0;
+    for (int s = 0; s < 3; s++)
+        for (uint32_t b = 0; b < layout->buf.count; b++) {
+            Buf *buf = &layout->buf.at[b];
+            if (!buf->persistent || shelf(g, buf->value) != s) continue;
+            buf->offset = base;
+            base += buf->bytes;
+        }
+    layout->persistent_bytes = base;
+    pack_transients(layout, base, scratch);
+}
+
+void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const Graph *tg, Arena *scratch) {
+    Map *home = map_new(scratch);
+    for (uint32_t b = 0; b < train->buf.count; b++)
+        if (train->buf.at[b].persistent) map_set(home, tg->value.at[train->buf.at[b].value].name, b);
+    int64_t base = train->persistent_bytes;
+    for (uint32_t b = 0; b < forward->buf.count; b++) {
+        Buf *buf = &forward->buf.at[b];
+        if (!buf->persistent) continue;
+        uint32_t at = map_get(home, fg->value.at[buf->value].name);
+        if (at != NONE && train->buf.at[at].bytes >= buf->bytes) {
+            buf->offset = train->buf.at[at].offset;
+        } else {
+            if (shelf(fg, buf->value) == 0)
+                die("the training program has no '%s' of %" PRId64 " bytes", fg->value.at[buf->value].name,
+                    buf->bytes);
+            buf->offset = base;
+            base += buf->bytes;
+        }
+    }
+    forward->persistent_bytes = base;
+    pack_transients(forward, base, scratch);
+}

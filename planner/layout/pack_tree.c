@@ -1,0 +1,149 @@
+/* See pack_tree.h. In: lifetimes and the bytes they take, one after the other; out: where bytes are free. */
+#include "planner/layout/pack_tree.h"
+
+#include <string.h>
+
+Tree tree_new(uint32_t times, Arena *arena) {
+    Tree tree = {.arena = arena, .leaves = 1};
+    while (tree.leaves < times) tree.leaves *= 2;
+    tree.across = NEW_ARRAY(arena, RangeSet, tree.leaves * 2);
+    tree.within = NEW_ARRAY(arena, RangeSet, tree.leaves * 2);
+    return tree;
+}
+
+void tree_clear(Tree *tree) {
+    for (uint32_t i = 0; i < tree->used.count; i++) tree->used.at[i]->count = 0;
+    tree->used.count = 0;
+}
+
+/* Index of the first range that ends after `at`; no earlier one than `from` does. Looks near `from` first. */
+static uint32_t range_after(const RangeSet *set, int64_t at, uint32_t from) {
+    uint32_t low = from, high = from, step = 1;
+    while (high < set->count && set->at[high].end <= at) {
+        low = high + 1;
+        high += step;
+        step *= 2;
+    }
+    if (high > set->count) high = set->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (set->at[middle].end > at)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+bool tree_is_on_top(const Tree *tree) {
+    return tree->work > TOP_WORK;
+}
+
+static void range_add(Tree *tree, RangeSet *set, int64_t beg, int64_t end) {
+    if (!set->count) *vec_add(tree->arena, &tree->used) = set;
+    if (tree_is_on_top(tree) && set->count) { /* only the highest end is asked for from here on */
+        if (set->at[set->count - 1].end < end) set->at[set->count - 1].end = end;
+        return;
+    }
+    uint32_t first = range_after(set, beg - 1, 0),
+             last = first; /* [first, last) overlap or touch the new one */
+    while (last < set->count && set->at[last].beg <= end) last++;
+    if (first < last) {
+        if (set->at[first].beg < beg) beg = set->at[first].beg;
+        if (set->at[last - 1].end > end) end = set->at[last - 1].end;
+    } else {
+        (void)vec_add(tree->arena, set);
+        last = first;
+        tree->work += (set->count - first) / 16; /* what is moved costs less than what is looked at */
+        memmove(&set->at[first + 1], &set->at[first], sizeof(Range) * (set->count - 1 - first));
+        set->at[first] = (Range){beg, end};
+        return;
+    }
+    set->at[first] = (Range){beg, end};
+    memmove(&set->at[first + 1], &set->at[last], sizeof(Range) * (set->count - last));
+    set->count -= last - first - 1;
+}
+
+void tree_save(const Tree *tree, Saved *saved) {
+    saved->set.count = saved->count.count = saved->range.count = 0;
+    for (uint32_t i = 0; i < tree->used.count; i++) {
+        RangeSet *set = tree->used.at[i];
+        *vec_add(tree->arena, &saved->set) = set;
+        *vec_add(tree->arena, &saved->count) = set->count;
+        vec_room(tree->arena, &saved->range, set->count);
+        memcpy(&saved->range.at[saved->range.count], set->at, sizeof *set->at * set->count);
+        saved->range.count += set->count;
+    }
+}
+
+void tree_restore(Tree *tree, const Saved *saved) {
+    tree_clear(tree);
+    const Range *from = saved->range.at;
+    for (uint32_t i = 0; i < saved->set.count; i++) {
+        RangeSet *set = *vec_add(tree->arena, &tree->used) = saved->set.at[i];
+        set->count = saved->count.at[i];
+        memcpy(set->at, from, sizeof *from * set->count);
+        from += set->count;
+    }
+}
+
+enum { VISIT_MAX = 160 }; /* two paths of at most 32 levels, canonical nodes and ancestors */
+
+/* The range sets that a lifetime [lo, hi) meets. */
+static uint32_t tree_visit(const Tree *tree, uint32_t lo, uint32_t hi, const RangeSet *visit[VISIT_MAX]) {
+    uint32_t count = 0, low_leaf = lo + tree->leaves, high_leaf = hi - 1 + tree->leaves;
+    for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
+        if (l & 1 && tree->within[l].count) visit[count++] = &tree->within[l];
+        if (l & 1) l++;
+        if (h & 1 && tree->within[h - 1].count) visit[count++] = &tree->within[h - 1];
+        if (h & 1) h--;
+    }
+    /* Every ancestor of both end leaves; those inside a canonical node only repeat what it holds. */
+    for (uint32_t l = low_leaf, h = high_leaf; l; l /= 2, h /= 2) {
+        if (tree->across[l].count) visit[count++] = &tree->across[l];
+        if (h != l && tree->across[h].count) visit[count++] = &tree->across[h];
+    }
+    return count;
+}
+
+void tree_add(Tree *tree, uint32_t lo, uint32_t hi, int64_t beg, int64_t end) {
+    uint32_t low_leaf = lo + tree->leaves, high_leaf = hi - 1 + tree->leaves;
+    for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
+        if (l & 1) range_add(tree, &tree->across[l++], beg, end);
+        if (h & 1) range_add(tree, &tree->across[--h], beg, end);
+    }
+    for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
+        if (l & 1) range_add(tree, &tree->within[l++], beg, end);
+        if (h & 1) range_add(tree, &tree->within[--h], beg, end);
+    }
+    /* Ancestors: exactly those nodes above the end leaves whose span holds a canonical node. */
+    for (uint32_t l = low_leaf / 2, h = high_leaf / 2, span = 2; l; l /= 2, h /= 2, span *= 2) {
+        uint32_t first = l * span - tree->leaves, other = h * span - tree->leaves;
+        if (lo > first || hi < first + span) range_add(tree, &tree->within[l], beg, end);
+        if (h != l && (lo > other || hi < other + span)) range_add(tree, &tree->within[h], beg, end);
+    }
+}
+
+int64_t tree_fit(Tree *tree, uint32_t lo, uint32_t hi, int64_t bytes, int64_t align) {
+    const RangeSet *visit[VISIT_MAX];
+    uint32_t count = tree_visit(tree, lo, hi, visit), agreed = 0, next[VISIT_MAX];
+    int64_t at = 0;
+    for (uint32_t i = 0; tree_is_on_top(tree) && i < count; i++)
+        if (visit[i]->at[visit[i]->count - 1].end > at) at = visit[i]->at[visit[i]->count - 1].end;
+    if (tree_is_on_top(tree)) return (at + align - 1) / align * align;
+    memset(next, 0, sizeof *next * count);
+    for (uint32_t i = 0; agreed < count; i = i + 1 < count ? i + 1 : 0) {
+        const RangeSet *set = visit[i];
+        uint32_t r = range_after(set, at, next[i]);
+        bool moved = false;
+        tree->work++;
+        for (; r < set->count && set->at[r].beg < at + bytes; r++) {
+            tree->work++;
+            at = (set->at[r].end + align - 1) / align * align;
+            moved = true;
+        }
+        next[i] = r;
+        agreed = moved ? 1 : agreed + 1;
+    }
+    return at;
+}

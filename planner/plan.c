@@ -1,0 +1,388 @@
+/* The planner's entry. In: a graph with costs, a policy and a budget; out: a plan, packed, with its bound.
+ * Invariant: the result depends on the request alone; candidates do not depend on the budget, which only
+ * chooses among them, so more memory never gives a slower plan and less never a higher peak. */
+#include "planner/bound/closure.h"
+#include "planner/chain/revolve.h"
+#include "planner/retain/policy.h"
+#include "planner/search.h"
+#include "planner/bound/instants.h"
+
+#include <math.h>
+#include <string.h>
+
+static double parameter_count(const Graph *g) {
+    double count = 0;
+    for (uint32_t i = 0; i < g->param.count; i++)
+        count += (double)type_elements(&g->value.at[g->param.at[i].value].type);
+    return count;
+}
+
+/* Whether the rule of thumb would checkpoint. It speaks of the size a card is sold with; a device without
+ * memory of its own has the budget's. */
+static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *arena) {
+    const Device *device = request->device;
+    int64_t vram = request->budget_bytes;
+    if (device && device->memory_bytes)
+        vram = device->memory_pretended ? device->memory_bytes : device->board.bytes;
+    Reasons reasons = {0};
+    bool enable = heuristic_decide(parameter_count(request->graph), (double)vram, request->graph->context,
+                                   false, &reasons, arena);
+    result->reason.at = reasons.at;
+    result->reason.count = reasons.count;
+    result->reason.capacity = reasons.capacity;
+    return enable;
+}
+
+/* One segment length of about sqrt(blocks): Chen et al. 2016. */
+static uint32_t sqrt_length(uint32_t blocks) {
+    uint32_t length = (uint32_t)lround(sqrt((double)blocks));
+    return length ? length : 1;
+}
+
+static void retain_policy(const PlanRequest *request, const Problem *p, const Blocks *blocks, Policy policy,
+                          PlanResult *result, Keep *retain, Arena *arena) {
+    switch (policy) {
+    case POLICY_EVERY_BLOCK: retain_segments(p, blocks, 1, false, retain); break;
+    case POLICY_SQRT: retain_segments(p, blocks, sqrt_length(blocks->count), false, retain); break;
+    case POLICY_OFFLOAD_BLOCKS:
+        retain_segments(p, blocks, 1, false, retain);
+        retain_offload_blocks(p, blocks, retain);
+        if (p->host_bytes <= 0)
+            *vec_add(arena, &result->reason) =
+                "no host memory is given: the inputs of layers stay where they are";
+        break;
+    case POLICY_HEURISTIC:
+        if (heuristic(request, result, arena))
+            retain_segments(p, blocks, 1, false, retain);
+        else
+            retain_all(p, retain);
+        break;
+    default: retain_all(p, retain);
+    }
+}
+
+/* Packs the plan of `retain` into `plan`; its layout. */
+static Layout *realise(const PlanRequest *request, Replay *r, const Keep *retain, Plan *plan, Arena *arena) {
+    Sequence sequence = {0};
+    replay(r, retain, &sequence);
+    replay_plan(r, &sequence, arena, plan);
+    Layout *layout = live_analyse(request->graph, request->cost, plan, arena);
+    if (layout->live_bytes != plan->live_bytes)
+        die("replay counts %lld live bytes, the buffers %lld", (long long)plan->live_bytes,
+            (long long)layout->live_bytes);
+    Arena *scratch = arena_new();
+    pack_layout(layout, request->graph, scratch);
+    arena_free(scratch);
+    plan->peak_bytes = layout->height_bytes;
+    plan->host_bytes = layout->host_bytes;
+    return layout;
+}
+
+/* Gaps that pins decide; NULL without pins. */
+static Keep *pinned_gaps(const PlanRequest *request, Problem *p, const Blocks *blocks, Arena *scratch) {
+    if (!request->spec || !request->spec->pin.count) return NULL;
+    Keep *pinned = NEW_ARRAY(scratch, Keep, p->gaps + 1);
+    for (uint32_t gap = 0; gap < p->gaps; gap++) pinned[gap].from = NONE;
+    retain_pins(request->graph, p, request->spec, blocks->boundary, pinned);
+    return pinned;
+}
+
+static bool host_fits(const PlanRequest *request, const Plan *plan) {
+    return plan->host_bytes <= request->host_bytes;
+}
+
+/* What one search found. */
+typedef struct Found {
+    bool searched;
+    int64_t budget_bytes; /* as search_front was asked for */
+    Front front;
+    Front beside; /* what packing may leave better: the front's smallest before refinement, fixed policies */
+} Found;
+
+typedef struct Realised {
+    const Keep *retain;
+    Plan plan;
+    Layout *layout;
+} Realised;
+
+enum { WITHOUT_COPIES, WITH_COPIES, SEARCHES };
+struct PlanMemo {
+    Arena *arena;
+    Front families;        /* which both searches begin with */
+    Found found[SEARCHES]; /* without host memory the first alone */
+    VEC(Realised) realised;
+};
+
+/* The plan of a candidate, packed once for all requests. */
+static Realised realise_once(const PlanRequest *request, Replay *r, const Candidate *candidate,
+                             PlanMemo *memo, Arena *arena) {
+    for (uint32_t i = 0; i < memo->realised.count; i++)
+        if (memo->realised.at[i].retain == candidate->retain) return memo->realised.at[i];
+    Realised next = {.retain = candidate->retain};
+    next.layout = realise(request, r, next.retain, &next.plan, request->memo ? memo->arena : arena);
+    return *vec_add(memo->arena, &memo->realised) = next;
+}
+
+/* What was packed so far: the fastest that fits, the lowest, and anything. */
+typedef struct Chosen {
+    Realised best, least, any;
+    int64_t least_without; /* the lowest without copies */
+} Chosen;
+
+/* Whether it fits. */
+static bool weigh(const PlanRequest *request, Realised next, int64_t budget, Chosen *chosen) {
+    int64_t peak = next.plan.peak_bytes;
+    if (!chosen->any.layout) chosen->any = next;
+    if (!host_fits(request, &next.plan)) return false;
+    if (!next.plan.host_bytes && peak < chosen->least_without) chosen->least_without = peak;
+    if (!chosen->least.layout || peak < chosen->least.plan.peak_bytes) chosen->least = next;
+    if (peak > budget) return false;
+    if (!chosen->best.layout || next.plan.seconds < chosen->best.plan.seconds) chosen->best = next;
+    return true;
+}
+
+/* INT64_MAX: no limit; 0: nothing fits. */
+static int64_t budget_of(const PlanRequest *request) {
+    if (request->ask == ASK_LEAST) return 0;
+    return request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
+}
+
+/* The fastest plan whose packed height fits; without one, the one of least height. Each front is asked by
+ * itself: what one of them hides in the other may be what fits once it is packed. */
+static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanResult *result, Arena *arena) {
+    int64_t budget = budget_of(request);
+    bool plan_alone = request->ask != ASK_ALL && request->host_bytes <= 0;
+    Chosen chosen = {.least_without = INT64_MAX};
+    for (uint32_t k = 0; k < SEARCHES; k++) {
+        const Front *front = &memo->found[k].front;
+        for (uint32_t i = front->count; i-- > 0;) {
+            if (front->at[i].peak_bytes > budget) continue;
+            if (chosen.best.layout && front->at[i].seconds >= chosen.best.plan.seconds) break;
+            if (weigh(request, realise_once(request, r, &front->at[i], memo, arena), budget, &chosen)) break;
+        }
+    }
+    for (uint32_t k = 0; k < SEARCHES; k++) {
+        const Front *beside = &memo->found[k].beside;
+        for (uint32_t i = 0; i < beside->count; i++) {
+            const Candidate *candidate = &beside->at[i];
+            bool may_be_best = candidate->peak_bytes <= budget &&
+                               (!chosen.best.layout || candidate->seconds < chosen.best.plan.seconds);
+            bool may_be_least = !chosen.least.layout || candidate->peak_bytes < chosen.least.plan.peak_bytes;
+            if (plan_alone && chosen.best.layout) may_be_least = false;
+            if (may_be_least || may_be_best)
+                weigh(request, realise_once(request, r, candidate, memo, arena), budget, &chosen);
+        }
+    }
+    if (!chosen.least.layout)
+        chosen.least = chosen.any; /* host memory is too small for what pins send there */
+    result->feasible = chosen.best.layout != NULL;
+    result->smallest_bytes = plan_alone && result->feasible ? 0 : chosen.least.plan.peak_bytes;
+    result->needs_host = result->feasible && request->host_bytes > 0 && chosen.least_without > budget;
+    if (!result->feasible) chosen.best = chosen.least;
+    result->plan = chosen.best.plan;
+    result->layout = chosen.best.layout;
+}
+
+static void add_fixed_policies(const PlanRequest *request, const Problem *p, const Blocks *blocks, Replay *r,
+                               Front *front, Arena *scratch) {
+    static const Policy fixed[] = {POLICY_EVERY_BLOCK, POLICY_SQRT, POLICY_OFFLOAD_BLOCKS};
+    for (uint32_t i = 0; i < COUNT_OF(fixed); i++) {
+        if (fixed[i] == POLICY_OFFLOAD_BLOCKS && p->host_bytes <= 0) continue;
+        Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
+        Sequence sequence = {0};
+        retain_policy(request, p, blocks, fixed[i], NULL, retain, scratch);
+        retain_pins(request->graph, p, request->spec, blocks->boundary, retain);
+        replay(r, retain, &sequence);
+        *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, retain};
+    }
+}
+
+PlanMemo *plan_memo_new(Arena *arena) {
+    PlanMemo *memo = NEW(arena, PlanMemo);
+    memo->arena = arena;
+    return memo;
+}
+
+/* Whether what was found has all that is asked of it under a budget; INT64_MAX: everything fits, 0: no limit.
+ */
+static bool serves(const Found *found, int64_t budget_bytes) {
+    if (!found->searched) return false;
+    int64_t least = found->front.at[0].peak_bytes, had = found->budget_bytes;
+    if (had < 0 && budget_bytes == INT64_MAX) return false;
+    if (had < 0 && had != SEARCH_LEAST && least >= -had) /* which is all that is known */
+        return budget_bytes < 0 && budget_bytes != SEARCH_LEAST && least >= -budget_bytes;
+    bool whole = !had || (had < INT64_MAX && had >= least);
+    return whole || budget_bytes == INT64_MAX || (budget_bytes && budget_bytes < least);
+}
+
+/* Without copies too: host memory never makes a plan slower, nor the smallest budget larger. */
+static void search(const PlanRequest *request, const Problem *p, const Blocks *blocks, const Keep *pinned,
+                   int64_t budget_bytes, Replay *r, PlanMemo *memo) {
+    Problem without = *p;
+    without.host_bytes = 0;
+    for (uint32_t k = 0; k < SEARCHES; k++) {
+        const Problem *problem = k == WITH_COPIES ? p : &without;
+        Found *found = &memo->found[k];
+        if ((k == WITH_COPIES && p->host_bytes <= 0) || serves(found, budget_bytes)) continue;
+        *found = (Found){.searched = true, .budget_bytes = budget_bytes};
+        found->front = search_front(problem, blocks, pinned, budget_bytes,
+                                    budget_bytes < 0 ? NULL : &memo->families, &found->beside, memo->arena);
+        add_fixed_policies(request, problem, blocks, r, &found->beside, memo->arena);
+    }
+}
+
+/* The plan that keeps everything, and its live bytes by operation. */
+static Realised keep_all(const PlanRequest *request, const Problem *p, Replay *r, Keep *retain, int64_t *live,
+                         PlanResult *result, Arena *arena) {
+    Realised all = {.retain = retain};
+    retain_all(p, retain);
+    all.layout = realise(request, r, retain, &all.plan, arena);
+    result->keep_all_bytes = all.plan.peak_bytes;
+    result->keep_all_seconds = all.plan.seconds;
+    memcpy(live, replay_live(r), sizeof *live * p->ops); /* nothing runs twice: run i is operation i */
+    return all;
+}
+
+/* The largest of the bounds on recomputation; those that take longer only for a plan that fits, where the
+ * first leave a gap to what it recomputes. */
+static double best_bound(const Problem *p, uint32_t boundary, const int64_t *live, int64_t budget_bytes,
+                         bool feasible, double plan_seconds) {
+    double total = 0, best = bound_seconds(p, live, budget_bytes);
+    for (uint32_t op = 0; op < p->ops; op++) total += p->seconds[op];
+    double close = 5e-4 * total;
+    if (!feasible || p->host_bytes > 0) return best; /* the others know no copies */
+    if (plan_seconds - best > close) best = fmax(best, nested_seconds(p, boundary, budget_bytes));
+    if (plan_seconds - best > close) best = fmax(best, window_seconds(p, live, budget_bytes));
+    return best;
+}
+
+/* A plan that does not fit is judged at the budget it would need. */
+static void judge(const PlanRequest *request, const Problem *p, uint32_t boundary, const int64_t *live,
+                  PlanResult *result) {
+    double again = result->plan.seconds - result->keep_all_seconds;
+    int64_t peak = result->plan.peak_bytes, budget = request->budget_bytes;
+    result->lower_bound_seconds = result->keep_all_seconds;
+    if (budget > 0 && again > 0)
+        result->lower_bound_seconds +=
+            best_bound(p, boundary, live, budget > peak ? budget : peak, result->feasible, again);
+    result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;
+}
+
+static Problem *problem_of(const PlanRequest *request, Arena *arena) {
+    Problem *p = problem_from_graph(request->graph, request->cost, arena);
+    p->kinds = request->kinds;
+    if (request->host_bytes > 0 && request->device)
+        problem_allow_copies(p, request->device, request->host_bytes, request->graph->accumulate);
+    return p;
+}
+
+/* What search_front is asked for. */
+static int64_t search_budget(const PlanRequest *request) {
+    if (request->ask != ASK_LEAST) return request->budget_bytes;
+    return request->host_bytes > 0 ? 1 : SEARCH_LEAST; /* which nothing fits */
+}
+
+/* Whether each operation takes time, so that what runs none again is the fastest plan and the only such. */
+static bool all_take_time(const Problem *p) {
+    double total = 0, least = HUGE_VAL;
+    for (uint32_t op = 0; op < p->ops; op++) {
+        total += p->seconds[op];
+        if (p->rerun[op] && p->seconds[op] < least) least = p->seconds[op];
+    }
+    return total + least > total;
+}
+
+static void plan_optimal(const PlanRequest *request, Problem *p, const Blocks *blocks, Replay *r,
+                         const Realised *all, PlanResult *result, Arena *scratch, Arena *arena) {
+    const Keep *pinned = pinned_gaps(request, p, blocks, scratch);
+    bool all_fits = all->layout && !pinned && all->plan.peak_bytes <= budget_of(request);
+    if (all_fits && request->ask != ASK_ALL && all_take_time(p)) {
+        result->feasible = true;
+        result->plan = all->plan;
+        result->layout = all->layout;
+        return;
+    }
+    PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
+    search(request, p, blocks, pinned, all_fits ? INT64_MAX : search_budget(request), r, memo);
+    choose(request, r, memo, result, arena);
+}
+
+static void plan_fixed(const PlanRequest *request, Problem *p, const Blocks *blocks, Replay *r,
+                       PlanResult *result, Keep *retain, Arena *arena) {
+    retain_policy(request, p, blocks, request->policy, result, retain, arena);
+    retain_pins(request->graph, p, request->spec, blocks->boundary, retain);
+    result->layout = realise(request, r, retain, &result->plan, arena);
+    result->smallest_bytes = result->plan.peak_bytes;
+    result->feasible = host_fits(request, &result->plan) && result->plan.peak_bytes <= budget_of(request);
+}
+
+PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
+    PlanResult *result = NEW(arena, PlanResult);
+    Arena *scratch = arena_new();
+    Problem *p = problem_of(request, scratch);
+    Blocks blocks = blocks_of(request->graph, p, scratch);
+    Replay *r = replay_new(p, scratch);
+    Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
+    int64_t *live = NEW_ARRAY(scratch, int64_t, p->ops + 1);
+    Realised all = {0};
+    if (request->ask != ASK_LEAST) all = keep_all(request, p, r, retain, live, result, arena);
+    if (request->policy == POLICY_OPTIMAL)
+        plan_optimal(request, p, &blocks, r, &all, result, scratch, arena);
+    else
+        plan_fixed(request, p, &blocks, r, result, retain, arena);
+    result->plan.policy = request->policy;
+    bool judged = request->ask == ASK_ALL || request->ask == ASK_BOUND || !result->feasible;
+    if (judged && request->ask != ASK_LEAST) judge(request, p, blocks.boundary, live, result);
+    arena_free(scratch);
+    return result;
+}
+
+static int64_t least_live(const PlanMemo *memo) {
+    int64_t least = INT64_MAX;
+    for (uint32_t k = 0; k < SEARCHES; k++)
+        for (uint32_t i = 0; i < memo->found[k].beside.count; i++)
+            if (memo->found[k].beside.at[i].peak_bytes < least)
+                least = memo->found[k].beside.at[i].peak_bytes;
+    return least;
+}
+
+int64_t plan_least_live(const PlanRequest *request) {
+    Arena *scratch = arena_new();
+    Problem *p = problem_of(request, scratch);
+    Blocks blocks = blocks_of(request->graph, p, scratch);
+    const Keep *pinned = pinned_gaps(request, p, &blocks, scratch);
+    PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
+    int64_t budget = search_budget(request);
+    if (budget == SEARCH_LEAST && request->budget_bytes > 0) budget = -request->budget_bytes;
+    search(request, p, &blocks, pinned, budget, replay_new(p, scratch), memo);
+    int64_t live = least_live(memo);
+    arena_free(scratch);
+    return live;
+}
+
+double plan_bound(const PlanRequest *request) {
+    Arena *scratch = arena_new();
+    Problem *p = problem_of(request, scratch);
+    Replay *r = replay_new(p, scratch);
+    Sequence sequence = {0};
+    replay(r, NEW_ARRAY(scratch, Keep, p->gaps + 1), &sequence);
+    double seconds = sequence.seconds;
+    if (request->budget_bytes > 0 && sequence.peak_bytes > request->budget_bytes)
+        seconds += bound_seconds(p, replay_live(r), request->budget_bytes); /* nothing runs twice */
+    arena_free(scratch);
+    return seconds;
+}
+
+PlanResult *plan_forward(const Graph *g, const Cost *cost, Arena *arena) {
+    PlanRequest request = {.graph = g, .cost = cost};
+    PlanResult *result = NEW(arena, PlanResult);
+    Arena *scratch = arena_new();
+    Problem *p = problem_from_graph(g, cost, scratch);
+    Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
+    result->layout = realise(&request, replay_new(p, scratch), retain, &result->plan, arena);
+    result->feasible = true;
+    result->keep_all_bytes = result->smallest_bytes = result->plan.peak_bytes;
+    result->keep_all_seconds = result->lower_bound_seconds = result->plan.seconds;
+    arena_free(scratch);
+    return result;
+}

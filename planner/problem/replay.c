@@ -1,0 +1,271 @@
+/* Lazy replay of a retention (problem.h). In: what each gap keeps; out: the sequence of runs, its seconds and
+ * its exact peak. Invariant: an instance lives from the run that makes it to its last read before the storage
+ * is made anew, and a run's inputs, outputs and workspace are all live during it, but for an output that
+ * takes over an input dying there. */
+#include "planner/problem/copies.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Place {
+    uint32_t touched; /* the time a storage was last made or read, NONE if never */
+    uint32_t gap;     /* that holds the current time */
+} Place;
+
+struct Replay {
+    const Problem *p;
+    Arena *arena;
+    Place *place;        /* by storage */
+    uint32_t *mark;      /* by operation: the last time + 1 it was called for */
+    uint32_t *pending;   /* operations of the current group */
+    int64_t *made_bytes; /* by operation: of what it makes */
+    uint32_t made;       /* storages, over all runs */
+    /* by run */
+    VEC(uint32_t) time;
+    VEC(int64_t) live; /* before `measure`: of what dies with it */
+    VEC(uint32_t) death_first, death;
+    Lists deaths;
+    bool *read_later; /* by storage, scanning backwards */
+    Copies *copies;
+    bool copies_run; /* there are some */
+};
+
+Replay *replay_new(const Problem *p, Arena *arena) {
+    Replay *r = NEW(arena, Replay);
+    r->p = p;
+    r->arena = arena;
+    r->place = NEW_ARRAY(arena, Place, p->storages + 1);
+    r->read_later = NEW_ARRAY(arena, bool, p->storages + 1);
+    r->mark = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    r->pending = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    r->made_bytes = NEW_ARRAY(arena, int64_t, p->ops + 1);
+    for (uint32_t op = 0; op < p->ops; op++)
+        for (EACH(k, p->makes, op)) r->made_bytes[op] += p->bytes[p->makes.list[k]];
+    if (p->host_bytes > 0) r->copies = copies_new(p, arena);
+    return r;
+}
+
+static int by_number(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Whether what was there of `s` when it was last touched is still there at `time`. */
+static bool available(const Replay *r, const Keep *retain, uint32_t s, uint32_t time) {
+    const Place *place = &r->place[s];
+    if (place->touched == NONE) return false;
+    const Keep *keep = &retain[place->gap];
+    return keep->from <= place->touched || (time <= keep->until && keep->since <= place->touched);
+}
+
+/* Puts the `count` pending operations, those marked with `mark`, in order. They mostly are a stretch of the
+ * forward pass, found from its end. */
+static void sort_pending(Replay *r, uint32_t count, uint32_t mark) {
+    uint32_t low = NONE, high = 0, next = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (r->pending[i] < low) low = r->pending[i];
+        if (r->pending[i] > high) high = r->pending[i];
+    }
+    if (high - low >= 8 * count) {
+        qsort(r->pending, count, sizeof *r->pending, by_number);
+        return;
+    }
+    for (uint32_t op = low; op <= high; op++)
+        if (r->mark[op] == mark) r->pending[next++] = op;
+}
+
+/* The operations that must run again before `time` can, ascending, into r->pending. */
+static uint32_t missing(Replay *r, const Keep *retain, uint32_t time) {
+    const Problem *p = r->p;
+    uint32_t count = 0;
+    for (uint32_t next = 0, op = time;; op = r->pending[next++]) {
+        for (EACH(i, p->reads, op)) {
+            uint32_t s = p->reads.list[i];
+            if (available(r, retain, s, time)) continue;
+            uint32_t maker = p->maker[s];
+            if (r->mark[maker] == time + 1) continue;
+            if (!problem_may_rerun(p, maker, time))
+                die("operation %u is needed again at %u but may not be", maker, time);
+            r->mark[maker] = time + 1;
+            r->pending[count++] = maker;
+        }
+        if (next == count) break;
+    }
+    if (count > 1) sort_pending(r, count, time + 1);
+    return count;
+}
+
+/* Notes what an operation touched at `time`. */
+static void touch(Replay *r, uint32_t op, uint32_t time) {
+    const Problem *p = r->p;
+    for (EACH(i, p->reads, op)) r->place[p->reads.list[i]].touched = time;
+    for (EACH(i, p->makes, op)) r->place[p->makes.list[i]].touched = time;
+}
+
+/* The same where it runs for the first time: each storage it reads then comes to its next gap. */
+static void touch_first(Replay *r, uint32_t op) {
+    const Problem *p = r->p;
+    for (EACH(i, p->reads, op)) {
+        Place *place = &r->place[p->reads.list[i]];
+        place->touched = op;
+        place->gap++;
+    }
+    for (EACH(i, p->makes, op)) r->place[p->makes.list[i]].touched = op;
+}
+
+/* Appends the `count` pending operations and the one they run again for. */
+static void add_runs(Replay *r, uint32_t count, uint32_t time, Sequence *sequence) {
+    const Problem *p = r->p;
+    vec_room(r->arena, &sequence->run, count + 1);
+    vec_room(r->arena, &r->time, count + 1);
+    Run *run = &sequence->run.at[sequence->run.count];
+    uint32_t *times = &r->time.at[r->time.count];
+    double seconds = sequence->seconds;
+    for (uint32_t i = 0; i <= count; i++) {
+        uint32_t op = i < count ? r->pending[i] : time;
+        run[i] = (Run){op, i < count};
+        times[i] = time;
+        seconds += p->seconds[op];
+        r->made += list_end(&p->makes, op) - list_begin(&p->makes, op);
+    }
+    sequence->seconds = seconds;
+    sequence->run.count += count + 1;
+    r->time.count += count + 1;
+}
+
+static void generate(Replay *r, const Keep *retain, Sequence *sequence) {
+    const Problem *p = r->p;
+    sequence->run.count = r->time.count = r->made = 0;
+    sequence->seconds = 0;
+    memset(r->mark, 0, sizeof *r->mark * p->ops);
+    for (uint32_t s = 0; s < p->storages; s++) r->place[s] = (Place){NONE, p->gap_first[s]};
+    for (uint32_t time = 0; time < p->ops; time++) {
+        uint32_t count = missing(r, retain, time);
+        add_runs(r, count, time, sequence);
+        for (uint32_t i = 0; i < count; i++) touch(r, r->pending[i], time);
+        touch_first(r, time);
+    }
+}
+
+/* Which storages die with each run: at their last read before they are made anew, or at once if never read.
+ * What is made dies once, so the lists are as long as what is made, and are filled from their end. */
+static void find_deaths(Replay *r, const Sequence *sequence) {
+    const Problem *p = r->p;
+    uint32_t runs = sequence->run.count, left = r->made;
+    r->death.count = r->death_first.count = r->live.count = 0;
+    vec_room(r->arena, &r->death, r->made);
+    vec_room(r->arena, &r->death_first, runs + 1);
+    vec_room(r->arena, &r->live, runs);
+    memset(r->read_later, 0, sizeof *r->read_later * p->storages);
+    uint32_t *death = r->death.at, *first = r->death_first.at;
+    bool *read_later = r->read_later;
+    first[runs] = left;
+    for (uint32_t i = runs; i-- > 0;) {
+        uint32_t op = sequence->run.at[i].op;
+        int64_t bytes = 0;
+        for (EACH(k, p->makes, op)) {
+            uint32_t s = p->makes.list[k];
+            if (!read_later[s]) death[--left] = s, bytes += p->bytes[s];
+            read_later[s] = false;
+        }
+        for (EACH(k, p->reads, op)) {
+            uint32_t s = p->reads.list[k];
+            if (!read_later[s]) death[--left] = s, bytes += p->bytes[s];
+            read_later[s] = true;
+        }
+        first[i] = left;
+        r->live.at[i] = bytes;
+    }
+    r->deaths = (Lists){first, death};
+}
+
+/* The storage that dies with run `i` whose bytes the run's first output takes over; NONE if there is none. */
+static uint32_t taken_over(const Replay *r, uint32_t i, uint32_t op) {
+    for (EACH(k, r->p->takeover, op))
+        for (EACH(d, r->deaths, i))
+            if (r->deaths.list[d] == r->p->takeover.list[k]) return r->p->takeover.list[k];
+    return NONE;
+}
+
+static void measure(Replay *r, Sequence *sequence) {
+    const Problem *p = r->p;
+    const Copies *copies = r->copies;
+    uint32_t count = r->copies_run ? copies->copy.count : 0, fetched = 0, freed = 0;
+    uint32_t runs = sequence->run.count, peak_run = 0;
+    int64_t live = p->persistent_bytes, peak = live, *by_run = r->live.at;
+    for (uint32_t i = 0; i < runs; i++) {
+        uint32_t op = sequence->run.at[i].op, taken = taken_over(r, i, op);
+        int64_t passed_on = taken == NONE ? 0 : p->bytes[taken], dying = by_run[i];
+        for (; fetched < count && copies_in(copies, &copies->need, fetched)->fetch_run <= i; fetched++)
+            live += p->bytes[copies_in(copies, &copies->need, fetched)->storage];
+        live += r->made_bytes[op] - passed_on;
+        int64_t now = by_run[i] = live + p->workspace_bytes[op];
+        if (now > peak) peak = now, peak_run = i;
+        live -= dying - passed_on;
+        for (; freed < count && copies_in(copies, &copies->freed, freed)->free_run <= i + 1; freed++)
+            live -= p->bytes[copies_in(copies, &copies->freed, freed)->storage];
+    }
+    r->live.count = runs;
+    sequence->peak_bytes = peak;
+    sequence->peak_run = peak_run;
+}
+
+void replay(Replay *r, const Keep *retain, Sequence *sequence) {
+    generate(r, retain, sequence);
+    find_deaths(r, sequence);
+    sequence->wait_seconds = 0;
+    r->copies_run = r->copies && copies_find(r->copies, retain, sequence, r->time.at);
+    if (r->copies_run) sequence->wait_seconds = r->copies->wait_seconds;
+    sequence->seconds += sequence->wait_seconds;
+    measure(r, sequence);
+}
+
+const int64_t *replay_live(const Replay *r) {
+    return r->live.at;
+}
+const uint32_t *replay_time(const Replay *r) {
+    return r->time.at;
+}
+const Lists *replay_deaths(const Replay *r) {
+    return &r->deaths;
+}
+const Copies *replay_copies(const Replay *r) {
+    return r->copies_run ? r->copies : NULL;
+}
+
+static void add_value_step(const Replay *r, StepKind kind, uint32_t s, Arena *arena, Plan *plan) {
+    ValueId root = r->p->storage_root ? r->p->storage_root[s] : s;
+    *vec_add(arena, &plan->step) = (Step){.kind = kind, .node = NONE, .value = root};
+}
+
+void replay_plan(Replay *r, const Sequence *sequence, Arena *arena, Plan *plan) {
+    const Problem *p = r->p;
+    const Copies *copies = r->copies;
+    uint32_t count = r->copies_run ? copies->copy.count : 0, fetched = 0, gone = 0, freed = 0;
+    plan->step.count = 0;
+    plan->update_begin = NONE;
+    plan->seconds = sequence->seconds;
+    plan->wait_seconds = sequence->wait_seconds;
+    plan->recompute_seconds = 0;
+    plan->offload_bytes = 0;
+    for (uint32_t i = 0; i < sequence->run.count; i++) {
+        Run run = sequence->run.at[i];
+        for (; fetched < count && copies_in(copies, &copies->need, fetched)->fetch_run <= i; fetched++)
+            add_value_step(r, STEP_FETCH, copies_in(copies, &copies->need, fetched)->storage, arena, plan);
+        if (run.op == p->update_begin && !run.again) plan->update_begin = plan->step.count;
+        *vec_add(arena, &plan->step) = (Step){.kind = run.again ? STEP_RECOMPUTE : STEP_RUN,
+                                              .node = p->op_node ? p->op_node[run.op] : run.op,
+                                              .value = NONE};
+        if (run.again) plan->recompute_seconds += p->seconds[run.op];
+        for (EACH(d, r->deaths, i)) add_value_step(r, STEP_FREE, r->deaths.list[d], arena, plan);
+        for (; gone < count && copies->copy.at[gone].out_run <= i; gone++) {
+            if (copies->copy.at[gone].held) continue;
+            add_value_step(r, STEP_OFFLOAD, copies->copy.at[gone].storage, arena, plan);
+            plan->offload_bytes += p->bytes[copies->copy.at[gone].storage];
+        }
+        for (; freed < count && copies_in(copies, &copies->freed, freed)->free_run <= i + 1; freed++)
+            add_value_step(r, STEP_FREE, copies_in(copies, &copies->freed, freed)->storage, arena, plan);
+    }
+    if (plan->update_begin == NONE) plan->update_begin = plan->step.count;
+    plan->live_bytes = sequence->peak_bytes;
+}

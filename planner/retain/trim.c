@@ -1,0 +1,329 @@
+/* Local changes to a retention. In: a retention, a target; out: one whose peak is lower, or whose
+ * recomputation is less. `shave` drops idle storages at the highest runs, `fill` keeps dropped ones where
+ * there is room; both judge by the last replay and are measured by the next. */
+#include "planner/problem/copies.h"
+#include "planner/problem/live_tree.h"
+#include "planner/search.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PEAKS = 8, ROUNDS = 48, MOST_TIMES = 4 };
+
+typedef struct Drop {
+    double price; /* seconds a byte */
+    uint32_t gap, storage;
+    Keep keep;             /* what the gap would keep */
+    uint32_t begin, until; /* runs between which the storage is not touched; of drops, until: NONE for that */
+    uint32_t again_begin, again_until; /* of fills: a second such stretch */
+} Drop;
+
+struct Shaver {
+    const Problem *p;
+    const Keep *pinned;
+    Replay *r;
+    Arena *arena;
+    uint32_t *gap_at;     /* by storage, while scanning */
+    uint32_t *touched;    /* by storage: last run that made or read it */
+    bool *live;           /* by storage */
+    uint32_t *transit;    /* by storage: its copy if it is on its way to or from host memory, else NONE */
+    uint32_t *rerun_time; /* by operation: the last time it runs again, NONE if never */
+    uint32_t *stamp;      /* by operation: the price query that counted it */
+    uint32_t query;
+    Profile room; /* live bytes by run as changes are chosen */
+    VEC(Drop) drop;
+    Keep *before; /* a retention to go back to */
+};
+
+Shaver *shaver_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena) {
+    Shaver *v = NEW(arena, Shaver);
+    v->p = p;
+    v->pinned = pinned;
+    v->r = r;
+    v->arena = v->room.arena = arena;
+    v->gap_at = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    v->touched = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    v->live = NEW_ARRAY(arena, bool, p->storages + 1);
+    v->transit = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    v->rerun_time = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    v->stamp = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    v->before = NEW_ARRAY(arena, Keep, p->gaps + 1);
+    return v;
+}
+
+static bool is_free(const Shaver *v, uint32_t gap) {
+    return v->p->may_drop[gap] && (!v->pinned || v->pinned[gap].from == NONE);
+}
+
+/* The gap of `s` that holds `time`. */
+static uint32_t gap_of(const Problem *p, uint32_t s, uint32_t time) {
+    uint32_t low = p->gap_first[s], high = p->gap_first[s + 1];
+    while (low + 1 < high) {
+        uint32_t middle = (low + high) / 2;
+        if (p->gap_begin[middle] <= time)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Seconds to make `s` again at `when`, given what the retention keeps and what runs again anyway. */
+static double remake_seconds(Shaver *v, const Keep *retain, uint32_t s, uint32_t after, uint32_t when,
+                             uint32_t depth) {
+    const Problem *p = v->p;
+    uint32_t maker = p->maker[s];
+    if (v->stamp[maker] == v->query) return 0;
+    v->stamp[maker] = v->query;
+    if (v->rerun_time[maker] != NONE && v->rerun_time[maker] > after) return 0;
+    if (!p->rerun[maker] || when >= p->lazy_end[maker]) return 0; /* it is kept for as long as it is needed */
+    double seconds = p->seconds[maker];
+    if (depth == 0) return seconds;
+    for (EACH(i, p->reads, maker)) {
+        uint32_t u = p->reads.list[i], gap = gap_of(p, u, when ? when - 1 : 0);
+        if (retain[gap].from > p->gap_begin[gap] && retain[gap].until < when)
+            seconds += remake_seconds(v, retain, u, after, when, depth - 1);
+    }
+    return seconds;
+}
+
+/* State after run `stop`'s inputs and outputs are in place: live storages, their gaps and last touches. */
+static void scan_to(Shaver *v, const Sequence *sequence, uint32_t stop) {
+    const Problem *p = v->p;
+    const Lists *deaths = replay_deaths(v->r);
+    memset(v->live, 0, sizeof *v->live * p->storages);
+    memset(v->touched, 0xff, sizeof *v->touched * p->storages);
+    for (uint32_t i = 0; i <= stop; i++) {
+        uint32_t op = sequence->run.at[i].op;
+        for (EACH(k, p->reads, op)) v->touched[p->reads.list[k]] = i;
+        for (EACH(k, p->makes, op)) v->touched[p->makes.list[k]] = i, v->live[p->makes.list[k]] = true;
+        if (i < stop)
+            for (EACH(d, *deaths, i)) v->live[deaths->list[d]] = false;
+    }
+    const Copies *copies = replay_copies(v->r);
+    memset(v->transit, 0xff, sizeof *v->transit * p->storages);
+    for (uint32_t i = 0; copies && i < copies->copy.count; i++) {
+        const Copy *copy = &copies->copy.at[i];
+        if (stop <= copy->out_run || stop >= copy->back_run) continue;
+        if (copy->free_run <= stop && stop < copy->fetch_run)
+            v->live[copy->storage] = false;
+        else
+            v->transit[copy->storage] = i;
+    }
+}
+
+static int by_price(const void *a, const void *b) {
+    const Drop *x = a, *y = b;
+    if (x->price != y->price) return x->price < y->price ? -1 : 1;
+    return x->storage < y->storage ? -1 : x->storage > y->storage;
+}
+
+/* What a gap keeps once an instance last touched at time `last` goes and none is kept before `from`. */
+static Keep dropped(const Problem *p, uint32_t gap, Keep keep, uint32_t last, uint32_t from) {
+    if (keep.from <= p->gap_begin[gap]) return (Keep){.until = last, .from = from};
+    if (keep.from <= last) return (Keep){.since = keep.since, .until = keep.until, .from = from};
+    return (Keep){.since = keep.since, .until = last < keep.until ? last : keep.until, .from = keep.from};
+}
+
+/* Waiting for a copy instead of making anything again, where that is cheaper. */
+static void consider_waiting(const Shaver *v, uint32_t at, Drop *drop) {
+    if (v->transit[drop->storage] == NONE) return;
+    const Copy *copy = &replay_copies(v->r)->copy.at[v->transit[drop->storage]];
+    double price = copy_seconds(v->p, drop->storage) / (double)v->p->bytes[drop->storage];
+    if (copy->host == HOST_NOW || price >= drop->price) return;
+    drop->price = price;
+    drop->keep = (Keep){.host = HOST_NOW};
+    drop->begin = at < copy->free_run ? copy->out_run + 1 : copy->fetch_run;
+    drop->until = at < copy->free_run ? copy->free_run : copy->back_run;
+}
+
+/* Copies in the operations' stead: each takes its time, and no more. */
+static void consider_moving(const Shaver *v, const Keep *retain, Drop *drop) {
+    const Problem *p = v->p;
+    uint32_t s = drop->storage, last = replay_time(v->r)[v->touched[s]];
+    if (p->host_bytes <= 0 || p->copies_beside || (p->overwritten && p->overwritten[s])) return;
+    if (retain[drop->gap].host != HOST_NEVER || last != p->gap_begin[drop->gap] ||
+        retain[drop->gap].from > last)
+        return;
+    double price = 2 * copy_seconds(p, s) / (double)p->bytes[s];
+    if (price >= drop->price) return;
+    drop->price = price;
+    drop->keep = (Keep){.host = HOST_NOW};
+}
+
+/* The drops that would lower the live bytes at run `at`. */
+static void find_drops(Shaver *v, const Sequence *sequence, uint32_t at, const Keep *retain) {
+    const Problem *p = v->p;
+    uint32_t time = replay_time(v->r)[at];
+    const Lists *deaths = replay_deaths(v->r);
+    v->drop.count = 0;
+    scan_to(v, sequence, at);
+    for (EACH(d, *deaths, at)) v->live[deaths->list[d]] = false;
+    for (uint32_t s = 0; s < p->storages; s++) {
+        if (!v->live[s] || v->touched[s] == at) continue;
+        uint32_t gap = gap_of(p, s, time);
+        if (p->gap_begin[gap] == time && gap > p->gap_first[s] && replay_time(v->r)[v->touched[s]] < time)
+            gap--;
+        uint32_t from = p->gap_end[gap] == time ? time : time + 1;
+        Keep keep = dropped(p, gap, retain[gap], replay_time(v->r)[v->touched[s]], from);
+        if (!is_free(v, gap) || (keep.from <= retain[gap].from && keep.until >= retain[gap].until)) continue;
+        v->query++;
+        double seconds = remake_seconds(v, retain, s, time, p->gap_end[gap], 12);
+        *vec_add(v->arena, &v->drop) = (Drop){.price = (seconds + 1e-12) / (double)p->bytes[s],
+                                              .gap = gap,
+                                              .keep = keep,
+                                              .storage = s,
+                                              .begin = v->touched[s] + 1,
+                                              .until = NONE};
+        consider_waiting(v, at, &v->drop.at[v->drop.count - 1]);
+        consider_moving(v, retain, &v->drop.at[v->drop.count - 1]);
+    }
+    if (v->drop.count) qsort(v->drop.at, v->drop.count, sizeof *v->drop.at, by_price);
+}
+
+/* The first run after `at` that touches `s`. */
+static uint32_t next_touch(const Shaver *v, const Sequence *sequence, uint32_t at, uint32_t s) {
+    const Problem *p = v->p;
+    for (uint32_t i = at + 1; i < sequence->run.count; i++)
+        for (EACH(k, p->reads, sequence->run.at[i].op))
+            if (p->reads.list[k] == s) return i;
+    return sequence->run.count;
+}
+
+static void note_reruns(Shaver *v, const Sequence *sequence) {
+    memset(v->rerun_time, 0xff, sizeof *v->rerun_time * v->p->ops);
+    for (uint32_t i = 0; i < sequence->run.count; i++)
+        if (sequence->run.at[i].again) v->rerun_time[sequence->run.at[i].op] = replay_time(v->r)[i];
+}
+
+/* Chooses drops at the highest runs above the target. False when there is nothing to drop at one of them. */
+static bool lower_peaks(Shaver *v, int64_t target, const Sequence *sequence, Keep *retain) {
+    uint32_t runs = sequence->run.count;
+    profile_load(&v->room, replay_live(v->r), runs);
+    note_reruns(v, sequence);
+    for (uint32_t peak = 0; peak < PEAKS; peak++) {
+        int64_t bytes;
+        uint32_t at = profile_peak(&v->room, &bytes);
+        if (bytes <= target) break;
+        find_drops(v, sequence, at, retain);
+        if (!v->drop.count) return peak > 0;
+        for (uint32_t d = 0; d < v->drop.count && bytes > target; d++) {
+            const Drop *drop = &v->drop.at[d];
+            retain[drop->gap] = drop->keep;
+            bytes -= v->p->bytes[drop->storage];
+            uint32_t until = drop->until != NONE ? drop->until : next_touch(v, sequence, at, drop->storage);
+            profile_add(&v->room, drop->begin, until, -v->p->bytes[drop->storage]);
+        }
+    }
+    return true;
+}
+
+bool shave(Shaver *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
+    replay(v->r, retain, sequence);
+    double most = MOST_TIMES * sequence->seconds; /* beyond, it drops what it needs again and again */
+    for (uint32_t round = 0;
+         round < ROUNDS && sequence->peak_bytes > target_bytes && sequence->seconds <= most; round++) {
+        if (!lower_peaks(v, target_bytes, sequence, retain)) return false;
+        replay(v->r, retain, sequence);
+    }
+    return sequence->peak_bytes <= target_bytes;
+}
+
+/* ---- keeping again ---- */
+
+/* Copies that operations wait for: with memory for twice the time they take, nothing would. */
+static void find_rests(Shaver *v) {
+    const Copies *copies = replay_copies(v->r);
+    for (uint32_t i = 0; copies && copies->p->copies_beside && i < copies->copy.count; i++) {
+        const Copy *copy = &copies->copy.at[i];
+        if (copy->host == HOST_EASY || copy->held || !is_free(v, copy->gap)) continue;
+        double seconds = copy_seconds(v->p, copy->storage);
+        uint32_t gone = copy->free_run, comes = copy->fetch_run;
+        while (copies->idle.start.at[gone] < copies->idle.start.at[copy->out_run + 1] + 2 * seconds &&
+               gone < comes)
+            gone++;
+        while (copies->idle.start.at[comes] > copies->idle.start.at[copy->back_run] - 2 * seconds &&
+               comes > gone)
+            comes--;
+        if (gone >= comes) continue;
+        *vec_add(v->arena, &v->drop) = (Drop){.price = -seconds / (double)v->p->bytes[copy->storage],
+                                              .gap = copy->gap,
+                                              .keep = {.host = HOST_EASY},
+                                              .storage = copy->storage,
+                                              .begin = copy->free_run,
+                                              .until = gone,
+                                              .again_begin = comes,
+                                              .again_until = copy->fetch_run};
+    }
+}
+
+/* Every run that repeats an operation, with the last touch of its outputs before: keeping one of them from
+ * there saves the run if it is all the run is for. */
+static void find_fills(Shaver *v, const Sequence *sequence, const Keep *retain) {
+    const Problem *p = v->p;
+    v->drop.count = 0;
+    memset(v->touched, 0xff, sizeof *v->touched * p->storages);
+    for (uint32_t i = 0; i < sequence->run.count; i++) {
+        Run run = sequence->run.at[i];
+        for (EACH(k, p->makes, run.op)) {
+            uint32_t s = p->makes.list[k];
+            uint32_t last = v->touched[s];
+            v->touched[s] = i;
+            if (!run.again || last == NONE) continue;
+            uint32_t before = replay_time(v->r)[last], now = replay_time(v->r)[i], gap = gap_of(p, s, before);
+            if (!is_free(v, gap) || retain[gap].from <= before || before < retain[gap].since) continue;
+            Keep keep = retain[gap];
+            bool from_start = before <= keep.until || before == p->gap_begin[gap];
+            if (keep.from > now && from_start)
+                keep.until = now;
+            else
+                keep.from = before;
+            *vec_add(v->arena, &v->drop) = (Drop){.price = -p->seconds[run.op] / (double)p->bytes[s],
+                                                  .gap = gap,
+                                                  .keep = keep,
+                                                  .storage = s,
+                                                  .begin = last + 1,
+                                                  .until = i};
+        }
+        for (EACH(k, p->reads, run.op)) v->touched[p->reads.list[k]] = i;
+    }
+    find_rests(v);
+    if (v->drop.count) qsort(v->drop.at, v->drop.count, sizeof *v->drop.at, by_price);
+}
+
+static uint32_t keep_what_fits(Shaver *v, int64_t target, const Sequence *sequence, uint32_t most,
+                               Keep *retain) {
+    uint32_t kept = 0;
+    profile_load(&v->room, replay_live(v->r), sequence->run.count);
+    for (uint32_t d = 0; d < v->drop.count && kept < most; d++) {
+        const Drop *drop = &v->drop.at[d];
+        int64_t bytes = v->p->bytes[drop->storage];
+        if (drop->begin < drop->until && profile_highest(&v->room, drop->begin, drop->until) + bytes > target)
+            continue;
+        if (drop->again_begin < drop->again_until &&
+            profile_highest(&v->room, drop->again_begin, drop->again_until) + bytes > target)
+            continue;
+        profile_add(&v->room, drop->begin, drop->until, bytes);
+        profile_add(&v->room, drop->again_begin, drop->again_until, bytes);
+        retain[drop->gap] = drop->keep;
+        kept++;
+    }
+    return kept;
+}
+
+void fill(Shaver *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
+    uint32_t most = NONE;
+    for (uint32_t round = 0; round < 6; round++) {
+        double seconds = sequence->seconds;
+        memcpy(v->before, retain, sizeof *retain * v->p->gaps);
+        find_fills(v, sequence, retain);
+        uint32_t kept = keep_what_fits(v, target_bytes, sequence, most, retain);
+        if (!kept) return;
+        replay(v->r, retain, sequence);
+        if (sequence->peak_bytes <= target_bytes && sequence->seconds < seconds) continue;
+        memcpy(retain, v->before, sizeof *retain * v->p->gaps);
+        replay(v->r, retain, sequence);
+        most = kept / 3;
+        if (!most) return;
+    }
+}

@@ -1,0 +1,42 @@
+/* emit_copies SEED RARITY emit SPEC OPTIONS: as `rematc emit`, with copies to host memory put into the
+ * training plan at random (copies.h), so that programs with copies are tested whatever the planner makes of a
+ * budget. */
+#include "tests/support/copies.h"
+#include "frontend/driver/compile.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(int argc, char **argv) {
+    Arena *arena = arena_new();
+    Options options;
+    if (argc < 3) return EXIT_USAGE;
+    uint64_t seed = strtoull(argv[1], NULL, 10);
+    uint32_t rarity = (uint32_t)strtoul(argv[2], NULL, 10);
+    int code = options_parse(&options, arena, argc - 2, argv + 2);
+    if (code >= 0) return code;
+    Compilation c = {.arena = arena, .options = &options};
+    code = compile_parse(&c);
+    if (code < 0) code = compile_lower(&c);
+    if (code < 0) code = compile_plan(&c);
+    if (code >= 0) return code;
+    Part *train = &c.request.train;
+    Plan plan = with_copies(train->graph, train->plan, &seed, rarity, arena);
+    Layout *layout = copies_layout(train->graph, train->cost, &plan, arena);
+    const char *wrong = layout_check(train->graph, train->cost, &plan, layout, 0, 0, arena);
+    if (wrong) die("%s", wrong);
+    printf("%u steps, %u of them copies and frees put in; %lld bytes in host memory\n", plan.step.count,
+           plan.step.count - train->plan->step.count, (long long)plan.host_bytes);
+    train->plan = &plan;
+    train->layout = layout;
+    c.request.arena_bytes = 0;
+    const Layout *part[] = {layout, c.request.evaluate.layout, c.request.sample.layout};
+    for (size_t i = 0; i < COUNT_OF(part); i++)
+        if (part[i]->height_bytes > c.request.arena_bytes) c.request.arena_bytes = part[i]->height_bytes;
+    const char *error = NULL;
+    EmitPlace place = {.dir = options.output, .input = options.file, .force = options.force};
+    bool written = emit_program(&c.request, &place, arena, &error) == FOLDER_WRITTEN;
+    if (!written) fprintf(stderr, "emit_copies: %s\n", error);
+    arena_free(arena);
+    return written ? EXIT_FINE : EXIT_IO;
+}

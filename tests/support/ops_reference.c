@@ -1,0 +1,247 @@
+/* What each operation means, element by element in double, from the formulas of kernels.h: slow, obvious, and
+ * sharing nothing with the kernels but the random stream. */
+#include "tests/support/ops_engine.h"
+
+#include "kernels/random.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef double *const *Values;
+
+static int64_t last(const Spec *s) {
+    return s->dim[s->rank - 1];
+}
+
+static double gelu(double x) {
+    return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+}
+static double silu(double x) {
+    return x / (1 + exp(-x));
+}
+
+/* y = (x - mean) rstd g + b over rows of x; mean and b may be NULL */
+static void norm(const Spec *spec, const double *x, const double *g, const double *b, double eps, double *y,
+                 double *mean, double *rstd) {
+    const int64_t width = last(spec), rows = spec->count / width;
+    for (int64_t r = 0; r < rows; r++) {
+        double centre = 0, squares = 0;
+        for (int64_t i = 0; mean && i < width; i++) centre += x[r * width + i] / (double)width;
+        for (int64_t i = 0; i < width; i++) squares += pow(x[r * width + i] - centre, 2) / (double)width;
+        rstd[r] = 1 / sqrt(squares + eps);
+        if (mean) mean[r] = centre;
+        for (int64_t i = 0; i < width; i++)
+            y[r * width + i] = (x[r * width + i] - centre) * rstd[r] * g[i] + (b ? b[i] : 0);
+    }
+}
+
+static double rope_frequency(const KAttr *a, int64_t pair, int64_t width) {
+    const double plain = pow(a->theta, -2.0 * (double)pair / (double)width);
+    if (a->rope_factor <= 0) return plain;
+    const double wavelength = 2 * acos(-1.0) / plain, original = (double)a->rope_original;
+    if (wavelength < original / a->rope_high) return plain;
+    if (wavelength > original / a->rope_low) return plain / a->rope_factor;
+    const double blend = (original / wavelength - a->rope_low) / (a->rope_high - a->rope_low);
+    return (1 - blend) * plain / a->rope_factor + blend * plain;
+}
+
+static void rope(const Call *call, const double *x, double *y) {
+    const int64_t *dim = call->in[0].dim, heads = dim[2], width = dim[3], half = width / 2;
+    for (int64_t row = 0; row < dim[0] * dim[1] * heads; row++)
+        for (int64_t i = 0; i < half; i++) {
+            const double t = (double)(row / heads % dim[1]);
+            const double angle = t * rope_frequency(&call->attr, i, width) * (call->attr.inverse ? -1 : 1);
+            const double a = x[row * width + i], b = x[row * width + i + half];
+            y[row * width + i] = a * cos(angle) - b * sin(angle);
+            y[row * width + i + half] = b * cos(angle) + a * sin(angle);
+        }
+}
+
+static void attend(const Call *call, Values in, double *o, double *lse) {
+    const int64_t *q_dim = call->in[0].dim, time = q_dim[1], heads = q_dim[2], width = q_dim[3];
+    const int64_t kv_heads = call->in[1].dim[2];
+    for (int64_t b = 0; b < q_dim[0]; b++)
+        for (int64_t h = 0; h < heads; h++)
+            for (int64_t t = 0; t < time; t++) {
+                const int64_t keys = call->attr.causal ? t + 1 : time, kv = h / (heads / kv_heads);
+                const double *q = in[0] + ((b * time + t) * heads + h) * width;
+                double *y = o + ((b * time + t) * heads + h) * width, sum = 0;
+                memset(y, 0, sizeof(double) * (size_t)width);
+                for (int64_t s = 0; s < keys; s++) {
+                    const int64_t at = ((b * time + s) * kv_heads + kv) * width;
+                    double score = 0;
+                    for (int64_t e = 0; e < width; e++) score += q[e] * in[1][at + e] / sqrt((double)width);
+                    sum += exp(score);
+                    for (int64_t e = 0; e < width; e++) y[e] += exp(score) * in[2][at + e];
+                }
+                for (int64_t e = 0; e < width; e++) y[e] /= sum;
+                lse[(b * heads + h) * time + t] = log(sum);
+            }
+}
+
+static double dot(const double *a, const double *b, int64_t n) {
+    double sum = 0;
+    for (int64_t e = 0; e < n; e++) sum += a[e] * b[e];
+    return sum;
+}
+
+void attend_terms(const Call *call, double *spread[MAX_OPERANDS]) {
+    const bool back = call->op == OP_ATTEND_BWD;
+    double *const *in = call->value;
+    const Spec *q_spec = &call->in[back], *k_spec = &call->in[back + 1];
+    const int64_t time = q_spec->dim[1], heads = q_spec->dim[2], width = q_spec->dim[3],
+                  kv_heads = k_spec->dim[2];
+    const double *q = in[back], *k = in[back + 1], *v = in[back + 2], scale = 1 / sqrt((double)width);
+    for (int o = 0; o < call->nout; o++) memset(spread[o], 0, sizeof(double) * (size_t)call->out[o].count);
+    for (int64_t row = 0; row < q_spec->count / width; row++) { /* of [B, T, H] */
+        const int64_t h = row % heads, t = row / heads % time, b = row / heads / time;
+        const int64_t keys = call->attr.causal ? t + 1 : time, kv = h / (heads / kv_heads);
+        const int64_t first = (b * time * kv_heads + kv) * width, step = kv_heads * width, at = row * width;
+        double lse = 0, delta = 0;
+        if (back) {
+            lse = in[5][(b * heads + h) * time + t];
+            delta = dot(in[0] + at, in[4] + at, width);
+        } else {
+            for (int64_t s = 0; s < keys; s++) lse += exp(dot(q + at, k + first + s * step, width) * scale);
+            lse = log(lse);
+        }
+        for (int64_t s = 0; s < keys; s++) {
+            const int64_t key = first + s * step;
+            const double p = exp(dot(q + at, k + key, width) * scale - lse);
+            const double ds = back ? fabs(p * (dot(in[0] + at, v + key, width) - delta)) * scale : 0;
+            for (int64_t e = 0; e < width; e++) {
+                if (!back) {
+                    spread[0][at + e] += p * fabs(v[key + e]);
+                    continue;
+                }
+                spread[0][at + e] += ds * fabs(k[key + e]);
+                spread[1][key + e] += ds * fabs(q[at + e]);
+                spread[2][key + e] += p * fabs(in[0][at + e]);
+            }
+        }
+    }
+}
+
+static void cross_entropy(const Call *call, Values in, double *lse, double *loss) {
+    const int64_t width = last(&call->in[0]), rows = call->in[0].count / width;
+    const double *mask = call->nin > 3 ? in[2] : NULL;
+    *loss = *in[call->nin - 1];
+    for (int64_t r = 0; r < rows; r++) {
+        double sum = 0;
+        for (int64_t i = 0; i < width; i++) sum += exp(in[0][r * width + i]);
+        lse[r] = log(sum);
+        *loss += (mask ? mask[r] : 1) * (lse[r] - in[0][r * width + (int64_t)in[1][r]]);
+    }
+}
+
+static void cross_entropy_bwd(const Call *call, Values in, double *dx) {
+    const int64_t width = last(&call->in[0]);
+    for (int64_t i = 0; i < call->in[0].count; i++) {
+        const int64_t r = i / width;
+        const double hot = (int64_t)in[1][r] == i % width;
+        dx[i] =
+            (exp(in[0][i] - in[2][r]) - hot) * (call->nin > 3 ? in[3][r] : 1) * (double)call->cx.loss_scale;
+    }
+}
+
+static void adamw(const Call *call, Values in, Values out) {
+    const int states = call->nin - call->nout; /* w's place among the inputs */
+    const bool master = call->nout == 4;
+    const double scale = states > 1 ? *in[1] : 1, time = (double)(call->cx.step + 1);
+    const KAttr *a = &call->attr;
+    for (int64_t i = 0; i < call->in[0].count; i++) {
+        const double g = in[0][i] * scale, w = master ? in[states + 3][i] : in[states][i];
+        const double m = a->beta1 * in[states + 1][i] + (1 - a->beta1) * g;
+        const double v = a->beta2 * in[states + 2][i] + (1 - a->beta2) * g * g;
+        const double step = m / (1 - pow(a->beta1, time)) / (sqrt(v / (1 - pow(a->beta2, time))) + a->eps);
+        const double next = w - (double)call->cx.learning_rate * (step + a->decay * w);
+        out[0][i] = next;
+        out[1][i] = m;
+        out[2][i] = v;
+        if (master) out[3][i] = next;
+    }
+}
+
+static void linear(const Call *call, Values in, double *y) {
+    const int64_t width = last(&call->in[0]), units = call->in[1].dim[0];
+    for (int64_t i = 0; i < call->out[0].count; i++) {
+        double sum = call->nin > 2 ? in[2][i % units] : 0;
+        for (int64_t k = 0; k < width; k++)
+            sum += in[0][i / units * width + k] * in[1][i % units * width + k];
+        y[i] = sum;
+    }
+}
+
+/* Column c of row r of the parts side by side. */
+static double *column(const Spec *spec, Values part, int64_t r, int64_t c) {
+    int i = 0;
+    while (c >= last(&spec[i])) c -= last(&spec[i++]);
+    return &part[i][r * last(&spec[i]) + c];
+}
+
+static bool elementwise(const Call *call, Values x, double *y) {
+    const int64_t n = call->out[0].count, second = call->nin > 1 ? call->in[1].count : 1;
+    const uint64_t key = k_random_key(call->cx.seed, call->cx.step, call->cx.micro, call->attr.rng);
+    for (int64_t i = 0; i < n; i++) switch (call->op) {
+        case OP_CAST: y[i] = x[0][i]; break;
+        case OP_GELU: y[i] = gelu(x[0][i]); break;
+        case OP_SILU: y[i] = silu(x[0][i]); break;
+        case OP_ADD:
+        case OP_ADD_BROADCAST: y[i] = x[0][i] + x[1][i % second]; break;
+        case OP_MUL: y[i] = x[0][i] * x[1][i]; break;
+        case OP_SCALE: y[i] = x[0][i] * call->attr.factor; break;
+        case OP_SWIGLU: y[i] = silu(x[0][i]) * x[1][i]; break;
+        case OP_BIAS_GELU: y[i] = gelu(x[0][i] + x[1][i % second]); break;
+        case OP_POSITIONS: y[i] = x[0][i]; break;
+        case OP_EMBED:
+            y[i] =
+                x[1][(int64_t)x[0][i / last(&call->out[0])] * last(&call->out[0]) + i % last(&call->out[0])];
+            break;
+        case OP_DROPOUT:
+            y[i] = (double)k_random24(key, (uint64_t)(call->attr.element + i)) >= call->attr.p * 16777216.0
+                       ? x[0][i] / (1 - call->attr.p)
+                       : 0;
+            break;
+        default: return false;
+        }
+    return true;
+}
+
+bool reference(const Call *call, double *out[MAX_OPERANDS]) {
+    double *const *in = call->value;
+    const double eps = call->attr.eps;
+    const int64_t width = last(&call->in[0]);
+    switch (call->op) {
+    case OP_LINEAR: linear(call, in, out[0]); return true;
+    case OP_LAYERNORM: norm(&call->in[0], in[0], in[1], in[2], eps, out[0], out[1], out[2]); return true;
+    case OP_RMSNORM: norm(&call->in[0], in[0], in[1], NULL, eps, out[0], NULL, out[1]); return true;
+    case OP_ROPE: rope(call, in[0], out[0]); return true;
+    case OP_ATTEND: attend(call, in, out[0], out[1]); return true;
+    case OP_CROSS_ENTROPY: cross_entropy(call, in, out[0], out[1]); return true;
+    case OP_CROSS_ENTROPY_BWD: cross_entropy_bwd(call, in, out[0]); return true;
+    case OP_ADAMW: adamw(call, in, out); return true;
+    case OP_CLIP_SCALE: out[0][0] = fmin(1, call->attr.max_norm / sqrt(in[0][0])); return true;
+    case OP_SQUARE_NORM:
+        out[0][0] = call->attr.acc ? in[1][0] : 0;
+        for (int64_t i = 0; i < call->in[0].count; i++) out[0][0] += in[0][i] * in[0][i];
+        return true;
+    case OP_SPLIT:
+        for (int64_t i = 0; i < call->in[0].count; i++)
+            *column(call->out, out, i / width, i % width) = in[0][i];
+        return true;
+    case OP_SLICE_ROWS: {
+        const int64_t row = call->in[0].count / call->in[0].dim[0];
+        for (int64_t i = 0; i < call->out[0].count; i++) out[0][i] = in[0][call->attr.begin * row + i];
+        return true;
+    }
+    case OP_JOIN_ROWS:
+        for (int64_t p = 0, at = 0; p < call->nin; p++)
+            for (int64_t i = 0; i < call->in[p].count; i++) out[0][at++] = in[p][i];
+        return true;
+    case OP_CONCAT:
+        for (int64_t i = 0; i < call->out[0].count; i++)
+            out[0][i] = *column(call->in, in, i / last(&call->out[0]), i % last(&call->out[0]));
+        return true;
+    default: return elementwise(call, in, out[0]);
+    }
+}

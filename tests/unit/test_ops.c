@@ -1,0 +1,422 @@
+/* Every row of ir/op.def, through its cases in ops_cases.def: gradients against central differences in
+ * double, values against naive formulas, fused against unfused, and the rules of kernels.h: same bits
+ * whatever the threads, addresses and storage sharing; NaN kept; nothing written outside outputs and the
+ * workspace; f32 and bf16 near double. */
+#include "tests/support/ops_engine.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef OPS_CUDA
+#define OPS_CUDA                                                                                             \
+    0 /* 1: OPS_FLOAT holds the CUDA kernels; gradients of the double ones are another program's */
+#endif
+
+enum { SAMPLES = 12, PROGRAM_STEPS = 8 };
+static const float test_loss_scale = 0.37f;
+
+typedef struct Case {
+    Op op;
+    const char *in, *out;
+    KAttr attr;
+    const char *gradients, *composition;
+    int exact;
+} Case;
+
+static const Case cases[] = {
+#define CASE(OP, ...) {OP_##OP, __VA_ARGS__},
+#include "tests/support/ops_cases.def"
+#undef CASE
+};
+
+#define CHECK(message, ...)                                                                                  \
+    do {                                                                                                     \
+        const char *message_ = (message);                                                                    \
+        if (message_) fail_case(call, message_, __VA_ARGS__);                                                \
+    } while (0)
+
+static void fail_case(const Call *call, const char *message, const char *format, ...) {
+    char what[160];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(what, sizeof what, format, list);
+    va_end(list);
+    char shape[64] = "";
+    for (int i = 0; i < call->in[0].rank; i++)
+        snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%d", i ? "x" : "",
+                 (int)call->in[0].dim[i]);
+    fail_msg("%s of [%s], %d in, %s activations, %s weights: %s: %s", op_row[call->op].name, shape, call->nin,
+             call->mode & MODE_BF16_ACTIVATION ? "bf16" : "f32",
+             call->mode & MODE_BF16_WEIGHT ? "bf16" : "f32", what, message);
+}
+
+static How how_of(const Library *library) {
+    return (How){.library = library, .threads = 1, .inplace = -1};
+}
+
+static Call call_of(const Case *c, int mode) {
+    Call call = {.op = c->op, .mode = mode, .attr = c->attr};
+    call.cx =
+        (KCtx){.seed = 1234, .step = 5, .micro = 1, .learning_rate = 0.01f, .loss_scale = test_loss_scale};
+    call.nin = parse_specs(c->in, call.in);
+    call.nout = parse_specs(c->out, call.out);
+    for (int i = 0; i < call.nin; i++) call.value[i] = random_values(&call.in[i], mode);
+    return call;
+}
+
+static bool has_bf16(const Call *call) {
+    for (int i = 0; i < call->nin; i++)
+        if (spec_dtype(&call->in[i], call->mode) == K_BF16) return true;
+    for (int i = 0; i < call->nout; i++)
+        if (spec_dtype(&call->out[i], call->mode) == K_BF16) return true;
+    return false;
+}
+static double tolerance_of(const Call *call) {
+    return has_bf16(call) ? 1.2e-2 : 3e-5;
+}
+
+static bool floats(const Spec *spec) {
+    return spec->letter != 'i' && spec->letter != 'm';
+}
+
+/* ---- programs of calls: the notation of ops_cases.def ---- */
+
+typedef struct Named {
+    char kind;
+    int index;
+    Spec spec;
+    double *value;
+} Named;
+typedef struct Program {
+    const Call *call;
+    Named name[64];
+    int names;
+} Program;
+
+static Named *find_name(Program *p, char kind, int index) {
+    for (int i = 0; i < p->names; i++)
+        if (p->name[i].kind == kind && p->name[i].index == index) return &p->name[i];
+    return NULL;
+}
+static Named *add_name(Program *p, char kind, int index, const Spec *spec, double *value) {
+    p->name[p->names] = (Named){kind, index, *spec, value};
+    p->name[p->names].spec.shared = 0;
+    return &p->name[p->names++];
+}
+
+static const Spec *target_spec(const Program *p, char kind, int index, const Spec *first) {
+    return kind == 'd'   ? &p->call->in[index]
+           : kind == 'e' ? &p->call->out[index]
+           : kind == 'u' ? &p->call->out[0]
+                         : first;
+}
+
+/* One "name(operands)->targets"; yields where the next begins. */
+static const char *run_statement(Program *p, const char *text, const Library *library) {
+    char name[32] = "";
+    while (isalnum((unsigned char)*text) || *text == '_') strncat(name, text++, 1);
+    Call step = {.op = OP_COUNT, .mode = p->call->mode, .attr = p->call->attr, .cx = p->call->cx};
+    for (int op = 0; op < OP_COUNT; op++)
+        if (strcmp(op_row[op].name, name) == 0) step.op = (Op)op;
+    if (step.op == OP_COUNT) fail_msg("unknown operation '%s' in a program", name);
+    if (*text == '!') step.attr.inverse = 1, text++;
+    for (text++; *text != ')'; text += *text == ' ') {
+        char kind = *text++;
+        Named *operand = find_name(p, kind, (int)strtol(text, (char **)&text, 10));
+        assert_non_null(operand);
+        step.in[step.nin] = operand->spec;
+        step.value[step.nin++] = operand->value;
+    }
+    text += strlen(")->");
+    Named *target[MAX_OPERANDS];
+    for (; *text && *text != ';'; text += *text == ' ') {
+        char kind = isdigit((unsigned char)*text) ? 'd' : *text++;
+        int index = (int)strtol(text, (char **)&text, 10);
+        target[step.nout] = add_name(p, kind, index, target_spec(p, kind, index, &step.in[0]), NULL);
+        step.out[step.nout] = target[step.nout]->spec;
+        step.nout++;
+    }
+    Result result;
+    const char *wrong = execute(&step, &(How){.library = library, .threads = 1, .inplace = -1}, &result);
+    if (wrong) fail_case(&step, wrong, "in a program");
+    for (int i = 0; i < step.nout; i++) target[i]->value = result.value[i];
+    return *text == ';' ? text + 2 : text;
+}
+
+static void run_program(Program *p, const char *text, const Library *library) {
+    while (*text) text = run_statement(p, text, library);
+}
+
+/* ---- gradients ---- */
+
+static double weighted_sum(const Call *call, double *const *weight) {
+    Result result;
+    How how = how_of(&library_double);
+    CHECK(execute(call, &how, &result), "forward in double");
+    double sum = 0;
+    for (int o = 0; o < call->nout; o++)
+        for (int64_t i = 0; weight[o] && i < call->out[o].count; i++)
+            sum += weight[o][i] * result.value[o][i];
+    return sum;
+}
+
+/* Fourth order: (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12 h */
+static double difference(const Call *call, double *const *weight, double *x) {
+    const double h = 1e-3, old = *x;
+    double f[4];
+    for (int i = 0; i < 4; i++) {
+        size_t mark = pool_mark();
+        *x = old + h * (const double[]){1, -1, 2, -2}[i];
+        f[i] = weighted_sum(call, weight);
+        pool_release(mark);
+    }
+    *x = old;
+    return (8 * (f[0] - f[1]) - (f[2] - f[3])) / (12 * h);
+}
+
+static void check_gradients(const Case *c) {
+    Call made = call_of(c, 0), *call = &made;
+    Program program = {.call = call};
+    Result forward;
+    How how = how_of(&library_double);
+    CHECK(execute(call, &how, &forward), "forward in double");
+    double *weight[MAX_OPERANDS] = {0};
+    for (int i = 0; i < call->nin; i++) add_name(&program, 'i', i, &call->in[i], call->value[i]);
+    for (int o = 0; o < call->nout; o++) {
+        char used[16];
+        snprintf(used, sizeof used, "g%d", o);
+        add_name(&program, 'o', o, &call->out[o], forward.value[o]);
+        if (strstr(c->gradients, used)) weight[o] = random_values(&call->out[o], 0);
+        if (weight[o]) add_name(&program, 'g', o, &call->out[o], weight[o]);
+    }
+    double loss_scale = test_loss_scale;
+    if (c->op == OP_CROSS_ENTROPY) weight[1] = &loss_scale;
+    run_program(&program, c->gradients, &library_double);
+    int checked = 0;
+    for (int i = 0; i < call->nin; i++) {
+        const Named *gradient = find_name(&program, 'd', i);
+        if (!gradient) continue;
+        double squares = 0;
+        for (int64_t e = 0; e < call->in[i].count; e++) squares += gradient->value[e] * gradient->value[e];
+        double typical = sqrt(squares / (double)call->in[i].count);
+        for (int s = 0; s < SAMPLES; s++, checked++) {
+            int64_t e = s == 0   ? 0
+                        : s == 1 ? call->in[i].count - 1
+                                 : (int64_t)(unit_random() * (double)call->in[i].count);
+            double want = difference(call, weight, &call->value[i][e]), got = gradient->value[e];
+            if (!(fabs(got - want) <= 1e-6 * (fabs(want) + typical)))
+                CHECK("differs from central differences",
+                      "gradient of input %d, element %lld: %.12g, not %.12g", i, (long long)e, got, want);
+        }
+    }
+    assert_true(checked > 0);
+}
+
+/* ---- rules of kernels.h ---- */
+
+static void check_bits(const Call *call, const Result *base, const Library *library) {
+    Result other;
+    for (int threads = 2; threads <= 3; threads++) {
+        How how = {.library = library, .threads = threads, .inplace = -1};
+        CHECK(execute(call, &how, &other), "%d threads", threads);
+        CHECK(same_bits(call, base, &other), "%d threads", threads);
+    }
+    How shifted = {.library = library, .threads = 2, .shift_bytes = K_ALIGN, .inplace = -1};
+    CHECK(execute(call, &shifted, &other), "shifted by %d bytes", K_ALIGN);
+    CHECK(same_bits(call, base, &other), "shifted by %d bytes", K_ALIGN);
+    if (!(op_row[call->op].flags & OPF_INPLACE)) return;
+    int eligible = 0;
+    for (int i = 0; i < call->nin; i++) {
+        if (call->in[i].count != call->out[0].count || call->in[i].shared ||
+            call->in[i].room != call->out[0].room ||
+            spec_dtype(&call->in[i], call->mode) != spec_dtype(&call->out[0], call->mode))
+            continue;
+        for (int threads = 1; threads <= 2; threads++) {
+            How how = {.library = library, .threads = threads, .inplace = i};
+            CHECK(execute(call, &how, &other), "in place of input %d", i);
+            CHECK(same_bits(call, base, &other), "in place of input %d", i);
+        }
+        eligible++;
+    }
+    assert_true(eligible > 0);
+}
+
+static void check_nan(Call *call, const Library *library) {
+    const bool elementwise = op_row[call->op].flags == OPF_INPLACE && call->op != OP_CROSS_ENTROPY_BWD;
+    for (int i = 0; i < call->nin; i++) {
+        const bool overwritten =
+            call->op == OP_ADAMW && call->nout == 4 && i == call->nin - 4; /* the rounded w */
+        if (!floats(&call->in[i]) || call->in[i].shared == '+' || overwritten) continue;
+        double *saved = call->value[i], *poisoned = pool_alloc(sizeof(double) * (size_t)call->in[i].count);
+        for (int64_t e = 0; e < call->in[i].count; e++) poisoned[e] = elementwise ? saved[e] : NAN;
+        poisoned[call->in[i].count / 2] = NAN;
+        call->value[i] = poisoned;
+        Result result;
+        How how = how_of(library);
+        CHECK(execute(call, &how, &result), "with NaN");
+        call->value[i] = saved;
+        bool kept = false;
+        for (int o = 0; o < call->nout; o++)
+            for (int64_t e = 0; e < call->out[o].count; e++) kept |= isnan(result.value[o][e]);
+        if (!kept) CHECK("does not reach any output", "NaN in input %d", i);
+    }
+}
+
+/* attr.acc: 0 ignores what is there (NaN), 1 adds, 2 adds from the second micro-step on. */
+static void check_accumulation(const Call *base_call, const Result *base, const Library *library) {
+    Call made = *base_call, *call = &made;
+    const int last = call->nin - 1;
+    const Spec *spec = &call->out[call->nout - 1];
+    Result plain, added, first, second;
+    How how = how_of(library);
+    double *old = call->value[last], *nans = pool_alloc(sizeof(double) * (size_t)spec->count);
+    for (int64_t i = 0; i < spec->count; i++) nans[i] = NAN;
+    call->value[last] = nans;
+    CHECK(execute(call, &how, &plain), "acc = 0 over NaN");
+    CHECK(same_bits(call, base, &plain), "acc = 0 over NaN");
+    if (last >= op_row[call->op].min_in) {
+        call->nin--;
+        CHECK(execute(call, &how, &plain), "no accumulator");
+        CHECK(same_bits(call, base, &plain), "no accumulator");
+        call->nin++;
+    }
+    call->attr.acc = 2;
+    call->cx.micro = 0;
+    CHECK(execute(call, &how, &first), "acc = 2, first micro-step");
+    CHECK(same_bits(call, base, &first), "acc = 2, first micro-step");
+    call->value[last] = old;
+    call->cx.micro = 3;
+    CHECK(execute(call, &how, &second), "acc = 2, later micro-step");
+    call->attr.acc = 1;
+    CHECK(execute(call, &how, &added), "acc = 1");
+    CHECK(same_bits(call, &added, &second), "acc = 1 against acc = 2 later");
+    double *want = pool_alloc(sizeof(double) * (size_t)spec->count);
+    for (int64_t i = 0; i < spec->count; i++) want[i] = old[i] + base->value[call->nout - 1][i];
+    CHECK(close_to(spec, added.value[call->nout - 1], want, tolerance_of(call)), "acc = 1");
+    check_bits(call, &added, library);
+}
+
+static void check_composition(const Case *c, const Call *call, const Result *base, const Library *library) {
+    Program program = {.call = call};
+    for (int i = 0; i < call->nin; i++) add_name(&program, 'i', i, &call->in[i], call->value[i]);
+    run_program(&program, c->composition, library);
+    int compared = 0;
+    for (int o = 0; o < call->nout; o++) {
+        const Named *expected = find_name(&program, 'e', o);
+        if (!expected) continue;
+        CHECK(close_to(&call->out[o], base->value[o], expected->value, c->exact ? 0 : tolerance_of(call)),
+              "output %d against \"%s\"", o, c->composition);
+        compared++;
+    }
+    assert_true(compared > 0);
+}
+
+/* Attention in bf16 may round what it computes itself, P and dS, to bf16 before it multiplies by it: off by
+ * 2^-8 of each at most, so the sum by 2^-8 of its terms' magnitudes; then the result is rounded, by 2^-8 of
+ * itself. f32 sums and exponentials add what they may add elsewhere. */
+static const char *close_to_rounded(const Spec *spec, const double *got, const double *want,
+                                    const double *spread) {
+    static char message[160];
+    for (int64_t i = 0; i < spec->count; i++) {
+        const double bound = (0x1p-8 + 3e-5) * (fabs(want[i]) * (1 + 0x1p-8) + spread[i]);
+        if (fabs(got[i] - want[i]) <= bound) continue;
+        snprintf(message, sizeof message, "element %lld is %.9g, expected %.9g, off by more than %.3g",
+                 (long long)i, got[i], want[i], bound);
+        return message;
+    }
+    return NULL;
+}
+
+/* The same inputs in double are the truth for float and bf16; naive formulas are the truth for double. */
+static void check_values(const Call *call, const Result *base) {
+    Call wide = *call;
+    wide.mode = 0;
+    Result truth;
+    How how = how_of(&library_double);
+    CHECK(execute(&wide, &how, &truth), "in double");
+    double *naive[MAX_OPERANDS];
+    for (int o = 0; o < call->nout; o++) naive[o] = pool_alloc(sizeof(double) * (size_t)call->out[o].count);
+    const bool rounds = has_bf16(call) && (call->op == OP_ATTEND || call->op == OP_ATTEND_BWD);
+    if (rounds) attend_terms(call, naive);
+    for (int o = 0; o < call->nout; o++) {
+        const bool rounded = rounds && spec_dtype(&call->out[o], call->mode) == K_BF16;
+        CHECK(rounded ? close_to_rounded(&call->out[o], base->value[o], truth.value[o], naive[o])
+                      : close_to(&call->out[o], base->value[o], truth.value[o],
+                                 rounds ? 3e-5 : tolerance_of(call)),
+              "output %d against double", o);
+    }
+    if (!reference(&wide, naive)) return;
+    for (int o = 0; o < call->nout; o++)
+        CHECK(close_to(&call->out[o], truth.value[o], naive[o], 1e-9), "output %d against its formula", o);
+}
+
+/* The graph's shape rules leave no product of two types, and cuBLASLt has none. */
+static bool refused(const Call *call) {
+    return OPS_CUDA && (call->op == OP_LINEAR || call->op == OP_LINEAR_BWD_X) &&
+           spec_dtype(&call->in[0], call->mode) != spec_dtype(&call->in[1], call->mode);
+}
+
+/* Scores so far apart that a row's maximum keeps rising from tile to tile. */
+static void check_steep_scores(const Call *call) {
+    for (int64_t i = 0; i < call->in[0].count; i++) call->value[0][i] *= 16;
+    Result result;
+    How how = how_of(&library_float);
+    CHECK(execute(call, &how, &result), "with steep scores");
+    check_values(call, &result);
+}
+
+static void check_case(const Case *c) {
+    for (int mode = 0; mode < MODES; mode++) {
+        size_t mark = pool_mark();
+        Call made = call_of(c, mode), *call = &made;
+        if (mode && !has_bf16(call)) break;
+        if (refused(call)) continue;
+        Result base;
+        How how = how_of(&library_float);
+        CHECK(execute(call, &how, &base), "out of place");
+        check_bits(call, &base, &library_float);
+        check_values(call, &base);
+        check_nan(call, &library_float);
+        if (call->in[call->nin - 1].shared == '+') check_accumulation(call, &base, &library_float);
+        if (c->composition) check_composition(c, call, &base, &library_float);
+        if (call->op == OP_ATTEND) check_steep_scores(call);
+        pool_release(mark);
+    }
+    size_t mark = pool_mark();
+    if (c->gradients && !OPS_CUDA) check_gradients(c);
+    pool_release(mark);
+}
+
+static void test_op(void **state) {
+    const Op op = (Op)(uintptr_t)*state;
+    if (op_row[op].flags & OPF_VIEW) return;
+    assert_non_null(library_float.kernel[op]);
+    assert_non_null(library_double.kernel[op]);
+    int count = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (cases[i].op != op) continue;
+        check_case(&cases[i]);
+        count++;
+    }
+    if (count == 0) fail_msg("%s has no case in ops_cases.def", op_row[op].name);
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+#define OP(NAME, name, ...) {name, test_op, NULL, NULL, (void *)(uintptr_t)OP_##NAME},
+#include "ir/op.def"
+#undef OP
+    };
+    if (!library_open(&library_float, OPS_FLOAT, sizeof(float)) ||
+        !library_open(&library_double, OPS_DOUBLE, sizeof(double)))
+        return 1;
+    library_float.pads = OPS_CUDA;
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests_name("operations", tests, NULL, NULL);
+}

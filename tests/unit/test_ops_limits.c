@@ -1,0 +1,192 @@
+/* Operations at the edges of their domain: rounding to bf16, dropout's stream, rows far from zero, tokens
+ * outside the vocabulary, logits and scores that overflow a naive exponential, sums that are zero. */
+#include "tests/support/ops_engine.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+static Call make_call(Op op, const char *in, const char *out, int mode, KAttr attr) {
+    Call call = {.op = op, .mode = mode, .attr = attr};
+    call.cx = (KCtx){.seed = 7, .learning_rate = 0.01f, .loss_scale = 1};
+    call.nin = parse_specs(in, call.in);
+    call.nout = parse_specs(out, call.out);
+    for (int i = 0; i < call.nin; i++) call.value[i] = random_values(&call.in[i], mode);
+    return call;
+}
+
+static Result run(const Call *call, const Library *library) {
+    Result result;
+    assert_non_null(library->kernel[call->op]);
+    const char *wrong = execute(call, &(How){.library = library, .threads = 2, .inplace = -1}, &result);
+    if (wrong) fail_msg("%s: %s", op_row[call->op].name, wrong);
+    return result;
+}
+
+static void assert_close(const Call *call, int output, const double *got, const double *want,
+                         double tolerance) {
+    const char *wrong = close_to(&call->out[output], got, want, tolerance);
+    if (wrong) fail_msg("%s, output %d: %s", op_row[call->op].name, output, wrong);
+}
+
+static void rounding_to_bf16(void **state) {
+    (void)state;
+    static const double from[] = {1 + 0x1p-8, 1 + 3 * 0x1p-8, -(1 + 0x1p-8), 1 + 0x1.01p-8,
+                                  FLT_MAX,    0x1p-133,       0x1p-134,      0x1.8p-133,
+                                  INFINITY,   -0.0,           3.0 - 0x1p-20, NAN};
+    static const double to[] = {1, 1 + 0x1p-6, -1,       1 + 0x1p-7, INFINITY, 0x1p-133,
+                                0, 0x1p-132,   INFINITY, -0.0,       3,        NAN};
+    enum { COUNT = sizeof from / sizeof *from };
+    Call call = make_call(OP_CAST, "s:12", "a:12", MODE_BF16_ACTIVATION, (KAttr){.eps = 0});
+    for (int i = 0; i < COUNT; i++) call.value[0][i] = from[i];
+    Result result = run(&call, &library_float);
+    for (int i = 0; i < COUNT; i++) {
+        const double got = result.value[0][i];
+        if (isnan(to[i]) ? !isnan(got) : got != to[i] || signbit(got) != signbit(to[i]))
+            fail_msg("%a rounds to %a, not %a", from[i], got, to[i]);
+    }
+}
+
+static void dropout_stream(void **state) {
+    (void)state;
+    Call call = make_call(OP_DROPOUT, "a:100x1001", "a:100x1001", 0, (KAttr){.p = 0.2, .rng = 3});
+    const int64_t n = call.out[0].count;
+    Result base = run(&call, &library_float), again = run(&call, &library_float);
+    assert_null(same_bits(&call, &base, &again));
+    int64_t kept = 0;
+    for (int64_t i = 0; i < n; i++) kept += base.value[0][i] != 0;
+    assert_true(fabs((double)kept / (double)n - 0.8) < 5 * sqrt(0.16 / (double)n));
+    for (int what = 0; what < 4; what++) {
+        Call other = call;
+        if (what == 0) other.attr.rng++;
+        if (what == 1) other.cx.step++;
+        if (what == 2) other.cx.micro++;
+        if (what == 3) other.cx.seed++;
+        Result result = run(&other, &library_float);
+        int64_t both = 0;
+        for (int64_t i = 0; i < n; i++) both += base.value[0][i] != 0 && result.value[0][i] != 0;
+        assert_true(fabs((double)both / (double)n - 0.64) < 0.01);
+    }
+    call.attr.p = 0;
+    Result all = run(&call, &library_float);
+    for (int64_t i = 0; i < n; i++) assert_true(all.value[0][i] == call.value[0][i]);
+}
+
+/* A variance from squares alone would lose every digit here. */
+static void norms_far_from_zero(void **state) {
+    (void)state;
+    Call call =
+        make_call(OP_LAYERNORM, "a:5x1000 w:1000 w:1000", "a:5x1000 s:5 s:5", 0, (KAttr){.eps = 1e-5});
+    for (int64_t i = 0; i < call.in[0].count; i++)
+        call.value[0][i] = round_to(K_F32, 3000 + call.value[0][i]);
+    Result narrow = run(&call, &library_float), wide = run(&call, &library_double);
+    assert_close(&call, 0, narrow.value[0], wide.value[0], 1e-3);
+    assert_close(&call, 2, narrow.value[2], wide.value[2], 1e-3);
+    for (int64_t i = 0; i < call.in[0].count; i++) call.value[0][i] = 2;
+    Result flat = run(&call, &library_float);
+    for (int64_t i = 0; i < call.out[0].count; i++) assert_true(flat.value[0][i] == call.value[2][i % 1000]);
+}
+
+static void tokens_outside_the_vocabulary(void **state) {
+    (void)state;
+    Call call = make_call(OP_EMBED, "i7:5 w:7x9", "a:5x9", 0, (KAttr){.eps = 0});
+    call.value[0][1] = 7;
+    call.value[0][3] = -1;
+    Result result = run(&call, &library_float);
+    for (int64_t i = 0; i < call.out[0].count; i++)
+        assert_int_equal(isnan(result.value[0][i]) != 0, i / 9 == 1 || i / 9 == 3);
+    Call back = make_call(OP_EMBED_BWD, "a:5x9 i7:5", "w:7x9", 0, (KAttr){.eps = 0});
+    memcpy(back.value[1], call.value[0], 5 * sizeof(double));
+    result = run(&back, &library_float);
+    double got = 0, want = 0;
+    for (int64_t i = 0; i < back.out[0].count; i++) got += result.value[0][i];
+    for (int64_t i = 0; i < back.in[0].count; i++) want += i / 9 == 1 || i / 9 == 3 ? 0 : back.value[0][i];
+    assert_true(fabs(got - want) < 1e-4);
+}
+
+static void activations_saturate(void **state) {
+    (void)state;
+    static const double x[] = {-1e30, -1000, -100, -20, 0, 20, 100, 1000, 1e30};
+    static const Op ops[] = {OP_GELU, OP_SILU};
+    for (int o = 0; o < 2; o++) {
+        Call call = make_call(ops[o], "a:9", "a:9", 0, (KAttr){.eps = 0});
+        memcpy(call.value[0], x, sizeof x);
+        Result result = run(&call, &library_float);
+        for (int i = 0; i < 9; i++)
+            assert_true(fabs(result.value[0][i] - fmax(x[i], 0)) <= 1e-6 * fabs(x[i]));
+        Call back =
+            make_call(ops[o] == OP_GELU ? OP_GELU_BWD : OP_SILU_BWD, "a:9 a:9", "a:9", 0, (KAttr){.eps = 0});
+        for (int i = 0; i < 9; i++) back.value[0][i] = 1, back.value[1][i] = fmin(fmax(x[i], -1e15), 1e15);
+        result = run(&back, &library_float);
+        for (int i = 0; i < 9; i++)
+            assert_true(fabs(result.value[0][i] - (x[i] > 0) - (x[i] == 0) * 0.5) < 1e-5);
+    }
+}
+
+static void large_logits_and_scores(void **state) {
+    (void)state;
+    Call loss = make_call(OP_CROSS_ENTROPY, "a:3x5x700 i700:3x5 s!:1", "s:3x5 s:1", 0, (KAttr){.eps = 0});
+    for (int64_t i = 0; i < loss.in[0].count; i++) loss.value[0][i] = round_to(K_F32, 1e4 * loss.value[0][i]);
+    Result result = run(&loss, &library_float);
+    for (int64_t r = 0; r < 15; r++) {
+        double highest = -INFINITY;
+        for (int64_t i = 0; i < 700; i++) highest = fmax(highest, loss.value[0][r * 700 + i]);
+        assert_true(fabs(result.value[0][r] - highest) < 1e-3 * highest);
+    }
+    assert_true(isfinite(result.value[1][0]));
+    Call attend = make_call(OP_ATTEND, "a:1x70x2x16 a:1x70x2x16 a:1x70x2x16", "a:1x70x2x16 s:1x2x70", 0,
+                            (KAttr){.causal = 1});
+    for (int64_t i = 0; i < attend.in[0].count; i++)
+        attend.value[0][i] = round_to(K_F32, 1e3 * attend.value[0][i]);
+    Result narrow = run(&attend, &library_float), wide = run(&attend, &library_double);
+    assert_close(&attend, 0, narrow.value[0], wide.value[0], 1e-2);
+    assert_close(&attend, 1, narrow.value[1], wide.value[1], 1e-5);
+}
+
+/* A negative target is a masked one: no loss, no gradient. */
+static void negative_targets(void **state) {
+    (void)state;
+    Call call = make_call(OP_CROSS_ENTROPY, "a:6x33 i33:6 s!:1", "s:6 s:1", 0, (KAttr){.eps = 0});
+    call.value[1][0] = call.value[1][4] = -1;
+    Result result = run(&call, &library_float);
+    double want = call.value[2][0];
+    for (int64_t r = 0; r < 6; r++) {
+        assert_true(isfinite(result.value[0][r]));
+        if (call.value[1][r] >= 0)
+            want += result.value[0][r] - call.value[0][r * 33 + (int64_t)call.value[1][r]];
+    }
+    assert_true(fabs(result.value[1][0] - want) < 1e-5 * want);
+    Call back = make_call(OP_CROSS_ENTROPY_BWD, "a:6x33 i33:6 s:6", "a:6x33", 0, (KAttr){.eps = 0});
+    memcpy(back.value[1], call.value[1], 6 * sizeof(double));
+    result = run(&back, &library_float);
+    for (int64_t i = 0; i < back.out[0].count; i++)
+        assert_int_equal(result.value[0][i] == 0, i / 33 == 0 || i / 33 == 4);
+}
+
+static void clipping_of_nothing(void **state) {
+    (void)state;
+    Call call = make_call(OP_CLIP_SCALE, "s:1", "s:1", 0, (KAttr){.max_norm = 1});
+    call.value[0][0] = 0;
+    assert_true(run(&call, &library_float).value[0][0] == 1);
+    call.value[0][0] = INFINITY;
+    assert_true(run(&call, &library_float).value[0][0] == 0);
+    call.value[0][0] = NAN;
+    assert_true(isnan(run(&call, &library_float).value[0][0]));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rounding_to_bf16),     cmocka_unit_test(dropout_stream),
+        cmocka_unit_test(norms_far_from_zero),  cmocka_unit_test(tokens_outside_the_vocabulary),
+        cmocka_unit_test(activations_saturate), cmocka_unit_test(large_logits_and_scores),
+        cmocka_unit_test(clipping_of_nothing),  cmocka_unit_test(negative_targets),
+    };
+    if (!library_open(&library_float, OPS_FLOAT, sizeof(float)) ||
+        !library_open(&library_double, OPS_DOUBLE, sizeof(double)))
+        return 1;
+    return cmocka_run_group_tests_name("limits of operations", tests, NULL, NULL);
+}

@@ -1,0 +1,498 @@
+/* Passes over the graph: what differentiation, fusion, the order of updates and forward-only make of nets
+ * small enough to count. */
+#include "tests/support/random_graph.h"
+#include "tests/support/small_net.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static const TrainRule plain = {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .decay = 0.1, .accumulate = 1};
+
+static Graph *train(const NetOptions *options, const TrainRule *rule, Arena *arena) {
+    Graph *g = autodiff(small_net(options, arena), rule, arena);
+    const char *wrong = graph_check(g, arena);
+    if (wrong) fail_msg("%s", wrong);
+    return g;
+}
+
+static Graph *fused(const Graph *g, Arena *arena) {
+    Graph *f = fuse(g, arena);
+    const char *wrong = graph_check(f, arena);
+    if (wrong) fail_msg("%s", wrong);
+    return f;
+}
+
+static const Node *node_at(const Graph *g, const char *name) {
+    NodeId id = node_named(g, name);
+    if (id == NONE) fail_msg("no node '%s'", name);
+    return &g->node.at[id];
+}
+
+static const char *name_of(const Graph *g, ValueId v) {
+    return v == NONE ? "none" : g->value.at[v].name;
+}
+
+static void assert_reads(const Graph *g, const char *node, const char *operands) {
+    const Node *n = node_at(g, node);
+    Text text = {.arena = g->arena};
+    for (uint32_t i = 0; i < n->nin; i++) text_add(&text, "%s%s", i ? " " : "", name_of(g, n->in[i]));
+    assert_string_equal(text.at, operands);
+}
+
+static const Param *param_of(const Graph *g, const char *name) {
+    for (uint32_t p = 0; p < g->param.count; p++)
+        if (!strcmp(name_of(g, g->param.at[p].value), name)) return &g->param.at[p];
+    fail_msg("no parameter '%s'", name);
+    return NULL;
+}
+
+/* ---- autodiff ---- */
+
+static void forward_part_is_kept(void **state) {
+    Graph *before = small_net(&(NetOptions){.layers = 2, .dropout = 0.1}, *state);
+    uint32_t nodes = before->node.count, values = before->value.count;
+    Graph *g = autodiff(before, &plain, *state);
+    assert_int_equal(before->node.count, nodes);
+    assert_int_equal(before->value.count, values);
+    for (NodeId n = 0; n < nodes; n++) {
+        assert_int_equal(g->node.at[n].op, before->node.at[n].op);
+        assert_int_equal(g->node.at[n].out[0], before->node.at[n].out[0]);
+        assert_int_equal(g->node.at[n].phase, PHASE_FORWARD);
+    }
+    for (ValueId v = 0; v < values; v++) assert_string_equal(name_of(g, v), name_of(before, v));
+    for (NodeId n = nodes; n < g->node.count; n++) assert_int_not_equal(g->node.at[n].phase, PHASE_FORWARD);
+}
+
+/* The nodes a reader of the textbook expects, with the operands it expects. */
+static void backward_of_a_layer(void **state) {
+    Graph *g = train(&(NetOptions){.layers = 1, .dropout = 0.1}, &plain, *state);
+    assert_reads(g, "loss.bwd", "head targets loss");
+    assert_reads(g, "head.bwd_w", "loss.bwd ln_f");
+    assert_reads(g, "head.bwd_x", "loss.bwd head.w");
+    assert_reads(g, "ln_f.bwd_x", "head.bwd_x h.0.out ln_f.g ln_f.1 ln_f.2");
+    assert_reads(g, "ln_f.bwd_g", "head.bwd_x h.0.out ln_f.1 ln_f.2");
+    assert_reads(g, "ln_f.bwd_b", "head.bwd_x");
+    assert_reads(g, "h.0.down.bwd_w", "ln_f.bwd_x h.0.gelu");
+    assert_reads(g, "h.0.gelu.bwd", "h.0.down.bwd_x h.0.fc");
+    assert_reads(g, "h.0.mid.bwd_sum", "ln_f.bwd_x h.0.ln_2.bwd_x");
+    assert_reads(g, "h.0.dropout.bwd", "h.0.mid.bwd_sum");
+    assert_reads(g, "h.0.proj.bwd_b", "h.0.dropout.bwd");
+    assert_reads(g, "h.0.attend.bwd", "h.0.flat.bwd h.0.q h.0.k h.0.v h.0.attend h.0.attend.1");
+    assert_reads(g, "h.0.split.bwd", "h.0.q.bwd h.0.k.bwd h.0.v.bwd");
+    assert_reads(g, "h.0.qkv.bwd_w", "h.0.split.bwd h.0.ln_1");
+    assert_reads(g, "input.bwd_sum", "h.0.mid.bwd_sum h.0.ln_1.bwd_x");
+    assert_reads(g, "input.bwd_b", "input.bwd_sum");
+    assert_reads(g, "positions.bwd_w", "input.bwd_b");
+    assert_reads(g, "embed.bwd_w", "input.bwd_sum tokens");
+    assert_int_equal(node_at(g, "h.0.attend.bwd")->block, 0);
+    assert_int_equal(node_at(g, "ln_f.bwd_x")->block, NONE);
+    assert_int_equal(node_at(g, "h.0.attend.bwd")->attr.causal, 1);
+    assert_int_equal(node_at(g, "h.0.dropout.bwd")->attr.rng, node_at(g, "h.0.dropout")->attr.rng);
+    assert_int_equal(count_op(g, OP_ADAMW), 17);
+    assert_int_equal(count_op(g, OP_SQUARE_NORM), 17);
+    assert_int_equal(count_op(g, OP_CLIP_SCALE), 0);
+    assert_int_equal(count_op(g, OP_LINEAR_BWD_X), count_op(g, OP_LINEAR));
+}
+
+static void rules_of_the_other_ops(void **state) {
+    Graph *g = graph_new(*state);
+    const Type cube = {.dtype = DT_F32, .rank = 4, .dim = {1, 2, 2, 2}}, flat = {.rank = 3, .dim = {1, 2, 4}};
+    const Type ids = {.dtype = DT_I32, .rank = 2, .dim = {1, 2}}, table = {.rank = 2, .dim = {5, 4}},
+               one = {.rank = 1, .dim = {1}};
+    g->context = 2;
+    g->tokens = graph_value(g, ids, VALUE_INPUT, ROLE_INPUT, "tokens", (Span){0});
+    g->targets = graph_value(g, ids, VALUE_INPUT, ROLE_INPUT, "targets", (Span){0});
+    g->loss_sum = graph_value(g, one, VALUE_STATE, ROLE_METRIC, "loss_sum", (Span){0});
+    ValueId w = graph_value(g, table, VALUE_PARAM, ROLE_WEIGHT, "w", (Span){0});
+    *vec_add(g->arena, &g->param) =
+        (Param){.value = w, .moment1 = NONE, .moment2 = NONE, .master = NONE, .accumulator = NONE};
+#define ADD_OP(op, wish, attr, name, ...)                                                                    \
+    graph_op_as(g, op, (ValueId[]){__VA_ARGS__}, COUNT_OF(((ValueId[]){__VA_ARGS__})), wish, attr,           \
+                PHASE_FORWARD, NONE, name, (Span){0})
+    ValueId x = ADD_OP(OP_EMBED, NULL, NULL, "x", g->tokens, w);
+    ValueId h = ADD_OP(OP_RESHAPE, &cube, NULL, "heads", x);
+    h = ADD_OP(OP_ROPE, NULL, (&(Attr){.theta = 100}), "rope", h);
+    h = ADD_OP(OP_RESHAPE, &flat, NULL, "flat", h);
+    h = ADD_OP(OP_SCALE, NULL, (&(Attr){.factor = 3}), "scale", h);
+    ValueId m = ADD_OP(OP_MUL, NULL, NULL, "mul", h, x);
+    NodeId split = graph_node(g, OP_SPLIT, &m, 1, 0, 2, NULL, PHASE_FORWARD, NONE, "split", (Span){0});
+    ValueId first = g->node.at[split].out[0];
+    m = ADD_OP(OP_CONCAT, NULL, NULL, "concat", first, first);
+    g->logits = ADD_OP(OP_LINEAR, NULL, NULL, "logits", m, w);
+#undef ADD_OP
+    ValueId in[] = {g->logits, g->targets, g->loss_sum};
+    graph_node(g, OP_CROSS_ENTROPY, in, 3, 1, 2, NULL, PHASE_FORWARD, NONE, "loss", (Span){0});
+    Graph *d = autodiff(g, &plain, *state);
+    assert_null(graph_check(d, *state));
+    assert_reads(d, "concat.bwd", "logits.bwd_x");
+    assert_reads(d, "split.bwd_sum", "concat.bwd concat.bwd.1");
+    assert_reads(d, "split.bwd_zero", "split.bwd_sum"); /* the second piece is not used */
+    assert_true(node_at(d, "split.bwd_zero")->attr.factor == 0);
+    assert_reads(d, "split.bwd", "split.bwd_sum split.bwd_zero");
+    assert_reads(d, "mul.bwd_a", "split.bwd x");
+    assert_reads(d, "mul.bwd_b", "split.bwd scale");
+    assert_true(node_at(d, "scale.bwd")->attr.factor == 3);
+    assert_int_equal(node_at(d, "rope.bwd")->attr.inverse, 1);
+    assert_true(node_at(d, "rope.bwd")->attr.theta == 100);
+    assert_reads(d, "x.bwd_sum", "mul.bwd_b heads.bwd");
+    assert_reads(d, "x.bwd_w", "x.bwd_sum tokens logits.bwd_w"); /* w is tied: its sum goes on */
+}
+
+static void tied_weights_share_a_sum(void **state) {
+    Graph *g = train(&(NetOptions){.layers = 1, .tied = true}, &plain, *state);
+    const Node *first = node_at(g, "head.bwd_w"), *second = node_at(g, "embed.bwd_w");
+    assert_int_equal(first->nmut, 0);
+    assert_int_equal(first->attr.acc, 0);
+    assert_int_equal(second->nmut, 1);
+    assert_int_equal(second->attr.acc, 1);
+    assert_reads(g, "embed.bwd_w", "input.bwd_sum tokens head.bwd_w");
+    assert_int_equal(graph_root(g, second->out[0]), first->out[0]);
+    assert_int_equal(g->value.at[first->out[0]].role, ROLE_WGRAD);
+    assert_reads(g, "wte.adamw", "embed.bwd_w wte m.wte v.wte");
+    assert_int_equal(param_of(g, "wte")->accumulator, NONE);
+}
+
+static void accumulation_is_persistent(void **state) {
+    TrainRule rule = plain;
+    rule.accumulate = 4;
+    Graph *g = train(&(NetOptions){.layers = 1, .tied = true}, &rule, *state);
+    assert_int_equal(g->accumulate, 4);
+    assert_reads(g, "head.bwd_w", "loss.bwd ln_f grad.wte");
+    assert_int_equal(node_at(g, "head.bwd_w")->attr.acc, 2);
+    assert_int_equal(node_at(g, "embed.bwd_w")->attr.acc, 1);
+    for (uint32_t p = 0; p < g->param.count; p++) {
+        ValueId sum = g->param.at[p].accumulator;
+        assert_true(sum != NONE && g->value.at[sum].kind == VALUE_STATE &&
+                    g->value.at[sum].role == ROLE_WGRAD);
+    }
+}
+
+static void frozen_weights_get_nothing(void **state) {
+    Graph *g = train(&(NetOptions){.layers = 2, .frozen = true}, &plain, *state);
+    assert_int_equal(count_op(g, OP_LINEAR_BWD_W), 0);
+    assert_int_equal(count_op(g, OP_EMBED_BWD), 0);
+    assert_int_equal(count_op(g, OP_ADAMW), 2 * 8 + 2);      /* norms and biases */
+    assert_int_equal(node_named(g, "h.0.ln_1.bwd_x"), NONE); /* nothing below it is trained */
+    assert_int_not_equal(node_named(g, "h.1.ln_1.bwd_x"), NONE);
+    for (uint32_t p = 0; p < g->param.count; p++) {
+        bool trained = g->value.at[g->param.at[p].value].kind == VALUE_PARAM;
+        assert_int_equal(g->param.at[p].moment1 != NONE, trained);
+    }
+}
+
+/* Compute copies in bf16 pass gradients to the parameter in the gradient's own type. */
+static void casts_are_transparent(void **state) {
+    const NetOptions options = {.layers = 1, .tied = true, .stored = DT_F32, .compute = DT_BF16};
+    Graph *g = train(&options, &plain, *state);
+    assert_int_equal(g->value.at[node_at(g, "h.0.qkv")->out[0]].type.dtype, DT_BF16);
+    assert_int_equal(g->value.at[node_at(g, "h.0.qkv.bwd_w")->out[0]].type.dtype, DT_F32);
+    assert_int_equal(g->value.at[node_at(g, "h.0.qkv.bwd_x")->out[0]].type.dtype, DT_BF16);
+    assert_reads(g, "embed.bwd_w", "input.bwd_sum tokens head.bwd_w");
+    for (NodeId n = 0; n < g->node.count; n++)
+        if (g->node.at[n].op == OP_CAST) assert_int_equal(g->node.at[n].phase, PHASE_FORWARD);
+    assert_int_equal(param_of(g, "wte")->master, NONE);
+}
+
+static void bf16_weights_have_masters(void **state) {
+    const NetOptions options = {.layers = 1, .stored = DT_BF16, .compute = DT_BF16};
+    TrainRule rule = plain;
+    rule.moment = DT_BF16;
+    Graph *g = train(&options, &rule, *state);
+    const Param *wte = param_of(g, "wte");
+    assert_int_equal(g->value.at[wte->master].type.dtype, DT_F32);
+    assert_int_equal(g->value.at[wte->moment1].type.dtype, DT_BF16);
+    assert_reads(g, "wte.adamw", "embed.bwd_w wte m.wte v.wte master.wte");
+    assert_int_equal(node_at(g, "wte.adamw")->nmut, 4);
+    assert_int_equal(count_op(g, OP_CAST), 0);
+}
+
+/* Without clipping each gradient is measured and applied at once; with it, measured all, then applied. */
+static void update_follows_the_rule(void **state) {
+    TrainRule rule = plain;
+    Graph *g = train(&(NetOptions){.layers = 1}, &rule, *state);
+    NodeId first = node_named(g, "head.w.square_norm");
+    assert_int_equal(node_named(g, "head.w.adamw"), first + 1);
+    assert_int_equal(node_named(g, "wte.adamw"), g->node.count - 1);
+    assert_reads(g, "head.w.square_norm", "head.bwd_w norm_sum");
+    assert_int_equal(node_at(g, "head.w.square_norm")->attr.acc, 0);
+    assert_int_equal(node_at(g, "wte.square_norm")->attr.acc, 1);
+    assert_true(node_at(g, "head.w.adamw")->attr.decay == 0.1);
+    assert_true(node_at(g, "h.0.qkv.b.adamw")->attr.decay == 0);
+    assert_true(node_at(g, "wte.adamw")->attr.beta2 == 0.95);
+
+    rule.clip_norm = 0.5;
+    g = train(&(NetOptions){.layers = 1}, &rule, *state);
+    assert_reads(g, "clip_scale", "wte.square_norm");
+    assert_true(node_at(g, "clip_scale")->attr.max_norm == 0.5);
+    assert_reads(g, "wte.adamw", "embed.bwd_w clip_scale wte m.wte v.wte");
+    assert_true(node_named(g, "head.w.adamw") > node_named(g, "clip_scale"));
+}
+
+/* ---- fusion ---- */
+
+static void fusions_are_counted(void **state) {
+    Graph *g = fused(train(&(NetOptions){.layers = 3, .gated = true}, &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_SWIGLU), 3);
+    assert_int_equal(count_op(g, OP_SWIGLU_BWD), 3);
+    assert_int_equal(count_op(g, OP_SILU) + count_op(g, OP_SILU_BWD) + count_op(g, OP_MUL), 0);
+    assert_int_equal(count_op(g, OP_ADD_LAYERNORM), 3); /* ln_2; never over the border of a block */
+    assert_int_equal(count_op(g, OP_LAYERNORM), 3 + 1);
+    assert_int_equal(count_op(g, OP_ADD), 3 + 3); /* block outputs; the joins of gate and up */
+    assert_int_equal(count_op(g, OP_LAYERNORM_BWD_X), 7);
+
+    g = fused(train(&(NetOptions){.layers = 3}, &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_BIAS_GELU), 3);
+    assert_int_equal(count_op(g, OP_BIAS_GELU_BWD), 3);
+    assert_int_equal(count_op(g, OP_GELU) + count_op(g, OP_GELU_BWD), 0);
+    assert_int_equal(count_op(g, OP_ADD), 3);
+}
+
+static void fused_nodes_read_the_right_values(void **state) {
+    Graph *g = fused(train(&(NetOptions){.layers = 2, .gated = true}, &plain, *state), *state);
+    assert_reads(g, "h.1.mul", "h.1.gate h.1.up");
+    assert_reads(g, "h.1.mul.bwd", "h.1.down.bwd_x h.1.gate h.1.up");
+    assert_reads(g, "h.1.gate.bwd_w", "h.1.silu.bwd h.1.ln_2");
+    assert_reads(g, "h.1.up.bwd_w", "h.1.mul.bwd_b h.1.ln_2");
+    const Node *back = node_at(g, "h.1.mul.bwd");
+    assert_string_equal(name_of(g, back->out[0]), "h.1.silu.bwd");
+    assert_string_equal(name_of(g, back->out[1]), "h.1.mul.bwd_b");
+    assert_reads(g, "h.1.ln_2", "h.0.out h.1.proj h.1.ln_2.g h.1.ln_2.b");
+    const Node *norm = node_at(g, "h.1.ln_2");
+    assert_int_equal(norm->block, 1);
+    assert_string_equal(name_of(g, norm->out[0]), "h.1.mid");
+    assert_string_equal(name_of(g, norm->out[1]), "h.1.ln_2");
+    assert_reads(g, "h.1.out", "h.1.mid h.1.down");
+    assert_reads(g, "h.1.ln_2.bwd_x", "h.1.ln_2.bwd_sum h.1.mid h.1.ln_2.g h.1.ln_2.1 h.1.ln_2.2 ln_f.bwd_x");
+    assert_reads(g, "h.0.ln_2.bwd_x",
+                 "h.0.ln_2.bwd_sum h.0.mid h.0.ln_2.g h.0.ln_2.1 h.0.ln_2.2 h.0.out.bwd_sum");
+
+    g = fused(train(&(NetOptions){.layers = 1}, &plain, *state), *state);
+    assert_reads(g, "h.0.fc", "h.0.ln_2 h.0.fc.w");
+    assert_reads(g, "h.0.gelu", "h.0.fc h.0.fc.b");
+    assert_reads(g, "h.0.gelu.bwd", "h.0.down.bwd_x h.0.fc h.0.fc.b");
+    assert_reads(g, "h.0.fc.bwd_b", "h.0.gelu.bwd");
+}
+
+/* Each block of a fused graph is entered through one activation of its own layer's size. */
+static void blocks_have_one_input(void **state) {
+    for (int gated = 0; gated < 2; gated++) {
+        Graph *g = fused(train(&(NetOptions){.layers = 4, .gated = gated}, &plain, *state), *state);
+        for (uint32_t block = 0; block < 4; block++) {
+            ValueId entry = NONE;
+            for (NodeId n = 0; n < g->node.count; n++) {
+                const Node *node = &g->node.at[n];
+                if (node->phase != PHASE_FORWARD || node->block != block) continue;
+                for (uint32_t i = 0; i < node->nin; i++) {
+                    NodeId def = g->value.at[node->in[i]].def;
+                    if (def == NONE || g->node.at[def].block == block) continue;
+                    assert_true(entry == NONE || entry == node->in[i]);
+                    entry = node->in[i];
+                }
+            }
+            assert_int_not_equal(entry, NONE);
+        }
+    }
+}
+
+/* What would change a value that others read is left as it is. */
+static void nothing_is_fused_that_others_read(void **state) {
+    Graph *before = small_net(&(NetOptions){.layers = 1, .gated = true}, *state);
+    Node *down = &before->node.at[node_named(before, "h.0.down")];
+    down->in[0] = value_named(before, "h.0.silu"); /* reads silu's output too; mul is now unused */
+    Graph *g = fused(autodiff(before, &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_SWIGLU), 0);
+    assert_int_equal(count_op(g, OP_SILU), 1);
+
+    before = small_net(&(NetOptions){.layers = 1}, *state);
+    before->node.at[node_named(before, "h.0.down")].in[0] = value_named(before, "h.0.fc");
+    g = fused(autodiff(before, &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_BIAS_GELU), 0);
+    assert_int_equal(node_at(g, "h.0.fc")->nin, 3);
+}
+
+static void fusing_twice_changes_nothing(void **state) {
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        arena_reset(*state);
+        TrainRule rule = random_rule(seed);
+        Graph *g = autodiff(random_graph(seed, *state), &rule, *state);
+        Text before = {.arena = *state}, once = before, twice = before, after = before;
+        graph_print(g, &before);
+        Graph *f = fused(g, *state);
+        graph_print(g, &after);
+        assert_string_equal(before.at, after.at);
+        graph_print(f, &once);
+        graph_print(fuse(f, *state), &twice);
+        assert_string_equal(once.at, twice.at);
+    }
+}
+
+/* ---- the forward part alone ---- */
+
+static void forward_only_is_for_evaluation(void **state) {
+    Graph *g = train(&(NetOptions){.layers = 2, .dropout = 0.1}, &plain, *state);
+    Graph *e = graph_forward_only(g, *state);
+    assert_null(graph_check(e, *state));
+    assert_int_equal(count_op(e, OP_DROPOUT), 0);
+    assert_reads(e, "h.1.mid", "h.0.out h.1.proj");
+    assert_int_equal(e->param.count, g->param.count);
+    for (uint32_t p = 0; p < e->param.count; p++) {
+        assert_int_equal(e->param.at[p].value, p);
+        assert_string_equal(name_of(e, p), name_of(g, g->param.at[p].value));
+        assert_int_equal(e->param.at[p].moment1, NONE);
+    }
+    for (NodeId n = 0; n < e->node.count; n++) assert_int_equal(e->node.at[n].phase, PHASE_FORWARD);
+    assert_string_equal(name_of(e, e->logits), "head");
+    assert_string_equal(name_of(e, e->loss_sum), "loss_sum");
+    assert_int_equal(e->norm_sum, NONE);
+    assert_int_equal(e->node.count, small_net(&(NetOptions){.layers = 2}, *state)->node.count);
+
+    Graph *f = graph_forward_only(fused(g, *state), *state);
+    assert_null(graph_check(f, *state));
+    assert_int_equal(count_op(f, OP_BIAS_GELU), 2);
+}
+
+static void forward_only_leaves_out_the_unused(void **state) {
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        arena_reset(*state);
+        Graph *e = graph_forward_only(random_training_graph(seed, *state), *state);
+        const char *wrong = graph_check(e, *state);
+        if (wrong) fail_msg("seed %llu: %s", (unsigned long long)seed, wrong);
+        bool *used = NEW_ARRAY(*state, bool, e->value.count);
+        for (NodeId n = e->node.count; n-- > 0;) {
+            const Node *node = &e->node.at[n];
+            bool needed = node->op == OP_CROSS_ENTROPY;
+            for (uint32_t i = 0; i < node->nout; i++)
+                needed |= used[node->out[i]] || node->out[i] == e->logits;
+            assert_true(needed);
+            for (uint32_t i = 0; i < node->nin; i++) used[node->in[i]] = true;
+        }
+    }
+}
+
+/* ---- order ---- */
+
+static Graph *ordered(const Graph *g, Arena *arena) {
+    Graph *o = order_updates(g, arena);
+    const char *wrong = graph_check(o, arena);
+    if (wrong) fail_msg("%s", wrong);
+    return o;
+}
+
+static const char *text_of(const Graph *g, Arena *arena) {
+    Text text = {.arena = arena};
+    graph_print(g, &text);
+    return text.at;
+}
+
+/* The names of `count` nodes from `first` on. */
+static void assert_nodes(const Graph *g, const char *first, const char *names) {
+    Text text = {.arena = g->arena};
+    for (NodeId n = node_named(g, first); text.length < strlen(names) && n < g->node.count; n++)
+        text_add(&text, "%s%s", text.length ? " " : "", g->node.at[n].name);
+    assert_string_equal(text.at, names);
+}
+
+static void updates_follow_their_gradients(void **state) {
+    const NetOptions options = {.layers = 2, .gated = true};
+    Graph *g = ordered(fused(train(&options, &plain, *state), *state), *state);
+    assert_nodes(g, "head.bwd_w", "head.bwd_w head.w.square_norm head.bwd_x head.w.adamw");
+    assert_nodes(g, "h.1.down.bwd_w",
+                 "h.1.down.bwd_w h.1.down.w.square_norm h.1.down.bwd_x h.1.down.w.adamw");
+    assert_int_equal(g->node.at[g->node.count - 1].op, OP_ADAMW);
+    assert_string_equal(g->node.at[g->node.count - 1].name, "wte.adamw");
+    /* the sum of squares is added up in the order of before */
+    Graph *late = fused(train(&options, &plain, *state), *state);
+    NodeId at = 0;
+    for (NodeId n = 0; n < late->node.count; n++) {
+        if (late->node.at[n].op != OP_SQUARE_NORM) continue;
+        while (g->node.at[at].op != OP_SQUARE_NORM) at++;
+        assert_string_equal(g->node.at[at++].name, late->node.at[n].name);
+    }
+}
+
+/* The table's last reader is the embedding's gradient, though the head's is there long before. */
+static void tied_weights_wait_for_all(void **state) {
+    Graph *g = ordered(train(&(NetOptions){.layers = 1, .tied = true}, &plain, *state), *state);
+    assert_true(node_named(g, "wte.square_norm") > node_named(g, "embed.bwd_w"));
+    assert_true(node_named(g, "ln_f.g.adamw") < node_named(g, "h.0.qkv.bwd_w"));
+}
+
+/* A weight that is read through a cast is updated after the cast's last reader: until then the planner may
+ * make the cast again. */
+static void casts_may_be_made_again(void **state) {
+    const NetOptions options = {.layers = 1, .stored = DT_F32, .compute = DT_BF16};
+    Graph *g = ordered(train(&options, &plain, *state), *state);
+    uint32_t casts = 0;
+    for (NodeId n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        if (node->op != OP_CAST || g->value.at[node->in[0]].kind != VALUE_PARAM) continue;
+        const char *weight = name_of(g, node->in[0]);
+        NodeId update = node_named(g, arena_printf(*state, "%s.adamw", weight));
+        for (NodeId m = 0; m < g->node.count; m++)
+            for (uint32_t i = 0; i < g->node.at[m].nin; i++)
+                if (g->node.at[m].in[i] == node->out[0]) assert_true(m < update);
+        casts++;
+    }
+    assert_true(casts > 3);
+}
+
+static void updates_wait_for_the_norm(void **state) {
+    TrainRule clips = plain, accumulates = plain;
+    clips.clip_norm = 1;
+    accumulates.accumulate = 2;
+    const TrainRule *const rules[] = {&clips, &accumulates};
+    for (size_t i = 0; i < COUNT_OF(rules); i++) {
+        Graph *g = fused(train(&(NetOptions){.layers = 2}, rules[i], *state), *state);
+        assert_string_equal(text_of(ordered(g, *state), *state), text_of(g, *state));
+    }
+}
+
+static void ordering_twice_changes_nothing(void **state) {
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        arena_reset(*state);
+        Graph *g = ordered(random_training_graph(seed, *state), *state);
+        assert_string_equal(text_of(ordered(g, *state), *state), text_of(g, *state));
+    }
+}
+
+static int set_up(void **state) {
+    *state = arena_new();
+    return 0;
+}
+
+static int tear_down(void **state) {
+    arena_free(*state);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+        TEST(forward_part_is_kept),
+        TEST(backward_of_a_layer),
+        TEST(rules_of_the_other_ops),
+        TEST(tied_weights_share_a_sum),
+        TEST(accumulation_is_persistent),
+        TEST(frozen_weights_get_nothing),
+        TEST(casts_are_transparent),
+        TEST(bf16_weights_have_masters),
+        TEST(update_follows_the_rule),
+        TEST(fusions_are_counted),
+        TEST(fused_nodes_read_the_right_values),
+        TEST(blocks_have_one_input),
+        TEST(nothing_is_fused_that_others_read),
+        TEST(fusing_twice_changes_nothing),
+        TEST(updates_follow_their_gradients),
+        TEST(tied_weights_wait_for_all),
+        TEST(casts_may_be_made_again),
+        TEST(updates_wait_for_the_norm),
+        TEST(ordering_twice_changes_nothing),
+        TEST(forward_only_is_for_evaluation),
+        TEST(forward_only_leaves_out_the_unused),
+#undef TEST
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

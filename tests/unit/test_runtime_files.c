@@ -1,0 +1,564 @@
+/* The files a trainer reads: data in every format gives the same windows, the shuffle is a permutation,
+ * safetensors headers are refused unless they are sound (a seeded fuzz included), pretrained weights are
+ * found, converted or refused by name. */
+#include "tests/support/runtime_model.h"
+#include "tests/support/runtime_process.h"
+#include "runtime/safetensors.h"
+
+#include <dirent.h>
+
+static void test_shuffle(void **state) {
+    (void)state;
+    static const int64_t counts[] = {1, 2, 3, 4, 5, 16, 17, 255, 1000, 4097};
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        int64_t n = counts[c], moved = 0;
+        char *seen = rt_allocate((size_t)n);
+        for (int64_t epoch = 0; epoch < 3; epoch++) {
+            memset(seen, 0, (size_t)n);
+            for (int64_t i = 0; i < n; i++) {
+                int64_t window = rt_data_shuffle(3, epoch * n + i, n);
+                assert_true(window >= 0 && window < n && !seen[window]);
+                seen[window] = 1;
+                moved += window != rt_data_shuffle(3, i, n);
+            }
+        }
+        assert_true(n < 16 || moved > n);
+        free(seen);
+    }
+    int64_t differ = 0;
+    for (int64_t i = 0; i < 1000; i++) differ += rt_data_shuffle(1, i, 1000) != rt_data_shuffle(2, i, 1000);
+    assert_true(differ > 900);
+}
+
+enum { TOKENS = 1000, T = 16 };
+
+static void put32(unsigned char *to, uint32_t value) {
+    memcpy(to, &value, 4);
+}
+
+/* The same tokens (all below 256) as bytes, uint16, uint32 and both kinds of llm.c shards. */
+static void write_formats(void) {
+    static unsigned char one[TOKENS], two[1024 + 2 * TOKENS], four[1024 + 4 * TOKENS];
+    for (int i = 0; i < TOKENS; i++) {
+        one[i] = (unsigned char)(k_mix((uint64_t)i + 1) % 200);
+        two[1024 + 2 * i] = four[1024 + 4 * i] = one[i];
+    }
+    put32(two, 20240520), put32(two + 4, 1), put32(two + 8, TOKENS);
+    put32(four, 20240801), put32(four + 4, 7), put32(four + 8, TOKENS);
+    write_bytes("data.txt", one, sizeof one);
+    write_bytes("data.u16", two + 1024, 2 * TOKENS);
+    write_bytes("data.bin", two + 1024, 2 * TOKENS);
+    write_bytes("data.u32", four + 1024, 4 * TOKENS);
+    write_bytes("gpt2.bin", two, sizeof two);
+    write_bytes("llama3.bin", four, sizeof four);
+}
+
+static void test_formats(void **state) {
+    (void)state;
+    write_formats();
+    static const char *const path[] = {"data.txt", "data.u16", "data.bin",
+                                       "data.u32", "gpt2.bin", "llama3.bin"};
+    static const int format[] = {RT_BYTES, RT_U16, RT_U16, RT_U32, RT_LLMC, RT_LLMC};
+    int32_t tokens[T], targets[T];
+    char *raw = read_text("data.txt", NULL);
+    for (int f = 0; f < 6; f++) {
+        RtData data;
+        rt_data_open(&data, path[f], RT_AUTO, 2, T, 256);
+        assert_int_equal(data.format, format[f]);
+        assert_int_equal(data.count, (TOKENS - 1) / T);
+        for (int64_t w = 0; w < data.count; w++) {
+            rt_data_window(&data, w, tokens, targets);
+            for (int i = 0; i < T; i++) {
+                assert_int_equal(tokens[i], (unsigned char)raw[w * T + i]);
+                assert_int_equal(targets[i], (unsigned char)raw[w * T + i + 1]);
+            }
+        }
+        rt_data_close(&data);
+    }
+    free(raw);
+}
+
+static void test_shards_and_split(void **state) {
+    (void)state;
+    write_formats();
+    assert_int_equal(system("cp gpt2.bin shard_0.bin && cp gpt2.bin shard_1.bin"), 0);
+    RtData data, validate;
+    rt_data_open(&data, "shard_*.bin", RT_AUTO, 2, T, 256);
+    assert_int_equal(data.count, 2 * ((TOKENS - 1) / T));
+    int32_t a[T], b[T], c[T], d[T];
+    rt_data_window(&data, 3, a, b);
+    rt_data_window(&data, 3 + (TOKENS - 1) / T, c, d);
+    assert_memory_equal(a, c, sizeof a);
+    assert_memory_equal(b, d, sizeof b);
+    rt_data_split(&data, &validate, 0.1, 2);
+    assert_int_equal(validate.count, 12);
+    assert_int_equal(data.count + validate.count, data.windows);
+    assert_int_equal(validate.first, data.count);
+    rt_data_close(&data);
+}
+
+/* Every window is the right one, whatever the order, and fewer than `most` files are open. */
+static void visit_shards(int shards, int most) {
+    RtData data;
+    int32_t tokens[T], targets[T];
+    rt_data_open(&data, "shards/*.txt", RT_AUTO, 2, T, 256);
+    assert_int_equal(data.count, 2 * shards);
+    for (int64_t i = 0; i < 3 * data.count; i++) {
+        int64_t window = rt_data_shuffle(4, i, data.count);
+        rt_data_window(&data, window, tokens, targets);
+        assert_int_equal(tokens[0], window / 2);
+        assert_int_equal(targets[T - 1], window / 2);
+    }
+    DIR *open_files = opendir("/proc/self/fd");
+    int count = 0;
+    while (open_files && readdir(open_files)) count++;
+    closedir(open_files);
+    assert_true(count < most);
+    rt_data_close(&data);
+}
+
+/* More shards than stay open at once, with many descriptors and with few. */
+static void test_many_shards(void **state) {
+    (void)state;
+    enum { SHARDS = 230 };
+    assert_int_equal(system("mkdir -p shards"), 0);
+    for (int i = 0; i < SHARDS; i++) {
+        unsigned char text[2 * T + 1];
+        char *path = rt_text("shards/%03d.txt", i);
+        memset(text, i, sizeof text);
+        write_bytes(path, text, sizeof text);
+        free(path);
+    }
+    visit_shards(SHARDS, 215);
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){64, before.rlim_max}), 0);
+    visit_shards(SHARDS, 32);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+static int opens(const char *path, int format, int64_t vocab) {
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        RtData data;
+        if (!freopen("stderr", "w", stderr)) _exit(99);
+        rt_data_open(&data, path, format, 2, T, vocab);
+        _exit(0);
+    }
+    return await(child);
+}
+
+static void test_bad_data(void **state) {
+    (void)state;
+    write_formats();
+    assert_int_equal(opens("data.txt", RT_AUTO, 256), 0);
+    assert_int_equal(opens("none_*.bin", RT_AUTO, 256), 6);
+    assert_in_file("stderr", "no file matches 'none_*.bin'");
+    assert_int_equal(opens("data.txt", RT_LLMC, 256), 6);
+    assert_int_equal(opens("data.bin", RT_LLMC, 256), 6);
+    assert_in_file("stderr", "not of llm.c's format");
+    write_bytes("odd.u16", "abc", 3);
+    assert_int_equal(opens("odd.u16", RT_AUTO, 256), 6);
+    assert_in_file("stderr", "no whole number of 2-byte tokens");
+    assert_int_equal(truncate("gpt2.bin", 2000), 0);
+    assert_int_equal(opens("gpt2.bin", RT_AUTO, 256), 6);
+    assert_in_file("stderr", "promises 1000 tokens but holds 488");
+    uint16_t tokens[TOKENS] = {0};
+    tokens[777] = 50257;
+    write_bytes("large.u16", tokens, sizeof tokens);
+    assert_int_equal(opens("large.u16", RT_AUTO, 50257), 6);
+    assert_in_file("stderr", "'large.u16': token 50257 at position 777 is outside the vocabulary of 50257");
+    assert_int_equal(opens("large.u16", RT_AUTO, 50258), 0);
+    assert_int_equal(system("cp data.txt mix_a.xyz && cp data.u32 mix_b.u32"), 0);
+    assert_int_equal(opens("mix_*", RT_AUTO, 256), 6);
+    assert_in_file("stderr", "has another format than");
+}
+
+/* ---- safetensors ---- */
+
+#define ONE "\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]}"
+
+static int parses(const char *header, int64_t data_bytes, RtError *error) {
+    StFile file;
+    error->text[0] = 0;
+    int good = st_parse(&file, header, (int64_t)strlen(header), data_bytes, error);
+    if (good) st_close(&file);
+    return good;
+}
+
+static void test_sound_headers(void **state) {
+    (void)state;
+    RtError error;
+    assert_true(parses("{}", 0, &error));
+    assert_true(parses("{" ONE "}   ", 24, &error));
+    assert_true(parses("{\"__metadata__\":{}," ONE "}", 24, &error));
+    assert_true(parses("{\"s\":{\"shape\":[],\"data_offsets\":[0,8],\"dtype\":\"F64\"}}", 8, &error));
+    assert_true(
+        parses("{\"z\":{\"dtype\":\"I8\",\"shape\":[0,5],\"data_offsets\":[24,24]}," ONE "}", 24, &error));
+    StFile file;
+    const char *text = "{ \"__metadata__\" : {\"k\\u00e9\\ud83d\\ude00\":\"v\\n\\\"\"} , " ONE "}";
+    assert_true(st_parse(&file, text, (int64_t)strlen(text), 24, &error));
+    assert_string_equal(st_metadata(&file, "k\xc3\xa9\xf0\x9f\x98\x80"), "v\n\"");
+    const StTensor *tensor = st_find(&file, "a");
+    assert_non_null(tensor);
+    assert_true(tensor->rank == 2 && tensor->dim[1] == 3 && tensor->end == 24 && tensor->element_bytes == 4);
+    assert_null(st_find(&file, "b"));
+    st_close(&file);
+}
+
+static void test_hostile_headers(void **state) {
+    (void)state;
+    static const struct {
+        const char *header, *says;
+        int64_t data_bytes;
+    } hostile[] = {
+        {"", "an object should stand here", 0},
+        {"{", "a string should stand here", 0},
+        {"{}x", "text after the header's end", 0},
+        {"{" ONE "," ONE "}", "stands there twice", 24},
+        {"{" ONE "}", "cut short", 23},
+        {"{" ONE "}", "the tensors end at byte 24 but the file holds 25", 25},
+        {"{" ONE ",\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[20,24]}}", "overlaps", 24},
+        {"{" ONE ",\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[28,32]}}", "hole", 32},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[7],\"data_offsets\":[0,24]}}",
+         "has 24 bytes where its shape needs 28", 24},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", "too large",
+         0},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[9223372036854775808],\"data_offsets\":[0,0]}}", "too large",
+         0},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,24]}}", "a whole number", 24},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,6],\"data_offsets\":[0,24]}}", "too long", 24},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[24,0]}}", "lies at bytes 24 to 0", 24},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0]}}", "two data_offsets", 24},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[6]}}", "without dtype, shape", 24},
+        {"{\"a\":{\"dtype\":\"Q4\",\"shape\":[6],\"data_offsets\":[0,24]}}", "unknown dtype 'Q4'", 24},
+        {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}",
+         "repeated key", 24},
+        {"{\"a\":{\"color\":\"red\"}}", "unknown or repeated key", 24},
+        {"{\"a\\u0000b\":{}}", "a NUL in a string", 0},
+        {"{\"a\\ud800\":{}}", "surrogate", 0},
+        {"{\"a\\q\":{}}", "unknown escape", 0},
+        {"{\"a\nb\":{}}", "control character", 0},
+        {"{\"a", "cut short in a string", 0},
+        {"{\"a\\", "cut short in a string", 0},
+        {"{\"__metadata__\":{\"a\":\"b\"},\"__metadata__\":{}}", "two __metadata__", 0},
+        {"{\"__metadata__\":{\"a\":1}}", "a string should stand here", 0},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[06],\"data_offsets\":[0,24]}}", "leading zero", 24},
+    };
+    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
+        RtError error;
+        assert_false(parses(hostile[i].header, hostile[i].data_bytes, &error));
+        if (!strstr(error.text, hostile[i].says)) fail_msg("%s: %s", hostile[i].header, error.text);
+    }
+}
+
+static void test_hostile_files(void **state) {
+    (void)state;
+    StFile file;
+    RtError error;
+    write_bytes("bad", "1234567", 7);
+    assert_false(st_open(&file, "bad", &error));
+    write_bytes("bad", "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10);
+    assert_false(st_open(&file, "bad", &error));
+    write_bytes("bad", "\x03\0\0\0\0\0\0\0{}", 10);
+    assert_false(st_open(&file, "bad", &error));
+    write_bytes("bad", "\x02\0\0\0\0\0\0\0{}", 10);
+    assert_true(st_open(&file, "bad", &error));
+    st_close(&file);
+    assert_false(st_open(&file, ".", &error));
+    assert_false(st_open(&file, "not there", &error));
+}
+
+/* Mutations of a sound header: never a crash, and whatever is accepted keeps the promises of the table. */
+static void test_fuzz(void **state) {
+    (void)state;
+    static const char sound[] = "{\"__metadata__\":{\"step\":\"12\",\"k\\u00e9\":\"v\"}," ONE
+                                ",\"b.c\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[24,32]},"
+                                "\"d\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[32,33]}}";
+    static const char alphabet[] = "{}[]\",:\\u0123456789-abdtFBe \n\0\xff";
+    uint64_t random = 17;
+    int accepted = 0;
+    for (int round = 0; round < 100000; round++) {
+        char header[sizeof sound];
+        int64_t length = sizeof sound - 1;
+        memcpy(header, sound, sizeof sound);
+        for (int change = 0; change < 1 + round % 3; change++) {
+            random = k_mix(random + 0x9e3779b97f4a7c15u);
+            int64_t at = (int64_t)(random >> 8) % length;
+            if (random % 5 == 0)
+                length = at > 0 ? at : 1;
+            else if (random % 5 == 1)
+                memmove(header + at, header + at + 1, (size_t)(--length - at + 1));
+            else
+                header[at] = alphabet[(random >> 40) % sizeof alphabet];
+            if (length < 2) break;
+        }
+        StFile file;
+        RtError error;
+        if (!st_parse(&file, header, length, 33, &error)) continue;
+        accepted++;
+        int64_t bytes = 0;
+        for (int i = 0; i < file.tensors; i++) bytes += file.tensor[i].end - file.tensor[i].begin;
+        assert_int_equal(bytes, 33);
+        st_close(&file);
+    }
+    assert_true(accepted > 100);
+}
+
+/* ---- pretrained weights ---- */
+
+static void write_safetensors(const char *path, const char *header, const void *data, size_t bytes) {
+    size_t length = strlen(header);
+    char *whole = rt_allocate(8 + length + bytes);
+    whole[0] = (char)(length & 255), whole[1] = (char)(length >> 8);
+    memcpy(whole + 8, header, length);
+    memcpy(whole + 8 + length, data, bytes);
+    write_bytes(path, whole, 8 + length + bytes);
+    free(whole);
+}
+
+#define TABLE_BYTES (MODEL_V * MODEL_V * 4)
+
+/* table F32 and bias F16 under the given names. */
+static void write_weights(const char *path, const char *table, const char *bias) {
+    static unsigned char data[TABLE_BYTES + 2 * MODEL_V];
+    static const uint16_t halves[] = {0x3c00, 0xc000, 0x0001, 0x3555}; /* 1, -2, 2^-24, 0.33325 */
+    for (int i = 0; i < MODEL_V * MODEL_V; i++) {
+        float value = (float)i / 7 - 1000;
+        memcpy(data + 4 * i, &value, 4);
+    }
+    for (int i = 0; i < MODEL_V; i++) memcpy(data + TABLE_BYTES + 2 * i, &halves[i % 4], 2);
+    char *header = rt_text("{\"%s\":{\"dtype\":\"F32\",\"shape\":[256,256],\"data_offsets\":[0,%d]},"
+                           "\"%s\":{\"dtype\":\"F16\",\"shape\":[256],\"data_offsets\":[%d,%d]}}",
+                           table, TABLE_BYTES, bias, TABLE_BYTES, TABLE_BYTES + 2 * MODEL_V);
+    write_safetensors(path, header, data, sizeof data);
+    free(header);
+}
+
+static int loads(const char *path, char *copy) {
+    static const RtTie tie = {"head", TABLE};
+    RtProgram program = model_program();
+    program.tie = &tie;
+    program.ties = 1;
+    write_bytes("arena", "", 0);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        if (!freopen("stderr", "w", stderr)) _exit(99);
+        RtRun run = {.arena = rt_device_alloc(program.arena_bytes)};
+        memset(run.arena, 0, (size_t)program.arena_bytes);
+        rt_weights_load(&run, &program, path, 0, rt_allocate(RT_CHUNK_BYTES), 0);
+        write_bytes("arena", run.arena, (size_t)program.arena_bytes);
+        fflush(NULL);
+        _exit(0);
+    }
+    int code = await(child);
+    if (code == 0 && copy) {
+        char *arena = read_text("arena", NULL);
+        memcpy(copy, arena, (size_t)program.arena_bytes);
+        free(arena);
+    }
+    return code;
+}
+
+static void test_weights(void **state) {
+    (void)state;
+    RtProgram program = model_program();
+    char *arena = rt_allocate((size_t)program.arena_bytes);
+    write_weights("w.safetensors", "table", "bias");
+    assert_int_equal(loads("w.safetensors", arena), 0);
+    const float *master = (float *)(arena + model_tensor[MASTER].offset),
+                *bias = (float *)(arena + model_tensor[BIAS].offset);
+    const uint16_t *table = (uint16_t *)(arena + model_tensor[TABLE].offset);
+    for (int i = 0; i < MODEL_V * MODEL_V; i++) {
+        assert_true(master[i] == (float)i / 7 - 1000);
+        assert_true(table[i] == rt_to_bf16(master[i]));
+    }
+    assert_true(bias[0] == 1 && bias[1] == -2 && bias[2] == 0x1p-24f && fabsf(bias[3] - 0.33325f) < 1e-5f);
+    free(arena);
+
+    write_weights("w.safetensors", "model.table", "transformer.bias");
+    assert_int_equal(loads("w.safetensors", NULL), 0);
+    write_weights("w.safetensors", "model.table", "transformer.table");
+    assert_int_equal(loads("w.safetensors", NULL), 6);
+    assert_in_file("stderr", "'table' could be 'model.table' or 'transformer.table'");
+    write_weights("w.safetensors", "table", "other");
+    assert_int_equal(loads("w.safetensors", NULL), 6);
+    assert_in_file("stderr", "lacks 1 of the model's tensors; the first is 'bias'");
+    write_weights("w.safetensors", "bias", "table");
+    assert_int_equal(loads("w.safetensors", NULL), 6);
+    assert_in_file("stderr", "'table' is [256] in 'w.safetensors' where the model has [256, 256]");
+    assert_int_equal(loads("nothing", NULL), 6);
+}
+
+static void test_weights_folder(void **state) {
+    (void)state;
+    assert_int_equal(system("rm -rf folder && mkdir folder"), 0);
+    assert_int_equal(loads("folder", NULL), 6);
+    assert_in_file("stderr", "no .safetensors file in 'folder'");
+    write_weights("folder/model-00001-of-00002.safetensors", "table", "unused");
+    write_weights("folder/model-00002-of-00002.safetensors", "unused too", "bias");
+    assert_int_equal(loads("folder", NULL), 0);
+    assert_in_file("stderr", "2 of the 4 tensors");
+    write_weights("folder/model-00003-of-00002.safetensors", "table", "x");
+    assert_int_equal(loads("folder", NULL), 6);
+    assert_in_file("stderr", "'table' is both in");
+}
+
+/* A file may hold a tied weight under both names, if they are equal; what has no use is named. */
+static void test_weights_tied(void **state) {
+    (void)state;
+    assert_int_equal(system("rm -rf folder && mkdir folder"), 0);
+    write_weights("folder/1.safetensors", "table", "bias");
+    assert_int_equal(loads("folder", NULL), 0);
+    char *text = read_text("stderr", NULL);
+    assert_null(strstr(text, "no use"));
+    free(text);
+    write_weights("folder/2.safetensors", "model.head", "rotary\\u001b[2J");
+    assert_int_equal(loads("folder", NULL), 0);
+    assert_in_file("stderr", "'model.head' is equal to 'table', as the program ties them");
+    assert_in_file("stderr", "warning: weights: the program has no use for 'rotary\\x1b[2J'\n");
+    FILE *file = fopen("folder/2.safetensors", "r+b");
+    assert_int_equal(fseek(file, -1000, SEEK_END), 0); /* within the last row of the head */
+    assert_int_equal(fputc(1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(loads("folder", NULL), 6);
+    assert_in_file("stderr", "'model.head' in 'folder/2.safetensors' differs from 'table'");
+    write_weights("folder/2.safetensors", "x", "head");
+    assert_int_equal(loads("folder", NULL), 6); /* another shape */
+    for (int i = 2; i < 5; i++) {
+        char *path = rt_text("folder/%d.safetensors", i), *name = rt_text("%d.weight", i),
+             *other = rt_text("%d.bias", i);
+        write_weights(path, name, other);
+        free(path), free(name), free(other);
+    }
+    assert_int_equal(loads("folder", NULL), 0);
+    assert_in_file("stderr", "no use for '2.bias', '2.weight', '3.bias', '3.weight' and 2 more");
+    assert_int_equal(system("rm -rf 'f[1]*\\' && cp -r folder 'f[1]*\\'"), 0);
+    assert_int_equal(loads("f[1]*\\", NULL), 0);
+    assert_int_equal(mkfifo("folder/5.safetensors", 0600), 0);
+    assert_int_equal(loads("folder", NULL), 6);
+    assert_in_file("stderr", "'folder/5.safetensors': it is a FIFO, not a regular file");
+}
+
+/* ---- sampling and initial values ---- */
+
+static void test_sample(void **state) {
+    (void)state;
+    RtProgram program = model_program();
+    RtRun run = {.arena = rt_device_alloc(program.arena_bytes)};
+    memset(run.arena, 0, (size_t)program.arena_bytes);
+    uint16_t *table = (uint16_t *)(run.arena + model_tensor[TABLE].offset);
+    for (int i = 0; i < MODEL_V; i++)
+        table[i * MODEL_V + (i == '\n' ? 'a' : i + 1) % MODEL_V] = rt_to_bf16(60);
+    volatile sig_atomic_t stop = 0;
+    char *text = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 30, &stop);
+    assert_string_equal(text, "abcdefghijklmnopqrstuvwxyz{|}~");
+    free(text);
+    text = rt_sample_text(&run, &program, RT_U16, 1, 0, 3, &stop);
+    assert_string_equal(text, "1 2 3");
+    free(text);
+    for (int i = 0; i < MODEL_V; i++) memset(table + i * MODEL_V, 0, MODEL_V * 2);
+    char *first = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 200, &stop),
+         *again = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 200, &stop);
+    char *other = rt_sample_text(&run, &program, RT_BYTES, 2, 0, 200, &stop);
+    assert_string_equal(first, again);
+    assert_string_not_equal(first, other);
+    assert_non_null(strstr(first, "\\x"));
+    free(first);
+    free(again);
+    free(other);
+    stop = 1; /* a signal came: what there is by then */
+    text = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 1 << 20, &stop);
+    assert_string_equal(text, "");
+    free(text);
+    rt_device_close(&run);
+}
+
+static void k_nothing(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                      const KAttr *attr) {
+    (void)cx, (void)nout, (void)out, (void)nin, (void)in, (void)attr;
+}
+
+/* Room past a tensor's elements counts as used, and is zero before the first step. */
+static void test_room(void **state) {
+    (void)state;
+    RtProgram program = model_program();
+    RtRun run = {.arena = rt_device_alloc(program.arena_bytes), .poison = 1};
+    const KTensor plain = {run.arena + 256, K_BF16, 2, {3, 50}, 0},
+                  padded = {run.arena + 256, K_BF16, 2, {3, 50}, 192};
+    const KAttr none = {0};
+    rt_call(&run, "nothing", k_nothing, 1, &plain, 0, NULL, &none, 0, 0);
+    assert_int_equal(run.high_water_bytes, 256 + 512);
+    rt_call(&run, "nothing", k_nothing, 0, NULL, 1, &padded, &none, 0, 0);
+    assert_int_equal(run.high_water_bytes, 256 + 512);
+    const KTensor large = {run.arena + 256, K_BF16, 2, {3, 50}, 384};
+    rt_call(&run, "nothing", k_nothing, 1, &large, 0, NULL, &none, 0, 0);
+    assert_int_equal(run.high_water_bytes, 256 + 768);
+    RtTensor tensor = {
+        .name = "odd", .kind = RT_PARAM, .dtype = K_BF16, .rank = 2, .dim = {3, 50}, .room = 192};
+    program.tensor = &tensor;
+    program.tensors = 1;
+    rt_poison_transient(&run, &program);
+    rt_clear_room(&run, &program);
+    const unsigned char *bytes = (const unsigned char *)run.arena;
+    for (int i = 300; i < 384; i++) assert_int_equal(bytes[i], 0);
+    assert_int_equal(bytes[384], 0xff);
+    rt_device_close(&run);
+}
+
+static void test_initial_values(void **state) {
+    (void)state;
+    RtProgram program = model_program();
+    RtRun run = {.arena = rt_device_alloc(program.arena_bytes), .poison = 1};
+    void *chunk = rt_allocate(RT_CHUNK_BYTES);
+    rt_poison_transient(&run, &program);
+    rt_init_tensors(&run, &program, 9, 0, chunk);
+    const float *master = (float *)(run.arena + model_tensor[MASTER].offset);
+    const uint16_t *table = (uint16_t *)(run.arena + model_tensor[TABLE].offset);
+    double sum = 0, square = 0, fourth = 0, n = MODEL_V * MODEL_V;
+    for (int i = 0; i < MODEL_V * MODEL_V; i++) {
+        double z = (double)master[i] / 0.02;
+        sum += z, square += z * z, fourth += z * z * z * z;
+        assert_true(table[i] == rt_to_bf16(master[i]));
+    }
+    assert_true(fabs(sum / n) < 0.02 && fabs(square / n - 1) < 0.03 && fabs(fourth / n - 3) < 0.2);
+    const float *moment = (float *)(run.arena + model_tensor[V_BIAS].offset);
+    for (int i = 0; i < MODEL_V; i++) assert_true(moment[i] == 0);
+    float logit;
+    memcpy(&logit, run.arena + at_logits + 400, 4);
+    assert_true(isnan(logit));
+    assert_true(rt_from_bf16(rt_to_bf16(1.00390625f)) == 1.0f &&
+                rt_from_bf16(rt_to_bf16(1.01171875f)) == 1.015625f);
+    assert_true(isnan(rt_from_bf16(rt_to_bf16(NAN))) && isinf(rt_from_bf16(rt_to_bf16(3.4e38f))));
+    model_tensor[BIAS].kind = RT_FROZEN;
+    rt_device_fill(run.arena, 0x7f, program.arena_bytes);
+    rt_init_tensors(&run, &program, 9, 1, chunk); /* what no checkpoint holds, alone */
+    const float *bias = (float *)(run.arena + model_tensor[BIAS].offset);
+    for (int i = 0; i < MODEL_V; i++) assert_true(bias[i] == 0);
+    for (int i = 0; i < MODEL_V * MODEL_V; i++) assert_int_equal(table[i], 0x7f7f);
+    free(chunk);
+    rt_device_close(&run);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shuffle),
+        cmocka_unit_test(test_formats),
+        cmocka_unit_test(test_shards_and_split),
+        cmocka_unit_test(test_bad_data),
+        cmocka_unit_test(test_sound_headers),
+        cmocka_unit_test(test_hostile_headers),
+        cmocka_unit_test(test_hostile_files),
+        cmocka_unit_test(test_fuzz),
+        cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_weights_folder),
+        cmocka_unit_test(test_weights_tied),
+        cmocka_unit_test(test_many_shards),
+        cmocka_unit_test(test_room),
+        cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_initial_values),
+    };
+    return cmocka_run_group_tests_name("runtime files", tests, enter_folder, leave_folder);
+}
