@@ -9,6 +9,8 @@
 #include "frontend/verbs/pack.h"
 #include "frontend/verbs/solve.h"
 #include "frontend/verbs/sweep.h"
+#include "ir/check.h"
+#include "ir/text.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -3,18 +3,10 @@
 #ifndef REMAT_SPEC_H
 #define REMAT_SPEC_H
 
-#include "ir/graph.h"
+#include "ir/pin.h"
 
 typedef enum ScheduleKind { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR } ScheduleKind;
 typedef enum DataFormat { DATA_AUTO, DATA_BYTES, DATA_U16, DATA_U32, DATA_LLMC } DataFormat;
-typedef enum PinKind { PIN_KEEP, PIN_RECOMPUTE, PIN_OFFLOAD } PinKind;
-
-typedef struct Pin {
-    PinKind kind;
-    const char *pattern; /* glob over node names */
-    Span span;
-} Pin;
-
 typedef struct Spec {
     const char *path;          /* of the source, as given */
     const char *model;         /* name after `model` */
@@ -50,7 +42,7 @@ typedef struct Spec {
     int64_t budget_bytes;      /* 0: what the device has */
     Span budget_span;
     int64_t host_bytes;        /* pinned host memory that offload may take; 0: none */
-    VEC(Pin) pin;
+    Pins pin;
 } Spec;
 
 #endif

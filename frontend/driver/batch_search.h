@@ -3,6 +3,7 @@
 #define REMAT_TRIAL_H
 
 #include "frontend/driver/compile.h"
+#include "ir/passes/passes.h"
 
 /* What one micro-batch size and tiling lead to. */
 typedef struct Trial {

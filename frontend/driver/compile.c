@@ -9,6 +9,10 @@
 #include "frontend/lower/lower.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/batch_search.h"
+#include "ir/check.h"
+#include "ir/ops.h"
+#include "planner/check/check.h"
+#include "planner/layout/pack.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -10,6 +10,7 @@
 #include "codegen/emit.h"
 #include "frontend/language/ast.h"
 #include "frontend/driver/options.h"
+#include "ir/passes/passes.h"
 
 typedef struct Compilation {
     Arena *arena;

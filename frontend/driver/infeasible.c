@@ -6,6 +6,7 @@
 #include "frontend/driver/output.h"
 #include "frontend/driver/report.h"
 #include "frontend/driver/batch_search.h"
+#include "planner/layout/live.h"
 
 #include <inttypes.h>
 #include <string.h>

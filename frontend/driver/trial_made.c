@@ -3,6 +3,9 @@
 #include "frontend/driver/trial_made.h"
 
 #include "frontend/lower/lower.h"
+#include "ir/check.h"
+#include "planner/check/check.h"
+#include "planner/chain/kinds.h"
 
 #include <inttypes.h>
 
@@ -52,7 +55,7 @@ PlanRequest trial_request(const Compilation *c, const Graph *g, const Cost *cost
     return (PlanRequest){.graph = g,
                          .cost = cost,
                          .device = &c->device,
-                         .spec = &c->spec,
+                         .pins = &c->spec.pin,
                          .policy = policy,
                          .budget_bytes = arena_budget,
                          .host_bytes = c->spec.host_bytes,

@@ -2,9 +2,10 @@
  * and seconds by the roofline model (Williams et al. 2009): the slower of arithmetic and memory traffic, each
  * at the share of the device's peak that the kernel reaches (kernels/rate.def), plus a fixed launch. A row of
  * ir/op.def names the rule; workspace is the kernels' own arithmetic, so plan and program agree. */
-#include "planner/plan.h"
+#include "planner/cost/cost.h"
 
 #include "kernels/kernels.h"
+#include "ir/ops.h"
 
 #include <string.h>
 

@@ -3,6 +3,7 @@
  * budget. */
 #include "tests/support/copies.h"
 #include "frontend/driver/compile.h"
+#include "planner/check/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,6 +2,7 @@
 #include "tests/support/mutants.h"
 #include "tests/support/copies.h"
 #include "tests/support/random_graph.h"
+#include "planner/check/check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

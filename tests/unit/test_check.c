@@ -4,6 +4,8 @@
 #include "tests/support/copies.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/toy.h"
+#include "planner/check/check.h"
+#include "planner/layout/pack.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,6 +2,8 @@
  * pack_layout make of one. */
 #include "tests/support/copies.h"
 #include "tests/support/random_graph.h"
+#include "planner/check/check.h"
+#include "planner/layout/live.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

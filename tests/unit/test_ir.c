@@ -1,6 +1,9 @@
 /* The graph: shape rules, the checker against corrupted graphs, text there and back. */
 #include "tests/support/random_graph.h"
 #include "tests/support/small_net.h"
+#include "ir/check.h"
+#include "ir/ops.h"
+#include "ir/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,6 +5,8 @@
 #include "tests/support/copies.h"
 #include "tests/support/machine.h"
 #include "tests/support/random_graph.h"
+#include "ir/check.h"
+#include "planner/check/check.h"
 
 #include <math.h>
 #include <setjmp.h>

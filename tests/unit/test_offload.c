@@ -4,6 +4,7 @@
 #include "planner/plan.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/transformer.h"
+#include "planner/check/check.h"
 
 #include <math.h>
 #include <setjmp.h>

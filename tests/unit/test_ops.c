@@ -3,6 +3,7 @@
  * whatever the threads, addresses and storage sharing; NaN kept; nothing written outside outputs and the
  * workspace; f32 and bf16 near double. */
 #include "tests/support/ops_engine.h"
+#include "ir/ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

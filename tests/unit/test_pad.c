@@ -3,6 +3,10 @@
 #include "planner/plan.h"
 #include "tests/support/small_net.h"
 #include "tests/support/transformer.h"
+#include "ir/check.h"
+#include "ir/passes/passes.h"
+#include "ir/text.h"
+#include "planner/check/check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,6 +2,8 @@
  * small enough to count. */
 #include "tests/support/random_graph.h"
 #include "tests/support/small_net.h"
+#include "ir/check.h"
+#include "ir/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,0 +1,16 @@
+/* The two checkers: is a plan right, and is a layout right for it? NULL when it is, else the first thing
+ * wrong, naming step, node and bytes. They share no code with the planner: they see the graph and what was
+ * planned, nothing else. */
+#ifndef REMAT_PLAN_CHECK_H
+#define REMAT_PLAN_CHECK_H
+
+#include "planner/plan.h"
+
+/* Every read sees the right version of the right value, and every node runs. */
+const char *plan_check(const Graph *g, const Plan *plan, Arena *arena);
+/* plan_check, then: no two live buffers share a byte, lifetimes and heights are exact. Budgets: 0, no limit
+ * (a plan without offload needs no host memory and passes any). */
+const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout,
+                         int64_t budget_bytes, int64_t host_budget_bytes, Arena *arena);
+
+#endif
