@@ -5,12 +5,14 @@
 #include "frontend/verbs/devices.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
+#include "frontend/driver/planned.h"
 #include "frontend/driver/report.h"
 #include "frontend/verbs/pack.h"
 #include "frontend/verbs/solve.h"
 #include "frontend/verbs/sweep.h"
 #include "ir/check.h"
 #include "ir/text.h"
+#include "ir/ops.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -49,22 +51,22 @@ static int verb_check(Compilation *c) {
 
 /* ---- plan ---- */
 
-static int planned(Compilation *c) {
+static int plan_file(Compilation *c, Planned *planned) {
     int code = compile_parse(c);
     if (code < 0) code = compile_lower(c);
-    if (code < 0) code = compile_plan(c);
+    if (code < 0) code = planned_by_file(c, planned);
     return code;
 }
 
 static CompareRow compare_row(const Compilation *c, Policy policy) {
-    Compilation roomy = *c; /* where the file gives no host memory, what the policy would take of it */
-    if (policy == POLICY_OFFLOAD_BLOCKS && !c->spec.host_bytes) roomy.spec.host_bytes = INT64_MAX;
-    PolicyPlan plan = compile_policy(&roomy, policy, c->budget_bytes);
-    const PlanResult *result = plan.result;
-    const Graph *g = plan.graph;
+    Budget budget = c->budget; /* where the file gives no host memory, what the policy would take of it */
+    if (policy == POLICY_OFFLOAD_BLOCKS && !budget.host_bytes) budget.host_bytes = INT64_MAX;
+    Planned planned = planned_by(c, policy, budget);
+    const PlanResult *result = planned.train.result;
+    const Graph *g = planned.train.graph;
     CompareRow row = {.policy = policy,
-                      .feasible = plan.feasible,
-                      .peak_bytes = plan.peak_bytes,
+                      .feasible = planned.fits,
+                      .peak_bytes = planned.request.arena_bytes,
                       .host_bytes = result->plan.host_bytes,
                       .seconds = result->plan.seconds,
                       .tokens_per_second =
@@ -93,8 +95,8 @@ static int compare(Compilation *c) {
     if (code >= 0) return code;
     Comparison all = {.spec = &c->spec,
                       .device = &c->device,
-                      .budget_bytes = c->budget_bytes,
-                      .smallest_bytes = compile_smallest(c, POLICY_OPTIMAL),
+                      .budget = c->budget,
+                      .smallest_bytes = planned_least_bytes(c, POLICY_OPTIMAL),
                       .rows = POLICY_COUNT};
     bool any = false;
     for (int p = 0; p < POLICY_COUNT; p++) {
@@ -111,7 +113,7 @@ static int compare(Compilation *c) {
     if (any || code != EXIT_FINE) return code;
     char budget[24], least[24];
     message_error(c->options, "no policy fits %s; the smallest feasible budget is %s",
-                  format_bytes(c->budget_bytes, budget), format_bytes_up(all.smallest_bytes, least));
+                  format_bytes(c->budget.device_bytes, budget), format_bytes_up(all.smallest_bytes, least));
     return EXIT_INFEASIBLE;
 }
 
@@ -122,24 +124,27 @@ static int verb_plan(Compilation *c) {
     if (c->options->why && c->options->json)
         return message_fail(c->options, EXIT_USAGE, "--why answers in text; it goes without --json");
     if (c->options->compare) return compare(c);
-    int code = planned(c);
+    Planned planned;
+    int code = plan_file(c, &planned);
     if (code >= 0) return code;
+    const PlanResult *result = planned.train.result;
     PlanReport report = {
-        .request = &c->request, .result = c->result, .tile = c->tile, .budget_bytes = c->budget_bytes};
+        .request = &planned.request, .result = result, .tile = planned.train.tile, .budget = c->budget};
     /* where everything is kept, more memory buys nothing */
-    if (c->budget_bytes && c->policy == POLICY_OPTIMAL &&
-        c->result->plan.seconds > c->result->keep_all_seconds) {
+    if (c->budget.limited && c->policy == POLICY_OPTIMAL && result->plan.seconds > result->keep_all_seconds) {
+        Budget larger = c->budget;
         report.more_bytes = (int64_t)512 << 20;
-        if (report.more_bytes > c->budget_bytes / 10) report.more_bytes = c->budget_bytes / 10;
-        PlanResult *more = compile_replan(c, POLICY_OPTIMAL, c->budget_bytes + report.more_bytes);
-        if (more && more->feasible && more->plan.seconds < c->result->plan.seconds)
+        if (report.more_bytes > larger.device_bytes / 10) report.more_bytes = larger.device_bytes / 10;
+        larger.device_bytes += report.more_bytes;
+        PlanResult *more = planned_again(c, &planned, POLICY_OPTIMAL, larger);
+        if (more->feasible && more->plan.seconds < result->plan.seconds)
             report.more_seconds = more->plan.seconds;
     }
-    if (!c->options->why) report.smallest_bytes = compile_smallest(c, c->policy);
+    if (!c->options->why) report.smallest_bytes = planned_least_bytes(c, c->policy);
     Text out = {.arena = c->arena};
     if (c->options->why) {
         if (report_why(&report, c->options->why, &out)) return output_print(c->options, &out);
-        const Graph *g = c->graph;
+        const Graph *g = planned.train.graph;
         const char **names = NEW_ARRAY(c->arena, const char *, g->node.count + 1);
         for (uint32_t n = 0; n < g->node.count; n++) names[n] = g->node.at[n].name;
         const char *near = diag_nearest(c->options->why, names, g->node.count);
@@ -155,6 +160,16 @@ static int verb_plan(Compilation *c) {
 }
 
 /* ---- dump ---- */
+
+static void dump_cost(const Part *part, Text *out) {
+    text_add(out, "# seconds, operations, bytes, bytes of workspace; rates from\n");
+    for (NodeId n = 0; n < part->graph->node.count; n++) {
+        const Cost *cost = &part->cost[n];
+        text_add(out, "%.3e %.4g %.4g %" PRId64 " %s %s; %s\n", cost->seconds, cost->flops, cost->bytes,
+                 cost->workspace_bytes, op_info[part->graph->node.at[n].op].name,
+                 part->graph->node.at[n].name, cost->source ? cost->source : "nothing to do");
+    }
+}
 
 static void dump_plan(const Part *part, Text *out) {
     for (uint32_t s = 0; s < part->plan->step.count; s++) {
@@ -198,36 +213,37 @@ static int dump_graph_text(Compilation *c) {
     return output_print(c->options, &out);
 }
 
+static int unknown_stage(const Compilation *c, const char *stage) {
+    Text list = {.arena = c->arena};
+    for (Stage known = 0; known < STAGE_COUNT; known++)
+        text_add(&list, "%s%s", !known ? "" : known + 1 < STAGE_COUNT ? ", " : " or ", stage_name[known]);
+    return message_fail(c->options, EXIT_USAGE, "--stage is %s, not '%s'", list.at, stage);
+}
+
 static int verb_dump(Compilation *c) {
-    static const char *const stages[] = {"ast", "graph", "grad", "fuse", "order", "plan", "layout"};
-    const char *stage = c->options->stage ? c->options->stage : "graph";
-    size_t s = 0;
-    while (s < COUNT_OF(stages) && strcmp(stage, stages[s])) s++;
-    if (s == COUNT_OF(stages))
-        return message_fail(c->options, EXIT_USAGE,
-                            "--stage is ast, graph, grad, fuse, order, plan or layout, not '%s'", stage);
+    const char *name = c->options->stage ? c->options->stage : "graph";
+    Stage stage = 0;
+    while (stage < STAGE_COUNT && strcmp(name, stage_name[stage])) stage++;
+    if (stage == STAGE_COUNT) return unknown_stage(c, name);
     size_t name_length = strlen(c->options->file);
     if (name_length > 6 && !strcmp(c->options->file + name_length - 6, ".graph")) {
-        if (s >= 1 && s <= 4) return dump_graph_text(c);
-        return message_fail(c->options, EXIT_USAGE,
-                            "a .graph file has the stages graph, grad, fuse and order only");
+        if (stage >= STAGE_GRAPH && stage <= STAGE_PAD) return dump_graph_text(c);
+        return message_fail(c->options, EXIT_USAGE, "a .graph file has the stages %s to %s only",
+                            stage_name[STAGE_GRAPH], stage_name[STAGE_PAD]);
     }
     int code = compile_parse(c);
     Text out = {.arena = c->arena};
-    if (code < 0 && s == 0) {
-        ast_print(c->ast, &out);
-        return output_print(c->options, &out);
-    }
-    if (code < 0) code = compile_lower(c);
-    if (code < 0 && s > 1) code = compile_plan(c);
+    Planned planned;
+    if (code < 0 && stage > STAGE_AST) code = compile_lower(c);
+    if (code < 0 && stage > STAGE_GRAPH) code = planned_by_file(c, &planned);
     if (code >= 0) return code;
-    switch (s) {
-    case 1: graph_print(c->forward, &out); break;
-    case 2: graph_print(c->grad, &out); break;
-    case 3: graph_print(c->fused, &out); break;
-    case 4: graph_print(c->graph, &out); break;
-    case 5: dump_plan(&c->request.train, &out); break;
-    default: dump_layout(&c->request.train, &out); break;
+    switch (stage) {
+    case STAGE_AST: ast_print(c->ast, &out); break;
+    case STAGE_GRAPH: graph_print(c->forward, &out); break;
+    case STAGE_COST: dump_cost(&planned.request.train, &out); break;
+    case STAGE_PLAN: dump_plan(&planned.request.train, &out); break;
+    case STAGE_LAYOUT: dump_layout(&planned.request.train, &out); break;
+    default: graph_print(planned.train.made[stage], &out);
     }
     return output_print(c->options, &out);
 }
@@ -242,17 +258,17 @@ static const char *default_dir(const Compilation *c) {
     return arena_printf(c->arena, "%.*s.train", dot ? (int)(dot - base) : (int)strlen(base), base);
 }
 
-static int emitted(Compilation *c, const char **dir) {
+static int emitted(Compilation *c, Planned *planned, const char **dir) {
     const char *wanted = c->options->output;
     if (wanted && (!*wanted || !strcmp(wanted, "-")))
         return message_fail(c->options, EXIT_USAGE, "-o '%s' names no folder%s", wanted,
                             *wanted ? "; one that is called so is './-'" : "");
-    int code = planned(c);
+    int code = plan_file(c, planned);
     if (code >= 0) return code;
     *dir = wanted ? wanted : default_dir(c);
     EmitPlace place = {.dir = *dir, .input = c->options->file, .force = c->options->force};
     const char *error = NULL;
-    FolderAnswer answer = emit_program(&c->request, &place, c->arena, &error);
+    FolderAnswer answer = emit_program(&planned->request, &place, c->arena, &error);
     if (answer == FOLDER_WRITTEN) return -1;
     return message_fail_help(c->options, answer == FOLDER_IS_INPUT ? EXIT_USAGE : EXIT_IO,
                              answer == FOLDER_REFUSED ? "--force replaces them" : NULL, "%s", error);
@@ -260,21 +276,23 @@ static int emitted(Compilation *c, const char **dir) {
 
 static int verb_emit(Compilation *c) {
     const char *dir = NULL;
-    int code = emitted(c, &dir);
+    Planned planned;
+    int code = emitted(c, &planned, &dir);
     if (code >= 0) return code;
     char peak[24];
     Text out = {.arena = c->arena};
     text_add_printable(&out, dir, "");
-    text_add(&out, ": %s for %s, peak %s\n", c->request.cuda ? "train.cu" : "train.c",
-             device_text(&c->device, c->arena), format_bytes(c->request.arena_bytes, peak));
+    text_add(&out, ": %s for %s, peak %s\n", planned.request.cuda ? "train.cu" : "train.c",
+             device_text(&c->device, c->arena), format_bytes(planned.request.arena_bytes, peak));
     return output_print(c->options, &out);
 }
 
 static int built(Compilation *c, const char **dir) {
-    int code = emitted(c, dir);
+    Planned planned;
+    int code = emitted(c, &planned, dir);
     if (code >= 0) return code;
     BuildFailure failure;
-    if (build_program(*dir, c->request.cuda, c->options->quiet, c->arena, &failure)) return -1;
+    if (build_program(*dir, planned.request.cuda, c->options->quiet, c->arena, &failure)) return -1;
     return message_fail_help(c->options, failure.code, failure.help, "%s", failure.error);
 }
 
@@ -357,9 +375,10 @@ static int verb_graph(Compilation *c) {
                             "a picture is svg, png, pdf or dot, not '%s'; name it so, or use --format",
                             format);
     int code = output_not_input(c->options);
-    if (code < 0) code = planned(c);
+    Planned planned;
+    if (code < 0) code = plan_file(c, &planned);
     if (code >= 0) return code;
-    const Part *train = &c->request.train;
+    const Part *train = &planned.request.train;
     if (c->options->layer >= (int64_t)train->graph->block.count)
         return message_fail(c->options, EXIT_USAGE, "there is no layer %" PRId64 "; %s has %u",
                             c->options->layer, c->spec.model, train->graph->block.count);
@@ -367,7 +386,7 @@ static int verb_graph(Compilation *c) {
     const char *error = NULL;
     char *title = arena_printf(c->arena, "%s on %s, policy %s, peak %s", c->spec.model,
                                device_text(&c->device, c->arena), policy_name[c->policy],
-                               format_bytes(c->request.arena_bytes, peak));
+                               format_bytes(planned.request.arena_bytes, peak));
     Text out = {.arena = c->arena};
     DotRequest request = {.g = train->graph,
                           .plan = train->plan,

@@ -25,6 +25,17 @@
 #include "ir/pin.h"
 #include "planner/cost/cost.h"
 
+/* ---- budgets ---- */
+/* Memory a plan may take. */
+typedef struct Budget {
+    bool limited;         /* else it may take as much of the device as it likes */
+    int64_t device_bytes; /* where limited; 0 and less: nothing fits */
+    int64_t host_bytes;   /* pinned host memory, for copies; 0: none are made */
+} Budget;
+static inline Budget budget_limited(int64_t device_bytes, int64_t host_bytes) {
+    return (Budget){.limited = true, .device_bytes = device_bytes, .host_bytes = host_bytes};
+}
+
 /* ---- plans ---- */
 typedef enum StepKind { STEP_RUN, STEP_RECOMPUTE, STEP_OFFLOAD, STEP_FETCH, STEP_FREE } StepKind;
 extern const char *const step_kind_name[];
@@ -105,8 +116,7 @@ typedef struct PlanRequest {
     const Device *device;
     const Pins *pins;      /* NULL: none */
     Policy policy;
-    int64_t budget_bytes;  /* for the arena; 0: no limit */
-    int64_t host_bytes;    /* pinned host memory that offload may take; 0: none, nothing is offloaded */
+    Budget budget;         /* of the arena */
     PlanMemo *memo;        /* NULL: nothing is kept */
     struct KindMemo *kinds; /* chain/kinds.h: what was found for blocks, of any request; NULL: the same */
     PlanAsk ask;

@@ -8,9 +8,9 @@
 
 /* Every read sees the right version of the right value, and every node runs. */
 const char *plan_check(const Graph *g, const Plan *plan, Arena *arena);
-/* plan_check, then: no two live buffers share a byte, lifetimes and heights are exact. Budgets: 0, no limit
- * (a plan without offload needs no host memory and passes any). */
+/* plan_check, then: no two live buffers share a byte, lifetimes and heights are exact. `budget`, which the
+ * layout must keep to: NULL where it need not. */
 const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout,
-                         int64_t budget_bytes, int64_t host_budget_bytes, Arena *arena);
+                         const Budget *budget, Arena *arena);
 
 #endif

@@ -53,7 +53,7 @@ for spec in "$source_dir"/examples/*.remat; do
     done
     echo "$name: $compared comparisons so far, $emitted of them programs, $different differ"
 done
-for file in $(find $data -name '*.json' -o -name '*.csv' | sort); do
+[ -z "$data" ] || for file in $(find $data -name '*.json' -o -name '*.csv' | sort); do
     for rematc in "$before" "$after"; do
         side=before
         [ "$rematc" = "$before" ] || side=after

@@ -22,7 +22,8 @@ endforeach()
 # Copies to host memory, in plans that are given them.
 add_executable(emit_copies support/emit_copies.c support/copies.c ${CMAKE_SOURCE_DIR}/frontend/driver/compile.c
                ${CMAKE_SOURCE_DIR}/frontend/verbs/devices.c ${CMAKE_SOURCE_DIR}/frontend/driver/infeasible.c ${CMAKE_SOURCE_DIR}/frontend/driver/report.c
-               ${CMAKE_SOURCE_DIR}/frontend/driver/batch_search.c ${CMAKE_SOURCE_DIR}/frontend/driver/trial_made.c ${CMAKE_SOURCE_DIR}/frontend/driver/options.c)
+               ${CMAKE_SOURCE_DIR}/frontend/driver/batch_search.c ${CMAKE_SOURCE_DIR}/frontend/driver/programs.c ${CMAKE_SOURCE_DIR}/frontend/driver/planned.c
+               ${CMAKE_SOURCE_DIR}/frontend/driver/stages.c ${CMAKE_SOURCE_DIR}/frontend/driver/options.c)
 target_compile_definitions(emit_copies PRIVATE REMAT_VERSION="${PROJECT_VERSION}")
 target_include_directories(emit_copies PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(emit_copies PRIVATE remat_frontend remat_codegen remat_planner remat_ir)
