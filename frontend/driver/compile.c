@@ -4,7 +4,7 @@
 #include "ir/glob.h"
 #include "kernels/cuda_sizes.h"
 
-#include "frontend/verbs/devices.h"
+#include "frontend/driver/devices.h"
 #include "frontend/driver/infeasible.h"
 #include "frontend/lower/lower.h"
 #include "frontend/driver/message.h"
