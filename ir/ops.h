@@ -5,6 +5,7 @@
 #include "ir/graph.h"
 
 enum OpFlag {
+    OPF_APART = 0,      /* the first output shares storage with no input */
     OPF_VIEW = 1,       /* no kernel: the output is the input's storage */
     OPF_INPLACE = 2,    /* the first output may share storage with an input of equal bytes that dies there
                            (any such input: the kernel reads element i before it writes element i) */
@@ -14,11 +15,25 @@ enum OpFlag {
     OPF_CLEARS = 32,    /* on CUDA writes zeros past the elements of an output with more room */
 };
 
+/* What a node writes over: its last inputs, which its last outputs are new versions of. */
+typedef enum OpOver {
+    OVER_NOTHING,
+    OVER_GRADIENT, /* an accumulator, where it has one behind its min_in operands: a sum of a weight's
+                      gradient */
+    OVER_LOSS,     /* its last input, which it always adds to */
+    OVER_NORM,     /* its last input, a sum that it begins or goes on with */
+    OVER_STATES    /* as many inputs as it has outputs: a weight and what the optimizer keeps of it */
+} OpOver;
+
+typedef enum OpNan { NAN_KEEPS, NAN_PICKS } OpNan; /* see op.def, `nan` */
+
 typedef struct OpInfo {
     const char *name;
     int min_in, max_in; /* max_in -1: any number */
     int min_out, max_out;
     unsigned flags; /* enum OpFlag */
+    OpOver over;
+    OpNan nan;
 } OpInfo;
 extern const OpInfo op_info[OP_COUNT];
 Op op_find(const char *name); /* OP_COUNT when there is none */

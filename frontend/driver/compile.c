@@ -4,10 +4,10 @@
 #include "ir/glob.h"
 #include "kernels/cuda_sizes.h"
 
+#include "frontend/driver/devices.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/programs.h"
 #include "frontend/lower/lower.h"
-#include "frontend/verbs/devices.h"
 #include "ir/check.h"
 #include "ir/ops.h"
 

@@ -1,6 +1,6 @@
 /* The verb `solve`. In: node-link JSON and a budget; out: the schedule, its cost and how far from the best it
  * can be. Every schedule printed was replayed by outside_check first. */
-#include "frontend/verbs/solve.h"
+#include "frontend/verbs/verb.h"
 
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
@@ -175,7 +175,9 @@ static void say_infeasible(const Options *options, const Solution *solution, con
                  none ? "fits" : "was found that fits");
 }
 
-int solve_outside(const Options *options, Arena *arena) {
+int verb_solve(Compilation *c) {
+    const Options *options = c->options;
+    Arena *arena = c->arena;
     double began = clock_seconds();
     Limit budget = {0};
     SolveRequest request = {.exact_ops = SOLVE_EXACT_OPS};

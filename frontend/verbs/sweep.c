@@ -1,6 +1,7 @@
-/* See sweep.h. In: a file, a range of budgets, devices. Out: a row for each pair, every row a plan that the
+/* The verb `sweep`: one plan after another over budgets and devices, or the longest context that fits.
+ * In: a file, a range of budgets, devices. Out: a row for each pair, every row a plan that the
  * checkers passed. Plans of a row are those `rematc plan` makes with the same settings. */
-#include "frontend/verbs/sweep.h"
+#include "frontend/verbs/verb.h"
 
 #include "codegen/json_tree.h"
 #include "frontend/driver/message.h"
@@ -266,9 +267,6 @@ static int say_misfit(const Options *options, const Rows *rows) {
 int verb_sweep(Compilation *c) {
     const Options *options = c->options;
     bool contexts = options->maximize && !strcmp(options->maximize, "T");
-    if (options->maximize && !contexts && strcmp(options->maximize, "tokens_per_second"))
-        return message_fail(c->options, EXIT_USAGE, "--maximize is tokens_per_second or T, not '%s'",
-                            options->maximize);
     Rows rows = {0};
     const char *list = options->device;
     do {
