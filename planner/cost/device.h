@@ -40,14 +40,4 @@ const char *device_text(const Device *device, Arena *arena);
  * by compute capability); INT64_MAX for the host. */
 int64_t device_block_bytes(const Device *device);
 
-/* Where a text is no device: its line, 1 and up, or 0 where something is missing, and what is wrong. */
-typedef struct DeviceError {
-    uint32_t line;
-    const char *text, *key; /* key: the word that is not known, NULL otherwise */
-} DeviceError;
-extern const char *const device_key[];
-extern const uint32_t device_key_count;
-/* A device from the text of a .device file; names and sources are copied into `arena`. False with `error`. */
-bool device_parse(const char *text, size_t length, Arena *arena, Device *out, DeviceError *error);
-
 #endif

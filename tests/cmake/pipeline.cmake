@@ -6,6 +6,10 @@ foreach(name same_numbers accumulate early resume bad_input names reports tiles 
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
+# What may include what: the table of rooms in docs/design.md.
+add_test(NAME pipeline_includes COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/includes.sh ${CMAKE_SOURCE_DIR}
+         ${CMAKE_BINARY_DIR}/pipeline/includes)
+set_tests_properties(pipeline_includes PROPERTIES TIMEOUT ${test_timeout})
 # Messages and answers in JSON, read by a parser that is not the compiler's.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
