@@ -1,15 +1,15 @@
 /* See compile.h. */
 #include "frontend/driver/compile.h"
 
+#include "ir/check.h"
 #include "ir/glob.h"
+#include "ir/ops.h"
 #include "kernels/cuda_sizes.h"
 
 #include "frontend/driver/devices.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/programs.h"
 #include "frontend/lower/lower.h"
-#include "ir/check.h"
-#include "ir/ops.h"
 
 #include <errno.h>
 #include <inttypes.h>

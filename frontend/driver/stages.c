@@ -3,6 +3,7 @@
 
 #include "frontend/driver/programs.h"
 #include "ir/check.h"
+#include "ir/ops.h"
 #include "planner/check/check.h"
 #include "planner/layout/pack.h"
 

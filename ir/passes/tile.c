@@ -14,6 +14,8 @@
 #include "ir/passes/passes.h"
 #include "ir/ops.h"
 
+#include "ir/ops.h"
+
 #include <string.h>
 
 typedef struct Region {

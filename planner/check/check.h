@@ -8,8 +8,8 @@
 
 /* Every read sees the right version of the right value, and every node runs. */
 const char *plan_check(const Graph *g, const Plan *plan, Arena *arena);
-/* plan_check, then: no two live buffers share a byte, lifetimes and heights are exact. `budget`, which the
- * layout must keep to: NULL where it need not. */
+/* Of a plan that passes plan_check: no two live buffers share a byte, lifetimes and heights are exact, and
+ * the layout keeps to `budget`; NULL: to none. */
 const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout,
                          const Budget *budget, Arena *arena);
 

@@ -316,8 +316,6 @@ static bool no_overlap(Check *c, bool host, int64_t *live_bytes) {
 
 const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout,
                          const Budget *budget, Arena *arena) {
-    const char *wrong = plan_check(g, plan, arena);
-    if (wrong) return wrong;
     Check c = {.r = check_replay(g, plan, arena), .cost = cost, .layout = layout};
     int64_t live_bytes, host_live_bytes;
     c.life = NEW_ARRAY(arena, Life, layout->buf.count);

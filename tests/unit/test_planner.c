@@ -6,7 +6,7 @@
 #include "tests/support/random_graph.h"
 #include "tests/support/transformer.h"
 #include "ir/ops.h"
-#include "planner/check/check.h"
+#include "tests/support/both_checks.h"
 #include "planner/layout/live.h"
 #include "planner/chain/kinds.h"
 
@@ -29,7 +29,7 @@ static PlanRequest request_for(const Graph *g, const char *device, Arena *arena)
 static void check(const PlanRequest *request, const PlanResult *result, uint64_t seed, Arena *arena) {
     const Budget *budget = result->feasible ? &request->budget : NULL;
     const char *wrong =
-        layout_check(request->graph, request->cost, &result->plan, result->layout, budget, arena);
+        both_checks(request->graph, request->cost, &result->plan, result->layout, budget, arena);
     if (wrong) fail_msg("seed %d, %s: %s", (int)seed, policy_name[request->policy], wrong);
     if (result->gap < -1e-9)
         fail_msg("seed %d, %s: gap %g below zero", (int)seed, policy_name[request->policy], result->gap);
@@ -297,8 +297,7 @@ static void pins_hold(void **state) {
     Arena *arena = arena_new();
     Pins pins = {0};
     PlanRequest request = request_for(transformer_graph(&gpt2_124m, arena), "rtx4090", arena);
-    request.budget =
-        budget_limited(plan_graph(&request, arena)->keep_all_bytes * 7 / 10, request.budget.host_bytes);
+    request.budget = budget_limited(plan_graph(&request, arena)->keep_all_bytes * 7 / 10, 0);
     request.pins = &pins;
     *vec_add(arena, &pins) = (Pin){.kind = PIN_KEEP, .pattern = "h.*.fc"};
     PlanResult *kept = plan_graph(&request, arena);
