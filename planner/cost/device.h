@@ -2,8 +2,8 @@
  *
  * A built-in device is a file of planner/cost/devices/, made into a row when rematc is built; `--device FILE`
  * reads one in the same format (device_file.c says which). */
-#ifndef REMAT_DEVICE_H
-#define REMAT_DEVICE_H
+#ifndef REMAT_COST_DEVICE_H
+#define REMAT_COST_DEVICE_H
 
 #include "ir/graph.h"
 

@@ -1,6 +1,6 @@
 /* The text form of a device: a file of planner/cost/devices/, or one of the user. */
-#ifndef REMAT_DEVICE_FILE_H
-#define REMAT_DEVICE_FILE_H
+#ifndef REMAT_COST_DEVICE_FILE_H
+#define REMAT_COST_DEVICE_FILE_H
 
 #include "planner/cost/device.h"
 
