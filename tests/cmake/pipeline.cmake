@@ -19,6 +19,14 @@ foreach(name command_line output answers)
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
+# What is installed, and what shells offer; each says what it left out for want of a program.
+add_test(NAME pipeline_install COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/install.sh $<TARGET_FILE:rematc>
+         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/install ${CMAKE_BINARY_DIR} ${CMAKE_COMMAND}
+         $<TARGET_FILE:json_valid>)
+add_test(NAME pipeline_completion COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/completion.sh $<TARGET_FILE:rematc>
+         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/completion)
+set_tests_properties(pipeline_install pipeline_completion PROPERTIES TIMEOUT ${test_timeout})
+list(APPEND pipeline_tests pipeline_install pipeline_completion)
 # Copies to host memory, in plans that are given them.
 add_executable(emit_copies support/emit_copies.c support/copies.c)
 target_include_directories(emit_copies PRIVATE ${CMAKE_SOURCE_DIR})
