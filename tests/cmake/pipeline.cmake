@@ -1,6 +1,6 @@
 # The compiler and the programs it emits, from the command line.
 set(pipeline_tests "")
-foreach(name same_numbers accumulate early resume bad_input names reports tiles endings)
+foreach(name same_numbers accumulate early resume bad_input names reports tiles endings documents)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name})
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
@@ -39,3 +39,5 @@ if(REMAT_SANITIZE)
   set_tests_properties(${pipeline_tests} PROPERTIES
     ENVIRONMENT "CFLAGS=-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all;LDFLAGS=-fsanitize=address,undefined")
 endif()
+remat_test(test_command unit/test_command.c LIBS remat_driver TIMEOUT 60)
+target_compile_definitions(test_command PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")
