@@ -1,7 +1,7 @@
 /* See command.h: the rows of verbs.def, options.def and exit_codes.def. */
 #include "frontend/driver/command.h"
 
-#include "planner/plan.h"
+#include "frontend/driver/stages.h"
 
 #define VERB(id, name, argument, traits, completes, summary, description)                                    \
     [VERB_##id] = {#name, argument, traits, OFFER_##completes, summary, description},
@@ -10,11 +10,6 @@ const VerbRow verb_row[VERB_COUNT] = {
 };
 #undef VERB
 
-const char *const stage_word[STAGE_COUNT] = {
-#define WORD(id, word) [STAGE_##id] = word,
-    STAGE_WORDS(WORD)
-#undef WORD
-};
 const char *const shell_word[SHELL_COUNT] = {
 #define WORD(id, word) [SHELL_##id] = word,
     SHELL_WORDS(WORD)

@@ -60,7 +60,6 @@ typedef struct ExitRow {
 extern const ExitRow exit_row[];
 extern const uint32_t exit_row_count;
 
-extern const char *const stage_word[STAGE_COUNT];
 extern const char *const shell_word[SHELL_COUNT];
 
 /* "ast, graph or plan" */

@@ -20,20 +20,6 @@ typedef enum Verb {
 } Verb;
 
 /* Words that the command line chooses from and that verbs tell apart. */
-#define STAGE_WORDS(WORD)                                                                                    \
-    WORD(AST, "ast")                                                                                         \
-    WORD(GRAPH, "graph")                                                                                     \
-    WORD(GRAD, "grad")                                                                                       \
-    WORD(FUSE, "fuse")                                                                                       \
-    WORD(ORDER, "order")                                                                                     \
-    WORD(PLAN, "plan")                                                                                       \
-    WORD(LAYOUT, "layout")
-typedef enum Stage {
-#define WORD(id, word) STAGE_##id,
-    STAGE_WORDS(WORD)
-#undef WORD
-        STAGE_COUNT
-} Stage;
 #define SHELL_WORDS(WORD)                                                                                    \
     WORD(BASH, "bash")                                                                                       \
     WORD(ZSH, "zsh")                                                                                         \

@@ -4,9 +4,22 @@
 #include "frontend/driver/command.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
+#include "ir/check.h"
+#include "ir/ops.h"
+#include "ir/text.h"
 
 #include <inttypes.h>
 #include <string.h>
+
+static void dump_cost(const Part *part, Text *out) {
+    text_add(out, "# seconds, operations, bytes, bytes of workspace; rates from\n");
+    for (NodeId n = 0; n < part->graph->node.count; n++) {
+        const Cost *cost = &part->cost[n];
+        text_add(out, "%.3e %.4g %.4g %" PRId64 " %s %s; %s\n", cost->seconds, cost->flops, cost->bytes,
+                 cost->workspace_bytes, op_info[part->graph->node.at[n].op].name,
+                 part->graph->node.at[n].name, cost->source ? cost->source : "nothing to do");
+    }
+}
 
 static void dump_plan(const Part *part, Text *out) {
     for (uint32_t s = 0; s < part->plan->step.count; s++) {
@@ -52,7 +65,7 @@ static int dump_graph_text(Compilation *c) {
 
 static Stage stage_of(const char *word) {
     int stage = 0;
-    while (strcmp(stage_word[stage], word)) stage++;
+    while (strcmp(stage_name[stage], word)) stage++;
     return (Stage)stage;
 }
 
@@ -60,24 +73,23 @@ int verb_dump(Compilation *c) {
     Stage stage = c->options->stage ? stage_of(c->options->stage) : STAGE_GRAPH;
     size_t name_length = strlen(c->options->file);
     if (name_length > 6 && !strcmp(c->options->file + name_length - 6, ".graph")) {
-        if (stage >= STAGE_GRAPH && stage <= STAGE_ORDER) return dump_graph_text(c);
-        return message_fail(c->options, EXIT_USAGE,
-                            "a .graph file has the stages graph, grad, fuse and order only");
+        if (stage >= STAGE_GRAPH && stage <= STAGE_PAD) return dump_graph_text(c);
+        return message_fail(c->options, EXIT_USAGE, "a .graph file has the stages %s to %s only",
+                            stage_name[STAGE_GRAPH], stage_name[STAGE_PAD]);
     }
     int code = compile_parse(c);
+    Planned planned;
     if (code < 0 && stage > STAGE_AST) code = compile_lower(c);
-    if (code < 0 && stage > STAGE_GRAPH) code = compile_plan(c);
+    if (code < 0 && stage > STAGE_GRAPH) code = planned_by_file(c, &planned);
     if (code >= 0) return code;
     Text out = {.arena = c->arena};
     switch (stage) {
     case STAGE_AST: ast_print(c->ast, &out); break;
     case STAGE_GRAPH: graph_print(c->forward, &out); break;
-    case STAGE_GRAD: graph_print(c->grad, &out); break;
-    case STAGE_FUSE: graph_print(c->fused, &out); break;
-    case STAGE_ORDER: graph_print(c->graph, &out); break;
-    case STAGE_PLAN: dump_plan(&c->request.train, &out); break;
-    case STAGE_LAYOUT: dump_layout(&c->request.train, &out); break;
-    case STAGE_COUNT: break;
+    case STAGE_COST: dump_cost(&planned.request.train, &out); break;
+    case STAGE_PLAN: dump_plan(&planned.request.train, &out); break;
+    case STAGE_LAYOUT: dump_layout(&planned.request.train, &out); break;
+    default: graph_print(planned.train.made[stage], &out);
     }
     return output_print(c->options, &out);
 }

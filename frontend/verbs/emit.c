@@ -18,17 +18,17 @@ static const char *default_dir(const Compilation *c) {
     return arena_printf(c->arena, "%.*s.train", dot ? (int)(dot - base) : (int)strlen(base), base);
 }
 
-static int emitted(Compilation *c, const char **dir) {
+static int emitted(Compilation *c, Planned *planned, const char **dir) {
     const char *wanted = c->options->output;
     if (wanted && (!*wanted || !strcmp(wanted, "-")))
         return message_fail(c->options, EXIT_USAGE, "-o '%s' names no folder%s", wanted,
                             *wanted ? "; one that is called so is './-'" : "");
-    int code = verbs_plan(c);
+    int code = verbs_plan(c, planned);
     if (code >= 0) return code;
     *dir = wanted ? wanted : default_dir(c);
     EmitPlace place = {.dir = *dir, .input = c->options->file, .force = c->options->force};
     const char *error = NULL;
-    FolderAnswer answer = emit_program(&c->request, &place, c->arena, &error);
+    FolderAnswer answer = emit_program(&planned->request, &place, c->arena, &error);
     if (answer == FOLDER_WRITTEN) return -1;
     return message_fail_help(c->options, answer == FOLDER_IS_INPUT ? EXIT_USAGE : EXIT_IO,
                              answer == FOLDER_REFUSED ? "--force replaces them" : NULL, "%s", error);
@@ -36,21 +36,23 @@ static int emitted(Compilation *c, const char **dir) {
 
 int verb_emit(Compilation *c) {
     const char *dir = NULL;
-    int code = emitted(c, &dir);
+    Planned planned;
+    int code = emitted(c, &planned, &dir);
     if (code >= 0) return code;
     char peak[24];
     Text out = {.arena = c->arena};
     text_add_printable(&out, dir, "");
-    text_add(&out, ": %s for %s, peak %s\n", c->request.cuda ? "train.cu" : "train.c",
-             device_text(&c->device, c->arena), format_bytes(c->request.arena_bytes, peak));
+    text_add(&out, ": %s for %s, peak %s\n", planned.request.cuda ? "train.cu" : "train.c",
+             device_text(&c->device, c->arena), format_bytes(planned.request.arena_bytes, peak));
     return output_print(c->options, &out);
 }
 
 static int built(Compilation *c, const char **dir) {
-    int code = emitted(c, dir);
+    Planned planned;
+    int code = emitted(c, &planned, dir);
     if (code >= 0) return code;
     BuildFailure failure;
-    if (build_program(*dir, c->request.cuda, c->options->quiet, c->arena, &failure)) return -1;
+    if (build_program(*dir, planned.request.cuda, c->options->quiet, c->arena, &failure)) return -1;
     return message_fail_help(c->options, failure.code, failure.help, "%s", failure.error);
 }
 

@@ -21,9 +21,10 @@ int verb_graph(Compilation *c) {
                             "a picture is svg, png, pdf or dot, not '%s'; name it so, or use --format",
                             format);
     int code = output_not_input(c->options);
-    if (code < 0) code = verbs_plan(c);
+    Planned planned;
+    if (code < 0) code = verbs_plan(c, &planned);
     if (code >= 0) return code;
-    const Part *train = &c->request.train;
+    const Part *train = &planned.request.train;
     if (c->options->layer >= (int64_t)train->graph->block.count)
         return message_fail(c->options, EXIT_USAGE, "there is no layer %" PRId64 "; %s has %u",
                             c->options->layer, c->spec.model, train->graph->block.count);
@@ -31,7 +32,7 @@ int verb_graph(Compilation *c) {
     const char *error = NULL;
     char *title = arena_printf(c->arena, "%s on %s, policy %s, peak %s", c->spec.model,
                                device_text(&c->device, c->arena), policy_name[c->policy],
-                               format_bytes(c->request.arena_bytes, peak));
+                               format_bytes(planned.request.arena_bytes, peak));
     Text out = {.arena = c->arena};
     DotRequest request = {.g = train->graph,
                           .plan = train->plan,

@@ -7,14 +7,14 @@
 #include "frontend/driver/report.h"
 
 static CompareRow compare_row(const Compilation *c, Policy policy) {
-    Compilation roomy = *c; /* where the file gives no host memory, what the policy would take of it */
-    if (policy == POLICY_OFFLOAD_BLOCKS && !c->spec.host_bytes) roomy.spec.host_bytes = INT64_MAX;
-    PolicyPlan plan = compile_policy(&roomy, policy, c->budget_bytes);
-    const PlanResult *result = plan.result;
-    const Graph *g = plan.graph;
+    Budget budget = c->budget; /* where the file gives no host memory, what the policy would take of it */
+    if (policy == POLICY_OFFLOAD_BLOCKS && !budget.host_bytes) budget.host_bytes = INT64_MAX;
+    Planned planned = planned_by(c, policy, budget);
+    const PlanResult *result = planned.train.result;
+    const Graph *g = planned.train.graph;
     CompareRow row = {.policy = policy,
-                      .feasible = plan.feasible,
-                      .peak_bytes = plan.peak_bytes,
+                      .feasible = planned.fits,
+                      .peak_bytes = planned.request.arena_bytes,
                       .host_bytes = result->plan.host_bytes,
                       .seconds = result->plan.seconds,
                       .tokens_per_second =
@@ -43,8 +43,8 @@ static int compare(Compilation *c) {
     if (code >= 0) return code;
     Comparison all = {.spec = &c->spec,
                       .device = &c->device,
-                      .budget_bytes = c->budget_bytes,
-                      .smallest_bytes = compile_smallest(c, POLICY_OPTIMAL),
+                      .budget = c->budget,
+                      .smallest_bytes = planned_least_bytes(c, POLICY_OPTIMAL),
                       .rows = POLICY_COUNT};
     bool any = false;
     for (int p = 0; p < POLICY_COUNT; p++) {
@@ -61,7 +61,7 @@ static int compare(Compilation *c) {
     if (any || code != EXIT_FINE) return code;
     char budget[24], least[24];
     message_error(c->options, "no policy fits %s; the smallest feasible budget is %s",
-                  format_bytes(c->budget_bytes, budget), format_bytes_up(all.smallest_bytes, least));
+                  format_bytes(c->budget.device_bytes, budget), format_bytes_up(all.smallest_bytes, least));
     return EXIT_INFEASIBLE;
 }
 
@@ -72,24 +72,27 @@ int verb_plan(Compilation *c) {
     if (c->options->why && c->options->json)
         return message_fail(c->options, EXIT_USAGE, "--why answers in text; it goes without --json");
     if (c->options->compare) return compare(c);
-    int code = verbs_plan(c);
+    Planned planned;
+    int code = verbs_plan(c, &planned);
     if (code >= 0) return code;
+    const PlanResult *result = planned.train.result;
     PlanReport report = {
-        .request = &c->request, .result = c->result, .tile = c->tile, .budget_bytes = c->budget_bytes};
+        .request = &planned.request, .result = result, .tile = planned.train.tile, .budget = c->budget};
     /* where everything is kept, more memory buys nothing */
-    if (c->budget_bytes && c->policy == POLICY_OPTIMAL &&
-        c->result->plan.seconds > c->result->keep_all_seconds) {
+    if (c->budget.limited && c->policy == POLICY_OPTIMAL && result->plan.seconds > result->keep_all_seconds) {
+        Budget larger = c->budget;
         report.more_bytes = (int64_t)512 << 20;
-        if (report.more_bytes > c->budget_bytes / 10) report.more_bytes = c->budget_bytes / 10;
-        PlanResult *more = compile_replan(c, POLICY_OPTIMAL, c->budget_bytes + report.more_bytes);
-        if (more && more->feasible && more->plan.seconds < c->result->plan.seconds)
+        if (report.more_bytes > larger.device_bytes / 10) report.more_bytes = larger.device_bytes / 10;
+        larger.device_bytes += report.more_bytes;
+        PlanResult *more = planned_again(c, &planned, POLICY_OPTIMAL, larger);
+        if (more->feasible && more->plan.seconds < result->plan.seconds)
             report.more_seconds = more->plan.seconds;
     }
-    if (!c->options->why) report.smallest_bytes = compile_smallest(c, c->policy);
+    if (!c->options->why) report.smallest_bytes = planned_least_bytes(c, c->policy);
     Text out = {.arena = c->arena};
     if (c->options->why) {
         if (report_why(&report, c->options->why, &out)) return output_print(c->options, &out);
-        const Graph *g = c->graph;
+        const Graph *g = planned.train.graph;
         const char **names = NEW_ARRAY(c->arena, const char *, g->node.count + 1);
         for (uint32_t n = 0; n < g->node.count; n++) names[n] = g->node.at[n].name;
         const char *near = diag_nearest(c->options->why, names, g->node.count);

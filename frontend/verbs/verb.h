@@ -3,7 +3,7 @@
 #ifndef REMAT_VERB_H
 #define REMAT_VERB_H
 
-#include "frontend/driver/compile.h"
+#include "frontend/driver/planned.h"
 
 /* In: the options, nothing compiled. Prints or writes its results; the exit code. */
 #define VERB(id, name, argument, traits, completes, summary, description) int verb_##name(Compilation *c);
@@ -13,6 +13,6 @@
 /* The function of options->verb. */
 int verbs_call(Compilation *c);
 /* Source to plan: -1, or the exit code to leave with after the messages were printed. */
-int verbs_plan(Compilation *c);
+int verbs_plan(Compilation *c, Planned *planned);
 
 #endif

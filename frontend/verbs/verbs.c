@@ -10,9 +10,9 @@ int verbs_call(Compilation *c) {
     return verb[c->options->verb](c);
 }
 
-int verbs_plan(Compilation *c) {
+int verbs_plan(Compilation *c, Planned *planned) {
     int code = compile_parse(c);
     if (code < 0) code = compile_lower(c);
-    if (code < 0) code = compile_plan(c);
+    if (code < 0) code = planned_by_file(c, planned);
     return code;
 }

@@ -3,6 +3,7 @@
 #define REMAT_RANDOM_GRAPH_H
 
 #include "ir/graph.h"
+#include "ir/passes/passes.h"
 
 /* A forward graph ready for autodiff; the same seed, the same graph. Among them: norms of both kinds,
  * attention with grouped heads, gated and plain feed-forwards, dropout, split and concat, tied weights,
@@ -12,5 +13,8 @@ Graph *random_graph(uint64_t seed, Arena *arena);
 TrainRule random_rule(uint64_t seed);
 /* random_graph, differentiated, for most seeds fused, and with its updates in order. */
 Graph *random_training_graph(uint64_t seed, Arena *arena);
+
+/* The operations that a file calls with one value and nothing else. */
+uint32_t activations(Op found[OP_COUNT]);
 
 #endif
