@@ -17,9 +17,8 @@ for release; do
     root=$work/$release
     echo "== $release: a bare root =="
     mmdebstrap --quiet --variant=apt "$release" "$root" ${REMAT_MIRROR:+"$REMAT_MIRROR"}
-    # how this machine reaches the mirror: names, proxies and certificates
+    # names are resolved as they are here
     cp /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || :
-    if [ -n "${REMAT_BARE_APT_CONF:-}" ]; then cp $REMAT_BARE_APT_CONF "$root/etc/apt/apt.conf.d/"; fi
     git clone -q "$source_dir" "$root/root/remat"
     cat >"$root/root/session.sh" <<'SESSION'
 set -eux
