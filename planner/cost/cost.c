@@ -6,6 +6,7 @@
 #include "planner/plan.h"
 
 #include "kernels/kernels.h"
+#include "kernels/rate.h"
 
 #include <string.h>
 
