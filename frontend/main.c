@@ -3,6 +3,7 @@
 #include "codegen/picture/dot.h"
 #include "codegen/json_tree.h"
 #include "frontend/verbs/devices.h"
+#include "frontend/verbs/import.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
 #include "frontend/driver/report.h"
@@ -22,9 +23,7 @@ static int verb_check(Compilation *c) {
     int code = compile_parse(c);
     if (code < 0) code = compile_lower(c);
     if (code >= 0) return code;
-    int64_t parameters = 0;
-    for (uint32_t p = 0; p < c->forward->param.count; p++)
-        parameters += type_elements(&c->forward->value.at[c->forward->param.at[p].value].type);
+    int64_t parameters = graph_parameters(c->forward);
     Text out = {.arena = c->arena};
     if (c->options->json) {
         text_add(&out, "{\"model\": ");
@@ -236,7 +235,7 @@ static int verb_dump(Compilation *c) {
 static const char *default_dir(const Compilation *c) {
     const char *slash = strrchr(c->options->file, '/'), *base = slash ? slash + 1 : c->options->file;
     const char *dot = strrchr(base, '.');
-    if (!strcmp(base, "-")) base = c->spec.model, dot = NULL;
+    if (c->imported || !strcmp(base, "-")) base = c->spec.model, dot = NULL;
     return arena_printf(c->arena, "%.*s.train", dot ? (int)(dot - base) : (int)strlen(base), base);
 }
 
@@ -389,11 +388,11 @@ static int verb_solve(Compilation *c) {
 
 int main(int argc, char **argv) {
     static int (*const verb[VERB_COUNT])(Compilation *) = {
-        [VERB_CHECK] = verb_check,     [VERB_PLAN] = verb_plan,   [VERB_DUMP] = verb_dump,
-        [VERB_EMIT] = verb_emit,       [VERB_BUILD] = verb_build, [VERB_RUN] = verb_run,
-        [VERB_GRAPH] = verb_graph,     [VERB_FMT] = verb_fmt,     [VERB_EXPLAIN] = verb_explain,
-        [VERB_DEVICES] = verb_devices, [VERB_SWEEP] = verb_sweep, [VERB_SOLVE] = verb_solve,
-        [VERB_PACK] = verb_pack,
+        [VERB_CHECK] = verb_check,     [VERB_PLAN] = verb_plan,      [VERB_DUMP] = verb_dump,
+        [VERB_EMIT] = verb_emit,       [VERB_BUILD] = verb_build,    [VERB_RUN] = verb_run,
+        [VERB_GRAPH] = verb_graph,     [VERB_FMT] = verb_fmt,        [VERB_EXPLAIN] = verb_explain,
+        [VERB_DEVICES] = verb_devices, [VERB_SWEEP] = verb_sweep,    [VERB_SOLVE] = verb_solve,
+        [VERB_PACK] = verb_pack,       [VERB_IMPORT] = import_write,
     };
     output_begin();
     json_tree_begin();

@@ -5,6 +5,7 @@
 #include "kernels/cuda_sizes.h"
 
 #include "frontend/verbs/devices.h"
+#include "frontend/verbs/import.h"
 #include "frontend/driver/infeasible.h"
 #include "frontend/lower/lower.h"
 #include "frontend/driver/message.h"
@@ -30,7 +31,11 @@ static bool apply_options(const Compilation *c, Ast *ast, Diag *diag) {
 int compile_parse(Compilation *c) {
     const Options *options = c->options;
     size_t length;
-    char *text = read_file_head(c->arena, options->file, AST_LARGEST_BYTES + 1, &length);
+    const char *text = NULL;
+    int code = import_if_folder(options, c->arena, &text, &length);
+    if (code >= 0) return code;
+    c->imported = text;
+    if (!text) text = read_file_head(c->arena, options->file, AST_LARGEST_BYTES + 1, &length);
     if (!text)
         return message_fail(c->options, EXIT_IO, "cannot read '%s': %s", options->file, strerror(errno));
     c->diag = diag_new(c->arena, options->file, text, length);

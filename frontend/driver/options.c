@@ -32,13 +32,15 @@ static const VerbRow verb_row[VERB_COUNT] = {
     [VERB_SOLVE] = {"solve", "GRAPH.json", "rematerialisation of an outside DAG (networkx node-link JSON)",
                     true},
     [VERB_PACK] = {"pack", "BUFFERS.csv", "offsets for buffers from outside (minimalloc's columns)", true},
+    [VERB_IMPORT] = {"import", "FOLDER|config.json", "a spec of a published model, from its config.json",
+                     true},
 };
 
 enum {
     ALL_SPEC = 1 << VERB_CHECK | 1 << VERB_PLAN | 1 << VERB_DUMP | 1 << VERB_GRAPH | 1 << VERB_EMIT |
-               1 << VERB_BUILD | 1 << VERB_RUN | 1 << VERB_SWEEP
+               1 << VERB_BUILD | 1 << VERB_RUN | 1 << VERB_SWEEP | 1 << VERB_IMPORT
 };
-enum { PLANNED = ALL_SPEC & ~(1 << VERB_CHECK | 1 << VERB_SWEEP) };
+enum { PLANNED = ALL_SPEC & ~(1 << VERB_CHECK | 1 << VERB_SWEEP | 1 << VERB_IMPORT) };
 enum {
     JSON = 1 << VERB_PLAN | 1 << VERB_DEVICES | 1 << VERB_CHECK | 1 << VERB_SOLVE | 1 << VERB_PACK |
            1 << VERB_SWEEP
@@ -76,14 +78,15 @@ static const OptionRow option_row[] = {
      "why the operations of that name or pattern are kept or recomputed"},
     {"--json", NULL, JSON, AT(json), "for programs"},
     {"--stage", "STAGE", 1 << VERB_DUMP, AT(stage), "ast, graph, grad, fuse, order, plan or layout"},
-    {"-o", "PATH", (PLANNED & ~(1 << VERB_PLAN | 1 << VERB_DUMP)) | 1 << VERB_PACK, AT(output),
-     "where to write"},
+    {"-o", "PATH", (PLANNED & ~(1 << VERB_PLAN | 1 << VERB_DUMP)) | 1 << VERB_PACK | 1 << VERB_IMPORT,
+     AT(output), "where to write"},
     {"--format", "FORMAT", 1 << VERB_GRAPH, AT(format), "svg, png, pdf or dot, when PATH does not say"},
     {"--layer", "N", 1 << VERB_GRAPH, 0, "unfold the N-th repeated layer"},
     {"--target", "TARGET", PLANNED, AT(target), "host or cuda; follows the device unless named"},
     {"--quiet", NULL, 1 << VERB_BUILD | 1 << VERB_RUN, AT(quiet), "nothing but errors while building"},
     {"--force", NULL, 1 << VERB_EMIT | 1 << VERB_BUILD | 1 << VERB_RUN, AT(force),
      "replace files in the folder that rematc did not write, or that were changed"},
+    {"--force", NULL, 1 << VERB_IMPORT, AT(force), "replace the file after -o where there is one"},
     {"--write", NULL, 1 << VERB_FMT, AT(write), "write the file in place"},
     {"--check", NULL, 1 << VERB_FMT, AT(check), "exit 1 when the file is not in canonical form"},
     {"--diagnostics", "FORMAT", ALL_SPEC | 1 << VERB_FMT, 0, "text or json, for messages on stderr"},
@@ -181,7 +184,7 @@ static int parse_option(Options *options, Arena *arena, int argc, char **argv, i
 }
 
 static int unknown_verb(const Options *options, Arena *arena, const char *word) {
-    static const char *const later[] = {"import", "report", "verify", "tune", "completion"};
+    static const char *const later[] = {"report", "verify", "tune", "completion"};
     for (size_t i = 0; i < COUNT_OF(later); i++)
         if (!strcmp(word, later[i]))
             return message_fail(options, EXIT_USAGE, "the verb '%s' is not there yet", later[i]);

@@ -30,6 +30,7 @@ typedef enum Verb {
     VERB_SWEEP,
     VERB_SOLVE,
     VERB_PACK,
+    VERB_IMPORT,
     VERB_COUNT
 } Verb;
 

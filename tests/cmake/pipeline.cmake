@@ -1,6 +1,6 @@
 # The compiler and the programs it emits, from the command line.
 set(pipeline_tests "")
-foreach(name same_numbers accumulate early resume bad_input names reports tiles endings)
+foreach(name same_numbers accumulate early resume bad_input names reports tiles endings import)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name})
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
@@ -21,7 +21,7 @@ foreach(name command_line output answers)
 endforeach()
 # Copies to host memory, in plans that are given them.
 add_executable(emit_copies support/emit_copies.c support/copies.c ${CMAKE_SOURCE_DIR}/frontend/driver/compile.c
-               ${CMAKE_SOURCE_DIR}/frontend/verbs/devices.c ${CMAKE_SOURCE_DIR}/frontend/driver/infeasible.c ${CMAKE_SOURCE_DIR}/frontend/driver/report.c
+               ${CMAKE_SOURCE_DIR}/frontend/verbs/devices.c ${CMAKE_SOURCE_DIR}/frontend/verbs/import.c ${CMAKE_SOURCE_DIR}/frontend/driver/infeasible.c ${CMAKE_SOURCE_DIR}/frontend/driver/report.c
                ${CMAKE_SOURCE_DIR}/frontend/driver/batch_search.c ${CMAKE_SOURCE_DIR}/frontend/driver/trial_made.c ${CMAKE_SOURCE_DIR}/frontend/driver/options.c)
 target_compile_definitions(emit_copies PRIVATE REMAT_VERSION="${PROJECT_VERSION}")
 target_include_directories(emit_copies PRIVATE ${CMAKE_SOURCE_DIR})
