@@ -46,6 +46,7 @@ typedef enum Op {
 } Op;
 
 enum OpFlag {
+    OPF_APART = 0,   /* the first output shares storage with no input */
     OPF_VIEW = 1,    /* no kernel: the output is the input's storage */
     OPF_INPLACE = 2, /* the first output may share storage with an input of equal bytes that dies there
                         (any such input: the kernel reads element i before it writes element i) */
@@ -54,6 +55,17 @@ enum OpFlag {
     OPF_PITCH_OUT = 16, /* those of the first output */
     OPF_CLEARS = 32,    /* on CUDA writes zeros past the elements of an output with more room */
 };
+
+/* What a node writes over: its last inputs, which its last outputs are new versions of. */
+typedef enum OpOver {
+    OVER_NOTHING,
+    OVER_GRADIENT, /* an accumulator, where it has one behind its min_in operands: a sum of a weight's gradient */
+    OVER_LOSS,     /* its last input, which it always adds to */
+    OVER_NORM,     /* its last input, a sum that it begins or goes on with */
+    OVER_STATES    /* as many inputs as it has outputs: a weight and what the optimizer keeps of it */
+} OpOver;
+
+typedef enum OpNan { NAN_KEEPS, NAN_PICKS } OpNan; /* see op.def, `nan` */
 
 typedef enum Phase { PHASE_FORWARD, PHASE_BACKWARD, PHASE_UPDATE, PHASE_COUNT } Phase;
 extern const char *const phase_name[PHASE_COUNT];
@@ -179,6 +191,8 @@ typedef struct OpInfo {
     int min_in, max_in; /* max_in -1: any number */
     int min_out, max_out;
     unsigned flags;     /* enum OpFlag */
+    OpOver over;
+    OpNan nan;
 } OpInfo;
 extern const OpInfo op_info[OP_COUNT];
 Op op_find(const char *name); /* OP_COUNT when there is none */

@@ -38,7 +38,8 @@ static bool never_fits(const Problem *p, int64_t budget_bytes) {
 bool plan_never_fits(const PlanRequest *request) {
     Arena *scratch = arena_new();
     bool never =
-        never_fits(problem_from_graph(request->graph, request->cost, scratch), request->budget_bytes);
+        request->budget.limited &&
+        never_fits(problem_from_graph(request->graph, request->cost, scratch), request->budget.device_bytes);
     arena_free(scratch);
     return never;
 }
@@ -49,10 +50,11 @@ double plan_estimate(const PlanRequest *request) {
     p->kinds = request->kinds;
     double seconds = 0;
     for (uint32_t op = 0; op < p->ops; op++) seconds += p->seconds[op];
-    if (request->budget_bytes > 0) {
+    if (request->budget.limited) {
         Blocks blocks = blocks_of(request->graph, p, scratch);
-        int64_t room = request->budget_bytes - p->persistent_bytes;
-        seconds += never_fits(p, request->budget_bytes) ? HUGE_VAL : chain_seconds(p, blocks.boundary, room);
+        int64_t room = request->budget.device_bytes - p->persistent_bytes;
+        seconds +=
+            never_fits(p, request->budget.device_bytes) ? HUGE_VAL : chain_seconds(p, blocks.boundary, room);
     }
     arena_free(scratch);
     return seconds;

@@ -25,6 +25,17 @@
 #include "ir/spec.h"
 #include "planner/cost/device.h"
 
+/* ---- budgets ---- */
+/* Memory a plan may take. */
+typedef struct Budget {
+    bool limited;         /* else it may take as much of the device as it likes */
+    int64_t device_bytes; /* where limited; 0 and less: nothing fits */
+    int64_t host_bytes;   /* pinned host memory, for copies; 0: none are made */
+} Budget;
+static inline Budget budget_limited(int64_t device_bytes, int64_t host_bytes) {
+    return (Budget){.limited = true, .device_bytes = device_bytes, .host_bytes = host_bytes};
+}
+
 /* ---- cost (planner/cost/cost.c) ---- */
 typedef struct Cost {
     double flops, bytes;
@@ -126,9 +137,9 @@ void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const G
 
 /* ---- checkers (planner/check/check.c): NULL when right, else what is wrong. Share no code with the planner. ---- */
 const char *plan_check(const Graph *g, const Plan *plan, Arena *arena);
-/* Budgets: 0, no limit (a plan without offload needs no host memory and passes any). */
-const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout, int64_t budget_bytes,
-                         int64_t host_budget_bytes, Arena *arena);
+/* `budget`, which the layout must keep to: NULL where it need not. */
+const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout, const Budget *budget,
+                         Arena *arena);
 
 /* ---- the planner (planner/plan.c) ---- */
 /* What the search found for a graph, kept from one request to the next: it does not depend on the budget. Only for
@@ -153,8 +164,7 @@ typedef struct PlanRequest {
     const Device *device;
     const Spec *spec;      /* pins; NULL for none */
     Policy policy;
-    int64_t budget_bytes;  /* for the arena; 0: no limit */
-    int64_t host_bytes;    /* pinned host memory that offload may take; 0: none, nothing is offloaded */
+    Budget budget;         /* of the arena */
     PlanMemo *memo;        /* NULL: nothing is kept */
     KindMemo *kinds;       /* NULL: the same */
     PlanAsk ask;

@@ -12,17 +12,26 @@ typedef struct Candidate {
 } Candidate;
 typedef VEC(Candidate) Front; /* peaks ascending, seconds descending */
 
+/* What the front will be asked for. */
+typedef enum SearchAsk {
+    SEARCH_ANY,      /* the fastest plan within any budget */
+    SEARCH_WITHIN,   /* within `bytes`: where nothing fits that, only the smallest plans matter */
+    SEARCH_ANYTHING, /* a budget that everything fits: the same */
+    SEARCH_LEAST,    /* the smallest few alone: what is surely larger is not looked at */
+    SEARCH_BELOW,    /* the same if the smallest is below `bytes`; else only how small it is */
+} SearchAsk;
+typedef struct SearchGoal {
+    SearchAsk ask;
+    int64_t bytes; /* of SEARCH_WITHIN and SEARCH_BELOW */
+} SearchGoal;
+
 /* `blocks` is NULL for an outside DAG. `pinned` has, for each gap, the time from which a pin keeps it, or
- * NONE where the search is free; NULL: no pins. `budget_bytes` is what the front will be asked for: where
- * everything fits (INT64_MAX), or where nothing does, only the smallest ones matter; 0: any. `families`: plans
- * without copies that another search of the same operations began with; empty: filled; NULL: nothing is kept.
- * `smallest`: the front's first few before refinement, the same in every case. With a budget of SEARCH_LEAST they are
- * all that is asked for, and what is surely larger is not looked at: then without `families`. Another budget below 0:
- * the same, if the smallest is smaller than minus that; else only how small it is. */
+ * NONE where the search is free; NULL: no pins. `families`: plans without copies that another search of the
+ * same operations began with; empty: filled; NULL: nothing is kept, as it must be with SEARCH_LEAST and
+ * SEARCH_BELOW. `smallest`: the front's first few before refinement, the same whatever is asked. */
 enum { SEARCH_SMALLEST = 3 };
-#define SEARCH_LEAST INT64_MIN
-Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes, Front *families,
-                   Front *smallest, Arena *arena);
+Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, SearchGoal goal,
+                   Front *families, Front *smallest, Arena *arena);
 
 /* The parts of the search, over one retention (planner/retain/trim.c). */
 typedef struct Shaver Shaver;

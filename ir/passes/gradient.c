@@ -234,7 +234,8 @@ static void grad_none(GradContext *cx, const ValueId *dy, const bool *want, Valu
 }
 
 static GradRule *const grad_rule[OP_COUNT] = {
-#define OP(NAME, name, min_in, max_in, min_out, max_out, flags, shape, gradient, cost)                       \
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
+           ...)                                                                                              \
     [OP_##NAME] = grad_##gradient,
 #include "ir/op.def"
 #undef OP

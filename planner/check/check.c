@@ -522,7 +522,7 @@ static bool no_overlap(Check *c, bool host, int64_t *live_bytes) {
 }
 
 const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout,
-                         int64_t budget_bytes, int64_t host_budget_bytes, Arena *arena) {
+                         const Budget *budget, Arena *arena) {
     const char *wrong = plan_check(g, plan, arena);
     if (wrong) return wrong;
     Check c = {.r = replay_new(g, plan, arena), .cost = cost, .layout = layout};
@@ -542,11 +542,11 @@ const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, con
     if (plan->host_bytes != layout->host_bytes)
         return arena_printf(arena, "the host arena has %" PRId64 " bytes, the plan says %" PRId64,
                             layout->host_bytes, plan->host_bytes);
-    if (host_budget_bytes > 0 && layout->host_bytes > host_budget_bytes)
+    if (budget && layout->host_bytes > budget->host_bytes)
         return arena_printf(arena, "the host arena has %" PRId64 " bytes, %" PRId64 " over the budget",
-                            layout->host_bytes, layout->host_bytes - host_budget_bytes);
-    if (budget_bytes > 0 && layout->height_bytes > budget_bytes)
+                            layout->host_bytes, layout->host_bytes - budget->host_bytes);
+    if (budget && budget->limited && layout->height_bytes > budget->device_bytes)
         return arena_printf(arena, "the arena has %" PRId64 " bytes, %" PRId64 " over the budget",
-                            layout->height_bytes, layout->height_bytes - budget_bytes);
+                            layout->height_bytes, layout->height_bytes - budget->device_bytes);
     return NULL;
 }

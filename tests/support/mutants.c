@@ -52,7 +52,7 @@ static Toy any_toy(uint64_t *seed, Arena *arena) {
 }
 
 static const char *check(const Toy *t, bool layout, Arena *arena) {
-    return layout ? layout_check(t->g, t->cost, &t->plan, t->layout, 0, 0, arena)
+    return layout ? layout_check(t->g, t->cost, &t->plan, t->layout, NULL, arena)
                   : plan_check(t->g, &t->plan, arena);
 }
 

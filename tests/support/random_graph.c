@@ -36,6 +36,27 @@ static ValueId unary(Builder *b, Op op, ValueId x) {
     return node(b, op, &x, 1, NULL);
 }
 
+uint32_t activations(Op found[OP_COUNT]) {
+    static const char *const call[OP_COUNT] = {
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
+           tile, call, ...)                                                                                  \
+    [OP_##NAME] = #call,
+#include "ir/op.def"
+#undef OP
+    };
+    uint32_t count = 0;
+    for (int op = 0; op < OP_COUNT; op++)
+        if (!strcmp(call[op], "unary")) found[count++] = (Op)op;
+    return count;
+}
+
+/* Any of them, without moving the random numbers on. */
+static Op activation(const Builder *b) {
+    Op found[OP_COUNT];
+    uint32_t count = activations(found);
+    return found[(b->state >> 32) % count];
+}
+
 static ValueId binary(Builder *b, Op op, ValueId x, ValueId y) {
     return node(b, op, (ValueId[]){x, y}, 2, NULL);
 }
@@ -129,8 +150,8 @@ static ValueId attention(Builder *b, ValueId x) {
 static ValueId feed_forward(Builder *b, ValueId x) {
     int64_t width = 4 + 4 * pick(b, 4);
     switch (pick(b, 4)) {
-    case 0: return dropout(b, linear(b, unary(b, OP_GELU, linear(b, x, width)), b->D));
-    case 1: return linear(b, dropout(b, unary(b, OP_SILU, linear(b, x, width))), b->D);
+    case 0: return dropout(b, linear(b, unary(b, activation(b), linear(b, x, width)), b->D));
+    case 1: return linear(b, dropout(b, unary(b, activation(b), linear(b, x, width))), b->D);
     case 2: {
         ValueId gate = linear(b, x, width), up = linear(b, x, width);
         ValueId act = unary(b, OP_SILU, gate);

@@ -204,10 +204,10 @@ static void few_bytes_come_to_an_end(void **state) {
     int64_t fixed = all->layout->persistent_bytes,
             budgets[] = {1, fixed - 100000, fixed - 5000, fixed - 1, fixed};
     for (uint32_t i = 0; i < COUNT_OF(budgets); i++) {
-        request.budget_bytes = budgets[i];
+        request.budget = budget_limited(budgets[i], request.budget.host_bytes);
         assert_true(plan_estimate(&request) == HUGE_VAL);
     }
-    request.budget_bytes = 0; /* no limit */
+    request.budget.limited = false; /* no limit */
     assert_true(fabs(plan_estimate(&request) / all->keep_all_seconds - 1) < 1e-9);
     arena_free(arena);
 }
@@ -264,7 +264,8 @@ static void large_models_are_planned_to_a_percent(void **state) {
         int64_t low = all->smallest_bytes, high = all->keep_all_bytes, peak = 0;
         uint32_t close = 0;
         for (int64_t k = 1; k < BUDGETS; k++) {
-            request.budget_bytes = low + (high - low) * k / (BUDGETS - 1);
+            request.budget =
+                budget_limited(low + (high - low) * k / (BUDGETS - 1), request.budget.host_bytes);
             const PlanResult *result = plan_graph(&request, arena);
             assert_true(result->feasible && result->plan.peak_bytes >= peak);
             if (k % 4 == 1) check_estimate(request, result, arena);
@@ -273,7 +274,8 @@ static void large_models_are_planned_to_a_percent(void **state) {
             peak = result->plan.peak_bytes;
         }
         assert_true(close * 2 >= BUDGETS);
-        request.budget_bytes = low - (low - all->layout->persistent_bytes) / 4;
+        request.budget =
+            budget_limited(low - (low - all->layout->persistent_bytes) / 4, request.budget.host_bytes);
         assert_true(plan_estimate(&request) == HUGE_VAL); /* nothing fits */
         arena_free(arena);
     }

@@ -103,7 +103,7 @@ static void plans_count_it(void **state) {
         PlanRequest request = {.graph = g, .cost = cost, .device = device, .policy = (Policy)policy};
         PlanResult *result = plan_graph(&request, *state);
         assert_null(plan_check(g, &result->plan, *state));
-        assert_null(layout_check(g, cost, &result->plan, result->layout, 0, 0, *state));
+        assert_null(layout_check(g, cost, &result->plan, result->layout, NULL, *state));
         ValueId logits = g->logits;
         uint32_t found = 0;
         for (uint32_t b = 0; b < result->layout->buf.count; b++) {
