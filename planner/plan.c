@@ -1,14 +1,29 @@
 /* The planner's entry. In: a graph with costs, a policy and a budget; out: a plan, packed, with its bound.
  * Invariant: the result depends on the request alone; candidates do not depend on the budget, which only
  * chooses among them, so more memory never gives a slower plan and less never a higher peak. */
+#include "planner/plan.h"
+
 #include "planner/bound/closure.h"
 #include "planner/chain/revolve.h"
 #include "planner/retain/policy.h"
+#include "planner/layout/live.h"
+#include "planner/layout/pack.h"
 #include "planner/search.h"
 #include "planner/bound/instants.h"
 
 #include <math.h>
 #include <string.h>
+
+const char *const step_kind_name[] = {"run", "recompute", "offload", "fetch", "free"};
+
+const char *const policy_name[POLICY_COUNT] = {"none",           "every-block", "sqrt",
+                                               "offload-blocks", "heuristic",   "optimal"};
+
+Policy policy_find(const char *name) {
+    for (int i = 0; i < POLICY_COUNT; i++)
+        if (strcmp(policy_name[i], name) == 0) return (Policy)i;
+    return POLICY_COUNT;
+}
 
 static double parameter_count(const Graph *g) {
     double count = 0;
@@ -80,10 +95,10 @@ static Layout *realise(const PlanRequest *request, Replay *r, const Keep *retain
 
 /* Gaps that pins decide; NULL without pins. */
 static Keep *pinned_gaps(const PlanRequest *request, Problem *p, const Blocks *blocks, Arena *scratch) {
-    if (!request->spec || !request->spec->pin.count) return NULL;
+    if (!request->pins || !request->pins->count) return NULL;
     Keep *pinned = NEW_ARRAY(scratch, Keep, p->gaps + 1);
     for (uint32_t gap = 0; gap < p->gaps; gap++) pinned[gap].from = NONE;
-    retain_pins(request->graph, p, request->spec, blocks->boundary, pinned);
+    retain_pins(request->graph, p, request->pins, blocks->boundary, pinned);
     return pinned;
 }
 
@@ -191,7 +206,7 @@ static void add_fixed_policies(const PlanRequest *request, const Problem *p, con
         Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
         Sequence sequence = {0};
         retain_policy(request, p, blocks, fixed[i], NULL, retain, scratch);
-        retain_pins(request->graph, p, request->spec, blocks->boundary, retain);
+        retain_pins(request->graph, p, request->pins, blocks->boundary, retain);
         replay(r, retain, &sequence);
         *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, retain};
     }
@@ -319,7 +334,7 @@ static void plan_optimal(const PlanRequest *request, Problem *p, const Blocks *b
 static void plan_fixed(const PlanRequest *request, Problem *p, const Blocks *blocks, Replay *r,
                        PlanResult *result, Keep *retain, Arena *arena) {
     retain_policy(request, p, blocks, request->policy, result, retain, arena);
-    retain_pins(request->graph, p, request->spec, blocks->boundary, retain);
+    retain_pins(request->graph, p, request->pins, blocks->boundary, retain);
     result->layout = realise(request, r, retain, &result->plan, arena);
     result->smallest_bytes = result->plan.peak_bytes;
     result->feasible = host_fits(request, &result->plan) && result->plan.peak_bytes <= most_bytes(request);
@@ -329,7 +344,7 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     PlanResult *result = NEW(arena, PlanResult);
     Arena *scratch = arena_new();
     Problem *p = problem_of(request, scratch);
-    Blocks blocks = blocks_of(request->graph, p, scratch);
+    Blocks blocks = problem_blocks(request->graph, p, scratch);
     Replay *r = replay_new(p, scratch);
     Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
     int64_t *live = NEW_ARRAY(scratch, int64_t, p->ops + 1);
@@ -358,7 +373,7 @@ static int64_t least_live(const PlanMemo *memo) {
 int64_t plan_least_live(const PlanRequest *request) {
     Arena *scratch = arena_new();
     Problem *p = problem_of(request, scratch);
-    Blocks blocks = blocks_of(request->graph, p, scratch);
+    Blocks blocks = problem_blocks(request->graph, p, scratch);
     const Keep *pinned = pinned_gaps(request, p, &blocks, scratch);
     PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
     SearchGoal goal = goal_of(request);

@@ -10,6 +10,8 @@
 #include "planner/bound/closure.h"
 #include "planner/chain/chain.h"
 #include "planner/retain/offload.h"
+#include "planner/retain/policy.h"
+#include "planner/retain/trim.h"
 
 #include <math.h>
 #include <string.h>

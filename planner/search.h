@@ -3,7 +3,7 @@
 #ifndef REMAT_SEARCH_H
 #define REMAT_SEARCH_H
 
-#include "planner/retain/policy.h"
+#include "planner/problem/replay.h"
 
 typedef struct Candidate {
     int64_t peak_bytes;
@@ -32,14 +32,5 @@ typedef struct SearchGoal {
 enum { SEARCH_SMALLEST = 3 };
 Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, SearchGoal goal,
                    Front *families, Front *smallest, Arena *arena);
-
-/* The parts of the search, over one retention (planner/retain/trim.c). */
-typedef struct Shaver Shaver;
-Shaver *shaver_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena);
-/* Drops what is cheapest a byte at the highest instants until the peak is at most `target_bytes`, if it can.
- * `sequence` is the replay of the result. */
-bool shave(Shaver *shaver, int64_t target_bytes, Keep *retain, Sequence *sequence);
-/* Keeps again what fits below `target_bytes`, dearest a byte first. `sequence` as above, on entry too. */
-void fill(Shaver *shaver, int64_t target_bytes, Keep *retain, Sequence *sequence);
 
 #endif

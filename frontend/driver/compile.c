@@ -1,7 +1,9 @@
 /* See compile.h. */
 #include "frontend/driver/compile.h"
 
+#include "ir/check.h"
 #include "ir/glob.h"
+#include "ir/ops.h"
 #include "kernels/cuda_sizes.h"
 
 #include "frontend/driver/devices.h"

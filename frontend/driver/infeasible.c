@@ -7,6 +7,7 @@
 #include "frontend/driver/output.h"
 #include "frontend/driver/report.h"
 #include "frontend/driver/planned.h"
+#include "planner/layout/live.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -4,6 +4,7 @@
 #define REMAT_PROGRAMS_H
 
 #include "frontend/driver/stages.h"
+#include "planner/chain/kinds.h"
 
 /* Of graphs of many operations fewer cuts are tried, and fewer numbers of chunks listed; of those of very
  * many fewer numbers of tiles too: all of that takes seconds there. */

@@ -4,6 +4,8 @@
 #include "codegen/json_tree.h"
 #include "ir/glob.h"
 #include "frontend/driver/options.h"
+#include "ir/ops.h"
+#include "planner/layout/live.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -3,6 +3,7 @@
 #define REMAT_REPORT_H
 
 #include "codegen/emit.h"
+#include "ir/passes/passes.h"
 
 /* Which storages a plan keeps from forward to backward and which it makes again, summed over equal layers. */
 typedef struct DecisionRow {

@@ -2,6 +2,10 @@
 #include "frontend/driver/stages.h"
 
 #include "frontend/driver/programs.h"
+#include "ir/check.h"
+#include "ir/ops.h"
+#include "planner/check/check.h"
+#include "planner/layout/pack.h"
 
 const char *const stage_name[STAGE_COUNT] = {
 #define STAGE(NAME, name, leaves) name,
@@ -112,7 +116,7 @@ PlanRequest stages_glance(const Compilation *c, const Program *program, Budget b
 
 PlanRequest stages_request(const Compilation *c, const Program *program, Wish wish) {
     PlanRequest request = stages_glance(c, program, wish.budget);
-    request.spec = &c->spec;
+    request.pins = &c->spec.pin;
     request.policy = wish.policy;
     request.memo = program->memo;
     request.ask = wish.ask;

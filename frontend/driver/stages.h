@@ -11,6 +11,7 @@
 #define REMAT_STAGES_H
 
 #include "frontend/driver/compile.h"
+#include "ir/passes/passes.h"
 
 typedef enum Stage {
 #define STAGE(NAME, name, leaves) STAGE_##NAME,

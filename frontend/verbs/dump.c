@@ -4,6 +4,9 @@
 #include "frontend/driver/command.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
+#include "ir/check.h"
+#include "ir/ops.h"
+#include "ir/text.h"
 
 #include <inttypes.h>
 #include <string.h>

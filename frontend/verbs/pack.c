@@ -8,6 +8,8 @@
 #include "frontend/verbs/csv.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
+#include "planner/layout/pack.h"
+#include "planner/layout/pack_lowest.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -5,6 +5,7 @@
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
 #include "frontend/verbs/nodelink.h"
+#include "planner/dag/solve.h"
 
 #include <inttypes.h>
 #include <math.h>

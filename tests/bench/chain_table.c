@@ -4,6 +4,7 @@
  * memory is not asked. */
 #include "frontend/lower/lower.h"
 #include "planner/plan.h"
+#include "ir/passes/passes.h"
 
 #include <stdlib.h>
 #include <string.h>

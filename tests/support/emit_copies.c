@@ -3,6 +3,7 @@
  * budget. */
 #include "tests/support/copies.h"
 #include "frontend/driver/planned.h"
+#include "tests/support/both_checks.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ int main(int argc, char **argv) {
     Part *train = &planned.request.train;
     Plan plan = with_copies(train->graph, train->plan, &seed, rarity, arena);
     Layout *layout = copies_layout(train->graph, train->cost, &plan, arena);
-    const char *wrong = layout_check(train->graph, train->cost, &plan, layout, NULL, arena);
+    const char *wrong = both_checks(train->graph, train->cost, &plan, layout, NULL, arena);
     if (wrong) die("%s", wrong);
     printf("%u steps, %u of them copies and frees put in; %lld bytes in host memory\n", plan.step.count,
            plan.step.count - train->plan->step.count, (long long)plan.host_bytes);

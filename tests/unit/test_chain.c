@@ -6,6 +6,7 @@
 #include "planner/bound/instants.h"
 #include "tests/support/brute.h"
 #include "tests/support/transformer.h"
+#include "planner/chain/choices.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -64,7 +65,7 @@ static void layers_are_one_kind(void **state) {
         Arena *arena = arena_new();
         const Graph *g;
         Problem *p = problem_of(shapes[i], &g, arena);
-        Blocks blocks = blocks_of(g, p, arena);
+        Blocks blocks = problem_blocks(g, p, arena);
         Links links = blocks_find(p, blocks.boundary, arena);
         assert_int_equal(links.count, shapes[i]->layers + 2);
         assert_int_equal(links.kinds, 3);
@@ -95,7 +96,7 @@ static void a_different_block_is_another_kind(void **state) {
     Arena *arena = arena_new();
     const Graph *g;
     Problem *p = problem_of(&bytes_gpt, &g, arena);
-    uint32_t boundary = blocks_of(g, p, arena).boundary;
+    uint32_t boundary = problem_blocks(g, p, arena).boundary;
     Links before = blocks_find(p, boundary, arena);
     p->seconds[before.at[3].begin + 2] *= 1.5;
     Links after = blocks_find(p, boundary, arena);
@@ -111,7 +112,7 @@ static void choices_are_not_dominated(void **state) {
     Arena *arena = arena_new();
     const Graph *g;
     Problem *p = problem_of(&llama3_8b, &g, arena);
-    Links links = blocks_find(p, blocks_of(g, p, arena).boundary, arena);
+    Links links = blocks_find(p, problem_blocks(g, p, arena).boundary, arena);
     const Kind *kinds = blocks_kinds(p, &links, true, arena);
     for (uint32_t k = 0; k < links.kinds; k++) {
         const Choice *choice = kinds[k].choice.at;
@@ -220,7 +221,7 @@ static void chains_go_below_segments(void **state) {
     Transformer shape = bytes_gpt;
     shape.layers = 24, shape.batch = 2;
     Problem *p = problem_of(&shape, &g, arena);
-    Blocks blocks = blocks_of(g, p, arena);
+    Blocks blocks = problem_blocks(g, p, arena);
     Replay *r = replay_new(p, arena);
     Sequence sequence = {0};
     Keep *retain = NEW_ARRAY(arena, Keep, p->gaps + 1);

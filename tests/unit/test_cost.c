@@ -3,6 +3,7 @@
 #include "kernels/kernels.h"
 #include "planner/plan.h"
 #include "tests/support/transformer.h"
+#include "ir/ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -6,6 +6,7 @@
 
 #include "frontend/language/ast.h"
 #include "frontend/lower/lower.h"
+#include "ir/check.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -183,7 +183,7 @@ static void stays_below_plans(void **state) {
         const Cost *cost = cost_graph(g, device, arena);
         PlanRequest request = {.graph = g, .cost = cost, .device = device, .policy = POLICY_OPTIMAL};
         Problem *p = problem_from_graph(g, cost, arena);
-        uint32_t boundary = blocks_of(g, p, arena).boundary;
+        uint32_t boundary = problem_blocks(g, p, arena).boundary;
         const PlanResult *all = plan_graph(&request, arena);
         int64_t low = all->smallest_bytes, high = low + (all->keep_all_bytes - low) / 8;
         for (int64_t k = 0; k < BUDGETS; k++) {

@@ -5,6 +5,8 @@
 #include "tests/support/copies.h"
 #include "tests/support/machine.h"
 #include "tests/support/random_graph.h"
+#include "ir/check.h"
+#include "tests/support/both_checks.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -51,7 +53,7 @@ static void check_copies(const Graph *g, const Cost *cost, const Plan *without, 
     uint64_t random = seed;
     Plan plan = with_copies(g, without, &random, 2 + (uint32_t)(seed % 4), arena);
     Layout *layout = copies_layout(g, cost, &plan, arena);
-    const char *broken = layout_check(g, cost, &plan, layout, NULL, arena);
+    const char *broken = both_checks(g, cost, &plan, layout, NULL, arena);
     if (broken) fail_msg("graph %d with copies: %s", (int)seed, broken);
     for (int poison = 0; poison < 2; poison++) {
         Outcome got = run(g, &plan, layout, poison);
@@ -88,7 +90,7 @@ static Outcome check_plans(const Graph *g, uint64_t seed, uint32_t *infeasible, 
             PlanResult *result = plan_graph(&request, arena);
             const char *broken = plan_check(g, &result->plan, arena);
             if (broken) fail_msg("graph %d policy %s: %s", (int)seed, policy_name[policy], broken);
-            broken = layout_check(g, cost, &result->plan, result->layout, &request.budget, arena);
+            broken = both_checks(g, cost, &result->plan, result->layout, &request.budget, arena);
             if (broken && result->feasible)
                 fail_msg("graph %d policy %s budget %d: %s", (int)seed, policy_name[policy], b, broken);
             if (!result->feasible) {

@@ -4,6 +4,7 @@
 #include "planner/plan.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/transformer.h"
+#include "tests/support/both_checks.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -59,7 +60,7 @@ static double replayed_seconds(const PlanRequest *request, const Plan *plan, Are
 static void check(const PlanRequest *request, const PlanResult *result, uint64_t seed, Arena *arena) {
     const Budget *budget = result->feasible ? &request->budget : NULL;
     const char *wrong =
-        layout_check(request->graph, request->cost, &result->plan, result->layout, budget, arena);
+        both_checks(request->graph, request->cost, &result->plan, result->layout, budget, arena);
     if (wrong) fail_msg("seed %d, %s: %s", (int)seed, policy_name[request->policy], wrong);
     if (result->gap < -1e-9)
         fail_msg("seed %d, %s: gap %g below zero", (int)seed, policy_name[request->policy], result->gap);

@@ -5,6 +5,10 @@
 #include "planner/retain/policy.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/transformer.h"
+#include "ir/ops.h"
+#include "tests/support/both_checks.h"
+#include "planner/layout/live.h"
+#include "planner/chain/kinds.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -25,7 +29,7 @@ static PlanRequest request_for(const Graph *g, const char *device, Arena *arena)
 static void check(const PlanRequest *request, const PlanResult *result, uint64_t seed, Arena *arena) {
     const Budget *budget = result->feasible ? &request->budget : NULL;
     const char *wrong =
-        layout_check(request->graph, request->cost, &result->plan, result->layout, budget, arena);
+        both_checks(request->graph, request->cost, &result->plan, result->layout, budget, arena);
     if (wrong) fail_msg("seed %d, %s: %s", (int)seed, policy_name[request->policy], wrong);
     if (result->gap < -1e-9)
         fail_msg("seed %d, %s: gap %g below zero", (int)seed, policy_name[request->policy], result->gap);
@@ -291,22 +295,21 @@ static uint32_t reruns(const Graph *g, const Plan *plan, const char *pattern) {
 static void pins_hold(void **state) {
     (void)state;
     Arena *arena = arena_new();
-    Spec spec = {0};
+    Pins pins = {0};
     PlanRequest request = request_for(transformer_graph(&gpt2_124m, arena), "rtx4090", arena);
-    request.budget =
-        budget_limited(plan_graph(&request, arena)->keep_all_bytes * 7 / 10, request.budget.host_bytes);
-    request.spec = &spec;
-    *vec_add(arena, &spec.pin) = (Pin){.kind = PIN_KEEP, .pattern = "h.*.fc"};
+    request.budget = budget_limited(plan_graph(&request, arena)->keep_all_bytes * 7 / 10, 0);
+    request.pins = &pins;
+    *vec_add(arena, &pins) = (Pin){.kind = PIN_KEEP, .pattern = "h.*.fc"};
     PlanResult *kept = plan_graph(&request, arena);
     assert_true(kept->feasible);
     assert_int_equal(reruns(request.graph, &kept->plan, "h.*.fc"), 0);
 
-    spec.pin.at[0] = (Pin){.kind = PIN_RECOMPUTE, .pattern = "h.*.qkv"};
+    pins.at[0] = (Pin){.kind = PIN_RECOMPUTE, .pattern = "h.*.qkv"};
     request.budget.limited = false;
     PlanResult *again = plan_graph(&request, arena);
     check(&request, again, 0, arena);
     assert_int_equal(reruns(request.graph, &again->plan, "h.*.qkv"), 0); /* nothing in backward reads it */
-    spec.pin.at[0].pattern = "h.*.split";
+    pins.at[0].pattern = "h.*.split";
     again = plan_graph(&request, arena);
     check(&request, again, 0, arena);
     assert_int_equal(reruns(request.graph, &again->plan, "h.*.split"), gpt2_124m.layers);
