@@ -4,6 +4,7 @@
 
 #include "frontend/language/ast.h"
 #include "frontend/lower/lower.h"
+#include "ir/check.h"
 #include "runtime/atomic_file.h"
 
 #include <jansson.h>
