@@ -1,5 +1,5 @@
-/* The verb `import`: the spec of a published model, with the command line's settings in it, checked as `check`
- * does, on standard output or in the file after -o. */
+/* The verb `import`: the spec of a published model, with the command line's settings in it, checked as
+ * `check` does, on standard output or in the file after -o. */
 #include "frontend/verbs/verb.h"
 
 #include "frontend/driver/message.h"
@@ -8,7 +8,7 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 /* -1 where the spec may be written: not over the configuration, and over nothing that was there unless that
  * is asked for, since it may have been edited. Else the exit code after a message. */
@@ -18,7 +18,8 @@ static int output_is_free(const Options *options, Arena *arena) {
     const char *folder;
     read.file = published_config(options->file, arena, &folder);
     int code = output_not_input(&read);
-    if (code >= 0 || options->force || access(options->output, F_OK)) return code;
+    struct stat there;
+    if (code >= 0 || options->force || stat(options->output, &there) || !S_ISREG(there.st_mode)) return code;
     return message_fail_help(options, EXIT_IO, "--force replaces it", "'%s' is there already",
                              options->output);
 }

@@ -48,6 +48,7 @@ expect 6 "$rematc" fmt own
 expect 1 "$rematc" fmt --write own/config.json
 cmp own/config.json "$cases/gpt2/config.json" || fail "the configuration was written over"
 expect 6 "$rematc" import own -o /proc/nowhere
+expect 0 "$rematc" import own -o /dev/null
 # -- where it is read from, and what the model is called --
 expect 0 "$rematc" import - <own/config.json
 grep -q '^weights' stdout.txt && fail "weights of standard input"
