@@ -22,6 +22,7 @@ typedef struct Compilation {
     bool budget_capped;        /* more was asked for than the device has */
     Graph *forward;            /* as written; of the smallest batch where the file leaves that open */
     struct Programs *programs; /* all that were made of it (programs.h) */
+    struct KindMemo *kinds;    /* choices for the blocks of all of them, and of variants */
 } Compilation;
 
 /* Each returns -1 to go on, or the exit code to leave with after the messages were printed. */
@@ -34,8 +35,6 @@ bool compile_variant(const Compilation *c, const char *const *set, uint32_t coun
 
 /* The arena's part of a budget for the whole program. */
 Budget compile_arena_budget(const Compilation *c, Budget whole);
-/* How the file trains, with so many micro-steps a step. */
-TrainRule compile_train_rule(const Spec *spec, int64_t accumulate);
 void compile_warn_capped(const Compilation *c); /* on stderr, where the budget is more than the device has */
 
 #endif

@@ -4,7 +4,6 @@
 #define REMAT_PROGRAMS_H
 
 #include "frontend/driver/stages.h"
-#include "planner/chain/kinds.h"
 
 /* Of graphs of many operations fewer cuts are tried, and fewer numbers of chunks listed; of those of very
  * many fewer numbers of tiles too: all of that takes seconds there. */
@@ -30,9 +29,6 @@ typedef struct Tiling {
 /* The tilings of a whole program that no other beats in both time and bytes, fastest first; how many. */
 uint32_t programs_tilings(const Compilation *c, const Program *whole, const Tiling **list);
 
-/* Nothing kept yet. `beside`: of the same file with other settings, which lives as long; what was found for
- * its blocks serves too. NULL: none. */
-struct Programs *programs_new(const struct Programs *beside, Arena *arena);
-KindMemo *programs_kinds(const Compilation *c); /* choices for the blocks of all of them */
+struct Programs *programs_new(Arena *arena); /* nothing kept yet */
 
 #endif
