@@ -9,6 +9,7 @@
 #include "frontend/driver/devices.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/programs.h"
+#include "frontend/driver/published.h"
 #include "frontend/lower/lower.h"
 
 #include <errno.h>
@@ -31,7 +32,11 @@ static bool apply_options(const Compilation *c, Ast *ast, Diag *diag) {
 int compile_parse(Compilation *c) {
     const Options *options = c->options;
     size_t length;
-    char *text = read_file_head(c->arena, options->file, AST_LARGEST_BYTES + 1, &length);
+    const char *text = NULL;
+    int code = published_spec(options, c->arena, &text, &length);
+    if (code >= 0) return code;
+    c->imported = text;
+    if (!text) text = read_file_head(c->arena, options->file, AST_LARGEST_BYTES + 1, &length);
     if (!text)
         return message_fail(c->options, EXIT_IO, "cannot read '%s': %s", options->file, strerror(errno));
     c->diag = diag_new(c->arena, options->file, text, length);

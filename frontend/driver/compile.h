@@ -13,6 +13,7 @@ typedef struct Compilation {
     Arena *arena;
     const Options *options;
     Diag *diag;
+    bool imported; /* the text was made of a published model's config.json */
     Ast *ast;
     Spec spec;
     Device device; /* a copy: the target may override what it is */

@@ -1,11 +1,15 @@
 # The compiler and the programs it emits, from the command line.
 set(pipeline_tests "")
-foreach(name same_numbers accumulate early resume bad_input names reports tiles endings documents explain)
+foreach(name same_numbers accumulate early resume bad_input names reports tiles endings documents explain import)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name})
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
+# What may include what: the table of rooms in docs/design.md.
+add_test(NAME pipeline_includes COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/includes.sh ${CMAKE_SOURCE_DIR}
+         ${CMAKE_BINARY_DIR}/pipeline/includes)
+set_tests_properties(pipeline_includes PROPERTIES TIMEOUT ${test_timeout})
 # Messages and answers in JSON, read by a parser that is not the compiler's.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
