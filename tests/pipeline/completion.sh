@@ -91,12 +91,12 @@ if command -v zsh >/dev/null && zsh -fc 'zmodload zsh/zpty' 2>/dev/null; then
     mkdir -p functions
     cp rematc.zsh functions/_rematc
     cat >ask.zsh <<'ASK'
-# a shell at a terminal of its own, which prints what it would offer in place of offering it
+# a shell at a terminal of its own, which prints what it offers; what is typed is echoed, so no echo looks like an answer
 zmodload zsh/zpty
 zpty shell zsh -f -i
 zpty -w shell "PS1= fpath=($PWD/functions \$fpath) && autoload -U compinit && compinit -u -d $PWD/dump"
 zpty -w shell "compadd() { local -a found; builtin compadd -O found \"\$@\"; print -rl -- \${found/#/offer:}; builtin compadd \"\$@\" }"
-zpty -w shell "finish() { print end:; zle kill-whole-line }; zle -N finish; bindkey '^X' finish; print ready:"
+zpty -w shell "finish() { print end:; zle kill-whole-line }; zle -N finish; bindkey '^X' finish; print rea''dy:"
 zpty -r -m shell text $'*ready:\r\n*'
 zpty -n -w shell "$1"$'\t'$'\x18'
 zpty -r -m shell text '*end:*'
