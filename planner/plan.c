@@ -40,7 +40,7 @@ static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *are
     if (device && device->memory_bytes)
         vram = device->memory_pretended ? device->memory_bytes : device->board.bytes;
     Reasons reasons = {0};
-    bool enable = heuristic_decide(parameter_count(request->graph), (double)vram, request->graph->context,
+    bool enable = retain_heuristic(parameter_count(request->graph), (double)vram, request->graph->context,
                                    false, &reasons, arena);
     result->reason.at = reasons.at;
     result->reason.count = reasons.count;
@@ -267,12 +267,12 @@ static Realised keep_all(const PlanRequest *request, const Problem *p, Replay *r
  * first leave a gap to what it recomputes. */
 static double best_bound(const Problem *p, uint32_t boundary, const int64_t *live, int64_t budget_bytes,
                          bool feasible, double plan_seconds) {
-    double total = 0, best = bound_seconds(p, live, budget_bytes);
+    double total = 0, best = closure_seconds(p, live, budget_bytes);
     for (uint32_t op = 0; op < p->ops; op++) total += p->seconds[op];
     double close = 5e-4 * total;
     if (!feasible || p->host_bytes > 0) return best; /* the others know no copies */
-    if (plan_seconds - best > close) best = fmax(best, nested_seconds(p, boundary, budget_bytes));
-    if (plan_seconds - best > close) best = fmax(best, window_seconds(p, live, budget_bytes));
+    if (plan_seconds - best > close) best = fmax(best, revolve_seconds(p, boundary, budget_bytes));
+    if (plan_seconds - best > close) best = fmax(best, instants_seconds(p, live, budget_bytes));
     return best;
 }
 
@@ -393,7 +393,7 @@ double plan_bound(const PlanRequest *request) {
     replay(r, NEW_ARRAY(scratch, Keep, p->gaps + 1), &sequence);
     double seconds = sequence.seconds;
     if (request->budget.limited && sequence.peak_bytes > request->budget.device_bytes)
-        seconds += bound_seconds(p, replay_live(r), request->budget.device_bytes); /* nothing runs twice */
+        seconds += closure_seconds(p, replay_live(r), request->budget.device_bytes); /* nothing runs twice */
     arena_free(scratch);
     return seconds;
 }

@@ -3,7 +3,8 @@
  * 1. Whole families: segments of every length, plain and nested, what dynamic programming over the chain of
  *    blocks finds, and the sets that minimum cuts keep at the highest-live instants, each also mixed with its
  *    neighbour by a prefix of the order.
- * 2. Descent: for peaks from keep-all's down in even steps, the nearest plan of the front, shaved and filled.
+ * 2. Descent: for peaks from keep-all's down in even steps, the nearest plan of the front, trimmed and
+ * filled.
  *
  * Everything tried depends on the problem only. The front holds a plan if none is both faster and smaller. */
 #include "planner/search.h"
@@ -31,7 +32,7 @@ typedef struct Search {
     Arena *arena; /* the front's */
     Arena *scratch;
     Replay *replay;
-    Shaver *shaver;
+    Trimmer *trimmer;
     Offloader *offloader;
     double forward_seconds; /* before the boundary, nothing recomputed */
     Sequence sequence;
@@ -184,7 +185,7 @@ static int64_t *keep_all_live(Search *s) {
 
 static void try_cuts(Search *s, const int64_t *live, uint32_t instants, uint32_t cuts, uint32_t mixes) {
     uint32_t instant[8];
-    uint32_t count = bound_instants(s->p, live, s->p->ops / 50, instant, instants);
+    uint32_t count = closure_instants(s->p, live, s->p->ops / 50, instant, instants);
     Keep *more = NEW_ARRAY(s->scratch, Keep, s->p->gaps + 1);
     Keep *less = NEW_ARRAY(s->scratch, Keep, s->p->gaps + 1);
     for (uint32_t i = 0; i < count; i++) {
@@ -241,7 +242,7 @@ static void offload_and_fill(Search *s, int64_t target) {
         if (!offload_more(s->offloader, &s->sequence, &rule, s->retain)) continue;
         replay(s->replay, s->retain, &s->sequence);
         admit(s, s->retain);
-        fill(s->shaver, target, s->retain, &s->sequence);
+        trim_fill(s->trimmer, target, s->retain, &s->sequence);
         admit(s, s->retain);
     }
 }
@@ -253,23 +254,23 @@ static const Candidate *nearest(const Search *s, int64_t peak) {
     return &s->front.at[at];
 }
 
-/* Shaves and fills the retention being built towards `target`, then a few times more by keeping too much and
- * shaving again, as long as that helps. */
+/* Trims and fills the retention being built towards `target`, then a few times more by keeping too much and
+ * trimming again, as long as that helps. */
 static bool descend_on(Search *s, int64_t target, uint32_t swings) {
     int64_t room = (target - s->p->persistent_bytes) / 16;
     double best = HUGE_VAL;
     bool reached = false;
     for (uint32_t swing = 0;; swing++) {
-        bool fits = shave(s->shaver, target, s->retain, &s->sequence);
+        bool fits = trim_to(s->trimmer, target, s->retain, &s->sequence);
         admit(s, s->retain);
         if (!fits) break;
         reached = true;
-        fill(s->shaver, target, s->retain, &s->sequence);
+        trim_fill(s->trimmer, target, s->retain, &s->sequence);
         admit(s, s->retain);
         offload_and_fill(s, target);
         if (swing == swings || s->sequence.seconds >= best) break;
         best = s->sequence.seconds;
-        fill(s->shaver, target + room, s->retain, &s->sequence);
+        trim_fill(s->trimmer, target + room, s->retain, &s->sequence);
         admit(s, s->retain);
     }
     return reached;
@@ -372,8 +373,8 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, S
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
     s.replay = replay_new(p, s.scratch);
-    s.shaver = shaver_new(p, pinned, s.replay, s.scratch);
-    s.offloader = offloader_new(p, pinned, s.replay, s.scratch);
+    s.trimmer = trim_new(p, pinned, s.replay, s.scratch);
+    s.offloader = offload_new(p, pinned, s.replay, s.scratch);
     for (uint32_t op = 0; op < p->update_begin && (!blocks || op < blocks->boundary); op++)
         s.forward_seconds += p->seconds[op];
     s.retain = NEW_ARRAY(s.scratch, Keep, p->gaps + 1);

@@ -63,10 +63,6 @@ static int set_option(Options *options, Arena *arena, const OptionRow *row, cons
     return -1;
 }
 
-bool options_json_diagnostics(const Options *options) {
-    return options->diagnostics && !strcmp(options->diagnostics, "json");
-}
-
 /* One option at argv[i]; *used says how many words it took. */
 static int parse_option(Options *options, Arena *arena, int argc, char **argv, int i, int *used) {
     const char *word = argv[i], *equals = word[1] == '-' ? strchr(word, '=') : NULL;

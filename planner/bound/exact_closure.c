@@ -1,6 +1,6 @@
 /* Branch and bound on the closure problem of one instant: a knapsack under precedence, whose relaxation is
- * the Lagrangian of bound.c (Geoffrion 1974; Samphaiboon and Yamada 2000 for closures). In: an instant and a
- * budget; out: a bound. A node of the tree makes some operations run again and forbids it to others; its
+ * the Lagrangian of closure.c (Geoffrion 1974; Samphaiboon and Yamada 2000 for closures). In: an instant and
+ * a budget; out: a bound. A node of the tree makes some operations run again and forbids it to others; its
  * bound is the best of a few cuts at prices that start from its parent's. Nodes are opened best first, so the
  * least bound of the open ones holds at any time. */
 #include "planner/bound/exact_closure.h"
@@ -30,7 +30,7 @@ typedef struct Tree {
     Arena *arena, *scratch;
 } Tree;
 
-double prove_unit(const Problem *p) {
+double exact_closure_unit(const Problem *p) {
     double unit = 0;
     for (uint32_t op = 0; op < p->ops; op++) {
         double a = p->seconds[op], b = unit;
@@ -202,7 +202,8 @@ static double search_tree(Tree *t) {
     return stuck;
 }
 
-double prove_instant(const Problem *p, uint32_t instant, int64_t budget_bytes, Proof *proof, Arena *arena) {
+double exact_closure_seconds(const Problem *p, uint32_t instant, int64_t budget_bytes, Proof *proof,
+                             Arena *arena) {
     Tree t = {.p = p, .instant = instant, .proof = proof, .best_set = HUGE_VAL, .arena = arena};
     t.closure = closure_new(p, instant, arena);
     t.room = budget_bytes - closure_fixed_bytes(t.closure);

@@ -1,6 +1,6 @@
-/* From the recursion over a chain of blocks (planner/chain/chain_tables.c) to plans. In: a problem; out: retentions
- * for memories from keep-all's down to the least, and what they are foreseen to cost. Invariant: what was
- * decided takes, where nothing is pinned, the seconds its table says, and peaks at most as high. */
+/* From the recursion over a chain of blocks (planner/chain/chain_tables.c) to plans. In: a problem; out:
+ * retentions for memories from keep-all's down to the least, and what they are foreseen to cost. Invariant:
+ * what was decided takes, where nothing is pinned, the seconds its table says, and peaks at most as high. */
 #include "planner/chain/chain_tables.h"
 #include "planner/chain/chain.h"
 
@@ -26,7 +26,7 @@ typedef struct Decision {
 static void decide(Chain *c, uint32_t i, uint32_t j, uint32_t m, uint32_t since, Decision *decision) {
     Move move = chain_best(c, chain_moves(c, i, j), m);
     if (move.split == NONE) {
-        decision[i].choice = &kind_of(c, i)->choice.at[move.choice];
+        decision[i].choice = &chain_kind(c, i)->choice.at[move.choice];
         decision[i].since = since;
         if (i == j) return;
         decision[i + 1].input_since = since;
@@ -56,11 +56,11 @@ static uint32_t time_of(const Chain *c, const Link *link, const Kind *kind, uint
 static void retain_inside(const Chain *c, uint32_t i, const Decision *decision, Keep *retain) {
     const Problem *p = c->p;
     const Link *link = &c->links.at[i];
-    const Kind *kind = kind_of(c, i);
+    const Kind *kind = chain_kind(c, i);
     const Problem *own = kind->own;
     uint32_t output = i + 1 < c->links.count ? c->links.at[i + 1].input : NONE;
     for (uint32_t t = 0; t < own->storages; t++) {
-        uint32_t s = block_storage(p, link, kind, t);
+        uint32_t s = choices_storage(p, link, kind, t);
         if (s == NONE || s == output) continue;
         for (uint32_t gap = own->gap_first[t]; gap < own->gap_first[t + 1]; gap++) {
             uint32_t begin = own->gap_begin[gap];
@@ -107,7 +107,7 @@ static int64_t highest_bytes(const Choice *choice) {
 
 /* Least bytes a choice of the loss head takes. */
 static int64_t head_bytes(const Chain *c) {
-    const Kind *head = kind_of(c, c->links.count - 1);
+    const Kind *head = chain_kind(c, c->links.count - 1);
     int64_t least = INT64_MAX;
     for (uint32_t h = 0; h < head->choice.count; h++)
         if (highest_bytes(&head->choice.at[h]) < least) least = highest_bytes(&head->choice.at[h]);
@@ -116,7 +116,7 @@ static int64_t head_bytes(const Chain *c) {
 
 /* The fastest choice of the loss head that takes at most so many bytes. */
 static const Choice *head_within(const Chain *c, int64_t bytes) {
-    const Kind *head = kind_of(c, c->links.count - 1);
+    const Kind *head = chain_kind(c, c->links.count - 1);
     const Choice *best = NULL;
     for (uint32_t h = 0; h < head->choice.count; h++) {
         const Choice *choice = &head->choice.at[h];
@@ -137,7 +137,7 @@ typedef struct Kept {
 static uint32_t list_kept_moves(Chain *c, const Kept *kept, uint32_t count, uint32_t i) {
     uint32_t n = c->links.count, moves = 0;
     for (uint32_t k = i + 1; k <= c->end; k++)
-        c->move[moves++] = (Move){.after_slots = chain_slots(c, kind_of(c, k)->input_bytes),
+        c->move[moves++] = (Move){.after_slots = chain_slots(c, chain_kind(c, k)->input_bytes),
                                   .before_slots = chain_slots(c, chain_grown_bytes(c, k, c->end)),
                                   .after = kept->by[count - 1][k],
                                   .before = c->segment[i * n + k - 1],
@@ -152,14 +152,14 @@ static uint32_t most_kept(const Chain *c) {
 
 /* The head and one input more than are kept. */
 static int64_t kept_bytes(const Chain *c) {
-    return head_bytes(c) + (most_kept(c) + 1) * kind_of(c, c->links.count - 1)->input_bytes;
+    return head_bytes(c) + (most_kept(c) + 1) * chain_kind(c, c->links.count - 1)->input_bytes;
 }
 
 /* A slot is a part of a block's input, so that many of them round to themselves. False where that input may
  * not go. */
 static bool fill_kept(Chain *c, Kept *kept) {
     uint32_t n = c->links.count, gap = gap_at(c->p, c->links.at[n - 1].input, c->links.boundary);
-    int64_t unit = kind_of(c, n - 1)->input_bytes;
+    int64_t unit = chain_kind(c, n - 1)->input_bytes;
     *kept = (Kept){.most = most_kept(c), .since = c->p->gap_end[gap], .each = unit};
     if (!c->p->may_drop[gap] || kept->since >= c->p->update_begin || unit <= 0) return false;
     int64_t most_bytes = kept_bytes(c);
@@ -209,7 +209,7 @@ static Restart best_restart(const Chain *c, const Kept *kept, int64_t bytes) {
     uint32_t m = beside < 0 ? 0 : beside < c->most ? (uint32_t)beside : c->most;
     for (uint32_t count = 0; count <= kept->most; count++) {
         const Choice *head = head_within(c, bytes - count * kept->each);
-        if (!head || m < table_first(kept->by[count][0])) continue;
+        if (!head || m < chain_table_first(kept->by[count][0])) continue;
         double seconds = kept->by[count][0][m] + head->seconds;
         if (seconds < best.seconds) best = (Restart){seconds, count, m, head};
     }
@@ -238,7 +238,7 @@ static int64_t add_levels(Chain *c, int64_t most_bytes, const Taker *taker) {
     uint32_t n = c->links.count;
     chain_solve(c, n - 1, false, most_bytes / SLOTS + 1, SLOTS);
     Decision *decision = NEW_ARRAY(c->arena, Decision, n);
-    uint32_t least = table_first(c->whole[0]);
+    uint32_t least = chain_table_first(c->whole[0]);
     double last = HUGE_VAL;
     bool finer = least < LOWER && c->unit > 1;
     for (uint32_t m = finer ? LOWER : least; m <= SLOTS; m++) {
@@ -279,7 +279,7 @@ double chain_seconds(const Problem *p, uint32_t boundary, int64_t bytes) {
     if (chain_of(&c, p, boundary, tables, scratch)) {
         chain_solve(&c, c.links.count - 1, false, bytes / SLOTS + 1, SLOTS);
         uint32_t m = (uint32_t)(bytes / c.unit);
-        best = m < table_first(c.whole[0]) ? HUGE_VAL : c.whole[0][m];
+        best = m < chain_table_first(c.whole[0]) ? HUGE_VAL : c.whole[0][m];
         Kept kept;
         bool scarce = bytes <= kept_bytes(&c); /* above, there are better ways */
         if (scarce && fill_kept(&c, &kept)) best = fmin(best, best_restart(&c, &kept, bytes).seconds);

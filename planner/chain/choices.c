@@ -102,7 +102,7 @@ static void add_lists(Builder *b, uint32_t op) {
             *vec_add(b->arena, &b->takeover) = b->own_storage[p->takeover.list[k]];
 }
 
-uint32_t block_time(const Link *link, uint32_t time) {
+uint32_t choices_time(const Link *link, uint32_t time) {
     uint32_t middle = link->end - link->begin, backward = link->backward_end - link->backward_begin;
     if (time >= link->backward_end) return middle + 1 + backward + 1;
     return time < link->backward_begin ? middle : middle + 1 + (time - link->backward_begin);
@@ -128,7 +128,7 @@ static void take_ops(Builder *b) {
             own->seconds[i] = p->seconds[op];
             own->workspace_bytes[i] = p->workspace_bytes[op];
             own->rerun[i] = p->rerun[op];
-            own->rerun_end[i] = block_time(b->link, p->lazy_end[op]);
+            own->rerun_end[i] = choices_time(b->link, p->lazy_end[op]);
             add_lists(b, op);
         }
     }
@@ -167,7 +167,7 @@ static void build(const Problem *p, const Link *link, Kind *kind, Arena *arena) 
     if (link->input != NONE) kind->input_bytes = p->bytes[link->input];
 }
 
-uint32_t block_storage(const Problem *p, const Link *link, const Kind *kind, uint32_t own) {
+uint32_t choices_storage(const Problem *p, const Link *link, const Kind *kind, uint32_t own) {
     uint32_t maker = kind->own->maker[own];
     if (maker == kind->forward_ops) return NONE;
     uint32_t place = 0;
@@ -305,7 +305,7 @@ static void try_change(Sweep *w, Keep *retain, uint32_t gap, Keep next, uint64_t
 }
 
 /* Tries every change of one gap on what was found, and on what that finds, as long as replays are left: what
- * the cuts and shaving miss where several gaps want to change together. */
+ * the cuts and trimming miss where several gaps want to change together. */
 static void explore(Sweep *w) {
     enum { MOST_REPLAYS = 12000, RUNS = 400000, STARTS = 8 };
     const Problem *own = w->kind->own;
@@ -402,7 +402,7 @@ static void sweep(Kind *kind, bool explored, Arena *arena) {
     enum { CUTS = 20, STEPS = 4 };
     const Problem *own = kind->own;
     Sweep w = {.kind = kind, .arena = arena, .replay = replay_new(own, arena)};
-    Shaver *shaver = shaver_new(own, NULL, w.replay, arena);
+    Trimmer *trimmer = trim_new(own, NULL, w.replay, arena);
     Keep *retain = NEW_ARRAY(arena, Keep, own->gaps + 1);
     for (uint32_t op = 0; op < own->ops; op++) w.base_seconds += own->seconds[op];
     for (EACH(k, own->reads, kind->forward_ops)) w.output_bytes += own->bytes[own->reads.list[k]];
@@ -420,7 +420,8 @@ static void sweep(Kind *kind, bool explored, Arena *arena) {
         replay(w.replay, retain, &w.sequence);
         note(&w, measure(&w), retain);
         for (uint32_t step = 0; step < STEPS; step++) {
-            if (!shave(shaver, w.sequence.peak_bytes - w.sequence.peak_bytes / 16 - 1, retain, &w.sequence))
+            if (!trim_to(trimmer, w.sequence.peak_bytes - w.sequence.peak_bytes / 16 - 1, retain,
+                         &w.sequence))
                 break;
             note(&w, measure(&w), retain);
         }
@@ -429,13 +430,13 @@ static void sweep(Kind *kind, bool explored, Arena *arena) {
     keep_best(&w);
 }
 
-Kind block_kind(const Problem *p, const Link *link, Arena *arena) {
+Kind choices_kind(const Problem *p, const Link *link, Arena *arena) {
     Kind kind = {0};
     build(p, link, &kind, arena);
     return kind;
 }
 
-Kind *blocks_kinds(const Problem *p, const Links *links, bool explored, Arena *arena) {
+Kind *choices_kinds(const Problem *p, const Links *links, bool explored, Arena *arena) {
     Kind *kinds = NEW_ARRAY(arena, Kind, links->kinds + 1);
     for (uint32_t i = 0; i < links->count; i++) {
         Kind *kind = &kinds[links->at[i].kind];

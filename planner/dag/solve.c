@@ -20,7 +20,7 @@ typedef struct Solver {
     const Problem *p;
     const SolveRequest *request;
     Arena *arena, *scratch;
-    Refiner *refiner;
+    LocalSearch *local;
     Schedule best;
     double bound; /* seconds of reruns */
     double total; /* seconds of all first executions */
@@ -51,7 +51,7 @@ static void make_operands(Solver *s, uint32_t op, uint32_t time) {
         uint32_t u = p->reads.list[i], maker = p->maker[u];
         if (s->there[u] || !problem_may_rerun(p, maker, time)) continue;
         for (EACH(k, p->makes, maker)) s->there[p->makes.list[k]] = true;
-        const Grid *grid = refiner_grid(s->refiner);
+        const Grid *grid = local_search_grid(s->local);
         *vec_add(s->scratch, &s->cells) = grid_cell(grid, grid_last_row(grid, time), maker);
         make_operands(s, maker, time);
     }
@@ -65,9 +65,9 @@ static void try_trade(Solver *s, uint32_t instant, const bool *keep) {
     for (uint32_t u = 0; u < p->storages; u++) s->there[u] = p->maker[u] >= instant || keep[u];
     for (EACH(i, p->reads, instant)) s->there[p->reads.list[i]] = true;
     for (uint32_t time = instant + 1; time < p->update_begin; time++) make_operands(s, time, time);
-    uint64_t before = refiner_changes(s->refiner);
-    refiner_try(s->refiner, s->cells.at, s->cells.count, &s->best);
-    uint64_t changes = refiner_changes(s->refiner) - before;
+    uint64_t before = local_search_changes(s->local);
+    local_search_try(s->local, s->cells.at, s->cells.count, &s->best);
+    uint64_t changes = local_search_changes(s->local) - before;
     s->trade_changes -= changes < s->trade_changes ? changes : s->trade_changes;
 }
 
@@ -130,12 +130,13 @@ static double try_set(void *context, uint32_t instant, const bool *keep) {
 
 static void prove(Solver *s, const Instants *instants, uint32_t cuts) {
     Proof proof = {
-        .unit_seconds = prove_unit(s->p), .found = try_set, .context = s, .deadline = &s->deadline};
+        .unit_seconds = exact_closure_unit(s->p), .found = try_set, .context = s, .deadline = &s->deadline};
     Arena *arena = arena_new();
     for (uint32_t i = 0; i < instants->count && !is_proved(s) && !too_late(s); i++) {
         proof.upper_seconds = s->best.found ? s->best.seconds : HUGE_VAL;
         proof.cuts = cuts;
-        double seconds = prove_instant(s->p, instants->at[i].time, s->request->budget_bytes, &proof, arena);
+        double seconds =
+            exact_closure_seconds(s->p, instants->at[i].time, s->request->budget_bytes, &proof, arena);
         if (seconds > s->bound) s->bound = seconds;
         arena_reset(arena);
     }
@@ -159,17 +160,17 @@ static void lay_runs(Solver *s, const BeamRuns *runs) {
         *vec_add(s->scratch, &row_of) = row;
         time += op == time;
     }
-    Refiner *one_row = s->refiner;
-    s->refiner = refiner_new(p, passes, &s->deadline, s->scratch);
-    refiner_limit(s->refiner, s->request->budget_bytes);
+    LocalSearch *one_row = s->local;
+    s->local = local_search_new(p, passes, &s->deadline, s->scratch);
+    local_search_limit(s->local, s->request->budget_bytes);
     time = 0;
     for (uint32_t i = 0; i < runs->run.count; i++) {
         uint32_t op = runs->run.at[i];
         if (op < time)
-            *vec_add(s->scratch, &s->cells) = grid_cell(refiner_grid(s->refiner), row_of.at[i], op);
+            *vec_add(s->scratch, &s->cells) = grid_cell(local_search_grid(s->local), row_of.at[i], op);
         time += op == time;
     }
-    if (!refiner_try(s->refiner, s->cells.at, s->cells.count, &s->best)) s->refiner = one_row;
+    if (!local_search_try(s->local, s->cells.at, s->cells.count, &s->best)) s->local = one_row;
 }
 
 /* Whether the operands of every operation can be made at all; asked of those that need half the budget. */
@@ -211,7 +212,7 @@ static void open_rows(Solver *s) {
 /* ---- the answer ---- */
 
 static void add_runs(const Solver *s, const Schedule *schedule, Solution *solution) {
-    const Grid *grid = refiner_grid(s->refiner);
+    const Grid *grid = local_search_grid(s->local);
     uint32_t next = 0;
     for (uint32_t time = 0; time < s->p->ops; time++) {
         for (; next < schedule->cell.count && schedule->cell.at[next] < grid_first(grid, time); next++)
@@ -255,10 +256,11 @@ static void measure(const Solver *s, Solution *solution) {
 /* Every schedule there is, where they are few. True when that settled it. */
 static bool search_all(Solver *s, Solution *solution) {
     const Problem *p = s->p;
-    uint32_t most = s->request->exact_ops < EXACT_MOST_OPS ? s->request->exact_ops : EXACT_MOST_OPS;
-    if (p->ops > most || p->storages > EXACT_MOST_OPS || s->bound == HUGE_VAL) return false;
+    uint32_t most =
+        s->request->exhaustive_ops < EXHAUSTIVE_MOST_OPS ? s->request->exhaustive_ops : EXHAUSTIVE_MOST_OPS;
+    if (p->ops > most || p->storages > EXHAUSTIVE_MOST_OPS || s->bound == HUGE_VAL) return false;
     double upper = s->best.found ? (s->total + s->best.seconds) * (1 - 1e-12) : HUGE_VAL;
-    ExactRuns exact = exact_runs(p, s->request->budget_bytes, upper, s->arena);
+    ExhaustiveRuns exact = exhaustive_runs(p, s->request->budget_bytes, upper, s->arena);
     if (exact.exists) {
         solution->run.at = exact.run.at;
         solution->run.count = exact.run.count;
@@ -276,7 +278,7 @@ static uint64_t default_changes(const SolveRequest *request) {
     enum { A_FEW = 4 };
     const Problem *p = request->problem;
     double ops = p->ops, touched = ops + p->reads.first[p->ops];
-    if (ops <= request->exact_ops) return 2000;
+    if (ops <= request->exhaustive_ops) return 2000;
     double changes = fmin(3.8e12 / pow(ops + 1, 2.2), 2e5 * ops) + 1000;
     if (ops > LARGE_OPS) changes = 3e7 * ops / fmax(touched, 4 * ops);
     return (uint64_t)(changes * fmax(1, request->time_seconds / A_FEW));
@@ -289,7 +291,7 @@ static void find_any(Solver *s, uint64_t changes, Schedule *least) {
     bool hopeless = s->bound == HUGE_VAL, large = is_large(s);
     if (!hopeless && !large) open_rows(s);
     uint64_t tries = hopeless ? changes / 32 : large ? changes * 8 : changes / 2;
-    if (!s->best.found && refiner_shrink(s->refiner, least, s->request->budget_bytes, tries))
+    if (!s->best.found && local_search_shrink(s->local, least, s->request->budget_bytes, tries))
         s->best = *least;
     if (!hopeless && large) open_rows(s);
 }
@@ -304,7 +306,7 @@ static uint32_t most_cuts(const Solver *s) {
  */
 static void search(Solver *s, int64_t keep_all_bytes, Schedule *least) {
     uint64_t changes = s->request->changes ? s->request->changes : default_changes(s->request);
-    const int64_t *live = outside_live(s->p, s->scratch);
+    const int64_t *live = dag_live(s->p, s->scratch);
     s->trade_changes = is_large(s) ? changes : UINT64_MAX;
     double nothing = 1e-9 * s->total;
     /* a third of the time for bounds, which hold wherever they stop, and their sets */
@@ -313,20 +315,21 @@ static void search(Solver *s, int64_t keep_all_bytes, Schedule *least) {
     Instants instants = bound_all(s, live, 6);
     try_hulls(s, &instants);
     if (!is_proved(s) && !too_late(s)) {
-        double seconds = window_seconds(s->p, live, s->request->budget_bytes);
+        double seconds = instants_seconds(s->p, live, s->request->budget_bytes);
         if (seconds > s->bound) s->bound = seconds;
     }
     s->deadline = whole;
     *least = (Schedule){.found = true, .peak_bytes = keep_all_bytes};
     if (!s->best.found) find_any(s, changes, least);
     if (s->best.found && !is_proved(s))
-        refiner_improve(s->refiner, &s->best, s->bound + nothing, changes / 20);
+        local_search_improve(s->local, &s->best, s->bound + nothing, changes / 20);
     for (uint32_t most = most_cuts(s), cuts = most / 10; cuts <= most && !is_proved(s); cuts *= 10)
         prove(s, &instants, cuts);
-    if (s->best.found && !is_proved(s)) breed(s->refiner, &s->best, s->bound + nothing, changes, s->scratch);
+    if (s->best.found && !is_proved(s))
+        memetic_improve(s->local, &s->best, s->bound + nothing, changes, s->scratch);
 }
 
-Solution solve(const SolveRequest *request, Arena *arena) {
+Solution solve_dag(const SolveRequest *request, Arena *arena) {
     const Problem *p = request->problem;
     Solution solution = {0};
     Schedule least = {0};
@@ -334,11 +337,11 @@ Solution solve(const SolveRequest *request, Arena *arena) {
     s.deadline = deadline_after(request->time_seconds);
     for (uint32_t op = 0; op < p->ops; op++) s.total += p->seconds[op];
     solution.keep_all_seconds = s.total;
-    solution.keep_all_bytes = outside_keep_all(p);
+    solution.keep_all_bytes = dag_keep_all(p);
     s.there = NEW_ARRAY(s.scratch, bool, p->storages + 1);
-    s.refiner = refiner_new(p, NULL, &s.deadline, s.scratch);
-    refiner_limit(s.refiner, request->budget_bytes);
-    if (!refiner_try(s.refiner, NULL, 0, &s.best) || !is_proved(&s))
+    s.local = local_search_new(p, NULL, &s.deadline, s.scratch);
+    local_search_limit(s.local, request->budget_bytes);
+    if (!local_search_try(s.local, NULL, 0, &s.best) || !is_proved(&s))
         search(&s, solution.keep_all_bytes, &least);
     bool settled = !is_proved(&s) && search_all(&s, &solution);
     solution.feasible = settled || s.best.found;

@@ -5,6 +5,7 @@
 #include "tests/support/small_net.h"
 #include "ir/check.h"
 #include "ir/text.h"
+#include "ir/ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
