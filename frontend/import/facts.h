@@ -2,7 +2,7 @@
 #ifndef REMAT_IMPORT_FACTS_H
 #define REMAT_IMPORT_FACTS_H
 
-#include "frontend/import/config.h"
+#include "frontend/import/rope.h"
 
 /* What distinguishes a family from others of its body. */
 enum {
@@ -27,14 +27,6 @@ typedef struct Family {
 extern const Family family[];
 extern const uint32_t family_count;
 
-typedef enum RopeScaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3 } RopeScaling;
-typedef struct Rope {
-    double theta;
-    RopeScaling scaling;
-    double factor, low, high; /* low and high: llama3's */
-    int64_t original;
-} Rope;
-
 typedef struct Facts {
     const Family *family;
     int64_t vocabulary, width, inner, layers, heads, kv_heads, head_width;
@@ -51,7 +43,5 @@ typedef struct Facts {
 
 /* False after an error. Warns of keys that nothing is known of. */
 bool facts_read(Config *c, Facts *out);
-/* Requires `positions`, llama3's original length where it names none. */
-bool rope_read(Config *c, int64_t positions, Rope *out);
 
 #endif

@@ -1,6 +1,6 @@
 /* Rotary positions: `rope_parameters` as version 5 of transformers writes it, `rope_theta` and `rope_scaling`
  * as those before did, the type called `rope_type` or `type`. */
-#include "frontend/import/facts.h"
+#include "frontend/import/rope.h"
 
 #include "frontend/language/diag.h"
 
