@@ -10,6 +10,7 @@
 #include "planner/layout/pack.h"
 #include "planner/search.h"
 #include "planner/bound/instants.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
@@ -271,8 +272,10 @@ static double best_bound(const Problem *p, uint32_t boundary, const int64_t *liv
     for (uint32_t op = 0; op < p->ops; op++) total += p->seconds[op];
     double close = 5e-4 * total;
     if (!feasible || p->host_bytes > 0) return best; /* the others know no copies */
-    if (plan_seconds - best > close) best = fmax(best, revolve_seconds(p, boundary, budget_bytes));
-    if (plan_seconds - best > close) best = fmax(best, instants_seconds(p, live, budget_bytes));
+    if (EFFORT_REVOLVE && plan_seconds - best > close)
+        best = fmax(best, revolve_seconds(p, boundary, budget_bytes));
+    if (EFFORT_INSTANTS && plan_seconds - best > close)
+        best = fmax(best, instants_seconds(p, live, budget_bytes));
     return best;
 }
 

@@ -5,10 +5,6 @@
 
 #include "frontend/driver/stages.h"
 
-/* Of graphs of many operations fewer cuts are tried, and fewer numbers of chunks listed; of those of very
- * many fewer numbers of tiles too: all of that takes seconds there. */
-enum { MANY_NODES = 4000, VERY_MANY_NODES = 6000 };
-
 /* The training program of a forward graph and a tiling, up to its costs: a copy of what is kept, which is
  * made at the first call. Copies share a memo. */
 Program *programs_get(const Compilation *c, Graph *forward, TileRule tile);

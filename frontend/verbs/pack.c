@@ -10,19 +10,12 @@
 #include "frontend/driver/output.h"
 #include "planner/layout/pack.h"
 #include "planner/layout/pack_lowest.h"
+#include "planner/effort.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum {
-    CAPACITY_NODES = 1000000, /* placements the search for one capacity may try ... */
-    LOWEST_NODES = 200000,    /* ... and that for the smallest height; fewer above SMALL buffers, */
-    SMALL = 200,              /* since each takes longer */
-    SEARCH_BUFFERS = 10000,   /* no exact search above, */
-    PAIR_BUFFERS = 10000,     /* nor what looks at all pairs: gaps are left unused, offsets not taken */
-};
 
 typedef struct Packing {
     BufferTable table;
@@ -111,9 +104,9 @@ static bool share_time(const PackExactItem *a, const PackExactItem *b) {
 
 /* Offsets that the file fixes must not collide. */
 static bool fixed_agree(const Packing *p, const Options *options) {
-    if (p->fixed && p->count > PAIR_BUFFERS) {
+    if (p->fixed && p->count > EFFORT_PACK_PAIRS) {
         message_fail_at(options, EXIT_SOURCE, options->file, 0, 0,
-                        "with offsets, a file has at most %d buffers, not %u", PAIR_BUFFERS, p->count);
+                        "with offsets, a file has at most %d buffers, not %u", EFFORT_PACK_PAIRS, p->count);
         return false;
     }
     for (uint32_t i = 0; i < p->count; i++)
@@ -132,7 +125,7 @@ static bool fixed_agree(const Packing *p, const Options *options) {
 /* ---- packing ---- */
 
 static int64_t first_fit(Packing *p, Arena *arena) {
-    if (p->fixed || (p->gaps && p->count <= PAIR_BUFFERS))
+    if (p->fixed || (p->gaps && p->count <= EFFORT_PACK_PAIRS))
         return pack_lowest_first_fit(p->item, p->count, arena);
     PackItem *item = NEW_ARRAY(arena, PackItem, p->count + 1);
     for (uint32_t i = 0; i < p->count; i++) {
@@ -146,8 +139,8 @@ static int64_t first_fit(Packing *p, Arena *arena) {
 }
 
 static uint64_t node_limit(const Packing *p, uint64_t nodes) {
-    if (p->count > SEARCH_BUFFERS) return 0;
-    return p->count > SMALL ? nodes * SMALL / p->count : nodes;
+    if (p->count > EFFORT_PACK_SEARCHED) return 0;
+    return p->count > EFFORT_PACK_SMALL ? nodes * EFFORT_PACK_SMALL / p->count : nodes;
 }
 
 static void find_packing(Packing *p, Arena *arena) {
@@ -160,12 +153,12 @@ static void find_packing(Packing *p, Arena *arena) {
     }
     p->height = first_fit(p, arena);
     if (p->capacity < 0) {
-        p->height =
-            pack_lowest(p->item, p->count, p->height, 0, 0, node_limit(p, LOWEST_NODES), &p->proof, arena);
+        p->height = pack_lowest(p->item, p->count, p->height, 0, 0, node_limit(p, EFFORT_PACK_LOWEST_NODES),
+                                &p->proof, arena);
         return;
     }
     if (p->height <= p->capacity) return;
-    uint64_t limit = node_limit(p, CAPACITY_NODES);
+    uint64_t limit = node_limit(p, EFFORT_PACK_CAPACITY_NODES);
     p->answer = limit ? pack_exact(p->item, p->count, p->capacity, limit, &p->proof.nodes, arena)
                       : PACK_EXACT_UNKNOWN;
     if (p->answer == PACK_EXACT_IMPOSSIBLE) p->proof.bound = p->capacity + 1;

@@ -6,6 +6,7 @@
 #include "frontend/driver/output.h"
 #include "frontend/verbs/nodelink.h"
 #include "planner/dag/solve.h"
+#include "planner/effort.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -180,7 +181,7 @@ int verb_solve(Compilation *c) {
     Arena *arena = c->arena;
     double began = clock_seconds();
     Limit budget = {0};
-    SolveRequest request = {.exhaustive_ops = SOLVE_EXHAUSTIVE_OPS};
+    SolveRequest request = {.exhaustive_ops = EFFORT_DAG_EXHAUSTIVE_OPS};
     int code = read_options(options, &budget, &request.time_seconds);
     if (code >= 0) return code;
     NodeLink graph;

@@ -11,6 +11,7 @@
  * bound at every lambda >= 0 (Lagrange); capacities are rounded down, so it stays one. */
 #include "planner/bound/closure.h"
 #include "planner/bound/min_cut.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
@@ -344,16 +345,15 @@ uint32_t closure_instants(const Problem *p, const int64_t *live, uint32_t apart,
 }
 
 double closure_seconds(const Problem *p, const int64_t *live, int64_t budget_bytes) {
-    enum { INSTANTS = 20, CUTS = 12 };
-    uint32_t instant[INSTANTS];
-    uint32_t count = closure_instants(p, live, p->ops / 400, instant, INSTANTS);
+    uint32_t instant[EFFORT_CLOSURE_INSTANTS];
+    uint32_t count = closure_instants(p, live, p->ops / 400, instant, EFFORT_CLOSURE_INSTANTS);
     Arena *scratch = arena_new();
     double best = 0;
     for (uint32_t i = 0; i < count; i++) {
         arena_reset(scratch);
         Closure *closure = closure_new(p, instant[i], scratch);
-        double seconds =
-            closure_bound_copies(closure, budget_bytes - closure_fixed_bytes(closure), CUTS, best);
+        double seconds = closure_bound_copies(closure, budget_bytes - closure_fixed_bytes(closure),
+                                              EFFORT_CLOSURE_CUTS, best);
         if (seconds > best) best = seconds;
     }
     arena_free(scratch);

@@ -4,6 +4,7 @@
  * bound is the best of a few cuts at prices that start from its parent's. Nodes are opened best first, so the
  * least bound of the open ones holds at any time. */
 #include "planner/bound/exact_closure.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
@@ -139,13 +140,12 @@ static bool may_cut(const Tree *t) {
 /* Bounds a node, from its parent's price on; chooses where to branch. Prices follow the line between the last
  * trade that fits and the last that does not, or the ends of the whole curve as long as one is missing. */
 static void evaluate(Tree *t, uint32_t node) {
-    enum { CUTS = 24 };
     double price = t->node.at[node].price, bound = t->node.at[node].bound, best_price = price;
     Trade more = t->most, less = t->least;
     bool have_more = false, have_less = false;
     memset(t->again_more, 0, sizeof *t->again_more * t->p->ops);
     memset(t->again_less, 0, sizeof *t->again_less * t->p->ops);
-    for (uint32_t i = 0; i < CUTS && may_cut(t); i++) {
+    for (uint32_t i = 0; i < EFFORT_EXACT_CLOSURE_PRICES && may_cut(t); i++) {
         Trade trade;
         bool *again = NEW_ARRAY(t->scratch, bool, t->p->ops + 1);
         double value = closure_at(t->closure, price, t->room, &trade, again, t->scratch);

@@ -6,12 +6,13 @@
 #include "planner/bound/min_cut.h"
 #include "planner/bound/exact_closure.h"
 #include "planner/chain/choices.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FINE = 16, INSTANTS = 2, PROVE_CUTS = 400 };
+enum { FINE = 16 }; /* units of bytes that the least of an operation is counted in */
 
 struct BlockRun {
     const Problem *p;
@@ -20,9 +21,10 @@ struct BlockRun {
     Kind kind;
     uint32_t *rerun_end;     /* by operation of the kind: after the last time one may run again */
     double gradient_seconds; /* to make a block's incoming gradient again */
-    uint32_t instants[INSTANTS], instant_count, head; /* operations of the first block, and of the head */
-    uint32_t instant;                                 /* p in the kind's own problem */
-    int64_t output_bytes;                             /* m */
+    uint32_t instants[EFFORT_BLOCK_COST_INSTANTS], instant_count,
+        head;             /* operations of the first block, and of the head */
+    uint32_t instant;     /* p in the kind's own problem */
+    int64_t output_bytes; /* m */
     BlockCosts costs;
     Arena *arena;
 };
@@ -152,7 +154,7 @@ static BlockSteps exact_steps(const BlockRun *run, Problem *v, uint32_t instant,
     double upper = HUGE_VAL;
     Arena *scratch = arena_new();
     while (steps.count <= most && upper > 0) {
-        Proof proof = {.upper_seconds = upper, .cuts = PROVE_CUTS};
+        Proof proof = {.upper_seconds = upper, .cuts = EFFORT_BLOCK_COST_CUTS};
         int64_t bytes = fixed + (int64_t)(steps.count + 1) * FINE - 1;
         upper = fmin(upper, exact_closure_seconds(v, instant, bytes, &proof, scratch));
         steps.at[steps.count++] = upper;
@@ -312,7 +314,6 @@ uint32_t block_cost_instants(const BlockRun *run) {
 }
 
 const BlockCosts *block_cost_at(BlockRun *run, uint32_t which, int64_t budget_bytes, Arena *arena) {
-    enum { MOST_UNITS = 100 };
     const Problem *p = run->p;
     uint32_t middle = run->kind.forward_ops, at = run->instants[which], head = run->head;
     int64_t room = budget_bytes - p->persistent_bytes - problem_operation_bytes(p, at);
@@ -327,11 +328,11 @@ const BlockCosts *block_cost_at(BlockRun *run, uint32_t which, int64_t budget_by
     int64_t outputs = run->output_bytes * run->count;
     if (room >= outputs && head_room >= outputs) return NULL; /* no block need run for another's sake */
     run->costs.least = 4;
-    while (run->costs.least > 1 && room / (run->output_bytes / run->costs.least) > MOST_UNITS)
+    while (run->costs.least > 1 && room / (run->output_bytes / run->costs.least) > EFFORT_BLOCK_COST_UNITS)
         run->costs.least /= 2;
     run->costs.unit = run->output_bytes / run->costs.least;
     run->costs.room = room / run->costs.unit, run->costs.head_room = head_room / run->costs.unit;
-    if (run->costs.room > MOST_UNITS) return NULL;
+    if (run->costs.room > EFFORT_BLOCK_COST_UNITS) return NULL;
     BlockSteps pass = exact_steps(run, variant(run, true, true, middle + 1), middle, run->costs.least - 1);
     uint32_t most =
         (uint32_t)(run->costs.room > run->costs.head_room ? run->costs.room : run->costs.head_room);

@@ -3,12 +3,10 @@
  * what was decided takes, where nothing is pinned, the seconds its table says, and peaks at most as high. */
 #include "planner/chain/chain_tables.h"
 #include "planner/chain/chain.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { MANY_OPS = 1000 };
-#define MOST_AGAIN 3.0 /* recomputation beyond this many times the step itself is not worth a plan */
 
 /* Who is given the plans, and where they are written. */
 typedef struct Taker {
@@ -127,11 +125,10 @@ static const Choice *head_within(const Chain *c, int64_t bytes) {
 
 /* Tables for as many inputs of links as stay from the first pass on while the loss head runs, its own not
  * among them; what is after the last of them runs again once a backward operation wants the head's input. */
-enum { MOST_KEPT = 16 };
 typedef struct Kept {
-    uint32_t most, since;       /* since: the time from which the head's input is there again */
-    int64_t each;               /* bytes of one input */
-    double **by[MOST_KEPT + 1]; /* by[count][i][m]: links i.., as S of chain_tables.c */
+    uint32_t most, since;               /* since: the time from which the head's input is there again */
+    int64_t each;                       /* bytes of one input */
+    double **by[EFFORT_CHAIN_HEAD + 1]; /* by[count][i][m]: links i.., as S of chain_tables.c */
 } Kept;
 
 static uint32_t list_kept_moves(Chain *c, const Kept *kept, uint32_t count, uint32_t i) {
@@ -147,7 +144,7 @@ static uint32_t list_kept_moves(Chain *c, const Kept *kept, uint32_t count, uint
 
 static uint32_t most_kept(const Chain *c) {
     uint32_t n = c->links.count;
-    return n - 2 < MOST_KEPT ? n - 2 : MOST_KEPT;
+    return n - 2 < EFFORT_CHAIN_HEAD ? n - 2 : EFFORT_CHAIN_HEAD;
 }
 
 /* The head and one input more than are kept. */
@@ -189,9 +186,10 @@ static void decide_kept(Chain *c, const Kept *kept, uint32_t count, uint32_t i, 
 /* Whether a plan with so many seconds of recomputation is enough faster than the last one to be worth a
  * replay: the more is computed again, the longer replays are and the larger the steps. */
 static bool is_worth_it(const Chain *c, double again, double *last) {
-    static const double finest = 0.001, most = 0.015; /* shares of a step that plans differ by at least */
+    static const double finest = EFFORT_CHAIN_FINEST / 1000., most = EFFORT_CHAIN_COARSEST / 1000.;
     double seconds = c->step_seconds + again, ratio = seconds / c->step_seconds;
-    if (ratio > 1 + MOST_AGAIN || seconds > *last * (1 - fmin(finest * pow(ratio, 3), most))) return false;
+    if (ratio > 1 + EFFORT_CHAIN_TIMES || seconds > *last * (1 - fmin(finest * pow(ratio, 3), most)))
+        return false;
     *last = seconds;
     return true;
 }
@@ -218,7 +216,7 @@ static Restart best_restart(const Chain *c, const Kept *kept, int64_t bytes) {
 
 static void add_restarts(Chain *c, const Taker *taker) {
     Kept kept;
-    if (!fill_kept(c, &kept)) return;
+    if (!EFFORT_CHAIN_HEAD || !fill_kept(c, &kept)) return;
     double last = HUGE_VAL;
     uint32_t head = c->links.count - 1;
     Decision *decision = NEW_ARRAY(c->arena, Decision, c->links.count);
@@ -262,7 +260,7 @@ void chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes,
     if (chain_of(&c, p, boundary, tables, scratch)) {
         Taker taker = {use, context, NEW_ARRAY(scratch, Keep, p->gaps + 1)};
         add_all(&c, most_bytes, &taker);
-        if (p->ops < MANY_OPS) { /* what a search makes of other plans is hard to foretell */
+        if (p->ops < EFFORT_CHAIN_MANY_OPS) { /* what a search makes of other plans is hard to foretell */
             chain_explore(&c, false, scratch);
             add_all(&c, most_bytes, &taker);
         }

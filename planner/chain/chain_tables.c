@@ -13,6 +13,7 @@
  * segment ends with the block before the head: it runs again, and serves that block's own backward pass too.
  */
 #include "planner/chain/chain_tables.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
@@ -198,7 +199,7 @@ bool chain_of(Chain *c, const Problem *p, uint32_t boundary, Arena *tables, Aren
     uint32_t n = c->links.count;
     c->equal = NEW_ARRAY(scratch, uint32_t, (size_t)n * n);
     if (n < 2 || n > TABLES || !find_equals(&c->links, c->equal)) return false;
-    c->move = NEW_ARRAY(scratch, Move, BLOCK_CHOICES + n);
+    c->move = NEW_ARRAY(scratch, Move, EFFORT_CHOICES_MOST + n);
     c->run_seconds = NEW_ARRAY(scratch, double, n + 1);
     c->grown = NEW_ARRAY(scratch, int64_t, n + 1);
     c->pass_bytes = NEW_ARRAY(scratch, int64_t, n + 1);

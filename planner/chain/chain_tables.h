@@ -4,8 +4,9 @@
 #define REMAT_CHAIN_CHAIN_TABLES_H
 
 #include "planner/chain/choices.h"
+#include "planner/effort.h"
 
-enum { SLOTS = 4096 };
+enum { SLOTS = EFFORT_CHAIN_SLOTS };
 
 /* One way to run a segment: seconds + after[m - after_slots] + before[m - before_slots], from `least` slots
  * on. */

@@ -24,7 +24,6 @@ typedef struct Kind {
         grown_bytes;    /* its input, gradients from outside; what it leaves live */
     VEC(Choice) choice; /* none as good as another in every respect */
 } Kind;
-enum { BLOCK_CHOICES = 64 };
 /* A kind without its choices. */
 Kind choices_kind(const Problem *p, const Link *link, Arena *arena);
 /* Each with its choices; `explored`: with those besides that cuts and trimming do not find. */

@@ -4,6 +4,7 @@
  * out reruns that turned out not to be needed. Worse results are accepted as in simulated annealing.
  * Invariant: between rounds the schedule on the grid fits. */
 #include "planner/dag/local_search.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -190,8 +191,7 @@ static bool find_drop(LocalSearch *r, uint32_t peak, int64_t excess) {
 
 /* Over a large problem a repair that takes long is given up: it seldom gets there. */
 static bool repair(LocalSearch *r) {
-    enum { MOST_CHANGES = 1500000 };
-    uint64_t end = r->p->ops > LARGE_OPS ? r->changes + MOST_CHANGES : UINT64_MAX;
+    uint64_t end = r->p->ops > EFFORT_DAG_LARGE_OPS ? r->changes + EFFORT_LOCAL_SEARCH_REPAIR : UINT64_MAX;
     uint32_t peak;
     int64_t bytes;
     for (uint32_t tries = r->p->ops * 2 + 64; (bytes = grid_peak(r->grid, &peak)) > r->budget; tries--) {
@@ -241,7 +241,7 @@ static void prune(LocalSearch *r) {
         removal[i] = (Removal){seconds * (1 + r->noise * random_unit(&r->random)), cells[i]};
     }
     qsort(removal, count, sizeof *removal, dearest_first);
-    if (r->p->ops > LARGE_OPS) r->changes += count / 4; /* looking at them takes time, too */
+    if (r->p->ops > EFFORT_DAG_LARGE_OPS) r->changes += count / 4; /* looking at them takes time, too */
     for (uint32_t i = 0; i < count && !local_search_is_late(r); i++) {
         if (!may_go(r, removal[i].cell)) continue;
         take_out(r, removal[i].cell);

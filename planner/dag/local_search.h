@@ -13,9 +13,6 @@ typedef struct Schedule {
     VEC(uint32_t) cell; /* reruns, ascending */
 } Schedule;
 
-/* From so many operations on, a problem gets less search and fewer bounds. */
-enum { LARGE_OPS = 400 };
-
 typedef struct LocalSearch LocalSearch;
 /* `passes`: rows of the grid by time; NULL: one each. Past the deadline everything below ends with what it
  * has. */

@@ -5,14 +5,13 @@
  * offspring is improved and takes the place of the worst. Each search gets an equal share of the changes.
  * Where hardly anything fits, so that no other start is found, one schedule is searched over and over. */
 #include "planner/dag/memetic.h"
+#include "planner/effort.h"
 
 #include <math.h>
 
-enum { MEMBERS = 10, ALIKE = 5, SHARES = 40, ALONE = 20 };
-
 typedef struct Population {
     LocalSearch *local;
-    Schedule member[MEMBERS + 1]; /* the last is the offspring */
+    Schedule member[EFFORT_MEMETIC_MEMBERS + 1]; /* the last is the offspring */
     uint32_t members;
     double enough;
     uint64_t share, end, random; /* in changes: of each search, and of the local search at the end */
@@ -70,7 +69,7 @@ static bool loosen(Population *h, const Schedule *parent, Schedule *child) {
 static uint32_t worst(const Population *h) {
     uint32_t worst = 0;
     for (uint32_t i = 0; i < h->members; i++) {
-        if (same(&h->member[i], &h->member[MEMBERS])) return i;
+        if (same(&h->member[i], &h->member[EFFORT_MEMETIC_MEMBERS])) return i;
         if (h->member[i].seconds > h->member[worst].seconds) worst = i;
     }
     return worst;
@@ -78,8 +77,7 @@ static uint32_t worst(const Population *h) {
 
 /* A start of its own, where luck finds one in a few attempts. */
 static bool begin(Population *h, Schedule *member) {
-    enum { ATTEMPTS = 8 };
-    for (uint32_t i = 0; i < ATTEMPTS; i++)
+    for (uint32_t i = 0; i < EFFORT_MEMETIC_STARTS; i++)
         if (local_search_start(h->local, 0.1 * i, member)) return true;
     return false;
 }
@@ -91,7 +89,7 @@ static bool is_over(const Population *h, const Schedule *best) {
 
 /* Members from starts of their own. False when no start is found or several end alike. */
 static bool first_members(Population *h, Schedule *best) {
-    for (; h->members < MEMBERS && !is_over(h, best); h->members++) {
+    for (; h->members < EFFORT_MEMETIC_MEMBERS && !is_over(h, best); h->members++) {
         Schedule *member = &h->member[h->members];
         if (h->members == 0)
             copy(h, best, member);
@@ -100,15 +98,15 @@ static bool first_members(Population *h, Schedule *best) {
         search(h, member, best);
         uint32_t alike = 0;
         for (uint32_t i = 0; i <= h->members; i++) alike += same(&h->member[i], best);
-        if (alike >= ALIKE) h->end = 0;
+        if (alike >= EFFORT_MEMETIC_ALIKE) h->end = 0;
     }
     return true;
 }
 
 /* One schedule searched again and again, by turns as it is and from a larger budget. */
 static void search_alone(Population *h, Schedule *best) {
-    Schedule *child = &h->member[MEMBERS];
-    h->share *= SHARES / ALONE;
+    Schedule *child = &h->member[EFFORT_MEMETIC_MEMBERS];
+    h->share *= EFFORT_MEMETIC_SHARES / EFFORT_MEMETIC_ALONE;
     for (uint32_t i = 0; !is_over(h, best); i++) {
         if (i % 2 == 0 || !loosen(h, best, child)) copy(h, best, child);
         search(h, child, best);
@@ -117,14 +115,15 @@ static void search_alone(Population *h, Schedule *best) {
 
 void memetic_improve(LocalSearch *local, Schedule *best, double enough_seconds, uint64_t changes,
                      Arena *arena) {
-    Population h = {.local = local, .enough = enough_seconds, .share = changes / SHARES + 1, .random = 2};
+    Population h = {
+        .local = local, .enough = enough_seconds, .share = changes / EFFORT_MEMETIC_SHARES + 1, .random = 2};
     h.arena = arena;
     h.end = local_search_changes(local) + changes;
-    Schedule *child = &h.member[MEMBERS];
+    Schedule *child = &h.member[EFFORT_MEMETIC_MEMBERS];
     if (!first_members(&h, best)) search_alone(&h, best);
     while (!is_over(&h, best)) {
-        uint32_t a = (uint32_t)(random_next(&h.random) % MEMBERS),
-                 b = (uint32_t)(random_next(&h.random) % (MEMBERS - 1));
+        uint32_t a = (uint32_t)(random_next(&h.random) % EFFORT_MEMETIC_MEMBERS),
+                 b = (uint32_t)(random_next(&h.random) % (EFFORT_MEMETIC_MEMBERS - 1));
         b += b >= a;
         bool made = random_next(&h.random) % 2 ? cross(&h, &h.member[a], &h.member[b], child)
                                                : loosen(&h, &h.member[a], child);

@@ -12,6 +12,7 @@
 #include "planner/dag/reach.h"
 #include "planner/dag/local_search.h"
 #include "planner/bound/instants.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
@@ -31,7 +32,7 @@ typedef struct Solver {
 } Solver;
 
 static bool is_large(const Solver *s) {
-    return s->p->ops > LARGE_OPS;
+    return s->p->ops > EFFORT_DAG_LARGE_OPS;
 }
 
 static bool too_late(const Solver *s) {
@@ -73,8 +74,6 @@ static void try_trade(Solver *s, uint32_t instant, const bool *keep) {
 
 /* ---- bounds ---- */
 
-enum { MOST_INSTANTS = 400 };
-
 typedef struct Instant {
     uint32_t time;
     double seconds;
@@ -90,13 +89,13 @@ static Instants bound_all(Solver *s, const int64_t *live, uint32_t most) {
     for (uint32_t time = 0; time < p->ops; time++)
         if (live[time] > budget) over[count++] = time;
     bool large = is_large(s);
-    uint32_t instants = large ? MOST_INSTANTS * LARGE_OPS / p->ops : MOST_INSTANTS,
+    uint32_t instants = large ? EFFORT_DAG_INSTANTS * EFFORT_DAG_LARGE_OPS / p->ops : EFFORT_DAG_INSTANTS,
              stride = count / instants + 1;
     Arena *arena = arena_new();
     for (uint32_t i = 0; i < count && !(i && too_late(s)); i += stride) {
         Closure *closure = closure_new(p, over[i], arena);
-        double seconds = closure_bound_over(closure, budget - closure_fixed_bytes(closure), 12,
-                                            large ? 0.9 * s->bound : 0);
+        double seconds = closure_bound_over(closure, budget - closure_fixed_bytes(closure),
+                                            EFFORT_DAG_INSTANT_CUTS, large ? 0.9 * s->bound : 0);
         if (seconds > s->bound) s->bound = seconds;
         uint32_t at = found.count;
         (void)vec_add(s->scratch, &found);
@@ -111,8 +110,9 @@ static Instants bound_all(Solver *s, const int64_t *live, uint32_t most) {
 
 static void try_hulls(Solver *s, const Instants *instants) {
     Arena *arena = arena_new();
-    for (uint32_t i = 0; i < instants->count && !is_proved(s) && !too_late(s); i++) {
-        Trades hull = closure_hull(closure_new(s->p, instants->at[i].time, arena), 24, arena);
+    for (uint32_t i = 0; EFFORT_DAG_HULL_CUTS && i < instants->count && !is_proved(s) && !too_late(s); i++) {
+        Trades hull =
+            closure_hull(closure_new(s->p, instants->at[i].time, arena), EFFORT_DAG_HULL_CUTS, arena);
         for (uint32_t k = 0; k < hull.count && !is_proved(s) && !too_late(s); k++)
             try_trade(s, instants->at[i].time, hull.at[k].keep);
         arena_reset(arena);
@@ -175,13 +175,13 @@ static void lay_runs(Solver *s, const BeamRuns *runs) {
 
 /* Whether the operands of every operation can be made at all; asked of those that need half the budget. */
 static bool reaches_all(Solver *s) {
-    enum { SETS = 2000 };
     const Problem *p = s->p;
     int64_t room = s->request->budget_bytes - p->persistent_bytes;
     for (uint32_t op = 0; op < p->ops && !too_late(s); op++) {
         int64_t bytes = 0;
         for (EACH(i, p->reads, op)) bytes += p->bytes[p->reads.list[i]];
-        if (bytes > room / 2 && !reach_operands(p, op, s->request->budget_bytes, SETS)) return false;
+        if (bytes > room / 2 && !reach_operands(p, op, s->request->budget_bytes, EFFORT_DAG_REACH_SETS))
+            return false;
     }
     return true;
 }
@@ -197,7 +197,8 @@ static void open_rows(Solver *s) {
     const Problem *p = s->p;
     double bytes = 1;
     for (uint32_t u = 0; u < p->storages; u++) bytes += (double)p->bytes[u];
-    size_t most = p->ops <= 500 ? COUNT_OF(tries) : p->ops <= 1000; /* beyond, they take minutes */
+    size_t most = p->ops <= 500 ? EFFORT_DAG_BEAMS : p->ops <= 1000; /* beyond, they take minutes */
+    if (most > EFFORT_DAG_BEAMS) most = EFFORT_DAG_BEAMS;
     for (size_t i = 0; i < most && !s->best.found && !too_late(s); i++) {
         BeamRequest request = tries[i];
         request.p = p;
@@ -275,19 +276,18 @@ static bool search_all(Solver *s, Solution *solution) {
 /* Changes of the grid that take a few seconds, or more where more are allowed; few where every schedule is
  * looked at anyway. Over a large problem each takes about as long, but for its operands. */
 static uint64_t default_changes(const SolveRequest *request) {
-    enum { A_FEW = 4 };
     const Problem *p = request->problem;
     double ops = p->ops, touched = ops + p->reads.first[p->ops];
     if (ops <= request->exhaustive_ops) return 2000;
-    double changes = fmin(3.8e12 / pow(ops + 1, 2.2), 2e5 * ops) + 1000;
-    if (ops > LARGE_OPS) changes = 3e7 * ops / fmax(touched, 4 * ops);
-    return (uint64_t)(changes * fmax(1, request->time_seconds / A_FEW));
+    double changes = fmin(EFFORT_DAG_CHANGES * 1e6 / pow(ops + 1, 2.2), EFFORT_DAG_CHANGES_MOST * ops) + 1000;
+    if (ops > EFFORT_DAG_LARGE_OPS) changes = EFFORT_DAG_CHANGES_LARGE * 1e6 * ops / fmax(touched, 4 * ops);
+    return (uint64_t)(changes * fmax(1, request->time_seconds / EFFORT_DAG_CHANGES_SECONDS));
 }
 
 /* Finds any schedule that fits. `least`: the smallest found, where none does. The beam over a large problem
  * is dear, and seldom finds what shrinking does not. */
 static void find_any(Solver *s, uint64_t changes, Schedule *least) {
-    if (s->bound < HUGE_VAL && !too_late(s) && !reaches_all(s)) s->bound = HUGE_VAL;
+    if (EFFORT_DAG_REACH_SETS && s->bound < HUGE_VAL && !too_late(s) && !reaches_all(s)) s->bound = HUGE_VAL;
     bool hopeless = s->bound == HUGE_VAL, large = is_large(s);
     if (!hopeless && !large) open_rows(s);
     uint64_t tries = hopeless ? changes / 32 : large ? changes * 8 : changes / 2;
@@ -298,8 +298,8 @@ static void find_any(Solver *s, uint64_t changes, Schedule *least) {
 
 /* How many minimum cuts a proof may take: fewer where each is dear. */
 static uint32_t most_cuts(const Solver *s) {
-    double part = is_large(s) ? (double)LARGE_OPS / s->p->ops : 1;
-    return (uint32_t)(5000 * part * part);
+    double part = is_large(s) ? (double)EFFORT_DAG_LARGE_OPS / s->p->ops : 1;
+    return (uint32_t)(EFFORT_DAG_PROOF_CUTS * part * part);
 }
 
 /* Finds a schedule that fits, if it can, then the best it can. `least`: the smallest found, where none fits.
@@ -312,9 +312,9 @@ static void search(Solver *s, int64_t keep_all_bytes, Schedule *least) {
     /* a third of the time for bounds, which hold wherever they stop, and their sets */
     Deadline whole = s->deadline;
     s->deadline = deadline_after(s->request->time_seconds / 3);
-    Instants instants = bound_all(s, live, 6);
+    Instants instants = bound_all(s, live, EFFORT_DAG_HULLS);
     try_hulls(s, &instants);
-    if (!is_proved(s) && !too_late(s)) {
+    if (EFFORT_DAG_INSTANTS_SUM && !is_proved(s) && !too_late(s)) {
         double seconds = instants_seconds(s->p, live, s->request->budget_bytes);
         if (seconds > s->bound) s->bound = seconds;
     }
@@ -323,10 +323,13 @@ static void search(Solver *s, int64_t keep_all_bytes, Schedule *least) {
     if (!s->best.found) find_any(s, changes, least);
     if (s->best.found && !is_proved(s))
         local_search_improve(s->local, &s->best, s->bound + nothing, changes / 20);
-    for (uint32_t most = most_cuts(s), cuts = most / 10; cuts <= most && !is_proved(s); cuts *= 10)
+    for (uint32_t most = most_cuts(s), cuts = most / 10; cuts && cuts <= most && !is_proved(s); cuts *= 10)
         prove(s, &instants, cuts);
-    if (s->best.found && !is_proved(s))
+    if (!s->best.found || is_proved(s)) return;
+    if (EFFORT_MEMETIC)
         memetic_improve(s->local, &s->best, s->bound + nothing, changes, s->scratch);
+    else
+        local_search_improve(s->local, &s->best, s->bound + nothing, changes);
 }
 
 Solution solve_dag(const SolveRequest *request, Arena *arena) {

@@ -24,7 +24,6 @@ typedef struct SolveRequest {
     double time_seconds; /* give up improving after this long; 0: never. The only thing read from a clock. */
     uint32_t exhaustive_ops; /* problems of at most this many operations are searched exhaustively */
 } SolveRequest;
-enum { SOLVE_EXHAUSTIVE_OPS = 10 };
 Solution solve_dag(const SolveRequest *request, Arena *arena);
 
 #endif

@@ -10,6 +10,7 @@
 #include "planner/layout/pack_tree.h"
 #include "planner/layout/pack.h"
 #include "planner/layout/pack_lowest.h"
+#include "planner/effort.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -157,7 +158,7 @@ static const PackTreeSaved *last_state(const States *states, const PackTree *tre
     const PackTreeSaved *last = NULL;
     for (uint32_t k = 0; states && k < COUNT_OF(states->at); k++) {
         const PackTreeSaved *saved = &states->at[k];
-        if (saved->ranks && saved->ranks <= states->valid && tree->work + saved->work <= PACK_TREE_TOP_WORK)
+        if (saved->ranks && saved->ranks <= states->valid && tree->work + saved->work <= EFFORT_PACK_TOP_WORK)
             last = saved;
     }
     return last;
@@ -202,19 +203,13 @@ static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranke
     return height;
 }
 
-enum { FIT_WORK = 12000000 }; /* no further order once fitting took so much */
-
-/* What the exact search may take: parts of at most so many buffers, placements, and placements times the
- * length of all lifetimes; a part within a two-hundredth of its goal is left alone. */
-enum { EXACT_ITEMS = 2000, EXACT_NODES = 8000, EXACT_WORK = 400000000, EXACT_GAP = 200 };
-
 /* The exact search after the portfolio: the height reached. */
 static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_t goal, Arena *scratch) {
     PackExactItem *item = NEW_ARRAY(scratch, PackExactItem, count);
     PackExactRun *run = NEW_ARRAY(scratch, PackExactRun, count);
-    uint64_t nodes = EXACT_NODES, length = 0;
+    uint64_t nodes = EFFORT_PACK_EXACT_NODES, length = 0;
     for (uint32_t i = 0; i < count; i++) length += entry[i].hi - entry[i].lo;
-    if (nodes > EXACT_WORK / length) nodes = EXACT_WORK / length;
+    if (nodes > EFFORT_PACK_EXACT_WORK / length) nodes = EFFORT_PACK_EXACT_WORK / length;
     if (nodes < count) return height;
     for (uint32_t i = 0; i < count; i++) {
         run[i] = entry[i].life;
@@ -225,7 +220,8 @@ static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_
                                   .fixed = -1,
                                   .offset = entry[i].offset};
     }
-    height = pack_lowest(item, count, height, goal, goal / (10 * EXACT_GAP), nodes, NULL, scratch);
+    height =
+        pack_lowest(item, count, height, goal, goal / (10 * EFFORT_PACK_EXACT_GAP), nodes, NULL, scratch);
     for (uint32_t i = 0; i < count; i++) entry[i].offset = item[i].offset;
     return height;
 }
@@ -234,9 +230,9 @@ static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_
  * the best of the portfolio on, as long as they find a lower height now and then. */
 static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, PackTree *tree, int64_t best,
                       int64_t goal, int64_t *offset) {
-    enum { FAILURES = 200 };
     States states = {0};
-    for (uint32_t failures = 0; failures < FAILURES && best > goal && tree->work < FIT_WORK;) {
+    for (uint32_t failures = 0;
+         failures < EFFORT_PACK_FAILURES && best > goal && tree->work < EFFORT_PACK_WORK;) {
         uint32_t stuck = 0;
         int64_t height = first_fit(entry, count, ranked, tree, best, offset, &stuck, &states);
         if (height < best) {
@@ -265,7 +261,7 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
     measure(entry, count, live, times, highest, scratch);
     if (goal < highest) goal = highest;
     uint32_t stuck, chosen = 0;
-    for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < FIT_WORK; p++) {
+    for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < EFFORT_PACK_WORK; p++) {
         rank(entry, count, p, ranked, other);
         int64_t height = first_fit(entry, count, ranked, &tree, best, offset, &stuck, NULL);
         if (height >= best) continue;
@@ -277,7 +273,7 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
         rank(entry, count, chosen, ranked, other);
         best = sooner(entry, count, ranked, &tree, best, goal, offset);
     }
-    if (count <= EXACT_ITEMS && best - goal > goal / EXACT_GAP)
+    if (count <= EFFORT_PACK_EXACT_ITEMS && best - goal > goal / EFFORT_PACK_EXACT_GAP)
         best = search_lower(entry, count, best, goal, scratch);
     return best;
 }

@@ -11,8 +11,12 @@
  * A node is cut when in some section, packing what is left in order of `low` ends above the capacity. What is
  * left is split where no lifetime crosses. Orders of trying take turns under doubling limits of nodes.
  * After Moffitt 2023, "MiniMalloc" (canonical packings, inference by section, splitting); the branching on
- * valleys is that of skyline methods for strip packing. */
+ * valleys is that of skyline methods for strip packing.
+ *
+ * A node that looks at very many items and sections counts as several: a search of thousands of items ends as
+ * soon as one of hundreds (EFFORT_PACK_NODE_WORK, _MEMBERS, _TRAIL). */
 #include "planner/layout/pack_exact.h"
+#include "planner/effort.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,11 +58,6 @@ typedef struct Search {
     VEC(Slot) trail;
     VEC(uint32_t) stack; /* options of the nodes above */
 } Search;
-
-/* A node that looks at more than NODE_WORK items and sections counts as several: a search of thousands of
- * items ends as soon as one of hundreds. None is begun over more than MOST_MEMBERS pairs of an item and a
- * section it lives in, and none goes on with more than MOST_TRAIL values to put back. */
-enum { NODE_WORK = 1 << 18, MOST_MEMBERS = 1 << 24, MOST_TRAIL = 1 << 23 };
 
 static void set(Search *s, int64_t *at, int64_t value) {
     *vec_add(s->arena, &s->trail) = (Slot){at, *at};
@@ -282,9 +281,9 @@ static PackExactAnswer search_part(Search *s, uint32_t lo, uint32_t hi) {
     for (;;) {
         uint32_t bottom = s->stack.count, t = choose(s, lo, hi);
         int64_t level = s->level[t];
-        s->nodes += 1 + s->work / NODE_WORK;
-        s->work %= NODE_WORK;
-        if (s->nodes > s->limit || s->trail.count > MOST_TRAIL) return PACK_EXACT_UNKNOWN;
+        s->nodes += 1 + s->work / EFFORT_PACK_NODE_WORK;
+        s->work %= EFFORT_PACK_NODE_WORK;
+        if (s->nodes > s->limit || s->trail.count > EFFORT_PACK_TRAIL) return PACK_EXACT_UNKNOWN;
         bool grounded = push_options(s, t, level);
         for (uint32_t o = bottom, end = s->stack.count; o < end; o++) {
             uint32_t mark = s->trail.count;
@@ -382,12 +381,12 @@ static bool find_sections(Search *s) {
                 s->run[i][s->runs[i]++] = run;
         }
         s->gaps |= s->runs[i] > 1;
-        for (uint32_t r = 0; r < s->runs[i] && members <= MOST_MEMBERS; r++) {
+        for (uint32_t r = 0; r < s->runs[i] && members <= EFFORT_PACK_MEMBERS; r++) {
             members += s->run[i][r].hi - s->run[i][r].lo;
             for (uint32_t t = s->run[i][r].lo; t < s->run[i][r].hi; t++) s->first[t + 2]++;
         }
     }
-    if (members > MOST_MEMBERS) return false;
+    if (members > EFFORT_PACK_MEMBERS) return false;
     s->member = NEW_ARRAY(s->arena, uint32_t, members + 1);
     for (uint32_t t = 0; t < s->sections; t++) s->first[t + 2] += s->first[t + 1];
     for (uint32_t i = 0; i < s->count; i++)

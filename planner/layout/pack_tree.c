@@ -1,5 +1,6 @@
 /* See pack_tree.h. In: lifetimes and the bytes they take, one after the other; out: where bytes are free. */
 #include "planner/layout/pack_tree.h"
+#include "planner/effort.h"
 
 #include <string.h>
 
@@ -36,7 +37,7 @@ static uint32_t range_after(const PackRangeSet *set, int64_t at, uint32_t from) 
 }
 
 bool pack_tree_is_on_top(const PackTree *tree) {
-    return tree->work > PACK_TREE_TOP_WORK;
+    return tree->work > EFFORT_PACK_TOP_WORK;
 }
 
 static void range_add(PackTree *tree, PackRangeSet *set, int64_t beg, int64_t end) {

@@ -32,12 +32,10 @@ typedef struct PackTreeSaved {
     VEC(PackRange) range;
 } PackTreeSaved;
 
-/* Once fitting took TOP_WORK, items are put on top of what is placed: every set that is met then takes one
- * step, where holes that fit nothing would make n items take n^2. */
-enum { PACK_TREE_TOP_WORK = 300000000 };
-
 PackTree pack_tree_new(uint32_t times, Arena *arena);
 void pack_tree_clear(PackTree *tree);
+/* Once fitting took EFFORT_PACK_TOP_WORK, items are put on top of what is placed: every set that is met then
+ * takes one step, where holes that fit nothing would make n items take n^2. */
 bool pack_tree_is_on_top(const PackTree *tree);
 /* Bytes [beg, end) are taken during [lo, hi). */
 void pack_tree_add(PackTree *tree, uint32_t lo, uint32_t hi, int64_t beg, int64_t end);

@@ -2,6 +2,7 @@
  * the sequence, and how long operations wait for them. Invariant: where all are HOST_EASY and run beside the
  * operations, nothing waits. */
 #include "planner/problem/copies.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
@@ -232,12 +233,11 @@ static void simulate(Copies *c, const Sequence *sequence) {
 }
 
 bool copies_find(Copies *c, const Keep *retain, const Sequence *sequence, const uint32_t *time) {
-    enum { ROUNDS = 6 };
     c->copy.count = 0;
     if (!find_wanted(c, retain)) return false;
     collect(c, retain, sequence, time);
     put_in_order(c, &c->need, true);
-    for (uint32_t round = 0; round < ROUNDS && place(c); round++)
+    for (uint32_t round = 0; round < EFFORT_COPIES_ROUNDS && place(c); round++)
         tidy(c); /* what the last round drops leaves the queues idle, no more */
     if (fit_host(c)) tidy(c);
     put_in_order(c, &c->freed, false);

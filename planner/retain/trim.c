@@ -4,11 +4,10 @@
 #include "planner/problem/copies.h"
 #include "planner/problem/live_tree.h"
 #include "planner/retain/trim.h"
+#include "planner/effort.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { PEAKS = 8, ROUNDS = 48, MOST_TIMES = 4 };
 
 typedef struct Drop {
     double price; /* seconds a byte */
@@ -168,13 +167,14 @@ static void find_drops(Trimmer *v, const Sequence *sequence, uint32_t at, const 
         Keep keep = dropped(p, gap, retain[gap], replay_time(v->r)[v->touched[s]], from);
         if (!is_free(v, gap) || (keep.from <= retain[gap].from && keep.until >= retain[gap].until)) continue;
         v->query++;
-        double seconds = remake_seconds(v, retain, s, time, p->gap_end[gap], 12);
+        double seconds = remake_seconds(v, retain, s, time, p->gap_end[gap], EFFORT_TRIM_DEPTH);
         *vec_add(v->arena, &v->drop) = (Drop){.price = (seconds + 1e-12) / (double)p->bytes[s],
                                               .gap = gap,
                                               .keep = keep,
                                               .storage = s,
                                               .begin = v->touched[s] + 1,
                                               .until = NONE};
+        if (!EFFORT_TRIM_WAITS) continue;
         consider_waiting(v, at, &v->drop.at[v->drop.count - 1]);
         consider_moving(v, retain, &v->drop.at[v->drop.count - 1]);
     }
@@ -201,7 +201,7 @@ static bool lower_peaks(Trimmer *v, int64_t target, const Sequence *sequence, Ke
     uint32_t runs = sequence->run.count;
     live_tree_load(&v->room, replay_live(v->r), runs);
     note_reruns(v, sequence);
-    for (uint32_t peak = 0; peak < PEAKS; peak++) {
+    for (uint32_t peak = 0; peak < EFFORT_TRIM_PEAKS; peak++) {
         int64_t bytes;
         uint32_t at = live_tree_peak(&v->room, &bytes);
         if (bytes <= target) break;
@@ -220,9 +220,10 @@ static bool lower_peaks(Trimmer *v, int64_t target, const Sequence *sequence, Ke
 
 bool trim_to(Trimmer *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
     replay(v->r, retain, sequence);
-    double most = MOST_TIMES * sequence->seconds; /* beyond, it drops what it needs again and again */
+    double most = EFFORT_TRIM_TIMES * sequence->seconds; /* beyond, it drops what it needs again and again */
     for (uint32_t round = 0;
-         round < ROUNDS && sequence->peak_bytes > target_bytes && sequence->seconds <= most; round++) {
+         round < EFFORT_TRIM_ROUNDS && sequence->peak_bytes > target_bytes && sequence->seconds <= most;
+         round++) {
         if (!lower_peaks(v, target_bytes, sequence, retain)) return false;
         replay(v->r, retain, sequence);
     }
@@ -314,7 +315,7 @@ static uint32_t keep_what_fits(Trimmer *v, int64_t target, const Sequence *seque
 
 void trim_fill(Trimmer *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
     uint32_t most = NONE;
-    for (uint32_t round = 0; round < 6; round++) {
+    for (uint32_t round = 0; round < EFFORT_TRIM_FILLS; round++) {
         double seconds = sequence->seconds;
         memcpy(v->before, retain, sizeof *retain * v->p->gaps);
         find_fills(v, sequence, retain);

@@ -2,6 +2,7 @@
  * at .9 to .5 of its peak: recomputation found, the bound, the gap, seconds. */
 #include "frontend/verbs/nodelink.h"
 #include "planner/dag/solve.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@ static const char *const graphs[] = {"vgg_unet_train", "resnet50_train",     "fc
                                      "vgg16_train",    "random_layered_100", "random_layered_250"};
 
 static void print_row(const char *name, const Problem *p, double fraction, Arena *arena) {
-    SolveRequest request = {.problem = p, .exhaustive_ops = SOLVE_EXHAUSTIVE_OPS};
+    SolveRequest request = {.problem = p, .exhaustive_ops = EFFORT_DAG_EXHAUSTIVE_OPS};
     request.budget_bytes = (int64_t)(fraction * (double)dag_keep_all(p));
     clock_t began = clock();
     Solution solution = solve_dag(&request, arena);

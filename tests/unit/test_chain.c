@@ -7,6 +7,7 @@
 #include "tests/support/brute.h"
 #include "tests/support/transformer.h"
 #include "planner/chain/choices.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -117,7 +118,7 @@ static void choices_are_not_dominated(void **state) {
     for (uint32_t k = 0; k < links.kinds; k++) {
         const Choice *choice = kinds[k].choice.at;
         uint32_t count = kinds[k].choice.count;
-        assert_in_range(count, 1, BLOCK_CHOICES);
+        assert_in_range(count, 1, EFFORT_CHOICES_MOST);
         for (uint32_t a = 0; a < count; a++)
             for (uint32_t b = 0; b < count; b++)
                 assert_false(a != b && choice[a].kept_bytes <= choice[b].kept_bytes &&

@@ -6,6 +6,7 @@
 #include "planner/dag/reach.h"
 #include "tests/support/brute.h"
 #include "planner/dag/solve.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -203,7 +204,8 @@ static void against_every_schedule(void **state) {
         Problem *p = random_problem(seed, 10, true, arena);
         int64_t budget = some_budget(p, seed);
         double optimum = brute_seconds(p, budget, arena);
-        SolveRequest request = {.problem = p, .budget_bytes = budget, .exhaustive_ops = SOLVE_EXHAUSTIVE_OPS};
+        SolveRequest request = {
+            .problem = p, .budget_bytes = budget, .exhaustive_ops = EFFORT_DAG_EXHAUSTIVE_OPS};
         tally(&whole, &request, optimum, seed, arena);
         request.exhaustive_ops = 0;
         request.changes = 20000;

@@ -3,6 +3,7 @@
 #include "exits.h"
 #include "frontend/verbs/nodelink.h"
 #include "planner/dag/solve.h"
+#include "planner/effort.h"
 
 #include <stdlib.h>
 
@@ -17,7 +18,7 @@ static void plan(const NodeLink *graph, Arena *arena) {
     Problem *p = dag_problem(graph->nodes, graph->seconds, graph->bytes, graph->link, graph->links, arena);
     p->persistent_bytes = graph->persistent_bytes;
     double share = (double)(hash_bytes(HASH_SEED, input, length) % 120) / 100;
-    SolveRequest request = {.problem = p, .changes = 300, .exhaustive_ops = SOLVE_EXHAUSTIVE_OPS};
+    SolveRequest request = {.problem = p, .changes = 300, .exhaustive_ops = EFFORT_DAG_EXHAUSTIVE_OPS};
     request.budget_bytes = (int64_t)(share * (double)dag_keep_all(p));
     Solution solution = solve_dag(&request, arena);
     MUST(!dag_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena));
