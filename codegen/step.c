@@ -4,6 +4,7 @@
  * each, and a WAIT for it where the plan says so (planner/plan.h).
  * Invariant: the code does exactly the plan's steps in the plan's order. */
 #include "codegen/emit.h"
+#include "ir/ops.h"
 
 #include <ctype.h>
 #include <inttypes.h>

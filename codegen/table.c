@@ -1,6 +1,7 @@
 /* In: a planned training program. Out: its tables as C: persistent tensors, planned memory by category, and
  * the RtProgram that rt_main runs (runtime/rt.h says what every field means). */
 #include "codegen/emit.h"
+#include "planner/layout/live.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -7,7 +7,8 @@
  *     epoch[v]    how often that storage had been written over when v was made
  *     now[s]      how often storage s has been written over so far: reading v is right while epoch[v] ==
  * now[s] */
-#include "ir/graph.h"
+#include "ir/check.h"
+#include "ir/ops.h"
 
 #include <stdarg.h>
 #include <string.h>

@@ -4,6 +4,7 @@
  * operation's shape rule. Invariant: nodes are appended in an order that is topological, and a value's `def`
  * and `out_index` name the node output it is. */
 #include "ir/graph.h"
+#include "ir/ops.h"
 
 #include <string.h>
 

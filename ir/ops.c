@@ -2,7 +2,7 @@
  *
  * In: types of the inputs, attributes, and for a few operations the wished output type. Out: the types of the
  * outputs, or what does not fit, in words a user can act on. A rule checks everything the kernels rely on. */
-#include "ir/graph.h"
+#include "ir/ops.h"
 
 #include <string.h>
 

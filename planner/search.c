@@ -10,6 +10,8 @@
 #include "planner/bound/closure.h"
 #include "planner/chain/chain.h"
 #include "planner/retain/offload.h"
+#include "planner/retain/policy.h"
+#include "planner/retain/trim.h"
 
 #include <math.h>
 #include <string.h>
@@ -291,7 +293,7 @@ static void descend_by_levels(Search *s, int64_t highest, uint32_t levels) {
 
 /* Ever smaller plans, from each of the smallest few, in steps that shrink `patience` times when they fail.
  * False: which those few are is not known. */
-static bool descend_to_floor(Search *s, int64_t budget_bytes, uint32_t starts, uint32_t patience) {
+static bool descend_to_floor(Search *s, SearchGoal goal, uint32_t starts, uint32_t patience) {
     enum { ROUNDS = 16 };
     int64_t divisor = 24;
     for (uint32_t round = 0, failures = 0; round < ROUNDS && failures < patience; round++) {
@@ -305,7 +307,7 @@ static bool descend_to_floor(Search *s, int64_t budget_bytes, uint32_t starts, u
         failures++;
     }
     s->floor_bytes = s->front.at[0].peak_bytes;
-    bool enough = budget_bytes < 0 && budget_bytes != SEARCH_LEAST && s->floor_bytes >= -budget_bytes;
+    bool enough = goal.ask == SEARCH_BELOW && s->floor_bytes >= goal.bytes;
     if (!enough) descend(s, s->floor_bytes, s->floor_bytes, SWINGS); /* what still fits there */
     return knows_smallest(s);
 }
@@ -339,7 +341,7 @@ static void add_families(Search *s, const int64_t *live, int64_t highest, Front 
 }
 
 /* False: in leaving out what is large, too little was left to tell the smallest. */
-static bool search_on(Search *s, int64_t budget_bytes, Front *families, Front *smallest) {
+static bool search_on(Search *s, SearchGoal goal, Front *families, Front *smallest) {
     const Problem *p = s->p;
     /* effort by size: a replay costs about 0.1 microseconds an operation */
     uint32_t effort = 400000 / (p->ops + 1);
@@ -353,19 +355,19 @@ static bool search_on(Search *s, int64_t budget_bytes, Front *families, Front *s
     add_families(s, live, highest, families);
     try_offload(s, 48);
     bool small = p->ops < 1000;
-    if (!descend_to_floor(s, budget_bytes, small ? 3 : 1, small ? 4 : 1)) return false;
+    if (!descend_to_floor(s, goal, small ? 3 : 1, small ? 4 : 1)) return false;
     if (smallest)
         for (uint32_t i = 0; i < s->front.count && i < SEARCH_SMALLEST; i++)
             *vec_add(s->arena, smallest) = s->front.at[i];
-    bool some_fit = budget_bytes < INT64_MAX && budget_bytes >= s->front.at[0].peak_bytes;
-    if (!budget_bytes || some_fit) {
+    bool some_fit = goal.ask == SEARCH_WITHIN && goal.bytes >= s->front.at[0].peak_bytes;
+    if (goal.ask == SEARCH_ANY || some_fit) {
         descend_at_floor(s);
         descend_by_levels(s, highest, levels);
     }
     return true;
 }
 
-Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes,
+Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, SearchGoal goal,
                    Front *families, Front *smallest, Arena *arena) {
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
@@ -375,10 +377,11 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, i
     for (uint32_t op = 0; op < p->update_begin && (!blocks || op < blocks->boundary); op++)
         s.forward_seconds += p->seconds[op];
     s.retain = NEW_ARRAY(s.scratch, Keep, p->gaps + 1);
-    if (budget_bytes < 0 && blocks && p->host_bytes <= 0) find_over(&s, blocks->boundary);
-    if (!search_on(&s, budget_bytes, families, smallest)) {
+    bool least = goal.ask == SEARCH_LEAST || goal.ask == SEARCH_BELOW;
+    if (least && blocks && p->host_bytes <= 0) find_over(&s, blocks->boundary);
+    if (!search_on(&s, goal, families, smallest)) {
         s.over.count = 0;
-        if (!search_on(&s, budget_bytes, families, smallest)) die("the whole search leaves out plans");
+        if (!search_on(&s, goal, families, smallest)) die("the whole search leaves out plans");
     }
     arena_free(s.scratch);
     return s.front;

@@ -4,7 +4,7 @@
 
 #include "frontend/driver/compile.h"
 
-/* Prints it for `c->policy` under `c->budget_bytes`, and as JSON to stdout where --json was given. Returns
+/* Prints it for `c->policy` under `c->budget`, and as JSON to stdout where --json was given. Returns
  * EXIT_INFEASIBLE. */
 int infeasible_answer(Compilation *c);
 

@@ -63,7 +63,7 @@ static void say(const Options *options, const Message *message, const char *form
     Arena *arena = arena_new();
     Text said = {.arena = arena}, line = {.arena = arena}, answer = {.arena = arena};
     add_args(&said, format, args);
-    if (options->json_diagnostics) {
+    if (options_json_diagnostics(options)) {
         text_add(&line, "{\"severity\": \"%s\", ", message->severity);
         add_fields(message, said.at, &line);
         text_add(&line, "}\n");
@@ -125,7 +125,7 @@ void message_diagnostics(const Options *options, const Diag *diag) {
     Arena *arena = arena_new();
     Text text = {.arena = arena};
     text_add_n(&text, "", 0);
-    if (options->json_diagnostics)
+    if (options_json_diagnostics(options))
         diag_print_json(diag, &text);
     else
         diag_print(diag, &text, isatty(STDERR_FILENO) && !getenv("NO_COLOR"));

@@ -5,6 +5,7 @@
  * other nodes are called scope + block + operation, numbered from the second on. The shape rules of ir/ops.c
  * have the last word [E0322]. */
 #include "frontend/lower/lower_parts.h"
+#include "ir/ops.h"
 
 #include <string.h>
 

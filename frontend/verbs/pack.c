@@ -1,13 +1,15 @@
 /* The verb `pack`. In: a table of buffers and perhaps a capacity; out: an offset for each, the height, and
  * what is proved about it. First fit first; the exact search where that does not reach. Searches are limited
  * by nodes, so the same file gives the same answer everywhere. */
-#include "frontend/verbs/pack.h"
+#include "frontend/verbs/verb.h"
 
 #include "planner/layout/pack_exact.h"
 #include "planner/plan.h"
 #include "frontend/verbs/csv.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
+#include "planner/layout/pack.h"
+#include "planner/layout/pack_lowest.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -237,7 +239,9 @@ static int write_offsets(const Packing *p, const Options *options, Arena *arena)
     return output_write(options, options->output, &out);
 }
 
-int pack_outside(const Options *options, Arena *arena) {
+int verb_pack(Compilation *c) {
+    const Options *options = c->options;
+    Arena *arena = c->arena;
     Packing p = {.capacity = -1};
     if (options->capacity) {
         char *end;

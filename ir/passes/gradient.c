@@ -4,6 +4,7 @@
  * that are wanted. A rule builds nodes and never computes. Weights come before inputs: the input of a linear
  * layer may then die before the gradient of it is born. */
 #include "ir/passes/gradient.h"
+#include "ir/ops.h"
 
 #include <string.h>
 

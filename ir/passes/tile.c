@@ -11,7 +11,9 @@
  * that treat each token alone, to a loss or to the output of a linear layer that narrows; nothing else reads
  * what it makes on the way. Liu, Abbeel 2023: "Blockwise parallel transformer"; Hsu et al. 2024: "Liger
  * kernel" (the loss). */
-#include "ir/graph.h"
+#include "ir/passes/passes.h"
+
+#include "ir/ops.h"
 
 #include <string.h>
 

@@ -5,6 +5,7 @@
 #include "planner/chain/blocks.h"
 #include "planner/bound/min_cut.h"
 #include "planner/bound/exact_closure.h"
+#include "planner/chain/choices.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* What the blocks of a run of equal ones cost in the windows of the backward pass (planner/chain/revolve.c), for the
- * bytes they hold. A block's first part is its backward pass up to an instant p, its second part what
+/* What the blocks of a run of equal ones cost in the windows of the backward pass (planner/chain/revolve.c),
+ * for the bytes they hold. A block's first part is its backward pass up to an instant p, its second part what
  * follows.
  *
  *     p(d + 1)                                                  p(d)

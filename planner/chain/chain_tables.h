@@ -1,8 +1,9 @@
-/* The tables of the recursion over a chain of blocks (planner/chain/chain_tables.c), for planner/chain/chain.c alone. */
+/* The tables of the recursion over a chain of blocks (planner/chain/chain_tables.c), for
+ * planner/chain/chain.c alone. */
 #ifndef REMAT_CHAIN_TABLES_H
 #define REMAT_CHAIN_TABLES_H
 
-#include "planner/chain/blocks.h"
+#include "planner/chain/choices.h"
 
 enum { SLOTS = 4096 };
 

@@ -5,10 +5,10 @@
  *
  * The middle reads the block's output and makes the gradients that come from outside; the end reads what
  * outlives the block. Storages from before the block count as persistent. */
-#include "planner/chain/blocks.h"
+#include "planner/chain/choices.h"
 #include "planner/bound/closure.h"
 #include "planner/chain/kinds.h"
-#include "planner/search.h"
+#include "planner/retain/trim.h"
 
 #include <math.h>
 #include <stdlib.h>

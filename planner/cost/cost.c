@@ -3,10 +3,11 @@
  * at the share of the device's peak that the kernel reaches (kernels/rate.def), plus a fixed launch. A row of
  * ir/op.def names the rule and the class of rates; workspace is the kernels' own arithmetic, so plan and
  * program agree. */
-#include "planner/plan.h"
+#include "planner/cost/cost.h"
 
 #include "kernels/kernels.h"
 #include "kernels/rate.h"
+#include "ir/ops.h"
 
 #include <string.h>
 

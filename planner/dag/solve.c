@@ -1,6 +1,8 @@
 /* A schedule within a budget, and how far from the best it can be. In: a problem and a budget; out: runs, a
  * lower bound. Steps, until the two meet: everything kept; every schedule there is, for a few operations; the
  * closure bound at the instants that do not fit, and its sets replayed lazily; local search. */
+#include "planner/dag/solve.h"
+
 #include "planner/bound/closure.h"
 #include "planner/dag/exhaustive.h"
 #include "planner/dag/dag.h"

@@ -8,7 +8,8 @@
  * search. First fit asks a segment tree over time for the bytes taken during a lifetime (pack_tree.h). */
 #include "planner/layout/pack_exact.h"
 #include "planner/layout/pack_tree.h"
-#include "planner/plan.h"
+#include "planner/layout/pack.h"
+#include "planner/layout/pack_lowest.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

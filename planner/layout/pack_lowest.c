@@ -2,7 +2,7 @@
  * orders, then exact searches at heights between what is proved and what is reached.
  *
  * In: items. Out: their offsets, the height, the height below which there is proved to be no packing. */
-#include "planner/layout/pack_exact.h"
+#include "planner/layout/pack_lowest.h"
 
 #include <stdlib.h>
 #include <string.h>

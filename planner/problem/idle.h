@@ -1,9 +1,9 @@
-/* Stretches of a sequence in which a storage lies idle from the start of one of its gaps to its next reader: the
- * times it may spend in host memory. */
+/* Stretches of a sequence in which a storage lies idle from the start of one of its gaps to its next reader:
+ * the times it may spend in host memory. */
 #ifndef REMAT_STRETCH_H
 #define REMAT_STRETCH_H
 
-#include "planner/problem/problem.h"
+#include "planner/problem/replay.h"
 
 typedef struct Stretch {
     uint32_t storage, gap;

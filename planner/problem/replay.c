@@ -2,6 +2,7 @@
  * its exact peak. Invariant: an instance lives from the run that makes it to its last read before the storage
  * is made anew, and a run's inputs, outputs and workspace are all live during it, but for an output that
  * takes over an input dying there. */
+#include "planner/problem/replay.h"
 #include "planner/problem/copies.h"
 
 #include <stdlib.h>

@@ -2,10 +2,10 @@
 #ifndef REMAT_OFFLOAD_H
 #define REMAT_OFFLOAD_H
 
-#include "planner/retain/policy.h"
+#include "planner/problem/replay.h"
 
 typedef struct Offloader Offloader;
-/* `pinned` as in search.h: gaps that pins decide stay as they are. */
+/* `pinned` as in trim.h: gaps that pins decide stay as they are. */
 Offloader *offloader_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena);
 
 /* What may go: only what is kept past a run with more than `above_bytes` live; HOST_EASY copies may lag

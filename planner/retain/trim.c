@@ -3,7 +3,7 @@
  * there is room; both judge by the last replay and are measured by the next. */
 #include "planner/problem/copies.h"
 #include "planner/problem/live_tree.h"
-#include "planner/search.h"
+#include "planner/retain/trim.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* The planner's tables. `planner FOLDER [GRAPH [PEAK]]`: every reference graph (node-link JSON) of the folder
  * at .9 to .5 of its peak: recomputation found, the bound, the gap, seconds. */
 #include "frontend/verbs/nodelink.h"
+#include "planner/dag/solve.h"
 
 #include <math.h>
 #include <stdlib.h>

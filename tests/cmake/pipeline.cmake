@@ -20,12 +20,9 @@ foreach(name command_line output answers)
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
 # Copies to host memory, in plans that are given them.
-add_executable(emit_copies support/emit_copies.c support/copies.c ${CMAKE_SOURCE_DIR}/frontend/driver/compile.c
-               ${CMAKE_SOURCE_DIR}/frontend/verbs/devices.c ${CMAKE_SOURCE_DIR}/frontend/driver/infeasible.c ${CMAKE_SOURCE_DIR}/frontend/driver/report.c
-               ${CMAKE_SOURCE_DIR}/frontend/driver/batch_search.c ${CMAKE_SOURCE_DIR}/frontend/driver/trial_made.c ${CMAKE_SOURCE_DIR}/frontend/driver/options.c)
-target_compile_definitions(emit_copies PRIVATE REMAT_VERSION="${PROJECT_VERSION}")
+add_executable(emit_copies support/emit_copies.c support/copies.c)
 target_include_directories(emit_copies PRIVATE ${CMAKE_SOURCE_DIR})
-target_link_libraries(emit_copies PRIVATE remat_frontend remat_codegen remat_planner remat_ir)
+target_link_libraries(emit_copies PRIVATE remat_driver)
 add_test(NAME pipeline_copies COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/copies.sh $<TARGET_FILE:rematc>
          ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/copies $<TARGET_FILE:emit_copies>)
 set_tests_properties(pipeline_copies PROPERTIES TIMEOUT ${test_timeout})

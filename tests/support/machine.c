@@ -2,6 +2,7 @@
 #include "tests/support/machine.h"
 
 #include "kernels/random.h"
+#include "ir/ops.h"
 
 #include <math.h>
 #include <stdlib.h>

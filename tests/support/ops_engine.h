@@ -4,7 +4,7 @@
 #ifndef REMAT_OPS_ENGINE_H
 #define REMAT_OPS_ENGINE_H
 
-#include "ir/graph.h"
+#include "ir/ops.h"
 #include "kernels/kernels.h"
 
 #include <stdbool.h>

@@ -1,5 +1,6 @@
 /* See random_graph.h. In: a seed. Out: a graph that graph_check accepts, of tiny dimensions. */
 #include "tests/support/random_graph.h"
+#include "ir/ops.h"
 
 #include "tests/support/activations.h"
 

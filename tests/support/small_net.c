@@ -1,4 +1,5 @@
 /* See small_net.h. */
+#include "ir/ops.h"
 #include "tests/support/small_net.h"
 
 #include <string.h>

@@ -104,7 +104,7 @@ static void against_every_schedule(bool plain, bool ends, uint64_t seeds, double
         Problem *p = random_problem(seed, 9, plain, arena);
         if (ends) random_ends(p, seed, arena);
         KeepAll all = keep_all(p, arena);
-        Front front = search_front(p, NULL, NULL, 0, NULL, NULL, arena);
+        Front front = search_front(p, NULL, NULL, (SearchGoal){.ask = SEARCH_ANY}, NULL, NULL, arena);
         for (uint32_t i = 1; i < front.count; i++) {
             assert_true(front.at[i - 1].peak_bytes < front.at[i].peak_bytes);
             assert_true(front.at[i - 1].seconds > front.at[i].seconds);
@@ -240,7 +240,7 @@ static void reference_graphs(void **state) {
         if (p) {
             there++;
             KeepAll all = keep_all(p, arena);
-            Front front = search_front(p, NULL, NULL, 0, NULL, NULL, arena);
+            Front front = search_front(p, NULL, NULL, (SearchGoal){.ask = SEARCH_ANY}, NULL, NULL, arena);
             int64_t budget = (int64_t)(proved[i].fraction * (double)all.peak_bytes);
             double bound = 100 * bound_seconds(p, all.live, budget) / all.seconds;
             double found = 100 * (best_within(&front, budget) / all.seconds - 1);

@@ -6,6 +6,7 @@
 #include "planner/bound/instants.h"
 #include "tests/support/brute.h"
 #include "tests/support/transformer.h"
+#include "planner/chain/choices.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -64,7 +65,7 @@ static void layers_are_one_kind(void **state) {
         Arena *arena = arena_new();
         const Graph *g;
         Problem *p = problem_of(shapes[i], &g, arena);
-        Blocks blocks = blocks_of(g, p, arena);
+        Blocks blocks = problem_blocks(g, p, arena);
         Links links = blocks_find(p, blocks.boundary, arena);
         assert_int_equal(links.count, shapes[i]->layers + 2);
         assert_int_equal(links.kinds, 3);
@@ -95,7 +96,7 @@ static void a_different_block_is_another_kind(void **state) {
     Arena *arena = arena_new();
     const Graph *g;
     Problem *p = problem_of(&bytes_gpt, &g, arena);
-    uint32_t boundary = blocks_of(g, p, arena).boundary;
+    uint32_t boundary = problem_blocks(g, p, arena).boundary;
     Links before = blocks_find(p, boundary, arena);
     p->seconds[before.at[3].begin + 2] *= 1.5;
     Links after = blocks_find(p, boundary, arena);
@@ -111,7 +112,7 @@ static void choices_are_not_dominated(void **state) {
     Arena *arena = arena_new();
     const Graph *g;
     Problem *p = problem_of(&llama3_8b, &g, arena);
-    Links links = blocks_find(p, blocks_of(g, p, arena).boundary, arena);
+    Links links = blocks_find(p, problem_blocks(g, p, arena).boundary, arena);
     const Kind *kinds = blocks_kinds(p, &links, true, arena);
     for (uint32_t k = 0; k < links.kinds; k++) {
         const Choice *choice = kinds[k].choice.at;
@@ -204,10 +205,10 @@ static void few_bytes_come_to_an_end(void **state) {
     int64_t fixed = all->layout->persistent_bytes,
             budgets[] = {1, fixed - 100000, fixed - 5000, fixed - 1, fixed};
     for (uint32_t i = 0; i < COUNT_OF(budgets); i++) {
-        request.budget_bytes = budgets[i];
+        request.budget = budget_limited(budgets[i], request.budget.host_bytes);
         assert_true(plan_estimate(&request) == HUGE_VAL);
     }
-    request.budget_bytes = 0; /* no limit */
+    request.budget.limited = false; /* no limit */
     assert_true(fabs(plan_estimate(&request) / all->keep_all_seconds - 1) < 1e-9);
     arena_free(arena);
 }
@@ -220,7 +221,7 @@ static void chains_go_below_segments(void **state) {
     Transformer shape = bytes_gpt;
     shape.layers = 24, shape.batch = 2;
     Problem *p = problem_of(&shape, &g, arena);
-    Blocks blocks = blocks_of(g, p, arena);
+    Blocks blocks = problem_blocks(g, p, arena);
     Replay *r = replay_new(p, arena);
     Sequence sequence = {0};
     Keep *retain = NEW_ARRAY(arena, Keep, p->gaps + 1);
@@ -264,7 +265,8 @@ static void large_models_are_planned_to_a_percent(void **state) {
         int64_t low = all->smallest_bytes, high = all->keep_all_bytes, peak = 0;
         uint32_t close = 0;
         for (int64_t k = 1; k < BUDGETS; k++) {
-            request.budget_bytes = low + (high - low) * k / (BUDGETS - 1);
+            request.budget =
+                budget_limited(low + (high - low) * k / (BUDGETS - 1), request.budget.host_bytes);
             const PlanResult *result = plan_graph(&request, arena);
             assert_true(result->feasible && result->plan.peak_bytes >= peak);
             if (k % 4 == 1) check_estimate(request, result, arena);
@@ -273,7 +275,8 @@ static void large_models_are_planned_to_a_percent(void **state) {
             peak = result->plan.peak_bytes;
         }
         assert_true(close * 2 >= BUDGETS);
-        request.budget_bytes = low - (low - all->layout->persistent_bytes) / 4;
+        request.budget =
+            budget_limited(low - (low - all->layout->persistent_bytes) / 4, request.budget.host_bytes);
         assert_true(plan_estimate(&request) == HUGE_VAL); /* nothing fits */
         arena_free(arena);
     }

@@ -4,6 +4,7 @@
 #include "kernels/rate.h"
 #include "planner/plan.h"
 #include "tests/support/transformer.h"
+#include "ir/ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -4,6 +4,7 @@
  * REMAT_UPDATE=1 rewrites the .err files; REMAT_FUZZ_ROUNDS sets how many mutated files are tried. */
 #include "runtime/atomic_file.h"
 #include "frontend/lower/lower.h"
+#include "ir/check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -183,13 +183,13 @@ static void stays_below_plans(void **state) {
         const Cost *cost = cost_graph(g, device, arena);
         PlanRequest request = {.graph = g, .cost = cost, .device = device, .policy = POLICY_OPTIMAL};
         Problem *p = problem_from_graph(g, cost, arena);
-        uint32_t boundary = blocks_of(g, p, arena).boundary;
+        uint32_t boundary = problem_blocks(g, p, arena).boundary;
         const PlanResult *all = plan_graph(&request, arena);
         int64_t low = all->smallest_bytes, high = low + (all->keep_all_bytes - low) / 8;
         for (int64_t k = 0; k < BUDGETS; k++) {
-            request.budget_bytes = low + (high - low) * k / BUDGETS;
+            request.budget = budget_limited(low + (high - low) * k / BUDGETS, request.budget.host_bytes);
             const PlanResult *result = plan_graph(&request, arena);
-            double nested = nested_seconds(p, boundary, request.budget_bytes);
+            double nested = nested_seconds(p, boundary, request.budget.device_bytes);
             assert_true(result->feasible);
             if (all->keep_all_seconds + nested > result->plan.seconds * (1 + 1e-9))
                 fail_msg("shape %d, budget %d: bound %g, plan %g", (int)seed, (int)k,
@@ -224,8 +224,9 @@ static void is_close_where_blocks_run_again(void **state) {
         PlanRequest request = {
             .graph = g, .cost = cost_graph(g, device, arena), .device = device, .policy = POLICY_OPTIMAL};
         double input = (double)(shape.batch * shape.context * shape.width * 2);
-        request.budget_bytes =
-            plan_graph(&request, arena)->smallest_bytes + (int64_t)(cases[i].inputs * input);
+        request.budget =
+            budget_limited(plan_graph(&request, arena)->smallest_bytes + (int64_t)(cases[i].inputs * input),
+                           request.budget.host_bytes);
         const PlanResult *result = plan_graph(&request, arena);
         double recomputed = result->plan.seconds / result->keep_all_seconds - 1;
         print_message("case %u: %.1f%% recomputed, gap %.2f%%\n", (unsigned)i, 100 * recomputed,

@@ -3,6 +3,7 @@
  * whatever the threads, addresses and storage sharing; NaN kept; nothing written outside outputs and the
  * workspace; f32 and bf16 near double. */
 #include "tests/support/ops_engine.h"
+#include "ir/ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -262,7 +263,8 @@ static void check_seed(const Call *call, const Result *base, const Library *libr
         CHECK("the same", "another seed, and op.def says OPF_RANDOM");
 }
 
-/* The NaN rule of kernels.h. A NaN among what is read reaches an output; of an operation that reads everything, one NaN does. */
+/* The NaN rule of kernels.h. A NaN among what is read reaches an output; of an operation that reads
+ * everything, one NaN does. */
 static void check_nan(Call *call, const Result *base, const Library *library) {
     const bool keeps = op_row[call->op].nan == NAN_KEEPS;
     for (int i = 0; i < call->nin; i++) {

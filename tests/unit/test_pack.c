@@ -4,6 +4,8 @@
 #include "frontend/verbs/csv.h"
 #include "planner/layout/pack_exact.h"
 #include "planner/plan.h"
+#include "planner/layout/pack.h"
+#include "planner/layout/pack_lowest.h"
 
 #include <setjmp.h>
 #include <stdlib.h>

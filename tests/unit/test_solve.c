@@ -5,6 +5,7 @@
 #include "planner/bound/closure.h"
 #include "planner/dag/reach.h"
 #include "tests/support/brute.h"
+#include "planner/dag/solve.h"
 
 #include <math.h>
 #include <setjmp.h>

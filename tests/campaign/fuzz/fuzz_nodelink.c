@@ -2,6 +2,7 @@
  * is planned replays as told. */
 #include "exits.h"
 #include "frontend/verbs/nodelink.h"
+#include "planner/dag/solve.h"
 
 #include <stdlib.h>
 
