@@ -111,7 +111,8 @@ PlanRequest stages_glance(const Compilation *c, const Program *program, Budget b
                          .cost = program->cost,
                          .device = &c->device,
                          .budget = budget,
-                         .kinds = programs_kinds(c)};
+                         .kinds = programs_kinds(c),
+                         .stats = c->stats};
 }
 
 PlanRequest stages_request(const Compilation *c, const Program *program, Wish wish) {
