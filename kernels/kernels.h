@@ -152,21 +152,6 @@ typedef enum KTarget { K_HOST, K_CUDA } KTarget;
 size_t k_workspace(KTarget target, const char *name, int nout, const KTensor *out, int nin, const KTensor *in,
                    const KAttr *attr);
 
-/* What share of a device's peaks the kernels of a class reach with these operands (data pointers unused): the
- * arithmetic of their unit, and the memory's bandwidth. Pure arithmetic, for the planner's costs. Source: kernels/rate.c. */
-typedef enum KRateClass {
-#define RATE(NAME, ...) K_RATE_##NAME,
-#include "rate.def"
-    K_RATE_COUNT
-} KRateClass;
-typedef enum KUnit { K_UNIT_MATRIX, K_UNIT_F32 } KUnit; /* MATRIX: the rate of products of the first operand's type */
-typedef struct KRate {
-    KUnit unit;
-    double arithmetic, memory; /* shares, above 0, at most 1 */
-    const char *source;
-} KRate;
-KRate k_rate(KTarget target, KRateClass rates, const KTensor *out, const KTensor *in);
-
 static inline int64_t k_count(const KTensor *t) {
     int64_t n = 1;
     for (int i = 0; i < t->rank; i++) n *= t->dim[i];

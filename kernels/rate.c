@@ -1,6 +1,8 @@
 /* Which row of rate.def a call of a kernel has. In: the class of its rates and its operands; out: shares of
  * the device's peaks. Pure arithmetic, as workspace.c: the same conditions by which the kernels choose their
  * ways. */
+#include "rate.h"
+
 #include "cuda_sizes.h"
 
 typedef enum Variant { ANY, UNALIGNED, SINGLE, MMA_64, MMA_128 } Variant;

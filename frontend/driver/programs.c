@@ -20,17 +20,10 @@ typedef struct Batch {
 typedef struct Programs {
     VEC(Batch *) batch;
     VEC(Program *) program; /* up to their costs */
-    KindMemo *kinds;
 } Programs;
 
-Programs *programs_new(const Programs *beside, Arena *arena) {
-    Programs *programs = NEW(arena, Programs);
-    programs->kinds = beside ? beside->kinds : kind_memo_new(arena);
-    return programs;
-}
-
-KindMemo *programs_kinds(const Compilation *c) {
-    return c->programs->kinds;
+Programs *programs_new(Arena *arena) {
+    return NEW(arena, Programs);
 }
 
 static bool is_same_tile(TileRule a, TileRule b) {

@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 #include "ir/ops.h"
+#include "kernels/rate.h"
 
 #include <string.h>
 

@@ -24,6 +24,10 @@ if(TARGET rematc AND NOT REMAT_SANITIZE)
   add_executable(damage EXCLUDE_FROM_ALL ${campaign}/damage.c)
   campaign(damage_campaign damage damage)
   campaign(valgrind valgrind)
+  # REMAT_PYTHON: a Python that has torch and transformers.
+  set(REMAT_PYTHON python3 CACHE STRING "Python with torch and transformers, for the target published")
+  add_custom_target(published COMMAND ${REMAT_PYTHON} ${campaign}/published.py $<TARGET_FILE:rematc>
+                    ${CMAKE_BINARY_DIR}/campaign/published DEPENDS rematc USES_TERMINAL VERBATIM)
   if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     add_library(fail_shim MODULE EXCLUDE_FROM_ALL ${campaign}/fail_shim.c)
     target_link_libraries(fail_shim PRIVATE ${CMAKE_DL_LIBS})

@@ -2,6 +2,8 @@
 #include "tests/support/random_graph.h"
 #include "ir/ops.h"
 
+#include "tests/support/activations.h"
+
 #include <string.h>
 
 typedef struct Builder {
@@ -35,20 +37,6 @@ static ValueId node(Builder *b, Op op, const ValueId *in, uint32_t nin, const At
 
 static ValueId unary(Builder *b, Op op, ValueId x) {
     return node(b, op, &x, 1, NULL);
-}
-
-uint32_t activations(Op found[OP_COUNT]) {
-    static const char *const call[OP_COUNT] = {
-#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
-           tile, call, ...)                                                                                  \
-    [OP_##NAME] = #call,
-#include "ir/op.def"
-#undef OP
-    };
-    uint32_t count = 0;
-    for (int op = 0; op < OP_COUNT; op++)
-        if (!strcmp(call[op], "unary")) found[count++] = (Op)op;
-    return count;
 }
 
 /* Any of them, without moving the random numbers on. */

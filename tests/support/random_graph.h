@@ -14,7 +14,4 @@ TrainRule random_rule(uint64_t seed);
 /* random_graph, differentiated, for most seeds fused, and with its updates in order. */
 Graph *random_training_graph(uint64_t seed, Arena *arena);
 
-/* The operations that a file calls with one value and nothing else. */
-uint32_t activations(Op found[OP_COUNT]);
-
 #endif

@@ -1,6 +1,7 @@
 /* Costs: no operation is planned to be faster than the units that its kernel uses, on any card. What those
  * units are is said here once more, from what the kernels' sources contain, not from kernels/rate.def. */
 #include "kernels/kernels.h"
+#include "kernels/rate.h"
 #include "planner/plan.h"
 #include "tests/support/transformer.h"
 #include "ir/ops.h"
