@@ -38,6 +38,7 @@ typedef struct Search {
     Keep *retain; /* the one being built */
     Front front;
     uint32_t replays_left;
+    uint64_t admitted; /* plans that came onto the front */
     int64_t
         floor_bytes; /* once known, nothing smaller is admitted: it is the answer to "how little is enough" */
     VEC(Over) over;  /* where only the smallest plans are asked for */
@@ -63,6 +64,7 @@ static void admit(Search *s, const Keep *retain) {
     memmove(&s->front.at[first + 1], &s->front.at[last], sizeof *s->front.at * (count - last));
     s->front.at[first] = added;
     s->front.count = count - (last - first) + 1;
+    s->admitted++;
     if (s->over.count && s->front.count > EFFORT_SEARCH_SPARE &&
         s->front.at[EFFORT_SEARCH_SPARE].peak_bytes < s->most_bytes)
         s->most_bytes = s->front.at[EFFORT_SEARCH_SPARE].peak_bytes;
@@ -327,6 +329,21 @@ static void descend_at_floor(Search *s) {
         }
 }
 
+/* For --stats: a phase of the search after another. */
+typedef struct Lap {
+    double began;
+    uint64_t admitted;
+} Lap;
+
+static Lap lap_begin(const Search *s) {
+    return (Lap){stats_begin(s->p->stats), s->admitted};
+}
+
+static void lap_end(const Search *s, Lap *lap, StatsPhase phase) {
+    stats_end(s->p->stats, phase, lap->began, s->admitted - lap->admitted);
+    *lap = lap_begin(s);
+}
+
 /* Whole families of plans: made once, and given to a further search of the same operations. */
 static void add_families(Search *s, const int64_t *live, int64_t highest, Front *families) {
     for (uint32_t i = 0; families && i < families->count; i++) {
@@ -334,9 +351,19 @@ static void add_families(Search *s, const int64_t *live, int64_t highest, Front 
         consider(s, s->retain);
     }
     if (families && families->count) return;
-    if (EFFORT_SEARCH_SEGMENTS && s->blocks && s->blocks->count) try_segments(s);
-    if (EFFORT_SEARCH_CHAIN && s->blocks) try_chain(s, highest);
-    try_cuts(s, live, EFFORT_SEARCH_CUT_INSTANTS, EFFORT_SEARCH_CUTS, EFFORT_SEARCH_CUT_MIXES);
+    Lap lap = lap_begin(s);
+    if (EFFORT_SEARCH_SEGMENTS && s->blocks && s->blocks->count) {
+        try_segments(s);
+        lap_end(s, &lap, STATS_SEGMENTS);
+    }
+    if (EFFORT_SEARCH_CHAIN && s->blocks) {
+        try_chain(s, highest);
+        lap_end(s, &lap, STATS_CHAIN);
+    }
+    if (EFFORT_SEARCH_CUT_INSTANTS) {
+        try_cuts(s, live, EFFORT_SEARCH_CUT_INSTANTS, EFFORT_SEARCH_CUTS, EFFORT_SEARCH_CUT_MIXES);
+        lap_end(s, &lap, STATS_CUTS);
+    }
     for (uint32_t i = 0; families && i < s->front.count; i++) *vec_add(s->arena, families) = s->front.at[i];
 }
 
@@ -358,24 +385,33 @@ static bool search_on(Search *s, SearchGoal goal, Front *families, Front *smalle
     int64_t *live = keep_all_live(s);
     int64_t highest = s->sequence.peak_bytes;
     add_families(s, live, highest, families);
-    if (EFFORT_SEARCH_OFFLOADS) try_offload(s, EFFORT_SEARCH_OFFLOADS);
+    Lap lap = lap_begin(s);
+    if (EFFORT_SEARCH_OFFLOADS && p->host_bytes > 0) {
+        try_offload(s, EFFORT_SEARCH_OFFLOADS);
+        lap_end(s, &lap, STATS_OFFLOAD);
+    }
     bool small = p->ops < EFFORT_SEARCH_SMALL_OPS;
-    if (!descend_to_floor(s, goal, small ? EFFORT_SEARCH_FLOOR_STARTS : 1,
-                          small ? EFFORT_SEARCH_FLOOR_PATIENCE : 1))
-        return false;
+    bool known = descend_to_floor(s, goal, small ? EFFORT_SEARCH_FLOOR_STARTS : 1,
+                                  small ? EFFORT_SEARCH_FLOOR_PATIENCE : 1);
+    lap_end(s, &lap, STATS_FLOOR);
+    if (!known) return false;
     if (smallest)
         for (uint32_t i = 0; i < s->front.count && i < EFFORT_SEARCH_SMALLEST; i++)
             *vec_add(s->arena, smallest) = s->front.at[i];
     bool some_fit = goal.ask == SEARCH_WITHIN && goal.bytes >= s->front.at[0].peak_bytes;
     if (goal.ask == SEARCH_ANY || some_fit) {
+        lap = lap_begin(s);
         descend_at_floor(s);
+        lap_end(s, &lap, STATS_AT_FLOOR);
         if (levels) descend_by_levels(s, highest, levels);
+        lap_end(s, &lap, STATS_LEVELS);
     }
     return true;
 }
 
 Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, SearchGoal goal,
                    Front *families, Front *smallest, Arena *arena) {
+    double began = stats_begin(p->stats);
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
     s.replay = replay_new(p, s.scratch);
@@ -391,5 +427,6 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, S
         if (!search_on(&s, goal, families, smallest)) die("the whole search leaves out plans");
     }
     arena_free(s.scratch);
+    stats_end(p->stats, STATS_SEARCH, began, s.front.count);
     return s.front;
 }

@@ -21,6 +21,7 @@ typedef struct Compilation {
     Budget budget;             /* of the whole program, at most what the device has */
     bool budget_capped;        /* more was asked for than the device has */
     Graph *forward;            /* as written; of the smallest batch where the file leaves that open */
+    struct Stats *stats;       /* of --stats (planner/problem/stats.h); NULL without */
     struct Programs *programs; /* all that were made of it (programs.h) */
     struct KindMemo *kinds;    /* choices for the blocks of all of them, and of variants */
 } Compilation;

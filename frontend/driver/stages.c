@@ -122,7 +122,8 @@ PlanRequest stages_glance(const Compilation *c, const Program *program, Budget b
                          .cost = program->cost,
                          .device = &c->device,
                          .budget = budget,
-                         .kinds = c->kinds};
+                         .kinds = c->kinds,
+                         .stats = c->stats};
 }
 
 PlanRequest stages_request(const Compilation *c, const Program *program, Wish wish) {

@@ -11,6 +11,7 @@
 #include "planner/layout/pack.h"
 #include "planner/layout/pack_lowest.h"
 #include "planner/effort.h"
+#include "planner/problem/stats.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -143,7 +144,7 @@ static uint64_t node_limit(const Packing *p, uint64_t nodes) {
     return p->count > EFFORT_PACK_SMALL ? nodes * EFFORT_PACK_SMALL / p->count : nodes;
 }
 
-static void find_packing(Packing *p, Arena *arena) {
+static void find_packing(Packing *p, Stats *stats, Arena *arena) {
     p->live = pack_lowest_live(p->item, p->count, arena);
     p->proof.bound = p->bound = pack_lowest_bound(p->item, p->count, arena);
     p->answer = PACK_EXACT_FOUND;
@@ -151,16 +152,21 @@ static void find_packing(Packing *p, Arena *arena) {
         p->answer = PACK_EXACT_IMPOSSIBLE;
         return;
     }
+    double began = stats_begin(stats);
     p->height = first_fit(p, arena);
+    stats_end(stats, STATS_FIRST_FIT, began, p->height == p->bound);
+    began = stats_begin(stats);
     if (p->capacity < 0) {
         p->height = pack_lowest(p->item, p->count, p->height, 0, 0, node_limit(p, EFFORT_PACK_LOWEST_NODES),
                                 &p->proof, arena);
+        stats_end(stats, STATS_PACK_LOWEST, began, p->proof.nodes);
         return;
     }
     if (p->height <= p->capacity) return;
     uint64_t limit = node_limit(p, EFFORT_PACK_CAPACITY_NODES);
     p->answer = limit ? pack_exact(p->item, p->count, p->capacity, limit, &p->proof.nodes, arena)
                       : PACK_EXACT_UNKNOWN;
+    stats_end(stats, STATS_PACK_EXACT, began, p->proof.nodes);
     if (p->answer == PACK_EXACT_IMPOSSIBLE) p->proof.bound = p->capacity + 1;
     if (p->answer != PACK_EXACT_FOUND) return;
     p->height = 0;
@@ -250,7 +256,7 @@ int verb_pack(Compilation *c) {
     if (code >= 0) return code;
     make_items(&p, arena);
     if (!fixed_agree(&p, options)) return EXIT_SOURCE;
-    find_packing(&p, arena);
+    find_packing(&p, c->stats, arena);
     /* the table first: where it cannot be written, that is the one answer */
     if (p.answer == PACK_EXACT_FOUND && options->output &&
         (code = write_offsets(&p, options, arena)) != EXIT_FINE)

@@ -190,6 +190,7 @@ int verb_solve(Compilation *c) {
 
     Problem *p = dag_problem(graph.nodes, graph.seconds, graph.bytes, graph.link, graph.links, arena);
     p->persistent_bytes = graph.persistent_bytes;
+    p->stats = c->stats;
     request.problem = p;
     request.budget_bytes = (int64_t)floor(budget.value);
     if (budget.is_fraction)

@@ -442,7 +442,9 @@ Kind *choices_kinds(const Problem *p, const Links *links, bool explored, Arena *
         Text key = {0};
         if (p->kinds) key = kind_key(kind, explored, arena);
         if (p->kinds && kind_recall(p->kinds, &key, kind)) continue;
+        double began = stats_begin(p->stats);
         sweep(kind, explored, arena);
+        stats_end(p->stats, STATS_CHOICES, began, kind->choice.count);
         if (p->kinds) kind_remember(p->kinds, &key, kind);
     }
     return kinds;

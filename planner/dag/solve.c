@@ -302,6 +302,29 @@ static uint32_t most_cuts(const Solver *s) {
     return (uint32_t)(EFFORT_DAG_PROOF_CUTS * part * part);
 }
 
+/* For --stats: a phase after another, and whether the best schedule or the bound is better since. */
+typedef struct Lap {
+    double began, seconds, bound;
+    bool found;
+} Lap;
+
+static Lap lap_begin(const Solver *s) {
+    return (Lap){stats_begin(s->p->stats), s->best.seconds, s->bound, s->best.found};
+}
+
+static void lap_end(const Solver *s, Lap *lap, StatsPhase phase) {
+    bool cheaper = s->best.found && (!lap->found || s->best.seconds < lap->seconds);
+    stats_end(s->p->stats, phase, lap->began, cheaper || s->bound > lap->bound);
+    *lap = lap_begin(s);
+}
+
+static bool exhaust(Solver *s, Solution *solution) {
+    double began = stats_begin(s->p->stats);
+    bool settled = search_all(s, solution);
+    if (s->p->ops <= s->request->exhaustive_ops) stats_end(s->p->stats, STATS_SOLVE_ALL, began, settled);
+    return settled;
+}
+
 /* Finds a schedule that fits, if it can, then the best it can. `least`: the smallest found, where none fits.
  */
 static void search(Solver *s, int64_t keep_all_bytes, Schedule *least) {
@@ -312,30 +335,44 @@ static void search(Solver *s, int64_t keep_all_bytes, Schedule *least) {
     /* a third of the time for bounds, which hold wherever they stop, and their sets */
     Deadline whole = s->deadline;
     s->deadline = deadline_after(s->request->time_seconds / 3);
+    Lap lap = lap_begin(s);
     Instants instants = bound_all(s, live, EFFORT_DAG_HULLS);
+    lap_end(s, &lap, STATS_SOLVE_BOUND);
     try_hulls(s, &instants);
+    lap_end(s, &lap, STATS_SOLVE_HULL);
     if (EFFORT_DAG_INSTANTS_SUM && !is_proved(s) && !too_late(s)) {
         double seconds = instants_seconds(s->p, live, s->request->budget_bytes);
         if (seconds > s->bound) s->bound = seconds;
+        lap_end(s, &lap, STATS_SOLVE_SUM);
     }
     s->deadline = whole;
     *least = (Schedule){.found = true, .peak_bytes = keep_all_bytes};
-    if (!s->best.found) find_any(s, changes, least);
-    if (s->best.found && !is_proved(s))
+    lap = lap_begin(s);
+    if (!s->best.found) {
+        find_any(s, changes, least);
+        lap_end(s, &lap, STATS_SOLVE_ANY);
+    }
+    if (s->best.found && !is_proved(s)) {
         local_search_improve(s->local, &s->best, s->bound + nothing, changes / 20);
-    for (uint32_t most = most_cuts(s), cuts = most / 10; cuts && cuts <= most && !is_proved(s); cuts *= 10)
+        lap_end(s, &lap, STATS_SOLVE_LOCAL);
+    }
+    for (uint32_t most = most_cuts(s), cuts = most / 10; cuts && cuts <= most && !is_proved(s); cuts *= 10) {
         prove(s, &instants, cuts);
+        lap_end(s, &lap, STATS_SOLVE_PROOF);
+    }
     if (!s->best.found || is_proved(s)) return;
     if (EFFORT_MEMETIC)
         memetic_improve(s->local, &s->best, s->bound + nothing, changes, s->scratch);
     else
         local_search_improve(s->local, &s->best, s->bound + nothing, changes);
+    lap_end(s, &lap, STATS_SOLVE_MEMETIC);
 }
 
 Solution solve_dag(const SolveRequest *request, Arena *arena) {
     const Problem *p = request->problem;
     Solution solution = {0};
     Schedule least = {0};
+    double began = stats_begin(p->stats);
     Solver s = {.p = p, .request = request, .arena = arena, .scratch = arena_new()};
     s.deadline = deadline_after(request->time_seconds);
     for (uint32_t op = 0; op < p->ops; op++) s.total += p->seconds[op];
@@ -346,12 +383,13 @@ Solution solve_dag(const SolveRequest *request, Arena *arena) {
     local_search_limit(s.local, request->budget_bytes);
     if (!local_search_try(s.local, NULL, 0, &s.best) || !is_proved(&s))
         search(&s, solution.keep_all_bytes, &least);
-    bool settled = !is_proved(&s) && search_all(&s, &solution);
+    bool settled = !is_proved(&s) && exhaust(&s, &solution);
     solution.feasible = settled || s.best.found;
     solution.proved = settled || is_proved(&s);
     if (!settled) add_runs(&s, s.best.found ? &s.best : &least, &solution);
     measure(&s, &solution);
     solution.lower_bound_seconds = s.total + s.bound;
     arena_free(s.scratch);
+    stats_end(p->stats, STATS_SOLVE, began, solution.proved);
     return solution;
 }

@@ -17,6 +17,7 @@
 #define REMAT_PROBLEM_PROBLEM_H
 
 #include "planner/plan.h"
+#include "planner/problem/stats.h"
 
 /* list[first[i]] .. list[first[i + 1] - 1] belong to i. */
 typedef struct Lists {
@@ -54,6 +55,7 @@ typedef struct Problem {
     uint32_t *node_op, *value_storage; /* NONE for views; NONE for persistent storages */
     ValueId *value_root;
     struct KindMemo *kinds; /* choices for blocks that other graphs have too; NULL: none are kept */
+    Stats *stats;           /* NULL: nothing is measured */
 } Problem;
 
 static inline uint32_t list_begin(const Lists *lists, uint32_t i) {

@@ -3,6 +3,11 @@ set(campaign ${CMAKE_CURRENT_SOURCE_DIR}/campaign)
 # libFuzzer, REMAT_FUZZ_SECONDS (600) for each harness, with clang in a build folder of its own.
 add_custom_target(fuzz COMMAND sh ${campaign}/fuzz.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/fuzz USES_TERMINAL VERBATIM)
 
+# What each technique of planner/effort.def buys: builds of rematc of its own, in REMAT_ABLATION_DATA's folders too.
+set(REMAT_ABLATION_DATA "" CACHE STRING "Folders of DAGs and tables of buffers that `ninja ablation` goes through")
+add_custom_target(ablation COMMAND sh ${campaign}/ablation.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/ablation
+                  ${REMAT_ABLATION_DATA} USES_TERMINAL VERBATIM)
+
 # campaign(name script helper...): a script with the compiler, the sources, a folder to work in and helpers' paths.
 function(campaign name script)
   set(paths "")

@@ -28,6 +28,7 @@ function read_table(    line, cell, cells, n, i, k, name, names) {
         if (cells != 5) { wrong("docs/design.md", 0, "a row of the table of rooms has no three columns: " line); continue }
         name = cell[2]
         gsub(/[ `]/, "", name)
+        if (name in room) wrong("docs/design.md", 0, name " has two rows")
         room[name] = ++rooms
         room_name[rooms] = name
         seen_by[name] = cell[4]
