@@ -2,6 +2,7 @@
 #include "codegen/json_tree.h"
 #include "frontend/driver/output.h"
 #include "frontend/verbs/verb.h"
+#include "planner/problem/stats.h"
 
 int main(int argc, char **argv) {
     output_begin();
@@ -11,7 +12,9 @@ int main(int argc, char **argv) {
     int code = options_parse(&options, arena, argc, argv);
     if (code < 0) {
         Compilation compilation = {.arena = arena, .options = &options};
+        if (options.stats) compilation.stats = NEW(arena, Stats);
         code = verbs_call(&compilation);
+        if (options.stats) output_stats(compilation.stats, arena);
     }
     arena_free(arena);
     return output_end(&options, code);

@@ -169,3 +169,10 @@ ValueId graph_root(const Graph *g, ValueId v) {
 bool value_persistent(const Graph *g, ValueId v) {
     return g->value.at[graph_root(g, v)].kind != VALUE_ACTIVATION;
 }
+
+int64_t graph_parameters(const Graph *g) {
+    int64_t count = 0;
+    for (uint32_t p = 0; p < g->param.count; p++)
+        count += type_elements(&g->value.at[g->param.at[p].value].type);
+    return count;
+}

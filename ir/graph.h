@@ -161,5 +161,6 @@ char *type_text(Arena *arena, const Type *type); /* "f32[16, 256, 256]" */
 /* The value that owns the storage `v` lives in (follows views and writes over inputs). */
 ValueId graph_root(const Graph *g, ValueId v);
 bool value_persistent(const Graph *g, ValueId v); /* its root is not VALUE_ACTIVATION */
+int64_t graph_parameters(const Graph *g); /* numbers in all parameters; tied ones count once */
 
 #endif

@@ -49,9 +49,11 @@ bool plan_never_fits(const PlanRequest *request) {
 }
 
 double plan_estimate(const PlanRequest *request) {
+    double began = stats_begin(request->stats);
     Arena *scratch = arena_new();
     Problem *p = problem_from_graph(request->graph, request->cost, scratch);
     p->kinds = request->kinds;
+    p->stats = request->stats;
     double seconds = 0;
     for (uint32_t op = 0; op < p->ops; op++) seconds += p->seconds[op];
     if (request->budget.limited) {
@@ -61,5 +63,6 @@ double plan_estimate(const PlanRequest *request) {
             never_fits(p, request->budget.device_bytes) ? HUGE_VAL : chain_seconds(p, blocks.boundary, room);
     }
     arena_free(scratch);
+    stats_end(request->stats, STATS_ESTIMATE, began, seconds < HUGE_VAL);
     return seconds;
 }

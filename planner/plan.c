@@ -10,6 +10,7 @@
 #include "planner/layout/pack.h"
 #include "planner/search.h"
 #include "planner/bound/instants.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
@@ -43,7 +44,7 @@ static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *are
     if (device && device->memory_bytes)
         vram = device->memory_pretended ? device->memory_bytes : device->board.bytes;
     Reasons reasons = {0};
-    bool enable = heuristic_decide(parameter_count(request->graph), (double)vram, request->graph->context,
+    bool enable = retain_heuristic(parameter_count(request->graph), (double)vram, request->graph->context,
                                    false, &reasons, arena);
     result->reason.at = reasons.at;
     result->reason.count = reasons.count;
@@ -112,6 +113,7 @@ static Layout *realise(const PlanRequest *request, Replay *r, const Keep *retain
     Sequence sequence = {0};
     replay(r, retain, &sequence);
     replay_plan(r, &sequence, arena, plan);
+    double began = stats_begin(request->stats);
     Layout *layout = live_analyse(request->graph, request->cost, plan, arena);
     if (layout->live_bytes != plan->live_bytes)
         die("replay counts %lld live bytes, the buffers %lld", (long long)plan->live_bytes,
@@ -119,6 +121,7 @@ static Layout *realise(const PlanRequest *request, Replay *r, const Keep *retain
     Arena *scratch = arena_new();
     pack_layout(layout, request->graph, scratch);
     arena_free(scratch);
+    stats_end(request->stats, STATS_PACK, began, layout->height_bytes == layout->live_bytes);
     plan->peak_bytes = layout->height_bytes;
     plan->host_bytes = layout->host_bytes;
     return layout;
@@ -299,12 +302,23 @@ static Realised keep_all(const PlanRequest *request, const Problem *p, Replay *r
  * first leave a gap to what it recomputes. */
 static double best_bound(const Problem *p, uint32_t boundary, const int64_t *live, int64_t budget_bytes,
                          bool feasible, double plan_seconds) {
-    double total = 0, best = bound_seconds(p, live, budget_bytes);
+    double began = stats_begin(p->stats), total = 0, best = closure_seconds(p, live, budget_bytes);
+    stats_end(p->stats, STATS_CLOSURE, began, best > 0);
     for (uint32_t op = 0; op < p->ops; op++) total += p->seconds[op];
     double close = 5e-4 * total;
     if (!feasible || p->host_bytes > 0) return best; /* the others know no copies */
-    if (plan_seconds - best > close) best = fmax(best, nested_seconds(p, boundary, budget_bytes));
-    if (plan_seconds - best > close) best = fmax(best, window_seconds(p, live, budget_bytes));
+    if (EFFORT_REVOLVE && plan_seconds - best > close) {
+        began = stats_begin(p->stats);
+        double seconds = revolve_seconds(p, boundary, budget_bytes);
+        stats_end(p->stats, STATS_REVOLVE, began, seconds > best);
+        best = fmax(best, seconds);
+    }
+    if (EFFORT_INSTANTS && plan_seconds - best > close) {
+        began = stats_begin(p->stats);
+        double seconds = instants_seconds(p, live, budget_bytes);
+        stats_end(p->stats, STATS_INSTANTS, began, seconds > best);
+        best = fmax(best, seconds);
+    }
     return best;
 }
 
@@ -321,8 +335,11 @@ static void judge(const PlanRequest *request, const Problem *p, uint32_t boundar
 }
 
 static Problem *problem_of(const PlanRequest *request, Arena *arena) {
+    double began = stats_begin(request->stats);
     Problem *p = problem_from_graph(request->graph, request->cost, arena);
     p->kinds = request->kinds;
+    p->stats = request->stats;
+    stats_end(p->stats, STATS_PROBLEM, began, p->ops);
     if (request->budget.host_bytes > 0 && request->device)
         problem_allow_copies(p, request->device, request->budget.host_bytes, request->graph->accumulate);
     return p;
@@ -373,6 +390,7 @@ static void plan_fixed(const PlanRequest *request, Problem *p, const Blocks *blo
 }
 
 PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
+    double began = stats_begin(request->stats);
     PlanResult *result = NEW(arena, PlanResult);
     Arena *scratch = arena_new();
     Problem *p = problem_of(request, scratch);
@@ -390,6 +408,7 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     bool judged = request->ask == ASK_ALL || request->ask == ASK_BOUND || !result->feasible;
     if (judged && request->ask != ASK_LEAST) judge(request, p, blocks.boundary, live, result);
     arena_free(scratch);
+    stats_end(request->stats, STATS_PLAN, began, result->feasible);
     return result;
 }
 
@@ -425,7 +444,7 @@ double plan_bound(const PlanRequest *request) {
     replay(r, NEW_ARRAY(scratch, Keep, p->gaps + 1), &sequence);
     double seconds = sequence.seconds;
     if (request->budget.limited && sequence.peak_bytes > request->budget.device_bytes)
-        seconds += bound_seconds(p, replay_live(r), request->budget.device_bytes); /* nothing runs twice */
+        seconds += closure_seconds(p, replay_live(r), request->budget.device_bytes); /* nothing runs twice */
     arena_free(scratch);
     return seconds;
 }

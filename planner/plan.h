@@ -117,6 +117,7 @@ typedef struct PlanRequest {
     PlanMemo *memo;        /* NULL: nothing is kept */
     struct KindMemo *kinds; /* chain/kinds.h: what was found for blocks, of any request; NULL: the same */
     PlanAsk ask;
+    struct Stats *stats;   /* problem/stats.h: where phases are counted; NULL: nowhere */
 } PlanRequest;
 
 typedef struct PlanResult {

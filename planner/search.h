@@ -25,11 +25,10 @@ typedef struct SearchGoal {
     int64_t bytes; /* of SEARCH_WITHIN and SEARCH_BELOW */
 } SearchGoal;
 
-/* `blocks` is NULL for an outside DAG. `pinned` has, for each gap, the time from which a pin keeps it, or
- * NONE where the search is free; NULL: no pins. `families`: plans without copies that another search of the
- * same operations began with; empty: filled; NULL: nothing is kept, as it must be with SEARCH_LEAST and
+/* `blocks` is NULL for a DAG from elsewhere. `pinned` has, for each gap, the time from which a pin keeps it,
+ * or NONE where the search is free; NULL: no pins. `families`: plans without copies that another search of
+ * the same operations began with; empty: filled; NULL: nothing is kept, as it must be with SEARCH_LEAST and
  * SEARCH_BELOW. `smallest`: the front's first few before refinement, the same whatever is asked. */
-enum { SEARCH_SMALLEST = 3 };
 Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, SearchGoal goal,
                    Front *families, Front *smallest, Arena *arena);
 

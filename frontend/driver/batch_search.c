@@ -5,6 +5,7 @@
 #include "frontend/driver/programs.h"
 
 #include "frontend/lower/lower.h"
+#include "planner/effort.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -48,8 +49,7 @@ static double seconds_per_token(const Program *trial) {
 }
 
 bool batch_search_takes_seconds(const Program *trial) {
-    enum { MOST_NODES = 30000 };
-    return trial->graph->node.count > MOST_NODES;
+    return trial->graph->node.count > EFFORT_TILES_MANY_OPS;
 }
 
 /* Whether a trial is known to need as much before its plans are packed. */
@@ -83,17 +83,16 @@ static bool is_better(const Compilation *c, Program *trial, Program *than, Wish 
 
 /* ---- tiles of tokens ---- */
 
-enum { NEAREST = 3, FORESEEN = 3, WORSE = 2 };
 /* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
  * if recomputation takes more than this share of a step ... */
-static const double much_recomputation = 0.25;
+static const double much_recomputation = EFFORT_TILES_RECOMPUTATION / 1000.;
 /* ... and taken, like another micro-batch in tiles, if a token costs that much less; where the graph fits
  * whole with host memory only, if it costs less at all. */
-static const double worthwhile = 0.02;
+static const double worthwhile = EFFORT_TILES_WORTHWHILE / 1000.;
 
 /* How far a plan may be from what was foreseen, as a share; what would be faster by less is not planned,
  * unless the last one was further from it. */
-static const double noticeable = 0.003;
+static const double noticeable = EFFORT_TILES_NOTICEABLE / 1000.;
 
 /* Whether the plan that checkpoints every block fits. */
 static bool surely_fits(const Compilation *c, const Program *trial, Budget budget) {
@@ -105,7 +104,7 @@ static bool surely_fits(const Compilation *c, const Program *trial, Budget budge
 /* How many of the finest tilings are searched for the smallest budget: what every block checkpointed needs
  * ranks only nearly, so that the last one need not be what comes nearest. */
 static uint32_t finest_tries(const Program *whole, uint32_t count) {
-    uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
+    uint32_t tries = whole->graph->node.count < EFFORT_TILES_COARSE_LOSS_OPS ? EFFORT_TILES_NEAREST : 1;
     return tries < count ? tries : count;
 }
 
@@ -144,7 +143,7 @@ static Program *best_foreseen(const Compilation *c, Program *whole, TryOut *list
     TryOut *order[MOST_TILINGS];
     for (uint32_t i = 0, worse = 0; i < count; i++) {
         list[i].foreseen = INFINITY;
-        if (list[i].seconds < enough && worse < WORSE) {
+        if (list[i].seconds < enough && worse < EFFORT_TILES_WORSE) {
             Program *trial = trial_of_tiling(c, whole, &list[i]);
             PlanRequest request = stages_glance(c, trial, wish.budget);
             list[i].foreseen = foresee(&request) / program_tokens(trial);
@@ -178,11 +177,12 @@ static Program *best_tiling(const Compilation *c, Program *whole, Wish wish, dou
     TryOut list[MOST_TILINGS];
     uint32_t count = list_tries(c, whole, list);
     /* the estimate knows nothing of host memory, with which plans come near the bound */
-    bool host = wish.budget.host_bytes > 0, many = whole->graph->node.count >= MANY_NODES;
-    best = best_foreseen(c, whole, list, count, wish, plan_estimate, host ? 1 : FORESEEN, enough, best);
+    bool host = wish.budget.host_bytes > 0, many = whole->graph->node.count >= EFFORT_TILES_COARSE_LOSS_OPS;
+    best = best_foreseen(c, whole, list, count, wish, plan_estimate, host ? 1 : EFFORT_TILES_FORESEEN, enough,
+                         best);
     if (host)
         best = best_foreseen(c, whole, list, count, wish, plan_bound,
-                             many && enough < INFINITY ? 1 : FORESEEN, enough, best);
+                             many && enough < INFINITY ? 1 : EFFORT_TILES_FORESEEN, enough, best);
     uint32_t tries = finest_tries(whole, count);
     while (!is_feasible(best) && enough == INFINITY && tries-- > 0) {
         Program *trial = trial_of_tiling(c, whole, &list[--count]);
@@ -263,8 +263,6 @@ static int64_t single_batch(const Compilation *c) {
 
 /* ---- which micro-batches ---- */
 
-enum { ALL_BATCHES = 16 }; /* so many are all tried; of more, few */
-
 /* What is found for the micro-batches that are possible. */
 typedef struct Batches {
     const Compilation *c;
@@ -321,7 +319,7 @@ static void try_between(Batches *b, uint32_t low, uint32_t high) {
  */
 static void try_batches(Batches *b) {
     uint32_t count = b->of.count, low = 0, high = 0, last = 0;
-    bool all = count <= ALL_BATCHES;
+    bool all = count <= EFFORT_BATCHES_ALL;
     for (uint32_t i = 0; i < count; i = all                                   ? i + 1
                                         : i < count - 1 && 2 * i + 1 >= count ? count - 1
                                                                               : 2 * i + 1) {
@@ -366,12 +364,10 @@ Program batch_search(const Compilation *c, Policy policy, Budget budget) {
     return *best;
 }
 
-/* Few operations are packed by an exact search, which takes longest for the finest tiles: where bytes are all
- * that is asked for, not those that need as much in several ways, the least fine are tried before them. */
-enum { FEW_NODES = 600 };
-
 /* What needs least of `best` (NULL: none yet), of a micro-batch, and of its finest tilings: the first of them
- * from the finest on, or any if it is for the bytes alone. */
+ * from the finest on, or any if it is for the bytes alone. Few operations are packed by an exact search,
+ * which takes longest for the finest tiles: where bytes are all that is asked for, the least fine come before
+ * them. */
 static Program *least_of(const Compilation *c, int64_t batch, Wish any, bool bytes_alone, Program *best) {
     Program *whole = programs_of_batch(c, batch);
     if (is_better(c, whole, best, any)) best = whole;
@@ -379,7 +375,7 @@ static Program *least_of(const Compilation *c, int64_t batch, Wish any, bool byt
     TryOut list[MOST_TILINGS];
     uint32_t count = list_tries(c, whole, list);
     uint32_t tries = finest_tries(whole, count);
-    bool least_fine_first = bytes_alone && whole->graph->node.count < FEW_NODES;
+    bool least_fine_first = bytes_alone && whole->graph->node.count < EFFORT_TILES_FINE_OPS;
     for (uint32_t k = 0; k < tries; k++) {
         TryOut *next = &list[least_fine_first ? count - tries + k : count - 1 - k];
         Program *trial = trial_of_tiling(c, whole, next);
@@ -422,12 +418,12 @@ static int64_t tiling_that_fits(const Compilation *c, const Program *whole, Wish
 }
 
 int64_t batch_search_fitting_bytes(const Compilation *c) {
-    enum { MOST_WHOLE = 3 };
     Budget budget = compile_arena_budget(c, c->budget);
     Wish any = {POLICY_OPTIMAL, {.host_bytes = c->spec.host_bytes}, ASK_LEAST};
     Program *first = NULL;
     if (!budget.limited || budget.device_bytes <= 0) return 0;
-    for (int64_t batch = first_batch(c), tried = 0; batch <= last_batch(c) && tried < MOST_WHOLE; batch++) {
+    for (int64_t batch = first_batch(c), tried = 0; batch <= last_batch(c) && tried < EFFORT_BATCHES_WHOLE;
+         batch++) {
         if (batch && !lower_batch_fits(&c->spec, batch)) continue;
         Program *trial = programs_of_batch(c, batch);
         if (!first) first = trial;

@@ -4,11 +4,13 @@
 #include "ir/check.h"
 #include "ir/glob.h"
 #include "ir/ops.h"
+#include "planner/chain/kinds.h"
 #include "kernels/cuda_sizes.h"
 
 #include "frontend/driver/devices.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/programs.h"
+#include "frontend/driver/published.h"
 #include "frontend/lower/lower.h"
 
 #include <errno.h>
@@ -31,7 +33,11 @@ static bool apply_options(const Compilation *c, Ast *ast, Diag *diag) {
 int compile_parse(Compilation *c) {
     const Options *options = c->options;
     size_t length;
-    char *text = read_file_head(c->arena, options->file, AST_LARGEST_BYTES + 1, &length);
+    const char *text = NULL;
+    int code = published_spec(options, c->arena, &text, &length);
+    if (code >= 0) return code;
+    c->imported = text;
+    if (!text) text = read_file_head(c->arena, options->file, AST_LARGEST_BYTES + 1, &length);
     if (!text)
         return message_fail(c->options, EXIT_IO, "cannot read '%s': %s", options->file, strerror(errno));
     c->diag = diag_new(c->arena, options->file, text, length);
@@ -140,7 +146,8 @@ static bool heads_fit(const Compilation *c) {
 int compile_lower(Compilation *c) {
     bool fine = lower_spec(c->ast, c->diag, c->arena, &c->spec);
     c->forward = lower_graph(c->ast, &c->spec, 0, 0, c->diag, c->arena);
-    c->programs = programs_new(NULL, c->arena);
+    c->kinds = kind_memo_new(c->arena);
+    c->programs = programs_new(c->arena);
     if (!fine || !c->forward) return source_errors(c);
     const char *broken = graph_check(c->forward, c->arena);
     if (broken) die("lowered graph: %s", broken);
@@ -158,17 +165,6 @@ Budget compile_arena_budget(const Compilation *c, Budget whole) {
     return whole;
 }
 
-TrainRule compile_train_rule(const Spec *spec, int64_t accumulate) {
-    return (TrainRule){.beta1 = spec->beta1,
-                       .beta2 = spec->beta2,
-                       .eps = spec->eps,
-                       .decay = spec->decay,
-                       .clip_norm = spec->clip_norm,
-                       .accumulate = accumulate,
-                       .gradient = spec->gradient,
-                       .moment = spec->moment};
-}
-
 bool compile_variant(const Compilation *c, const char *const *set, uint32_t count, Compilation *variant) {
     *variant = *c;
     variant->diag = diag_new(c->arena, c->ast->path, c->ast->source, c->ast->length);
@@ -178,7 +174,7 @@ bool compile_variant(const Compilation *c, const char *const *set, uint32_t coun
     if (!fine || !lower_spec(variant->ast, variant->diag, c->arena, &variant->spec)) return false;
     variant->budget.host_bytes = variant->spec.host_bytes;
     variant->forward = lower_graph(variant->ast, &variant->spec, 0, 0, variant->diag, c->arena);
-    variant->programs = programs_new(c->programs, c->arena);
+    variant->programs = programs_new(c->arena);
     return variant->forward != NULL;
 }
 

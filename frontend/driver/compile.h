@@ -13,6 +13,7 @@ typedef struct Compilation {
     Arena *arena;
     const Options *options;
     Diag *diag;
+    bool imported; /* the text was made of a published model's config.json */
     Ast *ast;
     Spec spec;
     Device device; /* a copy: the target may override what it is */
@@ -20,7 +21,9 @@ typedef struct Compilation {
     Budget budget;             /* of the whole program, at most what the device has */
     bool budget_capped;        /* more was asked for than the device has */
     Graph *forward;            /* as written; of the smallest batch where the file leaves that open */
+    struct Stats *stats;       /* of --stats (planner/problem/stats.h); NULL without */
     struct Programs *programs; /* all that were made of it (programs.h) */
+    struct KindMemo *kinds;    /* choices for the blocks of all of them, and of variants */
 } Compilation;
 
 /* Each returns -1 to go on, or the exit code to leave with after the messages were printed. */
@@ -33,8 +36,6 @@ bool compile_variant(const Compilation *c, const char *const *set, uint32_t coun
 
 /* The arena's part of a budget for the whole program. */
 Budget compile_arena_budget(const Compilation *c, Budget whole);
-/* How the file trains, with so many micro-steps a step. */
-TrainRule compile_train_rule(const Spec *spec, int64_t accumulate);
 void compile_warn_capped(const Compilation *c); /* on stderr, where the budget is more than the device has */
 
 #endif

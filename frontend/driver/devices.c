@@ -2,6 +2,7 @@
 #include "frontend/driver/devices.h"
 
 #include "frontend/driver/message.h"
+#include "planner/cost/device_file.h"
 
 #include <errno.h>
 #include <string.h>

@@ -6,7 +6,6 @@
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
 #include "frontend/driver/report.h"
-#include "frontend/driver/planned.h"
 #include "planner/layout/live.h"
 
 #include <inttypes.h>
@@ -291,4 +290,10 @@ int infeasible_answer(Compilation *c) {
         if (code != EXIT_FINE) return code;
     }
     return EXIT_INFEASIBLE;
+}
+
+int infeasible_or_plan(Compilation *c, Planned *out) {
+    if (!planned_by_file(c, out)) return infeasible_answer(c);
+    compile_warn_capped(c);
+    return -1;
 }

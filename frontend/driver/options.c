@@ -63,10 +63,6 @@ static int set_option(Options *options, Arena *arena, const OptionRow *row, cons
     return -1;
 }
 
-bool options_json_diagnostics(const Options *options) {
-    return options->diagnostics && !strcmp(options->diagnostics, "json");
-}
-
 /* One option at argv[i]; *used says how many words it took. */
 static int parse_option(Options *options, Arena *arena, int argc, char **argv, int i, int *used) {
     const char *word = argv[i], *equals = word[1] == '-' ? strchr(word, '=') : NULL;
@@ -93,7 +89,7 @@ static int parse_option(Options *options, Arena *arena, int argc, char **argv, i
 }
 
 static int unknown_verb(const Options *options, Arena *arena, const char *word) {
-    static const char *const later[] = {"import", "report", "verify", "tune", "data", "export"};
+    static const char *const later[] = {"report", "verify", "tune", "data", "export"};
     for (size_t i = 0; i < COUNT_OF(later); i++)
         if (!strcmp(word, later[i]))
             return message_fail(options, EXIT_USAGE, "the verb '%s' is not there yet", later[i]);

@@ -52,7 +52,5 @@ typedef struct Options {
 
 /* -1 and filled options, or the exit code to leave with (help, version, usage errors are printed). */
 int options_parse(Options *options, Arena *arena, int argc, char **argv);
-/* Whether `--diagnostics json` asks for messages that programs read. */
-bool options_json_diagnostics(const Options *options);
 
 #endif

@@ -2,7 +2,6 @@
 #include "frontend/driver/planned.h"
 
 #include "frontend/driver/batch_search.h"
-#include "frontend/driver/infeasible.h"
 #include "frontend/lower/lower.h"
 
 /* A program without backward pass, in the arena of the training program. */
@@ -67,14 +66,11 @@ Planned planned_by(const Compilation *c, Policy policy, Budget budget) {
     return planned;
 }
 
-int planned_by_file(Compilation *c, Planned *out) {
+bool planned_by_file(const Compilation *c, Planned *out) {
     Budget arena_budget = compile_arena_budget(c, c->budget);
     *out = (Planned){.train = batch_search(c, c->policy, arena_budget)};
-    if (!out->train.result->feasible) return infeasible_answer(c);
-    add_beside(c, out, arena_budget);
-    if (!out->fits) return infeasible_answer(c);
-    compile_warn_capped(c);
-    return -1;
+    if (out->train.result->feasible) add_beside(c, out, arena_budget);
+    return out->fits;
 }
 
 PlanResult *planned_again(const Compilation *c, const Planned *planned, Policy policy, Budget budget) {

@@ -13,9 +13,9 @@ typedef struct Planned {
 /* After compile_lower: the plan of a policy within a budget of the whole program, at the micro-batch and
  * tiling it is fastest with; where none fits, what comes nearest. */
 Planned planned_by(const Compilation *c, Policy policy, Budget budget);
-/* The same for the file's policy and budget: -1, or the exit code to leave with once it was said that nothing
- * fits. */
-int planned_by_file(Compilation *c, Planned *out);
+/* The same for the file's policy and budget, but that evaluation and sampling are left out where training
+ * does not fit; whether all do. */
+bool planned_by_file(const Compilation *c, Planned *out);
 
 /* The training program with another policy or budget, for comparisons: in brief, without its bound. */
 PlanResult *planned_again(const Compilation *c, const Planned *planned, Policy policy, Budget budget);

@@ -3,10 +3,9 @@
 #include "frontend/driver/programs.h"
 
 #include "frontend/lower/lower.h"
+#include "planner/effort.h"
 
 #include <inttypes.h>
-
-enum { MOST_CHUNKS = 16, MOST_TILES = 8 };
 
 /* One micro-batch of the file. */
 typedef struct Batch {
@@ -21,17 +20,10 @@ typedef struct Batch {
 typedef struct Programs {
     VEC(Batch *) batch;
     VEC(Program *) program; /* up to their costs */
-    KindMemo *kinds;
 } Programs;
 
-Programs *programs_new(const Programs *beside, Arena *arena) {
-    Programs *programs = NEW(arena, Programs);
-    programs->kinds = beside ? beside->kinds : kind_memo_new(arena);
-    return programs;
-}
-
-KindMemo *programs_kinds(const Compilation *c) {
-    return c->programs->kinds;
+Programs *programs_new(Arena *arena) {
+    return NEW(arena, Programs);
 }
 
 static bool is_same_tile(TileRule a, TileRule b) {
@@ -80,11 +72,11 @@ static void list_tilings(const Compilation *c, const Program *whole, Batch *batc
     int64_t tokens = whole->graph->batch * whole->graph->context, floor = programs_floor_bytes(c, whole);
     Tiling all[MOST_TILINGS];
     uint32_t found = 0;
-    int64_t more_chunks = whole->graph->node.count < MANY_NODES ? 2 : 4;
-    int64_t more_tiles = whole->graph->node.count < VERY_MANY_NODES ? 2 : 4;
+    int64_t more_chunks = whole->graph->node.count < EFFORT_TILES_COARSE_LOSS_OPS ? 2 : 4;
+    int64_t more_tiles = whole->graph->node.count < EFFORT_TILES_COARSE_MLP_OPS ? 2 : 4;
     Arena *scratch = arena_new();
-    for (TileRule tile = {1, 1}; tile.loss_chunks <= MOST_CHUNKS; tile.loss_chunks *= more_chunks)
-        for (tile.mlp_tiles = 1; tile.mlp_tiles <= MOST_TILES; tile.mlp_tiles *= more_tiles) {
+    for (TileRule tile = {1, 1}; tile.loss_chunks <= EFFORT_TILES_LOSS; tile.loss_chunks *= more_chunks)
+        for (tile.mlp_tiles = 1; tile.mlp_tiles <= EFFORT_TILES_MLP; tile.mlp_tiles *= more_tiles) {
             bool is_whole = tile.loss_chunks == 1 && tile.mlp_tiles == 1;
             if (is_whole || tokens % tile.loss_chunks || tokens % tile.mlp_tiles) continue;
             arena_reset(scratch);

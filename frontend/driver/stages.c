@@ -1,7 +1,6 @@
 /* See stages.h. */
 #include "frontend/driver/stages.h"
 
-#include "frontend/driver/programs.h"
 #include "ir/check.h"
 #include "ir/ops.h"
 #include "planner/check/check.h"
@@ -81,10 +80,22 @@ static void pack(Program *p, Arena *arena) {
     p->result->plan.peak_bytes = p->result->layout->height_bytes;
 }
 
+/* How the file trains, with so many micro-steps a step. */
+static TrainRule train_rule(const Spec *spec, int64_t accumulate) {
+    return (TrainRule){.beta1 = spec->beta1,
+                       .beta2 = spec->beta2,
+                       .eps = spec->eps,
+                       .decay = spec->decay,
+                       .clip_norm = spec->clip_norm,
+                       .accumulate = accumulate,
+                       .gradient = spec->gradient,
+                       .moment = spec->moment};
+}
+
 void stages_run(const Compilation *c, Program *p, Stage last, Arena *arena) {
     const bool trains = p->kind == PROGRAM_TRAIN, cuda = c->device.cuda;
     const bool cut = p->tile.loss_chunks > 1 || p->tile.mlp_tiles > 1;
-    const TrainRule rule = compile_train_rule(&c->spec, p->graph->accumulate);
+    const TrainRule rule = train_rule(&c->spec, p->graph->accumulate);
 
     if (begins(p, STAGE_TILE, last)) leaves(p, cut ? tile_tokens(p->graph, &p->tile, arena) : p->graph);
     if (begins(p, STAGE_GRAD, last))
@@ -111,7 +122,8 @@ PlanRequest stages_glance(const Compilation *c, const Program *program, Budget b
                          .cost = program->cost,
                          .device = &c->device,
                          .budget = budget,
-                         .kinds = programs_kinds(c)};
+                         .kinds = c->kinds,
+                         .stats = c->stats};
 }
 
 PlanRequest stages_request(const Compilation *c, const Program *program, Wish wish) {

@@ -287,18 +287,28 @@ static Operand lower_split(Lower *l, Call *call) {
 
 /* ---- attention ---- */
 
-/* llama3(8, low = 1, high = 4, original = 8192) */
-static bool rope_scaling(Lower *l, const Arg *arg, Attr *attr) {
-    static const char *const names[3] = {"low", "high", "original"};
-    const Expr *e = arg->value;
-    if (e->kind != EXPR_CALL || strcmp(e->callee.text, "llama3")) {
-        diag_error(l->diag, E0404, e->span,
-                   "rope: the one scaling known is llama3(8, low = 1, high = 4, original = 8192)");
-        diag_help(l->diag,
-                  "yarn, linear, dynamic and longrope are not there yet; without `scaling`, stay within "
-                  "the context that the model was made for");
+/* linear(4): every frequency divided. The kernels have one rule, Llama 3's: of an original context of no
+ * tokens all waves are longer, and divided. */
+static bool rope_linear(Lower *l, const Expr *e, Attr *attr) {
+    double factor = 0;
+    if (e->args.count != 1 || e->args.at[0].name.text) {
+        diag_error(l->diag, E0301, e->span, "linear takes a factor");
+        diag_help(l->diag, "as in linear(4)");
         return false;
     }
+    if (!number_eval(l, e->args.at[0].value, &factor)) return false;
+    if (!(factor > 0)) {
+        diag_error(l->diag, E0402, e->args.at[0].span, "linear: %g must be above 0", factor);
+        return false;
+    }
+    attr->rope_factor = factor;
+    attr->rope_low = attr->rope_high = 1;
+    return true;
+}
+
+/* llama3(8, low = 1, high = 4, original = 8192) */
+static bool rope_llama3(Lower *l, const Expr *e, Attr *attr) {
+    static const char *const names[3] = {"low", "high", "original"};
     double value[4] = {0};
     bool seen[4] = {0};
     for (uint32_t i = 0; i < e->args.count; i++) {
@@ -334,11 +344,22 @@ static bool rope_scaling(Lower *l, const Arg *arg, Attr *attr) {
     return true;
 }
 
+static bool rope_scaling(Lower *l, const Expr *e, Attr *attr) {
+    if (e->kind == EXPR_CALL && !strcmp(e->callee.text, "llama3")) return rope_llama3(l, e, attr);
+    if (e->kind == EXPR_CALL && !strcmp(e->callee.text, "linear")) return rope_linear(l, e, attr);
+    diag_error(l->diag, E0404, e->span,
+               "rope: the scalings known are linear(4) and llama3(8, low = 1, high = 4, original = 8192)");
+    diag_help(l->diag,
+              "yarn, dynamic and longrope are not there yet; without `scaling`, stay within the context "
+              "that the model was made for");
+    return false;
+}
+
 static Operand lower_rope(Lower *l, Call *call) {
     Attr attr = {.theta = 1e4};
     if (!named_number(l, call, "theta", 1, 1e12, &attr.theta)) return poison();
     const Arg *scaling = call_named(call->expr, "scaling");
-    if (scaling && !rope_scaling(l, scaling, &attr)) return poison();
+    if (scaling && !rope_scaling(l, scaling->value, &attr)) return poison();
     Operand out = many(l, call->tensors);
     for (uint32_t i = 0; i < call->tensors; i++) {
         const Operand *x = &call->tensor[i];

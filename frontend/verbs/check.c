@@ -10,9 +10,7 @@ int verb_check(Compilation *c) {
     int code = compile_parse(c);
     if (code < 0) code = compile_lower(c);
     if (code >= 0) return code;
-    int64_t parameters = 0;
-    for (uint32_t p = 0; p < c->forward->param.count; p++)
-        parameters += type_elements(&c->forward->value.at[c->forward->param.at[p].value].type);
+    int64_t parameters = graph_parameters(c->forward);
     Text out = {.arena = c->arena};
     if (c->options->json) {
         text_add(&out, "{\"model\": ");

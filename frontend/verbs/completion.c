@@ -238,7 +238,7 @@ static void fish_offer(Text *out, Offer offer, const OptionRow *row) {
     } else if (words || ending) {
         text_add(out, " -a '");
         add_words(out, words, count);
-        if (ending) text_add(out, "%s(__fish_complete_suffix %s)", count ? " " : "", ending);
+        if (ending) text_add(out, "%s(__rematc_files %s)", count ? " " : "", ending + 1);
         text_add(out, "'");
     }
 }
@@ -257,7 +257,11 @@ static void fish_summary(Text *out, const char *summary) {
 }
 
 static void fish_script(Text *out) {
-    text_add(out, "complete -c rematc -f\n");
+    text_add(out, "%s",
+             "function __rematc_files # ENDING: files that end so, and folders\n"
+             "    __fish_complete_path (commandline -ct) | string match -r -- '^.*(?:/|[.]'$argv[1]')(?:\\t.*)?$'\n"
+             "end\n"
+             "complete -c rematc -f\n");
     for (int v = 0; v < VERB_COUNT; v++) {
         text_add(out, "complete -c rematc -n __fish_use_subcommand -a %s", verb_row[v].name);
         fish_summary(out, verb_row[v].summary);

@@ -1,6 +1,8 @@
 /* The verb `dump`: one stage of the pipeline as text. */
 #include "frontend/verbs/verb.h"
 
+#include "frontend/driver/infeasible.h"
+
 #include "frontend/driver/command.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
@@ -80,7 +82,7 @@ int verb_dump(Compilation *c) {
     int code = compile_parse(c);
     Planned planned;
     if (code < 0 && stage > STAGE_AST) code = compile_lower(c);
-    if (code < 0 && stage > STAGE_GRAPH) code = planned_by_file(c, &planned);
+    if (code < 0 && stage > STAGE_GRAPH) code = infeasible_or_plan(c, &planned);
     if (code >= 0) return code;
     Text out = {.arena = c->arena};
     switch (stage) {

@@ -14,7 +14,7 @@
 static const char *default_dir(const Compilation *c) {
     const char *slash = strrchr(c->options->file, '/'), *base = slash ? slash + 1 : c->options->file;
     const char *dot = strrchr(base, '.');
-    if (!strcmp(base, "-")) base = c->spec.model, dot = NULL;
+    if (c->imported || !strcmp(base, "-")) base = c->spec.model, dot = NULL;
     return arena_printf(c->arena, "%.*s.train", dot ? (int)(dot - base) : (int)strlen(base), base);
 }
 

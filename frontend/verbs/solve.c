@@ -1,11 +1,12 @@
 /* The verb `solve`. In: node-link JSON and a budget; out: the schedule, its cost and how far from the best it
- * can be. Every schedule printed was replayed by outside_check first. */
+ * can be. Every schedule printed was replayed by dag_check first. */
 #include "frontend/verbs/verb.h"
 
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
 #include "frontend/verbs/nodelink.h"
 #include "planner/dag/solve.h"
+#include "planner/effort.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -180,23 +181,23 @@ int verb_solve(Compilation *c) {
     Arena *arena = c->arena;
     double began = clock_seconds();
     Limit budget = {0};
-    SolveRequest request = {.exact_ops = SOLVE_EXACT_OPS};
+    SolveRequest request = {.exhaustive_ops = EFFORT_DAG_EXHAUSTIVE_OPS};
     int code = read_options(options, &budget, &request.time_seconds);
     if (code >= 0) return code;
     NodeLink graph;
     code = read_graph(options, &graph, arena);
     if (code >= 0) return code;
 
-    Problem *p =
-        problem_from_outside(graph.nodes, graph.seconds, graph.bytes, graph.link, graph.links, arena);
+    Problem *p = dag_problem(graph.nodes, graph.seconds, graph.bytes, graph.link, graph.links, arena);
     p->persistent_bytes = graph.persistent_bytes;
+    p->stats = c->stats;
     request.problem = p;
     request.budget_bytes = (int64_t)floor(budget.value);
     if (budget.is_fraction)
-        request.budget_bytes = (int64_t)floor(budget.value * (double)outside_keep_all(p) * (1 + 1e-15));
-    Solution solution = solve(&request, arena);
+        request.budget_bytes = (int64_t)floor(budget.value * (double)dag_keep_all(p) * (1 + 1e-15));
+    Solution solution = solve_dag(&request, arena);
     const char *wrong =
-        outside_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena);
+        dag_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena);
     if (wrong) return message_fail(options, EXIT_VERIFY, "the schedule found is wrong: %s", wrong);
     Text out = {.arena = arena};
     double elapsed = clock_seconds() - began;

@@ -1,6 +1,8 @@
 /* See verb.h. */
 #include "frontend/verbs/verb.h"
 
+#include "frontend/driver/infeasible.h"
+
 int verbs_call(Compilation *c) {
     static int (*const verb[VERB_COUNT])(Compilation *) = {
 #define VERB(id, name, argument, traits, completes, summary, description) [VERB_##id] = verb_##name,
@@ -13,6 +15,6 @@ int verbs_call(Compilation *c) {
 int verbs_plan(Compilation *c, Planned *planned) {
     int code = compile_parse(c);
     if (code < 0) code = compile_lower(c);
-    if (code < 0) code = planned_by_file(c, planned);
+    if (code < 0) code = infeasible_or_plan(c, planned);
     return code;
 }

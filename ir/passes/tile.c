@@ -12,6 +12,7 @@
  * what it makes on the way. Liu, Abbeel 2023: "Blockwise parallel transformer"; Hsu et al. 2024: "Liger
  * kernel" (the loss). */
 #include "ir/passes/passes.h"
+#include "ir/ops.h"
 
 #include "ir/ops.h"
 

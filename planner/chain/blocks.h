@@ -5,8 +5,8 @@
  *     backward   | head | ... | block 1 | block 0 | embedding |
  *
  * Equal blocks are of one kind, told by a hash of their operations, sizes and edges relative to the block. */
-#ifndef REMAT_BLOCKS_H
-#define REMAT_BLOCKS_H
+#ifndef REMAT_CHAIN_BLOCKS_H
+#define REMAT_CHAIN_BLOCKS_H
 
 #include "planner/problem/problem.h"
 

@@ -1,6 +1,6 @@
 /* Retentions of a chain of blocks by dynamic programming over run length and memory. */
-#ifndef REMAT_CHAIN_H
-#define REMAT_CHAIN_H
+#ifndef REMAT_CHAIN_CHAIN_H
+#define REMAT_CHAIN_CHAIN_H
 
 #include "planner/chain/blocks.h"
 #include "planner/problem/replay.h"

@@ -24,16 +24,15 @@ typedef struct Kind {
         grown_bytes;    /* its input, gradients from outside; what it leaves live */
     VEC(Choice) choice; /* none as good as another in every respect */
 } Kind;
-enum { BLOCK_CHOICES = 64 };
 /* A kind without its choices. */
-Kind block_kind(const Problem *p, const Link *link, Arena *arena);
-/* Each with its choices; `explored`: with those besides that cuts and shaving do not find. */
-Kind *blocks_kinds(const Problem *p, const Links *links, bool explored, Arena *arena);
+Kind choices_kind(const Problem *p, const Link *link, Arena *arena);
+/* Each with its choices; `explored`: with those besides that cuts and trimming do not find. */
+Kind *choices_kinds(const Problem *p, const Links *links, bool explored, Arena *arena);
 
 /* A time of the whole as one of the link's own problem: the middle for all before its backward pass, the end
  * of all for all after it. */
-uint32_t block_time(const Link *link, uint32_t time);
+uint32_t choices_time(const Link *link, uint32_t time);
 /* The storage of `link` that corresponds to `own` in the kind's problem; NONE for those from outside. */
-uint32_t block_storage(const Problem *p, const Link *link, const Kind *kind, uint32_t own);
+uint32_t choices_storage(const Problem *p, const Link *link, const Kind *kind, uint32_t own);
 
 #endif

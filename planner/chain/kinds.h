@@ -1,7 +1,7 @@
 /* The ways to run a block (struct Choice), kept for equal blocks of other graphs: of one model in other
  * tiles, or planned once more. */
-#ifndef REMAT_KINDS_H
-#define REMAT_KINDS_H
+#ifndef REMAT_CHAIN_KINDS_H
+#define REMAT_CHAIN_KINDS_H
 
 #include "planner/chain/choices.h"
 

@@ -1,8 +1,8 @@
 /* The two checkers: is a plan right, and is a layout right for it? NULL when it is, else the first thing
  * wrong, naming step, node and bytes. They share no code with the planner: they see the graph and what was
  * planned, nothing else. */
-#ifndef REMAT_PLAN_CHECK_H
-#define REMAT_PLAN_CHECK_H
+#ifndef REMAT_CHECK_CHECK_H
+#define REMAT_CHECK_CHECK_H
 
 #include "planner/plan.h"
 

@@ -6,8 +6,8 @@
 #include "planner/cost/cost.h"
 
 #include "kernels/kernels.h"
-#include "kernels/rate.h"
 #include "ir/ops.h"
+#include "kernels/rate.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* The schedule of a DAG from outside: the fastest that fits a budget, as far as a search finds it and bounds
- * prove it. */
+/* The schedule of a DAG from elsewhere: the fastest that fits a budget, as far as a search finds it and
+ * bounds prove it. */
 #ifndef REMAT_DAG_SOLVE_H
 #define REMAT_DAG_SOLVE_H
 
@@ -22,9 +22,8 @@ typedef struct SolveRequest {
     int64_t budget_bytes;
     uint64_t changes;    /* of the local search; 0: the default */
     double time_seconds; /* give up improving after this long; 0: never. The only thing read from a clock. */
-    uint32_t exact_ops;  /* problems of at most this many operations are searched exhaustively */
+    uint32_t exhaustive_ops; /* problems of at most this many operations are searched exhaustively */
 } SolveRequest;
-enum { SOLVE_EXACT_OPS = 10 };
-Solution solve(const SolveRequest *request, Arena *arena);
+Solution solve_dag(const SolveRequest *request, Arena *arena);
 
 #endif

@@ -6,23 +6,23 @@
 #include "planner/layout/pack_exact.h"
 
 /* Highest sum of live bytes, also above every fixed end. */
-int64_t exact_live(const ExactItem *item, uint32_t count, Arena *scratch);
+int64_t pack_lowest_live(const PackExactItem *item, uint32_t count, Arena *scratch);
 /* No packing is lower: that, and what alignment adds where all have some. */
-int64_t exact_bound(const ExactItem *item, uint32_t count, Arena *scratch);
+int64_t pack_lowest_bound(const PackExactItem *item, uint32_t count, Arena *scratch);
 
-typedef struct ExactProof {
+typedef struct PackLowestProof {
     int64_t bound;  /* no packing is lower */
     uint64_t nodes; /* placements tried */
-} ExactProof;
+} PackLowestProof;
 
 /* First fit in a few orders, in about count^2 steps; the height. Items at fixed offsets are not checked
  * against each other. */
-int64_t exact_first_fit(ExactItem *item, uint32_t count, Arena *scratch);
+int64_t pack_lowest_first_fit(PackExactItem *item, uint32_t count, Arena *scratch);
 
 /* From a packing of that height (in the items' offsets) towards one as high as `goal` or the liveness bound;
  * the lowest found is left in the offsets. Stops within `slack` bytes of the goal, or after `nodes`
  * placements. */
-int64_t exact_lowest(ExactItem *item, uint32_t count, int64_t height, int64_t goal, int64_t slack,
-                     uint64_t nodes, ExactProof *proof, Arena *scratch);
+int64_t pack_lowest(PackExactItem *item, uint32_t count, int64_t height, int64_t goal, int64_t slack,
+                    uint64_t nodes, PackLowestProof *proof, Arena *scratch);
 
 #endif

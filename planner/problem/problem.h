@@ -1,6 +1,6 @@
 /* The planner's own view of a training step: operations in order of first execution, and the transient
  * storages they make and read. Views and writes over inputs are contracted into their storage, persistent
- * storages are a constant. Nothing here knows of graphs, so the same core plans an outside DAG.
+ * storages are a constant. Nothing here knows of graphs, so the same core plans a DAG from elsewhere.
  *
  * Time is the index of an operation in first-execution order. A storage's uses are the time it is made and
  * the times it is first read at; between two uses lies a gap, and a last gap follows the last use:
@@ -13,10 +13,11 @@
  * time on one that is made again is kept to the gap's end. All zero keeps it throughout; from = start + 1
  * drops it but keeps it once recomputed; from = end recomputes it for every reader. What is kept throughout
  * may spend the time between the gap's start and the next touch in host memory (planner/problem/copies.h). */
-#ifndef REMAT_PROBLEM_H
-#define REMAT_PROBLEM_H
+#ifndef REMAT_PROBLEM_PROBLEM_H
+#define REMAT_PROBLEM_PROBLEM_H
 
 #include "planner/plan.h"
+#include "planner/problem/stats.h"
 
 /* list[first[i]] .. list[first[i + 1] - 1] belong to i. */
 typedef struct Lists {
@@ -54,6 +55,7 @@ typedef struct Problem {
     uint32_t *node_op, *value_storage; /* NONE for views; NONE for persistent storages */
     ValueId *value_root;
     struct KindMemo *kinds; /* choices for blocks that other graphs have too; NULL: none are kept */
+    Stats *stats;           /* NULL: nothing is measured */
 } Problem;
 
 static inline uint32_t list_begin(const Lists *lists, uint32_t i) {

@@ -212,6 +212,7 @@ static void measure(Replay *r, Sequence *sequence) {
 }
 
 void replay(Replay *r, const Keep *retain, Sequence *sequence) {
+    double began = stats_begin(r->p->stats);
     generate(r, retain, sequence);
     find_deaths(r, sequence);
     sequence->wait_seconds = 0;
@@ -219,6 +220,7 @@ void replay(Replay *r, const Keep *retain, Sequence *sequence) {
     if (r->copies_run) sequence->wait_seconds = r->copies->wait_seconds;
     sequence->seconds += sequence->wait_seconds;
     measure(r, sequence);
+    stats_end(r->p->stats, STATS_REPLAY, began, sequence->run.count);
 }
 
 const int64_t *replay_live(const Replay *r) {

@@ -80,7 +80,7 @@ void retain_pins(const Graph *g, const Problem *p, const Pins *pins, uint32_t bo
     arena_free(scratch);
 }
 
-bool heuristic_decide(double parameters, double vram_bytes, int64_t sequence, bool four_bit, Reasons *reasons,
+bool retain_heuristic(double parameters, double vram_bytes, int64_t sequence, bool four_bit, Reasons *reasons,
                       Arena *arena) {
     double billions = parameters / 1e9, gigabytes = vram_bytes / 1e9;
     bool limited = vram_bytes > 0;

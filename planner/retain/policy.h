@@ -1,6 +1,6 @@
 /* The fixed policies: which gaps each keeps, and the rule of thumb that chooses between two of them. */
-#ifndef REMAT_POLICY_H
-#define REMAT_POLICY_H
+#ifndef REMAT_RETAIN_POLICY_H
+#define REMAT_RETAIN_POLICY_H
 
 #include "planner/problem/replay.h"
 
@@ -19,7 +19,7 @@ void retain_pins(const Graph *g, const Problem *p, const Pins *pins, uint32_t bo
 typedef VEC(const char *) Reasons;
 /* The decision table of the rule of thumb; true: checkpoint every block. Gigabytes are 10^9 bytes.
  * `vram_bytes` 0: unlimited. Appends at least one sentence to `reasons`. */
-bool heuristic_decide(double parameters, double vram_bytes, int64_t sequence, bool four_bit, Reasons *reasons,
+bool retain_heuristic(double parameters, double vram_bytes, int64_t sequence, bool four_bit, Reasons *reasons,
                       Arena *arena);
 
 #endif

@@ -5,12 +5,12 @@
 #include "planner/problem/problem.h"
 #include "planner/problem/replay.h"
 
-typedef struct Shaver Shaver;
-Shaver *shaver_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena);
+typedef struct Trimmer Trimmer;
+Trimmer *trim_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena);
 /* Drops what is cheapest a byte at the highest instants until the peak is at most `target_bytes`, if it can.
  * `sequence` is the replay of the result. */
-bool shave(Shaver *shaver, int64_t target_bytes, Keep *retain, Sequence *sequence);
+bool trim_to(Trimmer *trimmer, int64_t target_bytes, Keep *retain, Sequence *sequence);
 /* Keeps again what fits below `target_bytes`, dearest a byte first. `sequence` as above, on entry too. */
-void fill(Shaver *shaver, int64_t target_bytes, Keep *retain, Sequence *sequence);
+void trim_fill(Trimmer *trimmer, int64_t target_bytes, Keep *retain, Sequence *sequence);
 
 #endif

@@ -63,6 +63,7 @@ done
         *.json) "$rematc" solve "$file" --budget 0.7 --json ;;
         *) "$rematc" pack "$file" --json ;;
         esac >"$side.out" 2>&1 || echo "exit $?" >>"$side.out"
+        sed -i 's/, "seconds": [0-9.]*,/,/' "$side.out" # that it took on the clock
     done
     compared=$((compared + 1))
     cmp -s before.out after.out || differ "$file"

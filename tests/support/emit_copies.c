@@ -2,7 +2,7 @@
  * training plan at random (copies.h), so that programs with copies are tested whatever the planner makes of a
  * budget. */
 #include "tests/support/copies.h"
-#include "frontend/driver/planned.h"
+#include "frontend/driver/infeasible.h"
 #include "tests/support/both_checks.h"
 
 #include <stdio.h>
@@ -20,7 +20,7 @@ int main(int argc, char **argv) {
     Planned planned;
     code = compile_parse(&c);
     if (code < 0) code = compile_lower(&c);
-    if (code < 0) code = planned_by_file(&c, &planned);
+    if (code < 0) code = infeasible_or_plan(&c, &planned);
     if (code >= 0) return code;
     Part *train = &planned.request.train;
     Plan plan = with_copies(train->graph, train->plan, &seed, rarity, arena);

@@ -1,6 +1,7 @@
 /* See small_net.h. */
 #include "ir/ops.h"
 #include "tests/support/small_net.h"
+#include "ir/ops.h"
 
 #include <string.h>
 

@@ -7,6 +7,7 @@
 #include "tests/support/brute.h"
 #include "tests/support/transformer.h"
 #include "planner/chain/choices.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -83,7 +84,7 @@ static void layers_are_one_kind(void **state) {
         assert_int_equal(time, blocks.boundary);
         assert_int_equal(back, blocks.boundary);
         assert_int_equal(layers, shapes[i]->layers);
-        const Kind *kinds = blocks_kinds(p, &links, true, arena);
+        const Kind *kinds = choices_kinds(p, &links, true, arena);
         bool dies = g->accumulate > 1 || shapes[i] == &updated; /* else gradients stay for the update */
         assert_true((kinds[links.at[2].kind].grown_bytes == 0) == dies);
         arena_free(arena);
@@ -113,11 +114,11 @@ static void choices_are_not_dominated(void **state) {
     const Graph *g;
     Problem *p = problem_of(&llama3_8b, &g, arena);
     Links links = blocks_find(p, problem_blocks(g, p, arena).boundary, arena);
-    const Kind *kinds = blocks_kinds(p, &links, true, arena);
+    const Kind *kinds = choices_kinds(p, &links, true, arena);
     for (uint32_t k = 0; k < links.kinds; k++) {
         const Choice *choice = kinds[k].choice.at;
         uint32_t count = kinds[k].choice.count;
-        assert_in_range(count, 1, BLOCK_CHOICES);
+        assert_in_range(count, 1, EFFORT_CHOICES_MOST);
         for (uint32_t a = 0; a < count; a++)
             for (uint32_t b = 0; b < count; b++)
                 assert_false(a != b && choice[a].kept_bytes <= choice[b].kept_bytes &&
@@ -306,10 +307,10 @@ static void windows_stay_below_the_optimum(void **state) {
         for (int64_t budget = peak;; budget -= PLAN_ALIGN) {
             double optimum = brute_seconds(p, budget, arena);
             if (optimum == INFINITY) break;
-            double several = window_seconds(p, live, budget);
+            double several = instants_seconds(p, live, budget);
             if (seconds + several > optimum * (1 + 1e-9))
                 fail_msg("seed %d: bound %g, optimum %g", (int)seed, seconds + several, optimum);
-            raised += several > bound_seconds(p, live, budget) * (1 + 1e-9);
+            raised += several > closure_seconds(p, live, budget) * (1 + 1e-9);
         }
         arena_free(arena);
     }
@@ -324,7 +325,7 @@ static void windows_count_repeated_work(void **state) {
     double seconds;
     int64_t peak, *live = keep_all_live(p, &seconds, &peak, arena);
     int64_t budget = 3 * PLAN_ALIGN; /* no room beside a step's own storages */
-    double single = bound_seconds(p, live, budget), several = window_seconds(p, live, budget);
+    double single = closure_seconds(p, live, budget), several = instants_seconds(p, live, budget);
     double optimum = brute_seconds(p, budget, arena);
     assert_true(several > single + 0.5);
     assert_true(seconds + several <= optimum + 1e-9);

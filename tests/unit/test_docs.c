@@ -1,6 +1,7 @@
 /* What the compiler knows, its documents tell: a table in docs/ has a line for each row of a list. */
 #include "ir/ops.h"
 #include "frontend/lower/lower_parts.h"
+#include "ir/ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,11 +1,11 @@
 /* Passes over the graph: what differentiation, fusion, the order of updates, tiles and forward-only make of
  * nets small enough to count. */
 #include "tests/support/activations.h"
-#include "ir/ops.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/small_net.h"
 #include "ir/check.h"
 #include "ir/text.h"
+#include "ir/ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -352,7 +352,7 @@ static void the_rule_of_thumb(void **state) {
     for (uint32_t i = 0; i < COUNT_OF(thumb_cases); i++) {
         const ThumbCase *t = &thumb_cases[i];
         Reasons reasons = {0};
-        bool enable = heuristic_decide(t->billions * 1e9, t->gigabytes * 1e9, t->sequence, t->four_bit,
+        bool enable = retain_heuristic(t->billions * 1e9, t->gigabytes * 1e9, t->sequence, t->four_bit,
                                        &reasons, arena);
         assert_true(reasons.count > 0);
         if (enable != t->enable || !strstr(reasons.at[0], t->because))

@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     Arena *arena = arena_new();
     run_to_exit(read_and_write, arena);
     if (rows && rows <= MOST_ROWS) {
-        folder_write("buffers.csv", bytes, count);
+        folder_put("buffers.csv", bytes, count);
         run_to_exit(pack, arena);
     }
     arena_free(arena);

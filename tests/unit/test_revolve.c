@@ -145,15 +145,15 @@ static void stays_below_every_schedule(void **state) {
             int64_t *live = NEW_ARRAY(arena, int64_t, p->ops);
             memcpy(live, replay_live(r), sizeof *live * p->ops);
             for (int64_t budget = all.peak_bytes;; budget -= PLAN_ALIGN) {
-                ExactRuns best = exact_runs(p, budget, HUGE_VAL, arena);
+                ExhaustiveRuns best = exhaustive_runs(p, budget, HUGE_VAL, arena);
                 if (!best.exists) break;
-                double nested = nested_seconds(p, boundary, budget);
+                double nested = revolve_seconds(p, boundary, budget);
                 if (all.seconds + nested > best.seconds * (1 + 1e-9))
                     fail_msg("seed %d, budget %d: bound %g, optimum %g", (int)seed, (int)budget,
                              all.seconds + nested, best.seconds);
                 cases++;
-                raised += nested >
-                          fmax(window_seconds(p, live, budget), bound_seconds(p, live, budget)) * (1 + 1e-9);
+                raised += nested > fmax(instants_seconds(p, live, budget), closure_seconds(p, live, budget)) *
+                                       (1 + 1e-9);
             }
         }
         arena_free(arena);
@@ -189,7 +189,7 @@ static void stays_below_plans(void **state) {
         for (int64_t k = 0; k < BUDGETS; k++) {
             request.budget = budget_limited(low + (high - low) * k / BUDGETS, request.budget.host_bytes);
             const PlanResult *result = plan_graph(&request, arena);
-            double nested = nested_seconds(p, boundary, request.budget.device_bytes);
+            double nested = revolve_seconds(p, boundary, request.budget.device_bytes);
             assert_true(result->feasible);
             if (all->keep_all_seconds + nested > result->plan.seconds * (1 + 1e-9))
                 fail_msg("shape %d, budget %d: bound %g, plan %g", (int)seed, (int)k,
