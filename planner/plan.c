@@ -422,6 +422,7 @@ static int64_t least_live(const PlanMemo *memo) {
 }
 
 int64_t plan_least_live(const PlanRequest *request) {
+    double began = stats_begin(request->stats);
     Arena *scratch = arena_new();
     Problem *p = problem_of(request, scratch);
     Blocks blocks = problem_blocks(request->graph, p, scratch);
@@ -433,6 +434,7 @@ int64_t plan_least_live(const PlanRequest *request) {
     search(request, p, &blocks, pinned, goal, replay_new(p, scratch), memo);
     int64_t live = least_live(memo);
     arena_free(scratch);
+    stats_end(request->stats, STATS_PLAN, began, live < INT64_MAX);
     return live;
 }
 

@@ -1,10 +1,10 @@
 #!/bin/sh
 # ablation.sh SOURCE_DIR WORK_DIR [DATA_DIR...]: what each technique of planner/effort.def buys.
 #
-# Builds rematc as it is, and without each technique in turn (rows whose range begins at 0, set to 0; or
-# those of REMAT_ABLATE="NAME NAME=VALUE"), and plans every example at four budgets with each, with and
-# without host memory, and every DAG (*.json)
-# and table of buffers (*.csv) under the DATA_DIRs. Prints, beside what the whole of rematc finds, over all cases:
+# Builds rematc as it is, and without each technique in turn (rows whose range begins at 0, set to 0; or those of
+# REMAT_ABLATE="NAME NAME=VALUE"), and plans every example at four budgets with each, and at two with host memory, every
+# DAG (*.json) under the DATA_DIRs at four, and every table of buffers (*.csv). Prints, beside what the whole of rematc
+# finds, over all cases:
 #
 #     seconds   of the plans' steps and the schedules' costs, more than with it, in percent: mean and worst
 #     bound     the lower bound, lower than with it by so many percent of a step: mean and worst
@@ -12,7 +12,8 @@
 #     lost      cases that were feasible, proved or packed with it and are not without; won: the other way round
 #     time      of the processor, in parts of the whole's
 #
-# A technique that loses nothing in any case is marked `nothing`. REMAT_ABLATE_EXAMPLES names some examples alone.
+# Only what the technique is part of: DAG_ and MEMETIC of `solve`, PACK_ of `plan` and `pack`, others of `plan`. One that
+# loses nothing in any case is marked `nothing`. REMAT_ABLATE_EXAMPLES names some examples alone.
 set -eu
 [ $# -ge 2 ] || { sed -n 's/^# \{0,1\}//p' "$0"; exit 2; }
 source_dir=$(realpath "$1")
@@ -24,13 +25,13 @@ for folder; do data="$data $(realpath "$folder")"; done
 jobs=${REMAT_ABLATE_JOBS:-$(getconf _NPROCESSORS_ONLN)}
 techniques=${REMAT_ABLATE:-$(sed -n 's/^EFFORT(\([A-Z_]*\), [^,]*, 0, .*/\1/p' "$source_dir/planner/effort.def")}
 
-# build NAME [EFFORT]
+# build NAME [EFFORT]: all in one folder, where only the planner and what calls it are compiled anew
 build() {
-    cmake -S "$source_dir" -B "$work/$1/build" -DCMAKE_BUILD_TYPE=Release -DREMAT_EFFORT="${2:-}" \
+    cmake -S "$source_dir" -B "$work/build" -DCMAKE_BUILD_TYPE=Release -DREMAT_EFFORT="${2:-}" \
         $(command -v ccache >/dev/null && echo -DCMAKE_C_COMPILER_LAUNCHER=ccache) >"$work/$1/log" &&
-        cmake --build "$work/$1/build" --target rematc -j "$jobs" >>"$work/$1/log" 2>&1 ||
+        cmake --build "$work/build" --target rematc -j "$jobs" >>"$work/$1/log" 2>&1 ||
         { echo "cannot build $1: see $work/$1/log"; exit 1; }
-    cp "$(find "$work/$1/build" -maxdepth 2 -name rematc -type f | head -1)" "$work/$1/rematc"
+    cp "$(find "$work/build" -maxdepth 2 -name rematc -type f | head -1)" "$work/$1/rematc"
 }
 
 number() { # KEY: of the JSON on standard input
@@ -43,15 +44,22 @@ row() {
     echo "$1 ${2:--} ${3:--} ${4:--} ${cpu:-0}"
 }
 
-# measure NAME: a row a case
+# measure NAME: a row a case, of the verbs that the technique is part of
 measure() {
-    rematc=$work/$1/rematc
-    for spec in "$source_dir"/examples/*.remat; do
+    rematc=$work/$1/rematc plans=yes solves=yes packs=yes
+    case $1 in
+    whole) ;;
+    DAG_* | MEMETIC* | LOCAL_*) plans= packs= ;;
+    PACK_*) solves= ;;
+    *) solves= packs= ;;
+    esac
+    [ -z "$plans" ] || for spec in "$source_dir"/examples/*.remat; do
         name=$(basename "$spec" .remat)
         case " ${REMAT_ABLATE_EXAMPLES:-$name} " in *" $name "*) ;; *) continue ;; esac
         [ -f "$work/least.$name" ] || "$work/whole/rematc" plan "$spec" --json | number smallest_bytes >"$work/least.$name"
         for point in 0 1 3 6; do
             for host in "" "--set host=16GiB"; do
+                [ -z "$host" ] || [ $point = 0 ] || [ $point = 3 ] || continue
                 # from 0.5% over the smallest by steps of 8%; with host memory from 8% below it
                 less=$([ -z "$host" ] && echo 1.005 || echo 0.92)
                 budget=$(awk "BEGIN { printf \"%.0fB\", $(cat "$work/least.$name") * $less * exp($point * log(1.08)) }")
@@ -69,7 +77,8 @@ measure() {
         name=$(basename "$file")
         case $file in
         *.json)
-            for part in 0.5 0.8; do
+            [ -n "$solves" ] || continue
+            for part in 0.2 0.35 0.5 0.7; do
                 "$rematc" solve "$file" --budget $part --json --stats >"$work/out" 2>"$work/stats" || :
                 keep=$(number keep_all_cost <"$work/out")
                 bound=$(number lower_bound <"$work/out")
@@ -77,6 +86,7 @@ measure() {
                 row "$name@$part" "$(number cost <"$work/out")" "$bound" "$(number smallest_bytes <"$work/out")"
             done ;;
         *)
+            [ -n "$packs" ] || continue
             "$rematc" pack "$file" --json --stats >"$work/out" 2>"$work/stats" || :
             row "$name" - "$(number lower_bound <"$work/out")" "$(number height <"$work/out")"
             capacity=$(echo "$name" | sed -n 's/.*\.\([0-9][0-9]*\)\.csv$/\1/p')
@@ -98,9 +108,10 @@ compare() { # NAME
             if (share < least[kind]) least[kind] = share
         }
         function mean(kind) { return cases[kind] ? sum[kind] / cases[kind] : 0 }
-        NR == FNR { seconds[$1] = $2; bound[$1] = $3; height[$1] = $4; whole += $5; next }
+        NR == FNR { seconds[$1] = $2; bound[$1] = $3; height[$1] = $4; taken[$1] = $5; next }
         {
             time += $5
+            whole += taken[$1]
             for (i = 2; i <= 4; i++) {
                 had = i == 2 ? seconds[$1] : i == 3 ? bound[$1] : height[$1]
                 if (had == "-" && $i == "-") continue
@@ -121,6 +132,7 @@ compare() { # NAME
 
 mkdir -p "$work/whole"
 build whole
+rm -f "$work"/least.*
 measure whole >"$work/whole/rows"
 [ -s "$work/whole/rows" ] || { echo "nothing was measured"; exit 1; }
 echo "$(wc -l <"$work/whole/rows") cases; percent worse without the technique, mean and worst"

@@ -10,6 +10,9 @@ endforeach()
 add_test(NAME pipeline_includes COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/includes.sh ${CMAKE_SOURCE_DIR}
          ${CMAKE_BINARY_DIR}/pipeline/includes)
 set_tests_properties(pipeline_includes PROPERTIES TIMEOUT ${test_timeout})
+add_test(NAME pipeline_effort COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/effort.sh $<TARGET_FILE:rematc>
+         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/effort)
+set_tests_properties(pipeline_effort PROPERTIES TIMEOUT ${test_timeout})
 # Messages and answers in JSON, read by a parser that is not the compiler's.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
