@@ -75,9 +75,9 @@ int verb_dump(Compilation *c) {
     Stage stage = c->options->stage ? stage_of(c->options->stage) : STAGE_GRAPH;
     size_t name_length = strlen(c->options->file);
     if (name_length > 6 && !strcmp(c->options->file + name_length - 6, ".graph")) {
-        if (stage >= STAGE_GRAPH && stage <= STAGE_PAD) return dump_graph_text(c);
+        if (stage >= STAGE_GRAPH && stage < STAGE_COST) return dump_graph_text(c);
         return message_fail(c->options, EXIT_USAGE, "a .graph file has the stages %s to %s only",
-                            stage_name[STAGE_GRAPH], stage_name[STAGE_PAD]);
+                            stage_name[STAGE_GRAPH], stage_name[STAGE_COST - 1]);
     }
     int code = compile_parse(c);
     Planned planned;
