@@ -80,7 +80,7 @@ int verb_dump(Compilation *c) {
                             stage_name[STAGE_GRAPH], stage_name[STAGE_COST - 1]);
     }
     int code = compile_parse(c);
-    Planned planned;
+    Planned planned = {0};
     if (code < 0 && stage > STAGE_AST) code = compile_lower(c);
     if (code < 0 && stage > STAGE_GRAPH) code = infeasible_or_plan(c, &planned);
     if (code >= 0) return code;
