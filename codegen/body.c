@@ -14,6 +14,8 @@
  * own block is found in its table; the others are columns, one for all slots that are the same in each of
  * them. */
 #include "codegen/body.h"
+#include "codegen/item.h"
+#include "ir/ops.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* In: an item of a step. Out: its line of C: a call of a kernel, a copy to host memory or back, a wait, the
  * end of a buffer's life. Slots are named from left to right. */
-#include "codegen/stretch.h"
+#include "codegen/item.h"
+#include "ir/ops.h"
 
 #include <inttypes.h>
 

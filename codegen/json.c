@@ -2,6 +2,7 @@
  * --json` for the summary; this file has every step and every buffer. */
 #include "codegen/emit.h"
 #include "codegen/json_tree.h"
+#include "ir/ops.h"
 
 static json_t *steps_json(const Part *part) {
     json_t *steps = json_array();

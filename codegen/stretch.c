@@ -3,6 +3,7 @@
  * order, but that a FREE of what another value took over in place is none. Copies to host memory and back
  * have a ticket each, and a WAIT for it where the plan says so (planner/plan.h). */
 #include "codegen/stretch.h"
+#include "codegen/item.h"
 
 #include <string.h>
 

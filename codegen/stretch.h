@@ -54,7 +54,4 @@ typedef struct Steps {
 
 Steps *steps_cut(const Part *part, const Families *blocks, Arena *arena);
 
-/* The C of an item, each slot called by its text; `slot_text` NULL: "@" for all. */
-void item_print(const Steps *steps, const Item *item, const char *const *slot_text, Text *out);
-
 #endif

@@ -2,6 +2,7 @@
  * the RtProgram that rt_main runs (runtime/rt.h says what every field means). */
 #include "codegen/emit.h"
 #include "codegen/homes.h"
+#include "planner/layout/live.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -211,7 +212,7 @@ static uint32_t add_categories(Text *out, const Part *part) {
     return rows;
 }
 
-/* One ticket each (step.c). */
+/* One ticket each (stretch.c). */
 static uint32_t count_copies(const Plan *plan) {
     uint32_t copies = 0;
     for (uint32_t s = 0; s < plan->step.count; s++)

@@ -7,7 +7,8 @@
  *     epoch[v]    how often that storage had been written over when v was made
  *     now[s]      how often storage s has been written over so far: reading v is right while epoch[v] ==
  * now[s] */
-#include "ir/graph.h"
+#include "ir/check.h"
+#include "ir/ops.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -157,38 +158,28 @@ static const char *check_types(Check *c, NodeId id) {
     return NULL;
 }
 
-static bool is_gradient_sum(Op op) {
-    switch (op) {
-    case OP_EMBED_BWD:
-    case OP_POSITIONS_BWD:
-    case OP_SUM_LEADING:
-    case OP_LINEAR_BWD_W:
-    case OP_LAYERNORM_BWD_G:
-    case OP_RMSNORM_BWD_G: return true;
-    default: return false;
-    }
-}
-
 /* How many inputs an operation writes over follows from its operands; `acc` says whether what they hold
  * counts: an accumulator starts over in each step (2), a sum begun in this micro-step goes on (1). */
 static const char *check_accumulation(Check *c, NodeId id) {
     const Graph *g = c->g;
     const Node *node = &g->node.at[id];
+    const OpOver rule = op_info[node->op].over;
     uint32_t want = 0;
-    if (is_gradient_sum(node->op))
-        want = node->nin - (uint32_t)op_info[node->op].min_in;
-    else if (node->op == OP_CROSS_ENTROPY || node->op == OP_SQUARE_NORM)
-        want = 1;
-    else if (node->op == OP_ADAMW)
-        want = node->nout;
+    switch (rule) {
+    case OVER_NOTHING: break;
+    case OVER_GRADIENT: want = node->nin - (uint32_t)op_info[node->op].min_in; break;
+    case OVER_LOSS:
+    case OVER_NORM: want = 1; break;
+    case OVER_STATES: want = node->nout;
+    }
     if (node->nmut != want) return node_wrong(c, id, "writes over %u inputs, must over %u", node->nmut, want);
 
     const Value *over = node->nmut ? &g->value.at[node->in[node->nin - node->nmut]] : NULL;
     bool begins = over && over->kind == VALUE_STATE;
     int64_t acc = 0;
-    if (is_gradient_sum(node->op))
+    if (rule == OVER_GRADIENT)
         acc = !over ? 0 : begins ? 2 : 1;
-    else if (node->op == OP_SQUARE_NORM)
+    else if (rule == OVER_NORM)
         acc = !begins;
     if (node->attr.acc != acc)
         return node_wrong(c, id, "acc is %lld, must be %lld", (long long)node->attr.acc, (long long)acc);
@@ -213,10 +204,11 @@ static const char *check_roles(Check *c, NodeId id) {
                        ? role == ROLE_WGRAD
                        : role == ROLE_METRIC || role == ROLE_WEIGHT || role == ROLE_OPTIMIZER;
         } else {
-            fits = node->phase == PHASE_FORWARD ? role == ROLE_ACTIVATION
-                   : node->phase == PHASE_BACKWARD
-                       ? role == ROLE_GRADIENT || (role == ROLE_WGRAD && is_gradient_sum(node->op))
-                       : role == ROLE_METRIC;
+            fits =
+                node->phase == PHASE_FORWARD ? role == ROLE_ACTIVATION
+                : node->phase == PHASE_BACKWARD
+                    ? role == ROLE_GRADIENT || (role == ROLE_WGRAD && op_info[node->op].over == OVER_GRADIENT)
+                    : role == ROLE_METRIC;
             if (role == ROLE_WGRAD && g->accumulate > 1)
                 return node_wrong(c, id, "a gradient that does not outlive its micro-step");
         }
@@ -253,7 +245,8 @@ static const char *check_versions(Check *c, NodeId id) {
     for (uint32_t i = first; i < node->nin; i++) {
         ValueId v = node->in[i], s = c->storage[v], made = node->out[fresh + i - first];
         const Value *root = &g->value.at[s];
-        bool may = root->kind == VALUE_STATE || (root->kind == VALUE_PARAM && node->op == OP_ADAMW) ||
+        bool may = root->kind == VALUE_STATE ||
+                   (root->kind == VALUE_PARAM && op_info[node->op].over == OVER_STATES) ||
                    (root->kind == VALUE_ACTIVATION && root->role == ROLE_WGRAD);
         if (!may) return node_wrong(c, id, "may not write over '%s'", root->name);
         NodeId def = g->value.at[v].def;

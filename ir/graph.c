@@ -4,6 +4,7 @@
  * operation's shape rule. Invariant: nodes are appended in an order that is topological, and a value's `def`
  * and `out_index` name the node output it is. */
 #include "ir/graph.h"
+#include "ir/ops.h"
 
 #include <string.h>
 
@@ -167,4 +168,11 @@ ValueId graph_root(const Graph *g, ValueId v) {
 
 bool value_persistent(const Graph *g, ValueId v) {
     return g->value.at[graph_root(g, v)].kind != VALUE_ACTIVATION;
+}
+
+int64_t graph_parameters(const Graph *g) {
+    int64_t count = 0;
+    for (uint32_t p = 0; p < g->param.count; p++)
+        count += type_elements(&g->value.at[g->param.at[p].value].type);
+    return count;
 }

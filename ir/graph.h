@@ -45,16 +45,6 @@ typedef enum Op {
     OP_COUNT
 } Op;
 
-enum OpFlag {
-    OPF_VIEW = 1,    /* no kernel: the output is the input's storage */
-    OPF_INPLACE = 2, /* the first output may share storage with an input of equal bytes that dies there
-                        (any such input: the kernel reads element i before it writes element i) */
-    OPF_RANDOM = 4,  /* draws from attr.rng; no effect in evaluation */
-    OPF_PITCH_IN = 8,   /* rows of the first input may lie further apart than they are wide: CUDA (pad.c) */
-    OPF_PITCH_OUT = 16, /* those of the first output */
-    OPF_CLEARS = 32,    /* on CUDA writes zeros past the elements of an output with more room */
-};
-
 typedef enum Phase { PHASE_FORWARD, PHASE_BACKWARD, PHASE_UPDATE, PHASE_COUNT } Phase;
 extern const char *const phase_name[PHASE_COUNT];
 
@@ -171,77 +161,6 @@ char *type_text(Arena *arena, const Type *type); /* "f32[16, 256, 256]" */
 /* The value that owns the storage `v` lives in (follows views and writes over inputs). */
 ValueId graph_root(const Graph *g, ValueId v);
 bool value_persistent(const Graph *g, ValueId v); /* its root is not VALUE_ACTIVATION */
-
-/* ---- operations ---- */
-typedef struct OpInfo {
-    const char *name;
-    int min_in, max_in; /* max_in -1: any number */
-    int min_out, max_out;
-    unsigned flags;     /* enum OpFlag */
-} OpInfo;
-extern const OpInfo op_info[OP_COUNT];
-Op op_find(const char *name); /* OP_COUNT when there is none */
-
-/* Shape rule: types of the outputs from the types of the inputs and attributes. For an op whose
- * output type is free (reshape, cast, split, ...) `out[i]` holds the wish on entry. NULL when it fits,
- * else what is wrong, in the arena: "input width 4096 does not match weight [4096, 14336]". */
-const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type *out, uint32_t nout, Arena *arena);
-
-/* What of kernels/limits.def the operation exceeds: "257 numbers a head; the kernels take at most 256". NULL when
- * nothing; `op_infer` asks too. */
-const char *op_limit(Op op, const Type *in, uint32_t nin, Arena *arena);
-
-/* Appends the backward nodes of `node`. grad_out[i] is the gradient of output i or NONE; writes
- * grad_in[i] for each input whose want[i] is set (NONE when it has none). A rule builds nodes and never
- * computes. Of a trained parameter, grad_in is the running sum of its gradient (see gradient.h). */
-typedef struct GradContext GradContext;
-void op_gradient(GradContext *cx, NodeId node, const ValueId *grad_out, const bool *want, ValueId *grad_in);
-
-/* ---- passes (each requires a graph that passes graph_check and leaves one) ----
- * A new graph shares the names of the one it is made of, whose arena has to live as long. */
-
-/* NULL when every invariant holds, else a message naming the node. Shares no code with the passes. */
-const char *graph_check(const Graph *g, Arena *arena);
-
-typedef struct TrainRule {
-    double beta1, beta2, eps, decay;
-    double clip_norm;     /* 0: no clipping (the norm is still measured) */
-    int64_t accumulate;   /* > 1: gradients live in persistent accumulators */
-    DType gradient, moment; /* storage of parameter gradients and of AdamW's moments */
-} TrainRule;
-/* forward graph -> forward + backward + update. The result is a new graph; ids of forward values are unchanged, and
- * so are those of nodes unless the loss is in chunks (tile_tokens): then a chunk's nodes stand before its backward ones. Parameters without a path to the loss get no gradient and no update. */
-Graph *autodiff(const Graph *forward, const TrainRule *rule, Arena *arena);
-/* Fewer transient bytes at once, by working on some tokens at a time. The linear layer under the loss and the loss run
- * in `loss_chunks` chunks of tokens; in each block, a chain from linear layers that widen to one that narrows (an MLP,
- * with the element-wise operations between and dropout after it) in `mlp_tiles` tiles. 1 leaves a part as it is; others
- * must divide the tokens of a micro-step, and are at most 16. */
-typedef struct TileRule {
-    int64_t loss_chunks, mlp_tiles;
-} TileRule;
-/* forward graph -> forward graph. Every element is computed from the same operands: only sums over tokens (gradients of
- * weights, the loss) are added in another order. What has no such part stays as it is. */
-Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena);
-/* silu*mul, bias+gelu, residual+norm and their backward nodes into single nodes. A new graph. Never across the
- * border of a repeated block: its input stays one value made outside it. */
-Graph *fuse(const Graph *g, Arena *arena);
-/* Without clipping and accumulation, each node of the update right after the last one it has to wait for: a parameter's
- * gradient dies as soon as it is complete and applied. After autodiff and fuse, since passes between them and this one
- * keep the update last. A new graph with the same values; the numbers do not change. */
-Graph *order_updates(const Graph *g, Arena *arena);
-bool updates_may_move(const Graph *g); /* else that is a copy */
-/* For CUDA, whose matrix products are slow where rows do not begin at multiples of 16 bytes: room for whole rows in
- * logits of an odd vocabulary, their gradient, and the weight of the layer that makes them (pad.c). Last of all, for
- * graphs of training and of evaluation alike. A new graph with the same values; shapes stay as they are. */
-Graph *pad_rows(const Graph *g, Arena *arena);
-/* Only what the logits and the loss need, dropout removed: for evaluation and sampling. A new graph, of one before
- * or after autodiff and fuse; parameter p is value p, every parameter and input is kept. */
-Graph *graph_forward_only(const Graph *g, Arena *arena);
-
-/* ---- text (dump and read back) ---- */
-/* Everything but spans. */
-void graph_print(const Graph *g, Text *out);
-/* NULL and a message ("line 12: unknown op 'foo'") when the text is not a graph. */
-Graph *graph_read(const char *text, Arena *arena, const char **error);
+int64_t graph_parameters(const Graph *g); /* numbers in all parameters; tied ones count once */
 
 #endif

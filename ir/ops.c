@@ -2,7 +2,7 @@
  *
  * In: types of the inputs, attributes, and for a few operations the wished output type. Out: the types of the
  * outputs, or what does not fit, in words a user can act on. A rule checks everything the kernels rely on. */
-#include "ir/graph.h"
+#include "ir/ops.h"
 
 #include <string.h>
 
@@ -313,40 +313,56 @@ static const char *shape_cross_entropy(Shape *s) {
 /* ---- rules: backward and update ---- */
 
 /* Gradients of weights: the wish says which weight's shape and in which type to sum. */
-static const char *shape_wish(Shape *s) {
-    const Type *dy = &s->in[0];
+static const char *begin_sum(Shape *s) {
     uint32_t operands = (uint32_t)op_info[s->op].min_in;
-    Type *out = &s->out[0];
     if (s->nin > operands) TRY(give(s, 0, s->in[operands]));
-    if (!out->rank) return "a sum of gradients needs the type to sum in";
-    TRY(expect_float(s, "the gradient", dy));
-    TRY(expect_float(s, "the sum", out));
-    bool fits = false;
-    switch (s->op) {
-    case OP_EMBED_BWD: {
-        Type rows = per_row(dy);
-        TRY(expect_tokens(s, "tokens", &s->in[1]));
-        fits = dy->rank > 1 && same_dims(&s->in[1], &rows) && out->rank == 2 && out->dim[1] == last(dy);
-        break;
-    }
-    case OP_POSITIONS_BWD:
-        fits = dy->rank == 2 && out->rank == 2 && out->dim[1] == last(dy) && out->dim[0] >= dy->dim[0];
-        break;
-    case OP_SUM_LEADING: fits = is_suffix(dy, out); break;
-    case OP_LINEAR_BWD_W: {
-        const Type *x = &s->in[1];
-        Type want = matrix(out->dtype, last(dy), last(x)), dx = with_last(dy, last(x));
-        fits = type_equal(&dx, x) && type_equal(out, &want);
-        break;
-    }
-    default: { /* the gain of a norm: dy, x, then f32 [..] statistics */
-        Type want = vector(out->dtype, last(dy));
-        fits = type_equal(&s->in[1], dy) && type_equal(out, &want);
-        for (uint32_t i = 2; i < operands; i++) TRY(expect(s, "a row statistic", &s->in[i], per_row(dy)));
-    }
-    }
+    if (!s->out[0].rank) return "a sum of gradients needs the type to sum in";
+    TRY(expect_float(s, "the gradient", &s->in[0]));
+    return expect_float(s, "the sum", &s->out[0]);
+}
+
+static const char *end_sum(Shape *s, bool fits) {
     if (fits) return NULL;
-    return arena_printf(s->arena, "%s cannot be summed into %s", say_type(s, dy), say_type(s, out));
+    return arena_printf(s->arena, "%s cannot be summed into %s", say_type(s, &s->in[0]),
+                        say_type(s, &s->out[0]));
+}
+
+static const char *shape_embed_bwd(Shape *s) {
+    const Type *dy = &s->in[0], *out = &s->out[0];
+    TRY(begin_sum(s));
+    TRY(expect_tokens(s, "tokens", &s->in[1]));
+    Type rows = per_row(dy);
+    return end_sum(s,
+                   dy->rank > 1 && same_dims(&s->in[1], &rows) && out->rank == 2 && out->dim[1] == last(dy));
+}
+
+static const char *shape_positions_bwd(Shape *s) {
+    const Type *dy = &s->in[0], *out = &s->out[0];
+    TRY(begin_sum(s));
+    return end_sum(s,
+                   dy->rank == 2 && out->rank == 2 && out->dim[1] == last(dy) && out->dim[0] >= dy->dim[0]);
+}
+
+static const char *shape_sum_leading(Shape *s) {
+    TRY(begin_sum(s));
+    return end_sum(s, is_suffix(&s->in[0], &s->out[0]));
+}
+
+static const char *shape_linear_bwd_w(Shape *s) {
+    const Type *dy = &s->in[0], *x = &s->in[1], *out = &s->out[0];
+    TRY(begin_sum(s));
+    Type want = matrix(out->dtype, last(dy), last(x)), dx = with_last(dy, last(x));
+    return end_sum(s, type_equal(&dx, x) && type_equal(out, &want));
+}
+
+/* The gain of a norm: dy, x, then f32 [..] statistics. */
+static const char *shape_norm_bwd_g(Shape *s) {
+    const Type *dy = &s->in[0], *out = &s->out[0];
+    TRY(begin_sum(s));
+    for (uint32_t i = 2; i < (uint32_t)op_info[s->op].min_in; i++)
+        TRY(expect(s, "a row statistic", &s->in[i], per_row(dy)));
+    Type want = vector(out->dtype, last(dy));
+    return end_sum(s, type_equal(&s->in[1], dy) && type_equal(out, &want));
 }
 
 static const char *shape_linear_bwd_x(Shape *s) {
@@ -432,25 +448,17 @@ static const char *shape_add_norm(Shape *s) {
     return NULL;
 }
 
-static const char *shape_add_layernorm(Shape *s) {
-    return shape_add_norm(s);
-}
-
-static const char *shape_add_rmsnorm(Shape *s) {
-    return shape_add_norm(s);
-}
-
 /* ---- the table ---- */
 
 const OpInfo op_info[OP_COUNT] = {
-#define OP(NAME, name, min_in, max_in, min_out, max_out, flags, shape, gradient, cost)                       \
-    [OP_##NAME] = {name, min_in, max_in, min_out, max_out, flags},
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, ...)                       \
+    [OP_##NAME] = {#name, min_in, max_in, min_out, max_out, OPF_##place | (flags), OVER_##over, NAN_##nan},
 #include "ir/op.def"
 #undef OP
 };
 
 static ShapeRule *const shape_rule[OP_COUNT] = {
-#define OP(NAME, name, min_in, max_in, min_out, max_out, flags, shape, gradient, cost)                       \
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, ...)                \
     [OP_##NAME] = shape_##shape,
 #include "ir/op.def"
 #undef OP
@@ -495,24 +503,49 @@ static const char *within(int64_t size, Limit limit, Arena *arena) {
                         (long long)table[limit].most);
 }
 
+/* Of a node's first input and those after it. */
+typedef const char *LimitRule(const Type *in, uint32_t nin, Arena *arena);
+
+static const char *limit_none(const Type *in, uint32_t nin, Arena *arena) {
+    (void)in, (void)nin, (void)arena;
+    return NULL;
+}
+
+static const char *limit_rows(const Type *in, uint32_t nin, Arena *arena) {
+    (void)nin;
+    return within(type_elements(in) / last(in), LIMIT_ROWS, arena);
+}
+
+static const char *limit_attend(const Type *in, uint32_t nin, Arena *arena) {
+    TRY(within(last(in), LIMIT_HEAD_WIDTH, arena));
+    return limit_rows(in, nin, arena);
+}
+
+static const char *limit_rope(const Type *in, uint32_t nin, Arena *arena) {
+    (void)nin;
+    return within(last(in), LIMIT_ROPE_WIDTH, arena);
+}
+
+static const char *limit_embed(const Type *in, uint32_t nin, Arena *arena) {
+    if (nin > 1) TRY(within(in[1].dim[0], LIMIT_VOCABULARY, arena));
+    return within(type_elements(in), LIMIT_ROWS, arena);
+}
+
+static const char *limit_loss(const Type *in, uint32_t nin, Arena *arena) {
+    TRY(within(last(in), LIMIT_VOCABULARY, arena));
+    return limit_rows(in, nin, arena);
+}
+
+static LimitRule *const limit_rule[OP_COUNT] = {
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, ...)         \
+    [OP_##NAME] = limit_##limit,
+#include "ir/op.def"
+#undef OP
+};
+
 const char *op_limit(Op op, const Type *in, uint32_t nin, Arena *arena) {
-    const Type *x = &in[0];
-    if (!nin || check_size(x, "an input", arena)) return NULL; /* that is for op_infer to say */
-    int64_t rows = type_elements(x) / last(x);
-    switch (op) {
-    case OP_ATTEND: TRY(within(last(x), LIMIT_HEAD_WIDTH, arena)); return within(rows, LIMIT_ROWS, arena);
-    case OP_ROPE: return within(last(x), LIMIT_ROPE_WIDTH, arena);
-    case OP_EMBED:
-        if (nin > 1) TRY(within(in[1].dim[0], LIMIT_VOCABULARY, arena));
-        return within(type_elements(x), LIMIT_ROWS, arena);
-    case OP_CROSS_ENTROPY:
-        TRY(within(last(x), LIMIT_VOCABULARY, arena));
-        return within(rows, LIMIT_ROWS, arena);
-    case OP_LINEAR:
-    case OP_LAYERNORM:
-    case OP_RMSNORM: return within(rows, LIMIT_ROWS, arena);
-    default: return NULL;
-    }
+    if (!nin || check_size(&in[0], "an input", arena)) return NULL; /* that is for op_infer to say */
+    return limit_rule[op](in, nin, arena);
 }
 
 const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type *out, uint32_t nout,

@@ -3,25 +3,21 @@
 #ifndef REMAT_SPEC_H
 #define REMAT_SPEC_H
 
-#include "ir/graph.h"
+#include "ir/pin.h"
 
 typedef enum ScheduleKind { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR } ScheduleKind;
 typedef enum DataFormat { DATA_AUTO, DATA_BYTES, DATA_U16, DATA_U32, DATA_LLMC } DataFormat;
-typedef enum PinKind { PIN_KEEP, PIN_RECOMPUTE, PIN_OFFLOAD } PinKind;
-
-typedef struct Pin {
-    PinKind kind;
-    const char *pattern; /* glob over node names */
-    Span span;
-} Pin;
-
 typedef struct Spec {
-    const char *path;          /* of the source, as given */
-    const char *model;         /* name after `model` */
-    VEC(struct { const char *name; int64_t value; }) dim;
-    bool batch_auto;           /* B = auto(lo..hi): the planner picks; the graph is lowered for one B */
+    const char *path;  /* of the source, as given */
+    const char *model; /* name after `model` */
+    VEC(struct {
+        const char *name;
+        int64_t value;
+    })
+    dim;
+    bool batch_auto; /* B = auto(lo..hi): the planner picks; the graph is lowered for one B */
     int64_t batch_low, batch_high;
-    int64_t tokens_per_step;   /* 0: one micro-step a step */
+    int64_t tokens_per_step; /* 0: one micro-step a step */
 
     DType compute, trained, gradient, moment;
 
@@ -29,28 +25,28 @@ typedef struct Spec {
     double learning_rate, beta1, beta2, eps, decay, clip_norm; /* clip_norm 0: none */
     ScheduleKind schedule;
     int64_t warmup_steps;
-    double floor;              /* final learning rate as a fraction of the peak */
+    double floor; /* final learning rate as a fraction of the peak */
     uint64_t seed;
 
-    const char *train_path;    /* NULL: no data section (plan and emit still work) */
+    const char *train_path; /* NULL: no data section (plan and emit still work) */
     DataFormat train_format;
     const char *validate_path; /* NULL: take validate_fraction of the training data */
     double validate_fraction;  /* 0: no validation */
     int64_t validate_every_steps, validate_batches;
 
-    const char *save_dir;      /* NULL: nothing is saved */
-    int64_t save_every_steps;  /* 0: at the end only */
+    const char *save_dir;     /* NULL: nothing is saved */
+    int64_t save_every_steps; /* 0: at the end only */
     int64_t save_keep;
 
-    const char *weights_path;  /* NULL: initialised from the seed */
+    const char *weights_path; /* NULL: initialised from the seed */
 
-    const char *device;        /* "host", "rtx4090", ... */
+    const char *device; /* "host", "rtx4090", ... */
     Span device_span;
     int64_t device_memory_bytes; /* that it is taken to have; 0: its own */
-    int64_t budget_bytes;      /* 0: what the device has */
+    int64_t budget_bytes;        /* 0: what the device has */
     Span budget_span;
-    int64_t host_bytes;        /* pinned host memory that offload may take; 0: none */
-    VEC(Pin) pin;
+    int64_t host_bytes; /* pinned host memory that offload may take; 0: none */
+    Pins pin;
 } Spec;
 
 #endif

@@ -11,7 +11,9 @@
  *
  * "!" marks inputs that are written over, "@" the block. Ids and all fields but spans are kept. The reader
  * believes nothing: what it yields has passed graph_check. */
-#include "ir/graph.h"
+#include "ir/text.h"
+#include "ir/check.h"
+#include "ir/ops.h"
 
 #include <ctype.h>
 #include <math.h>

@@ -3,9 +3,10 @@
  *     k_NAME(cx, nout, out, nin, in, attr)
  *
  * Tensors are contiguous, row-major, aligned to K_ALIGN bytes, in the storage type they name; on CUDA their
- * storage may have room for more elements (below). Shapes, the order of operands and which of them are optional stand in ir/op.def, one row an operation; optional
- * operands are told apart by nin and nout. The host files (*.c) and the CUDA files (*.cu) implement the
- * same functions; on CUDA they launch on cx->stream and return at once.
+ * storage may have room for more elements (below). Shapes, the order of operands and which of them are optional
+ * stand in ir/op.def, one row an operation; optional operands are told apart by nin and nout. The host
+ * files (*.c) and the CUDA files (*.cu) implement the same functions; on CUDA they launch on cx->stream and return
+ * at once.
  *
  * Every kernel is a pure function of its inputs, attributes and (seed, step, micro): the same bits every time,
  * wherever the buffers lie and however many threads run. Sums accumulate in f32 or wider; partial sums are cut
@@ -14,7 +15,20 @@
  *
  * An output may be the same storage as an input in two cases only: the last outputs that write over the last
  * inputs (accumulators, AdamW's state; the kernel reads the old contents through `out`), and the first output of
- * an op marked OPF_INPLACE, which may share any one input of the same element size and count.
+ * an op that op.def says runs INPLACE, which may share any one input of the same element size and count.
+ *
+ * NaN. Memory that nobody has written holds bytes of 0xff in tests and in a trainer's poison mode: fresh outputs,
+ * the workspace before each call, buffers that died, copies that are still on their way. That is NaN in every float
+ * type and -1 in i32, so a plan that reads dead memory prints NaN, if kernels do their part:
+ *   - A NaN that is read reaches an output. Of most operations one in any element of any input does (KEEPS in op.def);
+ *     of the others (PICKS) one in what they read, while what is dropped, masked or in another row counts as not read.
+ *     So comparisons are written for NaN to take the side that keeps it: x < 0 ? 0 : x, never x > 0 ? x : 0 nor fmax,
+ *     which drop it. A maximum that is only subtracted again may: the exponential of the NaN remains.
+ *   - Rounding to bf16 keeps a NaN one.
+ *   - What is written over without being read leaves no trace of what it held: outputs, the workspace, accumulators
+ *     with acc = 0 or in the first micro-step of acc = 2, weights beside their master copy.
+ *   - A token outside the vocabulary (-1, too) makes a row of NaN, and no gradient. A negative target is a masked one.
+ *   - The norm of clip_scale: NaN makes NaN, infinity makes 0.
  *
  * Tests compile the host files with -DK_REAL=double: then K_F32 tensors hold doubles and every
  * formula is exact enough for central differences. */
@@ -137,16 +151,6 @@ KFunction k_add_rmsnorm;
 typedef enum KTarget { K_HOST, K_CUDA } KTarget;
 size_t k_workspace(KTarget target, const char *name, int nout, const KTensor *out, int nin, const KTensor *in,
                    const KAttr *attr);
-
-/* What share of a device's peaks the kernel of `name` reaches with these operands (data pointers unused): the
- * arithmetic of its unit, and the memory's bandwidth. Pure arithmetic, for the planner's costs. Source: kernels/rate.c. */
-typedef enum KUnit { K_UNIT_MATRIX, K_UNIT_F32 } KUnit; /* MATRIX: the rate of products of the first operand's type */
-typedef struct KRate {
-    KUnit unit;
-    double arithmetic, memory; /* shares, above 0, at most 1 */
-    const char *source;
-} KRate;
-KRate k_rate(KTarget target, const char *name, const KTensor *out, const KTensor *in);
 
 static inline int64_t k_count(const KTensor *t) {
     int64_t n = 1;

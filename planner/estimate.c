@@ -1,6 +1,10 @@
 /* What a request comes to without a search. In: a graph with costs; out: what one fixed policy needs, whether
  * a bound proves that nothing fits, and about what the best plan takes. */
+#include "planner/plan.h"
+
 #include "planner/chain/chain.h"
+#include "planner/layout/live.h"
+#include "planner/layout/pack.h"
 #include "planner/retain/policy.h"
 
 #include <math.h>
@@ -17,7 +21,7 @@ static int64_t packed_bytes(const PlanRequest *request, Replay *r, const Sequenc
 int64_t plan_blocks_bytes(const PlanRequest *request, bool packed) {
     Arena *scratch = arena_new();
     const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
-    Blocks blocks = blocks_of(request->graph, p, scratch);
+    Blocks blocks = problem_blocks(request->graph, p, scratch);
     Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
     Replay *r = replay_new(p, scratch);
     Sequence sequence = {0};
@@ -38,22 +42,27 @@ static bool never_fits(const Problem *p, int64_t budget_bytes) {
 bool plan_never_fits(const PlanRequest *request) {
     Arena *scratch = arena_new();
     bool never =
-        never_fits(problem_from_graph(request->graph, request->cost, scratch), request->budget_bytes);
+        request->budget.limited &&
+        never_fits(problem_from_graph(request->graph, request->cost, scratch), request->budget.device_bytes);
     arena_free(scratch);
     return never;
 }
 
 double plan_estimate(const PlanRequest *request) {
+    double began = stats_begin(request->stats);
     Arena *scratch = arena_new();
     Problem *p = problem_from_graph(request->graph, request->cost, scratch);
     p->kinds = request->kinds;
+    p->stats = request->stats;
     double seconds = 0;
     for (uint32_t op = 0; op < p->ops; op++) seconds += p->seconds[op];
-    if (request->budget_bytes > 0) {
-        Blocks blocks = blocks_of(request->graph, p, scratch);
-        int64_t room = request->budget_bytes - p->persistent_bytes;
-        seconds += never_fits(p, request->budget_bytes) ? HUGE_VAL : chain_seconds(p, blocks.boundary, room);
+    if (request->budget.limited) {
+        Blocks blocks = problem_blocks(request->graph, p, scratch);
+        int64_t room = request->budget.device_bytes - p->persistent_bytes;
+        seconds +=
+            never_fits(p, request->budget.device_bytes) ? HUGE_VAL : chain_seconds(p, blocks.boundary, room);
     }
     arena_free(scratch);
+    stats_end(request->stats, STATS_ESTIMATE, began, seconds < HUGE_VAL);
     return seconds;
 }

@@ -1,14 +1,33 @@
 /* The planner's entry. In: a graph with costs, a policy and a budget; out: a plan, packed, with its bound.
  * Invariant: the result depends on the request alone; candidates do not depend on the budget, which only
  * chooses among them, so more memory never gives a slower plan and less never a higher peak. */
+#include "planner/plan.h"
+
 #include "planner/bound/closure.h"
 #include "planner/chain/revolve.h"
 #include "planner/retain/policy.h"
+#include "planner/layout/live.h"
+#include "planner/layout/pack.h"
 #include "planner/search.h"
 #include "planner/bound/instants.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
+
+const char *const step_kind_name[] = {"run", "recompute", "offload", "fetch", "free"};
+
+const char *const policy_name[POLICY_COUNT] = {
+#define POLICY(NAME, name, beside, rule, does) name,
+#include "planner/policy.def"
+#undef POLICY
+};
+
+Policy policy_find(const char *name) {
+    for (int i = 0; i < POLICY_COUNT; i++)
+        if (strcmp(policy_name[i], name) == 0) return (Policy)i;
+    return POLICY_COUNT;
+}
 
 static double parameter_count(const Graph *g) {
     double count = 0;
@@ -21,11 +40,11 @@ static double parameter_count(const Graph *g) {
  * memory of its own has the budget's. */
 static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *arena) {
     const Device *device = request->device;
-    int64_t vram = request->budget_bytes;
+    int64_t vram = request->budget.limited ? request->budget.device_bytes : 0;
     if (device && device->memory_bytes)
         vram = device->memory_pretended ? device->memory_bytes : device->board.bytes;
     Reasons reasons = {0};
-    bool enable = heuristic_decide(parameter_count(request->graph), (double)vram, request->graph->context,
+    bool enable = retain_heuristic(parameter_count(request->graph), (double)vram, request->graph->context,
                                    false, &reasons, arena);
     result->reason.at = reasons.at;
     result->reason.count = reasons.count;
@@ -33,39 +52,68 @@ static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *are
     return enable;
 }
 
-/* One segment length of about sqrt(blocks): Chen et al. 2016. */
-static uint32_t sqrt_length(uint32_t blocks) {
-    uint32_t length = (uint32_t)lround(sqrt((double)blocks));
-    return length ? length : 1;
+/* ---- policies: what each keeps, and why where it chooses ---- */
+
+typedef void PolicyRule(const PlanRequest *request, const Problem *p, const Blocks *blocks,
+                        PlanResult *result, Keep *retain, Arena *arena);
+
+static void policy_all(const PlanRequest *request, const Problem *p, const Blocks *blocks, PlanResult *result,
+                       Keep *retain, Arena *arena) {
+    (void)request, (void)blocks, (void)result, (void)arena;
+    retain_all(p, retain);
 }
 
-static void retain_policy(const PlanRequest *request, const Problem *p, const Blocks *blocks, Policy policy,
-                          PlanResult *result, Keep *retain, Arena *arena) {
-    switch (policy) {
-    case POLICY_EVERY_BLOCK: retain_segments(p, blocks, 1, false, retain); break;
-    case POLICY_SQRT: retain_segments(p, blocks, sqrt_length(blocks->count), false, retain); break;
-    case POLICY_OFFLOAD_BLOCKS:
-        retain_segments(p, blocks, 1, false, retain);
-        retain_offload_blocks(p, blocks, retain);
-        if (p->host_bytes <= 0)
-            *vec_add(arena, &result->reason) =
-                "no host memory is given: the inputs of layers stay where they are";
-        break;
-    case POLICY_HEURISTIC:
-        if (heuristic(request, result, arena))
-            retain_segments(p, blocks, 1, false, retain);
-        else
-            retain_all(p, retain);
-        break;
-    default: retain_all(p, retain);
-    }
+static void policy_every_block(const PlanRequest *request, const Problem *p, const Blocks *blocks,
+                               PlanResult *result, Keep *retain, Arena *arena) {
+    (void)request, (void)result, (void)arena;
+    retain_segments(p, blocks, 1, false, retain);
 }
+
+/* Segments of about sqrt(blocks): Chen et al. 2016. */
+static void policy_sqrt(const PlanRequest *request, const Problem *p, const Blocks *blocks,
+                        PlanResult *result, Keep *retain, Arena *arena) {
+    (void)request, (void)result, (void)arena;
+    uint32_t length = (uint32_t)lround(sqrt((double)blocks->count));
+    retain_segments(p, blocks, length ? length : 1, false, retain);
+}
+
+static void policy_offload_blocks(const PlanRequest *request, const Problem *p, const Blocks *blocks,
+                                  PlanResult *result, Keep *retain, Arena *arena) {
+    policy_every_block(request, p, blocks, result, retain, arena);
+    retain_offload_blocks(p, blocks, retain);
+    if (p->host_bytes <= 0)
+        *vec_add(arena, &result->reason) =
+            "no host memory is given: the inputs of layers stay where they are";
+}
+
+static void policy_heuristic(const PlanRequest *request, const Problem *p, const Blocks *blocks,
+                             PlanResult *result, Keep *retain, Arena *arena) {
+    PolicyRule *choice = heuristic(request, result, arena) ? policy_every_block : policy_all;
+    choice(request, p, blocks, result, retain, arena);
+}
+
+#define policy_searched NULL
+static PolicyRule *const policy_rule[POLICY_COUNT] = {
+#define POLICY(NAME, name, beside, rule, does) policy_##rule,
+#include "planner/policy.def"
+#undef POLICY
+};
+#undef policy_searched
+
+/* Whether the search takes a policy's plan among its own. */
+typedef enum Beside { BESIDE_NEVER, BESIDE_ALWAYS, BESIDE_WITH_HOST } Beside;
+static const Beside policy_beside[POLICY_COUNT] = {
+#define POLICY(NAME, name, beside, rule, does) BESIDE_##beside,
+#include "planner/policy.def"
+#undef POLICY
+};
 
 /* Packs the plan of `retain` into `plan`; its layout. */
 static Layout *realise(const PlanRequest *request, Replay *r, const Keep *retain, Plan *plan, Arena *arena) {
     Sequence sequence = {0};
     replay(r, retain, &sequence);
     replay_plan(r, &sequence, arena, plan);
+    double began = stats_begin(request->stats);
     Layout *layout = live_analyse(request->graph, request->cost, plan, arena);
     if (layout->live_bytes != plan->live_bytes)
         die("replay counts %lld live bytes, the buffers %lld", (long long)plan->live_bytes,
@@ -73,6 +121,7 @@ static Layout *realise(const PlanRequest *request, Replay *r, const Keep *retain
     Arena *scratch = arena_new();
     pack_layout(layout, request->graph, scratch);
     arena_free(scratch);
+    stats_end(request->stats, STATS_PACK, began, layout->height_bytes == layout->live_bytes);
     plan->peak_bytes = layout->height_bytes;
     plan->host_bytes = layout->host_bytes;
     return layout;
@@ -80,21 +129,21 @@ static Layout *realise(const PlanRequest *request, Replay *r, const Keep *retain
 
 /* Gaps that pins decide; NULL without pins. */
 static Keep *pinned_gaps(const PlanRequest *request, Problem *p, const Blocks *blocks, Arena *scratch) {
-    if (!request->spec || !request->spec->pin.count) return NULL;
+    if (!request->pins || !request->pins->count) return NULL;
     Keep *pinned = NEW_ARRAY(scratch, Keep, p->gaps + 1);
     for (uint32_t gap = 0; gap < p->gaps; gap++) pinned[gap].from = NONE;
-    retain_pins(request->graph, p, request->spec, blocks->boundary, pinned);
+    retain_pins(request->graph, p, request->pins, blocks->boundary, pinned);
     return pinned;
 }
 
 static bool host_fits(const PlanRequest *request, const Plan *plan) {
-    return plan->host_bytes <= request->host_bytes;
+    return plan->host_bytes <= request->budget.host_bytes;
 }
 
 /* What one search found. */
 typedef struct Found {
     bool searched;
-    int64_t budget_bytes; /* as search_front was asked for */
+    SearchGoal goal; /* as search_front was asked for */
     Front front;
     Front beside; /* what packing may leave better: the front's smallest before refinement, fixed policies */
 } Found;
@@ -141,17 +190,17 @@ static bool weigh(const PlanRequest *request, Realised next, int64_t budget, Cho
     return true;
 }
 
-/* INT64_MAX: no limit; 0: nothing fits. */
-static int64_t budget_of(const PlanRequest *request) {
+/* The highest peak that fits: none does where only the smallest is asked for. */
+static int64_t most_bytes(const PlanRequest *request) {
     if (request->ask == ASK_LEAST) return 0;
-    return request->budget_bytes > 0 ? request->budget_bytes : INT64_MAX;
+    return request->budget.limited ? request->budget.device_bytes : INT64_MAX;
 }
 
 /* The fastest plan whose packed height fits; without one, the one of least height. Each front is asked by
  * itself: what one of them hides in the other may be what fits once it is packed. */
 static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanResult *result, Arena *arena) {
-    int64_t budget = budget_of(request);
-    bool plan_alone = request->ask != ASK_ALL && request->host_bytes <= 0;
+    int64_t budget = most_bytes(request);
+    bool plan_alone = request->ask != ASK_ALL && request->budget.host_bytes <= 0;
     Chosen chosen = {.least_without = INT64_MAX};
     for (uint32_t k = 0; k < SEARCHES; k++) {
         const Front *front = &memo->found[k].front;
@@ -177,7 +226,7 @@ static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanRe
         chosen.least = chosen.any; /* host memory is too small for what pins send there */
     result->feasible = chosen.best.layout != NULL;
     result->smallest_bytes = plan_alone && result->feasible ? 0 : chosen.least.plan.peak_bytes;
-    result->needs_host = result->feasible && request->host_bytes > 0 && chosen.least_without > budget;
+    result->needs_host = result->feasible && request->budget.host_bytes > 0 && chosen.least_without > budget;
     if (!result->feasible) chosen.best = chosen.least;
     result->plan = chosen.best.plan;
     result->layout = chosen.best.layout;
@@ -185,13 +234,14 @@ static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanRe
 
 static void add_fixed_policies(const PlanRequest *request, const Problem *p, const Blocks *blocks, Replay *r,
                                Front *front, Arena *scratch) {
-    static const Policy fixed[] = {POLICY_EVERY_BLOCK, POLICY_SQRT, POLICY_OFFLOAD_BLOCKS};
-    for (uint32_t i = 0; i < COUNT_OF(fixed); i++) {
-        if (fixed[i] == POLICY_OFFLOAD_BLOCKS && p->host_bytes <= 0) continue;
+    for (int policy = 0; policy < POLICY_COUNT; policy++) {
+        Beside when = policy_beside[policy];
+        if (when == BESIDE_NEVER || (when == BESIDE_WITH_HOST && p->host_bytes <= 0)) continue;
         Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
         Sequence sequence = {0};
-        retain_policy(request, p, blocks, fixed[i], NULL, retain, scratch);
-        retain_pins(request->graph, p, request->spec, blocks->boundary, retain);
+        PlanResult ignored = {0}; /* its reasons */
+        policy_rule[policy](request, p, blocks, &ignored, retain, scratch);
+        retain_pins(request->graph, p, request->pins, blocks->boundary, retain);
         replay(r, retain, &sequence);
         *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, retain};
     }
@@ -203,30 +253,35 @@ PlanMemo *plan_memo_new(Arena *arena) {
     return memo;
 }
 
-/* Whether what was found has all that is asked of it under a budget; INT64_MAX: everything fits, 0: no limit.
- */
-static bool serves(const Found *found, int64_t budget_bytes) {
+static bool for_least(SearchGoal goal) {
+    return goal.ask == SEARCH_LEAST || goal.ask == SEARCH_BELOW;
+}
+
+/* Whether what was found has all that is asked of it. */
+static bool serves(const Found *found, SearchGoal goal) {
     if (!found->searched) return false;
-    int64_t least = found->front.at[0].peak_bytes, had = found->budget_bytes;
-    if (had < 0 && budget_bytes == INT64_MAX) return false;
-    if (had < 0 && had != SEARCH_LEAST && least >= -had) /* which is all that is known */
-        return budget_bytes < 0 && budget_bytes != SEARCH_LEAST && least >= -budget_bytes;
-    bool whole = !had || (had < INT64_MAX && had >= least);
-    return whole || budget_bytes == INT64_MAX || (budget_bytes && budget_bytes < least);
+    int64_t least = found->front.at[0].peak_bytes;
+    SearchGoal had = found->goal;
+    if (for_least(had) && goal.ask == SEARCH_ANYTHING) return false;
+    if (had.ask == SEARCH_BELOW && least >= had.bytes) /* which is all that is known */
+        return goal.ask == SEARCH_BELOW && least >= goal.bytes;
+    bool whole = had.ask == SEARCH_ANY || (had.ask == SEARCH_WITHIN && had.bytes >= least);
+    return whole || goal.ask == SEARCH_ANYTHING || for_least(goal) ||
+           (goal.ask == SEARCH_WITHIN && goal.bytes < least);
 }
 
 /* Without copies too: host memory never makes a plan slower, nor the smallest budget larger. */
 static void search(const PlanRequest *request, const Problem *p, const Blocks *blocks, const Keep *pinned,
-                   int64_t budget_bytes, Replay *r, PlanMemo *memo) {
+                   SearchGoal goal, Replay *r, PlanMemo *memo) {
     Problem without = *p;
     without.host_bytes = 0;
     for (uint32_t k = 0; k < SEARCHES; k++) {
         const Problem *problem = k == WITH_COPIES ? p : &without;
         Found *found = &memo->found[k];
-        if ((k == WITH_COPIES && p->host_bytes <= 0) || serves(found, budget_bytes)) continue;
-        *found = (Found){.searched = true, .budget_bytes = budget_bytes};
-        found->front = search_front(problem, blocks, pinned, budget_bytes,
-                                    budget_bytes < 0 ? NULL : &memo->families, &found->beside, memo->arena);
+        if ((k == WITH_COPIES && p->host_bytes <= 0) || serves(found, goal)) continue;
+        *found = (Found){.searched = true, .goal = goal};
+        found->front = search_front(problem, blocks, pinned, goal, for_least(goal) ? NULL : &memo->families,
+                                    &found->beside, memo->arena);
         add_fixed_policies(request, problem, blocks, r, &found->beside, memo->arena);
     }
 }
@@ -247,12 +302,23 @@ static Realised keep_all(const PlanRequest *request, const Problem *p, Replay *r
  * first leave a gap to what it recomputes. */
 static double best_bound(const Problem *p, uint32_t boundary, const int64_t *live, int64_t budget_bytes,
                          bool feasible, double plan_seconds) {
-    double total = 0, best = bound_seconds(p, live, budget_bytes);
+    double began = stats_begin(p->stats), total = 0, best = closure_seconds(p, live, budget_bytes);
+    stats_end(p->stats, STATS_CLOSURE, began, best > 0);
     for (uint32_t op = 0; op < p->ops; op++) total += p->seconds[op];
     double close = 5e-4 * total;
     if (!feasible || p->host_bytes > 0) return best; /* the others know no copies */
-    if (plan_seconds - best > close) best = fmax(best, nested_seconds(p, boundary, budget_bytes));
-    if (plan_seconds - best > close) best = fmax(best, window_seconds(p, live, budget_bytes));
+    if (EFFORT_REVOLVE && plan_seconds - best > close) {
+        began = stats_begin(p->stats);
+        double seconds = revolve_seconds(p, boundary, budget_bytes);
+        stats_end(p->stats, STATS_REVOLVE, began, seconds > best);
+        best = fmax(best, seconds);
+    }
+    if (EFFORT_INSTANTS && plan_seconds - best > close) {
+        began = stats_begin(p->stats);
+        double seconds = instants_seconds(p, live, budget_bytes);
+        stats_end(p->stats, STATS_INSTANTS, began, seconds > best);
+        best = fmax(best, seconds);
+    }
     return best;
 }
 
@@ -260,26 +326,32 @@ static double best_bound(const Problem *p, uint32_t boundary, const int64_t *liv
 static void judge(const PlanRequest *request, const Problem *p, uint32_t boundary, const int64_t *live,
                   PlanResult *result) {
     double again = result->plan.seconds - result->keep_all_seconds;
-    int64_t peak = result->plan.peak_bytes, budget = request->budget_bytes;
+    int64_t peak = result->plan.peak_bytes, budget = request->budget.device_bytes;
     result->lower_bound_seconds = result->keep_all_seconds;
-    if (budget > 0 && again > 0)
+    if (request->budget.limited && again > 0)
         result->lower_bound_seconds +=
             best_bound(p, boundary, live, budget > peak ? budget : peak, result->feasible, again);
     result->gap = (result->plan.seconds - result->lower_bound_seconds) / result->lower_bound_seconds;
 }
 
 static Problem *problem_of(const PlanRequest *request, Arena *arena) {
+    double began = stats_begin(request->stats);
     Problem *p = problem_from_graph(request->graph, request->cost, arena);
     p->kinds = request->kinds;
-    if (request->host_bytes > 0 && request->device)
-        problem_allow_copies(p, request->device, request->host_bytes, request->graph->accumulate);
+    p->stats = request->stats;
+    stats_end(p->stats, STATS_PROBLEM, began, p->ops);
+    if (request->budget.host_bytes > 0 && request->device)
+        problem_allow_copies(p, request->device, request->budget.host_bytes, request->graph->accumulate);
     return p;
 }
 
-/* What search_front is asked for. */
-static int64_t search_budget(const PlanRequest *request) {
-    if (request->ask != ASK_LEAST) return request->budget_bytes;
-    return request->host_bytes > 0 ? 1 : SEARCH_LEAST; /* which nothing fits */
+/* What search_front is asked for. With copies to host memory it looks at everything even for the smallest. */
+static SearchGoal goal_of(const PlanRequest *request) {
+    if (request->ask == ASK_LEAST && request->budget.host_bytes <= 0)
+        return (SearchGoal){.ask = SEARCH_LEAST};
+    if (request->ask == ASK_LEAST) return (SearchGoal){.ask = SEARCH_WITHIN, .bytes = 0};
+    if (!request->budget.limited) return (SearchGoal){.ask = SEARCH_ANY};
+    return (SearchGoal){.ask = SEARCH_WITHIN, .bytes = request->budget.device_bytes};
 }
 
 /* Whether each operation takes time, so that what runs none again is the fastest plan and the only such. */
@@ -295,7 +367,7 @@ static bool all_take_time(const Problem *p) {
 static void plan_optimal(const PlanRequest *request, Problem *p, const Blocks *blocks, Replay *r,
                          const Realised *all, PlanResult *result, Arena *scratch, Arena *arena) {
     const Keep *pinned = pinned_gaps(request, p, blocks, scratch);
-    bool all_fits = all->layout && !pinned && all->plan.peak_bytes <= budget_of(request);
+    bool all_fits = all->layout && !pinned && all->plan.peak_bytes <= most_bytes(request);
     if (all_fits && request->ask != ASK_ALL && all_take_time(p)) {
         result->feasible = true;
         result->plan = all->plan;
@@ -303,30 +375,32 @@ static void plan_optimal(const PlanRequest *request, Problem *p, const Blocks *b
         return;
     }
     PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
-    search(request, p, blocks, pinned, all_fits ? INT64_MAX : search_budget(request), r, memo);
+    search(request, p, blocks, pinned, all_fits ? (SearchGoal){.ask = SEARCH_ANYTHING} : goal_of(request), r,
+           memo);
     choose(request, r, memo, result, arena);
 }
 
 static void plan_fixed(const PlanRequest *request, Problem *p, const Blocks *blocks, Replay *r,
                        PlanResult *result, Keep *retain, Arena *arena) {
-    retain_policy(request, p, blocks, request->policy, result, retain, arena);
-    retain_pins(request->graph, p, request->spec, blocks->boundary, retain);
+    policy_rule[request->policy](request, p, blocks, result, retain, arena);
+    retain_pins(request->graph, p, request->pins, blocks->boundary, retain);
     result->layout = realise(request, r, retain, &result->plan, arena);
     result->smallest_bytes = result->plan.peak_bytes;
-    result->feasible = host_fits(request, &result->plan) && result->plan.peak_bytes <= budget_of(request);
+    result->feasible = host_fits(request, &result->plan) && result->plan.peak_bytes <= most_bytes(request);
 }
 
 PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
+    double began = stats_begin(request->stats);
     PlanResult *result = NEW(arena, PlanResult);
     Arena *scratch = arena_new();
     Problem *p = problem_of(request, scratch);
-    Blocks blocks = blocks_of(request->graph, p, scratch);
+    Blocks blocks = problem_blocks(request->graph, p, scratch);
     Replay *r = replay_new(p, scratch);
     Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
     int64_t *live = NEW_ARRAY(scratch, int64_t, p->ops + 1);
     Realised all = {0};
     if (request->ask != ASK_LEAST) all = keep_all(request, p, r, retain, live, result, arena);
-    if (request->policy == POLICY_OPTIMAL)
+    if (!policy_rule[request->policy])
         plan_optimal(request, p, &blocks, r, &all, result, scratch, arena);
     else
         plan_fixed(request, p, &blocks, r, result, retain, arena);
@@ -334,6 +408,7 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     bool judged = request->ask == ASK_ALL || request->ask == ASK_BOUND || !result->feasible;
     if (judged && request->ask != ASK_LEAST) judge(request, p, blocks.boundary, live, result);
     arena_free(scratch);
+    stats_end(request->stats, STATS_PLAN, began, result->feasible);
     return result;
 }
 
@@ -347,16 +422,19 @@ static int64_t least_live(const PlanMemo *memo) {
 }
 
 int64_t plan_least_live(const PlanRequest *request) {
+    double began = stats_begin(request->stats);
     Arena *scratch = arena_new();
     Problem *p = problem_of(request, scratch);
-    Blocks blocks = blocks_of(request->graph, p, scratch);
+    Blocks blocks = problem_blocks(request->graph, p, scratch);
     const Keep *pinned = pinned_gaps(request, p, &blocks, scratch);
     PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
-    int64_t budget = search_budget(request);
-    if (budget == SEARCH_LEAST && request->budget_bytes > 0) budget = -request->budget_bytes;
-    search(request, p, &blocks, pinned, budget, replay_new(p, scratch), memo);
+    SearchGoal goal = goal_of(request);
+    if (goal.ask == SEARCH_LEAST && request->budget.limited)
+        goal = (SearchGoal){.ask = SEARCH_BELOW, .bytes = request->budget.device_bytes};
+    search(request, p, &blocks, pinned, goal, replay_new(p, scratch), memo);
     int64_t live = least_live(memo);
     arena_free(scratch);
+    stats_end(request->stats, STATS_PLAN, began, live < INT64_MAX);
     return live;
 }
 
@@ -367,8 +445,8 @@ double plan_bound(const PlanRequest *request) {
     Sequence sequence = {0};
     replay(r, NEW_ARRAY(scratch, Keep, p->gaps + 1), &sequence);
     double seconds = sequence.seconds;
-    if (request->budget_bytes > 0 && sequence.peak_bytes > request->budget_bytes)
-        seconds += bound_seconds(p, replay_live(r), request->budget_bytes); /* nothing runs twice */
+    if (request->budget.limited && sequence.peak_bytes > request->budget.device_bytes)
+        seconds += closure_seconds(p, replay_live(r), request->budget.device_bytes); /* nothing runs twice */
     arena_free(scratch);
     return seconds;
 }

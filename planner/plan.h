@@ -22,19 +22,19 @@
 #define REMAT_PLAN_H
 
 #include "ir/graph.h"
-#include "ir/spec.h"
-#include "planner/cost/device.h"
+#include "ir/pin.h"
+#include "planner/cost/cost.h"
 
-/* ---- cost (planner/cost/cost.c) ---- */
-typedef struct Cost {
-    double flops, bytes;
-    int64_t workspace_bytes; /* rounded to PLAN_ALIGN */
-    double seconds;          /* roofline: max(flops / rate, bytes / bandwidth) + launch */
-    const char *source;      /* of the shares of the device's peaks that the rates are */
-} Cost;
-enum { PLAN_ALIGN = 256 }; /* every buffer's offset and rounded size */
-/* One Cost a node of `g`. Views cost nothing. */
-Cost *cost_graph(const Graph *g, const Device *device, Arena *arena);
+/* ---- budgets ---- */
+/* Memory a plan may take. */
+typedef struct Budget {
+    bool limited;         /* else it may take as much of the device as it likes */
+    int64_t device_bytes; /* where limited; 0 and less: nothing fits */
+    int64_t host_bytes;   /* pinned host memory, for copies; 0: none are made */
+} Budget;
+static inline Budget budget_limited(int64_t device_bytes, int64_t host_bytes) {
+    return (Budget){.limited = true, .device_bytes = device_bytes, .host_bytes = host_bytes};
+}
 
 /* ---- plans ---- */
 typedef enum StepKind { STEP_RUN, STEP_RECOMPUTE, STEP_OFFLOAD, STEP_FETCH, STEP_FREE } StepKind;
@@ -46,12 +46,9 @@ typedef struct Step {
 } Step;
 
 typedef enum Policy {
-    POLICY_NONE,        /* keep everything autodiff would keep */
-    POLICY_EVERY_BLOCK, /* keep inputs of repeated blocks, recompute the rest */
-    POLICY_SQRT,        /* Chen et al. 2016: about sqrt(L) segments of blocks */
-    POLICY_OFFLOAD_BLOCKS, /* EVERY_BLOCK, with the blocks' inputs in host memory */
-    POLICY_HEURISTIC,   /* the rule-of-thumb table: NONE or EVERY_BLOCK, with reasons */
-    POLICY_OPTIMAL,
+#define POLICY(NAME, name, beside, rule, does) POLICY_##NAME,
+#include "planner/policy.def"
+#undef POLICY
     POLICY_COUNT
 } Policy;
 extern const char *const policy_name[POLICY_COUNT]; /* "none", "every-block", ... */
@@ -70,7 +67,7 @@ typedef struct Plan {
     Policy policy;
 } Plan;
 
-/* ---- exact liveness of a plan (planner/layout/live.c) ---- */
+/* ---- layouts ---- */
 /* A buffer has one lifetime, half-open in steps: [lo, hi). A step's own inputs, outputs and workspace are all
  * live during it. Instances that share by running in place are one buffer. Persistent buffers are [0, steps). */
 typedef enum BufKind { BUF_VALUE, BUF_WORKSPACE, BUF_HOST } BufKind;
@@ -96,49 +93,12 @@ typedef struct Layout {
     int64_t host_bytes;    /* highest end of any buffer in host memory */
 } Layout;
 
-/* Replays `plan`, decides running in place, and yields buffers without offsets. Dies on an impossible plan
- * (plan_check finds those with a message first). */
-Layout *live_analyse(const Graph *g, const Cost *cost, const Plan *plan, Arena *arena);
-/* Live bytes by role at each step: table[step * (ROLE_COUNT + 1) + role]; the last column is workspace. */
-int64_t *live_by_role(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena);
-/* The row of that table with the most bytes, and what its columns are called for people. */
-enum { LIVE_COLUMNS = ROLE_COUNT + 1 };
-const int64_t *live_at_peak(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena);
-extern const char *const live_label[LIVE_COLUMNS];
-
-/* ---- packing (planner/layout/pack.c) ---- */
-typedef struct PackItem {
-    uint32_t lo, hi;
-    int64_t bytes, align, offset;
-} PackItem;
-/* Offsets for items with half-open lifetimes; the height reached. A portfolio of first-fit orders, each dropped
- * once it reaches the best height so far, stopping at the liveness bound. Deterministic. */
-int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch);
-int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch);
-/* Persistent buffers first, at the bottom: parameters and frozen weights, then states, then inputs; the rest
- * above. Copies in host memory have an arena of their own. Fills offset, persistent_bytes, height_bytes and
- * host_bytes. */
-void pack_layout(Layout *layout, const Graph *g, Arena *scratch);
-/* The layout of a forward-only graph inside the training program's arena. Persistent values take, matched by
- * name, the offsets of the training layout; inputs without a counterpart there (or larger than it) follow its
- * persistent_bytes, and the transient buffers lie above both. Weights must have one. */
-void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const Graph *tg, Arena *scratch);
-
-/* ---- checkers (planner/check/check.c): NULL when right, else what is wrong. Share no code with the planner. ---- */
-const char *plan_check(const Graph *g, const Plan *plan, Arena *arena);
-/* Budgets: 0, no limit (a plan without offload needs no host memory and passes any). */
-const char *layout_check(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout, int64_t budget_bytes,
-                         int64_t host_budget_bytes, Arena *arena);
-
-/* ---- the planner (planner/plan.c) ---- */
+/* ---- the planner ---- */
 /* What the search found for a graph, kept from one request to the next: it does not depend on the budget. Only for
  * requests that differ in nothing but policy, budget and brevity. Their results share steps and layouts, which nobody
  * may change. */
 typedef struct PlanMemo PlanMemo;
 PlanMemo *plan_memo_new(Arena *arena); /* the arena must live as long as the results */
-/* What was found for blocks, kept from one graph to the next: for any requests. */
-typedef struct KindMemo KindMemo;
-KindMemo *kind_memo_new(Arena *arena); /* the arena must live as long as requests use it */
 /* What is asked for, from everything to less; what is not stays 0 in the result. */
 typedef enum PlanAsk {
     ASK_ALL,
@@ -151,13 +111,13 @@ typedef struct PlanRequest {
     const Graph *graph;
     const Cost *cost;
     const Device *device;
-    const Spec *spec;      /* pins; NULL for none */
+    const Pins *pins;      /* NULL: none */
     Policy policy;
-    int64_t budget_bytes;  /* for the arena; 0: no limit */
-    int64_t host_bytes;    /* pinned host memory that offload may take; 0: none, nothing is offloaded */
+    Budget budget;         /* of the arena */
     PlanMemo *memo;        /* NULL: nothing is kept */
-    KindMemo *kinds;       /* NULL: the same */
+    struct KindMemo *kinds; /* chain/kinds.h: what was found for blocks, of any request; NULL: the same */
     PlanAsk ask;
+    struct Stats *stats;   /* problem/stats.h: where phases are counted; NULL: nowhere */
 } PlanRequest;
 
 typedef struct PlanResult {

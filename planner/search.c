@@ -3,18 +3,20 @@
  * 1. Whole families: segments of every length, plain and nested, what dynamic programming over the chain of
  *    blocks finds, and the sets that minimum cuts keep at the highest-live instants, each also mixed with its
  *    neighbour by a prefix of the order.
- * 2. Descent: for peaks from keep-all's down in even steps, the nearest plan of the front, shaved and filled.
+ * 2. Descent: for peaks from keep-all's down in even steps, the nearest plan of the front, trimmed and
+ * filled.
  *
  * Everything tried depends on the problem only. The front holds a plan if none is both faster and smaller. */
 #include "planner/search.h"
 #include "planner/bound/closure.h"
 #include "planner/chain/chain.h"
 #include "planner/retain/offload.h"
+#include "planner/retain/policy.h"
+#include "planner/retain/trim.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { SWINGS = 4 };
 
 /* Bytes of a storage that is kept, or not, over the boundary between forward and backward pass. */
 typedef struct Over {
@@ -29,20 +31,19 @@ typedef struct Search {
     Arena *arena; /* the front's */
     Arena *scratch;
     Replay *replay;
-    Shaver *shaver;
+    Trimmer *trimmer;
     Offloader *offloader;
     double forward_seconds; /* before the boundary, nothing recomputed */
     Sequence sequence;
     Keep *retain; /* the one being built */
     Front front;
     uint32_t replays_left;
+    uint64_t admitted; /* plans that came onto the front */
     int64_t
         floor_bytes; /* once known, nothing smaller is admitted: it is the answer to "how little is enough" */
     VEC(Over) over;  /* where only the smallest plans are asked for */
     int64_t most_bytes; /* what is surely larger was not looked at: up to there the front is exact */
 } Search;
-
-enum { SPARE = 8 }; /* so many of the smallest are looked for, as some make others needless */
 
 /* Puts the last replayed sequence into the front unless a plan there is as fast and as small. */
 static void admit(Search *s, const Keep *retain) {
@@ -63,8 +64,10 @@ static void admit(Search *s, const Keep *retain) {
     memmove(&s->front.at[first + 1], &s->front.at[last], sizeof *s->front.at * (count - last));
     s->front.at[first] = added;
     s->front.count = count - (last - first) + 1;
-    if (s->over.count && s->front.count > SPARE && s->front.at[SPARE].peak_bytes < s->most_bytes)
-        s->most_bytes = s->front.at[SPARE].peak_bytes;
+    s->admitted++;
+    if (s->over.count && s->front.count > EFFORT_SEARCH_SPARE &&
+        s->front.at[EFFORT_SEARCH_SPARE].peak_bytes < s->most_bytes)
+        s->most_bytes = s->front.at[EFFORT_SEARCH_SPARE].peak_bytes;
 }
 
 static void obey_pins(const Search *s, Keep *retain) {
@@ -93,8 +96,8 @@ static void find_over(Search *s, uint32_t boundary) {
 
 /* Whether the front's first few may be told apart from what was not looked at. */
 static bool knows_smallest(const Search *s) {
-    uint32_t few = s->front.count < SEARCH_SMALLEST ? s->front.count : SEARCH_SMALLEST;
-    if (s->most_bytes < INT64_MAX) few = SEARCH_SMALLEST;
+    uint32_t few = s->front.count < EFFORT_SEARCH_SMALLEST ? s->front.count : EFFORT_SEARCH_SMALLEST;
+    if (s->most_bytes < INT64_MAX) few = EFFORT_SEARCH_SMALLEST;
     return s->front.count >= few && (!few || s->front.at[few - 1].peak_bytes <= s->most_bytes);
 }
 
@@ -153,7 +156,7 @@ static void try_segments(Search *s) {
     Keep *all = NEW_ARRAY(s->scratch, Keep, s->p->gaps + 1);
     retain_all(s->p, all);
     retain_segments(s->p, s->blocks, 1, false, every);
-    consider_mixes(s, all, every, 24);
+    consider_mixes(s, all, every, EFFORT_SEARCH_SEGMENT_MIXES);
     for (uint32_t length = 1; length <= blocks; length += length / 8 + 1)
         for (int nested = 0; nested <= 1; nested++) {
             retain_segments(s->p, s->blocks, length, nested, s->retain);
@@ -182,7 +185,7 @@ static int64_t *keep_all_live(Search *s) {
 
 static void try_cuts(Search *s, const int64_t *live, uint32_t instants, uint32_t cuts, uint32_t mixes) {
     uint32_t instant[8];
-    uint32_t count = bound_instants(s->p, live, s->p->ops / 50, instant, instants);
+    uint32_t count = closure_instants(s->p, live, s->p->ops / 50, instant, instants);
     Keep *more = NEW_ARRAY(s->scratch, Keep, s->p->gaps + 1);
     Keep *less = NEW_ARRAY(s->scratch, Keep, s->p->gaps + 1);
     for (uint32_t i = 0; i < count; i++) {
@@ -202,7 +205,8 @@ static void try_cuts(Search *s, const int64_t *live, uint32_t instants, uint32_t
 
 /* How far copies may lag, as shares of the forward pass: the first keeps little on its way, the second the
  * queues busy. */
-static const double lags[] = {1.0 / 96, 1.0 / 24, 1.0 / 6};
+static const double lags[] = {1.0 / EFFORT_SEARCH_LAG_SHORT, 1.0 / EFFORT_SEARCH_LAG_MIDDLE,
+                              1.0 / EFFORT_SEARCH_LAG_LONG};
 
 /* The least bytes that copies out during the forward pass leave of a peak. */
 static int64_t above_bytes(const Search *s, int64_t peak) {
@@ -239,7 +243,7 @@ static void offload_and_fill(Search *s, int64_t target) {
         if (!offload_more(s->offloader, &s->sequence, &rule, s->retain)) continue;
         replay(s->replay, s->retain, &s->sequence);
         admit(s, s->retain);
-        fill(s->shaver, target, s->retain, &s->sequence);
+        trim_fill(s->trimmer, target, s->retain, &s->sequence);
         admit(s, s->retain);
     }
 }
@@ -251,23 +255,23 @@ static const Candidate *nearest(const Search *s, int64_t peak) {
     return &s->front.at[at];
 }
 
-/* Shaves and fills the retention being built towards `target`, then a few times more by keeping too much and
- * shaving again, as long as that helps. */
+/* Trims and fills the retention being built towards `target`, then a few times more by keeping too much and
+ * trimming again, as long as that helps. */
 static bool descend_on(Search *s, int64_t target, uint32_t swings) {
     int64_t room = (target - s->p->persistent_bytes) / 16;
     double best = HUGE_VAL;
     bool reached = false;
     for (uint32_t swing = 0;; swing++) {
-        bool fits = shave(s->shaver, target, s->retain, &s->sequence);
+        bool fits = trim_to(s->trimmer, target, s->retain, &s->sequence);
         admit(s, s->retain);
         if (!fits) break;
         reached = true;
-        fill(s->shaver, target, s->retain, &s->sequence);
+        trim_fill(s->trimmer, target, s->retain, &s->sequence);
         admit(s, s->retain);
         offload_and_fill(s, target);
         if (swing == swings || s->sequence.seconds >= best) break;
         best = s->sequence.seconds;
-        fill(s->shaver, target + room, s->retain, &s->sequence);
+        trim_fill(s->trimmer, target + room, s->retain, &s->sequence);
         admit(s, s->retain);
     }
     return reached;
@@ -284,17 +288,17 @@ static void descend_by_levels(Search *s, int64_t highest, uint32_t levels) {
     int64_t lowest = s->front.at[0].peak_bytes, step = (highest - lowest) / levels + 1;
     for (uint32_t k = 1; k <= levels && highest - step * k > lowest; k++) {
         int64_t target = highest - step * k;
-        descend(s, target, target, SWINGS);
-        descend(s, target + 2 * step, target, SWINGS);
+        descend(s, target, target, EFFORT_SEARCH_SWINGS);
+        descend(s, target + 2 * step, target, EFFORT_SEARCH_SWINGS);
     }
 }
 
 /* Ever smaller plans, from each of the smallest few, in steps that shrink `patience` times when they fail.
  * False: which those few are is not known. */
-static bool descend_to_floor(Search *s, int64_t budget_bytes, uint32_t starts, uint32_t patience) {
-    enum { ROUNDS = 16 };
+static bool descend_to_floor(Search *s, SearchGoal goal, uint32_t starts, uint32_t patience) {
     int64_t divisor = 24;
-    for (uint32_t round = 0, failures = 0; round < ROUNDS && failures < patience; round++) {
+    for (uint32_t round = 0, failures = 0; round < EFFORT_SEARCH_FLOOR_ROUNDS && failures < patience;
+         round++) {
         if (!knows_smallest(s)) return false;
         int64_t lowest = s->front.at[0].peak_bytes;
         int64_t target = lowest - (lowest - s->p->persistent_bytes) / divisor - 1;
@@ -305,8 +309,8 @@ static bool descend_to_floor(Search *s, int64_t budget_bytes, uint32_t starts, u
         failures++;
     }
     s->floor_bytes = s->front.at[0].peak_bytes;
-    bool enough = budget_bytes < 0 && budget_bytes != SEARCH_LEAST && s->floor_bytes >= -budget_bytes;
-    if (!enough) descend(s, s->floor_bytes, s->floor_bytes, SWINGS); /* what still fits there */
+    bool enough = goal.ask == SEARCH_BELOW && s->floor_bytes >= goal.bytes;
+    if (!enough) descend(s, s->floor_bytes, s->floor_bytes, EFFORT_SEARCH_SWINGS); /* what still fits there */
     return knows_smallest(s);
 }
 
@@ -314,7 +318,7 @@ static bool descend_to_floor(Search *s, int64_t budget_bytes, uint32_t starts, u
 static void descend_at_floor(Search *s) {
     if (s->p->host_bytes <= 0 || !s->blocks || !s->blocks->count) return;
     int64_t transient = s->floor_bytes - s->p->persistent_bytes;
-    for (int64_t part = 4; part >= 0; part--)
+    for (int64_t part = EFFORT_SEARCH_AT_FLOOR - 1; part >= 0; part--)
         for (uint32_t host = HOST_STAGED; host <= HOST_NOW; host++) {
             retain_segments(s->p, s->blocks, 1, false, s->retain);
             retain_offload_blocks(s->p, s->blocks, s->retain);
@@ -325,6 +329,21 @@ static void descend_at_floor(Search *s) {
         }
 }
 
+/* For --stats: a phase of the search after another. */
+typedef struct Lap {
+    double began;
+    uint64_t admitted;
+} Lap;
+
+static Lap lap_begin(const Search *s) {
+    return (Lap){stats_begin(s->p->stats), s->admitted};
+}
+
+static void lap_end(const Search *s, Lap *lap, StatsPhase phase) {
+    stats_end(s->p->stats, phase, lap->began, s->admitted - lap->admitted);
+    *lap = lap_begin(s);
+}
+
 /* Whole families of plans: made once, and given to a further search of the same operations. */
 static void add_families(Search *s, const int64_t *live, int64_t highest, Front *families) {
     for (uint32_t i = 0; families && i < families->count; i++) {
@@ -332,54 +351,82 @@ static void add_families(Search *s, const int64_t *live, int64_t highest, Front 
         consider(s, s->retain);
     }
     if (families && families->count) return;
-    if (s->blocks && s->blocks->count) try_segments(s);
-    if (s->blocks) try_chain(s, highest);
-    try_cuts(s, live, 2, 16, 12);
+    Lap lap = lap_begin(s);
+    if (EFFORT_SEARCH_SEGMENTS && s->blocks && s->blocks->count) {
+        try_segments(s);
+        lap_end(s, &lap, STATS_SEGMENTS);
+    }
+    if (EFFORT_SEARCH_CHAIN && s->blocks) {
+        try_chain(s, highest);
+        lap_end(s, &lap, STATS_CHAIN);
+    }
+    if (EFFORT_SEARCH_CUT_INSTANTS) {
+        try_cuts(s, live, EFFORT_SEARCH_CUT_INSTANTS, EFFORT_SEARCH_CUTS, EFFORT_SEARCH_CUT_MIXES);
+        lap_end(s, &lap, STATS_CUTS);
+    }
     for (uint32_t i = 0; families && i < s->front.count; i++) *vec_add(s->arena, families) = s->front.at[i];
 }
 
+static uint32_t larger(uint32_t a, uint32_t b) {
+    return a > b ? a : b;
+}
+
 /* False: in leaving out what is large, too little was left to tell the smallest. */
-static bool search_on(Search *s, int64_t budget_bytes, Front *families, Front *smallest) {
+static bool search_on(Search *s, SearchGoal goal, Front *families, Front *smallest) {
     const Problem *p = s->p;
     /* effort by size: a replay costs about 0.1 microseconds an operation */
-    uint32_t effort = 400000 / (p->ops + 1);
-    uint32_t levels = effort / 4 < 12 ? 12 : effort / 4 > 96 ? 96 : effort / 4;
-    s->replays_left = effort < 100 ? 100 : effort;
+    uint32_t effort = EFFORT_SEARCH_OPS / (p->ops + 1);
+    uint32_t levels = larger(effort / 4, EFFORT_SEARCH_LEVELS_LEAST);
+    if (levels > EFFORT_SEARCH_LEVELS_MOST) levels = EFFORT_SEARCH_LEVELS_MOST;
+    s->replays_left = larger(effort, EFFORT_SEARCH_REPLAYS_LEAST);
     s->most_bytes = INT64_MAX;
     s->floor_bytes = s->front.count = 0;
 
     int64_t *live = keep_all_live(s);
     int64_t highest = s->sequence.peak_bytes;
     add_families(s, live, highest, families);
-    try_offload(s, 48);
-    bool small = p->ops < 1000;
-    if (!descend_to_floor(s, budget_bytes, small ? 3 : 1, small ? 4 : 1)) return false;
+    Lap lap = lap_begin(s);
+    if (EFFORT_SEARCH_OFFLOADS && p->host_bytes > 0) {
+        try_offload(s, EFFORT_SEARCH_OFFLOADS);
+        lap_end(s, &lap, STATS_OFFLOAD);
+    }
+    bool small = p->ops < EFFORT_SEARCH_SMALL_OPS;
+    bool known = descend_to_floor(s, goal, small ? EFFORT_SEARCH_FLOOR_STARTS : 1,
+                                  small ? EFFORT_SEARCH_FLOOR_PATIENCE : 1);
+    lap_end(s, &lap, STATS_FLOOR);
+    if (!known) return false;
     if (smallest)
-        for (uint32_t i = 0; i < s->front.count && i < SEARCH_SMALLEST; i++)
+        for (uint32_t i = 0; i < s->front.count && i < EFFORT_SEARCH_SMALLEST; i++)
             *vec_add(s->arena, smallest) = s->front.at[i];
-    bool some_fit = budget_bytes < INT64_MAX && budget_bytes >= s->front.at[0].peak_bytes;
-    if (!budget_bytes || some_fit) {
+    bool some_fit = goal.ask == SEARCH_WITHIN && goal.bytes >= s->front.at[0].peak_bytes;
+    if (goal.ask == SEARCH_ANY || some_fit) {
+        lap = lap_begin(s);
         descend_at_floor(s);
-        descend_by_levels(s, highest, levels);
+        lap_end(s, &lap, STATS_AT_FLOOR);
+        if (levels) descend_by_levels(s, highest, levels);
+        lap_end(s, &lap, STATS_LEVELS);
     }
     return true;
 }
 
-Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes,
+Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, SearchGoal goal,
                    Front *families, Front *smallest, Arena *arena) {
+    double began = stats_begin(p->stats);
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
     s.replay = replay_new(p, s.scratch);
-    s.shaver = shaver_new(p, pinned, s.replay, s.scratch);
-    s.offloader = offloader_new(p, pinned, s.replay, s.scratch);
+    s.trimmer = trim_new(p, pinned, s.replay, s.scratch);
+    s.offloader = offload_new(p, pinned, s.replay, s.scratch);
     for (uint32_t op = 0; op < p->update_begin && (!blocks || op < blocks->boundary); op++)
         s.forward_seconds += p->seconds[op];
     s.retain = NEW_ARRAY(s.scratch, Keep, p->gaps + 1);
-    if (budget_bytes < 0 && blocks && p->host_bytes <= 0) find_over(&s, blocks->boundary);
-    if (!search_on(&s, budget_bytes, families, smallest)) {
+    bool least = goal.ask == SEARCH_LEAST || goal.ask == SEARCH_BELOW;
+    if (least && blocks && p->host_bytes <= 0) find_over(&s, blocks->boundary);
+    if (!search_on(&s, goal, families, smallest)) {
         s.over.count = 0;
-        if (!search_on(&s, budget_bytes, families, smallest)) die("the whole search leaves out plans");
+        if (!search_on(&s, goal, families, smallest)) die("the whole search leaves out plans");
     }
     arena_free(s.scratch);
+    stats_end(p->stats, STATS_SEARCH, began, s.front.count);
     return s.front;
 }

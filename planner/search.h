@@ -3,7 +3,7 @@
 #ifndef REMAT_SEARCH_H
 #define REMAT_SEARCH_H
 
-#include "planner/retain/policy.h"
+#include "planner/problem/replay.h"
 
 typedef struct Candidate {
     int64_t peak_bytes;
@@ -12,25 +12,24 @@ typedef struct Candidate {
 } Candidate;
 typedef VEC(Candidate) Front; /* peaks ascending, seconds descending */
 
-/* `blocks` is NULL for an outside DAG. `pinned` has, for each gap, the time from which a pin keeps it, or
- * NONE where the search is free; NULL: no pins. `budget_bytes` is what the front will be asked for: where
- * everything fits (INT64_MAX), or where nothing does, only the smallest ones matter; 0: any. `families`: plans
- * without copies that another search of the same operations began with; empty: filled; NULL: nothing is kept.
- * `smallest`: the front's first few before refinement, the same in every case. With a budget of SEARCH_LEAST they are
- * all that is asked for, and what is surely larger is not looked at: then without `families`. Another budget below 0:
- * the same, if the smallest is smaller than minus that; else only how small it is. */
-enum { SEARCH_SMALLEST = 3 };
-#define SEARCH_LEAST INT64_MIN
-Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, int64_t budget_bytes, Front *families,
-                   Front *smallest, Arena *arena);
+/* What the front will be asked for. */
+typedef enum SearchAsk {
+    SEARCH_ANY,      /* the fastest plan within any budget */
+    SEARCH_WITHIN,   /* within `bytes`: where nothing fits that, only the smallest plans matter */
+    SEARCH_ANYTHING, /* a budget that everything fits: the same */
+    SEARCH_LEAST,    /* the smallest few alone: what is surely larger is not looked at */
+    SEARCH_BELOW,    /* the same if the smallest is below `bytes`; else only how small it is */
+} SearchAsk;
+typedef struct SearchGoal {
+    SearchAsk ask;
+    int64_t bytes; /* of SEARCH_WITHIN and SEARCH_BELOW */
+} SearchGoal;
 
-/* The parts of the search, over one retention (planner/retain/trim.c). */
-typedef struct Shaver Shaver;
-Shaver *shaver_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena);
-/* Drops what is cheapest a byte at the highest instants until the peak is at most `target_bytes`, if it can.
- * `sequence` is the replay of the result. */
-bool shave(Shaver *shaver, int64_t target_bytes, Keep *retain, Sequence *sequence);
-/* Keeps again what fits below `target_bytes`, dearest a byte first. `sequence` as above, on entry too. */
-void fill(Shaver *shaver, int64_t target_bytes, Keep *retain, Sequence *sequence);
+/* `blocks` is NULL for a DAG from elsewhere. `pinned` has, for each gap, the time from which a pin keeps it,
+ * or NONE where the search is free; NULL: no pins. `families`: plans without copies that another search of
+ * the same operations began with; empty: filled; NULL: nothing is kept, as it must be with SEARCH_LEAST and
+ * SEARCH_BELOW. `smallest`: the front's first few before refinement, the same whatever is asked. */
+Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, SearchGoal goal,
+                   Front *families, Front *smallest, Arena *arena);
 
 #endif

@@ -10,6 +10,8 @@
 #include <signal.h>
 #include <stdio.h>
 
+/* The exit codes of a trainer, beside 0 and 1; docs/trainer.md lists them. rematc has a table of its own, and where
+ * both have one for the same thing it is the same number. */
 enum { RT_EXIT_USAGE = 2, RT_EXIT_MEMORY = 3, RT_EXIT_DEVICE = 5, RT_EXIT_IO = 6, RT_EXIT_SAVED = 75 };
 enum { RT_CHUNK_BYTES = 4 << 20 }; /* transfers go through one buffer of this size; checksums are per chunk */
 

@@ -10,6 +10,7 @@
 #include "codegen/picture/dot.h"
 #include "codegen/picture/child.h"
 #include "codegen/picture/picture.h"
+#include "ir/ops.h"
 
 #include <graphviz/gvc.h>
 #include <inttypes.h>

@@ -4,6 +4,7 @@
  * of the latest forward tensor they read. Blocks with equal rows in the same order are one group, drawn once.
  */
 #include "codegen/picture/picture.h"
+#include "ir/ops.h"
 
 #include <string.h>
 

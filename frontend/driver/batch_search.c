@@ -1,81 +1,73 @@
-/* See trial.h. In: a lowered file, a policy and a budget; out: the graph, checked and planned, of the
+/* See batch_search.h. In: a lowered file, a policy and a budget; out: the graph, checked and planned, of the
  * micro-batch and the tiling that serve it best. */
-#include "frontend/driver/trial_made.h"
+#include "frontend/driver/batch_search.h"
+
+#include "frontend/driver/programs.h"
 
 #include "frontend/lower/lower.h"
+#include "planner/effort.h"
 
 #include <inttypes.h>
 #include <math.h>
 
-/* What is asked of every trial: the policy, the bytes for the arena (0: no limit), and how much: where there
- * may be many trials, the plan alone. */
-typedef struct Wish {
-    Policy policy;
-    int64_t budget;
-    PlanAsk ask;
-} Wish;
-
-static bool is_feasible(const Trial *trial) {
+static bool is_feasible(const Program *trial) {
     return trial->result && trial->result->feasible;
 }
 
 /* Plans what was not planned yet. */
-static void add_plan(const Compilation *c, Trial *trial, Wish wish) {
+static void add_plan(const Compilation *c, Program *trial, Wish wish) {
     if (trial->result) return;
-    if (trial->tiled != trial->forward) trial_check(trial->tiled, "tiled", c->arena);
-    trial_check(trial->grad, "gradient", c->arena);
-    trial_check(trial->fused, "fused", c->arena);
-    if (trial->graph != trial->fused) trial_check(trial->graph, "ordered", c->arena);
-    trial->ask = wish.ask;
-    trial->result = trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, wish.ask, trial->memo);
+    trial->wish = wish;
+    stages_run(c, trial, STAGE_LAYOUT, c->arena);
 }
 
 /* All that is asked of the one that is chosen. */
-static void plan_in_full(const Compilation *c, Trial *trial, Wish wish) {
+static void plan_in_full(const Compilation *c, Program *trial, Wish wish) {
     add_plan(c, trial, wish);
-    if (trial->ask == ASK_BOUND || !is_feasible(trial)) return;
-    trial->ask = ASK_BOUND;
-    trial->result =
-        trial_plan(c, trial->graph, trial->cost, wish.policy, wish.budget, ASK_BOUND, trial->memo);
+    if (trial->wish.ask == ASK_BOUND || !is_feasible(trial)) return;
+    trial->wish = wish;
+    trial->wish.ask = ASK_BOUND;
+    trial->done = STAGE_COST;
+    stages_run(c, trial, STAGE_LAYOUT, c->arena);
 }
 
 /* Whether it is proved without a plan that none has a peak of at most so many bytes. */
-static bool never_within(const Compilation *c, const Trial *trial, int64_t bytes) {
-    PlanRequest request = trial_glance(c, trial, bytes);
+static bool never_within(const Compilation *c, const Program *trial, Budget budget) {
+    PlanRequest request = stages_glance(c, trial, budget);
     return plan_never_fits(&request);
 }
 
 /* Plans unless it is proved that nothing fits: then only where something turns on how near it comes. */
-static void plan_if_it_may_fit(const Compilation *c, Trial *trial, Wish wish) {
+static void plan_if_it_may_fit(const Compilation *c, Program *trial, Wish wish) {
     if (trial->result) return;
-    if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0 || !never_within(c, trial, wish.budget))
+    if (wish.policy != POLICY_OPTIMAL || !wish.budget.limited || !never_within(c, trial, wish.budget))
         add_plan(c, trial, wish);
 }
 
-static double seconds_per_token(const Trial *trial) {
-    return trial->result->plan.seconds / trial_tokens(trial);
+static double seconds_per_token(const Program *trial) {
+    return trial->result->plan.seconds / program_tokens(trial);
 }
 
-bool trial_takes_seconds(const Trial *trial) {
-    enum { MOST_NODES = 30000 };
-    return trial->graph->node.count > MOST_NODES;
+bool batch_search_takes_seconds(const Program *trial) {
+    return trial->graph->node.count > EFFORT_TILES_MANY_OPS;
 }
 
 /* Whether a trial is known to need as much before its plans are packed. */
-static bool needs_as_much(const Compilation *c, const Trial *trial, const Trial *than, Wish wish) {
+static bool needs_as_much(const Compilation *c, const Program *trial, const Program *than, Wish wish) {
     if (wish.ask != ASK_LEAST || wish.policy != POLICY_OPTIMAL) return false;
     int64_t limit = than->result->smallest_bytes;
-    PlanRequest request =
-        trial_request(c, trial->graph, trial->cost, wish.policy, limit, wish.ask, trial->memo);
+    wish.budget = budget_limited(limit, wish.budget.host_bytes);
+    PlanRequest request = stages_request(c, trial, wish);
     return plan_least_live(&request) >= limit;
 }
 
 /* Whether a trial's smallest budget is less than another's. */
-static bool is_nearer(const Compilation *c, Trial *trial, Trial *than, Wish wish) {
+static bool is_nearer(const Compilation *c, Program *trial, Program *than, Wish wish) {
     if (!trial->result && !than->result)
-        add_plan(c, trial_floor_bytes(c, trial) < trial_floor_bytes(c, than) ? trial : than, wish);
-    if (!trial->result && never_within(c, trial, than->result->smallest_bytes - 1)) return false;
-    if (!than->result && never_within(c, than, trial->result->smallest_bytes)) return true;
+        add_plan(c, programs_floor_bytes(c, trial) < programs_floor_bytes(c, than) ? trial : than, wish);
+    if (!trial->result && never_within(c, trial, budget_limited(than->result->smallest_bytes - 1, 0)))
+        return false;
+    if (!than->result && never_within(c, than, budget_limited(trial->result->smallest_bytes, 0))) return true;
     if (!trial->result && needs_as_much(c, trial, than, wish)) return false;
     add_plan(c, trial, wish);
     add_plan(c, than, wish);
@@ -83,7 +75,7 @@ static bool is_nearer(const Compilation *c, Trial *trial, Trial *than, Wish wish
 }
 
 /* Fits and is faster, or nothing fits and it comes nearer. */
-static bool is_better(const Compilation *c, Trial *trial, Trial *than, Wish wish) {
+static bool is_better(const Compilation *c, Program *trial, Program *than, Wish wish) {
     if (!than || is_feasible(trial) != is_feasible(than)) return !than || is_feasible(trial);
     return is_feasible(trial) ? seconds_per_token(trial) < seconds_per_token(than)
                               : is_nearer(c, trial, than, wish);
@@ -91,29 +83,28 @@ static bool is_better(const Compilation *c, Trial *trial, Trial *than, Wish wish
 
 /* ---- tiles of tokens ---- */
 
-enum { NEAREST = 3, FORESEEN = 3, WORSE = 2 };
 /* With B left to the planner, and so the order of sums too, tiles are also tried where the graph fits whole,
  * if recomputation takes more than this share of a step ... */
-static const double much_recomputation = 0.25;
+static const double much_recomputation = EFFORT_TILES_RECOMPUTATION / 1000.;
 /* ... and taken, like another micro-batch in tiles, if a token costs that much less; where the graph fits
  * whole with host memory only, if it costs less at all. */
-static const double worthwhile = 0.02;
+static const double worthwhile = EFFORT_TILES_WORTHWHILE / 1000.;
 
 /* How far a plan may be from what was foreseen, as a share; what would be faster by less is not planned,
  * unless the last one was further from it. */
-static const double noticeable = 0.003;
+static const double noticeable = EFFORT_TILES_NOTICEABLE / 1000.;
 
 /* Whether the plan that checkpoints every block fits. */
-static bool surely_fits(const Compilation *c, const Trial *trial, int64_t arena_budget) {
-    PlanRequest request = trial_glance(c, trial, 0);
-    return plan_blocks_bytes(&request, false) <= arena_budget &&
-           plan_blocks_bytes(&request, true) <= arena_budget;
+static bool surely_fits(const Compilation *c, const Program *trial, Budget budget) {
+    PlanRequest request = stages_glance(c, trial, budget);
+    return plan_blocks_bytes(&request, false) <= budget.device_bytes &&
+           plan_blocks_bytes(&request, true) <= budget.device_bytes;
 }
 
 /* How many of the finest tilings are searched for the smallest budget: what every block checkpointed needs
  * ranks only nearly, so that the last one need not be what comes nearest. */
-static uint32_t finest_tries(const Trial *whole, uint32_t count) {
-    uint32_t tries = whole->graph->node.count < MANY_NODES ? NEAREST : 1;
+static uint32_t finest_tries(const Program *whole, uint32_t count) {
+    uint32_t tries = whole->graph->node.count < EFFORT_TILES_COARSE_LOSS_OPS ? EFFORT_TILES_NEAREST : 1;
     return tries < count ? tries : count;
 }
 
@@ -121,41 +112,41 @@ static uint32_t finest_tries(const Trial *whole, uint32_t count) {
 typedef struct TryOut {
     TileRule tile;
     double seconds, foreseen; /* a token, nothing recomputed, and as it is estimated */
-    Trial *trial;             /* once it was looked at again */
+    Program *trial;           /* once it was looked at again */
 } TryOut;
 
-static uint32_t list_tries(const Compilation *c, const Trial *whole, TryOut list[MOST_TILINGS]) {
+static uint32_t list_tries(const Compilation *c, const Program *whole, TryOut list[MOST_TILINGS]) {
     const Tiling *tiling;
-    uint32_t count = trial_tilings(c, whole, &tiling);
+    uint32_t count = programs_tilings(c, whole, &tiling);
     for (uint32_t i = 0; i < count; i++)
         list[i] = (TryOut){.tile = tiling[i].tile, .seconds = tiling[i].seconds};
     return count;
 }
 
-static Trial *trial_of_tiling(const Compilation *c, const Trial *whole, TryOut *tiling) {
-    if (!tiling->trial) tiling->trial = trial_kept(c, whole->forward, tiling->tile);
+static Program *trial_of_tiling(const Compilation *c, const Program *whole, TryOut *tiling) {
+    if (!tiling->trial) tiling->trial = programs_get(c, whole->made[STAGE_GRAPH], tiling->tile);
     return tiling->trial;
 }
 
 /* Whether a bound leaves the chance of fewer seconds a token than `enough`. */
-static bool may_be_faster(const Compilation *c, const Trial *trial, int64_t arena_budget, double enough) {
-    PlanRequest request = trial_glance(c, trial, arena_budget);
-    return plan_bound(&request) / trial_tokens(trial) < enough;
+static bool may_be_faster(const Compilation *c, const Program *trial, Budget budget, double enough) {
+    PlanRequest request = stages_glance(c, trial, budget);
+    return plan_bound(&request) / program_tokens(trial) < enough;
 }
 
 /* The fastest of the tilings that are foreseen to fit and to take fewer than `enough` seconds a token, from
  * the most promising one on, at most so many that fit and twice as many in all, or `best`. The list goes on
  * from few bytes saved at little cost to many: once that no longer pays, it is not asked any further. */
-static Trial *best_foreseen(const Compilation *c, Trial *whole, TryOut *list, uint32_t count, Wish wish,
-                            double (*foresee)(const PlanRequest *), uint32_t most, double enough,
-                            Trial *best) {
+static Program *best_foreseen(const Compilation *c, Program *whole, TryOut *list, uint32_t count, Wish wish,
+                              double (*foresee)(const PlanRequest *), uint32_t most, double enough,
+                              Program *best) {
     TryOut *order[MOST_TILINGS];
     for (uint32_t i = 0, worse = 0; i < count; i++) {
         list[i].foreseen = INFINITY;
-        if (list[i].seconds < enough && worse < WORSE) {
-            Trial *trial = trial_of_tiling(c, whole, &list[i]);
-            PlanRequest request = trial_glance(c, trial, wish.budget);
-            list[i].foreseen = foresee(&request) / trial_tokens(trial);
+        if (list[i].seconds < enough && worse < EFFORT_TILES_WORSE) {
+            Program *trial = trial_of_tiling(c, whole, &list[i]);
+            PlanRequest request = stages_glance(c, trial, wish.budget);
+            list[i].foreseen = foresee(&request) / program_tokens(trial);
             worse = i > 0 && list[i].foreseen > order[0]->foreseen ? worse + 1 : 0;
         }
         uint32_t at = i;
@@ -167,7 +158,7 @@ static Trial *best_foreseen(const Compilation *c, Trial *whole, TryOut *list, ui
     for (uint32_t i = 0, tries = 0; i < count && tries < most && i < 2 * most; i++) {
         bool sure = tries > 0 && fabs(off - 1) <= noticeable;
         if (order[i]->foreseen * off >= enough * (1 + (sure ? -noticeable : noticeable))) break;
-        Trial *trial = order[i]->trial;
+        Program *trial = order[i]->trial;
         add_plan(c, trial, wish);
         if (!is_feasible(trial)) continue;
         off = seconds_per_token(trial) / order[i]->foreseen;
@@ -181,19 +172,20 @@ static Trial *best_foreseen(const Compilation *c, Trial *whole, TryOut *list, ui
 
 /* The fastest tiling that fits, if it takes fewer than `enough` seconds a token; where nothing fits, what
  * comes nearest. */
-static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double enough) {
-    Trial *best = whole;
+static Program *best_tiling(const Compilation *c, Program *whole, Wish wish, double enough) {
+    Program *best = whole;
     TryOut list[MOST_TILINGS];
     uint32_t count = list_tries(c, whole, list);
     /* the estimate knows nothing of host memory, with which plans come near the bound */
-    bool host = c->spec.host_bytes > 0, many = whole->graph->node.count >= MANY_NODES;
-    best = best_foreseen(c, whole, list, count, wish, plan_estimate, host ? 1 : FORESEEN, enough, best);
+    bool host = wish.budget.host_bytes > 0, many = whole->graph->node.count >= EFFORT_TILES_COARSE_LOSS_OPS;
+    best = best_foreseen(c, whole, list, count, wish, plan_estimate, host ? 1 : EFFORT_TILES_FORESEEN, enough,
+                         best);
     if (host)
         best = best_foreseen(c, whole, list, count, wish, plan_bound,
-                             many && enough < INFINITY ? 1 : FORESEEN, enough, best);
+                             many && enough < INFINITY ? 1 : EFFORT_TILES_FORESEEN, enough, best);
     uint32_t tries = finest_tries(whole, count);
     while (!is_feasible(best) && enough == INFINITY && tries-- > 0) {
-        Trial *trial = trial_of_tiling(c, whole, &list[--count]);
+        Program *trial = trial_of_tiling(c, whole, &list[--count]);
         plan_if_it_may_fit(c, trial, wish);
         if (is_better(c, trial, best, wish)) best = trial;
     }
@@ -202,16 +194,16 @@ static Trial *best_tiling(const Compilation *c, Trial *whole, Wish wish, double 
 
 /* For one B, tiles are for what does not fit whole, or only with host memory: every budget that does has the
  * same bits, and host memory never stands in the way of a tiling that would be faster. */
-static bool wants_tiles(const Compilation *c, const Trial *trial, Wish wish) {
+static bool wants_tiles(const Compilation *c, const Program *trial, Wish wish) {
     const PlanResult *result = trial->result;
-    if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0) return false;
-    if (trial_takes_seconds(trial)) return false;
+    if (wish.policy != POLICY_OPTIMAL || !wish.budget.limited) return false;
+    if (batch_search_takes_seconds(trial)) return false;
     if (!is_feasible(trial) || result->needs_host) return true;
     return c->spec.batch_auto && result->plan.seconds > (1 + much_recomputation) * result->keep_all_seconds;
 }
 
 /* Says why there are tiles. Nobody is told of what does not fit, but in a comparison of policies. */
-static void explain_tiles(const Compilation *c, Trial *whole, Trial *best, Wish wish) {
+static void explain_tiles(const Compilation *c, Program *whole, Program *best, Wish wish) {
     Text text = {.arena = c->arena};
     char bytes[24];
     const TileRule *tile = &best->tile;
@@ -232,7 +224,7 @@ static void explain_tiles(const Compilation *c, Trial *whole, Trial *best, Wish 
 }
 
 /* Says how to get tiles for speed where much is computed again for want of them. */
-static void offer_tiles(const Compilation *c, const Trial *whole, Wish wish) {
+static void offer_tiles(const Compilation *c, const Program *whole, Wish wish) {
     const PlanResult *result = whole->result;
     if (c->spec.batch_auto || wish.policy != POLICY_OPTIMAL || !is_feasible(whole)) return;
     if (result->plan.seconds <= (1 + much_recomputation) * result->keep_all_seconds) return;
@@ -244,8 +236,8 @@ static void offer_tiles(const Compilation *c, const Trial *whole, Wish wish) {
 }
 
 /* Whether another micro-batch is proved faster than one that surely fits: no need to plan that. */
-static bool is_beaten(const Compilation *c, const Trial *trial, const Trial *best, Wish wish) {
-    if (wish.policy != POLICY_OPTIMAL || wish.budget <= 0 || c->spec.pin.count || !is_feasible(best))
+static bool is_beaten(const Compilation *c, const Program *trial, const Program *best, Wish wish) {
+    if (wish.policy != POLICY_OPTIMAL || !wish.budget.limited || c->spec.pin.count || !is_feasible(best))
         return false;
     return surely_fits(c, trial, wish.budget) &&
            !may_be_faster(c, trial, wish.budget, seconds_per_token(best));
@@ -271,14 +263,12 @@ static int64_t single_batch(const Compilation *c) {
 
 /* ---- which micro-batches ---- */
 
-enum { ALL_BATCHES = 16 }; /* so many are all tried; of more, few */
-
 /* What is found for the micro-batches that are possible. */
 typedef struct Batches {
     const Compilation *c;
     Wish wish;
     VEC(int64_t) of; /* ascending; one of 0: the file's */
-    Trial **trial;   /* NULL: not tried, or beaten without a plan */
+    Program **trial; /* NULL: not tried, or beaten without a plan */
     uint32_t best;   /* NONE: none was tried */
     uint32_t misses; /* that need more than the best, in a row */
 } Batches;
@@ -287,13 +277,13 @@ static Batches list_batches(const Compilation *c, Wish wish) {
     Batches batches = {.c = c, .wish = wish, .best = NONE};
     for (int64_t batch = first_batch(c); batch <= last_batch(c); batch++)
         if (!batch || lower_batch_fits(&c->spec, batch)) *vec_add(c->arena, &batches.of) = batch;
-    batches.trial = NEW_ARRAY(c->arena, Trial *, batches.of.count + 1);
+    batches.trial = NEW_ARRAY(c->arena, Program *, batches.of.count + 1);
     return batches;
 }
 
 /* Whether it is the best so far. */
 static bool try_batch(Batches *b, uint32_t i) {
-    Trial *best = b->best == NONE ? NULL : b->trial[b->best], *trial = trial_of_batch(b->c, b->of.at[i]);
+    Program *best = b->best == NONE ? NULL : b->trial[b->best], *trial = programs_of_batch(b->c, b->of.at[i]);
     if (best && is_beaten(b->c, trial, best, b->wish)) return false;
     plan_if_it_may_fit(b->c, trial, b->wish);
     b->trial[i] = trial;
@@ -329,7 +319,7 @@ static void try_between(Batches *b, uint32_t low, uint32_t high) {
  */
 static void try_batches(Batches *b) {
     uint32_t count = b->of.count, low = 0, high = 0, last = 0;
-    bool all = count <= ALL_BATCHES;
+    bool all = count <= EFFORT_BATCHES_ALL;
     for (uint32_t i = 0; i < count; i = all                                   ? i + 1
                                         : i < count - 1 && 2 * i + 1 >= count ? count - 1
                                                                               : 2 * i + 1) {
@@ -344,28 +334,28 @@ static void try_batches(Batches *b) {
 /* The micro-batch and tiling with the most tokens a second among those that fit; when none fits, what comes
  * nearest. Tiles are tried for those that fit whole by much recomputation or with host memory only, and for
  * the smallest that does not. */
-Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
-    Wish wish = {policy, arena_budget, c->spec.batch_auto ? ASK_PLAN : ASK_BOUND};
+Program batch_search(const Compilation *c, Policy policy, Budget budget) {
+    Wish wish = {policy, budget, c->spec.batch_auto ? ASK_PLAN : ASK_BOUND};
     Batches batches = list_batches(c, wish);
     try_batches(&batches);
-    Trial *best = batches.trial[batches.best], *best_whole = best;
+    Program *best = batches.trial[batches.best], *best_whole = best;
     for (uint32_t i = 0; i < batches.of.count; i++) {
-        Trial *whole = batches.trial[i];
+        Program *whole = batches.trial[i];
         if (!whole || !wants_tiles(c, whole, wish)) continue;
         double less = is_feasible(whole) && whole->result->needs_host ? 0 : worthwhile;
         double enough = is_feasible(best) ? seconds_per_token(best) * (1 - less) : INFINITY;
-        if (whole->seconds / trial_tokens(whole) >= enough) continue;
+        if (whole->seconds / program_tokens(whole) >= enough) continue;
         wish.ask = ASK_PLAN;
-        Trial *trial = best_tiling(c, whole, wish, enough);
+        Program *trial = best_tiling(c, whole, wish, enough);
         if (trial != best &&
             (is_feasible(trial) ? seconds_per_token(trial) < enough : is_better(c, trial, best, wish)))
             best = trial, best_whole = whole;
         if (!is_feasible(whole)) break;
     }
     if (!is_feasible(best) && wish.policy == POLICY_OPTIMAL && single_batch(c)) {
-        Trial *whole = trial_of_batch(c, single_batch(c));
+        Program *whole = programs_of_batch(c, single_batch(c));
         plan_if_it_may_fit(c, whole, wish);
-        Trial *trial = is_feasible(whole) ? whole : best_tiling(c, whole, wish, INFINITY);
+        Program *trial = is_feasible(whole) ? whole : best_tiling(c, whole, wish, INFINITY);
         if (is_better(c, trial, best, wish)) best = trial, best_whole = whole;
     }
     plan_in_full(c, best, wish);
@@ -374,85 +364,84 @@ Trial trial_best(const Compilation *c, Policy policy, int64_t arena_budget) {
     return *best;
 }
 
-/* Few operations are packed by an exact search, which takes longest for the finest tiles: where bytes are all
- * that is asked for, not those that need as much in several ways, the least fine are tried before them. */
-enum { FEW_NODES = 600 };
-
 /* What needs least of `best` (NULL: none yet), of a micro-batch, and of its finest tilings: the first of them
- * from the finest on, or any if it is for the bytes alone. */
-static Trial *least_of(const Compilation *c, int64_t batch, Wish any, bool bytes_alone, Trial *best) {
-    Trial *whole = trial_of_batch(c, batch);
+ * from the finest on, or any if it is for the bytes alone. Few operations are packed by an exact search,
+ * which takes longest for the finest tiles: where bytes are all that is asked for, the least fine come before
+ * them. */
+static Program *least_of(const Compilation *c, int64_t batch, Wish any, bool bytes_alone, Program *best) {
+    Program *whole = programs_of_batch(c, batch);
     if (is_better(c, whole, best, any)) best = whole;
-    if (any.policy != POLICY_OPTIMAL || trial_takes_seconds(whole)) return best;
+    if (any.policy != POLICY_OPTIMAL || batch_search_takes_seconds(whole)) return best;
     TryOut list[MOST_TILINGS];
     uint32_t count = list_tries(c, whole, list);
     uint32_t tries = finest_tries(whole, count);
-    bool least_fine_first = bytes_alone && whole->graph->node.count < FEW_NODES;
+    bool least_fine_first = bytes_alone && whole->graph->node.count < EFFORT_TILES_FINE_OPS;
     for (uint32_t k = 0; k < tries; k++) {
         TryOut *next = &list[least_fine_first ? count - tries + k : count - 1 - k];
-        Trial *trial = trial_of_tiling(c, whole, next);
+        Program *trial = trial_of_tiling(c, whole, next);
         if (is_better(c, trial, best, any)) best = trial;
     }
     return best;
 }
 
-static Trial smallest(const Compilation *c, Policy policy, bool bytes_alone) {
-    Wish any = {policy, 1, ASK_LEAST};
+static Program smallest(const Compilation *c, Policy policy, bool bytes_alone) {
+    Wish any = {policy, {.host_bytes = c->spec.host_bytes}, ASK_LEAST};
     int64_t batch = first_batch(c);
     while (batch && !lower_batch_fits(&c->spec, batch)) batch++;
-    Trial *best = least_of(c, batch, any, bytes_alone, NULL);
+    Program *best = least_of(c, batch, any, bytes_alone, NULL);
     if (single_batch(c) > batch) best = least_of(c, single_batch(c), any, bytes_alone, best);
     add_plan(c, best, any);
     return *best;
 }
 
-Trial trial_smallest(const Compilation *c, Policy policy) {
+Program batch_search_least(const Compilation *c, Policy policy) {
     return smallest(c, policy, false);
 }
 
-int64_t trial_smallest_bytes(const Compilation *c, Policy policy) {
+int64_t batch_search_least_bytes(const Compilation *c, Policy policy) {
     return smallest(c, policy, true).result->smallest_bytes;
 }
 
 /* The smallest budget of the finest tilings of `whole`, if it is within the arena's; 0: it is not. */
-static int64_t tiling_that_fits(const Compilation *c, const Trial *whole, Wish any, int64_t arena_budget) {
-    if (trial_takes_seconds(whole)) return 0;
+static int64_t tiling_that_fits(const Compilation *c, const Program *whole, Wish any, Budget budget) {
+    if (batch_search_takes_seconds(whole)) return 0;
     TryOut list[MOST_TILINGS];
     uint32_t count = list_tries(c, whole, list);
     uint32_t tries = finest_tries(whole, count);
     while (tries-- > 0) {
-        Trial *trial = trial_of_tiling(c, whole, &list[--count]);
-        if (never_within(c, trial, arena_budget)) continue;
+        Program *trial = trial_of_tiling(c, whole, &list[--count]);
+        if (never_within(c, trial, budget)) continue;
         add_plan(c, trial, any);
-        if (trial->result->smallest_bytes <= arena_budget) return trial->result->smallest_bytes;
+        if (trial->result->smallest_bytes <= budget.device_bytes) return trial->result->smallest_bytes;
     }
     return 0;
 }
 
-int64_t trial_that_fits(const Compilation *c) {
-    enum { MOST_WHOLE = 3 };
-    int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
-    Wish any = {POLICY_OPTIMAL, 1, ASK_LEAST};
-    Trial *first = NULL;
-    if (arena_budget <= 0) return 0;
-    for (int64_t batch = first_batch(c), tried = 0; batch <= last_batch(c) && tried < MOST_WHOLE; batch++) {
+int64_t batch_search_fitting_bytes(const Compilation *c) {
+    Budget budget = compile_arena_budget(c, c->budget);
+    Wish any = {POLICY_OPTIMAL, {.host_bytes = c->spec.host_bytes}, ASK_LEAST};
+    Program *first = NULL;
+    if (!budget.limited || budget.device_bytes <= 0) return 0;
+    for (int64_t batch = first_batch(c), tried = 0; batch <= last_batch(c) && tried < EFFORT_BATCHES_WHOLE;
+         batch++) {
         if (batch && !lower_batch_fits(&c->spec, batch)) continue;
-        Trial *trial = trial_of_batch(c, batch);
+        Program *trial = programs_of_batch(c, batch);
         if (!first) first = trial;
         tried++;
-        if (never_within(c, trial, arena_budget)) continue;
+        if (never_within(c, trial, budget)) continue;
         add_plan(c, trial, any);
-        if (trial->result->smallest_bytes <= arena_budget) return trial->result->smallest_bytes;
+        if (trial->result->smallest_bytes <= budget.device_bytes) return trial->result->smallest_bytes;
     }
-    return first ? tiling_that_fits(c, first, any, arena_budget) : 0;
+    return first ? tiling_that_fits(c, first, any, budget) : 0;
 }
 
-bool trial_surely_fits(const Compilation *c) {
-    int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
-    if (c->spec.pin.count || arena_budget <= 0) return false;
+bool batch_search_surely_fits(const Compilation *c) {
+    Budget budget = compile_arena_budget(c, c->budget);
+    if (c->spec.pin.count || !budget.limited || budget.device_bytes <= 0) return false;
     Arena *scratch = arena_new();
-    Trial trial = trial_of(c, c->forward, (TileRule){1, 1}, scratch);
-    bool fits = surely_fits(c, &trial, arena_budget);
+    Program whole = program_new(PROGRAM_TRAIN, c->forward, (TileRule){1, 1}, scratch);
+    stages_run(c, &whole, STAGE_COST, scratch);
+    bool fits = surely_fits(c, &whole, budget);
     arena_free(scratch);
     return fits;
 }

@@ -1,14 +1,17 @@
 /* See compile.h. */
 #include "frontend/driver/compile.h"
 
+#include "ir/check.h"
 #include "ir/glob.h"
+#include "ir/ops.h"
+#include "planner/chain/kinds.h"
 #include "kernels/cuda_sizes.h"
 
-#include "frontend/verbs/devices.h"
-#include "frontend/driver/infeasible.h"
-#include "frontend/lower/lower.h"
+#include "frontend/driver/devices.h"
 #include "frontend/driver/message.h"
-#include "frontend/driver/batch_search.h"
+#include "frontend/driver/programs.h"
+#include "frontend/driver/published.h"
+#include "frontend/lower/lower.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -30,7 +33,11 @@ static bool apply_options(const Compilation *c, Ast *ast, Diag *diag) {
 int compile_parse(Compilation *c) {
     const Options *options = c->options;
     size_t length;
-    char *text = read_file_head(c->arena, options->file, AST_LARGEST_BYTES + 1, &length);
+    const char *text = NULL;
+    int code = published_spec(options, c->arena, &text, &length);
+    if (code >= 0) return code;
+    c->imported = text;
+    if (!text) text = read_file_head(c->arena, options->file, AST_LARGEST_BYTES + 1, &length);
     if (!text)
         return message_fail(c->options, EXIT_IO, "cannot read '%s': %s", options->file, strerror(errno));
     c->diag = diag_new(c->arena, options->file, text, length);
@@ -84,7 +91,9 @@ static int find_device(Compilation *c) {
     }
     int64_t asked = c->spec.budget_bytes, has = c->device.memory_bytes;
     c->budget_capped = has && asked > has;
-    c->budget_bytes = asked && !c->budget_capped ? asked : has;
+    c->budget = (Budget){.limited = asked || has,
+                         .device_bytes = asked && !c->budget_capped ? asked : has,
+                         .host_bytes = c->spec.host_bytes};
     return -1;
 }
 
@@ -92,8 +101,7 @@ static int find_device(Compilation *c) {
  * that could be kept or freed. False, and said, where a pin fits nothing else. */
 static bool pins_fit(const Compilation *c) {
     if (!c->spec.pin.count) return true;
-    TrainRule rule = trial_rule(&c->spec, c->forward->accumulate);
-    const Graph *g = fuse(autodiff(c->forward, &rule, c->arena), c->arena);
+    const Graph *g = stages_fused(c, c->forward, c->arena);
     bool all = true;
     for (uint32_t i = 0; i < c->spec.pin.count; i++) {
         const Pin *pin = &c->spec.pin.at[i];
@@ -138,7 +146,8 @@ static bool heads_fit(const Compilation *c) {
 int compile_lower(Compilation *c) {
     bool fine = lower_spec(c->ast, c->diag, c->arena, &c->spec);
     c->forward = lower_graph(c->ast, &c->spec, 0, 0, c->diag, c->arena);
-    c->memos = trial_memos_new(NULL, c->arena);
+    c->kinds = kind_memo_new(c->arena);
+    c->programs = programs_new(c->arena);
     if (!fine || !c->forward) return source_errors(c);
     const char *broken = graph_check(c->forward, c->arena);
     if (broken) die("lowered graph: %s", broken);
@@ -151,32 +160,9 @@ int compile_lower(Compilation *c) {
     return -1;
 }
 
-int64_t compile_arena_budget(const Compilation *c, int64_t budget_bytes) {
-    if (!budget_bytes) return 0;
-    return budget_bytes > c->device.reserved_bytes ? budget_bytes - c->device.reserved_bytes : -1;
-}
-
-PlanResult *compile_replan(Compilation *c, Policy policy, int64_t budget_bytes) {
-    int64_t arena_budget = compile_arena_budget(c, budget_bytes);
-    if (arena_budget < 0) return NULL;
-    return trial_plan(c, c->request.train.graph, c->request.train.cost, policy, arena_budget, ASK_PLAN,
-                      c->memo);
-}
-
-/* Evaluation and sampling: forward only, inside the training arena. */
-static Part forward_part(const Compilation *c, const Graph *forward, const Part *train, const char *stage) {
-    Graph *g = trial_check(
-        fuse(trial_check(graph_forward_only(forward, c->arena), stage, c->arena), c->arena), stage, c->arena);
-    if (c->device.cuda) g = trial_check(pad_rows(g, c->arena), stage, c->arena);
-    Cost *cost = cost_graph(g, &c->device, c->arena);
-    PlanResult *result = plan_forward(g, cost, c->arena);
-    const char *broken = plan_check(g, &result->plan, c->arena);
-    if (broken) die("%s plan: %s", stage, broken);
-    pack_forward(result->layout, g, train->layout, train->graph, c->arena);
-    result->plan.peak_bytes = result->layout->height_bytes;
-    broken = layout_check(g, cost, &result->plan, result->layout, 0, 0, c->arena);
-    if (broken) die("%s layout: %s", stage, broken);
-    return (Part){.graph = g, .cost = cost, .plan = &result->plan, .layout = result->layout};
+Budget compile_arena_budget(const Compilation *c, Budget whole) {
+    if (whole.limited) whole.device_bytes -= c->device.reserved_bytes;
+    return whole;
 }
 
 bool compile_variant(const Compilation *c, const char *const *set, uint32_t count, Compilation *variant) {
@@ -186,64 +172,10 @@ bool compile_variant(const Compilation *c, const char *const *set, uint32_t coun
     bool fine = variant->ast && apply_options(c, variant->ast, variant->diag);
     for (uint32_t i = 0; fine && i < count; i++) fine = ast_override(variant->ast, set[i], variant->diag);
     if (!fine || !lower_spec(variant->ast, variant->diag, c->arena, &variant->spec)) return false;
+    variant->budget.host_bytes = variant->spec.host_bytes;
     variant->forward = lower_graph(variant->ast, &variant->spec, 0, 0, variant->diag, c->arena);
-    variant->memos = trial_memos_new(c->memos, c->arena);
+    variant->programs = programs_new(c->arena);
     return variant->forward != NULL;
-}
-
-/* In tiles only where it would need more than training does. */
-static Part evaluation_part(const Compilation *c, const Trial *trial, const Part *train) {
-    Part part = forward_part(c, trial->forward, train, "evaluation");
-    if (trial->tiled == trial->forward || part.layout->height_bytes <= train->layout->height_bytes)
-        return part;
-    return forward_part(c, trial->tiled, train, "evaluation");
-}
-
-/* One sequence, with all its logits: where they do not fit, of half the context, and so on. */
-static Part sampling_part(const Compilation *c, const Part *train, int64_t arena_budget) {
-    Graph *one = lower_graph(c->ast, &c->spec, 1, 0, c->diag, c->arena);
-    if (!one) die("batch 1 does not lower, though another did");
-    Part part = forward_part(c, one, train, "sampling");
-    for (int64_t context = one->context / 2;
-         context >= 1 && arena_budget > 0 && part.layout->height_bytes > arena_budget; context /= 2) {
-        Diag *diag = diag_new(c->arena, c->ast->path, c->ast->source, c->ast->length);
-        one = lower_graph(c->ast, &c->spec, 1, context, diag, c->arena);
-        if (!one) break;
-        part = forward_part(c, one, train, "sampling");
-    }
-    return part;
-}
-
-/* The parts of the program that a trial leads to; the arena is as high as the highest of them. */
-static EmitRequest request_of(const Compilation *c, const Trial *trial, int64_t arena_budget) {
-    Part train = {.graph = trial->graph,
-                  .cost = trial->cost,
-                  .plan = &trial->result->plan,
-                  .layout = trial->result->layout};
-    EmitRequest request = {.spec = &c->spec,
-                           .device = &c->device,
-                           .cuda = c->device.cuda,
-                           .train = train,
-                           .evaluate = evaluation_part(c, trial, &train),
-                           .sample = sampling_part(c, &train, arena_budget),
-                           .arena_bytes = train.layout->height_bytes};
-    const Layout *other[] = {request.evaluate.layout, request.sample.layout};
-    for (size_t i = 0; i < COUNT_OF(other); i++)
-        if (other[i]->height_bytes > request.arena_bytes) request.arena_bytes = other[i]->height_bytes;
-    return request;
-}
-
-PolicyPlan compile_policy(const Compilation *c, Policy policy, int64_t budget_bytes) {
-    int64_t arena_budget = compile_arena_budget(c, budget_bytes);
-    Trial trial = trial_best(c, policy, arena_budget < 0 ? 1 : arena_budget);
-    EmitRequest request = request_of(c, &trial, arena_budget);
-    bool fits = trial.result->feasible && (arena_budget <= 0 || request.arena_bytes <= arena_budget);
-    return (PolicyPlan){
-        .graph = trial.graph, .result = trial.result, .feasible = fits, .peak_bytes = request.arena_bytes};
-}
-
-int64_t compile_smallest(const Compilation *c, Policy policy) {
-    return trial_smallest_bytes(c, policy) + c->device.reserved_bytes;
 }
 
 void compile_warn_capped(const Compilation *c) {
@@ -252,22 +184,4 @@ void compile_warn_capped(const Compilation *c) {
         message_warn(c->options, "the budget of %s is more than %s has: planned for its %s",
                      format_bytes(c->spec.budget_bytes, budget), c->device.name,
                      format_bytes(c->device.memory_bytes, memory));
-}
-
-int compile_plan(Compilation *c) {
-    int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
-    /* with nothing left, an arena of one byte says the same: nothing fits */
-    Trial trial = trial_best(c, c->policy, arena_budget < 0 ? 1 : arena_budget);
-    c->forward = trial.forward;
-    c->grad = trial.grad;
-    c->fused = trial.fused;
-    c->graph = trial.graph;
-    c->result = trial.result;
-    c->tile = trial.tile;
-    c->memo = trial.memo;
-    if (!trial.result->feasible) return infeasible_answer(c);
-    c->request = request_of(c, &trial, arena_budget);
-    if (arena_budget > 0 && c->request.arena_bytes > arena_budget) return infeasible_answer(c);
-    compile_warn_capped(c);
-    return -1;
 }

@@ -2,10 +2,11 @@
  * asked for. Every number in them is the peak of a plan that was made. */
 #include "frontend/driver/infeasible.h"
 
+#include "frontend/driver/batch_search.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
 #include "frontend/driver/report.h"
-#include "frontend/driver/batch_search.h"
+#include "planner/layout/live.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -37,8 +38,10 @@ static int64_t bytes_with(const Compilation *c, const char *dim, int64_t value, 
     if (value < 1) return -1;
     int64_t bytes = -1;
     if (variant_of(c, &set, 1, &other)) {
-        bool too_heavy = weight_bytes(other.forward) > c->budget_bytes;
-        bytes = too_heavy ? 0 : roughly && trial_surely_fits(&other) ? ENOUGH : trial_that_fits(&other);
+        bool too_heavy = weight_bytes(other.forward) > c->budget.device_bytes;
+        bytes = too_heavy                                     ? 0
+                : roughly && batch_search_surely_fits(&other) ? ENOUGH
+                                                              : batch_search_fitting_bytes(&other);
     }
     arena_free(other.arena);
     return bytes;
@@ -47,7 +50,7 @@ static int64_t bytes_with(const Compilation *c, const char *dim, int64_t value, 
 /* The change to one dim that makes the smallest plan fit: the fewest halvings, at most ten; NULL when none
  * does. The first guess is right where all that is not persistent halves too; then the nearest one on the
  * other side is tried, or the most of all, since often nothing helps; then bisection finds it. */
-static const char *change_that_fits(const Compilation *c, const Trial *trial, int64_t arena_budget,
+static const char *change_that_fits(const Compilation *c, const Program *trial, int64_t arena_budget,
                                     const char *dim, int64_t value) {
     int64_t persistent = trial->result->layout->persistent_bytes, fits = 0;
     int64_t more = trial->result->smallest_bytes - persistent, room = arena_budget - persistent;
@@ -75,15 +78,16 @@ static const char *host_that_fits(const Compilation *c) {
     const char *set = "host=64TB";
     Compilation other;
     if (c->spec.host_bytes || !c->device.copies_beside || !compile_variant(c, &set, 1, &other)) return NULL;
-    PolicyPlan plan = compile_policy(&other, POLICY_OPTIMAL, c->budget_bytes);
-    if (!plan.feasible) return NULL;
-    int64_t mib = (plan.result->plan.host_bytes + (1 << 20) - 1) >> 20;
+    Planned plan =
+        planned_by(&other, POLICY_OPTIMAL, budget_limited(c->budget.device_bytes, other.spec.host_bytes));
+    if (!plan.fits) return NULL;
+    int64_t mib = (plan.train.result->plan.host_bytes + (1 << 20) - 1) >> 20;
     return mib < 2048 ? arena_printf(c->arena, "host %" PRId64 "MiB", mib)
                       : arena_printf(c->arena, "host %" PRId64 "GiB", (mib + 1023) >> 10);
 }
 
-static void offer_sizes(Compilation *c, const Trial *trial, Infeasible *answer) {
-    int64_t arena_budget = compile_arena_budget(c, c->budget_bytes);
+static void offer_sizes(Compilation *c, const Program *trial, Infeasible *answer) {
+    int64_t arena_budget = compile_arena_budget(c, c->budget).device_bytes;
     if (arena_budget <= trial->result->layout->persistent_bytes) return;
     Text changes = {.arena = c->arena};
     const char *change[3] = {NULL, NULL, host_that_fits(c)};
@@ -126,7 +130,7 @@ static int64_t smallest_with(const Compilation *c, const Saving *saving, uint32_
         for (size_t k = 0; k < COUNT_OF(saving[i].set); k++)
             if (saving[i].set[k]) set[sets++] = saving[i].set[k];
     Compilation other;
-    int64_t bytes = variant_of(c, set, sets, &other) ? compile_smallest(&other, POLICY_OPTIMAL) : 0;
+    int64_t bytes = variant_of(c, set, sets, &other) ? planned_least_bytes(&other, POLICY_OPTIMAL) : 0;
     arena_free(other.arena);
     return bytes;
 }
@@ -134,10 +138,10 @@ static int64_t smallest_with(const Compilation *c, const Saving *saving, uint32_
 static void add_saving(const Compilation *c, int64_t bytes, const char *what, Text *out) {
     char size[24];
     text_add(out, "%s%s %s%s", out->length ? "; " : "", format_bytes_up(bytes, size), what,
-             bytes <= c->budget_bytes ? ", which fits" : "");
+             bytes <= c->budget.device_bytes ? ", which fits" : "");
 }
 
-static void offer_savings(Compilation *c, const Trial *trial, int64_t smallest, Infeasible *answer) {
+static void offer_savings(Compilation *c, const Program *trial, int64_t smallest, Infeasible *answer) {
     Saving all[3], useful[3];
     uint32_t count = 0, found = 0;
     Saving early = without_gradients(c, trial->graph->accumulate);
@@ -209,7 +213,7 @@ static bool budget_overridden(const Options *options) {
 }
 
 /* What the smallest plan consists of at its fullest moment. */
-static void list_parts(const Compilation *c, const Trial *trial, Infeasible *answer) {
+static void list_parts(const Compilation *c, const Program *trial, Infeasible *answer) {
     const PlanResult *result = trial->result;
     const int64_t *roles = live_at_peak(trial->graph, &result->plan, result->layout, c->arena);
     int64_t packing = result->plan.peak_bytes;
@@ -221,7 +225,7 @@ static void list_parts(const Compilation *c, const Trial *trial, Infeasible *ans
     *vec_add(c->arena, &answer->part) = (FloorPart){"context", c->device.reserved_bytes};
 }
 
-static void note_parts(const Compilation *c, const Trial *trial, Infeasible *answer) {
+static void note_parts(const Compilation *c, const Program *trial, Infeasible *answer) {
     Text floor = {.arena = c->arena};
     const FloorPart *dearest = &answer->part.at[0];
     char size[24], whole[24];
@@ -241,16 +245,16 @@ static void note_parts(const Compilation *c, const Trial *trial, Infeasible *ans
 int infeasible_answer(Compilation *c) {
     char budget[24], least[24];
     /* what comes nearest is found without a budget: the same whichever was asked for */
-    Trial trial = trial_smallest(c, c->policy);
+    Program trial = batch_search_least(c, c->policy);
     Infeasible answer = {.spec = &c->spec,
                          .device = &c->device,
                          .policy = c->policy,
-                         .budget_bytes = c->budget_bytes,
+                         .budget = c->budget,
                          .batch = trial.graph->batch,
                          .context = trial.graph->context};
     answer.smallest_bytes = trial.result->smallest_bytes + c->device.reserved_bytes;
     const char *device = device_text(&c->device, c->arena);
-    format_bytes(c->budget_bytes, budget);
+    format_bytes(c->budget.device_bytes, budget);
     format_bytes_up(answer.smallest_bytes, least);
     answer.message = c->policy == POLICY_OPTIMAL
                          ? arena_printf(c->arena, "no plan fits %s on %s; the smallest feasible budget is %s",
@@ -264,7 +268,7 @@ int infeasible_answer(Compilation *c) {
     list_parts(c, &trial, &answer);
     note_parts(c, &trial, &answer);
     if (c->policy == POLICY_OPTIMAL) {
-        if (!trial_takes_seconds(&trial)) {
+        if (!batch_search_takes_seconds(&trial)) {
             offer_sizes(c, &trial, &answer);
             offer_savings(c, &trial, answer.smallest_bytes, &answer);
         }
@@ -272,7 +276,7 @@ int infeasible_answer(Compilation *c) {
     } else {
         *vec_add(c->arena, &answer.help) =
             arena_printf(c->arena, "policy optimal needs %s at least",
-                         format_bytes_up(compile_smallest(c, POLICY_OPTIMAL), least));
+                         format_bytes_up(planned_least_bytes(c, POLICY_OPTIMAL), least));
     }
     bool from_file = c->spec.budget_bytes && !c->budget_capped && !budget_overridden(c->options);
     diag_error(c->diag, E0701, from_file ? c->spec.budget_span : NO_SPAN, "%s", answer.message);
@@ -286,4 +290,10 @@ int infeasible_answer(Compilation *c) {
         if (code != EXIT_FINE) return code;
     }
     return EXIT_INFEASIBLE;
+}
+
+int infeasible_or_plan(Compilation *c, Planned *out) {
+    if (!planned_by_file(c, out)) return infeasible_answer(c);
+    compile_warn_capped(c);
+    return -1;
 }

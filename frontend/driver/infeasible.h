@@ -2,10 +2,13 @@
 #ifndef REMAT_INFEASIBLE_H
 #define REMAT_INFEASIBLE_H
 
-#include "frontend/driver/compile.h"
+#include "frontend/driver/planned.h"
 
-/* Prints it for `c->policy` under `c->budget_bytes`, and as JSON to stdout where --json was given. Returns
+/* Prints it for `c->policy` under `c->budget`, and as JSON to stdout where --json was given. Returns
  * EXIT_INFEASIBLE. */
 int infeasible_answer(Compilation *c);
+/* Plans the lowered file: -1, or that answer's exit code where nothing fits. A budget that the device does
+ * not have is warned of. */
+int infeasible_or_plan(Compilation *c, Planned *out);
 
 #endif

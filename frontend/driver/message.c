@@ -2,6 +2,7 @@
 #include "frontend/driver/message.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Where the text came from and how it is introduced. */
@@ -59,11 +60,15 @@ static void add_line(const Message *message, const char *said, Text *out) {
     text_add(out, "\n");
 }
 
+static bool in_json(const Options *options) {
+    return options->diagnostics && !strcmp(options->diagnostics, "json");
+}
+
 static void say(const Options *options, const Message *message, const char *format, va_list args) {
     Arena *arena = arena_new();
     Text said = {.arena = arena}, line = {.arena = arena}, answer = {.arena = arena};
     add_args(&said, format, args);
-    if (options->json_diagnostics) {
+    if (in_json(options)) {
         text_add(&line, "{\"severity\": \"%s\", ", message->severity);
         add_fields(message, said.at, &line);
         text_add(&line, "}\n");
@@ -125,7 +130,7 @@ void message_diagnostics(const Options *options, const Diag *diag) {
     Arena *arena = arena_new();
     Text text = {.arena = arena};
     text_add_n(&text, "", 0);
-    if (options->json_diagnostics)
+    if (in_json(options))
         diag_print_json(diag, &text);
     else
         diag_print(diag, &text, isatty(STDERR_FILENO) && !getenv("NO_COLOR"));

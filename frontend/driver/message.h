@@ -1,7 +1,7 @@
 /* What rematc says beside its results: errors, hints and warnings that are not about a place in the source
  * (those are diag.h's). Lines on stderr, with whatever could steer a terminal spelled out
- * (runtime/printable.h); under `--diagnostics json` each is an object instead. Where --json asked for an answer that programs read, an
- * error is that answer too, one object on stdout:
+ * (runtime/printable.h); under `--diagnostics json` each is an object instead. Where --json asked for an
+ * answer that programs read, an error is that answer too, one object on stdout:
  *
  *     {"error": {"exit": 2, "message": "plan has no option '--budgt'", "help": ["did you mean '--budget'?"]}}
  *

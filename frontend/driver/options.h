@@ -1,50 +1,51 @@
 /* The command line: which verb, which file, which options. Unknown verbs and options answer with the nearest
- * known one; every option a verb does not take is refused. */
+ * known one; every option a verb does not take is refused. What there is stands in tables: verbs.def,
+ * options.def and exit_codes.def, which say what their columns mean. */
 #ifndef REMAT_OPTIONS_H
 #define REMAT_OPTIONS_H
 
 #include "ir/base.h"
 
 enum ExitCode {
-    EXIT_FINE = 0,
-    EXIT_SOURCE = 1,
-    EXIT_USAGE = 2,
-    EXIT_INFEASIBLE = 3,
-    EXIT_VERIFY = 4,
-    EXIT_ENVIRONMENT = 5,
-    EXIT_IO = 6,
-    EXIT_INTERNAL = 70,
+#define EXIT(id, number, brief, meaning) EXIT_##id = number,
+#include "frontend/driver/exit_codes.def"
+#undef EXIT
 };
 
 typedef enum Verb {
-    VERB_CHECK,
-    VERB_PLAN,
-    VERB_DUMP,
-    VERB_GRAPH,
-    VERB_EMIT,
-    VERB_BUILD,
-    VERB_RUN,
-    VERB_FMT,
-    VERB_EXPLAIN,
-    VERB_DEVICES,
-    VERB_SWEEP,
-    VERB_SOLVE,
-    VERB_PACK,
+#define VERB(id, name, argument, traits, completes, summary, description) VERB_##id,
+#include "frontend/verbs/verbs.def"
+#undef VERB
     VERB_COUNT
 } Verb;
 
+/* Words that the command line chooses from and that verbs tell apart. */
+#define SHELL_WORDS(WORD)                                                                                    \
+    WORD(BASH, "bash")                                                                                       \
+    WORD(ZSH, "zsh")                                                                                         \
+    WORD(FISH, "fish")
+typedef enum Shell {
+#define WORD(id, word) SHELL_##id,
+    SHELL_WORDS(WORD)
+#undef WORD
+        SHELL_COUNT
+} Shell;
+
+typedef VEC(const char *) TextList;
 typedef struct Options {
     Verb verb;
-    const char *file;   /* SPEC, CODE or NAME; NULL when not given */
-    const char *output; /* -o */
-    const char *device, *device_memory, *budget, *policy, *stage, *target, *format, *time;
-    const char *capacity; /* pack; NULL: the smallest height */
-    const char *maximize, *why;
-    int64_t points;        /* budgets in a sweep */
-    int64_t layer;         /* -1: folded */
-    VEC(const char *) set; /* --set name=value, in order */
-    bool warned;           /* warnings about the file were shown before */
-    bool json, compare, json_diagnostics, write, check, quiet, force;
+    const char *file; /* the verb's argument; NULL when not given */
+#define FIELD_SWITCH                                                bool
+#define FIELD_TEXT                                                  const char *
+#define FIELD_LIST                                                  TextList
+#define FIELD_COUNT                                                 int64_t
+#define FIELD_CHOICE                                                const char *
+#define OPTION(kind, field, name, argument, verbs, detail, summary) FIELD_##kind field;
+#define OPTION_ALSO(kind, field, name, argument, verbs, detail, summary)
+#include "frontend/driver/options.def"
+#undef OPTION
+#undef OPTION_ALSO
+    bool warned; /* warnings about the file were shown before */
     char **rest; /* after `--`, for the trainer */
     int rest_count;
 } Options;

@@ -51,6 +51,12 @@ int output_not_input(const Options *options) {
                         options->output, options->file);
 }
 
+void output_stats(const Stats *stats, Arena *arena) {
+    Text out = {.arena = arena};
+    stats_print(stats, &out);
+    fputs(out.at, stderr);
+}
+
 int output_end(const Options *options, int code) {
     if (code != EXIT_FINE || (fflush(stdout) == 0 && !ferror(stdout))) return code;
     return not_printed(options);

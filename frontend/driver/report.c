@@ -4,6 +4,8 @@
 #include "codegen/json_tree.h"
 #include "ir/glob.h"
 #include "frontend/driver/options.h"
+#include "ir/ops.h"
+#include "planner/layout/live.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -153,8 +155,8 @@ void report_plan(const PlanReport *report, Text *out) {
              "  micro-batch     B = %" PRId64 ", T = %" PRId64 ", %" PRId64
              " micro-step%s a step (%.0f tokens)\n",
              g->batch, g->context, g->accumulate, g->accumulate == 1 ? "" : "s", tokens_of(g));
-    if (report->budget_bytes)
-        text_add(out, "  budget          %s%s\n", format_bytes(report->budget_bytes, a),
+    if (report->budget.limited)
+        text_add(out, "  budget          %s%s\n", format_bytes(report->budget.device_bytes, a),
                  request->device->reserved_bytes
                      ? arena_printf(out->arena, " (%s of it reserved for the context)",
                                     format_bytes(request->device->reserved_bytes, b))
@@ -361,7 +363,7 @@ void report_plan_json(const PlanReport *report, Text *out) {
     json_set(root, "loss_chunks", json_integer(report->tile.loss_chunks));
     json_set(root, "mlp_tiles", json_integer(report->tile.mlp_tiles));
     json_set(root, "accumulate", json_integer(g->accumulate));
-    json_set(root, "budget_bytes", json_integer(report->budget_bytes));
+    json_set(root, "budget_bytes", json_integer(report->budget.device_bytes));
     json_set(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
     json_set(root, "peak_bytes", json_integer(request->arena_bytes));
     json_set(root, "live_bytes", json_integer(train->layout->live_bytes));
@@ -407,7 +409,7 @@ void report_infeasible_json(const Infeasible *answer, Text *out) {
     json_set(root, "policy", json_text(policy_name[answer->policy]));
     json_set(root, "batch", json_integer(answer->batch));
     json_set(root, "context", json_integer(answer->context));
-    json_set(root, "budget_bytes", json_integer(answer->budget_bytes));
+    json_set(root, "budget_bytes", json_integer(answer->budget.device_bytes));
     json_set(root, "reserved_bytes", json_integer(answer->device->reserved_bytes));
     json_set(root, "smallest_bytes", json_integer(answer->smallest_bytes));
     for (uint32_t i = 0; i < answer->part.count; i++)
@@ -434,8 +436,8 @@ static double slowdown(const CompareRow *row) {
 static void compare_head(const Comparison *all, Text *out) {
     char a[24], b[24];
     text_add(out, "%s on %s", all->spec->model, device_text(all->device, out->arena));
-    if (all->budget_bytes) text_add(out, ", budget %s", format_bytes(all->budget_bytes, a));
-    if (all->budget_bytes && all->device->reserved_bytes)
+    if (all->budget.limited) text_add(out, ", budget %s", format_bytes(all->budget.device_bytes, a));
+    if (all->budget.limited && all->device->reserved_bytes)
         text_add(out, " (%s of it reserved for the context)", format_bytes(all->device->reserved_bytes, b));
     text_add(out, "\n");
 }
@@ -443,7 +445,7 @@ static void compare_head(const Comparison *all, Text *out) {
 void report_compare(const Comparison *all, Text *out) {
     const CompareRow *row = all->row;
     char a[24], b[24], c[24];
-    bool host = false, limit = all->budget_bytes > 0;
+    bool host = false, limit = all->budget.limited;
     for (uint32_t i = 0; i < all->rows; i++) host |= row[i].host_bytes > 0;
     compare_head(all, out);
     text_add(out, "%-14s %5s %12s %8s %12s %9s %10s%s%s\n", "policy", "B", "peak", "saving", "step",
@@ -471,7 +473,7 @@ void report_compare_json(const Comparison *all, Text *out) {
     json_set(root, "feasible", json_boolean(any));
     json_set(root, "model", json_text(all->spec->model));
     add_device(root, all->device);
-    json_set(root, "budget_bytes", json_integer(all->budget_bytes));
+    json_set(root, "budget_bytes", json_integer(all->budget.device_bytes));
     json_set(root, "reserved_bytes", json_integer(all->device->reserved_bytes));
     json_set(root, "smallest_bytes", json_integer(all->smallest_bytes));
     for (uint32_t i = 0; i < all->rows; i++) {

@@ -3,6 +3,7 @@
 #define REMAT_REPORT_H
 
 #include "codegen/emit.h"
+#include "ir/passes/passes.h"
 
 /* Which storages a plan keeps from forward to backward and which it makes again, summed over equal layers. */
 typedef struct DecisionRow {
@@ -23,7 +24,7 @@ typedef struct PlanReport {
     const EmitRequest *request;
     const PlanResult *result;
     TileRule tile;
-    int64_t budget_bytes;   /* for the whole program, reserved bytes included; 0: none */
+    Budget budget;          /* of the whole program, reserved bytes included */
     int64_t smallest_bytes; /* the smallest such budget that the file can be planned with */
     int64_t more_bytes;     /* a budget that much larger ... */
     double more_seconds;    /* ... takes this long a step; 0: nothing is left to gain, or not asked */
@@ -44,9 +45,10 @@ typedef struct Infeasible {
     const Spec *spec;
     const Device *device;
     Policy policy;
-    int64_t budget_bytes, smallest_bytes; /* for the whole program, reserved bytes included */
-    int64_t batch, context;               /* of the smallest plan */
-    VEC(FloorPart) part;                  /* add up to smallest_bytes */
+    Budget budget;          /* of the whole program, reserved bytes included */
+    int64_t smallest_bytes; /* the same */
+    int64_t batch, context; /* of the smallest plan */
+    VEC(FloorPart) part;    /* add up to smallest_bytes */
     const char *message;
     VEC(const char *) note, help;
 } Infeasible;
@@ -66,7 +68,8 @@ typedef struct CompareRow {
 typedef struct Comparison {
     const Spec *spec;
     const Device *device;
-    int64_t budget_bytes, smallest_bytes; /* as in a PlanReport */
+    Budget budget; /* as in a PlanReport */
+    int64_t smallest_bytes;
     CompareRow row[POLICY_COUNT];
     uint32_t rows;
 } Comparison;

@@ -4,7 +4,10 @@
 
 #include <string.h>
 
-const char *const section_name[SECTION_COUNT] = {"dims", "dtype", "train", "data", "save"};
+const char *const section_name[SECTION_COUNT] = {
+#define SECTION(id, word, token) [SECTION_##id] = word,
+#include "frontend/language/words.def"
+};
 const char *const section_key[SECTION_COUNT][8] = {
     [SECTION_DTYPE] = {"compute", "accumulate", "frozen", "trained", "gradient", "optimizer"},
     [SECTION_TRAIN] = {"steps", "tokens_per_step", "optimizer", "schedule", "clip_norm", "seed"},
@@ -12,12 +15,15 @@ const char *const section_key[SECTION_COUNT][8] = {
     [SECTION_SAVE] = {"dir", "every", "keep"},
 };
 const char *const item_word[ITEM_KIND_COUNT] = {
-    [ITEM_LANGUAGE] = "language",   [ITEM_BLOCK] = "block",       [ITEM_MODEL] = "model",
-    [ITEM_WEIGHTS] = "weights",     [ITEM_ADAPT] = "adapt",       [ITEM_TIE] = "tie",
-    [ITEM_INIT] = "init",           [ITEM_DEVICE] = "device",     [ITEM_BUDGET] = "budget",
-    [ITEM_HOST] = "host",           [ITEM_MAXIMIZE] = "maximize", [ITEM_KEEP] = "keep",
-    [ITEM_RECOMPUTE] = "recompute", [ITEM_OFFLOAD] = "offload",
+#define ITEM(id, word, token) [ITEM_##id] = word,
+#include "frontend/language/words.def"
 };
+enum {
+    ITEM_ROWS = 0
+#define ITEM(id, word, token) +1
+#include "frontend/language/words.def"
+};
+_Static_assert(ITEM_ROWS == ITEM_KIND_COUNT - 1, "every item but ITEM_SECTION has its word in words.def");
 const char *const expr_kind_name[EXPR_KIND_COUNT] = {"name",   "int",    "float", "size",  "string", "call",
                                                      "binary", "negate", "as",    "shape", "tuple",  "range"};
 

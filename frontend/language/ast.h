@@ -128,11 +128,8 @@ typedef struct Entry {
 } Entry;
 
 typedef enum SectionKind {
-    SECTION_DIMS,
-    SECTION_DTYPE,
-    SECTION_TRAIN,
-    SECTION_DATA,
-    SECTION_SAVE,
+#define SECTION(id, word, token) SECTION_##id,
+#include "frontend/language/words.def"
     SECTION_COUNT
 } SectionKind;
 extern const char *const section_name[SECTION_COUNT];

@@ -6,23 +6,36 @@
 
 #include <string.h>
 
-typedef enum Context { TOP, DIMS, DTYPE, TRAIN, DATA, SAVE, BODY } Context;
+/* What a word stands in: the top level, a section, or a block. */
+typedef enum Context {
+    TOP,
+#define SECTION(id, word, token) id,
+#include "frontend/language/words.def"
+    BODY
+} Context;
 
-static const struct {
+typedef struct KnownWord {
     const char *word;
     int kind;
-} top_words[] = {
-    {"language", KW_LANGUAGE}, {"dims", KW_DIMS},     {"dtype", KW_SECTION}, {"train", KW_SECTION},
-    {"data", KW_SECTION},      {"save", KW_SECTION},  {"block", KW_BLOCK},   {"model", KW_MODEL},
-    {"weights", KW_WEIGHTS},   {"adapt", KW_ADAPT},   {"tie", KW_TIE},       {"init", KW_INIT},
-    {"device", KW_DEVICE},     {"budget", KW_SIZE},   {"host", KW_SIZE},     {"maximize", KW_MAXIMIZE},
-    {"keep", KW_PIN},          {"recompute", KW_PIN}, {"offload", KW_PIN},
+} KnownWord;
+static const KnownWord top_words[] = {
+#define SECTION(id, word, token) {word, token},
+#define ITEM(id, word, token)    {word, token},
+#include "frontend/language/words.def"
+};
+static const KnownWord inner_words[] = {
+#define INNER(word, token) {word, token},
+#include "frontend/language/words.def"
 };
 
-static int top_word(const char *text) {
-    for (size_t i = 0; i < COUNT_OF(top_words); i++)
-        if (!strcmp(text, top_words[i].word)) return top_words[i].kind;
+static int kind_of(const char *text, const KnownWord *words, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!strcmp(text, words[i].word)) return words[i].kind;
     return NAME;
+}
+
+static int top_word(const char *text) {
+    return kind_of(text, top_words, COUNT_OF(top_words));
 }
 
 static Context section_context(const char *text) {
@@ -42,8 +55,10 @@ typedef struct Classifier {
     uint32_t braces;
 } Classifier;
 
-static bool is(const Token *token, const char *word) {
-    return token->text && token->kind != STRING && !strcmp(token->text, word);
+/* A word has text, and so has a string, which is none. */
+static int inner_word(const Token *token) {
+    return token->text && token->kind != STRING ? kind_of(token->text, inner_words, COUNT_OF(inner_words))
+                                                : NAME;
 }
 
 /* A section, block or model that starts while a '{' is still open: nothing else looks like this. */
@@ -82,8 +97,14 @@ static bool one_of(const char *word, const char *const *list) {
 
 /* A word in a section: behind a key it is the value; then words that belong to the entry; else a key. */
 static int section_word(const Classifier *c, Context context, const Token *token) {
-    static const char *const data_words[] = {"bytes", "u16", "u32", "llmc", NULL};
-    static const char *const units[] = {"steps", "batches", NULL};
+    static const char *const data_words[] = {
+#define FORMAT(word) word,
+#include "frontend/language/words.def"
+        NULL};
+    static const char *const units[] = {
+#define COUNTED(word) word,
+#include "frontend/language/words.def"
+        NULL};
     const Token *before = &c->out.at[c->out.count - 1];
     if (token[1].kind == '=' || strchr("(,=", before->kind < 128 ? before->kind : 'x')) return NAME;
     bool behind_number = before->kind == INT || before->kind == FLOAT || before->kind == SIZE;
@@ -91,7 +112,7 @@ static int section_word(const Classifier *c, Context context, const Token *token
         before->kind == '-')
         return NAME;
     if ((context == DATA || context == SAVE) && behind_number && one_of(token->text, units)) return UNIT;
-    if (context == DATA && !strcmp(token->text, "every")) return EVERY;
+    if (context == DATA && inner_word(token) == EVERY) return EVERY;
     if (context == DATA && one_of(token->text, data_words)) return WORD;
     return KEY;
 }
@@ -101,17 +122,18 @@ static int body_word(const Classifier *c, const Token *token) {
     int next = token[1].kind, before = c->out.at[count - 1].kind;
     bool operand = strchr("=,+-*/(", before < 128 ? before : 'x') || before == DOTS || before == RETURN;
     if (operand && !token->line_start) return NAME;
-    if (is(token, "return") && next != '=' && next != ',') return RETURN;
-    if (is(token, "repeat") && next == NAME) return REPEAT;
-    if (is(token, "in") && count > 1 && c->out.at[count - 2].kind == REPEAT) return IN;
-    if (is(token, "scope") && next == STRING) return SCOPE;
+    int kind = inner_word(token);
+    if (kind == RETURN && next != '=' && next != ',') return RETURN;
+    if (kind == REPEAT && next == NAME) return REPEAT;
+    if (kind == IN && count > 1 && c->out.at[count - 2].kind == REPEAT) return IN;
+    if (kind == SCOPE && next == STRING) return SCOPE;
     return NAME;
 }
 
 static int outer_word(const Classifier *c, const Token *token) {
     uint32_t count = c->out.count;
     int before = count ? c->out.at[count - 1].kind : 0, before2 = count > 1 ? c->out.at[count - 2].kind : 0;
-    if (before2 == KW_DEVICE && is(token, "memory")) return MEMORY;
+    if (before2 == KW_DEVICE && inner_word(token) == MEMORY) return MEMORY;
     switch (before) {
     case KW_BLOCK:
     case KW_MODEL:
@@ -121,16 +143,16 @@ static int outer_word(const Classifier *c, const Token *token) {
     case KW_MAXIMIZE: return NAME;
     case STRING:
         if (before2 == KW_INIT) return NAME;
-        if (before2 == KW_WEIGHTS && is(token, "frozen")) return FROZEN;
+        if (before2 == KW_WEIGHTS && inner_word(token) == FROZEN) return FROZEN;
         break;
     }
-    if (is(token, "on") && token[1].kind == STRING) return ON;
+    if (inner_word(token) == ON && token[1].kind == STRING) return ON;
     return top_word(token->text);
 }
 
 static void classify_word(Classifier *c, Token *token, const Token *raw, bool nested) {
     Context context = c->braces ? c->brace[c->braces - 1].context : TOP;
-    if (is(raw, "as") && raw[1].kind == '[')
+    if (inner_word(raw) == AS && raw[1].kind == '[')
         token->kind = AS;
     else if (nested || context == DIMS)
         return;

@@ -24,16 +24,11 @@ static const char *kind_text(int kind, Arena *arena) {
         {STRING, "text in quotes"},
         {DOTS, "'..'"},
         {ARROW, "'->'"},
-        {AS, "'as'"},
-        {IN, "'in'"},
-        {SCOPE, "'scope'"},
-        {FROZEN, "'frozen'"},
-        {ON, "'on'"},
-        {MEMORY, "'memory'"},
         {UNIT, "'steps' or 'batches'"},
         {WORD, "a word"},
-        {EVERY, "'every'"},
         {YYEOF, "the end of the file"},
+#define INNER(word, token) {token, "'" word "'"},
+#include "frontend/language/words.def"
     };
     for (size_t i = 0; i < COUNT_OF(table); i++)
         if (table[i].kind == kind) return table[i].text;

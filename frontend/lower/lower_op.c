@@ -1,16 +1,18 @@
-/* The operations of the language: one row each in `signatures`, one function each that checks shapes by
+/* The operations that a file can call: how each is called (CALL_..), and a function that checks shapes by
  * symbol and by number and appends the nodes.
  *
  * In: a call. Out: an Operand. A name in quotes names the operation's weight and the node: scope + name;
  * other nodes are called scope + block + operation, numbered from the second on. The shape rules of ir/ops.c
  * have the last word [E0322]. */
 #include "frontend/lower/lower_parts.h"
+#include "ir/ops.h"
 
 #include <string.h>
 
 enum { MAX_TENSORS = 8 };
 
 typedef struct Call {
+    Op op;
     const Expr *expr;
     Operand tensor[MAX_TENSORS];
     const Expr *tensor_expr[MAX_TENSORS];
@@ -211,36 +213,24 @@ static Operand lower_linear(Lower *l, Call *call) {
         l, node_add(l, OP_LINEAR, in, call->flag ? 3 : 2, 0, 1, NULL, NULL, name, call->expr->span), &shape);
 }
 
-static Operand lower_norm(Lower *l, Call *call, Op op) {
+static Operand lower_norm(Lower *l, Call *call) {
     const Operand *x = &call->tensor[0];
     Attr attr = {.eps = 1e-5};
     if (!is_float(l, call, 0) || !named_number(l, call, "eps", 1e-20, 1, &attr.eps)) return poison();
     Shape width = {1, {x->shape.dim[x->shape.rank - 1]}};
     ValueId in[3] = {x->value, weight_get(l, call->name, ".weight", &width, INIT_CONSTANT, 1), NONE};
-    uint32_t n = op == OP_LAYERNORM ? 3 : 2;
+    uint32_t n = (uint32_t)op_info[call->op].min_in; /* x, gain, bias or none; as many results */
     if (n == 3) in[2] = weight_get(l, call->name, ".bias", &width, INIT_CONSTANT, 0);
     if (in[1] == NONE || (n == 3 && in[2] == NONE)) return poison();
     return first_output(
-        l, node_add(l, op, in, n, 0, n, NULL, &attr, weighted_name(l, call->name, n), call->expr->span),
+        l, node_add(l, call->op, in, n, 0, n, NULL, &attr, weighted_name(l, call->name, n), call->expr->span),
         &x->shape);
-}
-
-static Operand lower_layernorm(Lower *l, Call *call) {
-    return lower_norm(l, call, OP_LAYERNORM);
-}
-
-static Operand lower_rmsnorm(Lower *l, Call *call) {
-    return lower_norm(l, call, OP_RMSNORM);
 }
 
 /* ---- element-wise ---- */
 
-static Operand lower_gelu(Lower *l, Call *call) {
-    return is_float(l, call, 0) ? node_same(l, OP_GELU, call->tensor, 1, NULL, call->expr->span) : poison();
-}
-
-static Operand lower_silu(Lower *l, Call *call) {
-    return is_float(l, call, 0) ? node_same(l, OP_SILU, call->tensor, 1, NULL, call->expr->span) : poison();
+static Operand lower_unary(Lower *l, Call *call) {
+    return is_float(l, call, 0) ? node_same(l, call->op, call->tensor, 1, NULL, call->expr->span) : poison();
 }
 
 static Operand lower_scale(Lower *l, Call *call) {
@@ -297,18 +287,28 @@ static Operand lower_split(Lower *l, Call *call) {
 
 /* ---- attention ---- */
 
-/* llama3(8, low = 1, high = 4, original = 8192) */
-static bool rope_scaling(Lower *l, const Arg *arg, Attr *attr) {
-    static const char *const names[3] = {"low", "high", "original"};
-    const Expr *e = arg->value;
-    if (e->kind != EXPR_CALL || strcmp(e->callee.text, "llama3")) {
-        diag_error(l->diag, E0404, e->span,
-                   "rope: the one scaling known is llama3(8, low = 1, high = 4, original = 8192)");
-        diag_help(l->diag,
-                  "yarn, linear, dynamic and longrope are not there yet; without `scaling`, stay within "
-                  "the context that the model was made for");
+/* linear(4): every frequency divided. The kernels have one rule, Llama 3's: of an original context of no
+ * tokens all waves are longer, and divided. */
+static bool rope_linear(Lower *l, const Expr *e, Attr *attr) {
+    double factor = 0;
+    if (e->args.count != 1 || e->args.at[0].name.text) {
+        diag_error(l->diag, E0301, e->span, "linear takes a factor");
+        diag_help(l->diag, "as in linear(4)");
         return false;
     }
+    if (!number_eval(l, e->args.at[0].value, &factor)) return false;
+    if (!(factor > 0)) {
+        diag_error(l->diag, E0402, e->args.at[0].span, "linear: %g must be above 0", factor);
+        return false;
+    }
+    attr->rope_factor = factor;
+    attr->rope_low = attr->rope_high = 1;
+    return true;
+}
+
+/* llama3(8, low = 1, high = 4, original = 8192) */
+static bool rope_llama3(Lower *l, const Expr *e, Attr *attr) {
+    static const char *const names[3] = {"low", "high", "original"};
     double value[4] = {0};
     bool seen[4] = {0};
     for (uint32_t i = 0; i < e->args.count; i++) {
@@ -344,11 +344,22 @@ static bool rope_scaling(Lower *l, const Arg *arg, Attr *attr) {
     return true;
 }
 
+static bool rope_scaling(Lower *l, const Expr *e, Attr *attr) {
+    if (e->kind == EXPR_CALL && !strcmp(e->callee.text, "llama3")) return rope_llama3(l, e, attr);
+    if (e->kind == EXPR_CALL && !strcmp(e->callee.text, "linear")) return rope_linear(l, e, attr);
+    diag_error(l->diag, E0404, e->span,
+               "rope: the scalings known are linear(4) and llama3(8, low = 1, high = 4, original = 8192)");
+    diag_help(l->diag,
+              "yarn, dynamic and longrope are not there yet; without `scaling`, stay within the context "
+              "that the model was made for");
+    return false;
+}
+
 static Operand lower_rope(Lower *l, Call *call) {
     Attr attr = {.theta = 1e4};
     if (!named_number(l, call, "theta", 1, 1e12, &attr.theta)) return poison();
     const Arg *scaling = call_named(call->expr, "scaling");
-    if (scaling && !rope_scaling(l, scaling, &attr)) return poison();
+    if (scaling && !rope_scaling(l, scaling->value, &attr)) return poison();
     Operand out = many(l, call->tensors);
     for (uint32_t i = 0; i < call->tensors; i++) {
         const Operand *x = &call->tensor[i];
@@ -454,36 +465,47 @@ static Operand lower_cross_entropy(Lower *l, Call *call) {
 
 /* ---- the table, and fitting calls to it ---- */
 
-static const Signature signatures[] = {
-    {"embed", "tsw", NULL, {0}, "embed(tokens, [V, D], \"name\")", lower_embed},
-    {"positions", "sw", NULL, {0}, "positions([P, D], \"name\")", lower_positions},
-    {"linear",
-     "tsw",
-     "bias",
-     {0},
-     "linear(x, [out, in], \"name\") or linear(x, [out, in], \"name\", bias)",
-     lower_linear},
-    {"layernorm", "tw", NULL, {"eps"}, "layernorm(x, \"name\", eps = 1e-5)", lower_layernorm},
-    {"rmsnorm", "tw", NULL, {"eps"}, "rmsnorm(x, \"name\", eps = 1e-5)", lower_rmsnorm},
-    {"gelu", "t", NULL, {0}, "gelu(x)", lower_gelu},
-    {"silu", "t", NULL, {0}, "silu(x)", lower_silu},
-    {"scale", "tn", NULL, {0}, "scale(x, 0.5)", lower_scale},
-    {"dropout", "tn", NULL, {0}, "dropout(x, 0.1)", lower_dropout},
-    {"split", "tn", NULL, {0}, "split(x, 3)", lower_split},
-    {"rope", "t+", NULL, {"theta", "scaling"}, "rope(q, k, theta = 1e4)", lower_rope},
-    {"attend", "ttt", "causal", {0}, "attend(q, k, v, causal)", lower_attend},
-    {"cross_entropy",
-     "tt",
-     NULL,
-     {"mask"},
-     "cross_entropy(logits, data.targets, mask = data.loss_mask)",
-     lower_cross_entropy},
+/* What the column `call` of ir/op.def says. Operations with `none` are made by operators (lower_expr.c), or
+ * not by files at all. */
+#define CALL_none(name)                                                                                      \
+    { 0 }
+#define CALL_unary(name)                                                                                     \
+    { name, "t", NULL, {0}, name "(x)", lower_unary }
+#define CALL_embed(name)                                                                                     \
+    { name, "tsw", NULL, {0}, name "(tokens, [V, D], \"name\")", lower_embed }
+#define CALL_positions(name)                                                                                 \
+    { name, "sw", NULL, {0}, name "([P, D], \"name\")", lower_positions }
+#define CALL_linear(name)                                                                                    \
+    {                                                                                                        \
+        name, "tsw", "bias", {0}, name "(x, [out, in], \"name\") or " name "(x, [out, in], \"name\", bias)", \
+            lower_linear                                                                                     \
+    }
+#define CALL_norm(name)                                                                                      \
+    { name, "tw", NULL, {"eps"}, name "(x, \"name\", eps = 1e-5)", lower_norm }
+#define CALL_scale(name)                                                                                     \
+    { name, "tn", NULL, {0}, name "(x, 0.5)", lower_scale }
+#define CALL_dropout(name)                                                                                   \
+    { name, "tn", NULL, {0}, name "(x, 0.1)", lower_dropout }
+#define CALL_split(name)                                                                                     \
+    { name, "tn", NULL, {0}, name "(x, 3)", lower_split }
+#define CALL_rope(name)                                                                                      \
+    { name, "t+", NULL, {"theta", "scaling"}, name "(q, k, theta = 1e4)", lower_rope }
+#define CALL_attend(name)                                                                                    \
+    { name, "ttt", "causal", {0}, name "(q, k, v, causal)", lower_attend }
+#define CALL_cross_entropy(name)                                                                             \
+    { name, "tt", NULL, {"mask"}, name "(logits, data.targets, mask = data.loss_mask)", lower_cross_entropy }
+
+static const Signature signature[OP_COUNT] = {
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
+           tile, call, ...)                                                                                  \
+    [OP_##NAME] = CALL_##call(#name),
+#include "ir/op.def"
+#undef OP
 };
 
 static const Signature *signature_find(const char *name) {
-    for (size_t i = 0; i < COUNT_OF(signatures); i++)
-        if (!strcmp(signatures[i].name, name)) return &signatures[i];
-    return NULL;
+    Op op = op_find(name);
+    return op < OP_COUNT && signature[op].lower ? &signature[op] : NULL;
 }
 
 bool op_known(const char *name) {
@@ -491,9 +513,10 @@ bool op_known(const char *name) {
 }
 
 void op_suggest(Lower *l, const char *name) {
-    const char **names = NEW_ARRAY(l->arena, const char *, COUNT_OF(signatures) + l->ast->block.count);
+    const char **names = NEW_ARRAY(l->arena, const char *, OP_COUNT + l->ast->block.count);
     uint32_t count = 0;
-    for (; count < COUNT_OF(signatures); count++) names[count] = signatures[count].name;
+    for (int op = 0; op < OP_COUNT; op++)
+        if (signature[op].lower) names[count++] = signature[op].name;
     for (uint32_t i = 0; i < l->ast->block.count; i++) names[count++] = l->ast->block.at[i]->name.text;
     diag_suggest(l->diag, name, names, count);
 }
@@ -551,7 +574,7 @@ static bool fit_positional(Lower *l, const Signature *s, char kind, const Expr *
 
 Operand op_lower(Lower *l, const Expr *expr) {
     const Signature *s = signature_find(expr->callee.text);
-    Call call = {.expr = expr};
+    Call call = {.expr = expr, .op = (Op)(s - signature)};
     const char *kind = s->kinds;
     uint32_t given = 0;
     bool ok = true;

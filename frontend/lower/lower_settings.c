@@ -322,7 +322,12 @@ static void read_train(Lower *l, Spec *out) {
 /* ---- data, save ---- */
 
 static void read_data(Lower *l, Spec *out) {
-    static const char *const formats[] = {"", "bytes", "u16", "u32", "llmc"};
+    static const char *const formats[] = {
+        "",
+#define FORMAT(word) word,
+#include "frontend/language/words.def"
+    };
+    _Static_assert(COUNT_OF(formats) == DATA_LLMC + 1, "a word for each DataFormat");
     static const char *const checks[] = {"every", "batches"};
     const Entry *train = ast_entry(l->ast, SECTION_DATA, "train"),
                 *validate = ast_entry(l->ast, SECTION_DATA, "validate");

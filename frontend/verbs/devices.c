@@ -1,48 +1,13 @@
-/* See devices.h. */
-#include "frontend/verbs/devices.h"
+/* The verb `devices`: the cards that are known in a table, or what one's memory is spent on and how fast it
+ * is. */
+#include "frontend/verbs/verb.h"
 
 #include "codegen/json_tree.h"
-#include "frontend/language/diag.h"
+#include "frontend/driver/devices.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <string.h>
-
-/* A name with a slash, or one that ends as such files do, is a file's. */
-static bool names_file(const char *device) {
-    size_t length = strlen(device), tail = strlen(".device");
-    return strchr(device, '/') || (length > tail && !strcmp(device + length - tail, ".device"));
-}
-
-static int read_file_of(const Options *options, Arena *arena, const char *path, Device *out) {
-    enum { LARGEST = 1 << 16 };
-    size_t length;
-    DeviceError error = {0};
-    char *text = read_file_head(arena, path, LARGEST, &length);
-    if (!text) return message_fail(options, EXIT_IO, "cannot read '%s': %s", path, strerror(errno));
-    if (device_parse(text, length, arena, out, &error)) return -1;
-    const char *near = error.key ? diag_nearest(error.key, device_key, device_key_count) : NULL;
-    if (near) error.text = arena_printf(arena, "%s; did you mean '%s'?", error.text, near);
-    if (!error.line) return message_fail(options, EXIT_SOURCE, "'%s': %s", path, error.text);
-    return message_fail_at(options, EXIT_SOURCE, path, error.line, 1, "%s", error.text);
-}
-
-int devices_read(const Options *options, Arena *arena, const char *name, Device *out) {
-    if (names_file(name)) return read_file_of(options, arena, name, out);
-    const Device *device = device_find(name);
-    if (!device) return 0;
-    *out = *device;
-    return -1;
-}
-
-const char **devices_names(Arena *arena, uint32_t *count) {
-    const Device *list = device_list(count);
-    const char **names = NEW_ARRAY(arena, const char *, *count);
-    for (uint32_t i = 0; i < *count; i++) names[i] = list[i].name;
-    return names;
-}
 
 /* What it has not, or has no fixed size of, is a dash. */
 static void add_row(const Device *d, Text *out) {
@@ -136,7 +101,9 @@ static int print_all(const Options *options, Arena *arena, const Device *list, u
     return output_print(options, &out);
 }
 
-int devices_print(const Options *options, Arena *arena) {
+int verb_devices(Compilation *c) {
+    const Options *options = c->options;
+    Arena *arena = c->arena;
     uint32_t count;
     const Device *list = device_list(&count);
     if (!options->file) return print_all(options, arena, list, count);

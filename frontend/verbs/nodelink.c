@@ -19,7 +19,7 @@ typedef struct Reader {
     Map *by_name;
     double *seconds;
     int64_t *bytes, persistent_bytes, all_bytes;
-    OutsideLink *link; /* of nodes as in the file */
+    DagLink *link; /* of nodes as in the file */
     uint32_t links;
     uint32_t *order;
     const char *wrong;
@@ -94,8 +94,7 @@ static bool read_nodes(Reader *r) {
     if (!json_is_array(nodes)) return WRONG(r, "there is no list `nodes`: this is not node-link JSON");
     size_t count = json_array_size(nodes);
     if (count == 0) return WRONG(r, "there are no nodes");
-    if (count > OUTSIDE_MOST_NODES)
-        return WRONG(r, "%zu nodes; at most %d are planned", count, OUTSIDE_MOST_NODES);
+    if (count > DAG_MOST_NODES) return WRONG(r, "%zu nodes; at most %d are planned", count, DAG_MOST_NODES);
     r->nodes = (uint32_t)count;
     r->node = NEW_ARRAY(r->arena, json_t *, count);
     r->name = NEW_ARRAY(r->arena, const char *, count);
@@ -125,7 +124,7 @@ static bool read_links(Reader *r) {
     if (!links) links = json_object_get(r->root, "edges");
     if (!json_is_array(links)) return WRONG(r, "there is no list `links`: this is not node-link JSON");
     r->links = (uint32_t)json_array_size(links);
-    r->link = NEW_ARRAY(r->arena, OutsideLink, r->links + 1);
+    r->link = NEW_ARRAY(r->arena, DagLink, r->links + 1);
     for (uint32_t i = 0; i < r->links; i++) {
         const json_t *link = json_array_get(links, i);
         if (!json_is_object(link)) return WRONG(r, "link %u is not an object", i);
@@ -256,6 +255,6 @@ const char *nodelink_read(const char *text, size_t length, NodeLink *graph, int 
         graph->bytes[i] = r.bytes[r.order[i]];
     }
     for (uint32_t i = 0; i < r.links; i++)
-        graph->link[i] = (OutsideLink){place[r.link[i].from], place[r.link[i].to]};
+        graph->link[i] = (DagLink){place[r.link[i].from], place[r.link[i].to]};
     return NULL;
 }

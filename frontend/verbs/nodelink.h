@@ -20,7 +20,7 @@ typedef struct NodeLink {
     double *seconds;
     int64_t *bytes;
     int64_t persistent_bytes;
-    OutsideLink *link;
+    DagLink *link;
     uint32_t links;
 } NodeLink;
 

@@ -1,37 +1,33 @@
 /* The verb `pack`. In: a table of buffers and perhaps a capacity; out: an offset for each, the height, and
  * what is proved about it. First fit first; the exact search where that does not reach. Searches are limited
  * by nodes, so the same file gives the same answer everywhere. */
-#include "frontend/verbs/pack.h"
+#include "frontend/verbs/verb.h"
 
 #include "planner/layout/pack_exact.h"
 #include "planner/plan.h"
 #include "frontend/verbs/csv.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
+#include "planner/layout/pack.h"
+#include "planner/layout/pack_lowest.h"
+#include "planner/effort.h"
+#include "planner/problem/stats.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    CAPACITY_NODES = 1000000, /* placements the search for one capacity may try ... */
-    LOWEST_NODES = 200000,    /* ... and that for the smallest height; fewer above SMALL buffers, */
-    SMALL = 200,              /* since each takes longer */
-    SEARCH_BUFFERS = 10000,   /* no exact search above, */
-    PAIR_BUFFERS = 10000,     /* nor what looks at all pairs: gaps are left unused, offsets not taken */
-};
-
 typedef struct Packing {
     BufferTable table;
-    ExactItem *item;
+    PackExactItem *item;
     uint32_t count;
     bool gaps, fixed;     /* some have them */
     int64_t capacity;     /* -1: the smallest height */
     int64_t live, height; /* the liveness bound, what was reached */
     int64_t bound;        /* what alignment makes of the first */
-    ExactProof proof;
-    ExactAnswer answer;
+    PackLowestProof proof;
+    PackExactAnswer answer;
 } Packing;
 
 /* ---- table to items ---- */
@@ -76,13 +72,13 @@ static uint32_t time_of(const Times *times, int64_t time) {
 }
 
 /* The runs of a lifetime between its gaps. */
-static void find_runs(const BufferRow *row, const Times *times, ExactItem *item, Arena *arena) {
+static void find_runs(const BufferRow *row, const Times *times, PackExactItem *item, Arena *arena) {
     int64_t at = row->lower;
-    item->run = NEW_ARRAY(arena, ExactRun, row->gap.count + 1);
+    item->run = NEW_ARRAY(arena, PackExactRun, row->gap.count + 1);
     for (uint32_t g = 0; g <= row->gap.count; g++) {
         int64_t end = g < row->gap.count ? row->gap.at[g].lower : row->upper;
         if (at < end && row->bytes)
-            item->run[item->runs++] = (ExactRun){time_of(times, at), time_of(times, end)};
+            item->run[item->runs++] = (PackExactRun){time_of(times, at), time_of(times, end)};
         if (g < row->gap.count) at = row->gap.at[g].upper;
     }
 }
@@ -90,17 +86,17 @@ static void find_runs(const BufferRow *row, const Times *times, ExactItem *item,
 static void make_items(Packing *p, Arena *arena) {
     Times times = find_times(&p->table, arena);
     p->count = p->table.row.count;
-    p->item = NEW_ARRAY(arena, ExactItem, p->count + 1);
+    p->item = NEW_ARRAY(arena, PackExactItem, p->count + 1);
     for (uint32_t i = 0; i < p->count; i++) {
         const BufferRow *row = &p->table.row.at[i];
-        p->item[i] = (ExactItem){.bytes = row->bytes, .align = row->alignment, .fixed = row->offset};
+        p->item[i] = (PackExactItem){.bytes = row->bytes, .align = row->alignment, .fixed = row->offset};
         find_runs(row, &times, &p->item[i], arena);
         p->gaps |= p->item[i].runs > 1;
         p->fixed |= row->offset >= 0;
     }
 }
 
-static bool share_time(const ExactItem *a, const ExactItem *b) {
+static bool share_time(const PackExactItem *a, const PackExactItem *b) {
     for (uint32_t i = 0; i < a->runs; i++)
         for (uint32_t j = 0; j < b->runs; j++)
             if (a->run[i].lo < b->run[j].hi && b->run[j].lo < a->run[i].hi) return true;
@@ -109,14 +105,14 @@ static bool share_time(const ExactItem *a, const ExactItem *b) {
 
 /* Offsets that the file fixes must not collide. */
 static bool fixed_agree(const Packing *p, const Options *options) {
-    if (p->fixed && p->count > PAIR_BUFFERS) {
+    if (p->fixed && p->count > EFFORT_PACK_PAIRS) {
         message_fail_at(options, EXIT_SOURCE, options->file, 0, 0,
-                        "with offsets, a file has at most %d buffers, not %u", PAIR_BUFFERS, p->count);
+                        "with offsets, a file has at most %d buffers, not %u", EFFORT_PACK_PAIRS, p->count);
         return false;
     }
     for (uint32_t i = 0; i < p->count; i++)
         for (uint32_t j = 0; j < i && p->item[i].fixed >= 0; j++) {
-            const ExactItem *a = &p->item[i], *b = &p->item[j];
+            const PackExactItem *a = &p->item[i], *b = &p->item[j];
             if (b->fixed < 0 || a->fixed >= b->fixed + b->bytes || b->fixed >= a->fixed + a->bytes) continue;
             if (!share_time(a, b)) continue;
             message_fail_at(options, EXIT_SOURCE, options->file, p->table.row.at[i].line, 0,
@@ -130,10 +126,11 @@ static bool fixed_agree(const Packing *p, const Options *options) {
 /* ---- packing ---- */
 
 static int64_t first_fit(Packing *p, Arena *arena) {
-    if (p->fixed || (p->gaps && p->count <= PAIR_BUFFERS)) return exact_first_fit(p->item, p->count, arena);
+    if (p->fixed || (p->gaps && p->count <= EFFORT_PACK_PAIRS))
+        return pack_lowest_first_fit(p->item, p->count, arena);
     PackItem *item = NEW_ARRAY(arena, PackItem, p->count + 1);
     for (uint32_t i = 0; i < p->count; i++) {
-        const ExactItem *from = &p->item[i];
+        const PackExactItem *from = &p->item[i];
         item[i] = (PackItem){.bytes = from->bytes, .align = from->align};
         if (from->runs) item[i].lo = from->run[0].lo, item[i].hi = from->run[from->runs - 1].hi;
     }
@@ -143,30 +140,35 @@ static int64_t first_fit(Packing *p, Arena *arena) {
 }
 
 static uint64_t node_limit(const Packing *p, uint64_t nodes) {
-    if (p->count > SEARCH_BUFFERS) return 0;
-    return p->count > SMALL ? nodes * SMALL / p->count : nodes;
+    if (p->count > EFFORT_PACK_SEARCHED) return 0;
+    return p->count > EFFORT_PACK_SMALL ? nodes * EFFORT_PACK_SMALL / p->count : nodes;
 }
 
-static void find_packing(Packing *p, Arena *arena) {
-    p->live = exact_live(p->item, p->count, arena);
-    p->proof.bound = p->bound = exact_bound(p->item, p->count, arena);
-    p->answer = EXACT_FOUND;
+static void find_packing(Packing *p, Stats *stats, Arena *arena) {
+    p->live = pack_lowest_live(p->item, p->count, arena);
+    p->proof.bound = p->bound = pack_lowest_bound(p->item, p->count, arena);
+    p->answer = PACK_EXACT_FOUND;
     if (p->capacity >= 0 && p->proof.bound > p->capacity) {
-        p->answer = EXACT_IMPOSSIBLE;
+        p->answer = PACK_EXACT_IMPOSSIBLE;
         return;
     }
+    double began = stats_begin(stats);
     p->height = first_fit(p, arena);
+    stats_end(stats, STATS_FIRST_FIT, began, p->height == p->bound);
+    began = stats_begin(stats);
     if (p->capacity < 0) {
-        p->height =
-            exact_lowest(p->item, p->count, p->height, 0, 0, node_limit(p, LOWEST_NODES), &p->proof, arena);
+        p->height = pack_lowest(p->item, p->count, p->height, 0, 0, node_limit(p, EFFORT_PACK_LOWEST_NODES),
+                                &p->proof, arena);
+        stats_end(stats, STATS_PACK_LOWEST, began, p->proof.nodes);
         return;
     }
     if (p->height <= p->capacity) return;
-    uint64_t limit = node_limit(p, CAPACITY_NODES);
-    p->answer =
-        limit ? exact_pack(p->item, p->count, p->capacity, limit, &p->proof.nodes, arena) : EXACT_UNKNOWN;
-    if (p->answer == EXACT_IMPOSSIBLE) p->proof.bound = p->capacity + 1;
-    if (p->answer != EXACT_FOUND) return;
+    uint64_t limit = node_limit(p, EFFORT_PACK_CAPACITY_NODES);
+    p->answer = limit ? pack_exact(p->item, p->count, p->capacity, limit, &p->proof.nodes, arena)
+                      : PACK_EXACT_UNKNOWN;
+    stats_end(stats, STATS_PACK_EXACT, began, p->proof.nodes);
+    if (p->answer == PACK_EXACT_IMPOSSIBLE) p->proof.bound = p->capacity + 1;
+    if (p->answer != PACK_EXACT_FOUND) return;
     p->height = 0;
     for (uint32_t i = 0; i < p->count; i++)
         if (p->item[i].runs && p->item[i].offset + p->item[i].bytes > p->height)
@@ -183,7 +185,7 @@ static void print_json(const Packing *p, Text *out) {
     static const char *const answers[] = {"found", "impossible", "unknown"};
     text_add(out, "{\"buffers\": %u, \"answer\": \"%s\"", p->count, answers[p->answer]);
     if (p->capacity >= 0) text_add(out, ", \"capacity\": %" PRId64, p->capacity);
-    if (p->answer == EXACT_FOUND)
+    if (p->answer == PACK_EXACT_FOUND)
         text_add(out, ", \"height\": %" PRId64 ", \"gap\": %.6f", p->height, gap_of(p));
     text_add(out, ", \"live\": %" PRId64 ", \"lower_bound\": %" PRId64 ", \"placements\": %" PRIu64 "}\n",
              p->live, p->proof.bound, p->proof.nodes);
@@ -209,7 +211,7 @@ static void print_not_found(const Packing *p, const Options *options) {
         message_note(options, "proved impossible: %" PRId64 " are live at once", p->live);
     } else if (p->bound > p->capacity) {
         message_note(options, "proved impossible: aligned, what is live at once takes %" PRId64, p->bound);
-    } else if (p->answer == EXACT_IMPOSSIBLE) {
+    } else if (p->answer == PACK_EXACT_IMPOSSIBLE) {
         message_note(options, "proved impossible, in %" PRIu64 " placements", p->proof.nodes);
     } else {
         message_note(options, "nothing is proved: the search ended after its limit of %" PRIu64 " placements",
@@ -237,7 +239,9 @@ static int write_offsets(const Packing *p, const Options *options, Arena *arena)
     return output_write(options, options->output, &out);
 }
 
-int pack_outside(const Options *options, Arena *arena) {
+int verb_pack(Compilation *c) {
+    const Options *options = c->options;
+    Arena *arena = c->arena;
     Packing p = {.capacity = -1};
     if (options->capacity) {
         char *end;
@@ -252,22 +256,23 @@ int pack_outside(const Options *options, Arena *arena) {
     if (code >= 0) return code;
     make_items(&p, arena);
     if (!fixed_agree(&p, options)) return EXIT_SOURCE;
-    find_packing(&p, arena);
+    find_packing(&p, c->stats, arena);
     /* the table first: where it cannot be written, that is the one answer */
-    if (p.answer == EXACT_FOUND && options->output && (code = write_offsets(&p, options, arena)) != EXIT_FINE)
+    if (p.answer == PACK_EXACT_FOUND && options->output &&
+        (code = write_offsets(&p, options, arena)) != EXIT_FINE)
         return code;
     Text out = {.arena = arena};
     text_add(&out, "%s", "");
     if (options->json)
         print_json(&p, &out);
-    else if (p.answer == EXACT_FOUND)
+    else if (p.answer == PACK_EXACT_FOUND)
         print_found(&p, options->file, &out);
     /* a table on standard output stands alone */
     if (options->output && !strcmp(options->output, "-"))
         message_text(&out);
     else if ((code = output_print(options, &out)) != EXIT_FINE)
         return code;
-    if (p.answer == EXACT_FOUND) return EXIT_FINE;
+    if (p.answer == PACK_EXACT_FOUND) return EXIT_FINE;
     if (!options->json) print_not_found(&p, options);
     return EXIT_INFEASIBLE;
 }

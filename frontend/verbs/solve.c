@@ -1,10 +1,12 @@
 /* The verb `solve`. In: node-link JSON and a budget; out: the schedule, its cost and how far from the best it
- * can be. Every schedule printed was replayed by outside_check first. */
-#include "frontend/verbs/solve.h"
+ * can be. Every schedule printed was replayed by dag_check first. */
+#include "frontend/verbs/verb.h"
 
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
 #include "frontend/verbs/nodelink.h"
+#include "planner/dag/solve.h"
+#include "planner/effort.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -18,17 +20,17 @@ static double clock_seconds(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-typedef struct Budget {
+typedef struct Limit {
     bool is_fraction;
     double value;
-} Budget;
+} Limit;
 
 /* As many bytes as all nodes together may have (nodelink.c): sums stay far from overflow. */
 #define MOST_BUDGET 0x1p50
 
 /* Bytes, with or without a unit, or a fraction of the peak with a point in it: 4096, 1.5GiB, 0.8, 1.0. May be
  * more than MOST_BUDGET. */
-static bool read_budget(const char *text, Budget *budget) {
+static bool read_budget(const char *text, Limit *budget) {
     static const struct {
         const char *unit;
         double bytes;
@@ -37,7 +39,7 @@ static bool read_budget(const char *text, Budget *budget) {
     char *end;
     double value = strtod(text, &end);
     if (end == text || !(value >= 0 && value < HUGE_VAL)) return false;
-    *budget = (Budget){.is_fraction = !*end && memchr(text, '.', (size_t)(end - text)), .value = value};
+    *budget = (Limit){.is_fraction = !*end && memchr(text, '.', (size_t)(end - text)), .value = value};
     if (budget->is_fraction) return value > 0 && value <= 1;
     for (size_t i = 0; i < COUNT_OF(units); i++)
         if (!strcmp(end, units[i].unit)) {
@@ -47,7 +49,7 @@ static bool read_budget(const char *text, Budget *budget) {
     return false;
 }
 
-static int read_options(const Options *options, Budget *budget, double *time_seconds) {
+static int read_options(const Options *options, Limit *budget, double *time_seconds) {
     if (!options->budget)
         return message_fail(options, EXIT_USAGE,
                             "solve needs --budget: bytes, or a fraction of the peak such as 0.8");
@@ -152,7 +154,7 @@ static void print_text(const Solution *solution, const NodeLink *graph, int64_t 
 }
 
 /* For people on stderr; for programs in `out` as well. */
-static void say_infeasible(const Options *options, const Solution *solution, const Budget *asked,
+static void say_infeasible(const Options *options, const Solution *solution, const Limit *asked,
                            int64_t budget, Text *out) {
     char a[24], b[24], c[24];
     bool none = solution->lower_bound_seconds == HUGE_VAL;
@@ -174,26 +176,28 @@ static void say_infeasible(const Options *options, const Solution *solution, con
                  none ? "fits" : "was found that fits");
 }
 
-int solve_outside(const Options *options, Arena *arena) {
+int verb_solve(Compilation *c) {
+    const Options *options = c->options;
+    Arena *arena = c->arena;
     double began = clock_seconds();
-    Budget budget = {0};
-    SolveRequest request = {.exact_ops = SOLVE_EXACT_OPS};
+    Limit budget = {0};
+    SolveRequest request = {.exhaustive_ops = EFFORT_DAG_EXHAUSTIVE_OPS};
     int code = read_options(options, &budget, &request.time_seconds);
     if (code >= 0) return code;
     NodeLink graph;
     code = read_graph(options, &graph, arena);
     if (code >= 0) return code;
 
-    Problem *p =
-        problem_from_outside(graph.nodes, graph.seconds, graph.bytes, graph.link, graph.links, arena);
+    Problem *p = dag_problem(graph.nodes, graph.seconds, graph.bytes, graph.link, graph.links, arena);
     p->persistent_bytes = graph.persistent_bytes;
+    p->stats = c->stats;
     request.problem = p;
     request.budget_bytes = (int64_t)floor(budget.value);
     if (budget.is_fraction)
-        request.budget_bytes = (int64_t)floor(budget.value * (double)outside_keep_all(p) * (1 + 1e-15));
-    Solution solution = solve(&request, arena);
+        request.budget_bytes = (int64_t)floor(budget.value * (double)dag_keep_all(p) * (1 + 1e-15));
+    Solution solution = solve_dag(&request, arena);
     const char *wrong =
-        outside_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena);
+        dag_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena);
     if (wrong) return message_fail(options, EXIT_VERIFY, "the schedule found is wrong: %s", wrong);
     Text out = {.arena = arena};
     double elapsed = clock_seconds() - began;

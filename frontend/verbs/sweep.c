@@ -1,10 +1,12 @@
-/* See sweep.h. In: a file, a range of budgets, devices. Out: a row for each pair, every row a plan that the
+/* The verb `sweep`: one plan after another over budgets and devices, or the longest context that fits.
+ * In: a file, a range of budgets, devices. Out: a row for each pair, every row a plan that the
  * checkers passed. Plans of a row are those `rematc plan` makes with the same settings. */
-#include "frontend/verbs/sweep.h"
+#include "frontend/verbs/verb.h"
 
 #include "codegen/json_tree.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
+#include "frontend/driver/planned.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -41,8 +43,9 @@ static int64_t read_size(const Compilation *c, const char *text, size_t length) 
  * device goes. */
 static void natural_range(const Compilation *c, int64_t smallest, int64_t *low, int64_t *high) {
     int64_t has = c->device.memory_bytes;
+    const Budget everything = {.host_bytes = c->spec.host_bytes};
     *low = smallest;
-    *high = compile_policy(c, POLICY_OPTIMAL, 0).result->keep_all_bytes + c->device.reserved_bytes;
+    *high = planned_by(c, POLICY_OPTIMAL, everything).train.result->keep_all_bytes + c->device.reserved_bytes;
     if (has && *high > has) *high = has;
     if (*high < *low) *low = *high;
 }
@@ -65,14 +68,18 @@ static int read_range(const Compilation *c, int64_t *low, int64_t *high) {
 static Row plan_row(const Compilation *c, int64_t budget_bytes, int64_t smallest_bytes) {
     Row row = {.device = &c->device, .budget_bytes = budget_bytes, .smallest_bytes = smallest_bytes};
     if (c->device.memory_bytes && budget_bytes > c->device.memory_bytes) return row;
-    PolicyPlan plan = compile_policy(c, POLICY_OPTIMAL, budget_bytes);
-    row.batch = plan.graph->batch;
-    row.context = plan.graph->context;
-    row.accumulate = plan.graph->accumulate;
-    row.peak_bytes = plan.peak_bytes;
-    row.host_bytes = plan.result->plan.host_bytes;
-    row.feasible = plan.feasible;
-    row.seconds = plan.result->plan.seconds;
+    Budget budget = {
+        .limited = budget_bytes > 0, .device_bytes = budget_bytes, .host_bytes = c->spec.host_bytes};
+    Planned planned = planned_by(c, POLICY_OPTIMAL, budget);
+    const Graph *g = planned.train.graph;
+    const Plan *plan = &planned.train.result->plan;
+    row.batch = g->batch;
+    row.context = g->context;
+    row.accumulate = g->accumulate;
+    row.peak_bytes = planned.request.arena_bytes;
+    row.host_bytes = plan->host_bytes;
+    row.feasible = planned.fits;
+    row.seconds = plan->seconds;
     return row;
 }
 
@@ -115,7 +122,7 @@ static Row longest_context(const Compilation *c, int64_t budget_bytes) {
     Compilation shortest;
     if (!best.feasible && with_context(c, unit, &shortest)) {
         best.context = unit;
-        best.smallest_bytes = compile_smallest(&shortest, POLICY_OPTIMAL);
+        best.smallest_bytes = planned_least_bytes(&shortest, POLICY_OPTIMAL);
     }
     return best;
 }
@@ -202,7 +209,7 @@ static void print_json(const Rows *rows, Text *out) {
 /* The budget for the longest context where the command line names none: the file's, or all memory of a device
  * that the command line names, which the file's budget was not written for. */
 static int64_t context_budget(const Compilation *c, bool named) {
-    return named && c->device.memory_bytes ? c->device.memory_bytes : c->budget_bytes;
+    return named && c->device.memory_bytes ? c->device.memory_bytes : c->budget.device_bytes;
 }
 
 /* `device` NULL: the file's. */
@@ -218,7 +225,7 @@ static int sweep_device(const Compilation *c, const char *device, bool contexts,
     if (code < 0) code = compile_lower(one);
     if (code >= 0) return code;
     options->budget = c->options->budget;
-    int64_t low, high, smallest = contexts ? 0 : compile_smallest(one, POLICY_OPTIMAL);
+    int64_t low, high, smallest = contexts ? 0 : planned_least_bytes(one, POLICY_OPTIMAL);
     if (options->budget) {
         code = read_range(one, &low, &high);
         if (code >= 0) return code;
@@ -260,9 +267,6 @@ static int say_misfit(const Options *options, const Rows *rows) {
 int verb_sweep(Compilation *c) {
     const Options *options = c->options;
     bool contexts = options->maximize && !strcmp(options->maximize, "T");
-    if (options->maximize && !contexts && strcmp(options->maximize, "tokens_per_second"))
-        return message_fail(c->options, EXIT_USAGE, "--maximize is tokens_per_second or T, not '%s'",
-                            options->maximize);
     Rows rows = {0};
     const char *list = options->device;
     do {

@@ -12,6 +12,8 @@
  * outside it, and running the block again needs that value alone, not both operands of the sum it came from.
  */
 #include "ir/passes/rebuild.h"
+#include "ir/ops.h"
+#include "ir/passes/passes.h"
 
 #include <string.h>
 

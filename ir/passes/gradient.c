@@ -4,6 +4,7 @@
  * that are wanted. A rule builds nodes and never computes. Weights come before inputs: the input of a linear
  * layer may then die before the gradient of it is born. */
 #include "ir/passes/gradient.h"
+#include "ir/ops.h"
 
 #include <string.h>
 
@@ -234,7 +235,8 @@ static void grad_none(GradContext *cx, const ValueId *dy, const bool *want, Valu
 }
 
 static GradRule *const grad_rule[OP_COUNT] = {
-#define OP(NAME, name, min_in, max_in, min_out, max_out, flags, shape, gradient, cost)                       \
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
+           ...)                                                                                              \
     [OP_##NAME] = grad_##gradient,
 #include "ir/op.def"
 #undef OP

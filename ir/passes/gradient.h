@@ -3,9 +3,9 @@
 #ifndef REMAT_GRADIENT_H
 #define REMAT_GRADIENT_H
 
-#include "ir/graph.h"
+#include "ir/passes/passes.h"
 
-struct GradContext {
+typedef struct GradContext {
     Graph *g; /* the result, growing */
     const TrainRule *rule;
     const uint32_t *param; /* by forward value: index of the trained parameter it is or is a cast of; NONE */
@@ -13,7 +13,12 @@ struct GradContext {
     NodeId *sum_node;      /* by parameter: the node of its latest contribution */
     Map *names;            /* of values, to keep them unique */
     Node node;             /* whose backward nodes are being built */
-};
+} GradContext;
+
+/* Appends the backward nodes of `node`. grad_out[i] is the gradient of output i or NONE; writes
+ * grad_in[i] for each input whose want[i] is set (NONE when it has none). A rule builds nodes and never
+ * computes. Of a trained parameter, grad_in is the running sum of its gradient. */
+void op_gradient(GradContext *cx, NodeId node, const ValueId *grad_out, const bool *want, ValueId *grad_in);
 
 /* A name no value has yet: `base`, or `base` with a number. Claims it and those of `nout` outputs. */
 const char *grad_name(GradContext *cx, const char *base, uint32_t nout);

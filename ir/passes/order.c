@@ -15,6 +15,8 @@
  * Lv et al. 2023, "Full Parameter Fine-tuning for Large Language Models with Limited Resources": an update
  * fused into the backward pass. */
 #include "ir/passes/rebuild.h"
+#include "ir/ops.h"
+#include "ir/passes/passes.h"
 
 typedef struct Order {
     const Graph *g;

@@ -19,6 +19,8 @@
  * and the product to take time. A weight has its room wherever such a layer reads it, so that the graphs of
  * one program agree; the layer's result is padded where all that reads it takes it so (OPF_PITCH_IN). */
 #include "ir/passes/rebuild.h"
+#include "ir/ops.h"
+#include "ir/passes/passes.h"
 
 enum { PITCH = 64, NARROWEST = 512, FAST_BYTES = 16 };
 

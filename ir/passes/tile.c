@@ -11,7 +11,10 @@
  * that treat each token alone, to a loss or to the output of a linear layer that narrows; nothing else reads
  * what it makes on the way. Liu, Abbeel 2023: "Blockwise parallel transformer"; Hsu et al. 2024: "Liger
  * kernel" (the loss). */
-#include "ir/graph.h"
+#include "ir/passes/passes.h"
+#include "ir/ops.h"
+
+#include "ir/ops.h"
 
 #include <string.h>
 
@@ -46,23 +49,39 @@ static int64_t last_dim(const Tile *t, ValueId v) {
 
 /* ---- finding regions ---- */
 
-/* How many of a node's first inputs hold a row for each token when it treats every token alone; 0: it does
- * not. */
+/* How many of a node's first inputs hold a row for each token, where it treats every token alone. */
+typedef uint32_t TileOp(const Graph *g, const Node *node);
+
+static uint32_t tile_none(const Graph *g, const Node *node) {
+    (void)g, (void)node;
+    return 0;
+}
+
+static uint32_t tile_first(const Graph *g, const Node *node) {
+    (void)g, (void)node;
+    return 1;
+}
+
+static uint32_t tile_both(const Graph *g, const Node *node) {
+    (void)g, (void)node;
+    return 2;
+}
+
+/* What is repeated is the same for each token where it has one dimension, that of a row. */
+static uint32_t tile_broadcast(const Graph *g, const Node *node) {
+    return g->value.at[node->in[1]].type.rank == 1;
+}
+
+static TileOp *const tile_op[OP_COUNT] = {
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
+           tile, ...)                                                                                        \
+    [OP_##NAME] = tile_##tile,
+#include "ir/op.def"
+#undef OP
+};
+
 static uint32_t token_inputs(const Tile *t, const Node *node) {
-    switch (node->op) {
-    case OP_LINEAR:
-    case OP_GELU:
-    case OP_SILU:
-    case OP_SCALE:
-    case OP_DROPOUT:
-    case OP_CAST:
-    case OP_SPLIT: return 1;
-    case OP_ADD_BROADCAST: return t->from->value.at[node->in[1]].type.rank == 1;
-    case OP_ADD:
-    case OP_MUL: return 2;
-    case OP_CROSS_ENTROPY: return 1;
-    default: return 0;
-    }
+    return tile_op[node->op](t->from, node);
 }
 
 /* Marks as region `r` what leads to node `last` through operations on single tokens, up to linear layers.
@@ -235,7 +254,7 @@ static void tile_node(Tile *t, const Node *node, int64_t piece, int64_t rows) {
         wish[i] = (Type){.dtype = whole->dtype, .rank = 2, .dim = {rows, whole->dim[whole->rank - 1]}};
         if (node->op == OP_CROSS_ENTROPY) wish[i].rank = 1, wish[i].dim[1] = 0;
     }
-    if (node->op == OP_DROPOUT) attr.element += piece * rows * wish[0].dim[1];
+    if (op_info[node->op].flags & OPF_RANDOM) attr.element += piece * rows * wish[0].dim[1];
     const char *name = arena_printf(t->g->arena, "%s.tile%lld", node->name, (long long)piece);
     NodeId id = graph_node_as(t->g, node->op, moved_inputs(t, node), node->nin, node->nmut, node->nout, wish,
                               &attr, PHASE_FORWARD, node->block, fresh_name(t, name), node->span);

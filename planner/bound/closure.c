@@ -11,6 +11,7 @@
  * bound at every lambda >= 0 (Lagrange); capacities are rounded down, so it stays one. */
 #include "planner/bound/closure.h"
 #include "planner/bound/min_cut.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
@@ -31,7 +32,7 @@ struct Closure {
     int64_t all_bytes;  /* of the demanded */
     int64_t most_bytes; /* of everything inside */
     double units_per_second;
-    Cut *cut;
+    MinCut *cut;
 };
 
 static void fix(Closure *c, bool *fixed) {
@@ -75,10 +76,10 @@ static void collect(Closure *c, uint32_t until, const bool *fixed, uint32_t *ver
 }
 
 Closure *closure_new(const Problem *p, uint32_t instant, Arena *arena) {
-    return closure_window(p, instant, p->ops - 1, arena);
+    return closure_between(p, instant, p->ops - 1, arena);
 }
 
-Closure *closure_window(const Problem *p, uint32_t instant, uint32_t until, Arena *arena) {
+Closure *closure_between(const Problem *p, uint32_t instant, uint32_t until, Arena *arena) {
     Closure *c = NEW(arena, Closure);
     c->p = p;
     c->instant = instant;
@@ -100,21 +101,21 @@ Closure *closure_window(const Problem *p, uint32_t instant, uint32_t until, Aren
     for (uint32_t op = 0; op < instant; op++)
         if (c->op_at[op] != NONE) total += p->seconds[op];
     c->units_per_second = total > 0 ? UNITS / total : 1;
-    c->cut = cut_new(vertices, arena);
+    c->cut = min_cut_new(vertices, arena);
     for (uint32_t i = 0; i < c->inside_count; i++) {
         uint32_t s = c->inside[i], maker = c->op_at[p->maker[s]];
         c->most_bytes += p->bytes[s];
-        if (c->demanded[s]) cut_arc(c->cut, CUT_SOURCE, c->storage_at[s], CUT_INFINITE);
-        c->price_arc[s] = cut_arc(c->cut, c->storage_at[s], maker == NONE ? CUT_SINK : maker, 0);
+        if (c->demanded[s]) min_cut_arc(c->cut, MIN_CUT_SOURCE, c->storage_at[s], MIN_CUT_INFINITE);
+        c->price_arc[s] = min_cut_arc(c->cut, c->storage_at[s], maker == NONE ? MIN_CUT_SINK : maker, 0);
     }
     for (uint32_t op = 0; op < instant; op++) {
         if (c->op_at[op] == NONE) continue;
         c->seconds_arc[op] =
-            cut_arc(c->cut, c->op_at[op], CUT_SINK, (int64_t)(p->seconds[op] * c->units_per_second));
-        c->force_arc[op] = cut_arc(c->cut, CUT_SOURCE, c->op_at[op], 0);
+            min_cut_arc(c->cut, c->op_at[op], MIN_CUT_SINK, (int64_t)(p->seconds[op] * c->units_per_second));
+        c->force_arc[op] = min_cut_arc(c->cut, MIN_CUT_SOURCE, c->op_at[op], 0);
         for (EACH(i, p->reads, op))
             if (!fixed[p->reads.list[i]])
-                cut_arc(c->cut, c->op_at[op], c->storage_at[p->reads.list[i]], CUT_INFINITE);
+                min_cut_arc(c->cut, c->op_at[op], c->storage_at[p->reads.list[i]], MIN_CUT_INFINITE);
     }
     return c;
 }
@@ -123,7 +124,7 @@ int64_t closure_fixed_bytes(const Closure *closure) {
     return closure->fixed_bytes;
 }
 
-/* Highest price whose capacities still sum to less than CUT_INFINITE. */
+/* Highest price whose capacities still sum to less than MIN_CUT_INFINITE. */
 static double highest_price(const Closure *c) {
     return (double)((int64_t)1 << 59) / (double)(c->most_bytes + 1);
 }
@@ -134,26 +135,28 @@ bool closure_may_run(const Closure *c, uint32_t op) {
 
 void closure_force(Closure *c, uint32_t op, Force force) {
     int64_t seconds = (int64_t)(c->p->seconds[op] * c->units_per_second);
-    cut_capacity(c->cut, c->seconds_arc[op], force == FORCE_NEVER ? CUT_INFINITE : seconds);
-    cut_capacity(c->cut, c->force_arc[op], force == FORCE_AGAIN ? CUT_INFINITE : 0);
+    min_cut_capacity(c->cut, c->seconds_arc[op], force == FORCE_NEVER ? MIN_CUT_INFINITE : seconds);
+    min_cut_capacity(c->cut, c->force_arc[op], force == FORCE_AGAIN ? MIN_CUT_INFINITE : 0);
 }
 
 /* The cut at `price` units a byte: its value in units, and its trade. */
 static double cut_at(Closure *c, double price, Trade *trade, Arena *arena) {
     const Problem *p = c->p;
     for (uint32_t i = 0; i < c->inside_count; i++)
-        cut_capacity(c->cut, c->price_arc[c->inside[i]], (int64_t)(price * (double)p->bytes[c->inside[i]]));
-    double value = (double)cut_solve(c->cut);
+        min_cut_capacity(c->cut, c->price_arc[c->inside[i]],
+                         (int64_t)(price * (double)p->bytes[c->inside[i]]));
+    double value = (double)min_cut_solve(c->cut);
     *trade = (Trade){.keep = arena ? NEW_ARRAY(arena, bool, p->storages + 1) : NULL};
     for (uint32_t i = 0; i < c->inside_count; i++) {
         uint32_t s = c->inside[i], maker = c->op_at[p->maker[s]];
-        bool again = maker != NONE && cut_source_side(c->cut, maker);
-        if (!cut_source_side(c->cut, c->storage_at[s]) || again) continue;
+        bool again = maker != NONE && min_cut_source_side(c->cut, maker);
+        if (!min_cut_source_side(c->cut, c->storage_at[s]) || again) continue;
         trade->bytes += p->bytes[s];
         if (trade->keep) trade->keep[s] = true;
     }
     for (uint32_t op = 0; op < c->instant; op++)
-        if (c->op_at[op] != NONE && cut_source_side(c->cut, c->op_at[op])) trade->seconds += p->seconds[op];
+        if (c->op_at[op] != NONE && min_cut_source_side(c->cut, c->op_at[op]))
+            trade->seconds += p->seconds[op];
     return value;
 }
 
@@ -162,7 +165,7 @@ double closure_at(Closure *c, double price, int64_t bytes, Trade *trade, bool *a
     if (units > highest) units = highest;
     double value = cut_at(c, units, trade, arena);
     for (uint32_t op = 0; again && op < c->instant; op++)
-        again[op] = c->op_at[op] != NONE && cut_source_side(c->cut, c->op_at[op]);
+        again[op] = c->op_at[op] != NONE && min_cut_source_side(c->cut, c->op_at[op]);
     return (value - units * (double)bytes) / c->units_per_second;
 }
 
@@ -207,7 +210,7 @@ double closure_bound_over(Closure *c, int64_t bytes, uint32_t cuts, double secon
     double best = 0;
     /* the dearest price finds the fewest bytes but for rounding of capacities: one unit a storage */
     if ((double)less.bytes * (1 - 1e-6) > (double)bytes) {
-        double price = highest_price(c), value = (double)cut_solve(c->cut) - price * (double)bytes;
+        double price = highest_price(c), value = (double)min_cut_solve(c->cut) - price * (double)bytes;
         if (value > UNITS) return INFINITY;
     }
     for (uint32_t i = 0; i < cuts; i++) {
@@ -324,8 +327,8 @@ Trades closure_hull(Closure *c, uint32_t cuts, Arena *arena) {
     return trades;
 }
 
-uint32_t bound_instants(const Problem *p, const int64_t *live, uint32_t apart, uint32_t *instant,
-                        uint32_t count) {
+uint32_t closure_instants(const Problem *p, const int64_t *live, uint32_t apart, uint32_t *instant,
+                          uint32_t count) {
     uint32_t found = 0;
     while (found < count) {
         uint32_t best = NONE;
@@ -341,17 +344,16 @@ uint32_t bound_instants(const Problem *p, const int64_t *live, uint32_t apart, u
     return found;
 }
 
-double bound_seconds(const Problem *p, const int64_t *live, int64_t budget_bytes) {
-    enum { INSTANTS = 20, CUTS = 12 };
-    uint32_t instant[INSTANTS];
-    uint32_t count = bound_instants(p, live, p->ops / 400, instant, INSTANTS);
+double closure_seconds(const Problem *p, const int64_t *live, int64_t budget_bytes) {
+    uint32_t instant[EFFORT_CLOSURE_INSTANTS];
+    uint32_t count = closure_instants(p, live, p->ops / 400, instant, EFFORT_CLOSURE_INSTANTS);
     Arena *scratch = arena_new();
     double best = 0;
     for (uint32_t i = 0; i < count; i++) {
         arena_reset(scratch);
         Closure *closure = closure_new(p, instant[i], scratch);
-        double seconds =
-            closure_bound_copies(closure, budget_bytes - closure_fixed_bytes(closure), CUTS, best);
+        double seconds = closure_bound_copies(closure, budget_bytes - closure_fixed_bytes(closure),
+                                              EFFORT_CLOSURE_CUTS, best);
         if (seconds > best) best = seconds;
     }
     arena_free(scratch);

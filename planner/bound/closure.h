@@ -1,7 +1,7 @@
 /* The single-instant closure bound: what must be recomputed after one operation ran, given what may be
  * resident while it runs. Any schedule, with any number of recomputations, passes through that instant. */
-#ifndef REMAT_BOUND_H
-#define REMAT_BOUND_H
+#ifndef REMAT_BOUND_CLOSURE_H
+#define REMAT_BOUND_CLOSURE_H
 
 #include "planner/problem/problem.h"
 
@@ -17,7 +17,7 @@ typedef struct Closure Closure;
 /* The problem at the instant when operation `instant` runs for the first time. */
 Closure *closure_new(const Problem *p, uint32_t instant, Arena *arena);
 /* The same, of what runs again before operation `until` has run for the first time. */
-Closure *closure_window(const Problem *p, uint32_t instant, uint32_t until, Arena *arena);
+Closure *closure_between(const Problem *p, uint32_t instant, uint32_t until, Arena *arena);
 /* Resident at the instant whatever the schedule: persistent storages, operands and workspace of the
  * operation, counted as if it ran in place wherever it may. */
 int64_t closure_fixed_bytes(const Closure *closure);
@@ -41,9 +41,9 @@ double closure_at(Closure *closure, double price, int64_t bytes, Trade *trade, b
 
 /* The operations with the highest live bytes when everything is kept, at most `count`, none closer to another
  * than `apart`; highest first. `live` is by operation. */
-uint32_t bound_instants(const Problem *p, const int64_t *live, uint32_t apart, uint32_t *instant,
-                        uint32_t count);
+uint32_t closure_instants(const Problem *p, const int64_t *live, uint32_t apart, uint32_t *instant,
+                          uint32_t count);
 /* Seconds of recomputation no schedule under the budget can avoid: the largest bound over the instants. */
-double bound_seconds(const Problem *p, const int64_t *live, int64_t budget_bytes);
+double closure_seconds(const Problem *p, const int64_t *live, int64_t budget_bytes);
 
 #endif

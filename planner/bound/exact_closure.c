@@ -1,9 +1,10 @@
 /* Branch and bound on the closure problem of one instant: a knapsack under precedence, whose relaxation is
- * the Lagrangian of bound.c (Geoffrion 1974; Samphaiboon and Yamada 2000 for closures). In: an instant and a
- * budget; out: a bound. A node of the tree makes some operations run again and forbids it to others; its
+ * the Lagrangian of closure.c (Geoffrion 1974; Samphaiboon and Yamada 2000 for closures). In: an instant and
+ * a budget; out: a bound. A node of the tree makes some operations run again and forbids it to others; its
  * bound is the best of a few cuts at prices that start from its parent's. Nodes are opened best first, so the
  * least bound of the open ones holds at any time. */
 #include "planner/bound/exact_closure.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
@@ -30,7 +31,7 @@ typedef struct Tree {
     Arena *arena, *scratch;
 } Tree;
 
-double prove_unit(const Problem *p) {
+double exact_closure_unit(const Problem *p) {
     double unit = 0;
     for (uint32_t op = 0; op < p->ops; op++) {
         double a = p->seconds[op], b = unit;
@@ -139,13 +140,12 @@ static bool may_cut(const Tree *t) {
 /* Bounds a node, from its parent's price on; chooses where to branch. Prices follow the line between the last
  * trade that fits and the last that does not, or the ends of the whole curve as long as one is missing. */
 static void evaluate(Tree *t, uint32_t node) {
-    enum { CUTS = 24 };
     double price = t->node.at[node].price, bound = t->node.at[node].bound, best_price = price;
     Trade more = t->most, less = t->least;
     bool have_more = false, have_less = false;
     memset(t->again_more, 0, sizeof *t->again_more * t->p->ops);
     memset(t->again_less, 0, sizeof *t->again_less * t->p->ops);
-    for (uint32_t i = 0; i < CUTS && may_cut(t); i++) {
+    for (uint32_t i = 0; i < EFFORT_EXACT_CLOSURE_PRICES && may_cut(t); i++) {
         Trade trade;
         bool *again = NEW_ARRAY(t->scratch, bool, t->p->ops + 1);
         double value = closure_at(t->closure, price, t->room, &trade, again, t->scratch);
@@ -202,7 +202,8 @@ static double search_tree(Tree *t) {
     return stuck;
 }
 
-double prove_instant(const Problem *p, uint32_t instant, int64_t budget_bytes, Proof *proof, Arena *arena) {
+double exact_closure_seconds(const Problem *p, uint32_t instant, int64_t budget_bytes, Proof *proof,
+                             Arena *arena) {
     Tree t = {.p = p, .instant = instant, .proof = proof, .best_set = HUGE_VAL, .arena = arena};
     t.closure = closure_new(p, instant, arena);
     t.room = budget_bytes - closure_fixed_bytes(t.closure);

@@ -1,6 +1,6 @@
 /* The closure bound in whole sets: branch and bound over what runs again after one instant. */
-#ifndef REMAT_PROVE_H
-#define REMAT_PROVE_H
+#ifndef REMAT_BOUND_EXACT_CLOSURE_H
+#define REMAT_BOUND_EXACT_CLOSURE_H
 
 #include "planner/bound/closure.h"
 #include "planner/problem/deadline.h"
@@ -17,9 +17,10 @@ typedef struct Proof {
 
 /* No schedule within the budget recomputes for less than this, after the instant. Lowers `upper_seconds` as
  * `found` says and `cuts` by those used. */
-double prove_instant(const Problem *p, uint32_t instant, int64_t budget_bytes, Proof *proof, Arena *arena);
+double exact_closure_seconds(const Problem *p, uint32_t instant, int64_t budget_bytes, Proof *proof,
+                             Arena *arena);
 
 /* The largest number that divides all seconds, where they are whole numbers; else 0. */
-double prove_unit(const Problem *p);
+double exact_closure_unit(const Problem *p);
 
 #endif

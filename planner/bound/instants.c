@@ -11,15 +11,15 @@
  * chain; the best one is a longest path. Where memory is too small for the checkpoints themselves, it counts
  * what must be recomputed over and over. */
 #include "planner/bound/instants.h"
+#include "planner/effort.h"
 
 #include <math.h>
-
-enum { WINDOWS = 12, CUTS = 8, MANY_OPS = 3000 };
 
 /* In each of a number of equal stretches after `first`: the operation that needs most bytes by itself. */
 static uint32_t pick_instants(const Problem *p, uint32_t first, uint32_t *instant) {
     uint32_t count = 0, end = p->update_begin;
-    uint32_t windows = p->ops > MANY_OPS ? WINDOWS / 2 : WINDOWS; /* their pairs count */
+    uint32_t windows = p->ops > EFFORT_INSTANTS_MANY_OPS ? EFFORT_INSTANTS_MOST / 2
+                                                         : EFFORT_INSTANTS_MOST; /* their pairs count */
     instant[count++] = first;
     for (uint32_t w = 0; w < windows && first + 1 < end; w++) {
         uint32_t low = first + 1 + (end - first - 1) * w / windows;
@@ -34,26 +34,27 @@ static uint32_t pick_instants(const Problem *p, uint32_t first, uint32_t *instan
     return count;
 }
 
-static double stretch(const Problem *p, uint32_t from, uint32_t until, int64_t budget_bytes, double seconds,
+static double between(const Problem *p, uint32_t from, uint32_t until, int64_t budget_bytes, double seconds,
                       Arena *scratch) {
     arena_reset(scratch);
-    Closure *closure = closure_window(p, from, until, scratch);
-    return closure_bound_over(closure, budget_bytes - closure_fixed_bytes(closure), CUTS, seconds);
+    Closure *closure = closure_between(p, from, until, scratch);
+    return closure_bound_over(closure, budget_bytes - closure_fixed_bytes(closure), EFFORT_INSTANTS_CUTS,
+                              seconds);
 }
 
-double window_seconds(const Problem *p, const int64_t *live, int64_t budget_bytes) {
-    uint32_t first, instant[WINDOWS + 1];
-    if (!bound_instants(p, live, 0, &first, 1)) return 0;
+double instants_seconds(const Problem *p, const int64_t *live, int64_t budget_bytes) {
+    uint32_t first, instant[EFFORT_INSTANTS_MOST + 1];
+    if (!closure_instants(p, live, 0, &first, 1)) return 0;
     uint32_t count = pick_instants(p, first, instant);
-    double best[WINDOWS + 1];
+    double best[EFFORT_INSTANTS_MOST + 1];
     Arena *scratch = arena_new();
     for (uint32_t i = count; i-- > 0;) {
-        double whole = best[i] = stretch(p, instant[i], p->ops - 1, budget_bytes, 0, scratch);
+        double whole = best[i] = between(p, instant[i], p->ops - 1, budget_bytes, 0, scratch);
         for (uint32_t k = i + 1; k < count && best[i] < HUGE_VAL; k++) {
             if (best[k] == HUGE_VAL) best[i] = HUGE_VAL;
             if (whole + best[k] <= best[i]) continue;
             double sum =
-                best[k] + stretch(p, instant[i], instant[k], budget_bytes, best[i] - best[k], scratch);
+                best[k] + between(p, instant[i], instant[k], budget_bytes, best[i] - best[k], scratch);
             if (sum > best[i]) best[i] = sum;
         }
     }

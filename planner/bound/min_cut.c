@@ -17,7 +17,7 @@ typedef struct Arc {
     int64_t rest;
 } Arc;
 
-struct Cut {
+struct MinCut {
     Arena *arena;
     uint32_t vertices;
     VEC(Given) given; /* by id */
@@ -31,8 +31,8 @@ struct Cut {
     bool restart;
 };
 
-Cut *cut_new(uint32_t vertices, Arena *arena) {
-    Cut *cut = NEW(arena, Cut);
+MinCut *min_cut_new(uint32_t vertices, Arena *arena) {
+    MinCut *cut = NEW(arena, MinCut);
     cut->arena = arena;
     cut->vertices = vertices;
     cut->arc = NULL;
@@ -44,14 +44,14 @@ Cut *cut_new(uint32_t vertices, Arena *arena) {
     return cut;
 }
 
-uint32_t cut_arc(Cut *cut, uint32_t from, uint32_t to, int64_t capacity) {
+uint32_t min_cut_arc(MinCut *cut, uint32_t from, uint32_t to, int64_t capacity) {
     uint32_t id = cut->given.count;
     *vec_add(cut->arena, &cut->given) = (Given){from, to, capacity};
     *vec_add(cut->arena, &cut->given) = (Given){to, from, 0};
     return id;
 }
 
-void cut_capacity(Cut *cut, uint32_t id, int64_t capacity) {
+void min_cut_capacity(MinCut *cut, uint32_t id, int64_t capacity) {
     int64_t change = capacity - cut->given.at[id].capacity;
     cut->given.at[id].capacity = capacity;
     if (!cut->arc) return;
@@ -60,7 +60,7 @@ void cut_capacity(Cut *cut, uint32_t id, int64_t capacity) {
     if (arc->rest < 0) cut->restart = true;
 }
 
-static void lay_out(Cut *cut) {
+static void lay_out(MinCut *cut) {
     uint32_t arcs = cut->given.count;
     cut->first = NEW_ARRAY(cut->arena, uint32_t, cut->vertices + 1);
     cut->place = NEW_ARRAY(cut->arena, uint32_t, arcs + 1);
@@ -76,18 +76,18 @@ static void lay_out(Cut *cut) {
 }
 
 /* Distances to the sink over arcs with room, up to the source's. False when the source cannot reach it. */
-static bool find_distances(Cut *cut) {
+static bool find_distances(MinCut *cut) {
     memset(cut->distance, 0xff, sizeof *cut->distance * cut->vertices);
     uint32_t head = 0, tail = 0;
-    cut->queue[tail++] = CUT_SINK;
-    cut->distance[CUT_SINK] = 0;
+    cut->queue[tail++] = MIN_CUT_SINK;
+    cut->distance[MIN_CUT_SINK] = 0;
     while (head < tail) {
         uint32_t v = cut->queue[head++];
         for (uint32_t i = cut->first[v]; i < cut->first[v + 1]; i++) {
             const Arc *arc = &cut->arc[i];
             if (cut->distance[arc->to] != NONE || cut->arc[arc->back].rest <= 0) continue;
             cut->distance[arc->to] = cut->distance[v] + 1;
-            if (arc->to == CUT_SOURCE) return true;
+            if (arc->to == MIN_CUT_SOURCE) return true;
             cut->queue[tail++] = arc->to;
         }
     }
@@ -95,11 +95,11 @@ static bool find_distances(Cut *cut) {
 }
 
 /* What the source reaches over arcs with room. */
-static void find_source_side(Cut *cut) {
+static void find_source_side(MinCut *cut) {
     memset(cut->source_side, 0, sizeof *cut->source_side * cut->vertices);
     uint32_t head = 0, tail = 0;
-    cut->queue[tail++] = CUT_SOURCE;
-    cut->source_side[CUT_SOURCE] = true;
+    cut->queue[tail++] = MIN_CUT_SOURCE;
+    cut->source_side[MIN_CUT_SOURCE] = true;
     while (head < tail) {
         uint32_t v = cut->queue[head++];
         for (uint32_t i = cut->first[v]; i < cut->first[v + 1]; i++) {
@@ -112,11 +112,11 @@ static void find_source_side(Cut *cut) {
 }
 
 /* Sends flow along shortest paths until none has room. `path` holds the arcs from the source to `v`. */
-static void block_flow(Cut *cut) {
+static void block_flow(MinCut *cut) {
     memcpy(cut->current, cut->first, sizeof *cut->current * cut->vertices);
-    uint32_t v = CUT_SOURCE, length = 0;
+    uint32_t v = MIN_CUT_SOURCE, length = 0;
     for (;;) {
-        if (v == CUT_SINK) {
+        if (v == MIN_CUT_SINK) {
             int64_t room = INT64_MAX;
             for (uint32_t i = 0; i < length; i++)
                 if (cut->arc[cut->path[i]].rest < room) room = cut->arc[cut->path[i]].rest;
@@ -150,7 +150,7 @@ static void block_flow(Cut *cut) {
     }
 }
 
-int64_t cut_solve(Cut *cut) {
+int64_t min_cut_solve(MinCut *cut) {
     if (!cut->arc) lay_out(cut);
     if (cut->restart) {
         for (uint32_t id = 0; id < cut->given.count; id++)
@@ -163,6 +163,6 @@ int64_t cut_solve(Cut *cut) {
     return cut->value;
 }
 
-bool cut_source_side(const Cut *cut, uint32_t vertex) {
+bool min_cut_source_side(const MinCut *cut, uint32_t vertex) {
     return cut->source_side[vertex];
 }

@@ -5,12 +5,14 @@
 #include "planner/chain/blocks.h"
 #include "planner/bound/min_cut.h"
 #include "planner/bound/exact_closure.h"
+#include "planner/chain/choices.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FINE = 16, INSTANTS = 2, PROVE_CUTS = 400 };
+enum { FINE = 16 }; /* units of bytes that the least of an operation is counted in */
 
 struct BlockRun {
     const Problem *p;
@@ -19,9 +21,10 @@ struct BlockRun {
     Kind kind;
     uint32_t *rerun_end;     /* by operation of the kind: after the last time one may run again */
     double gradient_seconds; /* to make a block's incoming gradient again */
-    uint32_t instants[INSTANTS], instant_count, head; /* operations of the first block, and of the head */
-    uint32_t instant;                                 /* p in the kind's own problem */
-    int64_t output_bytes;                             /* m */
+    uint32_t instants[EFFORT_BLOCK_COST_INSTANTS], instant_count,
+        head;             /* operations of the first block, and of the head */
+    uint32_t instant;     /* p in the kind's own problem */
+    int64_t output_bytes; /* m */
     BlockCosts costs;
     Arena *arena;
 };
@@ -122,38 +125,38 @@ static Problem *variant(const BlockRun *run, bool output, bool alone, uint32_t u
 static int64_t least_bytes(const BlockRun *run, const Problem *v) {
     const Link *link = &run->links.at[run->begin];
     uint32_t middle = run->kind.forward_ops;
-    Cut *cut = cut_new(2 + v->storages + v->ops, run->arena);
+    MinCut *cut = min_cut_new(2 + v->storages + v->ops, run->arena);
     bool *wanted = NEW_ARRAY(run->arena, bool, v->storages + 1);
     for (uint32_t i = v->reads.first[middle]; i < v->reads.first[v->ops]; i++) {
         uint32_t s = v->reads.list[i];
         if (v->maker[s] >= middle || wanted[s]) continue;
         wanted[s] = true;
-        cut_arc(cut, CUT_SOURCE, 2 + s, CUT_INFINITE);
+        min_cut_arc(cut, MIN_CUT_SOURCE, 2 + s, MIN_CUT_INFINITE);
     }
     for (uint32_t s = 0; s < v->storages; s++)
-        if (v->maker[s] < middle) cut_arc(cut, 2 + s, 2 + v->storages + v->maker[s], v->bytes[s]);
+        if (v->maker[s] < middle) min_cut_arc(cut, 2 + s, 2 + v->storages + v->maker[s], v->bytes[s]);
     for (uint32_t op = 0; op < middle; op++) {
         uint32_t vertex = 2 + v->storages + op;
         if (!v->rerun[op] || reads(run->p, link->begin + op, link->input))
-            cut_arc(cut, vertex, CUT_SINK, CUT_INFINITE);
-        for (EACH(i, v->reads, op)) cut_arc(cut, vertex, 2 + v->reads.list[i], CUT_INFINITE);
+            min_cut_arc(cut, vertex, MIN_CUT_SINK, MIN_CUT_INFINITE);
+        for (EACH(i, v->reads, op)) min_cut_arc(cut, vertex, 2 + v->reads.list[i], MIN_CUT_INFINITE);
     }
-    return cut_solve(cut);
+    return min_cut_solve(cut);
 }
 
 /* Least seconds after `instant` of `v` by class, up to class `most`. Sizes are rounded down to a fraction of
  * the unit, so that cuts can tell a byte too many from none. */
-static Steps exact_steps(const BlockRun *run, Problem *v, uint32_t instant, uint32_t most) {
-    Steps steps = {NEW_ARRAY(run->arena, double, most + 1), 0};
+static BlockSteps exact_steps(const BlockRun *run, Problem *v, uint32_t instant, uint32_t most) {
+    BlockSteps steps = {NEW_ARRAY(run->arena, double, most + 1), 0};
     for (uint32_t s = 0; s < v->storages; s++) v->bytes[s] /= run->costs.unit / FINE;
     v->workspace_bytes = NEW_ARRAY(run->arena, int64_t, v->ops + 1);
     int64_t fixed = closure_fixed_bytes(closure_new(v, instant, run->arena));
     double upper = HUGE_VAL;
     Arena *scratch = arena_new();
     while (steps.count <= most && upper > 0) {
-        Proof proof = {.upper_seconds = upper, .cuts = PROVE_CUTS};
+        Proof proof = {.upper_seconds = upper, .cuts = EFFORT_BLOCK_COST_CUTS};
         int64_t bytes = fixed + (int64_t)(steps.count + 1) * FINE - 1;
-        upper = fmin(upper, prove_instant(v, instant, bytes, &proof, scratch));
+        upper = fmin(upper, exact_closure_seconds(v, instant, bytes, &proof, scratch));
         steps.at[steps.count++] = upper;
         arena_reset(scratch);
     }
@@ -186,7 +189,7 @@ static void find_rerun_ends(BlockRun *run) {
         for (uint32_t t = 0; t + 1 < ops; t++) {
             if (t == middle) continue;
             uint32_t op = t < middle ? link->begin + t : link->backward_begin + (t - middle - 1);
-            uint32_t end = block_time(link, p->rerun_end ? p->rerun_end[op] : p->update_begin);
+            uint32_t end = choices_time(link, p->rerun_end ? p->rerun_end[op] : p->update_begin);
             if (end > run->rerun_end[t]) run->rerun_end[t] = end;
         }
     }
@@ -212,21 +215,22 @@ static uint32_t incoming(const BlockRun *run, uint32_t i) {
 static int64_t least_gradient_bytes(const BlockRun *run, const Link *link, uint32_t s) {
     const Problem *p = run->p;
     uint32_t ops = link->backward_end - link->backward_begin;
-    Cut *cut = cut_new(2 + p->storages + ops, run->arena);
-    cut_arc(cut, CUT_SOURCE, 2 + s, CUT_INFINITE);
+    MinCut *cut = min_cut_new(2 + p->storages + ops, run->arena);
+    min_cut_arc(cut, MIN_CUT_SOURCE, 2 + s, MIN_CUT_INFINITE);
     for (uint32_t op = link->backward_begin; op < link->backward_end; op++) {
         uint32_t vertex = 2 + p->storages + (op - link->backward_begin);
-        if (!p->rerun[op]) cut_arc(cut, vertex, CUT_SINK, CUT_INFINITE);
-        for (EACH(k, p->makes, op)) cut_arc(cut, 2 + p->makes.list[k], vertex, p->bytes[p->makes.list[k]]);
+        if (!p->rerun[op]) min_cut_arc(cut, vertex, MIN_CUT_SINK, MIN_CUT_INFINITE);
+        for (EACH(k, p->makes, op))
+            min_cut_arc(cut, 2 + p->makes.list[k], vertex, p->bytes[p->makes.list[k]]);
         for (EACH(k, p->reads, op)) {
             uint32_t from = p->reads.list[k], maker = p->maker[from];
             if (maker >= link->backward_begin)
-                cut_arc(cut, vertex, 2 + from, CUT_INFINITE);
+                min_cut_arc(cut, vertex, 2 + from, MIN_CUT_INFINITE);
             else if (maker >= link->end)
-                cut_arc(cut, vertex, CUT_SINK, CUT_INFINITE);
+                min_cut_arc(cut, vertex, MIN_CUT_SINK, MIN_CUT_INFINITE);
         }
     }
-    return cut_solve(cut);
+    return min_cut_solve(cut);
 }
 
 /* Seconds to make a block's incoming gradient again where less than its bytes of it and of those after it is
@@ -256,18 +260,19 @@ static double gradient_again(const BlockRun *run) {
  * two, and after the later one. */
 static void raise_second(BlockRun *run, uint32_t at, uint32_t later) {
     const Problem *p = run->p;
-    uint32_t instant = block_time(&run->links.at[run->begin], later), most = (uint32_t)run->costs.room;
+    uint32_t instant = choices_time(&run->links.at[run->begin], later), most = (uint32_t)run->costs.room;
     int64_t more = problem_operation_bytes(p, at) - problem_operation_bytes(p, later) + run->costs.unit - 1;
     int64_t highest = (most * run->costs.unit + more) / run->costs.unit;
     if (highest < 0) return;
-    Steps between = exact_steps(run, variant(run, false, false, instant), run->instant, most);
-    Steps after =
+    BlockSteps between = exact_steps(run, variant(run, false, false, instant), run->instant, most);
+    BlockSteps after =
         exact_steps(run, variant(run, false, false, run->kind.own->ops - 2), instant, (uint32_t)highest);
-    Steps raised = {NEW_ARRAY(run->arena, double, most + 1), most + 1};
+    BlockSteps raised = {NEW_ARRAY(run->arena, double, most + 1), most + 1};
     for (uint32_t k = 0; k <= most; k++) {
         int64_t bytes = k * run->costs.unit + more;
-        double sum = bytes < 0 ? HUGE_VAL : step(&between, k) + step(&after, bytes / run->costs.unit);
-        raised.at[k] = fmax(step(&run->costs.second, k), sum);
+        double sum =
+            bytes < 0 ? HUGE_VAL : block_step(&between, k) + block_step(&after, bytes / run->costs.unit);
+        raised.at[k] = fmax(block_step(&run->costs.second, k), sum);
     }
     run->costs.second = raised;
 }
@@ -282,19 +287,19 @@ static void choose_debts(BlockRun *run) {
     double *owed = NEW_ARRAY(run->arena, double, run->costs.owed.count + 1);
     uint32_t count = 0;
     for (uint32_t k = 0; k < run->costs.owed.count; k++) {
-        run->costs.owed.at[k] = fmax(0, run->costs.owed.at[k] - step(&run->costs.first, k));
+        run->costs.owed.at[k] = fmax(0, run->costs.owed.at[k] - block_step(&run->costs.first, k));
         if (k >= run->costs.least) owed[count++] = run->costs.owed.at[k];
     }
     qsort(owed, count, sizeof *owed, ascending);
     for (uint32_t e = 1; e < DEBTS; e++) run->costs.debt[e] = count ? owed[(count - 1) * e / (DEBTS - 1)] : 0;
 }
 
-BlockRun *block_run(const Problem *p, uint32_t boundary, Arena *arena) {
+BlockRun *block_cost_run(const Problem *p, uint32_t boundary, Arena *arena) {
     BlockRun *run = NEW(arena, BlockRun);
     *run = (BlockRun){.p = p, .links = blocks_find(p, boundary, arena), .arena = arena};
     if (!find_run(run)) return NULL;
     const Link *link = &run->links.at[run->begin], *last = &run->links.at[run->begin + run->count - 1];
-    run->kind = block_kind(p, link, arena);
+    run->kind = choices_kind(p, link, arena);
     pick_instants(run, link);
     run->head =
         pick_instant(run, last->end, last->backward_begin, last->end, boundary, last[1].input, false, NONE);
@@ -304,12 +309,11 @@ BlockRun *block_run(const Problem *p, uint32_t boundary, Arena *arena) {
     return run;
 }
 
-uint32_t block_run_instants(const BlockRun *run) {
+uint32_t block_cost_instants(const BlockRun *run) {
     return run->instant_count;
 }
 
-const BlockCosts *block_costs(BlockRun *run, uint32_t which, int64_t budget_bytes, Arena *arena) {
-    enum { MOST_UNITS = 100 };
+const BlockCosts *block_cost_at(BlockRun *run, uint32_t which, int64_t budget_bytes, Arena *arena) {
     const Problem *p = run->p;
     uint32_t middle = run->kind.forward_ops, at = run->instants[which], head = run->head;
     int64_t room = budget_bytes - p->persistent_bytes - problem_operation_bytes(p, at);
@@ -317,19 +321,19 @@ const BlockCosts *block_costs(BlockRun *run, uint32_t which, int64_t budget_byte
     if (room < 0 || head_room < 0) return NULL; /* the closure bound says so */
     run->arena = arena;
     run->costs.count = run->count;
-    run->instant = block_time(&run->links.at[run->begin], at);
+    run->instant = choices_time(&run->links.at[run->begin], at);
     run->output_bytes = least_bytes(run, variant(run, true, true, middle + 1));
     run->costs.both_bytes = least_bytes(run, variant(run, true, false, run->instant));
-    if (run->output_bytes < FINE * 4 || run->output_bytes >= CUT_INFINITE) return NULL;
+    if (run->output_bytes < FINE * 4 || run->output_bytes >= MIN_CUT_INFINITE) return NULL;
     int64_t outputs = run->output_bytes * run->count;
     if (room >= outputs && head_room >= outputs) return NULL; /* no block need run for another's sake */
     run->costs.least = 4;
-    while (run->costs.least > 1 && room / (run->output_bytes / run->costs.least) > MOST_UNITS)
+    while (run->costs.least > 1 && room / (run->output_bytes / run->costs.least) > EFFORT_BLOCK_COST_UNITS)
         run->costs.least /= 2;
     run->costs.unit = run->output_bytes / run->costs.least;
     run->costs.room = room / run->costs.unit, run->costs.head_room = head_room / run->costs.unit;
-    if (run->costs.room > MOST_UNITS) return NULL;
-    Steps pass = exact_steps(run, variant(run, true, true, middle + 1), middle, run->costs.least - 1);
+    if (run->costs.room > EFFORT_BLOCK_COST_UNITS) return NULL;
+    BlockSteps pass = exact_steps(run, variant(run, true, true, middle + 1), middle, run->costs.least - 1);
     uint32_t most =
         (uint32_t)(run->costs.room > run->costs.head_room ? run->costs.room : run->costs.head_room);
     run->costs.first = exact_steps(run, variant(run, true, false, run->instant), middle, most);
@@ -344,7 +348,7 @@ const BlockCosts *block_costs(BlockRun *run, uint32_t which, int64_t budget_byte
     return &run->costs;
 }
 
-double block_pass_seconds(const BlockCosts *costs, double passes, int64_t room) {
+double block_cost_pass_seconds(const BlockCosts *costs, double passes, int64_t room) {
     double best = passes * costs->least_pass, bytes = (double)((room + 1) * costs->unit);
     for (uint32_t i = 0; i < PASS_PRICES; i++)
         if (passes * costs->cheap[i] - costs->price[i] * bytes > best)

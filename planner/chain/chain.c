@@ -1,14 +1,12 @@
-/* From the recursion over a chain of blocks (planner/chain/chain_tables.c) to plans. In: a problem; out: retentions
- * for memories from keep-all's down to the least, and what they are foreseen to cost. Invariant: what was
- * decided takes, where nothing is pinned, the seconds its table says, and peaks at most as high. */
+/* From the recursion over a chain of blocks (planner/chain/chain_tables.c) to plans. In: a problem; out:
+ * retentions for memories from keep-all's down to the least, and what they are foreseen to cost. Invariant:
+ * what was decided takes, where nothing is pinned, the seconds its table says, and peaks at most as high. */
 #include "planner/chain/chain_tables.h"
 #include "planner/chain/chain.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
-
-enum { MANY_OPS = 1000 };
-#define MOST_AGAIN 3.0 /* recomputation beyond this many times the step itself is not worth a plan */
 
 /* Who is given the plans, and where they are written. */
 typedef struct Taker {
@@ -26,7 +24,7 @@ typedef struct Decision {
 static void decide(Chain *c, uint32_t i, uint32_t j, uint32_t m, uint32_t since, Decision *decision) {
     Move move = chain_best(c, chain_moves(c, i, j), m);
     if (move.split == NONE) {
-        decision[i].choice = &kind_of(c, i)->choice.at[move.choice];
+        decision[i].choice = &chain_kind(c, i)->choice.at[move.choice];
         decision[i].since = since;
         if (i == j) return;
         decision[i + 1].input_since = since;
@@ -56,11 +54,11 @@ static uint32_t time_of(const Chain *c, const Link *link, const Kind *kind, uint
 static void retain_inside(const Chain *c, uint32_t i, const Decision *decision, Keep *retain) {
     const Problem *p = c->p;
     const Link *link = &c->links.at[i];
-    const Kind *kind = kind_of(c, i);
+    const Kind *kind = chain_kind(c, i);
     const Problem *own = kind->own;
     uint32_t output = i + 1 < c->links.count ? c->links.at[i + 1].input : NONE;
     for (uint32_t t = 0; t < own->storages; t++) {
-        uint32_t s = block_storage(p, link, kind, t);
+        uint32_t s = choices_storage(p, link, kind, t);
         if (s == NONE || s == output) continue;
         for (uint32_t gap = own->gap_first[t]; gap < own->gap_first[t + 1]; gap++) {
             uint32_t begin = own->gap_begin[gap];
@@ -107,7 +105,7 @@ static int64_t highest_bytes(const Choice *choice) {
 
 /* Least bytes a choice of the loss head takes. */
 static int64_t head_bytes(const Chain *c) {
-    const Kind *head = kind_of(c, c->links.count - 1);
+    const Kind *head = chain_kind(c, c->links.count - 1);
     int64_t least = INT64_MAX;
     for (uint32_t h = 0; h < head->choice.count; h++)
         if (highest_bytes(&head->choice.at[h]) < least) least = highest_bytes(&head->choice.at[h]);
@@ -116,7 +114,7 @@ static int64_t head_bytes(const Chain *c) {
 
 /* The fastest choice of the loss head that takes at most so many bytes. */
 static const Choice *head_within(const Chain *c, int64_t bytes) {
-    const Kind *head = kind_of(c, c->links.count - 1);
+    const Kind *head = chain_kind(c, c->links.count - 1);
     const Choice *best = NULL;
     for (uint32_t h = 0; h < head->choice.count; h++) {
         const Choice *choice = &head->choice.at[h];
@@ -127,17 +125,16 @@ static const Choice *head_within(const Chain *c, int64_t bytes) {
 
 /* Tables for as many inputs of links as stay from the first pass on while the loss head runs, its own not
  * among them; what is after the last of them runs again once a backward operation wants the head's input. */
-enum { MOST_KEPT = 16 };
 typedef struct Kept {
-    uint32_t most, since;       /* since: the time from which the head's input is there again */
-    int64_t each;               /* bytes of one input */
-    double **by[MOST_KEPT + 1]; /* by[count][i][m]: links i.., as S of chain_tables.c */
+    uint32_t most, since;               /* since: the time from which the head's input is there again */
+    int64_t each;                       /* bytes of one input */
+    double **by[EFFORT_CHAIN_HEAD + 1]; /* by[count][i][m]: links i.., as S of chain_tables.c */
 } Kept;
 
 static uint32_t list_kept_moves(Chain *c, const Kept *kept, uint32_t count, uint32_t i) {
     uint32_t n = c->links.count, moves = 0;
     for (uint32_t k = i + 1; k <= c->end; k++)
-        c->move[moves++] = (Move){.after_slots = chain_slots(c, kind_of(c, k)->input_bytes),
+        c->move[moves++] = (Move){.after_slots = chain_slots(c, chain_kind(c, k)->input_bytes),
                                   .before_slots = chain_slots(c, chain_grown_bytes(c, k, c->end)),
                                   .after = kept->by[count - 1][k],
                                   .before = c->segment[i * n + k - 1],
@@ -147,19 +144,19 @@ static uint32_t list_kept_moves(Chain *c, const Kept *kept, uint32_t count, uint
 
 static uint32_t most_kept(const Chain *c) {
     uint32_t n = c->links.count;
-    return n - 2 < MOST_KEPT ? n - 2 : MOST_KEPT;
+    return n - 2 < EFFORT_CHAIN_HEAD ? n - 2 : EFFORT_CHAIN_HEAD;
 }
 
 /* The head and one input more than are kept. */
 static int64_t kept_bytes(const Chain *c) {
-    return head_bytes(c) + (most_kept(c) + 1) * kind_of(c, c->links.count - 1)->input_bytes;
+    return head_bytes(c) + (most_kept(c) + 1) * chain_kind(c, c->links.count - 1)->input_bytes;
 }
 
 /* A slot is a part of a block's input, so that many of them round to themselves. False where that input may
  * not go. */
 static bool fill_kept(Chain *c, Kept *kept) {
     uint32_t n = c->links.count, gap = gap_at(c->p, c->links.at[n - 1].input, c->links.boundary);
-    int64_t unit = kind_of(c, n - 1)->input_bytes;
+    int64_t unit = chain_kind(c, n - 1)->input_bytes;
     *kept = (Kept){.most = most_kept(c), .since = c->p->gap_end[gap], .each = unit};
     if (!c->p->may_drop[gap] || kept->since >= c->p->update_begin || unit <= 0) return false;
     int64_t most_bytes = kept_bytes(c);
@@ -189,9 +186,10 @@ static void decide_kept(Chain *c, const Kept *kept, uint32_t count, uint32_t i, 
 /* Whether a plan with so many seconds of recomputation is enough faster than the last one to be worth a
  * replay: the more is computed again, the longer replays are and the larger the steps. */
 static bool is_worth_it(const Chain *c, double again, double *last) {
-    static const double finest = 0.001, most = 0.015; /* shares of a step that plans differ by at least */
+    static const double finest = EFFORT_CHAIN_FINEST / 1000., most = EFFORT_CHAIN_COARSEST / 1000.;
     double seconds = c->step_seconds + again, ratio = seconds / c->step_seconds;
-    if (ratio > 1 + MOST_AGAIN || seconds > *last * (1 - fmin(finest * pow(ratio, 3), most))) return false;
+    if (ratio > 1 + EFFORT_CHAIN_TIMES || seconds > *last * (1 - fmin(finest * pow(ratio, 3), most)))
+        return false;
     *last = seconds;
     return true;
 }
@@ -209,7 +207,7 @@ static Restart best_restart(const Chain *c, const Kept *kept, int64_t bytes) {
     uint32_t m = beside < 0 ? 0 : beside < c->most ? (uint32_t)beside : c->most;
     for (uint32_t count = 0; count <= kept->most; count++) {
         const Choice *head = head_within(c, bytes - count * kept->each);
-        if (!head || m < table_first(kept->by[count][0])) continue;
+        if (!head || m < chain_table_first(kept->by[count][0])) continue;
         double seconds = kept->by[count][0][m] + head->seconds;
         if (seconds < best.seconds) best = (Restart){seconds, count, m, head};
     }
@@ -218,7 +216,7 @@ static Restart best_restart(const Chain *c, const Kept *kept, int64_t bytes) {
 
 static void add_restarts(Chain *c, const Taker *taker) {
     Kept kept;
-    if (!fill_kept(c, &kept)) return;
+    if (!EFFORT_CHAIN_HEAD || !fill_kept(c, &kept)) return;
     double last = HUGE_VAL;
     uint32_t head = c->links.count - 1;
     Decision *decision = NEW_ARRAY(c->arena, Decision, c->links.count);
@@ -238,7 +236,7 @@ static int64_t add_levels(Chain *c, int64_t most_bytes, const Taker *taker) {
     uint32_t n = c->links.count;
     chain_solve(c, n - 1, false, most_bytes / SLOTS + 1, SLOTS);
     Decision *decision = NEW_ARRAY(c->arena, Decision, n);
-    uint32_t least = table_first(c->whole[0]);
+    uint32_t least = chain_table_first(c->whole[0]);
     double last = HUGE_VAL;
     bool finer = least < LOWER && c->unit > 1;
     for (uint32_t m = finer ? LOWER : least; m <= SLOTS; m++) {
@@ -262,7 +260,7 @@ void chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes,
     if (chain_of(&c, p, boundary, tables, scratch)) {
         Taker taker = {use, context, NEW_ARRAY(scratch, Keep, p->gaps + 1)};
         add_all(&c, most_bytes, &taker);
-        if (p->ops < MANY_OPS) { /* what a search makes of other plans is hard to foretell */
+        if (p->ops < EFFORT_CHAIN_MANY_OPS) { /* what a search makes of other plans is hard to foretell */
             chain_explore(&c, false, scratch);
             add_all(&c, most_bytes, &taker);
         }
@@ -279,7 +277,7 @@ double chain_seconds(const Problem *p, uint32_t boundary, int64_t bytes) {
     if (chain_of(&c, p, boundary, tables, scratch)) {
         chain_solve(&c, c.links.count - 1, false, bytes / SLOTS + 1, SLOTS);
         uint32_t m = (uint32_t)(bytes / c.unit);
-        best = m < table_first(c.whole[0]) ? HUGE_VAL : c.whole[0][m];
+        best = m < chain_table_first(c.whole[0]) ? HUGE_VAL : c.whole[0][m];
         Kept kept;
         bool scarce = bytes <= kept_bytes(&c); /* above, there are better ways */
         if (scarce && fill_kept(&c, &kept)) best = fmin(best, best_restart(&c, &kept, bytes).seconds);

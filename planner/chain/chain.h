@@ -1,8 +1,9 @@
 /* Retentions of a chain of blocks by dynamic programming over run length and memory. */
-#ifndef REMAT_CHAIN_H
-#define REMAT_CHAIN_H
+#ifndef REMAT_CHAIN_CHAIN_H
+#define REMAT_CHAIN_CHAIN_H
 
 #include "planner/chain/blocks.h"
+#include "planner/problem/replay.h"
 
 /* Calls `use` with the best the recursion finds for memories up to `most_bytes` of transient storages, in
  * steps of the time it foresees; the retention is the callee's until it returns. They depend on the problem

@@ -13,6 +13,7 @@
  * segment ends with the block before the head: it runs again, and serves that block's own backward pass too.
  */
 #include "planner/chain/chain_tables.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
@@ -38,7 +39,7 @@ static int64_t least_forward_bytes(const Kind *kind) {
 
 /* The moves of a segment of one link. */
 static uint32_t single_moves(Chain *c, uint32_t i, bool end) {
-    const Kind *kind = kind_of(c, i);
+    const Kind *kind = chain_kind(c, i);
     uint32_t count = 0;
     for (uint32_t k = 0; k < kind->choice.count; k++) {
         const Choice *choice = &kind->choice.at[k];
@@ -57,7 +58,7 @@ uint32_t chain_moves(Chain *c, uint32_t i, uint32_t j) {
     uint32_t n = c->links.count, count = 0;
     bool end = j == c->end, head = end && !c->again;
     if (i == j) return single_moves(c, i, end);
-    const Kind *kind = kind_of(c, i);
+    const Kind *kind = chain_kind(c, i);
     const double *after = end ? c->whole[i + 1] : c->segment[(i + 1) * n + j];
     int64_t credit = head ? 0 : c->incoming_least;
     for (uint32_t k = 0; k < kind->choice.count; k++) {
@@ -66,20 +67,20 @@ uint32_t chain_moves(Chain *c, uint32_t i, uint32_t j) {
         uint32_t backward = chain_slots(c, choice->backward_bytes + chain_grown_bytes(c, i + 1, j) - credit);
         c->move[count++] =
             (Move){.seconds = choice->seconds + (head ? 0 : kind->forward_seconds),
-                   .least = larger(forward, backward),
-                   .after_slots = chain_slots(c, choice->kept_bytes + kind_of(c, i + 1)->input_bytes),
+                   .least = chain_larger(forward, backward),
+                   .after_slots = chain_slots(c, choice->kept_bytes + chain_kind(c, i + 1)->input_bytes),
                    .after = after,
                    .choice = k,
                    .split = NONE};
     }
     int64_t pass = 0;
     for (uint32_t k = i + 1; k <= j; k++) {
-        int64_t bytes = c->pass_bytes[k - 1] + (k - 1 > i ? kind_of(c, k - 1)->input_bytes : 0);
+        int64_t bytes = c->pass_bytes[k - 1] + (k - 1 > i ? chain_kind(c, k - 1)->input_bytes : 0);
         if (bytes > pass) pass = bytes;
         c->move[count++] =
             (Move){.seconds = head ? 0 : c->run_seconds[k] - c->run_seconds[i],
                    .least = chain_slots(c, pass),
-                   .after_slots = chain_slots(c, kind_of(c, k)->input_bytes),
+                   .after_slots = chain_slots(c, chain_kind(c, k)->input_bytes),
                    .before_slots = chain_slots(c, chain_grown_bytes(c, k, j) + (head ? c->incoming_most : 0)),
                    .after = end ? c->whole[k] : c->segment[k * n + j],
                    .before = c->segment[i * n + k - 1],
@@ -90,9 +91,9 @@ uint32_t chain_moves(Chain *c, uint32_t i, uint32_t j) {
 
 /* The first slot a move is possible at. */
 static uint32_t move_first(const Move *move) {
-    uint32_t after = move->after_slots + table_first(move->after);
-    uint32_t before = move->before_slots + table_first(move->before);
-    return larger(move->least, larger(after, before));
+    uint32_t after = move->after_slots + chain_table_first(move->after);
+    uint32_t before = move->before_slots + chain_table_first(move->before);
+    return chain_larger(move->least, chain_larger(after, before));
 }
 
 static double move_seconds(const Move *move, uint32_t m) {
@@ -103,9 +104,9 @@ static double move_seconds(const Move *move, uint32_t m) {
 
 /* The slot from which more are of no use to a move. */
 static uint32_t move_last(const Move *move) {
-    uint32_t after = move->after_slots + table_last(move->after);
-    uint32_t before = move->before_slots + table_last(move->before);
-    return larger(move_first(move), larger(after, before));
+    uint32_t after = move->after_slots + chain_table_last(move->after);
+    uint32_t before = move->before_slots + chain_table_last(move->before);
+    return chain_larger(move_first(move), chain_larger(after, before));
 }
 
 double *chain_fill(Chain *c, uint32_t count) {
@@ -115,7 +116,7 @@ double *chain_fill(Chain *c, uint32_t count) {
         uint32_t first = move_first(&c->move[k]);
         if (first > most) continue;
         if (first < least) least = first;
-        last = larger(last, move_last(&c->move[k]));
+        last = chain_larger(last, move_last(&c->move[k]));
     }
     if (last > most) last = most;
     for (uint32_t m = 0; m <= (least > most ? most : last); m++) table[m] = HUGE_VAL;
@@ -189,8 +190,8 @@ void chain_solve(Chain *c, uint32_t end, bool again, int64_t unit, uint32_t most
 }
 
 void chain_explore(Chain *c, bool explored, Arena *scratch) {
-    c->kinds = blocks_kinds(c->p, &c->links, explored, scratch);
-    for (uint32_t i = 0; i < c->links.count; i++) c->pass_bytes[i] = least_forward_bytes(kind_of(c, i));
+    c->kinds = choices_kinds(c->p, &c->links, explored, scratch);
+    for (uint32_t i = 0; i < c->links.count; i++) c->pass_bytes[i] = least_forward_bytes(chain_kind(c, i));
 }
 
 bool chain_of(Chain *c, const Problem *p, uint32_t boundary, Arena *tables, Arena *scratch) {
@@ -198,7 +199,7 @@ bool chain_of(Chain *c, const Problem *p, uint32_t boundary, Arena *tables, Aren
     uint32_t n = c->links.count;
     c->equal = NEW_ARRAY(scratch, uint32_t, (size_t)n * n);
     if (n < 2 || n > TABLES || !find_equals(&c->links, c->equal)) return false;
-    c->move = NEW_ARRAY(scratch, Move, BLOCK_CHOICES + n);
+    c->move = NEW_ARRAY(scratch, Move, EFFORT_CHOICES_MOST + n);
     c->run_seconds = NEW_ARRAY(scratch, double, n + 1);
     c->grown = NEW_ARRAY(scratch, int64_t, n + 1);
     c->pass_bytes = NEW_ARRAY(scratch, int64_t, n + 1);
@@ -206,7 +207,7 @@ bool chain_of(Chain *c, const Problem *p, uint32_t boundary, Arena *tables, Aren
     c->incoming_least = INT64_MAX;
     for (uint32_t op = 0; op < p->ops; op++) c->step_seconds += p->seconds[op];
     for (uint32_t i = 0; i < n; i++) {
-        const Kind *kind = kind_of(c, i);
+        const Kind *kind = chain_kind(c, i);
         c->run_seconds[i + 1] = c->run_seconds[i] + kind->forward_seconds;
         c->grown[i + 1] = c->grown[i] + kind->grown_bytes;
         if (i + 1 == n) break;

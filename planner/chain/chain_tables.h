@@ -1,10 +1,12 @@
-/* The tables of the recursion over a chain of blocks (planner/chain/chain_tables.c), for planner/chain/chain.c alone. */
-#ifndef REMAT_CHAIN_TABLES_H
-#define REMAT_CHAIN_TABLES_H
+/* The tables of the recursion over a chain of blocks (planner/chain/chain_tables.c), for
+ * planner/chain/chain.c alone. */
+#ifndef REMAT_CHAIN_CHAIN_TABLES_H
+#define REMAT_CHAIN_CHAIN_TABLES_H
 
-#include "planner/chain/blocks.h"
+#include "planner/chain/choices.h"
+#include "planner/effort.h"
 
-enum { SLOTS = 4096 };
+enum { SLOTS = EFFORT_CHAIN_SLOTS };
 
 /* One way to run a segment: seconds + after[m - after_slots] + before[m - before_slots], from `least` slots
  * on. */
@@ -35,10 +37,10 @@ typedef struct Chain {
     Move *move;
 } Chain;
 
-static inline const Kind *kind_of(const Chain *c, uint32_t i) {
+static inline const Kind *chain_kind(const Chain *c, uint32_t i) {
     return &c->kinds[c->links.at[i].kind];
 }
-static inline uint32_t larger(uint32_t a, uint32_t b) {
+static inline uint32_t chain_larger(uint32_t a, uint32_t b) {
     return a > b ? a : b;
 }
 /* Slots for so many bytes, rounded up; SLOTS + 1 where they are too many. */
@@ -62,11 +64,11 @@ double *chain_fill(Chain *c, uint32_t count);
 Move chain_best(const Chain *c, uint32_t count, uint32_t m);
 
 /* The first slot a table is finite at, SLOTS + 1 if none; it stands before the table's seconds. */
-static inline uint32_t table_first(const double *table) {
+static inline uint32_t chain_table_first(const double *table) {
     return table ? (uint32_t)table[-1] : 0;
 }
 /* The slot it stays the same from; before that. */
-static inline uint32_t table_last(const double *table) {
+static inline uint32_t chain_table_last(const double *table) {
     return table ? (uint32_t)table[-2] : 0;
 }
 

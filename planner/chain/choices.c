@@ -5,10 +5,11 @@
  *
  * The middle reads the block's output and makes the gradients that come from outside; the end reads what
  * outlives the block. Storages from before the block count as persistent. */
-#include "planner/chain/blocks.h"
+#include "planner/chain/choices.h"
 #include "planner/bound/closure.h"
 #include "planner/chain/kinds.h"
-#include "planner/search.h"
+#include "planner/retain/trim.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -102,7 +103,7 @@ static void add_lists(Builder *b, uint32_t op) {
             *vec_add(b->arena, &b->takeover) = b->own_storage[p->takeover.list[k]];
 }
 
-uint32_t block_time(const Link *link, uint32_t time) {
+uint32_t choices_time(const Link *link, uint32_t time) {
     uint32_t middle = link->end - link->begin, backward = link->backward_end - link->backward_begin;
     if (time >= link->backward_end) return middle + 1 + backward + 1;
     return time < link->backward_begin ? middle : middle + 1 + (time - link->backward_begin);
@@ -128,7 +129,7 @@ static void take_ops(Builder *b) {
             own->seconds[i] = p->seconds[op];
             own->workspace_bytes[i] = p->workspace_bytes[op];
             own->rerun[i] = p->rerun[op];
-            own->rerun_end[i] = block_time(b->link, p->lazy_end[op]);
+            own->rerun_end[i] = choices_time(b->link, p->lazy_end[op]);
             add_lists(b, op);
         }
     }
@@ -167,7 +168,7 @@ static void build(const Problem *p, const Link *link, Kind *kind, Arena *arena) 
     if (link->input != NONE) kind->input_bytes = p->bytes[link->input];
 }
 
-uint32_t block_storage(const Problem *p, const Link *link, const Kind *kind, uint32_t own) {
+uint32_t choices_storage(const Problem *p, const Link *link, const Kind *kind, uint32_t own) {
     uint32_t maker = kind->own->maker[own];
     if (maker == kind->forward_ops) return NONE;
     uint32_t place = 0;
@@ -240,8 +241,6 @@ static int by_kept(const void *a, const void *b) {
 
 /* ---- neighbours ---- */
 
-enum { FINE = 256 }; /* what differs by a smaller share is as good */
-
 /* When a gap's storage may start to be kept again: not at all, throughout, or from a time it is made again.
  */
 static uint32_t list_starts(const Sweep *w, uint32_t gap, uint32_t maker, uint32_t *start, uint32_t most) {
@@ -292,8 +291,8 @@ static bool is_new(Sweep *w, uint64_t hash) {
 static void try_change(Sweep *w, Keep *retain, uint32_t gap, Keep next, uint64_t hash) {
     Keep before = retain[gap];
     if (!is_new(w, hash - keep_hash(gap, &before) + keep_hash(gap, &next))) return;
-    int64_t bytes = w->found.at[0].backward_bytes / FINE;
-    double seconds = w->kind->forward_seconds / FINE;
+    int64_t bytes = w->found.at[0].backward_bytes / EFFORT_CHOICES_FINE;
+    double seconds = w->kind->forward_seconds / EFFORT_CHOICES_FINE;
     retain[gap] = next;
     replay(w->replay, retain, &w->sequence);
     Choice choice = measure(w);
@@ -305,12 +304,12 @@ static void try_change(Sweep *w, Keep *retain, uint32_t gap, Keep next, uint64_t
 }
 
 /* Tries every change of one gap on what was found, and on what that finds, as long as replays are left: what
- * the cuts and shaving miss where several gaps want to change together. */
+ * the cuts and trimming miss where several gaps want to change together. */
 static void explore(Sweep *w) {
-    enum { MOST_REPLAYS = 12000, RUNS = 400000, STARTS = 8 };
     const Problem *own = w->kind->own;
     Keep *retain = NEW_ARRAY(w->arena, Keep, own->gaps + 1);
-    uint32_t replays = RUNS / own->ops < MOST_REPLAYS ? RUNS / own->ops : MOST_REPLAYS, start[STARTS + 1];
+    uint32_t replays = EFFORT_CHOICES_OPS / own->ops, start[EFFORT_CHOICES_STARTS + 1];
+    if (replays > EFFORT_CHOICES_REPLAYS) replays = EFFORT_CHOICES_REPLAYS;
     for (w->places = 64; w->places < 2 * (replays + w->found.count);) w->places *= 2;
     w->tried = NEW_ARRAY(w->arena, uint64_t, w->places);
     for (uint32_t i = 0; i < w->found.count; i++) is_new(w, retention_hash(own, w->found.at[i].retain));
@@ -326,7 +325,7 @@ static void explore(Sweep *w) {
             while (gap >= own->gap_first[s + 1]) s++;
             if (!own->may_drop[gap] || own->gap_end[gap] <= w->kind->forward_ops) continue;
             Keep before = retain[gap];
-            uint32_t starts = list_starts(w, gap, own->maker[s], start, STARTS);
+            uint32_t starts = list_starts(w, gap, own->maker[s], start, EFFORT_CHOICES_STARTS);
             for (uint32_t k = 0; k < starts && replays; k++) {
                 if (before.from == start[k] && !before.until) continue;
                 try_change(w, retain, gap, (Keep){.from = start[k]}, hash);
@@ -362,7 +361,6 @@ static uint32_t best_at(const Sweep *w, const Choice *choice, uint32_t count, do
 /* Into the kind: the choices that no other beats; where there are too many, those that are best at some
  * prices, and then each time the one that the chosen ones would replace worst. */
 static void keep_best(Sweep *w) {
-    enum { PRICES = 7 };
     Choice *good = NEW_ARRAY(w->arena, Choice, w->found.count);
     uint32_t count = 0, chosen = 0;
     for (uint32_t i = 0; i < w->found.count; i++) {
@@ -374,12 +372,12 @@ static void keep_best(Sweep *w) {
     }
     double *lost = NEW_ARRAY(w->arena, double, count + 1);
     for (uint32_t i = 0; i < count; i++) lost[i] = HUGE_VAL;
-    uint32_t most = count < BLOCK_CHOICES ? count : BLOCK_CHOICES;
+    uint32_t most = count < EFFORT_CHOICES_MOST ? count : EFFORT_CHOICES_MOST;
     for (uint32_t next = 0; chosen < most; next++) {
         uint32_t pick = 0;
-        if (next < PRICES * PRICES) {
-            pick = best_at(w, good, count, ldexp(1, (int)(2 * (next % PRICES)) - 6),
-                           ldexp(1, (int)(2 * (next / PRICES)) - 6));
+        if (next < EFFORT_CHOICES_PRICES * EFFORT_CHOICES_PRICES) {
+            pick = best_at(w, good, count, ldexp(1, (int)(2 * (next % EFFORT_CHOICES_PRICES)) - 6),
+                           ldexp(1, (int)(2 * (next / EFFORT_CHOICES_PRICES)) - 6));
             if (lost[pick] == 0) continue;
         } else {
             for (uint32_t i = 1; i < count; i++)
@@ -389,7 +387,7 @@ static void keep_best(Sweep *w) {
         chosen++;
         for (uint32_t i = 0; i < count; i++) lost[i] = fmin(lost[i], fmax(0, loss(w, &good[i], &good[pick])));
         lost[pick] = 0;
-        if (next >= PRICES * PRICES && lost[pick] == 0) {
+        if (next >= EFFORT_CHOICES_PRICES * EFFORT_CHOICES_PRICES && lost[pick] == 0) {
             bool more = false;
             for (uint32_t i = 0; i < count; i++) more = more || lost[i] > 0;
             if (!more) break;
@@ -399,16 +397,15 @@ static void keep_best(Sweep *w) {
 }
 
 static void sweep(Kind *kind, bool explored, Arena *arena) {
-    enum { CUTS = 20, STEPS = 4 };
     const Problem *own = kind->own;
     Sweep w = {.kind = kind, .arena = arena, .replay = replay_new(own, arena)};
-    Shaver *shaver = shaver_new(own, NULL, w.replay, arena);
+    Trimmer *trimmer = trim_new(own, NULL, w.replay, arena);
     Keep *retain = NEW_ARRAY(arena, Keep, own->gaps + 1);
     for (uint32_t op = 0; op < own->ops; op++) w.base_seconds += own->seconds[op];
     for (EACH(k, own->reads, kind->forward_ops)) w.output_bytes += own->bytes[own->reads.list[k]];
     replay(w.replay, retain, &w.sequence);
     note(&w, measure(&w), retain);
-    Trades hull = closure_hull(closure_new(own, kind->forward_ops, arena), CUTS, arena);
+    Trades hull = closure_hull(closure_new(own, kind->forward_ops, arena), EFFORT_CHOICES_CUTS, arena);
     for (uint32_t t = 0; t < hull.count; t++) {
         memset(retain, 0, sizeof *retain * own->gaps);
         for (uint32_t gap = 0, s = 0; gap < own->gaps; gap++) {
@@ -419,8 +416,9 @@ static void sweep(Kind *kind, bool explored, Arena *arena) {
         }
         replay(w.replay, retain, &w.sequence);
         note(&w, measure(&w), retain);
-        for (uint32_t step = 0; step < STEPS; step++) {
-            if (!shave(shaver, w.sequence.peak_bytes - w.sequence.peak_bytes / 16 - 1, retain, &w.sequence))
+        for (uint32_t step = 0; step < EFFORT_CHOICES_TRIMS; step++) {
+            if (!trim_to(trimmer, w.sequence.peak_bytes - w.sequence.peak_bytes / 16 - 1, retain,
+                         &w.sequence))
                 break;
             note(&w, measure(&w), retain);
         }
@@ -429,13 +427,13 @@ static void sweep(Kind *kind, bool explored, Arena *arena) {
     keep_best(&w);
 }
 
-Kind block_kind(const Problem *p, const Link *link, Arena *arena) {
+Kind choices_kind(const Problem *p, const Link *link, Arena *arena) {
     Kind kind = {0};
     build(p, link, &kind, arena);
     return kind;
 }
 
-Kind *blocks_kinds(const Problem *p, const Links *links, bool explored, Arena *arena) {
+Kind *choices_kinds(const Problem *p, const Links *links, bool explored, Arena *arena) {
     Kind *kinds = NEW_ARRAY(arena, Kind, links->kinds + 1);
     for (uint32_t i = 0; i < links->count; i++) {
         Kind *kind = &kinds[links->at[i].kind];
@@ -444,7 +442,9 @@ Kind *blocks_kinds(const Problem *p, const Links *links, bool explored, Arena *a
         Text key = {0};
         if (p->kinds) key = kind_key(kind, explored, arena);
         if (p->kinds && kind_recall(p->kinds, &key, kind)) continue;
+        double began = stats_begin(p->stats);
         sweep(kind, explored, arena);
+        stats_end(p->stats, STATS_CHOICES, began, kind->choice.count);
         if (p->kinds) kind_remember(p->kinds, &key, kind);
     }
     return kinds;

@@ -1,9 +1,12 @@
 /* The ways to run a block (struct Choice), kept for equal blocks of other graphs: of one model in other
  * tiles, or planned once more. */
-#ifndef REMAT_KINDS_H
-#define REMAT_KINDS_H
+#ifndef REMAT_CHAIN_KINDS_H
+#define REMAT_CHAIN_KINDS_H
 
-#include "planner/chain/blocks.h"
+#include "planner/chain/choices.h"
+
+typedef struct KindMemo KindMemo;
+KindMemo *kind_memo_new(Arena *arena); /* the arena must live as long as requests use it */
 
 /* Under which a kind's choices are found again: all that they depend on, as bytes. */
 Text kind_key(const Kind *kind, bool explored, Arena *arena);

@@ -30,9 +30,10 @@
  * does.
  *
  * A window pays for its block's backward pass up to p(d) and for that of block d + 1 after p(d + 1), each
- * exactly (prove.c) for the bytes it holds, which share r. What a block had when its own window began was
- * worth some of what follows p(d) too: the rest of both together is owed by the next window at least. Levels
- * of that, rounded down, are a second state of F. Later instants of a block raise what it costs after p(d).
+ * exactly (exact_closure.c) for the bytes it holds, which share r. What a block had when its own window began
+ * was worth some of what follows p(d) too: the rest of both together is owed by the next window at least.
+ * Levels of that, rounded down, are a second state of F. Later instants of a block raise what it costs after
+ * p(d).
  *
  * Bytes count in units, rounded down. The loss head's instant starts the first window and has its own room.
  * What a window costs stands in block_cost.c. */
@@ -51,14 +52,14 @@ static double smaller(double a, double b) {
 /* The level of what block's second part is owed once the window before had class k of it. */
 static uint32_t debt_level(const BlockCosts *c, int64_t k) {
     uint32_t level = DEBTS - 1;
-    while (level > 0 && step(&c->owed, k) < c->debt[level]) level--;
+    while (level > 0 && block_step(&c->owed, k) < c->debt[level]) level--;
     return level;
 }
 
 /* A window with `room` units whose block holds class k. After the head there is no second part. */
 static double window_cost(const BlockCosts *c, int64_t k, int64_t room, double debt, bool head) {
     if (room < k) return HUGE_VAL;
-    return step(&c->first, k) + (head ? 0 : fmax(step(&c->second, room - k), debt));
+    return block_step(&c->first, k) + (head ? 0 : fmax(block_step(&c->second, room - k), debt));
 }
 
 /* A window whose block holds less than m. */
@@ -126,7 +127,7 @@ static Row new_row(const BlockCosts *c, int64_t below, uint32_t debt, Arena *are
     }
     row.lower = new_line(c, arena);
     row.passes = new_line(c, arena);
-    for (uint32_t i = 0; i < c->count; i++) row.passes[i] = block_pass_seconds(c, i, row.room);
+    for (uint32_t i = 0; i < c->count; i++) row.passes[i] = block_cost_pass_seconds(c, i, row.room);
     return row;
 }
 
@@ -139,7 +140,8 @@ static void list_class(const BlockCosts *c, Row *row, const Tables *t, uint32_t 
     int64_t room = row->room, below = c->room - room, beneath = below + c->least;
     uint32_t e = debt_level(c, k), end = c->count - 1;
     bool all = (k + 1) * c->unit > c->both_bytes;
-    double first = step(&c->first, k), cost = window_cost(c, k, room, 0, false), own = c->least_pass + cost;
+    double first = block_step(&c->first, k), cost = window_cost(c, k, room, 0, false),
+           own = c->least_pass + cost;
     const double *held = t->closed[debt][below + k], *lower = t->open[PLAIN][debt][beneath];
     const double *within = t->open[WITHOUT_LOWER][debt][beneath];
     const double *before = t->open[last_with_less(c, k - c->least)][debt][beneath];
@@ -191,7 +193,7 @@ static void list_last(const BlockCosts *c, Row *row, const Tables *t, uint32_t d
         if (!row->head) lower_to(&held_last[0], window_cost(c, k, room, row->debt, false));
         if (k > row->room) continue;
         const double *open = t->open[PLAIN][debt][below + k], *closed = t->closed[debt][below + k];
-        double cost = window_cost(c, k, room, 0, false), first = step(&c->first, k);
+        double cost = window_cost(c, k, room, 0, false), first = block_step(&c->first, k);
         for (uint32_t i = 1; i < c->count; i++)
             lower_to(&held_last[i],
                      last == WITHOUT_LOWER ? open[i] + cost : fmax(open[i] + cost, closed[i] + first));
@@ -215,12 +217,12 @@ typedef struct Next {
 
 /* The chain of length L whose period begins with its first window. */
 static double best_period(const BlockCosts *c, const Row *row, const Next *next, uint32_t L) {
-    double best = L == 1 && !row->head ? row->alone
-                  : row->first_room < 0
-                      ? HUGE_VAL
-                      : window_again(c, row->first_room, row->debt, row->head) +
-                            (row->head ? block_pass_seconds(c, L - 1, row->first_room) : row->passes[L - 1]) +
-                            next->chain[0][L - 1];
+    double best = L == 1 && !row->head  ? row->alone
+                  : row->first_room < 0 ? HUGE_VAL
+                                        : window_again(c, row->first_room, row->debt, row->head) +
+                                              (row->head ? block_cost_pass_seconds(c, L - 1, row->first_room)
+                                                         : row->passes[L - 1]) +
+                                              next->chain[0][L - 1];
     for (uint32_t e = 0; e < DEBTS; e++) best = smaller(best, row->held_last[e][L - 1] + next->chain[e][0]);
     if (L == 1) return best;
     /* l = 2, and more of them, with L - l windows above */
@@ -241,7 +243,8 @@ static void fill(const BlockCosts *c, Row *rows, const Tables *t, uint32_t last,
                  Next *next) {
     for (uint32_t d = 0; d <= DEBTS; d++) {
         next->chain[d] = (closed ? t->closed[d] : t->open[last][d])[below];
-        if (d < DEBTS) next->chain[d][0] = closed ? fmax(step(&c->second, rows[d].room), c->debt[d]) : 0;
+        if (d < DEBTS)
+            next->chain[d][0] = closed ? fmax(block_step(&c->second, rows[d].room), c->debt[d]) : 0;
         list_last(c, &rows[d], t, d, last);
     }
     for (uint32_t L = 0; L <= c->count; L++) {
@@ -271,12 +274,12 @@ static double count_seconds(const BlockCosts *c, Arena *arena) {
     return t->closed[DEBTS][0][c->count];
 }
 
-double nested_seconds(const Problem *p, uint32_t boundary, int64_t budget_bytes) {
+double revolve_seconds(const Problem *p, uint32_t boundary, int64_t budget_bytes) {
     Arena *arena = arena_new(), *scratch = arena_new();
-    BlockRun *run = block_run(p, boundary, arena);
+    BlockRun *run = block_cost_run(p, boundary, arena);
     double best = 0;
-    for (uint32_t i = 0; run && i < block_run_instants(run); i++) {
-        const BlockCosts *costs = block_costs(run, i, budget_bytes, scratch);
+    for (uint32_t i = 0; run && i < block_cost_instants(run); i++) {
+        const BlockCosts *costs = block_cost_at(run, i, budget_bytes, scratch);
         if (costs) best = fmax(best, count_seconds(costs, scratch));
         arena_reset(scratch);
     }

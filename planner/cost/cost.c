@@ -1,10 +1,13 @@
 /* What one execution of each node costs. In: a graph and a device; out: flops, bytes moved, workspace bytes
  * and seconds by the roofline model (Williams et al. 2009): the slower of arithmetic and memory traffic, each
  * at the share of the device's peak that the kernel reaches (kernels/rate.def), plus a fixed launch. A row of
- * ir/op.def names the rule; workspace is the kernels' own arithmetic, so plan and program agree. */
-#include "planner/plan.h"
+ * ir/op.def names the rule and the class of rates; workspace is the kernels' own arithmetic, so plan and
+ * program agree. */
+#include "planner/cost/cost.h"
 
 #include "kernels/kernels.h"
+#include "ir/ops.h"
+#include "kernels/rate.h"
 
 #include <string.h>
 
@@ -32,16 +35,28 @@ static Work cost_view(const Graph *g, const Node *node) {
     return (Work){0, 0};
 }
 
-/* A pass over the operands; a table of which only some rows are read counts as those rows. */
+/* Operations by the element: a few each. */
+static double element_flops(const Graph *g, const Node *node) {
+    double flops = 0;
+    for (uint32_t i = 0; i < node->nout; i++) flops += 8.0 * (double)type_elements(output_type(g, node, i));
+    return flops;
+}
+
+/* A pass over the operands. */
 static Work cost_stream(const Graph *g, const Node *node) {
-    Work work = {.bytes = traffic(g, node)};
-    const Type *out = output_type(g, node, 0);
-    if (node->op == OP_EMBED)
-        work.bytes = 2.0 * (double)type_bytes(out) + (double)type_bytes(input_type(g, node, 0));
-    if (node->op == OP_SLICE_ROWS) work.bytes = 2.0 * (double)type_bytes(out);
-    if (node->op == OP_POSITIONS) work.bytes = 2.0 * (double)type_bytes(out);
-    for (uint32_t i = 0; i < node->nout; i++)
-        work.flops += 8.0 * (double)type_elements(output_type(g, node, i));
+    return (Work){.bytes = traffic(g, node), .flops = element_flops(g, node)};
+}
+
+/* Some rows of a table or value, as many as the output has. */
+static Work cost_rows(const Graph *g, const Node *node) {
+    return (Work){.bytes = 2.0 * (double)type_bytes(output_type(g, node, 0)),
+                  .flops = element_flops(g, node)};
+}
+
+/* The rows that tokens, the first input, choose. */
+static Work cost_lookup(const Graph *g, const Node *node) {
+    Work work = cost_rows(g, node);
+    work.bytes += (double)type_bytes(input_type(g, node, 0));
     return work;
 }
 
@@ -49,29 +64,50 @@ static double last_dim(const Type *type) {
     return type->rank ? (double)type->dim[type->rank - 1] : 1.0;
 }
 
-/* linear: x [.., I], w [O, I]; linear_bwd_x: dy [.., O], w [O, I]; linear_bwd_w: dy [.., O], x [.., I]. */
-static Work cost_matmul(const Graph *g, const Node *node) {
-    double outer = (double)type_elements(input_type(g, node, 0)), width;
-    const Type *second = input_type(g, node, 1);
-    if (node->op == OP_LINEAR)
-        width = (double)second->dim[0];
-    else
-        width = last_dim(second);
+/* The rows of the first input, each element with `width` others. */
+static Work matmul(const Graph *g, const Node *node, double width) {
+    double outer = (double)type_elements(input_type(g, node, 0));
     return (Work){.flops = 2.0 * outer * width, .bytes = traffic(g, node)};
 }
 
-/* Two products of [T, E] x [E, T] a head forward, five backward; half of each when causal. */
-static Work cost_attend(const Graph *g, const Node *node) {
-    bool backward = node->op == OP_ATTEND_BWD;
-    const Type *q = input_type(g, node, backward ? 1 : 0), *k = input_type(g, node, backward ? 2 : 1);
+/* x [.., I], w [O, I] */
+static Work cost_linear(const Graph *g, const Node *node) {
+    return matmul(g, node, (double)input_type(g, node, 1)->dim[0]);
+}
+
+/* dy [.., O], and w [O, I] or x [.., I] */
+static Work cost_product(const Graph *g, const Node *node) {
+    return matmul(g, node, last_dim(input_type(g, node, 1)));
+}
+
+/* Products of [T, E] x [E, T] a head, half of each when causal. */
+static Work attention(const Graph *g, const Node *node, const Type *q, const Type *k, double products) {
     double flops = 2.0 * (double)type_elements(q) * (double)k->dim[1];
     if (node->attr.causal) flops *= 0.5;
-    return (Work){.flops = flops * (backward ? 5.0 : 2.0), .bytes = traffic(g, node)};
+    return (Work){.flops = flops * products, .bytes = traffic(g, node)};
+}
+
+static Work cost_attend(const Graph *g, const Node *node) {
+    return attention(g, node, input_type(g, node, 0), input_type(g, node, 1), 2.0);
+}
+
+static Work cost_attend_bwd(const Graph *g, const Node *node) {
+    return attention(g, node, input_type(g, node, 1), input_type(g, node, 2), 5.0);
 }
 
 typedef Work CostRule(const Graph *g, const Node *node);
 static CostRule *const cost_rule[OP_COUNT] = {
-#define OP(NAME, name, min_in, max_in, min_out, max_out, flags, shape, gradient, cost) cost_##cost,
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
+           tile, call, cost, rate)                                                                           \
+    [OP_##NAME] = cost_##cost,
+#include "ir/op.def"
+#undef OP
+};
+
+static const KRateClass rate_class[OP_COUNT] = {
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
+           tile, call, cost, rate)                                                                           \
+    [OP_##NAME] = K_RATE_##rate,
 #include "ir/op.def"
 #undef OP
 };
@@ -123,7 +159,7 @@ Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
         if (op_info[node->op].flags & OPF_VIEW) continue;
         Work work = cost_rule[node->op](g, node);
         Operands x = operands_of(g, node, scratch);
-        KRate rate = k_rate(target, op_info[node->op].name, x.out, x.in);
+        KRate rate = k_rate(target, rate_class[node->op], x.out, x.in);
         cost[n].flops = work.flops;
         cost[n].bytes = work.bytes;
         cost[n].workspace_bytes = workspace(node, target, &x);

@@ -2,8 +2,8 @@
  *
  * A built-in device is a file of planner/cost/devices/, made into a row when rematc is built; `--device FILE`
  * reads one in the same format (device_file.c says which). */
-#ifndef REMAT_DEVICE_H
-#define REMAT_DEVICE_H
+#ifndef REMAT_COST_DEVICE_H
+#define REMAT_COST_DEVICE_H
 
 #include "ir/graph.h"
 
@@ -39,15 +39,5 @@ const char *device_text(const Device *device, Arena *arena);
 /* Shared memory that one block of a kernel may ask for (CUDA C++ Programming Guide, technical specifications
  * by compute capability); INT64_MAX for the host. */
 int64_t device_block_bytes(const Device *device);
-
-/* Where a text is no device: its line, 1 and up, or 0 where something is missing, and what is wrong. */
-typedef struct DeviceError {
-    uint32_t line;
-    const char *text, *key; /* key: the word that is not known, NULL otherwise */
-} DeviceError;
-extern const char *const device_key[];
-extern const uint32_t device_key_count;
-/* A device from the text of a .device file; names and sources are copied into `arena`. False with `error`. */
-bool device_parse(const char *text, size_t length, Arena *arena, Device *out, DeviceError *error);
 
 #endif

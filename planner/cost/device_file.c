@@ -13,7 +13,7 @@
  * and `multiprocessors`, `threads` (resident, on one of them), `capability` (9.0), `bf16` and `f32` TFLOP/s
  * (dense, f32 accumulation; no bf16: not supported), `bandwidth` GB/s of its memory, `link` GB/s to host
  * memory, one way. */
-#include "planner/cost/device.h"
+#include "planner/cost/device_file.h"
 
 #include <errno.h>
 #include <math.h>

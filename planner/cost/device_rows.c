@@ -1,5 +1,5 @@
 /* device_rows FILE..: when rematc is built, .device files into the rows of device.c's table, on stdout. */
-#include "planner/cost/device.h"
+#include "planner/cost/device_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* A schedule built from its end: beam search over the storages demanded at each time. Runs come in any order,
  * as often as needed, so it finds schedules where the grid of runs has none. */
-#ifndef REMAT_BEAM_H
-#define REMAT_BEAM_H
+#ifndef REMAT_DAG_BEAM_H
+#define REMAT_DAG_BEAM_H
 
 #include "planner/problem/deadline.h"
 #include "planner/problem/problem.h"

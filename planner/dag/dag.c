@@ -1,11 +1,11 @@
-/* See outside.h. In: nodes and links, or a schedule; out: a problem, or what is wrong with the schedule. */
+/* See dag.h. In: nodes and links, or a schedule; out: a problem, or what is wrong with the schedule. */
 #include "planner/dag/dag.h"
 
 #include <math.h>
 #include <string.h>
 
-Problem *problem_from_outside(uint32_t nodes, const double *seconds, const int64_t *bytes,
-                              const OutsideLink *link, uint32_t links, Arena *arena) {
+Problem *dag_problem(uint32_t nodes, const double *seconds, const int64_t *bytes, const DagLink *link,
+                     uint32_t links, Arena *arena) {
     Problem *p = NEW(arena, Problem);
     p->ops = p->storages = p->update_begin = nodes;
     p->seconds = NEW_ARRAY(arena, double, nodes + 1);
@@ -46,7 +46,7 @@ Problem *problem_from_outside(uint32_t nodes, const double *seconds, const int64
     return p;
 }
 
-int64_t *outside_live(const Problem *p, Arena *arena) {
+int64_t *dag_live(const Problem *p, Arena *arena) {
     int64_t *live = NEW_ARRAY(arena, int64_t, p->ops + 1);
     uint32_t *last = NEW_ARRAY(arena, uint32_t, p->storages + 1); /* by storage: its last touch */
     memcpy(last, p->maker, sizeof *last * p->storages);
@@ -61,9 +61,9 @@ int64_t *outside_live(const Problem *p, Arena *arena) {
     return live;
 }
 
-int64_t outside_keep_all(const Problem *p) {
+int64_t dag_keep_all(const Problem *p) {
     Arena *scratch = arena_new();
-    const int64_t *live = outside_live(p, scratch);
+    const int64_t *live = dag_live(p, scratch);
     int64_t peak = p->persistent_bytes;
     for (uint32_t op = 0; op < p->ops; op++)
         if (live[op] > peak) peak = live[op];
@@ -71,8 +71,8 @@ int64_t outside_keep_all(const Problem *p) {
     return peak;
 }
 
-const char *outside_check(const Problem *p, const uint32_t *run, uint32_t runs, int64_t peak_bytes,
-                          double seconds, Arena *arena) {
+const char *dag_check(const Problem *p, const uint32_t *run, uint32_t runs, int64_t peak_bytes,
+                      double seconds, Arena *arena) {
     uint32_t *last_made = NEW_ARRAY(arena, uint32_t, p->ops + 1),
              *dies = NEW_ARRAY(arena, uint32_t, runs + 1);
     memset(last_made, 0xff, sizeof *last_made * p->ops);

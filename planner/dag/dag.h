@@ -1,48 +1,27 @@
-/* Rematerialisation of a DAG from outside: every node has one output, which is all the memory it takes. */
-#ifndef REMAT_OUTSIDE_H
-#define REMAT_OUTSIDE_H
+/* A DAG from elsewhere as a problem of rematerialisation: every node has one output, which is all the memory
+ * it takes. */
+#ifndef REMAT_DAG_DAG_H
+#define REMAT_DAG_DAG_H
 
 #include "planner/problem/problem.h"
 
-enum { OUTSIDE_MOST_NODES = 3000 };
-typedef struct OutsideLink {
+enum { DAG_MOST_NODES = 3000 };
+typedef struct DagLink {
     uint32_t from, to; /* nodes, by order of first execution; from < to */
-} OutsideLink;
+} DagLink;
 
 /* Nodes are given in their order of first execution. Doubled links count once. Node i is operation i and
  * storage i of the problem. */
-Problem *problem_from_outside(uint32_t nodes, const double *seconds, const int64_t *bytes,
-                              const OutsideLink *link, uint32_t links, Arena *arena);
-
-/* The answer to a budget. */
-typedef struct Solution {
-    bool feasible;
-    VEC(uint32_t) run;      /* nodes in order of execution; the smallest schedule known if infeasible */
-    int64_t peak_bytes;     /* of `run` */
-    double seconds;         /* of `run` */
-    int64_t keep_all_bytes; /* peak of running every node once */
-    double keep_all_seconds;
-    double lower_bound_seconds; /* no schedule within the budget takes less; INFINITY: there is none */
-    bool proved;                /* nothing is faster within the budget, but for rounding */
-} Solution;
-
-typedef struct SolveRequest {
-    const Problem *problem; /* nothing in it runs in place */
-    int64_t budget_bytes;
-    uint64_t changes;    /* of the local search; 0: the default */
-    double time_seconds; /* give up improving after this long; 0: never. The only thing read from a clock. */
-    uint32_t exact_ops;  /* problems of at most this many operations are searched exhaustively */
-} SolveRequest;
-enum { SOLVE_EXACT_OPS = 10 };
+Problem *dag_problem(uint32_t nodes, const double *seconds, const int64_t *bytes, const DagLink *link,
+                     uint32_t links, Arena *arena);
 
 /* Live bytes during each operation, and their peak, when every node runs once. */
-int64_t *outside_live(const Problem *p, Arena *arena);
-int64_t outside_keep_all(const Problem *p);
-Solution solve(const SolveRequest *request, Arena *arena);
+int64_t *dag_live(const Problem *p, Arena *arena);
+int64_t dag_keep_all(const Problem *p);
 
 /* Replays `run` by the rules alone and says what is wrong with it, or NULL: every operand live, first runs in
  * order, peak and seconds as told. Shares nothing with the solver. */
-const char *outside_check(const Problem *p, const uint32_t *run, uint32_t runs, int64_t peak_bytes,
-                          double seconds, Arena *arena);
+const char *dag_check(const Problem *p, const uint32_t *run, uint32_t runs, int64_t peak_bytes,
+                      double seconds, Arena *arena);
 
 #endif

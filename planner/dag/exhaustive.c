@@ -80,7 +80,7 @@ static void expand(Paths *s, uint32_t state, double seconds) {
     }
 }
 
-static void trace(const Paths *s, uint32_t state, ExactRuns *runs, Arena *arena) {
+static void trace(const Paths *s, uint32_t state, ExhaustiveRuns *runs, Arena *arena) {
     for (; state; state = s->from[state])
         if (s->move[state] != FREED) *vec_add(arena, &runs->run) = s->move[state];
     for (uint32_t i = 0, j = runs->run.count; i + 1 < j; i++) {
@@ -90,9 +90,9 @@ static void trace(const Paths *s, uint32_t state, ExactRuns *runs, Arena *arena)
     }
 }
 
-ExactRuns exact_runs(const Problem *p, int64_t budget_bytes, double upper_seconds, Arena *arena) {
+ExhaustiveRuns exhaustive_runs(const Problem *p, int64_t budget_bytes, double upper_seconds, Arena *arena) {
     uint32_t sets = 1u << p->storages, states = (p->ops + 1) << p->storages;
-    ExactRuns runs = {0};
+    ExhaustiveRuns runs = {0};
     Paths s = {.p = p, .budget = budget_bytes, .upper = upper_seconds, .arena = arena_new()};
     s.best = NEW_ARRAY(s.arena, double, states);
     s.from = NEW_ARRAY(s.arena, uint32_t, states);

@@ -12,7 +12,7 @@ typedef VEC(uint32_t) Touches; /* cell * 2 + (1 if it is made there) */
 struct Grid {
     const Problem *p;
     Arena *arena;
-    Profile live;
+    LiveTree live;
     uint32_t *last_row; /* by time */
     uint32_t *time_of;  /* by row */
     uint32_t *begin;    /* by row: its first cell */
@@ -81,13 +81,13 @@ static void weigh(Grid *grid, uint32_t storage, const Touch *around, uint32_t ce
     int64_t bytes = sign * grid->p->bytes[storage];
     bool live = around->next != NONE && around->next_reads;
     if (made && live && around->before != NONE)
-        profile_add(&grid->live, around->before + 1, cell, -bytes);
+        live_tree_add(&grid->live, around->before + 1, cell, -bytes);
     else if (made && !live)
-        profile_add(&grid->live, cell, cell + 1, bytes);
+        live_tree_add(&grid->live, cell, cell + 1, bytes);
     else if (made)
-        profile_add(&grid->live, cell, around->next, bytes);
+        live_tree_add(&grid->live, cell, around->next, bytes);
     else if (!live)
-        profile_add(&grid->live, around->before + 1, cell + 1, bytes);
+        live_tree_add(&grid->live, around->before + 1, cell + 1, bytes);
 }
 
 static void add_touch(Grid *grid, uint32_t storage, uint32_t cell, bool made) {
@@ -113,7 +113,7 @@ static void touch_all(Grid *grid, uint32_t cell, uint32_t op) {
     const Problem *p = grid->p;
     for (EACH(i, p->reads, op)) add_touch(grid, p->reads.list[i], cell, false);
     for (EACH(i, p->makes, op)) add_touch(grid, p->makes.list[i], cell, true);
-    if (p->workspace_bytes[op]) profile_add(&grid->live, cell, cell + 1, p->workspace_bytes[op]);
+    if (p->workspace_bytes[op]) live_tree_add(&grid->live, cell, cell + 1, p->workspace_bytes[op]);
 }
 
 /* Lays out rows and cells; returns the number of cells. */
@@ -150,7 +150,7 @@ Grid *grid_new(const Problem *p, const uint32_t *passes, Arena *arena) {
     Arena *scratch = arena_new();
     int64_t *live = NEW_ARRAY(scratch, int64_t, cells + 1);
     for (uint32_t cell = 0; cell < cells; cell++) live[cell] = p->persistent_bytes;
-    profile_load(&grid->live, live, cells);
+    live_tree_load(&grid->live, live, cells);
     arena_free(scratch);
     for (uint32_t op = 0; op < p->ops; op++) touch_all(grid, grid_first(grid, op), op);
     return grid;
@@ -173,7 +173,7 @@ void grid_remove(Grid *grid, uint32_t cell) {
     grid->seconds -= p->seconds[op];
     for (EACH(i, p->reads, op)) remove_touch(grid, p->reads.list[i], cell, false);
     for (EACH(i, p->makes, op)) remove_touch(grid, p->makes.list[i], cell, true);
-    if (p->workspace_bytes[op]) profile_add(&grid->live, cell, cell + 1, -p->workspace_bytes[op]);
+    if (p->workspace_bytes[op]) live_tree_add(&grid->live, cell, cell + 1, -p->workspace_bytes[op]);
 }
 
 const uint32_t *grid_cells(const Grid *grid, uint32_t *count) {
@@ -193,11 +193,11 @@ double grid_seconds(const Grid *grid) {
 
 int64_t grid_peak(const Grid *grid, uint32_t *cell) {
     int64_t bytes;
-    uint32_t at = profile_peak(&grid->live, &bytes);
+    uint32_t at = live_tree_peak(&grid->live, &bytes);
     if (cell) *cell = at;
     return bytes;
 }
 
 int64_t grid_highest(const Grid *grid, uint32_t lo, uint32_t hi) {
-    return profile_highest(&grid->live, lo, hi);
+    return live_tree_highest(&grid->live, lo, hi);
 }

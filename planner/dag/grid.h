@@ -14,8 +14,8 @@
  * Any sequence of runs is on some such grid: each of its ascending parts is a row.
  *
  * Nothing runs in place here: problems whose operations take over bytes are measured as if they did not. */
-#ifndef REMAT_GRID_H
-#define REMAT_GRID_H
+#ifndef REMAT_DAG_GRID_H
+#define REMAT_DAG_GRID_H
 
 #include "planner/problem/problem.h"
 

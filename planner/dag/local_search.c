@@ -4,6 +4,7 @@
  * out reruns that turned out not to be needed. Worse results are accepted as in simulated annealing.
  * Invariant: between rounds the schedule on the grid fits. */
 #include "planner/dag/local_search.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@ typedef struct Change {
     bool inserted;
 } Change;
 
-struct Refiner {
+struct LocalSearch {
     const Problem *p;
     Arena *arena;
     Grid *grid;
@@ -34,8 +35,9 @@ struct Refiner {
     VEC(uint32_t) order;
 };
 
-Refiner *refiner_new(const Problem *p, const uint32_t *passes, const Deadline *deadline, Arena *arena) {
-    Refiner *r = NEW(arena, Refiner);
+LocalSearch *local_search_new(const Problem *p, const uint32_t *passes, const Deadline *deadline,
+                              Arena *arena) {
+    LocalSearch *r = NEW(arena, LocalSearch);
     r->p = p;
     r->arena = arena;
     r->grid = grid_new(p, passes, arena);
@@ -45,43 +47,43 @@ Refiner *refiner_new(const Problem *p, const uint32_t *passes, const Deadline *d
     return r;
 }
 
-bool refiner_is_late(const Refiner *r) {
+bool local_search_is_late(const LocalSearch *r) {
     return deadline_passed(r->deadline);
 }
 
-const Grid *refiner_grid(const Refiner *r) {
+const Grid *local_search_grid(const LocalSearch *r) {
     return r->grid;
 }
 
-uint64_t refiner_changes(const Refiner *r) {
+uint64_t local_search_changes(const LocalSearch *r) {
     return r->changes;
 }
 
-int64_t refiner_budget(const Refiner *r) {
+int64_t local_search_budget(const LocalSearch *r) {
     return r->budget;
 }
 
-void refiner_limit(Refiner *r, int64_t budget_bytes) {
+void local_search_limit(LocalSearch *r, int64_t budget_bytes) {
     r->budget = budget_bytes;
 }
 
-static uint32_t below(Refiner *r, uint32_t bound) {
+static uint32_t below(LocalSearch *r, uint32_t bound) {
     return (uint32_t)(random_next(&r->random) % bound);
 }
 
-static void insert(Refiner *r, uint32_t cell) {
+static void insert(LocalSearch *r, uint32_t cell) {
     grid_insert(r->grid, cell);
     *vec_add(r->arena, &r->journal) = (Change){cell, true};
     r->changes++;
 }
 
-static void take_out(Refiner *r, uint32_t cell) {
+static void take_out(LocalSearch *r, uint32_t cell) {
     grid_remove(r->grid, cell);
     *vec_add(r->arena, &r->journal) = (Change){cell, false};
     r->changes++;
 }
 
-static void go_back(Refiner *r) {
+static void go_back(LocalSearch *r) {
     while (r->journal.count) {
         Change change = r->journal.at[--r->journal.count];
         if (change.inserted)
@@ -96,7 +98,7 @@ static void go_back(Refiner *r) {
 
 /* Puts `op` in `row` into the chain, and whatever it reads that is not there then: kept since its last
  * touch where the budget allows, else run again too. False when that cannot be. */
-static bool chain_up(Refiner *r, uint32_t op, uint32_t row, uint32_t peak, uint32_t depth) {
+static bool chain_up(LocalSearch *r, uint32_t op, uint32_t row, uint32_t peak, uint32_t depth) {
     const Problem *p = r->p;
     uint32_t cell = grid_cell(r->grid, row, op);
     if (r->chained[op] == r->query || grid_has(r->grid, cell)) return true;
@@ -123,7 +125,7 @@ static bool chain_up(Refiner *r, uint32_t op, uint32_t row, uint32_t peak, uint3
 
 /* The last row at which every operand of `op` that is gone by `row` is still there; NONE if some are gone by
  * the peak, `row` if none is gone. */
-static uint32_t while_there(const Refiner *r, uint32_t op, uint32_t row, uint32_t peak) {
+static uint32_t while_there(const LocalSearch *r, uint32_t op, uint32_t row, uint32_t peak) {
     const Problem *p = r->p;
     uint32_t earliest = row;
     for (EACH(i, p->reads, op)) {
@@ -139,7 +141,7 @@ static uint32_t while_there(const Refiner *r, uint32_t op, uint32_t row, uint32_
 }
 
 /* Prices giving up a storage at the peak and making it again in `row`, at `factor` times its seconds. */
-static void offer_drop(Refiner *r, uint32_t storage, uint32_t row, uint32_t peak, int64_t excess,
+static void offer_drop(LocalSearch *r, uint32_t storage, uint32_t row, uint32_t peak, int64_t excess,
                        double factor) {
     const Problem *p = r->p;
     uint32_t maker = p->maker[storage];
@@ -164,7 +166,7 @@ static void offer_drop(Refiner *r, uint32_t storage, uint32_t row, uint32_t peak
 }
 
 /* Finds the best drop at the highest cell; false when there is none. */
-static bool find_drop(Refiner *r, uint32_t peak, int64_t excess) {
+static bool find_drop(LocalSearch *r, uint32_t peak, int64_t excess) {
     const Problem *p = r->p;
     uint32_t peak_time = grid_time(r->grid, grid_row(r->grid, peak));
     r->best_price = HUGE_VAL;
@@ -179,7 +181,7 @@ static bool find_drop(Refiner *r, uint32_t peak, int64_t excess) {
         uint32_t row = grid_row(r->grid, touch.next);
         if (grid_cell(r->grid, row, maker) <= peak || !problem_may_rerun(p, maker, grid_time(r->grid, row)))
             continue;
-        if (refiner_is_late(r)) return false; /* one search may take long */
+        if (local_search_is_late(r)) return false; /* one search may take long */
         offer_drop(r, s, row, peak, excess, factor);
         uint32_t early = while_there(r, maker, row, peak);
         if (early != NONE && early != row) offer_drop(r, s, early, peak, excess, factor);
@@ -188,13 +190,13 @@ static bool find_drop(Refiner *r, uint32_t peak, int64_t excess) {
 }
 
 /* Over a large problem a repair that takes long is given up: it seldom gets there. */
-static bool repair(Refiner *r) {
-    enum { MOST_CHANGES = 1500000 };
-    uint64_t end = r->p->ops > LARGE_OPS ? r->changes + MOST_CHANGES : UINT64_MAX;
+static bool repair(LocalSearch *r) {
+    uint64_t end = r->p->ops > EFFORT_DAG_LARGE_OPS ? r->changes + EFFORT_LOCAL_SEARCH_REPAIR : UINT64_MAX;
     uint32_t peak;
     int64_t bytes;
     for (uint32_t tries = r->p->ops * 2 + 64; (bytes = grid_peak(r->grid, &peak)) > r->budget; tries--) {
-        if (tries == 0 || r->changes > end || refiner_is_late(r) || !find_drop(r, peak, bytes - r->budget))
+        if (tries == 0 || r->changes > end || local_search_is_late(r) ||
+            !find_drop(r, peak, bytes - r->budget))
             return false;
         for (uint32_t i = 0; i < r->best_chain.count; i++) insert(r, r->best_chain.at[i]);
     }
@@ -216,7 +218,7 @@ static int dearest_first(const void *a, const void *b) {
 
 /* Whether the budget might hold without a rerun: its output would be kept since it was there last, and at
  * best all it reads would be gone meanwhile. */
-static bool may_go(const Refiner *r, uint32_t cell) {
+static bool may_go(const LocalSearch *r, uint32_t cell) {
     const Problem *p = r->p;
     uint32_t op = grid_op(r->grid, cell), first = list_begin(&p->makes, op);
     if (list_end(&p->makes, op) != first + 1) return true;
@@ -229,7 +231,7 @@ static bool may_go(const Refiner *r, uint32_t cell) {
 }
 
 /* Takes out reruns as long as the budget holds without them. */
-static void prune(Refiner *r) {
+static void prune(LocalSearch *r) {
     uint32_t count;
     const uint32_t *cells = grid_cells(r->grid, &count);
     Arena *scratch = arena_new();
@@ -239,8 +241,8 @@ static void prune(Refiner *r) {
         removal[i] = (Removal){seconds * (1 + r->noise * random_unit(&r->random)), cells[i]};
     }
     qsort(removal, count, sizeof *removal, dearest_first);
-    if (r->p->ops > LARGE_OPS) r->changes += count / 4; /* looking at them takes time, too */
-    for (uint32_t i = 0; i < count && !refiner_is_late(r); i++) {
+    if (r->p->ops > EFFORT_DAG_LARGE_OPS) r->changes += count / 4; /* looking at them takes time, too */
+    for (uint32_t i = 0; i < count && !local_search_is_late(r); i++) {
         if (!may_go(r, removal[i].cell)) continue;
         take_out(r, removal[i].cell);
         if (grid_peak(r->grid, NULL) > r->budget) insert(r, removal[i].cell);
@@ -253,7 +255,7 @@ static int by_number(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static void take_if_better(Refiner *r, Schedule *best) {
+static void take_if_better(LocalSearch *r, Schedule *best) {
     double seconds = grid_seconds(r->grid);
     if (best->found && seconds >= best->seconds) return;
     uint32_t count;
@@ -266,7 +268,7 @@ static void take_if_better(Refiner *r, Schedule *best) {
     if (count > 1) qsort(best->cell.at, count, sizeof *best->cell.at, by_number);
 }
 
-bool refiner_try(Refiner *r, const uint32_t *cells, uint32_t count, Schedule *best) {
+bool local_search_try(LocalSearch *r, const uint32_t *cells, uint32_t count, Schedule *best) {
     r->noise = 0;
     grid_load(r->grid, cells, count);
     r->journal.count = 0;
@@ -276,7 +278,7 @@ bool refiner_try(Refiner *r, const uint32_t *cells, uint32_t count, Schedule *be
     return true;
 }
 
-bool refiner_start(Refiner *r, double noise, Schedule *start) {
+bool local_search_start(LocalSearch *r, double noise, Schedule *start) {
     r->noise = noise;
     grid_load(r->grid, NULL, 0);
     r->journal.count = 0;
@@ -290,7 +292,7 @@ bool refiner_start(Refiner *r, double noise, Schedule *start) {
 /* ---- ruin ---- */
 
 /* Takes out a few reruns: around one of them in time or among the operations, or anywhere. */
-static void ruin(Refiner *r) {
+static void ruin(LocalSearch *r) {
     uint32_t count;
     const uint32_t *cells = grid_cells(r->grid, &count);
     r->changes++; /* a round counts even if it changes nothing */
@@ -314,13 +316,13 @@ static void ruin(Refiner *r) {
     }
 }
 
-uint64_t refiner_improve(Refiner *r, Schedule *best, double enough_seconds, uint64_t changes) {
+uint64_t local_search_improve(LocalSearch *r, Schedule *best, double enough_seconds, uint64_t changes) {
     static const double noises[] = {0.1, 0.5, 1, 3};
     uint64_t begin = r->changes;
     grid_load(r->grid, best->cell.at, best->cell.count);
     double now = best->seconds, hot = best->seconds * 0.1, last_best = now;
     uint64_t since = r->changes;
-    while (best->seconds > enough_seconds && r->changes - begin < changes && !refiner_is_late(r)) {
+    while (best->seconds > enough_seconds && r->changes - begin < changes && !local_search_is_late(r)) {
         double left = 1 - (double)(r->changes - begin) / (double)changes;
         double heat = hot * left * left;
         r->journal.count = 0;
@@ -347,7 +349,7 @@ uint64_t refiner_improve(Refiner *r, Schedule *best, double enough_seconds, uint
 }
 
 /* One round of ruin and recreate; false, and nothing changed, when it could not be made to fit. */
-static bool wander(Refiner *r, bool tidy) {
+static bool wander(LocalSearch *r, bool tidy) {
     r->journal.count = 0;
     ruin(r);
     if (!repair(r)) {
@@ -358,12 +360,12 @@ static bool wander(Refiner *r, bool tidy) {
     return true;
 }
 
-bool refiner_shrink(Refiner *r, Schedule *least, int64_t target_bytes, uint64_t changes) {
+bool local_search_shrink(LocalSearch *r, Schedule *least, int64_t target_bytes, uint64_t changes) {
     uint64_t begin = r->changes;
     int64_t step = (least->peak_bytes - target_bytes) / 8;
     grid_load(r->grid, least->cell.at, least->cell.count);
     for (uint32_t round = 0; least->peak_bytes > target_bytes && r->changes - begin < changes; round++) {
-        if (refiner_is_late(r)) break;
+        if (local_search_is_late(r)) break;
         int64_t room = least->peak_bytes - target_bytes, fine = room / 256;
         if (step < fine) step = fine;
         if (step > room) step = room;

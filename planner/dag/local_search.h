@@ -1,7 +1,7 @@
 /* Local search on the grid of runs under a budget: ruin and recreate. Seeded and counted, so that the same
  * call gives the same schedule. */
-#ifndef REMAT_REFINE_H
-#define REMAT_REFINE_H
+#ifndef REMAT_DAG_LOCAL_SEARCH_H
+#define REMAT_DAG_LOCAL_SEARCH_H
 
 #include "planner/problem/deadline.h"
 #include "planner/dag/grid.h"
@@ -13,30 +13,28 @@ typedef struct Schedule {
     VEC(uint32_t) cell; /* reruns, ascending */
 } Schedule;
 
-/* From so many operations on, a problem gets less search and fewer bounds. */
-enum { LARGE_OPS = 400 };
-
-typedef struct Refiner Refiner;
+typedef struct LocalSearch LocalSearch;
 /* `passes`: rows of the grid by time; NULL: one each. Past the deadline everything below ends with what it
  * has. */
-Refiner *refiner_new(const Problem *p, const uint32_t *passes, const Deadline *deadline, Arena *arena);
-bool refiner_is_late(const Refiner *refiner);
-const Grid *refiner_grid(const Refiner *refiner); /* which its schedules are on */
-void refiner_limit(Refiner *refiner, int64_t budget_bytes);
-int64_t refiner_budget(const Refiner *refiner);
+LocalSearch *local_search_new(const Problem *p, const uint32_t *passes, const Deadline *deadline,
+                              Arena *arena);
+bool local_search_is_late(const LocalSearch *local);
+const Grid *local_search_grid(const LocalSearch *local); /* which its schedules are on */
+void local_search_limit(LocalSearch *local, int64_t budget_bytes);
+int64_t local_search_budget(const LocalSearch *local);
 
 /* Starts from `cells`: adds reruns until the budget holds, removes what is not needed, and takes the result
  * into `best` if it is cheaper. False when it could not be made to fit. */
-bool refiner_try(Refiner *refiner, const uint32_t *cells, uint32_t count, Schedule *best);
-uint64_t refiner_changes(const Refiner *refiner); /* so far: the measure of its work */
+bool local_search_try(LocalSearch *local, const uint32_t *cells, uint32_t count, Schedule *best);
+uint64_t local_search_changes(const LocalSearch *local); /* so far: the measure of its work */
 /* The same from no reruns, with some luck in what is given up first. */
-bool refiner_start(Refiner *refiner, double noise, Schedule *start);
+bool local_search_start(LocalSearch *local, double noise, Schedule *start);
 /* Improves `best`, which fits, until its seconds are at most `enough_seconds` or `changes` of the grid were
  * made. Returns the changes made. */
-uint64_t refiner_improve(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes);
+uint64_t local_search_improve(LocalSearch *local, Schedule *best, double enough_seconds, uint64_t changes);
 
 /* Lowers the peak of `least`, which was found, step by step and at most to `target_bytes`. True when it got
  * there. Leaves the budget at the target. */
-bool refiner_shrink(Refiner *refiner, Schedule *least, int64_t target_bytes, uint64_t changes);
+bool local_search_shrink(LocalSearch *local, Schedule *least, int64_t target_bytes, uint64_t changes);
 
 #endif

@@ -5,21 +5,20 @@
  * offspring is improved and takes the place of the worst. Each search gets an equal share of the changes.
  * Where hardly anything fits, so that no other start is found, one schedule is searched over and over. */
 #include "planner/dag/memetic.h"
+#include "planner/effort.h"
 
 #include <math.h>
 
-enum { MEMBERS = 10, ALIKE = 5, SHARES = 40, ALONE = 20 };
-
-typedef struct Herd {
-    Refiner *refiner;
-    Schedule member[MEMBERS + 1]; /* the last is the offspring */
+typedef struct Population {
+    LocalSearch *local;
+    Schedule member[EFFORT_MEMETIC_MEMBERS + 1]; /* the last is the offspring */
     uint32_t members;
     double enough;
-    uint64_t share, end, random; /* in changes: of each search, and of the refiner at the end */
+    uint64_t share, end, random; /* in changes: of each search, and of the local search at the end */
     Arena *arena;
-} Herd;
+} Population;
 
-static void copy(Herd *h, const Schedule *from, Schedule *to) {
+static void copy(Population *h, const Schedule *from, Schedule *to) {
     to->found = from->found;
     to->seconds = from->seconds;
     to->peak_bytes = from->peak_bytes;
@@ -27,8 +26,8 @@ static void copy(Herd *h, const Schedule *from, Schedule *to) {
     for (uint32_t i = 0; i < from->cell.count; i++) *vec_add(h->arena, &to->cell) = from->cell.at[i];
 }
 
-static void search(Herd *h, Schedule *schedule, Schedule *best) {
-    refiner_improve(h->refiner, schedule, h->enough, h->share);
+static void search(Population *h, Schedule *schedule, Schedule *best) {
+    local_search_improve(h->local, schedule, h->enough, h->share);
     if (schedule->seconds < best->seconds) copy(h, schedule, best);
 }
 
@@ -37,8 +36,8 @@ static bool same(const Schedule *a, const Schedule *b) {
 }
 
 /* Runs of one parent before some row, of the other from there on. */
-static bool cross(Herd *h, const Schedule *a, const Schedule *b, Schedule *child) {
-    const Grid *grid = refiner_grid(h->refiner);
+static bool cross(Population *h, const Schedule *a, const Schedule *b, Schedule *child) {
+    const Grid *grid = local_search_grid(h->local);
     uint32_t whole = a->cell.count + b->cell.count;
     if (!whole) return false;
     uint32_t pick = (uint32_t)(random_next(&h->random) % whole);
@@ -50,47 +49,47 @@ static bool cross(Herd *h, const Schedule *a, const Schedule *b, Schedule *child
     for (uint32_t i = 0; i < b->cell.count; i++)
         if (b->cell.at[i] >= cut) *vec_add(h->arena, &cells) = b->cell.at[i];
     child->found = false;
-    return refiner_try(h->refiner, cells.at, cells.count, child);
+    return local_search_try(h->local, cells.at, cells.count, child);
 }
 
 /* A parent improved under a larger budget, then made to fit again (strategic oscillation: Glover 1989). */
-static bool loosen(Herd *h, const Schedule *parent, Schedule *child) {
-    int64_t budget = refiner_budget(h->refiner);
+static bool loosen(Population *h, const Schedule *parent, Schedule *child) {
+    int64_t budget = local_search_budget(h->local);
     copy(h, parent, child);
-    refiner_limit(h->refiner, budget + (int64_t)((double)budget * 0.05 * random_unit(&h->random)));
-    refiner_improve(h->refiner, child, h->enough, h->share / 8);
-    refiner_limit(h->refiner, budget);
+    local_search_limit(h->local, budget + (int64_t)((double)budget * 0.05 * random_unit(&h->random)));
+    local_search_improve(h->local, child, h->enough, h->share / 8);
+    local_search_limit(h->local, budget);
     VEC(uint32_t) cells = {0};
     for (uint32_t i = 0; i < child->cell.count; i++) *vec_add(h->arena, &cells) = child->cell.at[i];
     child->found = false;
-    return refiner_try(h->refiner, cells.at, cells.count, child);
+    return local_search_try(h->local, cells.at, cells.count, child);
 }
 
 /* The dearest member, or one the offspring equals. */
-static uint32_t worst(const Herd *h) {
+static uint32_t worst(const Population *h) {
     uint32_t worst = 0;
     for (uint32_t i = 0; i < h->members; i++) {
-        if (same(&h->member[i], &h->member[MEMBERS])) return i;
+        if (same(&h->member[i], &h->member[EFFORT_MEMETIC_MEMBERS])) return i;
         if (h->member[i].seconds > h->member[worst].seconds) worst = i;
     }
     return worst;
 }
 
 /* A start of its own, where luck finds one in a few attempts. */
-static bool begin(Herd *h, Schedule *member) {
-    enum { ATTEMPTS = 8 };
-    for (uint32_t i = 0; i < ATTEMPTS; i++)
-        if (refiner_start(h->refiner, 0.1 * i, member)) return true;
+static bool begin(Population *h, Schedule *member) {
+    for (uint32_t i = 0; i < EFFORT_MEMETIC_STARTS; i++)
+        if (local_search_start(h->local, 0.1 * i, member)) return true;
     return false;
 }
 
-static bool is_over(const Herd *h, const Schedule *best) {
-    return refiner_changes(h->refiner) >= h->end || best->seconds <= h->enough || refiner_is_late(h->refiner);
+static bool is_over(const Population *h, const Schedule *best) {
+    return local_search_changes(h->local) >= h->end || best->seconds <= h->enough ||
+           local_search_is_late(h->local);
 }
 
 /* Members from starts of their own. False when no start is found or several end alike. */
-static bool first_members(Herd *h, Schedule *best) {
-    for (; h->members < MEMBERS && !is_over(h, best); h->members++) {
+static bool first_members(Population *h, Schedule *best) {
+    for (; h->members < EFFORT_MEMETIC_MEMBERS && !is_over(h, best); h->members++) {
         Schedule *member = &h->member[h->members];
         if (h->members == 0)
             copy(h, best, member);
@@ -99,30 +98,32 @@ static bool first_members(Herd *h, Schedule *best) {
         search(h, member, best);
         uint32_t alike = 0;
         for (uint32_t i = 0; i <= h->members; i++) alike += same(&h->member[i], best);
-        if (alike >= ALIKE) h->end = 0;
+        if (alike >= EFFORT_MEMETIC_ALIKE) h->end = 0;
     }
     return true;
 }
 
 /* One schedule searched again and again, by turns as it is and from a larger budget. */
-static void search_alone(Herd *h, Schedule *best) {
-    Schedule *child = &h->member[MEMBERS];
-    h->share *= SHARES / ALONE;
+static void search_alone(Population *h, Schedule *best) {
+    Schedule *child = &h->member[EFFORT_MEMETIC_MEMBERS];
+    h->share *= EFFORT_MEMETIC_SHARES / EFFORT_MEMETIC_ALONE;
     for (uint32_t i = 0; !is_over(h, best); i++) {
         if (i % 2 == 0 || !loosen(h, best, child)) copy(h, best, child);
         search(h, child, best);
     }
 }
 
-void breed(Refiner *refiner, Schedule *best, double enough_seconds, uint64_t changes, Arena *arena) {
-    Herd h = {.refiner = refiner, .enough = enough_seconds, .share = changes / SHARES + 1, .random = 2};
+void memetic_improve(LocalSearch *local, Schedule *best, double enough_seconds, uint64_t changes,
+                     Arena *arena) {
+    Population h = {
+        .local = local, .enough = enough_seconds, .share = changes / EFFORT_MEMETIC_SHARES + 1, .random = 2};
     h.arena = arena;
-    h.end = refiner_changes(refiner) + changes;
-    Schedule *child = &h.member[MEMBERS];
+    h.end = local_search_changes(local) + changes;
+    Schedule *child = &h.member[EFFORT_MEMETIC_MEMBERS];
     if (!first_members(&h, best)) search_alone(&h, best);
     while (!is_over(&h, best)) {
-        uint32_t a = (uint32_t)(random_next(&h.random) % MEMBERS),
-                 b = (uint32_t)(random_next(&h.random) % (MEMBERS - 1));
+        uint32_t a = (uint32_t)(random_next(&h.random) % EFFORT_MEMETIC_MEMBERS),
+                 b = (uint32_t)(random_next(&h.random) % (EFFORT_MEMETIC_MEMBERS - 1));
         b += b >= a;
         bool made = random_next(&h.random) % 2 ? cross(&h, &h.member[a], &h.member[b], child)
                                                : loosen(&h, &h.member[a], child);

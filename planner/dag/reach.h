@@ -1,7 +1,7 @@
 /* Whether the operands of one operation can be live all at once within a budget. Where a budget leaves hardly
  * more than those operands, this decides whether any schedule fits. */
-#ifndef REMAT_REACH_H
-#define REMAT_REACH_H
+#ifndef REMAT_DAG_REACH_H
+#define REMAT_DAG_REACH_H
 
 #include "planner/problem/problem.h"
 

@@ -2,11 +2,11 @@
  * running in place are one), one for every workspace, one in host memory for every copy made there, and the
  * buffer of each operand of each step. Invariant: the buffers live at a step are exactly what the step needs,
  * what later steps still read, and what a copy may still be reading. */
+#include "planner/layout/live.h"
+
 #include "planner/problem/problem.h"
 
 #include <string.h>
-
-const char *const step_kind_name[] = {"run", "recompute", "offload", "fetch", "free"};
 
 typedef struct Analysis {
     const Graph *g;

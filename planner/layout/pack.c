@@ -8,7 +8,9 @@
  * search. First fit asks a segment tree over time for the bytes taken during a lifetime (pack_tree.h). */
 #include "planner/layout/pack_exact.h"
 #include "planner/layout/pack_tree.h"
-#include "planner/plan.h"
+#include "planner/layout/pack.h"
+#include "planner/layout/pack_lowest.h"
+#include "planner/effort.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -17,9 +19,9 @@
 /* ---- parts: items between two cuts, with what the orders sort by ---- */
 
 typedef struct Entry {
-    uint32_t item;   /* index in the caller's array */
-    uint32_t lo, hi; /* compressed */
-    ExactRun life;   /* as given */
+    uint32_t item;     /* index in the caller's array */
+    uint32_t lo, hi;   /* compressed */
+    PackExactRun life; /* as given */
     int64_t bytes, align, length, max_live, offset;
     bool at_peak;
 } Entry;
@@ -102,7 +104,7 @@ static void rank(const Entry *entry, uint32_t count, uint32_t order, Ranked *ran
 }
 
 /* Bytes live at each time; the highest. */
-static int64_t profile(const Entry *entry, uint32_t count, int64_t *live, uint32_t times) {
+static int64_t live_profile(const Entry *entry, uint32_t count, int64_t *live, uint32_t times) {
     memset(live, 0, sizeof *live * (times + 1));
     for (uint32_t i = 0; i < count; i++) {
         live[entry[i].lo] += entry[i].bytes;
@@ -145,97 +147,92 @@ static void measure(Entry *entry, uint32_t count, const int64_t *live, uint32_t 
 
 /* States of an order, after 32 entries of it, 64, 128 ... */
 typedef struct States {
-    Saved at[32];
+    PackTreeSaved at[32];
     uint32_t valid; /* the order has the same entries up to that rank as when they were saved */
 } States;
 
 enum { FIRST_STATE = 32 };
 
 /* Where placing goes on from: after the most entries whose state is there. */
-static const Saved *last_state(const States *states, const Tree *tree) {
-    const Saved *last = NULL;
+static const PackTreeSaved *last_state(const States *states, const PackTree *tree) {
+    const PackTreeSaved *last = NULL;
     for (uint32_t k = 0; states && k < COUNT_OF(states->at); k++) {
-        const Saved *saved = &states->at[k];
-        if (saved->ranks && saved->ranks <= states->valid && tree->work + saved->work <= TOP_WORK)
+        const PackTreeSaved *saved = &states->at[k];
+        if (saved->ranks && saved->ranks <= states->valid && tree->work + saved->work <= EFFORT_PACK_TOP_WORK)
             last = saved;
     }
     return last;
 }
 
-static void save_state(States *states, uint32_t ranks, int64_t height, uint64_t work, const Tree *tree) {
+static void save_state(States *states, uint32_t ranks, int64_t height, uint64_t work, const PackTree *tree) {
     uint32_t k = 0;
-    if (ranks < FIRST_STATE || ranks & (ranks - 1) || tree_is_on_top(tree)) return;
+    if (ranks < FIRST_STATE || ranks & (ranks - 1) || pack_tree_is_on_top(tree)) return;
     while ((uint32_t)FIRST_STATE << k < ranks) k++;
-    Saved *saved = &states->at[k];
+    PackTreeSaved *saved = &states->at[k];
     saved->ranks = ranks;
     saved->height = height;
     saved->work = work;
-    tree_save(tree, saved);
+    pack_tree_save(tree, saved);
 }
 
 /* Places the entries in one order; the height, or `best` as soon as it cannot be beaten: `stuck` is the rank
  * of the entry that reached it. `states` (may be NULL): of an order before that did not beat `best` either.
  */
-static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranked, Tree *tree, int64_t best,
-                         int64_t *offset, uint32_t *stuck, States *states) {
-    const Saved *saved = last_state(states, tree);
+static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranked, PackTree *tree,
+                         int64_t best, int64_t *offset, uint32_t *stuck, States *states) {
+    const PackTreeSaved *saved = last_state(states, tree);
     uint64_t before = tree->work;
     int64_t height = 0;
     if (saved) {
-        tree_restore(tree, saved);
+        pack_tree_restore(tree, saved);
         tree->work += saved->work;
         height = saved->height;
     } else {
-        tree_clear(tree);
+        pack_tree_clear(tree);
     }
     for (uint32_t i = saved ? saved->ranks : 0; i < count; i++) {
         if (states && i > states->valid) save_state(states, i, height, tree->work - before, tree);
         *stuck = i;
         const Entry *e = &entry[ranked[i].entry];
-        int64_t at = tree_fit(tree, e->lo, e->hi, e->bytes, e->align);
+        int64_t at = pack_tree_fit(tree, e->lo, e->hi, e->bytes, e->align);
         if (at + e->bytes >= best) return best;
         if (at + e->bytes > height) height = at + e->bytes;
         offset[ranked[i].entry] = at;
-        tree_add(tree, e->lo, e->hi, at, at + e->bytes);
+        pack_tree_add(tree, e->lo, e->hi, at, at + e->bytes);
     }
     return height;
 }
 
-enum { FIT_WORK = 12000000 }; /* no further order once fitting took so much */
-
-/* What the exact search may take: parts of at most so many buffers, placements, and placements times the
- * length of all lifetimes; a part within a two-hundredth of its goal is left alone. */
-enum { EXACT_ITEMS = 2000, EXACT_NODES = 8000, EXACT_WORK = 400000000, EXACT_GAP = 200 };
-
 /* The exact search after the portfolio: the height reached. */
 static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_t goal, Arena *scratch) {
-    ExactItem *item = NEW_ARRAY(scratch, ExactItem, count);
-    ExactRun *run = NEW_ARRAY(scratch, ExactRun, count);
-    uint64_t nodes = EXACT_NODES, length = 0;
+    PackExactItem *item = NEW_ARRAY(scratch, PackExactItem, count);
+    PackExactRun *run = NEW_ARRAY(scratch, PackExactRun, count);
+    uint64_t nodes = EFFORT_PACK_EXACT_NODES, length = 0;
     for (uint32_t i = 0; i < count; i++) length += entry[i].hi - entry[i].lo;
-    if (nodes > EXACT_WORK / length) nodes = EXACT_WORK / length;
+    if (nodes > EFFORT_PACK_EXACT_WORK / length) nodes = EFFORT_PACK_EXACT_WORK / length;
     if (nodes < count) return height;
     for (uint32_t i = 0; i < count; i++) {
         run[i] = entry[i].life;
-        item[i] = (ExactItem){.run = &run[i],
-                              .runs = 1,
-                              .bytes = entry[i].bytes,
-                              .align = entry[i].align,
-                              .fixed = -1,
-                              .offset = entry[i].offset};
+        item[i] = (PackExactItem){.run = &run[i],
+                                  .runs = 1,
+                                  .bytes = entry[i].bytes,
+                                  .align = entry[i].align,
+                                  .fixed = -1,
+                                  .offset = entry[i].offset};
     }
-    height = exact_lowest(item, count, height, goal, goal / (10 * EXACT_GAP), nodes, NULL, scratch);
+    height =
+        pack_lowest(item, count, height, goal, goal / (10 * EFFORT_PACK_EXACT_GAP), nodes, NULL, scratch);
     for (uint32_t i = 0; i < count; i++) entry[i].offset = item[i].offset;
     return height;
 }
 
 /* Orders in which what did not fit comes sooner (squeaky wheel optimisation: Joslin and Clements 1999), from
  * the best of the portfolio on, as long as they find a lower height now and then. */
-static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, Tree *tree, int64_t best, int64_t goal,
-                      int64_t *offset) {
-    enum { FAILURES = 200 };
+static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, PackTree *tree, int64_t best,
+                      int64_t goal, int64_t *offset) {
     States states = {0};
-    for (uint32_t failures = 0; failures < FAILURES && best > goal && tree->work < FIT_WORK;) {
+    for (uint32_t failures = 0;
+         failures < EFFORT_PACK_FAILURES && best > goal && tree->work < EFFORT_PACK_WORK;) {
         uint32_t stuck = 0;
         int64_t height = first_fit(entry, count, ranked, tree, best, offset, &stuck, &states);
         if (height < best) {
@@ -259,12 +256,12 @@ static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, Tree *tree, 
 static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t goal, Arena *scratch) {
     int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1), *offset = NEW_ARRAY(scratch, int64_t, count);
     Ranked *ranked = NEW_ARRAY(scratch, Ranked, count), *other = NEW_ARRAY(scratch, Ranked, count);
-    Tree tree = tree_new(times, scratch);
-    int64_t highest = profile(entry, count, live, times), best = INT64_MAX;
+    PackTree tree = pack_tree_new(times, scratch);
+    int64_t highest = live_profile(entry, count, live, times), best = INT64_MAX;
     measure(entry, count, live, times, highest, scratch);
     if (goal < highest) goal = highest;
     uint32_t stuck, chosen = 0;
-    for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < FIT_WORK; p++) {
+    for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < EFFORT_PACK_WORK; p++) {
         rank(entry, count, p, ranked, other);
         int64_t height = first_fit(entry, count, ranked, &tree, best, offset, &stuck, NULL);
         if (height >= best) continue;
@@ -276,7 +273,7 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
         rank(entry, count, chosen, ranked, other);
         best = sooner(entry, count, ranked, &tree, best, goal, offset);
     }
-    if (count <= EXACT_ITEMS && best - goal > goal / EXACT_GAP)
+    if (count <= EFFORT_PACK_EXACT_ITEMS && best - goal > goal / EFFORT_PACK_EXACT_GAP)
         best = search_lower(entry, count, best, goal, scratch);
     return best;
 }
@@ -333,14 +330,14 @@ int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch) {
     uint32_t n;
     Entry *entry = collect(item, count, &n, scratch);
     uint32_t times = compress(entry, n, scratch);
-    return profile(entry, n, NEW_ARRAY(scratch, int64_t, times + 1), times);
+    return live_profile(entry, n, NEW_ARRAY(scratch, int64_t, times + 1), times);
 }
 
 int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch) {
     uint32_t n;
     Entry *entry = collect(item, count, &n, scratch);
     uint32_t times = compress(entry, n, scratch);
-    int64_t height = profile(entry, n, NEW_ARRAY(scratch, int64_t, times + 1), times);
+    int64_t height = live_profile(entry, n, NEW_ARRAY(scratch, int64_t, times + 1), times);
     for (uint32_t i = 0; i < count; i++) item[i].offset = 0;
     for (uint32_t beg = 0, end; beg < n; beg = end) {
         uint32_t base = entry[beg].lo, death = entry[beg].hi;

@@ -11,8 +11,12 @@
  * A node is cut when in some section, packing what is left in order of `low` ends above the capacity. What is
  * left is split where no lifetime crosses. Orders of trying take turns under doubling limits of nodes.
  * After Moffitt 2023, "MiniMalloc" (canonical packings, inference by section, splitting); the branching on
- * valleys is that of skyline methods for strip packing. */
+ * valleys is that of skyline methods for strip packing.
+ *
+ * A node that looks at very many items and sections counts as several: a search of thousands of items ends as
+ * soon as one of hundreds (EFFORT_PACK_NODE_WORK, _MEMBERS, _TRAIL). */
 #include "planner/layout/pack_exact.h"
+#include "planner/effort.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,16 +33,16 @@ typedef struct Tally { /* by section, being counted */
 
 typedef struct Search {
     Arena *arena;
-    const ExactItem *item;
+    const PackExactItem *item;
     uint32_t count, sections;
     bool gaps;
     int64_t capacity;
     uint64_t nodes, limit;
-    uint64_t work;   /* items and sections looked at and not counted as nodes yet */
-    bool too_many;   /* for a search */
-    ExactRun **run;  /* an item's runs of sections */
-    uint32_t *runs;  /* how many */
-    uint32_t *first; /* a section's items are member[first[t]..first[t + 1]) */
+    uint64_t work;      /* items and sections looked at and not counted as nodes yet */
+    bool too_many;      /* for a search */
+    PackExactRun **run; /* an item's runs of sections */
+    uint32_t *runs;     /* how many */
+    uint32_t *first;    /* a section's items are member[first[t]..first[t + 1]) */
     uint32_t *member;
     uint32_t *twin; /* an equal item earlier in the array, or NONE */
     uint32_t *rank;
@@ -54,11 +58,6 @@ typedef struct Search {
     VEC(Slot) trail;
     VEC(uint32_t) stack; /* options of the nodes above */
 } Search;
-
-/* A node that looks at more than NODE_WORK items and sections counts as several: a search of thousands of
- * items ends as soon as one of hundreds. None is begun over more than MOST_MEMBERS pairs of an item and a
- * section it lives in, and none goes on with more than MOST_TRAIL values to put back. */
-enum { NODE_WORK = 1 << 18, MOST_MEMBERS = 1 << 24, MOST_TRAIL = 1 << 23 };
 
 static void set(Search *s, int64_t *at, int64_t value) {
     *vec_add(s->arena, &s->trail) = (Slot){at, *at};
@@ -86,7 +85,7 @@ static bool overlap(const Search *s, uint32_t a, uint32_t b) {
 
 /* Item `i` lies at `to` or higher. */
 static bool raise_item(Search *s, uint32_t i, int64_t to) {
-    const ExactItem *item = &s->item[i];
+    const PackExactItem *item = &s->item[i];
     if (to <= s->low[i]) return true;
     if (item->fixed >= 0) return false;
     to = round_up(to, item->align);
@@ -242,7 +241,7 @@ static uint32_t choose(Search *s, uint32_t lo, uint32_t hi) {
     return best;
 }
 
-static ExactAnswer search_parts(Search *s, uint32_t lo, uint32_t hi);
+static PackExactAnswer search_parts(Search *s, uint32_t lo, uint32_t hi);
 
 /* Lifts every item of section `t` that might lie at `level` (only those that lie on nothing, if `loose`). */
 static bool lift_all(Search *s, uint32_t t, int64_t level, bool loose) {
@@ -278,26 +277,26 @@ static bool push_options(Search *s, uint32_t t, int64_t level) {
 
 /* One part: sections [lo, hi), which no unplaced lifetime leaves. Unless found, the caller undoes what was
  * done. */
-static ExactAnswer search_part(Search *s, uint32_t lo, uint32_t hi) {
+static PackExactAnswer search_part(Search *s, uint32_t lo, uint32_t hi) {
     for (;;) {
         uint32_t bottom = s->stack.count, t = choose(s, lo, hi);
         int64_t level = s->level[t];
-        s->nodes += 1 + s->work / NODE_WORK;
-        s->work %= NODE_WORK;
-        if (s->nodes > s->limit || s->trail.count > MOST_TRAIL) return EXACT_UNKNOWN;
+        s->nodes += 1 + s->work / EFFORT_PACK_NODE_WORK;
+        s->work %= EFFORT_PACK_NODE_WORK;
+        if (s->nodes > s->limit || s->trail.count > EFFORT_PACK_TRAIL) return PACK_EXACT_UNKNOWN;
         bool grounded = push_options(s, t, level);
         for (uint32_t o = bottom, end = s->stack.count; o < end; o++) {
             uint32_t mark = s->trail.count;
-            ExactAnswer answer = EXACT_IMPOSSIBLE;
+            PackExactAnswer answer = PACK_EXACT_IMPOSSIBLE;
             if (place(s, s->stack.at[o])) answer = search_parts(s, lo, hi);
-            if (answer != EXACT_IMPOSSIBLE) {
+            if (answer != PACK_EXACT_IMPOSSIBLE) {
                 s->stack.count = bottom;
                 return answer;
             }
             undo(s, mark);
         }
         s->stack.count = bottom;
-        if (!lift_all(s, t, level, !grounded)) return EXACT_IMPOSSIBLE;
+        if (!lift_all(s, t, level, !grounded)) return PACK_EXACT_IMPOSSIBLE;
     }
 }
 
@@ -310,14 +309,14 @@ static uint32_t part_end(const Search *s, uint32_t beg) {
 }
 
 /* Sections [lo, hi): parts that share no unplaced item. */
-static ExactAnswer search_parts(Search *s, uint32_t lo, uint32_t hi) {
+static PackExactAnswer search_parts(Search *s, uint32_t lo, uint32_t hi) {
     for (uint32_t beg = lo, end; beg < hi; beg = end) {
         end = part_end(s, beg);
         if (s->level[beg] == NOWHERE) continue;
-        ExactAnswer answer = search_part(s, beg, end);
-        if (answer != EXACT_FOUND) return answer;
+        PackExactAnswer answer = search_part(s, beg, end);
+        if (answer != PACK_EXACT_FOUND) return answer;
     }
-    return EXACT_FOUND;
+    return PACK_EXACT_FOUND;
 }
 
 /* ---- sections ---- */
@@ -341,7 +340,7 @@ static uint32_t count_below(const uint32_t *time, uint32_t count, uint32_t limit
 }
 
 /* First births of the sections: a birth opens one when something died since the birth before. */
-static uint32_t *section_begins(const ExactItem *item, uint32_t count, uint32_t *sections, Arena *arena) {
+static uint32_t *section_begins(const PackExactItem *item, uint32_t count, uint32_t *sections, Arena *arena) {
     uint32_t n = 0, begins = 0;
     for (uint32_t i = 0; i < count; i++) n += item[i].runs;
     uint32_t *birth = NEW_ARRAY(arena, uint32_t, n + 1), *death = NEW_ARRAY(arena, uint32_t, n + 1);
@@ -364,17 +363,17 @@ static uint32_t *section_begins(const ExactItem *item, uint32_t count, uint32_t 
 
 /* False: items and sections are so many that no search could look at them often enough. */
 static bool find_sections(Search *s) {
-    const ExactItem *item = s->item;
+    const PackExactItem *item = s->item;
     uint32_t *begin = section_begins(item, s->count, &s->sections, s->arena);
     uint64_t members = 0;
-    s->run = NEW_ARRAY(s->arena, ExactRun *, s->count + 1);
+    s->run = NEW_ARRAY(s->arena, PackExactRun *, s->count + 1);
     s->runs = NEW_ARRAY(s->arena, uint32_t, s->count + 1);
     s->first = NEW_ARRAY(s->arena, uint32_t, s->sections + 2);
     for (uint32_t i = 0; i < s->count; i++) {
-        s->run[i] = NEW_ARRAY(s->arena, ExactRun, item[i].runs + 1);
+        s->run[i] = NEW_ARRAY(s->arena, PackExactRun, item[i].runs + 1);
         for (uint32_t r = 0; r < item[i].runs; r++) {
-            ExactRun run = {count_below(begin, s->sections, item[i].run[r].lo + 1) - 1,
-                            count_below(begin, s->sections, item[i].run[r].hi)};
+            PackExactRun run = {count_below(begin, s->sections, item[i].run[r].lo + 1) - 1,
+                                count_below(begin, s->sections, item[i].run[r].hi)};
             uint32_t at = s->runs[i];
             if (at && s->run[i][at - 1].hi >= run.lo)
                 s->run[i][at - 1].hi = run.hi;
@@ -382,12 +381,12 @@ static bool find_sections(Search *s) {
                 s->run[i][s->runs[i]++] = run;
         }
         s->gaps |= s->runs[i] > 1;
-        for (uint32_t r = 0; r < s->runs[i] && members <= MOST_MEMBERS; r++) {
+        for (uint32_t r = 0; r < s->runs[i] && members <= EFFORT_PACK_MEMBERS; r++) {
             members += s->run[i][r].hi - s->run[i][r].lo;
             for (uint32_t t = s->run[i][r].lo; t < s->run[i][r].hi; t++) s->first[t + 2]++;
         }
     }
-    if (members > MOST_MEMBERS) return false;
+    if (members > EFFORT_PACK_MEMBERS) return false;
     s->member = NEW_ARRAY(s->arena, uint32_t, members + 1);
     for (uint32_t t = 0; t < s->sections; t++) s->first[t + 2] += s->first[t + 1];
     for (uint32_t i = 0; i < s->count; i++)
@@ -412,7 +411,7 @@ static int ranked_compare(const void *left, const void *right) {
     return a->item < b->item ? -1 : a->item > b->item;
 }
 
-static double life_of(const ExactItem *item) {
+static double life_of(const PackExactItem *item) {
     double life = 0;
     for (uint32_t r = 0; r < item->runs; r++) life += item->run[r].hi - item->run[r].lo;
     return life;
@@ -443,13 +442,13 @@ static uint32_t *rank_items(const Search *s, Order order, const int64_t *live) {
 static void find_twins(Search *s) {
     s->twin = NEW_ARRAY(s->arena, uint32_t, s->count + 1);
     for (uint32_t i = 0; i < s->count; i++) {
-        const ExactItem *item = &s->item[i];
+        const PackExactItem *item = &s->item[i];
         s->twin[i] = NONE;
         if (!s->runs[i] || item->fixed >= 0) continue;
         uint32_t t = s->run[i][0].lo;
         for (uint32_t m = s->first[t]; m < s->first[t + 1] && s->member[m] < i; m++) {
             uint32_t k = s->member[m];
-            const ExactItem *other = &s->item[k];
+            const PackExactItem *other = &s->item[k];
             if (other->bytes == item->bytes && other->align == item->align && other->fixed < 0 &&
                 s->runs[k] == s->runs[i] && !memcmp(s->run[k], s->run[i], sizeof **s->run * s->runs[i]))
                 s->twin[i] = k;
@@ -457,7 +456,7 @@ static void find_twins(Search *s) {
     }
 }
 
-static Search *search_new(const ExactItem *item, uint32_t count, Arena *arena) {
+static Search *search_new(const PackExactItem *item, uint32_t count, Arena *arena) {
     Search *s = NEW(arena, Search);
     *s = (Search){.arena = arena, .item = item, .count = count};
     s->too_many = !find_sections(s);
@@ -495,7 +494,7 @@ static bool search_begin(Search *s) {
     }
     for (uint32_t k = 0; k < s->fixed_count; k++) s->low[s->fixed[k]] = s->item[s->fixed[k]].fixed;
     for (uint32_t i = 0; i < s->count; i++) {
-        const ExactItem *item = &s->item[i];
+        const PackExactItem *item = &s->item[i];
         if (s->runs[i] && item->bytes > s->capacity) return false;
         if (item->fixed >= 0 && s->runs[i] && item->fixed + item->bytes > s->capacity) return false;
         if (item->fixed < 0 && !raise_item(s, i, 0)) return false;
@@ -506,41 +505,41 @@ static bool search_begin(Search *s) {
 }
 
 /* The part [lo, hi), no lifetime of which leaves it: the orders take turns, each from the start. */
-static ExactAnswer search_turns(Search *s, uint32_t lo, uint32_t hi, uint32_t *const rank[ORDER_COUNT],
-                                uint64_t nodes) {
+static PackExactAnswer search_turns(Search *s, uint32_t lo, uint32_t hi, uint32_t *const rank[ORDER_COUNT],
+                                    uint64_t nodes) {
     uint64_t end = s->nodes + nodes;
     for (uint64_t turn = 512 + s->count;; turn *= 2)
         for (int order = 0; order < ORDER_COUNT; order++) {
             uint32_t mark = s->trail.count;
             s->rank = rank[order];
             s->limit = s->nodes + turn < end ? s->nodes + turn : end;
-            ExactAnswer answer = search_parts(s, lo, hi);
-            if (answer != EXACT_UNKNOWN) return answer;
+            PackExactAnswer answer = search_parts(s, lo, hi);
+            if (answer != PACK_EXACT_UNKNOWN) return answer;
             undo(s, mark);
             s->stack.count = 0;
-            if (s->nodes >= end) return EXACT_UNKNOWN;
+            if (s->nodes >= end) return PACK_EXACT_UNKNOWN;
         }
 }
 
-ExactAnswer exact_pack(ExactItem *item, uint32_t count, int64_t capacity, uint64_t nodes, uint64_t *used,
-                       Arena *scratch) {
+PackExactAnswer pack_exact(PackExactItem *item, uint32_t count, int64_t capacity, uint64_t nodes,
+                           uint64_t *used, Arena *scratch) {
     Search *s = search_new(item, count, scratch);
     if (used) *used = 0;
-    if (s->too_many) return EXACT_UNKNOWN;
+    if (s->too_many) return PACK_EXACT_UNKNOWN;
     uint32_t *rank[ORDER_COUNT];
     int64_t *live = NEW_ARRAY(scratch, int64_t, s->sections + 1);
     memcpy(live, s->left, sizeof *live * s->sections);
     for (int order = 0; order < ORDER_COUNT; order++) rank[order] = rank_items(s, (Order)order, live);
     s->capacity = capacity;
-    ExactAnswer answer = search_begin(s) ? EXACT_FOUND : EXACT_IMPOSSIBLE;
-    for (uint32_t beg = 0, end; beg < s->sections && answer != EXACT_IMPOSSIBLE; beg = end) {
+    PackExactAnswer answer = search_begin(s) ? PACK_EXACT_FOUND : PACK_EXACT_IMPOSSIBLE;
+    for (uint32_t beg = 0, end; beg < s->sections && answer != PACK_EXACT_IMPOSSIBLE; beg = end) {
         end = part_end(s, beg);
-        ExactAnswer part = search_turns(s, beg, end, rank, nodes > s->nodes ? nodes - s->nodes : 0);
-        if (part != EXACT_FOUND) answer = part; /* another part may still prove it impossible */
+        PackExactAnswer part = search_turns(s, beg, end, rank, nodes > s->nodes ? nodes - s->nodes : 0);
+        if (part != PACK_EXACT_FOUND) answer = part; /* another part may still prove it impossible */
     }
     if (used) *used = s->nodes < nodes ? s->nodes : nodes;
-    if (answer != EXACT_FOUND) return answer;
+    if (answer != PACK_EXACT_FOUND) return answer;
     for (uint32_t i = 0; i < count; i++)
         item[i].offset = s->runs[i] ? s->offset[i] : item[i].fixed >= 0 ? item[i].fixed : 0;
-    return EXACT_FOUND;
+    return PACK_EXACT_FOUND;
 }

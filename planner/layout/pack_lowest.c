@@ -2,7 +2,7 @@
  * orders, then exact searches at heights between what is proved and what is reached.
  *
  * In: items. Out: their offsets, the height, the height below which there is proved to be no packing. */
-#include "planner/layout/pack_exact.h"
+#include "planner/layout/pack_lowest.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static int event_compare(const void *left, const void *right) {
 }
 
 /* The highest sum of live bytes, each item's rounded up to `grain`. */
-static int64_t highest_sum(const ExactItem *item, uint32_t count, int64_t grain, Arena *scratch) {
+static int64_t highest_sum(const PackExactItem *item, uint32_t count, int64_t grain, Arena *scratch) {
     uint32_t n = 0;
     int64_t live = 0, highest = 0;
     for (uint32_t i = 0; i < count; i++) n += 2 * item[i].runs;
@@ -51,7 +51,7 @@ static int64_t common_divisor(int64_t a, int64_t b) {
     return a;
 }
 
-int64_t exact_live(const ExactItem *item, uint32_t count, Arena *scratch) {
+int64_t pack_lowest_live(const PackExactItem *item, uint32_t count, Arena *scratch) {
     int64_t highest = highest_sum(item, count, 1, scratch);
     for (uint32_t i = 0; i < count; i++)
         if (item[i].runs && item[i].fixed >= 0 && item[i].fixed + item[i].bytes > highest)
@@ -61,8 +61,8 @@ int64_t exact_live(const ExactItem *item, uint32_t count, Arena *scratch) {
 
 /* Where all begin at multiples of some bytes, each takes up as many of them as it touches, but for the
  * topmost. */
-int64_t exact_bound(const ExactItem *item, uint32_t count, Arena *scratch) {
-    int64_t live = exact_live(item, count, scratch), grain = 0, most_over = 0;
+int64_t pack_lowest_bound(const PackExactItem *item, uint32_t count, Arena *scratch) {
+    int64_t live = pack_lowest_live(item, count, scratch), grain = 0, most_over = 0;
     for (uint32_t i = 0; i < count; i++)
         if (item[i].runs) grain = common_divisor(item[i].align > 1 ? item[i].align : 1, grain);
     if (grain <= 1) return live;
@@ -95,7 +95,7 @@ static int begin_compare(const void *left, const void *right) {
     return a->item < b->item ? -1 : a->item > b->item;
 }
 
-static bool meet(const ExactItem *a, const ExactItem *b) {
+static bool meet(const PackExactItem *a, const PackExactItem *b) {
     for (uint32_t i = 0, j = 0; i < a->runs && j < b->runs;) {
         if (a->run[i].lo < b->run[j].hi && b->run[j].lo < a->run[i].hi) return true;
         if (a->run[i].hi < b->run[j].hi)
@@ -107,7 +107,8 @@ static bool meet(const ExactItem *a, const ExactItem *b) {
 }
 
 /* The lowest offset for `item` beside those placed, which are in order of begin. */
-static int64_t lowest_fit(const ExactItem *item, const ExactItem *all, const Place *placed, uint32_t count) {
+static int64_t lowest_fit(const PackExactItem *item, const PackExactItem *all, const Place *placed,
+                          uint32_t count) {
     int64_t at = 0, align = item->align > 1 ? item->align : 1;
     for (uint32_t p = 0; p < count && placed[p].beg < at + item->bytes; p++)
         if (placed[p].end > at && meet(item, &all[placed[p].item]))
@@ -115,16 +116,16 @@ static int64_t lowest_fit(const ExactItem *item, const ExactItem *all, const Pla
     return at;
 }
 
-static int64_t height_of(const ExactItem *item, uint32_t count) {
+static int64_t height_of(const PackExactItem *item, uint32_t count) {
     int64_t height = 0;
     for (uint32_t i = 0; i < count; i++)
         if (item[i].runs && item[i].offset + item[i].bytes > height) height = item[i].offset + item[i].bytes;
     return height;
 }
 
-static void fit_in_order(ExactItem *item, uint32_t count, Place *order, Place *placed) {
+static void fit_in_order(PackExactItem *item, uint32_t count, Place *order, Place *placed) {
     for (uint32_t k = 0; k < count; k++) {
-        ExactItem *next = &item[order[k].item];
+        PackExactItem *next = &item[order[k].item];
         next->offset = next->fixed >= 0 ? next->fixed : 0;
         if (!next->runs) continue;
         if (next->fixed < 0) next->offset = lowest_fit(next, item, placed, k);
@@ -135,7 +136,7 @@ static void fit_in_order(ExactItem *item, uint32_t count, Place *order, Place *p
     }
 }
 
-int64_t exact_first_fit(ExactItem *item, uint32_t count, Arena *scratch) {
+int64_t pack_lowest_first_fit(PackExactItem *item, uint32_t count, Arena *scratch) {
     Place *order = NEW_ARRAY(scratch, Place, count + 1), *placed = NEW_ARRAY(scratch, Place, count + 1);
     int64_t *offset = NEW_ARRAY(scratch, int64_t, count + 1), best = INT64_MAX;
     for (int kind = 0; kind < 3; kind++) {
@@ -165,7 +166,7 @@ int64_t exact_first_fit(ExactItem *item, uint32_t count, Arena *scratch) {
 /* ---- between the two ---- */
 
 /* Every end of a canonical packing is a multiple of this. */
-static int64_t grain_of(const ExactItem *item, uint32_t count) {
+static int64_t grain_of(const PackExactItem *item, uint32_t count) {
     int64_t grain = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (!item[i].runs) continue;
@@ -176,11 +177,11 @@ static int64_t grain_of(const ExactItem *item, uint32_t count) {
     return grain ? grain : 1;
 }
 
-int64_t exact_lowest(ExactItem *item, uint32_t count, int64_t height, int64_t goal, int64_t slack,
-                     uint64_t nodes, ExactProof *proof, Arena *scratch) {
+int64_t pack_lowest(PackExactItem *item, uint32_t count, int64_t height, int64_t goal, int64_t slack,
+                    uint64_t nodes, PackLowestProof *proof, Arena *scratch) {
     Arena *arena = arena_new();
     int64_t *offset = NEW_ARRAY(scratch, int64_t, count + 1), grain = grain_of(item, count);
-    int64_t proved = exact_bound(item, count, scratch);
+    int64_t proved = pack_lowest_bound(item, count, scratch);
     uint64_t left = nodes, used;
     proved = (proved + grain - 1) / grain * grain;
     if (goal < proved) goal = proved;
@@ -192,18 +193,18 @@ int64_t exact_lowest(ExactItem *item, uint32_t count, int64_t height, int64_t go
         if (share < 512 + count)
             share = 512 + count < left ? 512 + count : left; /* enough to place them all */
         arena_reset(arena);
-        ExactAnswer answer = exact_pack(item, count, middle, share, &used, arena);
+        PackExactAnswer answer = pack_exact(item, count, middle, share, &used, arena);
         left -= used < left ? used : left;
-        if (answer == EXACT_FOUND) {
+        if (answer == PACK_EXACT_FOUND) {
             height = height_of(item, count);
             for (uint32_t i = 0; i < count; i++) offset[i] = item[i].offset;
             continue;
         }
         goal = middle + grain;
-        if (answer == EXACT_IMPOSSIBLE) proved = goal;
+        if (answer == PACK_EXACT_IMPOSSIBLE) proved = goal;
     }
     for (uint32_t i = 0; i < count; i++) item[i].offset = offset[i];
     arena_free(arena);
-    if (proof) *proof = (ExactProof){proved < height ? proved : height, nodes - left};
+    if (proof) *proof = (PackLowestProof){proved < height ? proved : height, nodes - left};
     return height;
 }

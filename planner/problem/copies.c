@@ -2,6 +2,7 @@
  * the sequence, and how long operations wait for them. Invariant: where all are HOST_EASY and run beside the
  * operations, nothing waits. */
 #include "planner/problem/copies.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <string.h>
@@ -11,12 +12,12 @@ Copies *copies_new(const Problem *p, Arena *arena) {
     c->p = p;
     c->arena = arena;
     c->wanted = NEW_ARRAY(arena, bool, p->storages + 1);
-    c->idle = stretches_new(p, arena);
+    c->idle = idle_new(p, arena);
     c->head = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     return c;
 }
 
-double copy_seconds(const Problem *p, uint32_t storage) {
+double copies_seconds(const Problem *p, uint32_t storage) {
     return p->copy_start_seconds + (double)p->bytes[storage] * p->copy_byte_seconds;
 }
 
@@ -36,10 +37,10 @@ static bool find_wanted(Copies *c, const Keep *retain) {
 }
 
 static void collect(Copies *c, const Keep *retain, const Sequence *sequence, const uint32_t *time) {
-    stretches_find(&c->idle, c->wanted, sequence, time);
+    idle_find(&c->idle, c->wanted, sequence, time);
     c->copy.count = 0;
     for (uint32_t i = 0; i < c->idle.found.count; i++) {
-        const Stretch *idle = &c->idle.found.at[i];
+        const IdleStretch *idle = &c->idle.found.at[i];
         uint32_t host = retain[idle->gap].host;
         if (host == HOST_NEVER) continue;
         *vec_add(c->arena, &c->copy) = (Copy){.storage = idle->storage,
@@ -50,13 +51,13 @@ static void collect(Copies *c, const Keep *retain, const Sequence *sequence, con
     }
 }
 
-static void put_in_order(Copies *c, RunOrder *order, bool by_need) {
+static void put_in_order(Copies *c, IdleOrder *order, bool by_need) {
     order->count = 0;
     for (uint32_t i = 0; i < c->copy.count; i++) {
         const Copy *copy = &c->copy.at[i];
-        run_order_add(order, by_need ? copy->back_run : copy->free_run, i, c->arena);
+        idle_order_add(order, by_need ? copy->back_run : copy->free_run, i, c->arena);
     }
-    run_order_sort(order);
+    idle_order_sort(order);
 }
 
 /* Takes out what was dropped. */
@@ -113,7 +114,7 @@ static void place_out(Copies *c) {
         }
         c->head[copy->storage] = i;
         double ready = c->idle.start.at[copy->out_run + 1];
-        busy = later(busy, ready) + copy_seconds(c->p, copy->storage);
+        busy = later(busy, ready) + copies_seconds(c->p, copy->storage);
         copy->free_run = copy->host == HOST_NOW ? copy->out_run + 1 : run_from(c, busy);
         leave_before(c, before[0], copy->out_run);
         before[0] = before[1];
@@ -131,7 +132,7 @@ static void place_in(Copies *c) {
         Copy *copy = &c->copy.at[(uint32_t)c->need.at[i]];
         double end = c->idle.start.at[copy->back_run];
         if (free_from < end) end = free_from;
-        free_from = end - copy_seconds(c->p, copy->storage);
+        free_from = end - copies_seconds(c->p, copy->storage);
         uint32_t run = free_from <= 0 ? 0 : run_from(c, free_from);
         copy->fetch_run = c->idle.start.at[run] > free_from && run > 0 ? run - 1 : run;
         if (copy->host == HOST_NOW) copy->fetch_run = copy->back_run;
@@ -206,7 +207,7 @@ static void simulate(Copies *c, const Sequence *sequence) {
     while (c->done_in.count < count) (void)vec_add(c->arena, &c->done_in);
     for (uint32_t i = 0; i < sequence->run.count; i++) {
         for (; fetched < count && copies_in(c, &c->need, fetched)->fetch_run <= i; fetched++) {
-            double seconds = copy_seconds(p, copies_in(c, &c->need, fetched)->storage);
+            double seconds = copies_seconds(p, copies_in(c, &c->need, fetched)->storage);
             in = later(in, now) + seconds;
             c->done_in.at[fetched] = in;
             if (!p->copies_beside) now += seconds;
@@ -216,7 +217,7 @@ static void simulate(Copies *c, const Sequence *sequence) {
         now += p->seconds[sequence->run.at[i].op];
         total += p->seconds[sequence->run.at[i].op];
         for (; gone < count && c->copy.at[gone].out_run <= i; gone++) {
-            double seconds = copy_seconds(p, c->copy.at[gone].storage);
+            double seconds = copies_seconds(p, c->copy.at[gone].storage);
             c->done_out.at[gone] = now;
             if (c->copy.at[gone].held) continue;
             out = later(out, now) + seconds;
@@ -232,12 +233,11 @@ static void simulate(Copies *c, const Sequence *sequence) {
 }
 
 bool copies_find(Copies *c, const Keep *retain, const Sequence *sequence, const uint32_t *time) {
-    enum { ROUNDS = 6 };
     c->copy.count = 0;
     if (!find_wanted(c, retain)) return false;
     collect(c, retain, sequence, time);
     put_in_order(c, &c->need, true);
-    for (uint32_t round = 0; round < ROUNDS && place(c); round++)
+    for (uint32_t round = 0; round < EFFORT_COPIES_ROUNDS && place(c); round++)
         tidy(c); /* what the last round drops leaves the queues idle, no more */
     if (fit_host(c)) tidy(c);
     put_in_order(c, &c->freed, false);

@@ -9,8 +9,8 @@
  *
  * A gap without time for both copies, or for which host memory has no room, keeps its storage on the device.
  */
-#ifndef REMAT_COPIES_H
-#define REMAT_COPIES_H
+#ifndef REMAT_PROBLEM_COPIES_H
+#define REMAT_PROBLEM_COPIES_H
 
 #include "planner/problem/idle.h"
 
@@ -30,10 +30,10 @@ typedef struct Copy {
 typedef struct Copies {
     const Problem *p;
     Arena *arena;
-    Stretches idle;      /* of storages that may go; with the start of every run */
+    IdleStretches idle;  /* of storages that may go; with the start of every run */
     VEC(Copy) copy;      /* in order of out_run */
-    RunOrder need;       /* of back_run; fetch_run ascends in it too */
-    RunOrder freed;      /* of free_run */
+    IdleOrder need;      /* of back_run; fetch_run ascends in it too */
+    IdleOrder freed;     /* of free_run */
     int64_t host_bytes;  /* most live at once in host memory */
     double wait_seconds; /* that operations wait */
     /* while they are being found */
@@ -47,9 +47,9 @@ Copies *copies_new(const Problem *p, Arena *arena);
 /* Of a sequence whose runs serve `time`; false when there are none. */
 bool copies_find(Copies *copies, const Keep *retain, const Sequence *sequence, const uint32_t *time);
 /* One way. */
-double copy_seconds(const Problem *p, uint32_t storage);
+double copies_seconds(const Problem *p, uint32_t storage);
 
-static inline const Copy *copies_in(const Copies *copies, const RunOrder *order, uint32_t i) {
+static inline const Copy *copies_in(const Copies *copies, const IdleOrder *order, uint32_t i) {
     return &copies->copy.at[(uint32_t)order->at[i]];
 }
 

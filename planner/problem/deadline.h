@@ -1,6 +1,6 @@
 /* When to give up. The only thing the planner reads from a clock, and only where a request names a time. */
-#ifndef REMAT_DEADLINE_H
-#define REMAT_DEADLINE_H
+#ifndef REMAT_PROBLEM_DEADLINE_H
+#define REMAT_PROBLEM_DEADLINE_H
 
 #include "ir/base.h"
 

@@ -1,18 +1,18 @@
-/* See stretch.h. In: a sequence; out: its idle stretches. Invariant: what makes a storage anew ends no
+/* See idle.h. In: a sequence; out: its idle stretches. Invariant: what makes a storage anew ends no
  * stretch: the instance before it was not needed. */
 #include "planner/problem/idle.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-Stretches stretches_new(const Problem *p, Arena *arena) {
-    return (Stretches){.p = p,
-                       .arena = arena,
-                       .last = NEW_ARRAY(arena, uint32_t, p->storages + 1),
-                       .gap = NEW_ARRAY(arena, uint32_t, p->storages + 1)};
+IdleStretches idle_new(const Problem *p, Arena *arena) {
+    return (IdleStretches){.p = p,
+                           .arena = arena,
+                           .last = NEW_ARRAY(arena, uint32_t, p->storages + 1),
+                           .gap = NEW_ARRAY(arena, uint32_t, p->storages + 1)};
 }
 
-static void touch(Stretches *x, const uint32_t *time, uint32_t s, uint32_t i, bool made) {
+static void touch(IdleStretches *x, const uint32_t *time, uint32_t s, uint32_t i, bool made) {
     const Problem *p = x->p;
     uint32_t last = x->last[s], gap = x->gap[s];
     x->last[s] = i;
@@ -20,16 +20,17 @@ static void touch(Stretches *x, const uint32_t *time, uint32_t s, uint32_t i, bo
     while (gap + 1 < p->gap_first[s + 1] && p->gap_end[gap] <= time[last]) gap++;
     x->gap[s] = gap;
     if (p->gap_begin[gap] == time[last] && time[i] > time[last])
-        *vec_add(x->arena, &x->found) = (Stretch){.storage = s, .gap = gap, .out_run = last, .back_run = i};
+        *vec_add(x->arena, &x->found) =
+            (IdleStretch){.storage = s, .gap = gap, .out_run = last, .back_run = i};
 }
 
 static int by_out(const void *a, const void *b) {
-    const Stretch *x = a, *y = b;
+    const IdleStretch *x = a, *y = b;
     if (x->out_run != y->out_run) return x->out_run < y->out_run ? -1 : 1;
     return x->storage < y->storage ? -1 : x->storage > y->storage;
 }
 
-void stretches_find(Stretches *x, const bool *only, const Sequence *sequence, const uint32_t *time) {
+void idle_find(IdleStretches *x, const bool *only, const Sequence *sequence, const uint32_t *time) {
     const Problem *p = x->p;
     x->found.count = x->start.count = 0;
     memset(x->last, 0xff, sizeof *x->last * p->storages);
@@ -48,7 +49,7 @@ void stretches_find(Stretches *x, const bool *only, const Sequence *sequence, co
     if (x->found.count) qsort(x->found.at, x->found.count, sizeof *x->found.at, by_out);
 }
 
-void run_order_add(RunOrder *order, uint32_t run, uint32_t number, Arena *arena) {
+void idle_order_add(IdleOrder *order, uint32_t run, uint32_t number, Arena *arena) {
     *vec_add(arena, order) = (uint64_t)run << 32 | number;
 }
 
@@ -57,6 +58,6 @@ static int by_key(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-void run_order_sort(RunOrder *order) {
+void idle_order_sort(IdleOrder *order) {
     if (order->count) qsort(order->at, order->count, sizeof *order->at, by_key);
 }

@@ -1,30 +1,30 @@
-/* Stretches of a sequence in which a storage lies idle from the start of one of its gaps to its next reader: the
- * times it may spend in host memory. */
-#ifndef REMAT_STRETCH_H
-#define REMAT_STRETCH_H
+/* Stretches of a sequence in which a storage lies idle from the start of one of its gaps to its next reader:
+ * the times it may spend in host memory. */
+#ifndef REMAT_PROBLEM_IDLE_H
+#define REMAT_PROBLEM_IDLE_H
 
-#include "planner/problem/problem.h"
+#include "planner/problem/replay.h"
 
-typedef struct Stretch {
+typedef struct IdleStretch {
     uint32_t storage, gap;
     uint32_t out_run, back_run; /* the touches before and after it, as positions in the sequence */
-} Stretch;
+} IdleStretch;
 
-typedef struct Stretches {
+typedef struct IdleStretches {
     const Problem *p;
     Arena *arena;
-    VEC(Stretch) found;   /* in order of out_run */
-    VEC(double) start;    /* by run, nothing waiting; one more for the end */
-    uint32_t *last, *gap; /* by storage: run that touched it last; gap of that run's time */
-} Stretches;
+    VEC(IdleStretch) found; /* in order of out_run */
+    VEC(double) start;      /* by run, nothing waiting; one more for the end */
+    uint32_t *last, *gap;   /* by storage: run that touched it last; gap of that run's time */
+} IdleStretches;
 
-Stretches stretches_new(const Problem *p, Arena *arena);
+IdleStretches idle_new(const Problem *p, Arena *arena);
 /* Of the storages in `only` (NULL: all) that nothing writes over; the runs serve `time`. */
-void stretches_find(Stretches *x, const bool *only, const Sequence *sequence, const uint32_t *time);
+void idle_find(IdleStretches *x, const bool *only, const Sequence *sequence, const uint32_t *time);
 
 /* Orders by run, then by number: the run in the upper half. */
-typedef VEC(uint64_t) RunOrder;
-void run_order_add(RunOrder *order, uint32_t run, uint32_t number, Arena *arena);
-void run_order_sort(RunOrder *order);
+typedef VEC(uint64_t) IdleOrder;
+void idle_order_add(IdleOrder *order, uint32_t run, uint32_t number, Arena *arena);
+void idle_order_sort(IdleOrder *order);
 
 #endif

@@ -4,34 +4,34 @@
  * down. Invariant: highest[i] is added[i] plus the higher of its halves. */
 #include "planner/problem/live_tree.h"
 
-static int64_t higher_half(const Profile *t, uint32_t node) {
+static int64_t higher_half(const LiveTree *t, uint32_t node) {
     int64_t left = t->highest[2 * node], right = t->highest[2 * node + 1];
     return left > right ? left : right;
 }
 
-void profile_load(Profile *profile, const int64_t *live, uint32_t count) {
+void live_tree_load(LiveTree *tree, const int64_t *live, uint32_t count) {
     uint32_t leaves = 2;
     while (leaves < count + 2) leaves *= 2;
-    if (leaves > profile->capacity) {
-        profile->capacity = leaves;
-        profile->highest = NEW_ARRAY(profile->arena, int64_t, (size_t)leaves * 2);
-        profile->added = NEW_ARRAY(profile->arena, int64_t, (size_t)leaves * 2);
+    if (leaves > tree->capacity) {
+        tree->capacity = leaves;
+        tree->highest = NEW_ARRAY(tree->arena, int64_t, (size_t)leaves * 2);
+        tree->added = NEW_ARRAY(tree->arena, int64_t, (size_t)leaves * 2);
     }
-    profile->leaves = leaves;
+    tree->leaves = leaves;
     for (uint32_t i = 0; i < leaves; i++)
-        profile->highest[leaves + i] = i >= 1 && i <= count ? live[i - 1] : INT64_MIN / 4;
+        tree->highest[leaves + i] = i >= 1 && i <= count ? live[i - 1] : INT64_MIN / 4;
     for (uint32_t i = leaves; i-- > 1;) {
-        profile->highest[i] = higher_half(profile, i);
-        profile->added[i] = 0;
+        tree->highest[i] = higher_half(tree, i);
+        tree->added[i] = 0;
     }
 }
 
-static void raise(Profile *t, uint32_t node, int64_t bytes) {
+static void raise(LiveTree *t, uint32_t node, int64_t bytes) {
     t->highest[node] += bytes;
     if (node < t->leaves) t->added[node] += bytes;
 }
 
-void profile_add(Profile *t, uint32_t lo, uint32_t hi, int64_t bytes) {
+void live_tree_add(LiveTree *t, uint32_t lo, uint32_t hi, int64_t bytes) {
     if (lo >= hi) return;
     uint32_t left = t->leaves + lo, right = t->leaves + hi + 1;
     while ((left ^ right) != 1) {
@@ -44,7 +44,7 @@ void profile_add(Profile *t, uint32_t lo, uint32_t hi, int64_t bytes) {
     while (left /= 2) t->highest[left] = t->added[left] + higher_half(t, left);
 }
 
-int64_t profile_highest(const Profile *t, uint32_t lo, uint32_t hi) {
+int64_t live_tree_highest(const LiveTree *t, uint32_t lo, uint32_t hi) {
     if (lo >= hi) return INT64_MIN;
     uint32_t left = t->leaves + lo, right = t->leaves + hi + 1;
     int64_t below_left = INT64_MIN / 2, below_right = INT64_MIN / 2;
@@ -60,7 +60,7 @@ int64_t profile_highest(const Profile *t, uint32_t lo, uint32_t hi) {
     return highest;
 }
 
-uint32_t profile_peak(const Profile *t, int64_t *bytes) {
+uint32_t live_tree_peak(const LiveTree *t, int64_t *bytes) {
     *bytes = t->highest[1];
     uint32_t node = 1;
     while (node < t->leaves) {

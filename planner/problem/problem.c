@@ -2,6 +2,7 @@
  * (problem.h). Invariant: every transient byte of the graph belongs to exactly one storage, and an operation
  * reads a storage that an earlier one made. */
 #include "planner/problem/problem.h"
+#include "ir/ops.h"
 
 #include <string.h>
 
@@ -234,4 +235,26 @@ int64_t problem_operation_bytes(const Problem *p, uint32_t op) {
     if (list_begin(&p->takeover, op) < list_end(&p->takeover, op))
         bytes -= p->bytes[p->makes.list[list_begin(&p->makes, op)]];
     return bytes;
+}
+
+Blocks problem_blocks(const Graph *g, const Problem *p, Arena *arena) {
+    Blocks blocks = {.boundary = p->ops};
+    uint32_t *number = NEW_ARRAY(arena, uint32_t, g->block.count + 1);
+    for (uint32_t i = 0; i < g->block.count; i++) number[i] = NONE;
+    blocks.op_block = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    blocks.backward_begin = NEW_ARRAY(arena, uint32_t, g->block.count + 1);
+    for (uint32_t op = 0; op < p->ops; op++) {
+        const Node *node = &g->node.at[p->op_node[op]];
+        if (node->phase != PHASE_FORWARD && op < blocks.boundary) blocks.boundary = op;
+        blocks.op_block[op] = NONE;
+        if (node->block >= g->block.count) continue;
+        if (number[node->block] == NONE) {
+            blocks.backward_begin[blocks.count] = p->ops;
+            number[node->block] = blocks.count++;
+        }
+        uint32_t block = blocks.op_block[op] = number[node->block];
+        if (node->phase == PHASE_BACKWARD && op < blocks.backward_begin[block])
+            blocks.backward_begin[block] = op;
+    }
+    return blocks;
 }

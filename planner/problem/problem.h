@@ -1,6 +1,6 @@
 /* The planner's own view of a training step: operations in order of first execution, and the transient
  * storages they make and read. Views and writes over inputs are contracted into their storage, persistent
- * storages are a constant. Nothing here knows of graphs, so the same core plans an outside DAG.
+ * storages are a constant. Nothing here knows of graphs, so the same core plans a DAG from elsewhere.
  *
  * Time is the index of an operation in first-execution order. A storage's uses are the time it is made and
  * the times it is first read at; between two uses lies a gap, and a last gap follows the last use:
@@ -13,10 +13,11 @@
  * time on one that is made again is kept to the gap's end. All zero keeps it throughout; from = start + 1
  * drops it but keeps it once recomputed; from = end recomputes it for every reader. What is kept throughout
  * may spend the time between the gap's start and the next touch in host memory (planner/problem/copies.h). */
-#ifndef REMAT_PROBLEM_H
-#define REMAT_PROBLEM_H
+#ifndef REMAT_PROBLEM_PROBLEM_H
+#define REMAT_PROBLEM_PROBLEM_H
 
 #include "planner/plan.h"
+#include "planner/problem/stats.h"
 
 /* list[first[i]] .. list[first[i + 1] - 1] belong to i. */
 typedef struct Lists {
@@ -54,6 +55,7 @@ typedef struct Problem {
     uint32_t *node_op, *value_storage; /* NONE for views; NONE for persistent storages */
     ValueId *value_root;
     struct KindMemo *kinds; /* choices for blocks that other graphs have too; NULL: none are kept */
+    Stats *stats;           /* NULL: nothing is measured */
 } Problem;
 
 static inline uint32_t list_begin(const Lists *lists, uint32_t i) {
@@ -72,6 +74,14 @@ static inline bool problem_may_rerun(const Problem *p, uint32_t op, uint32_t tim
 
 /* Requires a checked graph. Sizes are rounded to PLAN_ALIGN. */
 Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena);
+/* Where the repeated blocks that the file names lie. They are numbered in order of first execution. */
+typedef struct Blocks {
+    uint32_t count;
+    uint32_t *op_block;       /* NONE outside blocks */
+    uint32_t *backward_begin; /* by block: time of its first backward operation; `ops` if it has none */
+    uint32_t boundary;        /* time of the first operation after the forward phase */
+} Blocks;
+Blocks problem_blocks(const Graph *g, const Problem *p, Arena *arena);
 /* Allows copies to `host_bytes` of host memory on `device`, by `accumulate` micro-steps a step. */
 void problem_allow_copies(Problem *p, const Device *device, int64_t host_bytes, int64_t accumulate);
 /* Fills gaps, lazy_end and may_drop from the lists above; problem_from_graph calls it. */
@@ -80,49 +90,5 @@ void problem_index(Problem *p, Arena *arena);
 /* Bytes an operation takes by itself: operands, what it makes, workspace; where its first output may lie
  * where an input was, as if it does. */
 int64_t problem_operation_bytes(const Problem *p, uint32_t op);
-
-/* Of one gap: what is made (or live at the gap's start) at time `since` or later is kept for readers up to
- * time `until`, and what is so at time `from` or later to the gap's end. `host`: it is kept throughout, in
- * host memory as far as copies there and back find the time; HOST_STAGED makes the operations wait for them
- * so that at most two instances lie on the device that are on their way each way, HOST_NOW so that its own
- * does not. */
-enum { HOST_NEVER, HOST_EASY, HOST_STAGED, HOST_NOW };
-typedef struct Keep {
-    uint32_t since, until, from, host;
-} Keep;
-
-/* An execution of operation `op`; `again` marks recomputation. */
-typedef struct Run {
-    uint32_t op;
-    bool again;
-} Run;
-
-/* A retention replayed lazily: what is missing is recomputed just before its first need, in order of first
- * execution, and freed after its last. */
-typedef struct Sequence {
-    VEC(Run) run;
-    double seconds;      /* waiting included */
-    double wait_seconds; /* for copies */
-    int64_t peak_bytes;  /* highest live bytes, persistent ones included */
-    uint32_t peak_run;   /* where */
-} Sequence;
-
-/* Scratch memory reused over many replays of one problem. */
-typedef struct Replay Replay;
-Replay *replay_new(const Problem *p, Arena *arena);
-/* Generates the runs, their seconds and their peak. The sequence's array is reused. */
-void replay(Replay *r, const Keep *retain, Sequence *sequence);
-/* After replay: live bytes during each run, persistent ones included. */
-const int64_t *replay_live(const Replay *r);
-/* After replay: the first-execution time each run serves. */
-const uint32_t *replay_time(const Replay *r);
-/* After replay: the storages that die with each run, as lists; not those that leave for host memory. */
-const Lists *replay_deaths(const Replay *r);
-/* After replay: copies to host memory and back, in order of their going out; NULL when there are none. */
-struct Copies;
-const struct Copies *replay_copies(const Replay *r);
-
-/* The plan that runs `sequence` (the last one replayed). */
-void replay_plan(Replay *r, const Sequence *sequence, Arena *arena, Plan *plan);
 
 #endif

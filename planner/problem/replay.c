@@ -2,6 +2,7 @@
  * its exact peak. Invariant: an instance lives from the run that makes it to its last read before the storage
  * is made anew, and a run's inputs, outputs and workspace are all live during it, but for an output that
  * takes over an input dying there. */
+#include "planner/problem/replay.h"
 #include "planner/problem/copies.h"
 
 #include <stdlib.h>
@@ -211,6 +212,7 @@ static void measure(Replay *r, Sequence *sequence) {
 }
 
 void replay(Replay *r, const Keep *retain, Sequence *sequence) {
+    double began = stats_begin(r->p->stats);
     generate(r, retain, sequence);
     find_deaths(r, sequence);
     sequence->wait_seconds = 0;
@@ -218,6 +220,7 @@ void replay(Replay *r, const Keep *retain, Sequence *sequence) {
     if (r->copies_run) sequence->wait_seconds = r->copies->wait_seconds;
     sequence->seconds += sequence->wait_seconds;
     measure(r, sequence);
+    stats_end(r->p->stats, STATS_REPLAY, began, sequence->run.count);
 }
 
 const int64_t *replay_live(const Replay *r) {

@@ -11,7 +11,7 @@
 
 /* A stretch that may be spent in host memory. */
 typedef struct Chance {
-    Stretch idle;
+    IdleStretch idle;
     bool chosen;        /* it goes already */
     bool late;          /* it would not be back in time */
     double out_seconds; /* when it would be out */
@@ -22,28 +22,28 @@ struct Offloader {
     const Keep *pinned;
     Replay *r;
     Arena *arena;
-    Stretches idle;
+    IdleStretches idle;
     VEC(Chance) chance; /* in order of going out */
-    RunOrder need;      /* of coming back */
-    Profile room;
+    IdleOrder need;     /* of coming back */
+    LiveTree room;
 };
 
-Offloader *offloader_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena) {
+Offloader *offload_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena) {
     Offloader *o = NEW(arena, Offloader);
     o->p = p;
     o->pinned = pinned;
     o->r = r;
     o->arena = o->room.arena = arena;
-    o->idle = stretches_new(p, arena);
+    o->idle = idle_new(p, arena);
     return o;
 }
 
 /* All that go, and all that are kept throughout and may. */
 static void find_chances(Offloader *o, const Sequence *sequence, const Keep *retain) {
-    stretches_find(&o->idle, NULL, sequence, replay_time(o->r));
+    idle_find(&o->idle, NULL, sequence, replay_time(o->r));
     o->chance.count = 0;
     for (uint32_t i = 0; i < o->idle.found.count; i++) {
-        const Stretch *idle = &o->idle.found.at[i];
+        const IdleStretch *idle = &o->idle.found.at[i];
         const Keep *keep = &retain[idle->gap];
         bool chosen = keep->host != HOST_NEVER, pinned = o->pinned && o->pinned[idle->gap].from != NONE;
         /* what is dropped and made again later is not there when the gap ends */
@@ -64,11 +64,11 @@ static void choose(Offloader *o, const OffloadRule *rule) {
     o->need.count = 0;
     for (uint32_t i = 0; i < o->chance.count; i++) {
         Chance *x = &o->chance.at[i];
-        double seconds = copy_seconds(o->p, x->idle.storage), ready = o->idle.start.at[x->idle.out_run + 1];
+        double seconds = copies_seconds(o->p, x->idle.storage), ready = o->idle.start.at[x->idle.out_run + 1];
         double end = later(busy, ready) + seconds, needed = o->idle.start.at[x->idle.back_run];
         if (!x->chosen) {
             if (rule->host == HOST_EASY && (end - ready > lag + seconds || end + seconds > needed)) continue;
-            if (profile_highest(&o->room, x->idle.out_run + 1, x->idle.back_run) <= rule->above_bytes)
+            if (live_tree_highest(&o->room, x->idle.out_run + 1, x->idle.back_run) <= rule->above_bytes)
                 continue;
         }
         busy = end;
@@ -76,12 +76,12 @@ static void choose(Offloader *o, const OffloadRule *rule) {
         o->chance.at[kept++] = *x;
     }
     o->chance.count = kept;
-    for (uint32_t i = 0; i < kept; i++) run_order_add(&o->need, o->chance.at[i].idle.back_run, i, o->arena);
-    run_order_sort(&o->need);
+    for (uint32_t i = 0; i < kept; i++) idle_order_add(&o->need, o->chance.at[i].idle.back_run, i, o->arena);
+    idle_order_sort(&o->need);
     double free_from = HUGE_VAL;
     for (uint32_t i = kept; i-- > 0;) {
         Chance *x = &o->chance.at[(uint32_t)o->need.at[i]];
-        double seconds = copy_seconds(o->p, x->idle.storage), needed = o->idle.start.at[x->idle.back_run];
+        double seconds = copies_seconds(o->p, x->idle.storage), needed = o->idle.start.at[x->idle.back_run];
         double begin = (free_from < needed ? free_from : needed) - seconds;
         bool fits = begin >= x->out_seconds && needed - begin <= lag + seconds;
         x->late = !x->chosen && rule->host == HOST_EASY && !fits;
@@ -92,7 +92,7 @@ static void choose(Offloader *o, const OffloadRule *rule) {
 uint32_t offload_more(Offloader *o, const Sequence *sequence, const OffloadRule *rule, Keep *retain) {
     if (o->p->host_bytes <= 0) return 0;
     find_chances(o, sequence, retain);
-    profile_load(&o->room, replay_live(o->r), sequence->run.count);
+    live_tree_load(&o->room, replay_live(o->r), sequence->run.count);
     choose(o, rule);
     uint32_t added = 0;
     for (uint32_t i = 0; i < o->chance.count; i++) {

@@ -1,12 +1,12 @@
 /* Which kept storages go to host memory. */
-#ifndef REMAT_OFFLOAD_H
-#define REMAT_OFFLOAD_H
+#ifndef REMAT_RETAIN_OFFLOAD_H
+#define REMAT_RETAIN_OFFLOAD_H
 
-#include "planner/retain/policy.h"
+#include "planner/problem/replay.h"
 
 typedef struct Offloader Offloader;
-/* `pinned` as in search.h: gaps that pins decide stay as they are. */
-Offloader *offloader_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena);
+/* `pinned` as in trim.h: gaps that pins decide stay as they are. */
+Offloader *offload_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena);
 
 /* What may go: only what is kept past a run with more than `above_bytes` live; HOST_EASY copies may lag
  * behind what makes or reads their storages by at most `lag_seconds`; HOST_STAGED ones make the operations

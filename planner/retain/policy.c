@@ -5,37 +5,6 @@
 
 #include <string.h>
 
-const char *const policy_name[POLICY_COUNT] = {"none",           "every-block", "sqrt",
-                                               "offload-blocks", "heuristic",   "optimal"};
-
-Policy policy_find(const char *name) {
-    for (int i = 0; i < POLICY_COUNT; i++)
-        if (strcmp(policy_name[i], name) == 0) return (Policy)i;
-    return POLICY_COUNT;
-}
-
-Blocks blocks_of(const Graph *g, const Problem *p, Arena *arena) {
-    Blocks blocks = {.boundary = p->ops};
-    uint32_t *number = NEW_ARRAY(arena, uint32_t, g->block.count + 1);
-    for (uint32_t i = 0; i < g->block.count; i++) number[i] = NONE;
-    blocks.op_block = NEW_ARRAY(arena, uint32_t, p->ops + 1);
-    blocks.backward_begin = NEW_ARRAY(arena, uint32_t, g->block.count + 1);
-    for (uint32_t op = 0; op < p->ops; op++) {
-        const Node *node = &g->node.at[p->op_node[op]];
-        if (node->phase != PHASE_FORWARD && op < blocks.boundary) blocks.boundary = op;
-        blocks.op_block[op] = NONE;
-        if (node->block >= g->block.count) continue;
-        if (number[node->block] == NONE) {
-            blocks.backward_begin[blocks.count] = p->ops;
-            number[node->block] = blocks.count++;
-        }
-        uint32_t block = blocks.op_block[op] = number[node->block];
-        if (node->phase == PHASE_BACKWARD && op < blocks.backward_begin[block])
-            blocks.backward_begin[block] = op;
-    }
-    return blocks;
-}
-
 void retain_all(const Problem *p, Keep *retain) {
     memset(retain, 0, sizeof *retain * p->gaps);
 }
@@ -88,11 +57,11 @@ void retain_segments(const Problem *p, const Blocks *blocks, uint32_t length, bo
     arena_free(scratch);
 }
 
-void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t boundary, Keep *retain) {
-    if (!spec || !spec->pin.count) return;
+void retain_pins(const Graph *g, const Problem *p, const Pins *pins, uint32_t boundary, Keep *retain) {
+    if (!pins) return;
     Arena *scratch = arena_new();
-    for (uint32_t i = 0; i < spec->pin.count; i++) {
-        const Pin *pin = &spec->pin.at[i];
+    for (uint32_t i = 0; i < pins->count; i++) {
+        const Pin *pin = &pins->at[i];
         arena_reset(scratch);
         Glob *glob = glob_new(scratch, pin->pattern);
         for (uint32_t s = 0; s < p->storages; s++) {
@@ -111,7 +80,7 @@ void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t bo
     arena_free(scratch);
 }
 
-bool heuristic_decide(double parameters, double vram_bytes, int64_t sequence, bool four_bit, Reasons *reasons,
+bool retain_heuristic(double parameters, double vram_bytes, int64_t sequence, bool four_bit, Reasons *reasons,
                       Arena *arena) {
     double billions = parameters / 1e9, gigabytes = vram_bytes / 1e9;
     bool limited = vram_bytes > 0;

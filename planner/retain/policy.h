@@ -1,17 +1,8 @@
 /* The fixed policies: which gaps each keeps, and the rule of thumb that chooses between two of them. */
-#ifndef REMAT_POLICY_H
-#define REMAT_POLICY_H
+#ifndef REMAT_RETAIN_POLICY_H
+#define REMAT_RETAIN_POLICY_H
 
-#include "planner/problem/problem.h"
-
-/* Where the blocks of a problem lie. Blocks are numbered in order of first execution. */
-typedef struct Blocks {
-    uint32_t count;
-    uint32_t *op_block;       /* NONE outside blocks */
-    uint32_t *backward_begin; /* by block: time of its first backward operation; `ops` if it has none */
-    uint32_t boundary;        /* time of the first operation after the forward phase */
-} Blocks;
-Blocks blocks_of(const Graph *g, const Problem *p, Arena *arena);
+#include "planner/problem/replay.h"
 
 /* Keeps every gap throughout. */
 void retain_all(const Problem *p, Keep *retain);
@@ -22,13 +13,13 @@ void retain_segments(const Problem *p, const Blocks *blocks, uint32_t length, bo
 /* Sends to host memory, staged, what retain_segments keeps over the boundary: the inputs of checkpointed
  * blocks. */
 void retain_offload_blocks(const Problem *p, const Blocks *blocks, Keep *retain);
-/* Pins: operations whose outputs are kept, or recomputed when needed after the boundary. */
-void retain_pins(const Graph *g, const Problem *p, const Spec *spec, uint32_t boundary, Keep *retain);
+/* Pins (NULL: none): operations whose outputs are kept, or recomputed when needed after the boundary. */
+void retain_pins(const Graph *g, const Problem *p, const Pins *pins, uint32_t boundary, Keep *retain);
 
 typedef VEC(const char *) Reasons;
 /* The decision table of the rule of thumb; true: checkpoint every block. Gigabytes are 10^9 bytes.
  * `vram_bytes` 0: unlimited. Appends at least one sentence to `reasons`. */
-bool heuristic_decide(double parameters, double vram_bytes, int64_t sequence, bool four_bit, Reasons *reasons,
+bool retain_heuristic(double parameters, double vram_bytes, int64_t sequence, bool four_bit, Reasons *reasons,
                       Arena *arena);
 
 #endif

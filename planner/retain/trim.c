@@ -1,14 +1,13 @@
 /* Local changes to a retention. In: a retention, a target; out: one whose peak is lower, or whose
- * recomputation is less. `shave` drops idle storages at the highest runs, `fill` keeps dropped ones where
- * there is room; both judge by the last replay and are measured by the next. */
+ * recomputation is less. `trim_to` drops idle storages at the highest runs, `trim_fill` keeps dropped ones
+ * where there is room; both judge by the last replay and are measured by the next. */
 #include "planner/problem/copies.h"
 #include "planner/problem/live_tree.h"
-#include "planner/search.h"
+#include "planner/retain/trim.h"
+#include "planner/effort.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { PEAKS = 8, ROUNDS = 48, MOST_TIMES = 4 };
 
 typedef struct Drop {
     double price; /* seconds a byte */
@@ -18,7 +17,7 @@ typedef struct Drop {
     uint32_t again_begin, again_until; /* of fills: a second such stretch */
 } Drop;
 
-struct Shaver {
+struct Trimmer {
     const Problem *p;
     const Keep *pinned;
     Replay *r;
@@ -30,13 +29,13 @@ struct Shaver {
     uint32_t *rerun_time; /* by operation: the last time it runs again, NONE if never */
     uint32_t *stamp;      /* by operation: the price query that counted it */
     uint32_t query;
-    Profile room; /* live bytes by run as changes are chosen */
+    LiveTree room; /* live bytes by run as changes are chosen */
     VEC(Drop) drop;
     Keep *before; /* a retention to go back to */
 };
 
-Shaver *shaver_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena) {
-    Shaver *v = NEW(arena, Shaver);
+Trimmer *trim_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena) {
+    Trimmer *v = NEW(arena, Trimmer);
     v->p = p;
     v->pinned = pinned;
     v->r = r;
@@ -51,7 +50,7 @@ Shaver *shaver_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena
     return v;
 }
 
-static bool is_free(const Shaver *v, uint32_t gap) {
+static bool is_free(const Trimmer *v, uint32_t gap) {
     return v->p->may_drop[gap] && (!v->pinned || v->pinned[gap].from == NONE);
 }
 
@@ -69,7 +68,7 @@ static uint32_t gap_of(const Problem *p, uint32_t s, uint32_t time) {
 }
 
 /* Seconds to make `s` again at `when`, given what the retention keeps and what runs again anyway. */
-static double remake_seconds(Shaver *v, const Keep *retain, uint32_t s, uint32_t after, uint32_t when,
+static double remake_seconds(Trimmer *v, const Keep *retain, uint32_t s, uint32_t after, uint32_t when,
                              uint32_t depth) {
     const Problem *p = v->p;
     uint32_t maker = p->maker[s];
@@ -88,7 +87,7 @@ static double remake_seconds(Shaver *v, const Keep *retain, uint32_t s, uint32_t
 }
 
 /* State after run `stop`'s inputs and outputs are in place: live storages, their gaps and last touches. */
-static void scan_to(Shaver *v, const Sequence *sequence, uint32_t stop) {
+static void scan_to(Trimmer *v, const Sequence *sequence, uint32_t stop) {
     const Problem *p = v->p;
     const Lists *deaths = replay_deaths(v->r);
     memset(v->live, 0, sizeof *v->live * p->storages);
@@ -126,10 +125,10 @@ static Keep dropped(const Problem *p, uint32_t gap, Keep keep, uint32_t last, ui
 }
 
 /* Waiting for a copy instead of making anything again, where that is cheaper. */
-static void consider_waiting(const Shaver *v, uint32_t at, Drop *drop) {
+static void consider_waiting(const Trimmer *v, uint32_t at, Drop *drop) {
     if (v->transit[drop->storage] == NONE) return;
     const Copy *copy = &replay_copies(v->r)->copy.at[v->transit[drop->storage]];
-    double price = copy_seconds(v->p, drop->storage) / (double)v->p->bytes[drop->storage];
+    double price = copies_seconds(v->p, drop->storage) / (double)v->p->bytes[drop->storage];
     if (copy->host == HOST_NOW || price >= drop->price) return;
     drop->price = price;
     drop->keep = (Keep){.host = HOST_NOW};
@@ -138,21 +137,21 @@ static void consider_waiting(const Shaver *v, uint32_t at, Drop *drop) {
 }
 
 /* Copies in the operations' stead: each takes its time, and no more. */
-static void consider_moving(const Shaver *v, const Keep *retain, Drop *drop) {
+static void consider_moving(const Trimmer *v, const Keep *retain, Drop *drop) {
     const Problem *p = v->p;
     uint32_t s = drop->storage, last = replay_time(v->r)[v->touched[s]];
     if (p->host_bytes <= 0 || p->copies_beside || (p->overwritten && p->overwritten[s])) return;
     if (retain[drop->gap].host != HOST_NEVER || last != p->gap_begin[drop->gap] ||
         retain[drop->gap].from > last)
         return;
-    double price = 2 * copy_seconds(p, s) / (double)p->bytes[s];
+    double price = 2 * copies_seconds(p, s) / (double)p->bytes[s];
     if (price >= drop->price) return;
     drop->price = price;
     drop->keep = (Keep){.host = HOST_NOW};
 }
 
 /* The drops that would lower the live bytes at run `at`. */
-static void find_drops(Shaver *v, const Sequence *sequence, uint32_t at, const Keep *retain) {
+static void find_drops(Trimmer *v, const Sequence *sequence, uint32_t at, const Keep *retain) {
     const Problem *p = v->p;
     uint32_t time = replay_time(v->r)[at];
     const Lists *deaths = replay_deaths(v->r);
@@ -168,13 +167,14 @@ static void find_drops(Shaver *v, const Sequence *sequence, uint32_t at, const K
         Keep keep = dropped(p, gap, retain[gap], replay_time(v->r)[v->touched[s]], from);
         if (!is_free(v, gap) || (keep.from <= retain[gap].from && keep.until >= retain[gap].until)) continue;
         v->query++;
-        double seconds = remake_seconds(v, retain, s, time, p->gap_end[gap], 12);
+        double seconds = remake_seconds(v, retain, s, time, p->gap_end[gap], EFFORT_TRIM_DEPTH);
         *vec_add(v->arena, &v->drop) = (Drop){.price = (seconds + 1e-12) / (double)p->bytes[s],
                                               .gap = gap,
                                               .keep = keep,
                                               .storage = s,
                                               .begin = v->touched[s] + 1,
                                               .until = NONE};
+        if (!EFFORT_TRIM_WAITS) continue;
         consider_waiting(v, at, &v->drop.at[v->drop.count - 1]);
         consider_moving(v, retain, &v->drop.at[v->drop.count - 1]);
     }
@@ -182,7 +182,7 @@ static void find_drops(Shaver *v, const Sequence *sequence, uint32_t at, const K
 }
 
 /* The first run after `at` that touches `s`. */
-static uint32_t next_touch(const Shaver *v, const Sequence *sequence, uint32_t at, uint32_t s) {
+static uint32_t next_touch(const Trimmer *v, const Sequence *sequence, uint32_t at, uint32_t s) {
     const Problem *p = v->p;
     for (uint32_t i = at + 1; i < sequence->run.count; i++)
         for (EACH(k, p->reads, sequence->run.at[i].op))
@@ -190,20 +190,20 @@ static uint32_t next_touch(const Shaver *v, const Sequence *sequence, uint32_t a
     return sequence->run.count;
 }
 
-static void note_reruns(Shaver *v, const Sequence *sequence) {
+static void note_reruns(Trimmer *v, const Sequence *sequence) {
     memset(v->rerun_time, 0xff, sizeof *v->rerun_time * v->p->ops);
     for (uint32_t i = 0; i < sequence->run.count; i++)
         if (sequence->run.at[i].again) v->rerun_time[sequence->run.at[i].op] = replay_time(v->r)[i];
 }
 
 /* Chooses drops at the highest runs above the target. False when there is nothing to drop at one of them. */
-static bool lower_peaks(Shaver *v, int64_t target, const Sequence *sequence, Keep *retain) {
+static bool lower_peaks(Trimmer *v, int64_t target, const Sequence *sequence, Keep *retain) {
     uint32_t runs = sequence->run.count;
-    profile_load(&v->room, replay_live(v->r), runs);
+    live_tree_load(&v->room, replay_live(v->r), runs);
     note_reruns(v, sequence);
-    for (uint32_t peak = 0; peak < PEAKS; peak++) {
+    for (uint32_t peak = 0; peak < EFFORT_TRIM_PEAKS; peak++) {
         int64_t bytes;
-        uint32_t at = profile_peak(&v->room, &bytes);
+        uint32_t at = live_tree_peak(&v->room, &bytes);
         if (bytes <= target) break;
         find_drops(v, sequence, at, retain);
         if (!v->drop.count) return peak > 0;
@@ -212,17 +212,18 @@ static bool lower_peaks(Shaver *v, int64_t target, const Sequence *sequence, Kee
             retain[drop->gap] = drop->keep;
             bytes -= v->p->bytes[drop->storage];
             uint32_t until = drop->until != NONE ? drop->until : next_touch(v, sequence, at, drop->storage);
-            profile_add(&v->room, drop->begin, until, -v->p->bytes[drop->storage]);
+            live_tree_add(&v->room, drop->begin, until, -v->p->bytes[drop->storage]);
         }
     }
     return true;
 }
 
-bool shave(Shaver *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
+bool trim_to(Trimmer *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
     replay(v->r, retain, sequence);
-    double most = MOST_TIMES * sequence->seconds; /* beyond, it drops what it needs again and again */
+    double most = EFFORT_TRIM_TIMES * sequence->seconds; /* beyond, it drops what it needs again and again */
     for (uint32_t round = 0;
-         round < ROUNDS && sequence->peak_bytes > target_bytes && sequence->seconds <= most; round++) {
+         round < EFFORT_TRIM_ROUNDS && sequence->peak_bytes > target_bytes && sequence->seconds <= most;
+         round++) {
         if (!lower_peaks(v, target_bytes, sequence, retain)) return false;
         replay(v->r, retain, sequence);
     }
@@ -232,12 +233,12 @@ bool shave(Shaver *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
 /* ---- keeping again ---- */
 
 /* Copies that operations wait for: with memory for twice the time they take, nothing would. */
-static void find_rests(Shaver *v) {
+static void find_rests(Trimmer *v) {
     const Copies *copies = replay_copies(v->r);
     for (uint32_t i = 0; copies && copies->p->copies_beside && i < copies->copy.count; i++) {
         const Copy *copy = &copies->copy.at[i];
         if (copy->host == HOST_EASY || copy->held || !is_free(v, copy->gap)) continue;
-        double seconds = copy_seconds(v->p, copy->storage);
+        double seconds = copies_seconds(v->p, copy->storage);
         uint32_t gone = copy->free_run, comes = copy->fetch_run;
         while (copies->idle.start.at[gone] < copies->idle.start.at[copy->out_run + 1] + 2 * seconds &&
                gone < comes)
@@ -259,7 +260,7 @@ static void find_rests(Shaver *v) {
 
 /* Every run that repeats an operation, with the last touch of its outputs before: keeping one of them from
  * there saves the run if it is all the run is for. */
-static void find_fills(Shaver *v, const Sequence *sequence, const Keep *retain) {
+static void find_fills(Trimmer *v, const Sequence *sequence, const Keep *retain) {
     const Problem *p = v->p;
     v->drop.count = 0;
     memset(v->touched, 0xff, sizeof *v->touched * p->storages);
@@ -291,29 +292,30 @@ static void find_fills(Shaver *v, const Sequence *sequence, const Keep *retain) 
     if (v->drop.count) qsort(v->drop.at, v->drop.count, sizeof *v->drop.at, by_price);
 }
 
-static uint32_t keep_what_fits(Shaver *v, int64_t target, const Sequence *sequence, uint32_t most,
+static uint32_t keep_what_fits(Trimmer *v, int64_t target, const Sequence *sequence, uint32_t most,
                                Keep *retain) {
     uint32_t kept = 0;
-    profile_load(&v->room, replay_live(v->r), sequence->run.count);
+    live_tree_load(&v->room, replay_live(v->r), sequence->run.count);
     for (uint32_t d = 0; d < v->drop.count && kept < most; d++) {
         const Drop *drop = &v->drop.at[d];
         int64_t bytes = v->p->bytes[drop->storage];
-        if (drop->begin < drop->until && profile_highest(&v->room, drop->begin, drop->until) + bytes > target)
+        if (drop->begin < drop->until &&
+            live_tree_highest(&v->room, drop->begin, drop->until) + bytes > target)
             continue;
         if (drop->again_begin < drop->again_until &&
-            profile_highest(&v->room, drop->again_begin, drop->again_until) + bytes > target)
+            live_tree_highest(&v->room, drop->again_begin, drop->again_until) + bytes > target)
             continue;
-        profile_add(&v->room, drop->begin, drop->until, bytes);
-        profile_add(&v->room, drop->again_begin, drop->again_until, bytes);
+        live_tree_add(&v->room, drop->begin, drop->until, bytes);
+        live_tree_add(&v->room, drop->again_begin, drop->again_until, bytes);
         retain[drop->gap] = drop->keep;
         kept++;
     }
     return kept;
 }
 
-void fill(Shaver *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
+void trim_fill(Trimmer *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
     uint32_t most = NONE;
-    for (uint32_t round = 0; round < 6; round++) {
+    for (uint32_t round = 0; round < EFFORT_TRIM_FILLS; round++) {
         double seconds = sequence->seconds;
         memcpy(v->before, retain, sizeof *retain * v->p->gaps);
         find_fills(v, sequence, retain);

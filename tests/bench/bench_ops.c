@@ -55,7 +55,7 @@ static void with_rows(const char *text, const char *count, char *out) {
     }
 }
 
-static double copy_seconds(char *to, const char *from, size_t bytes) {
+static double copies_seconds(char *to, const char *from, size_t bytes) {
     double best = 1e9;
     for (int repeat = 0; repeat < 7; repeat++) {
         double start = omp_get_wtime();
@@ -124,7 +124,7 @@ static void bench(const Row *row, const char *count, int mode) {
     char *from = pool_alloc(half), *to = pool_alloc(half);
     memset(from, 1, half);
     memset(to, 1, half);
-    double copy = copy_seconds(to, from, half) * ((double)bytes / 2 / (double)half);
+    double copy = copies_seconds(to, from, half) * ((double)bytes / 2 / (double)half);
     pool_release(mark);
     printf("%-18s %-5s %8.3f ms %7.1f MB %7.1f GB/s  %4.2f of a copy's rate\n", name, mode ? "bf16" : "f32",
            best * 1e3, (double)bytes / 1e6, (double)bytes / best / 1e9, copy / best);

@@ -1,9 +1,10 @@
-/* Gaps of planned transformers: chain_table FILE.remat [BATCH [DEVICE [HOST_GIB]]] prints, at ten budgets from the
- * smallest feasible to keep-all, the step's slowdown, the bound, the gap and the seconds of planning; then
- * what saving a share of the activations' bytes costs. Budgets are for the arena; the device's memory is not
- * asked. */
+/* Gaps of planned transformers: chain_table FILE.remat [BATCH [DEVICE [HOST_GIB]]] prints, at ten budgets
+ * from the smallest feasible to keep-all, the step's slowdown, the bound, the gap and the seconds of
+ * planning; then what saving a share of the activations' bytes costs. Budgets are for the arena; the device's
+ * memory is not asked. */
 #include "frontend/lower/lower.h"
 #include "planner/plan.h"
+#include "ir/passes/passes.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -64,9 +65,11 @@ static void table(const char *path, int64_t batch, const char *device_name, int6
     const Graph *g = training_graph(path, batch, &spec, arena);
     const Device *device = device_find(device_name ? device_name : spec.device);
     if (!device) exit(1);
-    PlanRequest request = {
-        .graph = g, .cost = cost_graph(g, device, arena), .device = device, .policy = POLICY_OPTIMAL,
-        .host_bytes = host_bytes};
+    PlanRequest request = {.graph = g,
+                           .cost = cost_graph(g, device, arena),
+                           .device = device,
+                           .policy = POLICY_OPTIMAL,
+                           .budget.host_bytes = host_bytes};
     double seconds;
     const PlanResult *all = timed_plan(&request, &seconds, arena);
     int64_t low = all->smallest_bytes, high = all->keep_all_bytes, fixed = all->layout->persistent_bytes;
@@ -75,15 +78,15 @@ static void table(const char *path, int64_t batch, const char *device_name, int6
     printf("%-8s %12s %12s %10s %10s %9s %8s\n", "", "budget GiB", "peak GiB", "slower", "bound", "gap",
            "seconds");
     for (int i = 0; i < 10; i++) {
-        request.budget_bytes = low + (high - low) * i / 9;
+        request.budget = budget_limited(low + (high - low) * i / 9, request.budget.host_bytes);
         const PlanResult *result = timed_plan(&request, &seconds, arena);
-        print_row(arena_printf(arena, "%d", i), result, request.budget_bytes, seconds);
+        print_row(arena_printf(arena, "%d", i), result, request.budget.device_bytes, seconds);
     }
     static const int saving[] = {40, 50, 60, 70, 80};
     for (uint32_t i = 0; i < COUNT_OF(saving); i++) {
-        request.budget_bytes = high - (high - fixed) / 100 * saving[i];
+        request.budget = budget_limited(high - (high - fixed) / 100 * saving[i], request.budget.host_bytes);
         const PlanResult *result = timed_plan(&request, &seconds, arena);
-        print_row(arena_printf(arena, "-%d%%", saving[i]), result, request.budget_bytes, seconds);
+        print_row(arena_printf(arena, "-%d%%", saving[i]), result, request.budget.device_bytes, seconds);
     }
     arena_free(arena);
 }

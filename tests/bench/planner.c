@@ -1,6 +1,8 @@
 /* The planner's tables. `planner FOLDER [GRAPH [PEAK]]`: every reference graph (node-link JSON) of the folder
  * at .9 to .5 of its peak: recomputation found, the bound, the gap, seconds. */
 #include "frontend/verbs/nodelink.h"
+#include "planner/dag/solve.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,15 +13,15 @@ static const char *const graphs[] = {"vgg_unet_train", "resnet50_train",     "fc
                                      "vgg16_train",    "random_layered_100", "random_layered_250"};
 
 static void print_row(const char *name, const Problem *p, double fraction, Arena *arena) {
-    SolveRequest request = {.problem = p, .exact_ops = SOLVE_EXACT_OPS};
-    request.budget_bytes = (int64_t)(fraction * (double)outside_keep_all(p));
+    SolveRequest request = {.problem = p, .exhaustive_ops = EFFORT_DAG_EXHAUSTIVE_OPS};
+    request.budget_bytes = (int64_t)(fraction * (double)dag_keep_all(p));
     clock_t began = clock();
-    Solution solution = solve(&request, arena);
+    Solution solution = solve_dag(&request, arena);
     double seconds = (double)(clock() - began) / CLOCKS_PER_SEC, base = solution.keep_all_seconds;
     double found = 100 * (solution.seconds / base - 1),
            bound = 100 * (solution.lower_bound_seconds / base - 1);
     const char *wrong =
-        outside_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena);
+        dag_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena);
     printf("%-20s %5.3g ", name, fraction);
     if (wrong)
         printf("wrong: %s\n", wrong);
@@ -54,7 +56,7 @@ int main(int argc, char **argv) {
             return 1;
         }
         const Problem *p =
-            problem_from_outside(graph.nodes, graph.seconds, graph.bytes, graph.link, graph.links, arena);
+            dag_problem(graph.nodes, graph.seconds, graph.bytes, graph.link, graph.links, arena);
         if (argc > 3) print_row(graphs[i], p, atof(argv[3]), arena);
         for (int tenths = argc > 3 ? 0 : 9; tenths >= 5; tenths--)
             print_row(graphs[i], p, tenths / 10.0, arena);

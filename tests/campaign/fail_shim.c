@@ -102,7 +102,7 @@ __asm__(".text\n.globl fail_shim_syscall\n.hidden fail_shim_syscall\n.type fail_
         ".globl fail_shim_gate\n.hidden fail_shim_gate\n"
         "fail_shim_gate:\n  ret\n.size fail_shim_syscall, .-fail_shim_syscall\n");
 
-static int kind_of(int number) {
+static int chain_kind(int number) {
     for (int i = 0; i < TRAPPED; i++)
         if (trapped[i].number == number) return trapped[i].kind;
     return -1;
@@ -110,7 +110,7 @@ static int kind_of(int number) {
 
 static void on_trap(int signal_number, siginfo_t *info, void *context) {
     (void)signal_number;
-    int saved = errno, number = info->si_syscall, kind = kind_of(number);
+    int saved = errno, number = info->si_syscall, kind = chain_kind(number);
     greg_t *reg = ((ucontext_t *)context)->uc_mcontext.gregs;
     long a = reg[REG_RDI], b = reg[REG_RSI], c = reg[REG_RDX], d = reg[REG_R10], e = reg[REG_R8],
          f = reg[REG_R9];

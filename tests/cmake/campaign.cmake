@@ -3,6 +3,11 @@ set(campaign ${CMAKE_CURRENT_SOURCE_DIR}/campaign)
 # libFuzzer, REMAT_FUZZ_SECONDS (600) for each harness, with clang in a build folder of its own.
 add_custom_target(fuzz COMMAND sh ${campaign}/fuzz.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/fuzz USES_TERMINAL VERBATIM)
 
+# What each technique of planner/effort.def buys: builds of rematc of its own, in REMAT_ABLATION_DATA's folders too.
+set(REMAT_ABLATION_DATA "" CACHE STRING "Folders of DAGs and tables of buffers that `ninja ablation` goes through")
+add_custom_target(ablation COMMAND sh ${campaign}/ablation.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/ablation
+                  ${REMAT_ABLATION_DATA} USES_TERMINAL VERBATIM)
+
 # campaign(name script helper...): a script with the compiler, the sources, a folder to work in and helpers' paths.
 function(campaign name script)
   set(paths "")
@@ -19,6 +24,10 @@ if(TARGET rematc AND NOT REMAT_SANITIZE)
   add_executable(damage EXCLUDE_FROM_ALL ${campaign}/damage.c)
   campaign(damage_campaign damage damage)
   campaign(valgrind valgrind)
+  # REMAT_PYTHON: a Python that has torch and transformers.
+  set(REMAT_PYTHON python3 CACHE STRING "Python with torch and transformers, for the target published")
+  add_custom_target(published COMMAND ${REMAT_PYTHON} ${campaign}/published.py $<TARGET_FILE:rematc>
+                    ${CMAKE_BINARY_DIR}/campaign/published DEPENDS rematc USES_TERMINAL VERBATIM)
   if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     add_library(fail_shim MODULE EXCLUDE_FROM_ALL ${campaign}/fail_shim.c)
     target_link_libraries(fail_shim PRIVATE ${CMAKE_DL_LIBS})

@@ -1,4 +1,4 @@
-remat_test(test_pack unit/test_pack.c LIBS remat_planner remat_frontend)
+remat_test(test_pack unit/test_pack.c LIBS remat_planner remat_verbs)
 target_compile_definitions(test_pack PRIVATE REMAT_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 remat_test(test_check unit/test_check.c support/copies.c support/toy.c support/toy_machine.c support/random_graph.c LIBS remat_planner)
 remat_test(test_check_copies unit/test_check_copies.c support/copies.c support/random_graph.c LIBS remat_planner)

@@ -1,11 +1,18 @@
 # The compiler and the programs it emits, from the command line.
 set(pipeline_tests "")
-foreach(name same_numbers accumulate early resume bad_input names reports tiles fold endings)
+foreach(name same_numbers accumulate early resume bad_input names reports tiles fold endings documents explain import)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name})
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
+# What may include what: the table of rooms in docs/design.md.
+add_test(NAME pipeline_includes COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/includes.sh ${CMAKE_SOURCE_DIR}
+         ${CMAKE_BINARY_DIR}/pipeline/includes)
+set_tests_properties(pipeline_includes PROPERTIES TIMEOUT ${test_timeout})
+add_test(NAME pipeline_effort COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/effort.sh $<TARGET_FILE:rematc>
+         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/effort)
+set_tests_properties(pipeline_effort PROPERTIES TIMEOUT ${test_timeout})
 # Messages and answers in JSON, read by a parser that is not the compiler's.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
@@ -19,13 +26,18 @@ foreach(name command_line output answers)
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
+# What is installed, and what shells offer; each says what it left out for want of a program.
+add_test(NAME pipeline_install COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/install.sh $<TARGET_FILE:rematc>
+         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/install ${CMAKE_BINARY_DIR} ${CMAKE_COMMAND}
+         $<TARGET_FILE:json_valid>)
+add_test(NAME pipeline_completion COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/completion.sh $<TARGET_FILE:rematc>
+         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/completion)
+set_tests_properties(pipeline_install pipeline_completion PROPERTIES TIMEOUT ${test_timeout})
+list(APPEND pipeline_tests pipeline_install pipeline_completion)
 # Copies to host memory, in plans that are given them.
-add_executable(emit_copies support/emit_copies.c support/copies.c ${CMAKE_SOURCE_DIR}/frontend/driver/compile.c
-               ${CMAKE_SOURCE_DIR}/frontend/verbs/devices.c ${CMAKE_SOURCE_DIR}/frontend/driver/infeasible.c ${CMAKE_SOURCE_DIR}/frontend/driver/report.c
-               ${CMAKE_SOURCE_DIR}/frontend/driver/batch_search.c ${CMAKE_SOURCE_DIR}/frontend/driver/trial_made.c ${CMAKE_SOURCE_DIR}/frontend/driver/options.c)
-target_compile_definitions(emit_copies PRIVATE REMAT_VERSION="${PROJECT_VERSION}")
+add_executable(emit_copies support/emit_copies.c support/copies.c)
 target_include_directories(emit_copies PRIVATE ${CMAKE_SOURCE_DIR})
-target_link_libraries(emit_copies PRIVATE remat_frontend remat_codegen remat_planner remat_ir)
+target_link_libraries(emit_copies PRIVATE remat_driver)
 add_test(NAME pipeline_copies COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/copies.sh $<TARGET_FILE:rematc>
          ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/copies $<TARGET_FILE:emit_copies>)
 set_tests_properties(pipeline_copies PROPERTIES TIMEOUT ${test_timeout})
@@ -34,3 +46,5 @@ if(REMAT_SANITIZE)
   set_tests_properties(${pipeline_tests} PROPERTIES
     ENVIRONMENT "CFLAGS=-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all;LDFLAGS=-fsanitize=address,undefined")
 endif()
+remat_test(test_command unit/test_command.c LIBS remat_driver TIMEOUT 60)
+target_compile_definitions(test_command PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")

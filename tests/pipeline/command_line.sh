@@ -56,7 +56,7 @@ expect 2 "$rematc" spec.remat; grep -q 'rematc check spec.remat' stderr.txt || f
 expect 0 "$rematc" explain E0312; cp stdout.txt explained.txt
 for code in 312 0312 e0312; do expect 0 "$rematc" explain $code; cmp stdout.txt explained.txt || fail "explain $code"; done
 expect 0 "$rematc" explain; grep -q '^E0312  input does not match weight$' stdout.txt || fail "explain lists nothing"
-[ "$(wc -l <stdout.txt)" = "$(grep -c '^CODE(' "$source_dir/frontend/codes.def")" ] || fail "explain does not list all codes"
+[ "$(wc -l <stdout.txt)" = "$(grep -c '^CODE(' "$source_dir/frontend/language/codes.def")" ] || fail "explain does not list all codes"
 expect 2 "$rematc" explain E9999; grep -q '`rematc explain` lists them all' stderr.txt || fail "no word of the list"
 expect 2 "$rematc" plan "$spec" --policy best; grep -q -- '--policy' stderr.txt || fail "the option is not named"
 # -- odd files --

@@ -2,56 +2,19 @@
 #include "tests/support/machine.h"
 
 #include "kernels/random.h"
+#include "ir/ops.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A row of op.def without a line here leaves a NULL that machine_new refuses. */
+#define k_reshape NULL /* a view has no kernel */
 static KFunction *const kernel[OP_COUNT] = {
-    [OP_EMBED] = k_embed,
-    [OP_POSITIONS] = k_positions,
-    [OP_CAST] = k_cast,
-    [OP_SPLIT] = k_split,
-    [OP_CONCAT] = k_concat,
-    [OP_SLICE_ROWS] = k_slice_rows,
-    [OP_JOIN_ROWS] = k_join_rows,
-    [OP_LINEAR] = k_linear,
-    [OP_LAYERNORM] = k_layernorm,
-    [OP_RMSNORM] = k_rmsnorm,
-    [OP_GELU] = k_gelu,
-    [OP_SILU] = k_silu,
-    [OP_ADD] = k_add,
-    [OP_ADD_BROADCAST] = k_add_broadcast,
-    [OP_MUL] = k_mul,
-    [OP_SCALE] = k_scale,
-    [OP_ROPE] = k_rope,
-    [OP_ATTEND] = k_attend,
-    [OP_DROPOUT] = k_dropout,
-    [OP_CROSS_ENTROPY] = k_cross_entropy,
-    [OP_EMBED_BWD] = k_embed_bwd,
-    [OP_POSITIONS_BWD] = k_positions_bwd,
-    [OP_SUM_LEADING] = k_sum_leading,
-    [OP_LINEAR_BWD_X] = k_linear_bwd_x,
-    [OP_LINEAR_BWD_W] = k_linear_bwd_w,
-    [OP_LAYERNORM_BWD_X] = k_layernorm_bwd_x,
-    [OP_LAYERNORM_BWD_G] = k_layernorm_bwd_g,
-    [OP_RMSNORM_BWD_X] = k_rmsnorm_bwd_x,
-    [OP_RMSNORM_BWD_G] = k_rmsnorm_bwd_g,
-    [OP_GELU_BWD] = k_gelu_bwd,
-    [OP_SILU_BWD] = k_silu_bwd,
-    [OP_ATTEND_BWD] = k_attend_bwd,
-    [OP_CROSS_ENTROPY_BWD] = k_cross_entropy_bwd,
-    [OP_SQUARE_NORM] = k_square_norm,
-    [OP_CLIP_SCALE] = k_clip_scale,
-    [OP_ADAMW] = k_adamw,
-    [OP_SWIGLU] = k_swiglu,
-    [OP_SWIGLU_BWD] = k_swiglu_bwd,
-    [OP_BIAS_GELU] = k_bias_gelu,
-    [OP_BIAS_GELU_BWD] = k_bias_gelu_bwd,
-    [OP_ADD_LAYERNORM] = k_add_layernorm,
-    [OP_ADD_RMSNORM] = k_add_rmsnorm,
+#define OP(NAME, name, ...) [OP_##NAME] = k_##name,
+#include "ir/op.def"
+#undef OP
 };
+#undef k_reshape
 
 typedef struct MachineCopy {
     char *to;
@@ -73,8 +36,6 @@ static KTensor tensor(const Machine *m, ValueId value, uint32_t buffer) {
 }
 
 Machine *machine_new(const Graph *g, const Plan *plan, const Layout *layout, bool poison) {
-    for (int op = 0; op < OP_COUNT; op++)
-        if (!kernel[op] && !(op_info[op].flags & OPF_VIEW)) die("no kernel for op %s", op_info[op].name);
     Machine *m = calloc(1, sizeof *m);
     m->graph = g;
     m->plan = plan;

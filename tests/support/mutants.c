@@ -2,6 +2,7 @@
 #include "tests/support/mutants.h"
 #include "tests/support/copies.h"
 #include "tests/support/random_graph.h"
+#include "tests/support/both_checks.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,7 +53,7 @@ static Toy any_toy(uint64_t *seed, Arena *arena) {
 }
 
 static const char *check(const Toy *t, bool layout, Arena *arena) {
-    return layout ? layout_check(t->g, t->cost, &t->plan, t->layout, 0, 0, arena)
+    return layout ? both_checks(t->g, t->cost, &t->plan, t->layout, NULL, arena)
                   : plan_check(t->g, &t->plan, arena);
 }
 

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const OpRow op_row[OP_COUNT] = {
-#define OP(NAME, name, min_in, max_in, min_out, max_out, flags, shape, gradient, cost)                       \
-    {name, min_in, max_in, min_out, max_out, flags},
+const OpInfo op_row[OP_COUNT] = {
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, ...)                       \
+    {#name, min_in, max_in, min_out, max_out, OPF_##place | (flags), OVER_##over, NAN_##nan},
 #include "ir/op.def"
 #undef OP
 };

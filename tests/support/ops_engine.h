@@ -4,19 +4,14 @@
 #ifndef REMAT_OPS_ENGINE_H
 #define REMAT_OPS_ENGINE_H
 
-#include "ir/graph.h"
+#include "ir/ops.h"
 #include "kernels/kernels.h"
 
 #include <stdbool.h>
 
 enum { MAX_OPERANDS = 8, MODE_BF16_ACTIVATION = 1, MODE_BF16_WEIGHT = 2, MODES = 4 };
 
-typedef struct OpRow {
-    const char *name;
-    int min_in, max_in, min_out, max_out;
-    unsigned flags;
-} OpRow;
-extern const OpRow op_row[OP_COUNT];
+extern const OpInfo op_row[OP_COUNT]; /* these tests link nothing of the compiler */
 
 typedef struct Library {
     size_t real_bytes;
@@ -80,8 +75,8 @@ const char *same_bits(const Call *call, const Result *a, const Result *b);
 const char *close_to(const Spec *spec, const double *got, const double *want, double tolerance);
 /* Naive values of the outputs from the formulas of kernels.h; false when the op has none. */
 bool reference(const Call *call, double *out[MAX_OPERANDS]);
-/* Attention, either way: for each element of an output, the sum of magnitudes of what is added up: probabilities
- * times v, times dout, gradients of scores times k, times q. Zero for lse. */
+/* Attention, either way: for each element of an output, the sum of magnitudes of what is added up:
+ * probabilities times v, times dout, gradients of scores times k, times q. Zero for lse. */
 void attend_terms(const Call *call, double *spread[MAX_OPERANDS]);
 
 #endif

@@ -1,5 +1,8 @@
 /* See random_graph.h. In: a seed. Out: a graph that graph_check accepts, of tiny dimensions. */
 #include "tests/support/random_graph.h"
+#include "ir/ops.h"
+
+#include "tests/support/activations.h"
 
 #include <string.h>
 
@@ -34,6 +37,13 @@ static ValueId node(Builder *b, Op op, const ValueId *in, uint32_t nin, const At
 
 static ValueId unary(Builder *b, Op op, ValueId x) {
     return node(b, op, &x, 1, NULL);
+}
+
+/* Any of them, without moving the random numbers on. */
+static Op activation(const Builder *b) {
+    Op found[OP_COUNT];
+    uint32_t count = activations(found);
+    return found[(b->state >> 32) % count];
 }
 
 static ValueId binary(Builder *b, Op op, ValueId x, ValueId y) {
@@ -129,8 +139,8 @@ static ValueId attention(Builder *b, ValueId x) {
 static ValueId feed_forward(Builder *b, ValueId x) {
     int64_t width = 4 + 4 * pick(b, 4);
     switch (pick(b, 4)) {
-    case 0: return dropout(b, linear(b, unary(b, OP_GELU, linear(b, x, width)), b->D));
-    case 1: return linear(b, dropout(b, unary(b, OP_SILU, linear(b, x, width))), b->D);
+    case 0: return dropout(b, linear(b, unary(b, activation(b), linear(b, x, width)), b->D));
+    case 1: return linear(b, dropout(b, unary(b, activation(b), linear(b, x, width))), b->D);
     case 2: {
         ValueId gate = linear(b, x, width), up = linear(b, x, width);
         ValueId act = unary(b, OP_SILU, gate);

@@ -3,6 +3,7 @@
 #define REMAT_RANDOM_GRAPH_H
 
 #include "ir/graph.h"
+#include "ir/passes/passes.h"
 
 /* A forward graph ready for autodiff; the same seed, the same graph. Among them: norms of both kinds,
  * attention with grouped heads, gated and plain feed-forwards, dropout, split and concat, tied weights,

@@ -1,5 +1,7 @@
 /* See small_net.h. */
+#include "ir/ops.h"
 #include "tests/support/small_net.h"
+#include "ir/ops.h"
 
 #include <string.h>
 
@@ -90,7 +92,8 @@ static ValueId feed_forward(Builder *b, ValueId x) {
         h = op(b, OP_MUL, (ValueId[]){op(b, OP_SILU, &g, 1, NULL, NULL, "silu"), u}, 2, NULL, NULL, "mul");
     } else {
         h = linear(b, h, 4 * b->D, true, "fc");
-        h = op(b, OP_GELU, &h, 1, NULL, NULL, "gelu");
+        const char *activation = b->options->activation ? b->options->activation : "gelu";
+        h = op(b, op_find(activation), &h, 1, NULL, NULL, activation);
     }
     return op(b, OP_ADD, (ValueId[]){x, linear(b, h, b->D, !b->options->gated, "down")}, 2, NULL, NULL,
               "out");

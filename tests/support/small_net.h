@@ -6,9 +6,10 @@
 
 typedef struct NetOptions {
     int layers;
-    bool tied;   /* the head is the token table */
-    bool gated;  /* silu(g) * u instead of gelu with a bias */
-    bool frozen; /* all but the norms are frozen */
+    bool tied;              /* the head is the token table */
+    bool gated;             /* silu(g) * u instead of gelu with a bias */
+    const char *activation; /* an operation of one input instead of gelu; NULL: gelu */
+    bool frozen;            /* all but the norms are frozen */
     double dropout;
     DType stored, compute;
     int64_t width; /* 8 when 0 */

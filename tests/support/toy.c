@@ -1,6 +1,8 @@
 /* Random graphs, plans and layouts; see toy.h. Shapes mean nothing here: nodes are added without shape rules.
  */
 #include "tests/support/toy.h"
+#include "ir/ops.h"
+#include "planner/layout/pack.h"
 
 #include <string.h>
 

@@ -2,6 +2,7 @@
  * bytes. A step's workspace is scribbled over before it reads and after it writes; freed bytes are poisoned.
  * A copy spoils where it goes when it begins, and is done as late as it may be. */
 #include "tests/support/toy.h"
+#include "ir/ops.h"
 
 #include <string.h>
 

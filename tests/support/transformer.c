@@ -1,5 +1,6 @@
 /* See transformer.h. */
 #include "tests/support/transformer.h"
+#include "ir/passes/passes.h"
 
 #include <string.h>
 

@@ -152,7 +152,14 @@ static int by_name(const void *a, const void *b) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const stages[] = {"ast", "fmt", "err", "warn", "graph", "grad", "plan", "layout"};
+    static const char *const stages[] = {
+        "fmt",
+        "err",
+        "warn",
+#define STAGE(NAME, name, leaves) name,
+#include "frontend/driver/stages.def"
+#undef STAGE
+    };
     Run run = {.arena = arena_new()};
     if (argc < 2) die("usage: golden CASES [--update] [--rematc PROGRAM] [x...]");
     int next = 2;

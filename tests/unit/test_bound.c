@@ -31,7 +31,7 @@ static int64_t cut_value(const TestArc *arc, uint32_t arcs, uint32_t source_side
 static int64_t least_cut(const TestArc *arc, uint32_t arcs) {
     int64_t least = INT64_MAX;
     for (uint32_t set = 0; set < 1u << VERTICES; set++) {
-        if (!(set >> CUT_SOURCE & 1) || set >> CUT_SINK & 1) continue;
+        if (!(set >> MIN_CUT_SOURCE & 1) || set >> MIN_CUT_SINK & 1) continue;
         int64_t value = cut_value(arc, arcs, set);
         if (value < least) least = value;
     }
@@ -45,24 +45,24 @@ static void cuts_are_minimum(void **state) {
         uint64_t random = seed;
         TestArc arc[MOST_ARCS];
         uint32_t arcs = 4 + (uint32_t)(random_next(&random) % (MOST_ARCS - 4));
-        Cut *cut = cut_new(VERTICES, arena);
+        MinCut *cut = min_cut_new(VERTICES, arena);
         for (uint32_t i = 0; i < arcs; i++) {
             arc[i].from = (uint32_t)(random_next(&random) % VERTICES);
             arc[i].to = (arc[i].from + 1 + (uint32_t)(random_next(&random) % (VERTICES - 1))) % VERTICES;
             arc[i].capacity = (int64_t)(random_next(&random) % 20);
-            arc[i].id = cut_arc(cut, arc[i].from, arc[i].to, arc[i].capacity);
+            arc[i].id = min_cut_arc(cut, arc[i].from, arc[i].to, arc[i].capacity);
         }
         /* capacities go up and down between solves */
         for (int round = 0; round < 6; round++) {
-            int64_t value = cut_solve(cut);
+            int64_t value = min_cut_solve(cut);
             assert_int_equal(value, least_cut(arc, arcs));
             uint32_t side = 0;
-            for (uint32_t v = 0; v < VERTICES; v++) side |= (uint32_t)cut_source_side(cut, v) << v;
+            for (uint32_t v = 0; v < VERTICES; v++) side |= (uint32_t)min_cut_source_side(cut, v) << v;
             assert_int_equal(cut_value(arc, arcs, side), value);
             for (uint32_t i = 0; i < arcs; i++) {
                 if (random_next(&random) % 2) continue;
                 arc[i].capacity = (int64_t)(random_next(&random) % 20);
-                cut_capacity(cut, arc[i].id, arc[i].capacity);
+                min_cut_capacity(cut, arc[i].id, arc[i].capacity);
             }
         }
         arena_reset(arena);
@@ -104,14 +104,14 @@ static void against_every_schedule(bool plain, bool ends, uint64_t seeds, double
         Problem *p = random_problem(seed, 9, plain, arena);
         if (ends) random_ends(p, seed, arena);
         KeepAll all = keep_all(p, arena);
-        Front front = search_front(p, NULL, NULL, 0, NULL, NULL, arena);
+        Front front = search_front(p, NULL, NULL, (SearchGoal){.ask = SEARCH_ANY}, NULL, NULL, arena);
         for (uint32_t i = 1; i < front.count; i++) {
             assert_true(front.at[i - 1].peak_bytes < front.at[i].peak_bytes);
             assert_true(front.at[i - 1].seconds > front.at[i].seconds);
         }
         for (int64_t budget = all.peak_bytes;; budget -= PLAN_ALIGN) {
             double optimum = brute_seconds(p, budget, arena);
-            double bound = all.seconds + bound_seconds(p, all.live, budget);
+            double bound = all.seconds + closure_seconds(p, all.live, budget);
             double found = best_within(&front, budget);
             if (optimum == INFINITY) {
                 assert_true(found == INFINITY);
@@ -240,9 +240,9 @@ static void reference_graphs(void **state) {
         if (p) {
             there++;
             KeepAll all = keep_all(p, arena);
-            Front front = search_front(p, NULL, NULL, 0, NULL, NULL, arena);
+            Front front = search_front(p, NULL, NULL, (SearchGoal){.ask = SEARCH_ANY}, NULL, NULL, arena);
             int64_t budget = (int64_t)(proved[i].fraction * (double)all.peak_bytes);
-            double bound = 100 * bound_seconds(p, all.live, budget) / all.seconds;
+            double bound = 100 * closure_seconds(p, all.live, budget) / all.seconds;
             double found = 100 * (best_within(&front, budget) / all.seconds - 1);
             printf("%-22s %.1f: bound %.4f%%, found %.4f%%, optimum %.4f%%\n", proved[i].file,
                    proved[i].fraction, bound, found, proved[i].percent);

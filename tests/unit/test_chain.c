@@ -6,6 +6,8 @@
 #include "planner/bound/instants.h"
 #include "tests/support/brute.h"
 #include "tests/support/transformer.h"
+#include "planner/chain/choices.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -64,7 +66,7 @@ static void layers_are_one_kind(void **state) {
         Arena *arena = arena_new();
         const Graph *g;
         Problem *p = problem_of(shapes[i], &g, arena);
-        Blocks blocks = blocks_of(g, p, arena);
+        Blocks blocks = problem_blocks(g, p, arena);
         Links links = blocks_find(p, blocks.boundary, arena);
         assert_int_equal(links.count, shapes[i]->layers + 2);
         assert_int_equal(links.kinds, 3);
@@ -82,7 +84,7 @@ static void layers_are_one_kind(void **state) {
         assert_int_equal(time, blocks.boundary);
         assert_int_equal(back, blocks.boundary);
         assert_int_equal(layers, shapes[i]->layers);
-        const Kind *kinds = blocks_kinds(p, &links, true, arena);
+        const Kind *kinds = choices_kinds(p, &links, true, arena);
         bool dies = g->accumulate > 1 || shapes[i] == &updated; /* else gradients stay for the update */
         assert_true((kinds[links.at[2].kind].grown_bytes == 0) == dies);
         arena_free(arena);
@@ -95,7 +97,7 @@ static void a_different_block_is_another_kind(void **state) {
     Arena *arena = arena_new();
     const Graph *g;
     Problem *p = problem_of(&bytes_gpt, &g, arena);
-    uint32_t boundary = blocks_of(g, p, arena).boundary;
+    uint32_t boundary = problem_blocks(g, p, arena).boundary;
     Links before = blocks_find(p, boundary, arena);
     p->seconds[before.at[3].begin + 2] *= 1.5;
     Links after = blocks_find(p, boundary, arena);
@@ -111,12 +113,12 @@ static void choices_are_not_dominated(void **state) {
     Arena *arena = arena_new();
     const Graph *g;
     Problem *p = problem_of(&llama3_8b, &g, arena);
-    Links links = blocks_find(p, blocks_of(g, p, arena).boundary, arena);
-    const Kind *kinds = blocks_kinds(p, &links, true, arena);
+    Links links = blocks_find(p, problem_blocks(g, p, arena).boundary, arena);
+    const Kind *kinds = choices_kinds(p, &links, true, arena);
     for (uint32_t k = 0; k < links.kinds; k++) {
         const Choice *choice = kinds[k].choice.at;
         uint32_t count = kinds[k].choice.count;
-        assert_in_range(count, 1, BLOCK_CHOICES);
+        assert_in_range(count, 1, EFFORT_CHOICES_MOST);
         for (uint32_t a = 0; a < count; a++)
             for (uint32_t b = 0; b < count; b++)
                 assert_false(a != b && choice[a].kept_bytes <= choice[b].kept_bytes &&
@@ -204,10 +206,10 @@ static void few_bytes_come_to_an_end(void **state) {
     int64_t fixed = all->layout->persistent_bytes,
             budgets[] = {1, fixed - 100000, fixed - 5000, fixed - 1, fixed};
     for (uint32_t i = 0; i < COUNT_OF(budgets); i++) {
-        request.budget_bytes = budgets[i];
+        request.budget = budget_limited(budgets[i], request.budget.host_bytes);
         assert_true(plan_estimate(&request) == HUGE_VAL);
     }
-    request.budget_bytes = 0; /* no limit */
+    request.budget.limited = false; /* no limit */
     assert_true(fabs(plan_estimate(&request) / all->keep_all_seconds - 1) < 1e-9);
     arena_free(arena);
 }
@@ -220,7 +222,7 @@ static void chains_go_below_segments(void **state) {
     Transformer shape = bytes_gpt;
     shape.layers = 24, shape.batch = 2;
     Problem *p = problem_of(&shape, &g, arena);
-    Blocks blocks = blocks_of(g, p, arena);
+    Blocks blocks = problem_blocks(g, p, arena);
     Replay *r = replay_new(p, arena);
     Sequence sequence = {0};
     Keep *retain = NEW_ARRAY(arena, Keep, p->gaps + 1);
@@ -264,7 +266,8 @@ static void large_models_are_planned_to_a_percent(void **state) {
         int64_t low = all->smallest_bytes, high = all->keep_all_bytes, peak = 0;
         uint32_t close = 0;
         for (int64_t k = 1; k < BUDGETS; k++) {
-            request.budget_bytes = low + (high - low) * k / (BUDGETS - 1);
+            request.budget =
+                budget_limited(low + (high - low) * k / (BUDGETS - 1), request.budget.host_bytes);
             const PlanResult *result = plan_graph(&request, arena);
             assert_true(result->feasible && result->plan.peak_bytes >= peak);
             if (k % 4 == 1) check_estimate(request, result, arena);
@@ -273,7 +276,8 @@ static void large_models_are_planned_to_a_percent(void **state) {
             peak = result->plan.peak_bytes;
         }
         assert_true(close * 2 >= BUDGETS);
-        request.budget_bytes = low - (low - all->layout->persistent_bytes) / 4;
+        request.budget =
+            budget_limited(low - (low - all->layout->persistent_bytes) / 4, request.budget.host_bytes);
         assert_true(plan_estimate(&request) == HUGE_VAL); /* nothing fits */
         arena_free(arena);
     }
@@ -303,10 +307,10 @@ static void windows_stay_below_the_optimum(void **state) {
         for (int64_t budget = peak;; budget -= PLAN_ALIGN) {
             double optimum = brute_seconds(p, budget, arena);
             if (optimum == INFINITY) break;
-            double several = window_seconds(p, live, budget);
+            double several = instants_seconds(p, live, budget);
             if (seconds + several > optimum * (1 + 1e-9))
                 fail_msg("seed %d: bound %g, optimum %g", (int)seed, seconds + several, optimum);
-            raised += several > bound_seconds(p, live, budget) * (1 + 1e-9);
+            raised += several > closure_seconds(p, live, budget) * (1 + 1e-9);
         }
         arena_free(arena);
     }
@@ -321,7 +325,7 @@ static void windows_count_repeated_work(void **state) {
     double seconds;
     int64_t peak, *live = keep_all_live(p, &seconds, &peak, arena);
     int64_t budget = 3 * PLAN_ALIGN; /* no room beside a step's own storages */
-    double single = bound_seconds(p, live, budget), several = window_seconds(p, live, budget);
+    double single = closure_seconds(p, live, budget), several = instants_seconds(p, live, budget);
     double optimum = brute_seconds(p, budget, arena);
     assert_true(several > single + 0.5);
     assert_true(seconds + several <= optimum + 1e-9);

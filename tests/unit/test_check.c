@@ -4,6 +4,8 @@
 #include "tests/support/copies.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/toy.h"
+#include "tests/support/both_checks.h"
+#include "planner/layout/pack.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +22,7 @@ static void toys_pass(void **state) {
         Toy toy = toy_new(&seed, arena);
         for (int layout = 0; layout < 2; layout++) {
             const Layout *with = layout ? toy.layout : NULL;
-            const char *wrong = with ? layout_check(toy.g, toy.cost, &toy.plan, with, 0, 0, arena)
+            const char *wrong = with ? both_checks(toy.g, toy.cost, &toy.plan, with, NULL, arena)
                                      : plan_check(toy.g, &toy.plan, arena);
             const char *lie = toy_run(toy.g, toy.cost, &toy.plan, with, arena);
             if (wrong || lie) print_message("%s / %s\n", wrong ? wrong : "right", lie ? lie : "right");
@@ -29,13 +31,12 @@ static void toys_pass(void **state) {
         }
         for (uint32_t s = 0; s < toy.plan.step.count; s++) kinds[toy.plan.step.at[s].kind]++;
         for (uint32_t b = 0; b < toy.layout->bind.count; b++) in_place += toy.layout->bind.at[b] == NONE;
-        int64_t height = toy.layout->height_bytes;
-        assert_null(layout_check(toy.g, toy.cost, &toy.plan, toy.layout, height, 0, arena));
-        assert_non_null(layout_check(toy.g, toy.cost, &toy.plan, toy.layout, height - 1, 0, arena));
-        int64_t host = toy.layout->host_bytes;
-        assert_null(layout_check(toy.g, toy.cost, &toy.plan, toy.layout, 0, host, arena));
-        if (host > 1)
-            assert_non_null(layout_check(toy.g, toy.cost, &toy.plan, toy.layout, 0, host - 1, arena));
+        int64_t height = toy.layout->height_bytes, host = toy.layout->host_bytes;
+        Budget enough = budget_limited(height, host), less = budget_limited(height - 1, host),
+               less_host = {.host_bytes = host - 1};
+        assert_null(both_checks(toy.g, toy.cost, &toy.plan, toy.layout, &enough, arena));
+        assert_non_null(both_checks(toy.g, toy.cost, &toy.plan, toy.layout, &less, arena));
+        assert_true(!host || both_checks(toy.g, toy.cost, &toy.plan, toy.layout, &less_host, arena));
         in_host += host > 0;
     }
     for (int k = 0; k < 5; k++) assert_true(kinds[k] > 500);
@@ -60,10 +61,11 @@ static void planned_graphs_pass(void **state) {
         for (int policy = 0; policy < POLICY_COUNT; policy++)
             for (int part = 0; part < (policy == POLICY_OPTIMAL ? 4 : 1); part++) {
                 request.policy = (Policy)policy;
-                request.budget_bytes = part ? all->keep_all_bytes * (10 - part) / 10 : 0;
+                request.budget = budget_limited(all->keep_all_bytes * (10 - part) / 10, 0);
+                request.budget.limited = part > 0;
                 PlanResult *result = plan_graph(&request, arena);
-                int64_t budget = result->feasible ? request.budget_bytes : 0;
-                const char *wrong = layout_check(g, cost, &result->plan, result->layout, budget, 0, arena);
+                const Budget *budget = result->feasible ? &request.budget : NULL;
+                const char *wrong = both_checks(g, cost, &result->plan, result->layout, budget, arena);
                 const char *lie = toy_run(g, cost, &result->plan, result->layout, arena);
                 if (wrong || lie)
                     print_message("seed %d, %s: %s / %s\n", (int)seed, policy_name[policy],
@@ -72,7 +74,7 @@ static void planned_graphs_pass(void **state) {
                 assert_null(lie);
                 Plan plan = with_copies(g, &result->plan, &random, 3, arena);
                 Layout *layout = copies_layout(g, cost, &plan, arena);
-                wrong = layout_check(g, cost, &plan, layout, 0, 0, arena);
+                wrong = both_checks(g, cost, &plan, layout, NULL, arena);
                 lie = toy_run(g, cost, &plan, layout, arena);
                 if (wrong || lie)
                     print_message("seed %d, %s, copies: %s / %s\n", (int)seed, policy_name[policy],
@@ -101,7 +103,7 @@ static void forward_parts_fit(void **state) {
         Layout *layout = forward->layout;
         pack_forward(layout, f, train, g, arena);
         forward->plan.peak_bytes = layout->height_bytes;
-        assert_null(layout_check(f, cost, &forward->plan, layout, 0, 0, arena));
+        assert_null(both_checks(f, cost, &forward->plan, layout, NULL, arena));
         assert_null(toy_run(f, cost, &forward->plan, layout, arena));
         uint32_t shared = 0;
         for (uint32_t b = 0; b < layout->buf.count; b++) {

@@ -2,6 +2,8 @@
  * pack_layout make of one. */
 #include "tests/support/copies.h"
 #include "tests/support/random_graph.h"
+#include "tests/support/both_checks.h"
+#include "planner/layout/live.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -97,7 +99,7 @@ static void lifetimes(void **state) {
     for (size_t i = 0; i < COUNT_OF(step); i++) *vec_add(arena, &plan.step) = step[i];
     Cost *cost = NEW_ARRAY(arena, Cost, r.g->node.count);
     Layout *layout = copies_layout(r.g, cost, &plan, arena);
-    assert_null(layout_check(r.g, cost, &plan, layout, 0, 0, arena));
+    assert_null(both_checks(r.g, cost, &plan, layout, NULL, arena));
     static const struct {
         BufKind kind;
         uint32_t lo, hi;
@@ -114,7 +116,8 @@ static void lifetimes(void **state) {
     }
     assert_int_equal(found, COUNT_OF(expect));
     assert_int_equal(layout->host_bytes, 256);
-    assert_non_null(layout_check(r.g, cost, &plan, layout, 0, 255, arena));
+    const Budget short_of_it = {.host_bytes = 255};
+    assert_non_null(both_checks(r.g, cost, &plan, layout, &short_of_it, arena));
     arena_free(arena);
 }
 
@@ -133,7 +136,7 @@ static void takeovers(void **state) {
     for (size_t i = 0; i < COUNT_OF(step); i++) *vec_add(arena, &plan.step) = step[i];
     Cost *cost = NEW_ARRAY(arena, Cost, r.g->node.count);
     Layout *layout = copies_layout(r.g, cost, &plan, arena);
-    assert_null(layout_check(r.g, cost, &plan, layout, 0, 0, arena));
+    assert_null(both_checks(r.g, cost, &plan, layout, NULL, arena));
     const uint32_t *in_flight = &layout->bind.at[layout->first[3]],
                    *fetched = &layout->bind.at[layout->first[6]];
     assert_int_not_equal(in_flight[0], in_flight[1]);

@@ -2,6 +2,7 @@
  *
  *     test_check_plan [mutants a kind]        default 1000 */
 #include "tests/support/mutants.h"
+#include "ir/ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

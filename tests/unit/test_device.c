@@ -1,5 +1,5 @@
 /* The account of a device's memory, and the format of .device files. */
-#include "planner/cost/device.h"
+#include "planner/cost/device_file.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -26,7 +26,9 @@ static Planned plan_bytes_gpt(Policy policy, double fraction, Arena *arena) {
     PlanRequest request = {.graph = p.g, .cost = p.cost, .device = device, .policy = POLICY_NONE};
     PlanResult *all = plan_graph(&request, arena);
     request.policy = policy;
-    if (policy == POLICY_OPTIMAL) request.budget_bytes = (int64_t)((double)all->keep_all_bytes * fraction);
+    if (policy == POLICY_OPTIMAL)
+        request.budget =
+            budget_limited((int64_t)((double)all->keep_all_bytes * fraction), request.budget.host_bytes);
     p.result = policy == POLICY_NONE ? all : plan_graph(&request, arena);
     return p;
 }

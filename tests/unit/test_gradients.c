@@ -6,6 +6,7 @@
 
 #include "frontend/language/ast.h"
 #include "frontend/lower/lower.h"
+#include "ir/check.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -33,10 +34,10 @@ static void check_gradients(Graph *forward, const char *name, Arena *arena) {
     if (broken) fail_msg("%s: %s", name, broken);
     Cost *cost = cost_graph(g, device_find("host"), arena);
     PlanRequest request = {.graph = g, .cost = cost, .device = device_find("host"), .policy = POLICY_OPTIMAL};
-    request.budget_bytes = plan_graph(&request, arena)->smallest_bytes;
+    request.budget = budget_limited(plan_graph(&request, arena)->smallest_bytes, request.budget.host_bytes);
     PlanResult *result = plan_graph(&request, arena);
     if (!result->feasible)
-        fail_msg("%s: no plan at the smallest budget, %ld bytes", name, (long)request.budget_bytes);
+        fail_msg("%s: no plan at the smallest budget, %ld bytes", name, (long)request.budget.device_bytes);
     Machine *m = machine_new(g, &result->plan, result->layout, true);
     machine_init(m, 4);
     uint32_t checked = 0;

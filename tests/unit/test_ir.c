@@ -1,6 +1,9 @@
 /* The graph: shape rules, the checker against corrupted graphs, text there and back. */
 #include "tests/support/random_graph.h"
 #include "tests/support/small_net.h"
+#include "ir/check.h"
+#include "ir/ops.h"
+#include "ir/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -144,7 +147,8 @@ static void shapes_rejected(void **state) {
         if (right || !strstr(got, bad_shape[i].want))
             fail_msg("%s: '%s' should say '%s'", op_info[bad_shape[i].op].name, got, bad_shape[i].want);
     }
-    /* of what is too large for any operation no kernel's limit is told: its elements may not even be counted */
+    /* of what is too large for any operation no kernel's limit is told: its elements may not even be counted
+     */
     const Type huge = F((int64_t)1 << 40, 5 << 20, 1);
     assert_null(op_limit(OP_LINEAR, &huge, 1, *state));
 }

@@ -4,6 +4,7 @@
  * REMAT_UPDATE=1 rewrites the .err files; REMAT_FUZZ_ROUNDS sets how many mutated files are tried. */
 #include "runtime/atomic_file.h"
 #include "frontend/lower/lower.h"
+#include "ir/check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -46,13 +47,6 @@ static Lowered lower_file(const char *folder, const char *name) {
     char *text = read_file(arena, arena_printf(arena, "%s/%s", folder, name), &length);
     if (!text) fail_msg("cannot read %s/%s", folder, name);
     return lower_text(arena, name, text, length);
-}
-
-static int64_t parameters(const Graph *g) {
-    int64_t sum = 0;
-    for (uint32_t i = 0; i < g->param.count; i++)
-        sum += type_elements(&g->value.at[g->param.at[i].value].type);
-    return sum;
 }
 
 static void check_graph(const Lowered *l) {
@@ -98,7 +92,7 @@ static void examples_have_the_known_sizes(void **state) {
         Lowered l = lower_file(REMAT_EXAMPLES, known[i].file);
         check_graph(&l);
         if (known[i].blocks) {
-            assert_int_equal(parameters(l.graph), known[i].parameters);
+            assert_int_equal(graph_parameters(l.graph), known[i].parameters);
             assert_int_equal(l.graph->block.count, known[i].blocks);
         }
         arena_free(l.arena);
@@ -255,6 +249,28 @@ static void attributes_arrive(void **state) {
     arena_free(l.arena);
 }
 
+/* Every frequency is divided, as the rule of llama3 does where no wave is within the original context. */
+static void linear_rope_arrives(void **state) {
+    (void)state;
+    static const char llama3[] = "llama3(8, low = 1, high = 4, original = 8192)";
+    Arena *arena = arena_new();
+    char *text = arena_strdup(arena, model_text), *at = strstr(text, llama3);
+    memset(at, ' ', sizeof llama3 - 1);
+    memcpy(at, "linear(2 * 2)", 13);
+    Lowered l = lower_text(arena, "linear.remat", text, strlen(text));
+    check_graph(&l);
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < l.graph->node.count; i++) {
+        const Attr *attr = &l.graph->node.at[i].attr;
+        if (l.graph->node.at[i].op != OP_ROPE) continue;
+        assert_true(attr->theta == 5e5 && attr->rope_factor == 4 && !attr->rope_original);
+        assert_true(attr->rope_low > 0 && attr->rope_high >= attr->rope_low);
+        found++;
+    }
+    assert_int_equal(found, 4);
+    arena_free(l.arena);
+}
+
 static void weights_start_by_convention(void **state) {
     (void)state;
     Lowered l = lower_with("");
@@ -286,8 +302,8 @@ static void tied_weights_are_one(void **state) {
     check_graph(&apart);
     check_graph(&tied);
     check_graph(&turned);
-    assert_int_equal(parameters(apart.graph) - parameters(tied.graph), 64 * 16);
-    assert_int_equal(parameters(turned.graph), parameters(tied.graph));
+    assert_int_equal(graph_parameters(apart.graph) - graph_parameters(tied.graph), 64 * 16);
+    assert_int_equal(graph_parameters(turned.graph), graph_parameters(tied.graph));
     assert_non_null(value_named(tied.graph, "wte.weight"));
     assert_null(value_named(tied.graph, "head.weight"));
     assert_non_null(value_named(turned.graph, "head.weight"));
@@ -546,6 +562,7 @@ int main(void) {
         cmocka_unit_test(names_are_unique_and_as_in_the_checkpoint),
         cmocka_unit_test(weights_are_cast_to_the_compute_type),
         cmocka_unit_test(attributes_arrive),
+        cmocka_unit_test(linear_rope_arrives),
         cmocka_unit_test(weights_start_by_convention),
         cmocka_unit_test(tied_weights_are_one),
         cmocka_unit_test(settings_default),

@@ -5,6 +5,8 @@
 #include "tests/support/copies.h"
 #include "tests/support/machine.h"
 #include "tests/support/random_graph.h"
+#include "ir/check.h"
+#include "tests/support/both_checks.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -51,7 +53,7 @@ static void check_copies(const Graph *g, const Cost *cost, const Plan *without, 
     uint64_t random = seed;
     Plan plan = with_copies(g, without, &random, 2 + (uint32_t)(seed % 4), arena);
     Layout *layout = copies_layout(g, cost, &plan, arena);
-    const char *broken = layout_check(g, cost, &plan, layout, 0, 0, arena);
+    const char *broken = both_checks(g, cost, &plan, layout, NULL, arena);
     if (broken) fail_msg("graph %d with copies: %s", (int)seed, broken);
     for (int poison = 0; poison < 2; poison++) {
         Outcome got = run(g, &plan, layout, poison);
@@ -72,7 +74,7 @@ static Outcome check_plans(const Graph *g, uint64_t seed, uint32_t *infeasible, 
                            .cost = cost,
                            .device = &device,
                            .policy = POLICY_NONE,
-                           .host_bytes = seed % 2 ? INT64_C(1) << 30 : 0,
+                           .budget.host_bytes = seed % 2 ? INT64_C(1) << 30 : 0,
                            .memo = plan_memo_new(arena)};
     PlanResult *keep = plan_graph(&request, arena);
     request.policy = POLICY_OPTIMAL;
@@ -83,12 +85,12 @@ static Outcome check_plans(const Graph *g, uint64_t seed, uint32_t *infeasible, 
         int budgets = policy == POLICY_OPTIMAL ? 4 : 1;
         for (int b = 0; b < budgets; b++) {
             request.policy = (Policy)policy;
-            request.budget_bytes = policy == POLICY_OPTIMAL ? low + (high - low) * b / 3 : 0;
+            request.budget = budget_limited(low + (high - low) * b / 3, request.budget.host_bytes);
+            request.budget.limited = policy == POLICY_OPTIMAL;
             PlanResult *result = plan_graph(&request, arena);
             const char *broken = plan_check(g, &result->plan, arena);
             if (broken) fail_msg("graph %d policy %s: %s", (int)seed, policy_name[policy], broken);
-            broken = layout_check(g, cost, &result->plan, result->layout, request.budget_bytes,
-                                  request.host_bytes, arena);
+            broken = both_checks(g, cost, &result->plan, result->layout, &request.budget, arena);
             if (broken && result->feasible)
                 fail_msg("graph %d policy %s budget %d: %s", (int)seed, policy_name[policy], b, broken);
             if (!result->feasible) {

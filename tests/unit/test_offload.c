@@ -4,6 +4,7 @@
 #include "planner/plan.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/transformer.h"
+#include "tests/support/both_checks.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -57,9 +58,9 @@ static double replayed_seconds(const PlanRequest *request, const Plan *plan, Are
 }
 
 static void check(const PlanRequest *request, const PlanResult *result, uint64_t seed, Arena *arena) {
-    int64_t budget = result->feasible ? request->budget_bytes : 0;
-    const char *wrong = layout_check(request->graph, request->cost, &result->plan, result->layout, budget,
-                                     request->host_bytes, arena);
+    const Budget *budget = result->feasible ? &request->budget : NULL;
+    const char *wrong =
+        both_checks(request->graph, request->cost, &result->plan, result->layout, budget, arena);
     if (wrong) fail_msg("seed %d, %s: %s", (int)seed, policy_name[request->policy], wrong);
     if (result->gap < -1e-9)
         fail_msg("seed %d, %s: gap %g below zero", (int)seed, policy_name[request->policy], result->gap);
@@ -89,12 +90,13 @@ static void random_graphs_with_host_memory(void **state) {
                                .cost = cost_graph(g, &device, arena),
                                .device = &device,
                                .policy = POLICY_OPTIMAL,
-                               .host_bytes = seed % 5 ? INT64_C(1) << 30 : 1 << (8 + seed % 7)};
+                               .budget.host_bytes = seed % 5 ? INT64_C(1) << 30 : 1 << (8 + seed % 7)};
         const PlanResult *free_of_budget = plan_graph(&request, arena);
         int64_t low = free_of_budget->smallest_bytes, high = free_of_budget->keep_all_bytes;
         double last = 0;
         for (int i = BUDGETS - 1; i >= 0; i--) {
-            request.budget_bytes = low + (high - low) * i / (BUDGETS - 1);
+            request.budget =
+                budget_limited(low + (high - low) * i / (BUDGETS - 1), request.budget.host_bytes);
             PlanResult *result = plan_graph(&request, arena);
             if (!result->feasible || result->plan.seconds < last)
                 fail_msg("seed %d budget %d: feasible %d, %.17g seconds, %.17g with more memory", (int)seed,
@@ -108,11 +110,11 @@ static void random_graphs_with_host_memory(void **state) {
         PlanResult *blocks = plan_graph(&request, arena);
         check(&request, blocks, seed, arena);
         request.policy = POLICY_OPTIMAL;
-        request.budget_bytes = blocks->plan.peak_bytes;
+        request.budget = budget_limited(blocks->plan.peak_bytes, request.budget.host_bytes);
         PlanResult *optimal = plan_graph(&request, arena);
-        if (blocks->plan.host_bytes <= request.host_bytes)
+        if (blocks->plan.host_bytes <= request.budget.host_bytes)
             assert_true(optimal->feasible && optimal->plan.seconds <= blocks->plan.seconds);
-        request.host_bytes = 0; /* and no host memory is never better */
+        request.budget.host_bytes = 0; /* and no host memory is never better */
         PlanResult *without = plan_graph(&request, arena);
         assert_int_equal(count_steps(&without->plan, STEP_OFFLOAD), 0);
         arena_free(arena);
@@ -146,8 +148,9 @@ static void large_models_save_cheaply(void **state) {
         const PlanResult *all = plan_graph(&request, arena);
         int64_t high = all->keep_all_bytes, fixed = all->layout->persistent_bytes;
         request.policy = POLICY_OPTIMAL;
-        request.host_bytes = wanted[i].host_bytes;
-        request.budget_bytes = high - (high - fixed) / 100 * wanted[i].percent;
+        request.budget.host_bytes = wanted[i].host_bytes;
+        request.budget =
+            budget_limited(high - (high - fixed) / 100 * wanted[i].percent, request.budget.host_bytes);
         PlanResult *result = plan_graph(&request, arena);
         assert_true(result->feasible);
         check(&request, result, i, arena);

@@ -3,6 +3,7 @@
  * whatever the threads, addresses and storage sharing; NaN kept; nothing written outside outputs and the
  * workspace; f32 and bf16 near double. */
 #include "tests/support/ops_engine.h"
+#include "ir/ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -247,20 +248,41 @@ static void check_bits(const Call *call, const Result *base, const Library *libr
     assert_true(eligible > 0);
 }
 
-static void check_nan(Call *call, const Library *library) {
-    const bool elementwise = op_row[call->op].flags == OPF_INPLACE && call->op != OP_CROSS_ENTROPY_BWD;
+/* What draws nothing is the same for every seed. */
+static void check_seed(const Call *call, const Result *base, const Library *library) {
+    if (call->attr.p == 0 && op_row[call->op].flags & OPF_RANDOM) return;
+    Call other = *call;
+    other.cx.seed++;
+    Result result;
+    How how = how_of(library);
+    CHECK(execute(&other, &how, &result), "another seed");
+    const char *differ = same_bits(call, base, &result);
+    if (!(op_row[call->op].flags & OPF_RANDOM))
+        CHECK(differ, "another seed, and op.def says that it draws nothing");
+    else if (!differ)
+        CHECK("the same", "another seed, and op.def says OPF_RANDOM");
+}
+
+/* The NaN rule of kernels.h. A NaN among what is read reaches an output; of an operation that reads
+ * everything, one NaN does. */
+static void check_nan(Call *call, const Result *base, const Library *library) {
+    const bool keeps = op_row[call->op].nan == NAN_KEEPS;
     for (int i = 0; i < call->nin; i++) {
         const bool overwritten =
             call->op == OP_ADAMW && call->nout == 4 && i == call->nin - 4; /* the rounded w */
-        if (!floats(&call->in[i]) || call->in[i].shared == '+' || overwritten) continue;
+        if (!floats(&call->in[i]) || call->in[i].shared == '+') continue;
         double *saved = call->value[i], *poisoned = pool_alloc(sizeof(double) * (size_t)call->in[i].count);
-        for (int64_t e = 0; e < call->in[i].count; e++) poisoned[e] = elementwise ? saved[e] : NAN;
+        for (int64_t e = 0; e < call->in[i].count; e++) poisoned[e] = keeps ? saved[e] : NAN;
         poisoned[call->in[i].count / 2] = NAN;
         call->value[i] = poisoned;
         Result result;
         How how = how_of(library);
         CHECK(execute(call, &how, &result), "with NaN");
         call->value[i] = saved;
+        if (overwritten) {
+            CHECK(same_bits(call, base, &result), "NaN in input %d, which is only written over", i);
+            continue;
+        }
         bool kept = false;
         for (int o = 0; o < call->nout; o++)
             for (int64_t e = 0; e < call->out[o].count; e++) kept |= isnan(result.value[o][e]);
@@ -317,6 +339,8 @@ static void check_composition(const Case *c, const Call *call, const Result *bas
     assert_true(compared > 0);
 }
 
+static bool has_formula[OP_COUNT]; /* in ops_reference.c; known once a case has run */
+
 /* Attention in bf16 may round what it computes itself, P and dS, to bf16 before it multiplies by it: off by
  * 2^-8 of each at most, so the sum by 2^-8 of its terms' magnitudes; then the result is rounded, by 2^-8 of
  * itself. f32 sums and exponentials add what they may add elsewhere. */
@@ -352,6 +376,7 @@ static void check_values(const Call *call, const Result *base) {
               "output %d against double", o);
     }
     if (!reference(&wide, naive)) return;
+    has_formula[call->op] = true;
     for (int o = 0; o < call->nout; o++)
         CHECK(close_to(&call->out[o], truth.value[o], naive[o], 1e-9), "output %d against its formula", o);
 }
@@ -382,7 +407,8 @@ static void check_case(const Case *c) {
         CHECK(execute(call, &how, &base), "out of place");
         check_bits(call, &base, &library_float);
         check_values(call, &base);
-        check_nan(call, &library_float);
+        check_nan(call, &base, &library_float);
+        check_seed(call, &base, &library_float);
         if (call->in[call->nin - 1].shared == '+') check_accumulation(call, &base, &library_float);
         if (c->composition) check_composition(c, call, &base, &library_float);
         if (call->op == OP_ATTEND) check_steep_scores(call);
@@ -391,6 +417,43 @@ static void check_case(const Case *c) {
     size_t mark = pool_mark();
     if (c->gradients && !OPS_CUDA) check_gradients(c);
     pool_release(mark);
+}
+
+/* Is the operation called in a program? */
+static bool is_called(const char *program, Op op) {
+    const char *name = op_row[op].name;
+    const size_t length = strlen(name);
+    for (const char *at = program; at && (at = strstr(at, name)); at += length) {
+        const bool begins = at == program || at[-1] == ' ';
+        if (begins && (at[length] == '(' || at[length] == '!')) return true;
+    }
+    return false;
+}
+
+/* Nothing of a row goes unproven: a differentiable operation has a formula of its own and a case that holds
+ * its gradient against differences; a gradient is called in such a case, or has a formula, and a fused
+ * operation has one or is held against the operations that it stands for. */
+static void check_proofs(Op op) {
+    static const char *const gradient[OP_COUNT] = {
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
+           ...)                                                                                              \
+    [OP_##NAME] = #gradient,
+#include "ir/op.def"
+#undef OP
+    };
+    bool differenced = false, called = false, composed = false;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        differenced |= cases[i].op == op && cases[i].gradients;
+        composed |= cases[i].op == op && cases[i].composition;
+        called |= is_called(cases[i].gradients, op);
+    }
+    const char *name = op_row[op].name;
+    if (strcmp(gradient[op], "none") != 0) {
+        if (!has_formula[op]) fail_msg("%s has no formula in ops_reference.c", name);
+        if (!differenced) fail_msg("no case of %s in ops_cases.def tests its gradient", name);
+    } else if (!has_formula[op] && !called && !composed) {
+        fail_msg("nothing says what %s computes: a formula, a gradient or a composition", name);
+    }
 }
 
 static void test_op(void **state) {
@@ -405,11 +468,12 @@ static void test_op(void **state) {
         count++;
     }
     if (count == 0) fail_msg("%s has no case in ops_cases.def", op_row[op].name);
+    check_proofs(op);
 }
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-#define OP(NAME, name, ...) {name, test_op, NULL, NULL, (void *)(uintptr_t)OP_##NAME},
+#define OP(NAME, name, ...) {#name, test_op, NULL, NULL, (void *)(uintptr_t)OP_##NAME},
 #include "ir/op.def"
 #undef OP
     };

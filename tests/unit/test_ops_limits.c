@@ -1,5 +1,6 @@
 /* Operations at the edges of their domain: rounding to bf16, dropout's stream, rows far from zero, tokens
  * outside the vocabulary, logits and scores that overflow a naive exponential, sums that are zero. */
+#include "tests/support/activations.h"
 #include "tests/support/ops_engine.h"
 
 #include <setjmp.h>
@@ -108,23 +109,54 @@ static void tokens_outside_the_vocabulary(void **state) {
     assert_true(fabs(got - want) < 1e-4);
 }
 
+/* An activation's formula at one point. */
+static double formula(const Call *call, double x) {
+    Call one = *call;
+    double value, *out[MAX_OPERANDS] = {&value};
+    one.value[0] = &x;
+    one.in[0].count = one.out[0].count = 1;
+    if (!reference(&one, out)) fail_msg("%s has no formula", op_row[call->op].name);
+    return value;
+}
+
+/* Is `got` a slope of the formula at `x`, or between those on its two sides? */
+static bool is_slope(const Call *call, double x, double got) {
+    const double step = x == 0 ? 1e-6 : 1e-6 * fabs(x), here = formula(call, x);
+    const double left = (here - formula(call, x - step)) / step,
+                 right = (formula(call, x + step) - here) / step;
+    return got >= fmin(left, right) - 1e-5 && got <= fmax(left, right) + 1e-5;
+}
+
+/* At zero and far from it every activation is its formula, and its gradient a slope of the formula: nothing
+ * overflows on the way. */
 static void activations_saturate(void **state) {
     (void)state;
     static const double x[] = {-1e30, -1000, -100, -20, 0, 20, 100, 1000, 1e30};
-    static const Op ops[] = {OP_GELU, OP_SILU};
-    for (int o = 0; o < 2; o++) {
+    enum { COUNT = sizeof x / sizeof *x };
+    Op ops[OP_COUNT];
+    const uint32_t count = activations(ops);
+    for (uint32_t o = 0; o < count; o++) {
         Call call = make_call(ops[o], "a:9", "a:9", 0, (KAttr){.eps = 0});
         memcpy(call.value[0], x, sizeof x);
         Result result = run(&call, &library_float);
-        for (int i = 0; i < 9; i++)
-            assert_true(fabs(result.value[0][i] - fmax(x[i], 0)) <= 1e-6 * fabs(x[i]));
-        Call back =
-            make_call(ops[o] == OP_GELU ? OP_GELU_BWD : OP_SILU_BWD, "a:9 a:9", "a:9", 0, (KAttr){.eps = 0});
-        for (int i = 0; i < 9; i++) back.value[0][i] = 1, back.value[1][i] = fmin(fmax(x[i], -1e15), 1e15);
+        for (int i = 0; i < COUNT; i++)
+            if (!(fabs(result.value[0][i] - formula(&call, x[i])) <= 1e-6 * fabs(x[i])))
+                fail_msg("%s(%g) is %g", op_row[ops[o]].name, x[i], result.value[0][i]);
+
+        char name[64];
+        snprintf(name, sizeof name, "%s_bwd", op_row[ops[o]].name);
+        Op op = 0;
+        while (op < OP_COUNT && strcmp(op_row[op].name, name) != 0) op++;
+        if (op == OP_COUNT) fail_msg("no operation is called %s", name);
+        Call back = make_call(op, "a:9 a:9", "a:9", 0, (KAttr){.eps = 0});
+        for (int i = 0; i < COUNT; i++)
+            back.value[0][i] = 1, back.value[1][i] = fmin(fmax(x[i], -1e15), 1e15);
         result = run(&back, &library_float);
-        for (int i = 0; i < 9; i++)
-            assert_true(fabs(result.value[0][i] - (x[i] > 0) - (x[i] == 0) * 0.5) < 1e-5);
+        for (int i = 0; i < COUNT; i++)
+            if (!is_slope(&call, back.value[1][i], result.value[0][i]))
+                fail_msg("%s at %g is %g", name, back.value[1][i], result.value[0][i]);
     }
+    assert_true(count >= 2);
 }
 
 static void large_logits_and_scores(void **state) {

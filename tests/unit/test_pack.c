@@ -4,6 +4,8 @@
 #include "frontend/verbs/csv.h"
 #include "planner/layout/pack_exact.h"
 #include "planner/plan.h"
+#include "planner/layout/pack.h"
+#include "planner/layout/pack_lowest.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -150,17 +152,17 @@ static void nothing_to_pack(void **state) {
 /* ---- the exact search ---- */
 
 /* The height of a packing of items with gaps, after checking every pair of runs; -1: `wrong` says why not. */
-static int64_t validate(const ExactItem *item, uint32_t count, const char **wrong) {
+static int64_t validate(const PackExactItem *item, uint32_t count, const char **wrong) {
     int64_t height = 0;
     *wrong = NULL;
     for (uint32_t i = 0; i < count; i++) {
-        const ExactItem *a = &item[i];
+        const PackExactItem *a = &item[i];
         if (a->offset < 0) *wrong = "an offset is negative";
         if (a->align > 1 && a->offset % a->align) *wrong = "an offset is not aligned";
         if (a->fixed >= 0 && a->offset != a->fixed) *wrong = "a fixed offset was changed";
         if (a->runs && a->offset + a->bytes > height) height = a->offset + a->bytes;
         for (uint32_t j = 0; j < i; j++) {
-            const ExactItem *b = &item[j];
+            const PackExactItem *b = &item[j];
             if (a->offset >= b->offset + b->bytes || b->offset >= a->offset + a->bytes) continue;
             for (uint32_t r = 0; r < a->runs; r++)
                 for (uint32_t q = 0; q < b->runs; q++)
@@ -171,7 +173,7 @@ static int64_t validate(const ExactItem *item, uint32_t count, const char **wron
     return *wrong ? -1 : height;
 }
 
-static bool meet(const ExactItem *a, const ExactItem *b) {
+static bool meet(const PackExactItem *a, const PackExactItem *b) {
     for (uint32_t r = 0; r < a->runs; r++)
         for (uint32_t q = 0; q < b->runs; q++)
             if (a->run[r].lo < b->run[q].hi && b->run[q].lo < a->run[r].hi) return true;
@@ -180,7 +182,8 @@ static bool meet(const ExactItem *a, const ExactItem *b) {
 
 /* The lowest height there is, by every order of placing; each item goes on top of those placed before. With
  * `used` the items placed so far. INT64_MAX: fixed offsets allow none. */
-static int64_t brute_height(ExactItem *item, uint32_t count, uint32_t used, int64_t height, int64_t best) {
+static int64_t brute_height(PackExactItem *item, uint32_t count, uint32_t used, int64_t height,
+                            int64_t best) {
     if (height >= best) return best;
     if (used + 1 == 1u << count) return height;
     for (uint32_t i = 0; i < count; i++) {
@@ -201,13 +204,14 @@ static int64_t brute_height(ExactItem *item, uint32_t count, uint32_t used, int6
 
 enum { KIND_PLAIN, KIND_ALIGNED, KIND_GAPS, KIND_FIXED, KIND_ALL, KIND_COUNT };
 
-static void random_exact(ExactItem *item, uint32_t count, int kind, uint64_t *seed, Arena *arena) {
+static void random_exact(PackExactItem *item, uint32_t count, int kind, uint64_t *seed, Arena *arena) {
     uint32_t times = 2 + (uint32_t)(random_next(seed) % 8);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t lo = (uint32_t)(random_next(seed) % times),
                  hi = lo + 1 + (uint32_t)(random_next(seed) % times);
-        item[i] = (ExactItem){.run = NEW_ARRAY(arena, ExactRun, 2), .runs = 1, .align = 1, .fixed = -1};
-        item[i].run[0] = (ExactRun){lo, hi};
+        item[i] =
+            (PackExactItem){.run = NEW_ARRAY(arena, PackExactRun, 2), .runs = 1, .align = 1, .fixed = -1};
+        item[i].run[0] = (PackExactRun){lo, hi};
         item[i].bytes = 1 + (int64_t)(random_next(seed) % 9);
         bool all = kind == KIND_ALL;
         if ((kind == KIND_ALIGNED || all) && random_next(seed) % 2)
@@ -215,7 +219,7 @@ static void random_exact(ExactItem *item, uint32_t count, int kind, uint64_t *se
         if ((kind == KIND_GAPS || all) && hi - lo >= 3 && random_next(seed) % 2) {
             uint32_t from = lo + 1 + (uint32_t)(random_next(seed) % (hi - lo - 2));
             item[i].run[0].hi = from;
-            item[i].run[1] = (ExactRun){from + 1, hi};
+            item[i].run[1] = (PackExactRun){from + 1, hi};
             item[i].runs = 2;
         }
         if ((kind == KIND_FIXED || all) && random_next(seed) % 4 == 0)
@@ -235,24 +239,25 @@ static void against_brute_force(void **state) {
         int kind = round % KIND_COUNT;
         uint32_t count = 1 + (uint32_t)(random_next(&seed) % 7);
         const char *wrong;
-        ExactItem *item = NEW_ARRAY(arena, ExactItem, count);
+        PackExactItem *item = NEW_ARRAY(arena, PackExactItem, count);
         random_exact(item, count, kind, &seed, arena);
-        int64_t best = brute_height(item, count, 0, 0, INT64_MAX), bound = exact_bound(item, count, arena);
+        int64_t best = brute_height(item, count, 0, 0, INT64_MAX),
+                bound = pack_lowest_bound(item, count, arena);
         if (best == INT64_MAX) {
-            assert_int_equal(exact_pack(item, count, 1000, 1000000, NULL, arena), EXACT_IMPOSSIBLE);
+            assert_int_equal(pack_exact(item, count, 1000, 1000000, NULL, arena), PACK_EXACT_IMPOSSIBLE);
             hopeless++;
             continue;
         }
         assert_true(bound <= best);
         above_bound += bound < best;
-        assert_int_equal(exact_pack(item, count, best, 1000000, NULL, arena), EXACT_FOUND);
+        assert_int_equal(pack_exact(item, count, best, 1000000, NULL, arena), PACK_EXACT_FOUND);
         assert_int_equal(validate(item, count, &wrong), best);
-        assert_int_equal(exact_pack(item, count, best - 1, 1000000, NULL, arena), EXACT_IMPOSSIBLE);
-        ExactProof proof;
-        int64_t first = exact_first_fit(item, count, arena);
+        assert_int_equal(pack_exact(item, count, best - 1, 1000000, NULL, arena), PACK_EXACT_IMPOSSIBLE);
+        PackLowestProof proof;
+        int64_t first = pack_lowest_first_fit(item, count, arena);
         assert_int_equal(validate(item, count, &wrong), first);
         assert_true(first >= best);
-        assert_int_equal(exact_lowest(item, count, first, 0, 0, 1000000, &proof, arena), best);
+        assert_int_equal(pack_lowest(item, count, first, 0, 0, 1000000, &proof, arena), best);
         assert_int_equal(validate(item, count, &wrong), best);
         assert_true(proof.bound <= best);
         proved += proof.bound == best;
@@ -290,23 +295,23 @@ static void cut_rectangles(void **state) {
                 count++;
             }
         }
-        ExactItem *item = NEW_ARRAY(arena, ExactItem, count);
+        PackExactItem *item = NEW_ARRAY(arena, PackExactItem, count);
         for (uint32_t i = 0; i < count; i++) {
-            item[i] = (ExactItem){.run = NEW(arena, ExactRun), .runs = 1, .align = 1, .fixed = -1};
-            item[i].run[0] = (ExactRun){cut[i].lo, cut[i].hi};
+            item[i] = (PackExactItem){.run = NEW(arena, PackExactRun), .runs = 1, .align = 1, .fixed = -1};
+            item[i].run[0] = (PackExactRun){cut[i].lo, cut[i].hi};
             item[i].bytes = cut[i].end - cut[i].beg;
         }
         const char *wrong;
         uint64_t nodes;
-        ExactAnswer answer = exact_pack(item, count, 1000, 20000, &nodes, arena);
-        assert_int_not_equal(answer, EXACT_IMPOSSIBLE);
-        if (answer != EXACT_FOUND) continue;
+        PackExactAnswer answer = pack_exact(item, count, 1000, 20000, &nodes, arena);
+        assert_int_not_equal(answer, PACK_EXACT_IMPOSSIBLE);
+        if (answer != PACK_EXACT_FOUND) continue;
         found++;
         assert_int_equal(validate(item, count, &wrong), 1000);
         int64_t *before = NEW_ARRAY(arena, int64_t, count);
         for (uint32_t i = 0; i < count; i++) before[i] = item[i].offset;
         uint64_t again;
-        assert_int_equal(exact_pack(item, count, 1000, 20000, &again, arena), EXACT_FOUND);
+        assert_int_equal(pack_exact(item, count, 1000, 20000, &again, arena), PACK_EXACT_FOUND);
         assert_true(again == nodes);
         for (uint32_t i = 0; i < count; i++) assert_int_equal(item[i].offset, before[i]);
     }
@@ -318,8 +323,8 @@ static void cut_rectangles(void **state) {
 /* A wrong packing must not pass the validator the other tests rest on. */
 static void validator_rejects(void **state) {
     (void)state;
-    ExactRun run[2] = {{0, 4}, {2, 6}}, split[2] = {{0, 2}, {6, 8}};
-    ExactItem item[2] = {{&run[0], 1, 8, 4, -1, 0}, {&run[1], 1, 8, 1, -1, 8}};
+    PackExactRun run[2] = {{0, 4}, {2, 6}}, split[2] = {{0, 2}, {6, 8}};
+    PackExactItem item[2] = {{&run[0], 1, 8, 4, -1, 0}, {&run[1], 1, 8, 1, -1, 8}};
     const char *wrong;
     assert_int_equal(validate(item, 2, &wrong), 16);
     item[1].offset = 7;
@@ -352,22 +357,22 @@ static void published_instances(void **state) {
         BufferTable table;
         assert_null(csv_read(&table, text, length, &line, arena));
         uint32_t count = table.row.count;
-        ExactItem *item = NEW_ARRAY(arena, ExactItem, count);
+        PackExactItem *item = NEW_ARRAY(arena, PackExactItem, count);
         for (uint32_t i = 0; i < count; i++) {
             const BufferRow *row = &table.row.at[i];
-            item[i] = (ExactItem){
-                .run = NEW(arena, ExactRun), .runs = 1, .bytes = row->bytes, .align = 1, .fixed = -1};
-            item[i].run[0] = (ExactRun){(uint32_t)row->lower, (uint32_t)row->upper};
+            item[i] = (PackExactItem){
+                .run = NEW(arena, PackExactRun), .runs = 1, .bytes = row->bytes, .align = 1, .fixed = -1};
+            item[i].run[0] = (PackExactRun){(uint32_t)row->lower, (uint32_t)row->upper};
         }
         const char *wrong;
         uint64_t nodes;
         double begin = now_seconds();
-        assert_int_equal(exact_pack(item, count, 1048576, 1000000, &nodes, arena), EXACT_FOUND);
+        assert_int_equal(pack_exact(item, count, 1048576, 1000000, &nodes, arena), PACK_EXACT_FOUND);
         double seconds = now_seconds() - begin;
         int64_t height = validate(item, count, &wrong);
         print_message("%c: %u buffers, %lu placements, %.3f s, height / bound %.4f\n", name, count,
                       (unsigned long)nodes, seconds,
-                      (double)height / (double)exact_bound(item, count, arena));
+                      (double)height / (double)pack_lowest_bound(item, count, arena));
         assert_in_range(height, 1, 1048576);
         assert_true(seconds < 2);
     }

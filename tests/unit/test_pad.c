@@ -3,6 +3,10 @@
 #include "planner/plan.h"
 #include "tests/support/small_net.h"
 #include "tests/support/transformer.h"
+#include "ir/check.h"
+#include "ir/passes/passes.h"
+#include "ir/text.h"
+#include "tests/support/both_checks.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -103,7 +107,7 @@ static void plans_count_it(void **state) {
         PlanRequest request = {.graph = g, .cost = cost, .device = device, .policy = (Policy)policy};
         PlanResult *result = plan_graph(&request, *state);
         assert_null(plan_check(g, &result->plan, *state));
-        assert_null(layout_check(g, cost, &result->plan, result->layout, 0, 0, *state));
+        assert_null(both_checks(g, cost, &result->plan, result->layout, NULL, *state));
         ValueId logits = g->logits;
         uint32_t found = 0;
         for (uint32_t b = 0; b < result->layout->buf.count; b++) {

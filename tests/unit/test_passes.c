@@ -1,7 +1,11 @@
-/* Passes over the graph: what differentiation, fusion, the order of updates and forward-only make of nets
- * small enough to count. */
+/* Passes over the graph: what differentiation, fusion, the order of updates, tiles and forward-only make of
+ * nets small enough to count. */
+#include "tests/support/activations.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/small_net.h"
+#include "ir/check.h"
+#include "ir/text.h"
+#include "ir/ops.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -458,6 +462,35 @@ static void ordering_twice_changes_nothing(void **state) {
     }
 }
 
+/* ---- tiles ---- */
+
+/* What a layer of that activation becomes in tiles, its name left out. */
+static const char *tiled(const char *activation, Arena *arena) {
+    const TileRule rule = {.loss_chunks = 2, .mlp_tiles = 2};
+    Graph *whole = small_net(&(NetOptions){.layers = 1, .activation = activation}, arena);
+    Graph *g = tile_tokens(whole, &rule, arena);
+    const char *wrong = graph_check(g, arena);
+    if (wrong) fail_msg("%s: %s", activation, wrong);
+    assert_int_equal(count_op(g, op_find(activation)), 2);
+    Text text = {.arena = arena};
+    for (NodeId n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        bool is_it = node->op == op_find(activation);
+        text_add(&text, "%s of %s\n", is_it ? "activation" : op_info[node->op].name,
+                 type_text(arena, &g->value.at[node->in[0]].type));
+    }
+    return text.at;
+}
+
+/* Whatever a file calls with one value and nothing else is cut along with the linear layers around it. */
+static void activations_are_cut_alike(void **state) {
+    Op found[OP_COUNT];
+    uint32_t count = activations(found);
+    assert_true(count >= 2);
+    for (uint32_t i = 0; i < count; i++)
+        assert_string_equal(tiled(op_info[found[i]].name, *state), tiled("gelu", *state));
+}
+
 static int set_up(void **state) {
     *state = arena_new();
     return 0;
@@ -490,6 +523,7 @@ int main(void) {
         TEST(casts_may_be_made_again),
         TEST(updates_wait_for_the_norm),
         TEST(ordering_twice_changes_nothing),
+        TEST(activations_are_cut_alike),
         TEST(forward_only_is_for_evaluation),
         TEST(forward_only_leaves_out_the_unused),
 #undef TEST

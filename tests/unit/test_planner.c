@@ -5,6 +5,10 @@
 #include "planner/retain/policy.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/transformer.h"
+#include "ir/ops.h"
+#include "tests/support/both_checks.h"
+#include "planner/layout/live.h"
+#include "planner/chain/kinds.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -23,9 +27,9 @@ static PlanRequest request_for(const Graph *g, const char *device, Arena *arena)
 }
 
 static void check(const PlanRequest *request, const PlanResult *result, uint64_t seed, Arena *arena) {
-    int64_t budget = result->feasible ? request->budget_bytes : 0;
+    const Budget *budget = result->feasible ? &request->budget : NULL;
     const char *wrong =
-        layout_check(request->graph, request->cost, &result->plan, result->layout, budget, 0, arena);
+        both_checks(request->graph, request->cost, &result->plan, result->layout, budget, arena);
     if (wrong) fail_msg("seed %d, %s: %s", (int)seed, policy_name[request->policy], wrong);
     if (result->gap < -1e-9)
         fail_msg("seed %d, %s: gap %g below zero", (int)seed, policy_name[request->policy], result->gap);
@@ -57,7 +61,8 @@ static void random_graphs_pass_the_checkers(void **state) {
         int64_t low = free_of_budget->smallest_bytes, high = free_of_budget->keep_all_bytes;
         for (int i = 0; i < BUDGETS; i++)
             for (int policy = 0; policy < POLICY_COUNT; policy++) {
-                request.budget_bytes = low + (high - low) * i / (BUDGETS - 1);
+                request.budget =
+                    budget_limited(low + (high - low) * i / (BUDGETS - 1), request.budget.host_bytes);
                 request.policy = (Policy)policy;
                 PlanResult *result = plan_graph(&request, arena);
                 check(&request, result, seed, arena);
@@ -68,12 +73,12 @@ static void random_graphs_pass_the_checkers(void **state) {
             request.policy = (Policy)policy;
             const PlanResult *fixed = plan_graph(&request, arena);
             request.policy = POLICY_OPTIMAL;
-            request.budget_bytes = fixed->plan.peak_bytes;
+            request.budget = budget_limited(fixed->plan.peak_bytes, request.budget.host_bytes);
             const PlanResult *optimal = plan_graph(&request, arena);
             assert_true(optimal->feasible && optimal->plan.seconds <= fixed->plan.seconds);
         }
         request.policy = POLICY_OPTIMAL;
-        request.budget_bytes = low - 1;
+        request.budget = budget_limited(low - 1, request.budget.host_bytes);
         PlanResult *result = plan_graph(&request, arena);
         assert_false(result->feasible);
         assert_int_equal(result->smallest_bytes, low);
@@ -102,13 +107,15 @@ static void less_is_asked_with_the_same_answer(void **state) {
         assert_true(live <= low && live <= least->plan.live_bytes);
         for (int64_t limit = live - 1; limit <= live + 1;
              limit++) { /* what one limit leaves out, the next needs */
-            request.budget_bytes = limit;
+            request.budget = budget_limited(limit, request.budget.host_bytes);
             assert_int_equal(plan_least_live(&request), live);
         }
         assert_int_equal(plan_graph(&request, arena)->smallest_bytes, low);
         for (int i = 0; i < BUDGETS; i++) {
             PlanRequest other = request;
-            other.budget_bytes = request.budget_bytes = low + (high - low) * i / (BUDGETS - 1);
+            request.budget =
+                budget_limited(low + (high - low) * i / (BUDGETS - 1), request.budget.host_bytes);
+            other.budget = request.budget;
             other.ask = ASK_ALL, other.memo = NULL, other.kinds = NULL;
             request.ask = ASK_BOUND;
             const PlanResult *a = plan_graph(&request, arena), *b = plan_graph(&other, arena);
@@ -131,13 +138,13 @@ static void a_glance_agrees_with_the_plan(void **state) {
         Arena *arena = arena_new();
         PlanRequest request = request_for(random_training_graph(seed, arena), "host", arena);
         int64_t smallest = plan_graph(&request, arena)->smallest_bytes;
-        request.budget_bytes = smallest;
+        request.budget = budget_limited(smallest, request.budget.host_bytes);
         assert_false(plan_never_fits(&request));
-        request.budget_bytes = smallest * 9 / 10;
+        request.budget = budget_limited(smallest * 9 / 10, request.budget.host_bytes);
         proved += plan_never_fits(&request);
-        request.budget_bytes = 1;
+        request.budget = budget_limited(1, request.budget.host_bytes);
         assert_true(plan_never_fits(&request));
-        request.budget_bytes = 0;
+        request.budget.limited = false;
         request.policy = POLICY_EVERY_BLOCK;
         Plan plan = plan_graph(&request, arena)->plan;
         assert_int_equal(plan_blocks_bytes(&request, false), plan.live_bytes);
@@ -174,10 +181,10 @@ static void more_memory_never_hurts(void **state) {
         assert_int_equal(last->plan.peak_bytes, last->keep_all_bytes);
         int64_t low = last->smallest_bytes, high = last->keep_all_bytes;
         for (int k = 24; k >= 0; k--) {
-            request.budget_bytes = low + (high - low) * k / 24;
+            request.budget = budget_limited(low + (high - low) * k / 24, request.budget.host_bytes);
             PlanResult *result = plan_graph(&request, arena);
             assert_true(result->feasible);
-            assert_true(result->plan.peak_bytes <= request.budget_bytes);
+            assert_true(result->plan.peak_bytes <= request.budget.device_bytes);
             assert_true(result->plan.peak_bytes <= last->plan.peak_bytes);
             assert_true(result->plan.seconds >= last->plan.seconds);
             assert_int_equal(result->smallest_bytes, low);
@@ -201,23 +208,23 @@ static void host_memory_never_hurts(void **state) {
         int64_t least = free_of_limits->smallest_bytes, room = free_of_limits->keep_all_bytes - least;
         PlanResult *without[BUDGETS];
         for (int i = 0; i < BUDGETS; i++) {
-            request.budget_bytes = least + room * i / BUDGETS;
+            request.budget = budget_limited(least + room * i / BUDGETS, request.budget.host_bytes);
             without[i] = plan_graph(&request, arena);
             assert_true(without[i]->feasible);
         }
         for (int64_t host_bytes = room / 16; host_bytes < room; host_bytes = host_bytes * 3 + 1) {
-            request.host_bytes = host_bytes;
+            request.budget.host_bytes = host_bytes;
             request.memo = plan_memo_new(arena);
             for (int i = 0; i < BUDGETS; i++) {
-                request.budget_bytes = least + room * i / BUDGETS;
+                request.budget = budget_limited(least + room * i / BUDGETS, request.budget.host_bytes);
                 PlanResult *with = plan_graph(&request, arena);
                 check(&request, with, seed, arena);
                 assert_true(with->feasible && with->smallest_bytes <= least);
                 assert_true(with->plan.host_bytes <= host_bytes);
                 if (with->plan.seconds > without[i]->plan.seconds)
                     fail_msg("seed %d, budget %lld, host %lld: %.9g s instead of %.9g s", (int)seed,
-                             (long long)request.budget_bytes, (long long)host_bytes, with->plan.seconds,
-                             without[i]->plan.seconds);
+                             (long long)request.budget.device_bytes, (long long)host_bytes,
+                             with->plan.seconds, without[i]->plan.seconds);
             }
         }
         arena_free(arena);
@@ -231,7 +238,7 @@ static void the_same_request_gives_the_same_plan(void **state) {
     for (int i = 0; i < 2; i++) {
         arenas[i] = arena_new();
         PlanRequest request = request_for(transformer_graph(&bytes_gpt, arenas[i]), "host", arenas[i]);
-        request.budget_bytes = 200 << 20;
+        request.budget = budget_limited(200 << 20, request.budget.host_bytes);
         results[i] = plan_graph(&request, arenas[i]);
     }
     assert_true(same_plan(&results[0]->plan, &results[1]->plan));
@@ -251,7 +258,7 @@ static void optimal_is_never_worse_than_a_fixed_policy(void **state) {
             request.policy = (Policy)policy;
             PlanResult *fixed = plan_graph(&request, arena);
             request.policy = POLICY_OPTIMAL;
-            request.budget_bytes = fixed->plan.peak_bytes;
+            request.budget = budget_limited(fixed->plan.peak_bytes, request.budget.host_bytes);
             PlanResult *optimal = plan_graph(&request, arena);
             assert_true(optimal->feasible);
             assert_true(optimal->plan.seconds <= fixed->plan.seconds * (1 + 1e-12));
@@ -266,7 +273,7 @@ static void bytes_gpt_fits_half(void **state) {
     PlanRequest request = request_for(transformer_graph(&bytes_gpt, arena), "host", arena);
     PlanResult *result = plan_graph(&request, arena);
     assert_true((double)result->smallest_bytes <= 0.55 * (double)result->keep_all_bytes);
-    request.budget_bytes = result->keep_all_bytes / 2;
+    request.budget = budget_limited(result->keep_all_bytes / 2, request.budget.host_bytes);
     result = plan_graph(&request, arena);
     assert_true(result->feasible);
     assert_true(result->gap < 0.02);
@@ -288,21 +295,21 @@ static uint32_t reruns(const Graph *g, const Plan *plan, const char *pattern) {
 static void pins_hold(void **state) {
     (void)state;
     Arena *arena = arena_new();
-    Spec spec = {0};
+    Pins pins = {0};
     PlanRequest request = request_for(transformer_graph(&gpt2_124m, arena), "rtx4090", arena);
-    request.budget_bytes = plan_graph(&request, arena)->keep_all_bytes * 7 / 10;
-    request.spec = &spec;
-    *vec_add(arena, &spec.pin) = (Pin){.kind = PIN_KEEP, .pattern = "h.*.fc"};
+    request.budget = budget_limited(plan_graph(&request, arena)->keep_all_bytes * 7 / 10, 0);
+    request.pins = &pins;
+    *vec_add(arena, &pins) = (Pin){.kind = PIN_KEEP, .pattern = "h.*.fc"};
     PlanResult *kept = plan_graph(&request, arena);
     assert_true(kept->feasible);
     assert_int_equal(reruns(request.graph, &kept->plan, "h.*.fc"), 0);
 
-    spec.pin.at[0] = (Pin){.kind = PIN_RECOMPUTE, .pattern = "h.*.qkv"};
-    request.budget_bytes = 0;
+    pins.at[0] = (Pin){.kind = PIN_RECOMPUTE, .pattern = "h.*.qkv"};
+    request.budget.limited = false;
     PlanResult *again = plan_graph(&request, arena);
     check(&request, again, 0, arena);
     assert_int_equal(reruns(request.graph, &again->plan, "h.*.qkv"), 0); /* nothing in backward reads it */
-    spec.pin.at[0].pattern = "h.*.split";
+    pins.at[0].pattern = "h.*.split";
     again = plan_graph(&request, arena);
     check(&request, again, 0, arena);
     assert_int_equal(reruns(request.graph, &again->plan, "h.*.split"), gpt2_124m.layers);
@@ -345,7 +352,7 @@ static void the_rule_of_thumb(void **state) {
     for (uint32_t i = 0; i < COUNT_OF(thumb_cases); i++) {
         const ThumbCase *t = &thumb_cases[i];
         Reasons reasons = {0};
-        bool enable = heuristic_decide(t->billions * 1e9, t->gigabytes * 1e9, t->sequence, t->four_bit,
+        bool enable = retain_heuristic(t->billions * 1e9, t->gigabytes * 1e9, t->sequence, t->four_bit,
                                        &reasons, arena);
         assert_true(reasons.count > 0);
         if (enable != t->enable || !strstr(reasons.at[0], t->because))

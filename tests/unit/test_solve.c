@@ -5,6 +5,8 @@
 #include "planner/bound/closure.h"
 #include "planner/dag/reach.h"
 #include "tests/support/brute.h"
+#include "planner/dag/solve.h"
+#include "planner/effort.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -130,22 +132,22 @@ static void checker_refuses_mutants(void **state) {
     (void)state;
     Arena *arena = arena_new();
     /* 0 -> 1 -> 2 -> 3, 0 -> 3: keeping 0 needs 12 bytes at 2, running it again 8 */
-    static const OutsideLink link[] = {{0, 1}, {1, 2}, {2, 3}, {0, 3}};
+    static const DagLink link[] = {{0, 1}, {1, 2}, {2, 3}, {0, 3}};
     static const double seconds[] = {1, 2, 4, 8};
     static const int64_t bytes[] = {4, 4, 4, 1};
-    Problem *p = problem_from_outside(4, seconds, bytes, link, 4, arena);
-    assert_int_equal(outside_keep_all(p), 12);
+    Problem *p = dag_problem(4, seconds, bytes, link, 4, arena);
+    assert_int_equal(dag_keep_all(p), 12);
     static const uint32_t good[] = {0, 1, 2, 0, 3}, early[] = {1, 0, 2, 0, 3}, missing[] = {0, 1, 2, 0},
                           ahead[] = {0, 1, 3, 2};
-    assert_null(outside_check(p, good, 5, 9, 16, arena));
-    assert_non_null(outside_check(p, good, 5, 10, 16, arena));
-    assert_non_null(outside_check(p, good, 5, 9, 15, arena));
-    assert_non_null(outside_check(p, good, 4, 9, 8, arena));
-    assert_non_null(outside_check(p, early, 5, 9, 16, arena));
-    assert_non_null(outside_check(p, missing, 4, 9, 8, arena));
-    assert_non_null(outside_check(p, ahead, 4, 9, 15, arena));
+    assert_null(dag_check(p, good, 5, 9, 16, arena));
+    assert_non_null(dag_check(p, good, 5, 10, 16, arena));
+    assert_non_null(dag_check(p, good, 5, 9, 15, arena));
+    assert_non_null(dag_check(p, good, 4, 9, 8, arena));
+    assert_non_null(dag_check(p, early, 5, 9, 16, arena));
+    assert_non_null(dag_check(p, missing, 4, 9, 8, arena));
+    assert_non_null(dag_check(p, ahead, 4, 9, 15, arena));
     SolveRequest request = {.problem = p, .budget_bytes = 9};
-    Solution solution = solve(&request, arena);
+    Solution solution = solve_dag(&request, arena);
     assert_true(solution.feasible && solution.proved);
     assert_true(solution.seconds == 16);
     assert_int_equal(solution.peak_bytes, 9);
@@ -160,9 +162,9 @@ typedef struct Tally {
 } Tally;
 
 static void tally(Tally *t, const SolveRequest *request, double optimum, uint64_t seed, Arena *arena) {
-    Solution solution = solve(request, arena);
-    const char *wrong = outside_check(request->problem, solution.run.at, solution.run.count,
-                                      solution.peak_bytes, solution.seconds, arena);
+    Solution solution = solve_dag(request, arena);
+    const char *wrong = dag_check(request->problem, solution.run.at, solution.run.count, solution.peak_bytes,
+                                  solution.seconds, arena);
     if (wrong) fail_msg("seed %d: %s", (int)seed, wrong);
     if (solution.feasible && solution.peak_bytes > request->budget_bytes)
         fail_msg("seed %d: over the budget", (int)seed);
@@ -181,7 +183,7 @@ static void tally(Tally *t, const SolveRequest *request, double optimum, uint64_
 
 /* Between all and the least there is: no schedule is smaller than one operation. */
 static int64_t some_budget(const Problem *p, uint64_t seed) {
-    int64_t all = outside_keep_all(p), least = 0;
+    int64_t all = dag_keep_all(p), least = 0;
     for (uint32_t op = 0; op < p->ops; op++) {
         int64_t bytes = p->bytes[op];
         for (EACH(i, p->reads, op)) bytes += p->bytes[p->reads.list[i]];
@@ -202,9 +204,10 @@ static void against_every_schedule(void **state) {
         Problem *p = random_problem(seed, 10, true, arena);
         int64_t budget = some_budget(p, seed);
         double optimum = brute_seconds(p, budget, arena);
-        SolveRequest request = {.problem = p, .budget_bytes = budget, .exact_ops = SOLVE_EXACT_OPS};
+        SolveRequest request = {
+            .problem = p, .budget_bytes = budget, .exhaustive_ops = EFFORT_DAG_EXHAUSTIVE_OPS};
         tally(&whole, &request, optimum, seed, arena);
-        request.exact_ops = 0;
+        request.exhaustive_ops = 0;
         request.changes = 20000;
         tally(&search, &request, optimum, seed, arena);
         arena_free(arena);
@@ -260,7 +263,7 @@ static void free_order_against_every_schedule(void **state) {
             double seconds;
             int64_t peak;
             measure(p, runs.run.at, runs.run.count, &seconds, &peak, arena);
-            assert_null(outside_check(p, runs.run.at, runs.run.count, peak, seconds, arena));
+            assert_null(dag_check(p, runs.run.at, runs.run.count, peak, seconds, arena));
             assert_true(peak <= budget);
         }
         arena_free(arena);
@@ -275,8 +278,8 @@ static void same_call_same_schedule(void **state) {
     for (uint64_t seed = 0; seed < 20; seed++) {
         Arena *arena = arena_new();
         Problem *p = random_problem(seed, 12, true, arena);
-        SolveRequest request = {.problem = p, .budget_bytes = outside_keep_all(p) * 3 / 4, .changes = 5000};
-        Solution a = solve(&request, arena), b = solve(&request, arena);
+        SolveRequest request = {.problem = p, .budget_bytes = dag_keep_all(p) * 3 / 4, .changes = 5000};
+        Solution a = solve_dag(&request, arena), b = solve_dag(&request, arena);
         assert_int_equal(a.feasible, b.feasible);
         assert_int_equal(a.run.count, b.run.count);
         assert_memory_equal(a.run.at, b.run.at, sizeof *a.run.at * a.run.count);
@@ -293,16 +296,16 @@ static Problem *wide_problem(uint32_t nodes, Arena *arena) {
     uint64_t random = 3;
     double *seconds = NEW_ARRAY(arena, double, nodes);
     int64_t *bytes = NEW_ARRAY(arena, int64_t, nodes);
-    OutsideLink *link = NEW_ARRAY(arena, OutsideLink, (size_t)nodes * READS);
+    DagLink *link = NEW_ARRAY(arena, DagLink, (size_t)nodes * READS);
     uint32_t links = 0;
     for (uint32_t i = 0; i < nodes; i++) {
         uint32_t reach = i < REACH ? i : REACH;
         seconds[i] = 1 + (double)(random_next(&random) % 1000);
         bytes[i] = 1 + (int64_t)(random_next(&random) % 500);
         for (uint32_t k = 0; i && k < READS; k++)
-            link[links++] = (OutsideLink){i - 1 - (uint32_t)(random_next(&random) % reach), i};
+            link[links++] = (DagLink){i - 1 - (uint32_t)(random_next(&random) % reach), i};
     }
-    return problem_from_outside(nodes, seconds, bytes, link, links, arena);
+    return dag_problem(nodes, seconds, bytes, link, links, arena);
 }
 
 static double clock_seconds(void) {
@@ -318,13 +321,13 @@ static void time_limit_holds(void **state) {
     Problem *p = wide_problem(3000, arena);
     for (size_t i = 0; i < COUNT_OF(fractions); i++) {
         SolveRequest request = {.problem = p, .time_seconds = 2};
-        request.budget_bytes = (int64_t)(fractions[i] * (double)outside_keep_all(p));
+        request.budget_bytes = (int64_t)(fractions[i] * (double)dag_keep_all(p));
         double began = clock_seconds();
-        Solution solution = solve(&request, arena);
+        Solution solution = solve_dag(&request, arena);
         double took = clock_seconds() - began;
         printf("at %.1f of the peak: %.2f s\n", fractions[i], took);
-        assert_null(outside_check(p, solution.run.at, solution.run.count, solution.peak_bytes,
-                                  solution.seconds, arena));
+        assert_null(
+            dag_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena));
         assert_true(took < 5); /* on a busy machine */
     }
     arena_free(arena);
@@ -357,7 +360,7 @@ static Problem *read_reference(const char *name, Arena *arena) {
     NodeLink graph;
     int line, column;
     assert_null(nodelink_read(text, length, &graph, &line, &column, arena));
-    return problem_from_outside(graph.nodes, graph.seconds, graph.bytes, graph.link, graph.links, arena);
+    return dag_problem(graph.nodes, graph.seconds, graph.bytes, graph.link, graph.links, arena);
 }
 
 static void reference_optima(void **state) {
@@ -369,11 +372,11 @@ static void reference_optima(void **state) {
         if (p) {
             there++;
             SolveRequest request = {.problem = p};
-            request.budget_bytes = (int64_t)(reference[i].fraction * (double)outside_keep_all(p));
-            Solution solution = solve(&request, arena);
+            request.budget_bytes = (int64_t)(reference[i].fraction * (double)dag_keep_all(p));
+            Solution solution = solve_dag(&request, arena);
             assert_true(solution.feasible && solution.proved);
-            assert_null(outside_check(p, solution.run.at, solution.run.count, solution.peak_bytes,
-                                      solution.seconds, arena));
+            assert_null(dag_check(p, solution.run.at, solution.run.count, solution.peak_bytes,
+                                  solution.seconds, arena));
             assert_true(solution.peak_bytes <= request.budget_bytes);
             double percent = 100 * (solution.seconds / solution.keep_all_seconds - 1);
             assert_true(fabs(percent - reference[i].percent) < 0.00006);
@@ -391,17 +394,17 @@ static void only_a_free_order_fits(void **state) {
     Problem *p = read_reference("random_layered_250.json", arena);
     if (p) {
         SolveRequest request = {.problem = p, .changes = 20000};
-        request.budget_bytes = (int64_t)(0.6 * (double)outside_keep_all(p));
-        Solution solution = solve(&request, arena);
+        request.budget_bytes = (int64_t)(0.6 * (double)dag_keep_all(p));
+        Solution solution = solve_dag(&request, arena);
         assert_true(solution.feasible && solution.peak_bytes <= request.budget_bytes);
-        assert_null(outside_check(p, solution.run.at, solution.run.count, solution.peak_bytes,
-                                  solution.seconds, arena));
+        assert_null(
+            dag_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena));
     }
     Problem *small = read_reference("random_layered_100.json", arena);
     if (small) {
         SolveRequest request = {.problem = small, .changes = 20000};
-        request.budget_bytes = (int64_t)(0.5 * (double)outside_keep_all(small));
-        assert_true(isinf(solve(&request, arena).lower_bound_seconds));
+        request.budget_bytes = (int64_t)(0.5 * (double)dag_keep_all(small));
+        assert_true(isinf(solve_dag(&request, arena).lower_bound_seconds));
     }
     arena_free(arena);
     if (!p || !small) skip();

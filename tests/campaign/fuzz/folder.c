@@ -34,7 +34,7 @@ const char *folder_file(const char *name) {
     return path[next];
 }
 
-void folder_write(const char *name, const uint8_t *bytes, size_t count) {
+void folder_put(const char *name, const uint8_t *bytes, size_t count) {
     int fd = open(folder_file(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     MUST(fd >= 0);
     while (count) {

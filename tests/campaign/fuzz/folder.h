@@ -8,7 +8,7 @@
 const char *folder_path(void); /* made by the first call, removed when the process ends as it should */
 /* DIR/NAME; overwritten by the eighth call after it. */
 const char *folder_file(const char *name);
-void folder_write(const char *name, const uint8_t *bytes, size_t count);
+void folder_put(const char *name, const uint8_t *bytes, size_t count);
 void folder_clear(const char *but); /* removes all files but one (NULL: all) */
 
 #endif

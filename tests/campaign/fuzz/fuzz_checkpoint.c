@@ -92,7 +92,7 @@ static void arena_is_file(void *path) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
-    folder_write(name_2, bytes, count);
+    folder_put(name_2, bytes, count);
     memset(arena, 0x55, sizeof arena);
     found = 0;
     int code = run_to_exit(load, NULL);

@@ -3,8 +3,7 @@
 #include "exits.h"
 #include "folder.h"
 #include "frontend/verbs/csv.h"
-#include "frontend/driver/options.h"
-#include "frontend/verbs/pack.h"
+#include "frontend/verbs/verb.h"
 
 #include <string.h>
 
@@ -42,7 +41,8 @@ static void pack(void *arena) {
     Options options = {.verb = VERB_PACK, .json = pick & 1, .capacity = pick & 2 ? "4096" : NULL};
     options.file = folder_file("buffers.csv");
     options.output = pick & 4 ? "-" : NULL;
-    int code = pack_outside(&options, arena);
+    Compilation compilation = {.arena = arena, .options = &options};
+    int code = verb_pack(&compilation);
     MUST(code == EXIT_FINE || code == EXIT_SOURCE || code == EXIT_INFEASIBLE || code == EXIT_IO);
 }
 
@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     Arena *arena = arena_new();
     run_to_exit(read_and_write, arena);
     if (rows && rows <= MOST_ROWS) {
-        folder_write("buffers.csv", bytes, count);
+        folder_put("buffers.csv", bytes, count);
         run_to_exit(pack, arena);
     }
     arena_free(arena);

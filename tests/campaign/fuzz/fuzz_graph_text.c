@@ -1,6 +1,8 @@
 /* A graph as text: what is read passes its check, and its own text reads back as the same. */
 #include "exits.h"
 #include "ir/graph.h"
+#include "ir/check.h"
+#include "ir/text.h"
 
 #include <string.h>
 

@@ -53,7 +53,7 @@ static void load(void *path) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
-    folder_write("model.safetensors", bytes, count);
+    folder_put("model.safetensors", bytes, count);
     char path[512];
     strcpy(path, folder_file("model.safetensors"));
     MUST(run_to_exit(read_all, path) == -1);

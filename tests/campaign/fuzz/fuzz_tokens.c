@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     if (count < CHOICES) return 0;
     choice = bytes;
     const char *name = names[bytes[1] % 4];
-    folder_write(name, bytes + CHOICES, count - CHOICES);
+    folder_put(name, bytes + CHOICES, count - CHOICES);
     char whole[512];
     strcpy(whole, folder_file(name));
     path = whole;

@@ -4,6 +4,7 @@
 
 #include "exits.h"
 #include "frontend/lower/lower.h"
+#include "ir/check.h"
 
 #include <string.h>
 

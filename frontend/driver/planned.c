@@ -1,0 +1,86 @@
+/* See planned.h. */
+#include "frontend/driver/planned.h"
+
+#include "frontend/driver/batch_search.h"
+#include "frontend/lower/lower.h"
+
+/* A program without backward pass, in the arena of the training program. */
+static Program beside(const Compilation *c, ProgramKind kind, Graph *forward, TileRule tile,
+                      const Program *train) {
+    Program program = program_new(kind, forward, tile, c->arena);
+    program.inside = train;
+    stages_run(c, &program, STAGE_LAYOUT, c->arena);
+    return program;
+}
+
+static int64_t height(const Program *program) {
+    return program->result->layout->height_bytes;
+}
+
+/* In tiles only where it would need more than training does. */
+static Program evaluation(const Compilation *c, const Program *train) {
+    Graph *forward = train->made[STAGE_GRAPH];
+    Program whole = beside(c, PROGRAM_EVALUATE, forward, (TileRule){1, 1}, train);
+    if (train->made[STAGE_TILE] == forward || height(&whole) <= height(train)) return whole;
+    return beside(c, PROGRAM_EVALUATE, forward, train->tile, train);
+}
+
+/* One sequence, with all its logits: where they do not fit, of half the context, and so on. */
+static Program sampling(const Compilation *c, const Program *train, Budget budget) {
+    Graph *one = lower_graph(c->ast, &c->spec, 1, 0, c->diag, c->arena);
+    if (!one) die("batch 1 does not lower, though another did");
+    Program program = beside(c, PROGRAM_SAMPLE, one, (TileRule){1, 1}, train);
+    bool has_room = budget.limited && budget.device_bytes > 0;
+    for (int64_t context = one->context / 2;
+         context >= 1 && has_room && height(&program) > budget.device_bytes; context /= 2) {
+        Diag *diag = diag_new(c->arena, c->ast->path, c->ast->source, c->ast->length);
+        one = lower_graph(c->ast, &c->spec, 1, context, diag, c->arena);
+        if (!one) break;
+        program = beside(c, PROGRAM_SAMPLE, one, (TileRule){1, 1}, train);
+    }
+    return program;
+}
+
+/* Adds the programs without backward pass to the training program. */
+static void add_beside(const Compilation *c, Planned *planned, Budget arena_budget) {
+    planned->evaluate = evaluation(c, &planned->train);
+    planned->sample = sampling(c, &planned->train, arena_budget);
+    planned->evaluate.inside = planned->sample.inside = NULL; /* it moves with the result */
+    const Program *const all[] = {&planned->train, &planned->evaluate, &planned->sample};
+    planned->request = (EmitRequest){.spec = &c->spec,
+                                     .device = &c->device,
+                                     .cuda = c->device.cuda,
+                                     .train = program_part(all[0]),
+                                     .evaluate = program_part(all[1]),
+                                     .sample = program_part(all[2])};
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        if (height(all[i]) > planned->request.arena_bytes) planned->request.arena_bytes = height(all[i]);
+    planned->fits = planned->train.result->feasible &&
+                    (!arena_budget.limited || planned->request.arena_bytes <= arena_budget.device_bytes);
+}
+
+Planned planned_by(const Compilation *c, Policy policy, Budget budget) {
+    Budget arena_budget = compile_arena_budget(c, budget);
+    Planned planned = {.train = batch_search(c, policy, arena_budget)};
+    add_beside(c, &planned, arena_budget);
+    return planned;
+}
+
+bool planned_by_file(const Compilation *c, Planned *out) {
+    Budget arena_budget = compile_arena_budget(c, c->budget);
+    *out = (Planned){.train = batch_search(c, c->policy, arena_budget)};
+    if (out->train.result->feasible) add_beside(c, out, arena_budget);
+    return out->fits;
+}
+
+PlanResult *planned_again(const Compilation *c, const Planned *planned, Policy policy, Budget budget) {
+    Program again = planned->train;
+    again.done = STAGE_COST;
+    again.wish = (Wish){policy, compile_arena_budget(c, budget), ASK_PLAN};
+    stages_run(c, &again, STAGE_LAYOUT, c->arena);
+    return again.result;
+}
+
+int64_t planned_least_bytes(const Compilation *c, Policy policy) {
+    return batch_search_least_bytes(c, policy) + c->device.reserved_bytes;
+}

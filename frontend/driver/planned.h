@@ -1,0 +1,27 @@
+/* The programs of a file, planned: one for training, one for evaluation, one for sampling, in one arena. */
+#ifndef REMAT_PLANNED_H
+#define REMAT_PLANNED_H
+
+#include "frontend/driver/stages.h"
+
+typedef struct Planned {
+    Program train, evaluate, sample;
+    EmitRequest request; /* their parts */
+    bool fits;           /* all three, within the budget */
+} Planned;
+
+/* After compile_lower: the plan of a policy within a budget of the whole program, at the micro-batch and
+ * tiling it is fastest with; where none fits, what comes nearest. */
+Planned planned_by(const Compilation *c, Policy policy, Budget budget);
+/* The same for the file's policy and budget, but that evaluation and sampling are left out where training
+ * does not fit; whether all do. */
+bool planned_by_file(const Compilation *c, Planned *out);
+
+/* The training program with another policy or budget, for comparisons: in brief, without its bound. */
+PlanResult *planned_again(const Compilation *c, const Planned *planned, Policy policy, Budget budget);
+
+/* The smallest budget that the file can be planned with, what the device reserves included: at whichever
+ * micro-batch and tiling needs the least. */
+int64_t planned_least_bytes(const Compilation *c, Policy policy);
+
+#endif

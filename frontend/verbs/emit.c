@@ -1,0 +1,79 @@
+/* The verbs `emit`, `build` and `run`: the training program as sources, compiled, and started. */
+#include "frontend/verbs/verb.h"
+
+#include "codegen/emit.h"
+#include "frontend/driver/message.h"
+#include "frontend/driver/output.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* "examples/bytes-gpt.remat" -> "bytes-gpt.train" */
+static const char *default_dir(const Compilation *c) {
+    const char *slash = strrchr(c->options->file, '/'), *base = slash ? slash + 1 : c->options->file;
+    const char *dot = strrchr(base, '.');
+    if (c->imported || !strcmp(base, "-")) base = c->spec.model, dot = NULL;
+    return arena_printf(c->arena, "%.*s.train", dot ? (int)(dot - base) : (int)strlen(base), base);
+}
+
+static int emitted(Compilation *c, Planned *planned, const char **dir) {
+    const char *wanted = c->options->output;
+    if (wanted && (!*wanted || !strcmp(wanted, "-")))
+        return message_fail(c->options, EXIT_USAGE, "-o '%s' names no folder%s", wanted,
+                            *wanted ? "; one that is called so is './-'" : "");
+    int code = verbs_plan(c, planned);
+    if (code >= 0) return code;
+    *dir = wanted ? wanted : default_dir(c);
+    EmitPlace place = {.dir = *dir, .input = c->options->file, .force = c->options->force};
+    const char *error = NULL;
+    FolderAnswer answer = emit_program(&planned->request, &place, c->arena, &error);
+    if (answer == FOLDER_WRITTEN) return -1;
+    return message_fail_help(c->options, answer == FOLDER_IS_INPUT ? EXIT_USAGE : EXIT_IO,
+                             answer == FOLDER_REFUSED ? "--force replaces them" : NULL, "%s", error);
+}
+
+int verb_emit(Compilation *c) {
+    const char *dir = NULL;
+    Planned planned;
+    int code = emitted(c, &planned, &dir);
+    if (code >= 0) return code;
+    char peak[24];
+    Text out = {.arena = c->arena};
+    text_add_printable(&out, dir, "");
+    text_add(&out, ": %s for %s, peak %s\n", planned.request.cuda ? "train.cu" : "train.c",
+             device_text(&c->device, c->arena), format_bytes(planned.request.arena_bytes, peak));
+    return output_print(c->options, &out);
+}
+
+static int built(Compilation *c, const char **dir) {
+    Planned planned;
+    int code = emitted(c, &planned, dir);
+    if (code >= 0) return code;
+    BuildFailure failure;
+    if (build_program(*dir, planned.request.cuda, c->options->quiet, c->arena, &failure)) return -1;
+    return message_fail_help(c->options, failure.code, failure.help, "%s", failure.error);
+}
+
+int verb_build(Compilation *c) {
+    const char *dir = NULL;
+    int code = built(c, &dir);
+    if (code >= 0) return code;
+    Text out = {.arena = c->arena};
+    text_add(&out, "%s/train\n", dir);
+    return output_print(c->options, &out);
+}
+
+int verb_run(Compilation *c) {
+    const char *dir = NULL;
+    int code = built(c, &dir);
+    if (code >= 0) return code;
+    char **argv = NEW_ARRAY(c->arena, char *, c->options->rest_count + 2);
+    argv[0] = arena_printf(c->arena, "%s/train", dir);
+    if (!strchr(argv[0], '/')) argv[0] = arena_printf(c->arena, "./%s", argv[0]);
+    for (int i = 0; i < c->options->rest_count; i++) argv[i + 1] = c->options->rest[i];
+    fflush(NULL);
+    execv(argv[0], argv);
+    return message_fail(c->options, EXIT_ENVIRONMENT, "cannot run '%s': %s", argv[0], strerror(errno));
+}

@@ -1,0 +1,18 @@
+/* The verbs: one function each, in the file of its name (`build` and `run` in emit.c), one row each in
+ * verbs.def. */
+#ifndef REMAT_VERB_H
+#define REMAT_VERB_H
+
+#include "frontend/driver/planned.h"
+
+/* In: the options, nothing compiled. Prints or writes its results; the exit code. */
+#define VERB(id, name, argument, traits, completes, summary, description) int verb_##name(Compilation *c);
+#include "frontend/verbs/verbs.def"
+#undef VERB
+
+/* The function of options->verb. */
+int verbs_call(Compilation *c);
+/* Source to plan: -1, or the exit code to leave with after the messages were printed. */
+int verbs_plan(Compilation *c, Planned *planned);
+
+#endif

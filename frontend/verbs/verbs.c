@@ -1,0 +1,20 @@
+/* See verb.h. */
+#include "frontend/verbs/verb.h"
+
+#include "frontend/driver/infeasible.h"
+
+int verbs_call(Compilation *c) {
+    static int (*const verb[VERB_COUNT])(Compilation *) = {
+#define VERB(id, name, argument, traits, completes, summary, description) [VERB_##id] = verb_##name,
+#include "frontend/verbs/verbs.def"
+#undef VERB
+    };
+    return verb[c->options->verb](c);
+}
+
+int verbs_plan(Compilation *c, Planned *planned) {
+    int code = compile_parse(c);
+    if (code < 0) code = compile_lower(c);
+    if (code < 0) code = infeasible_or_plan(c, planned);
+    return code;
+}

@@ -1,0 +1,51 @@
+/* What is true of an operation: its row of op.def, its shape rule, and what the kernels cannot take. */
+#ifndef REMAT_IR_OPS_H
+#define REMAT_IR_OPS_H
+
+#include "ir/graph.h"
+
+enum OpFlag {
+    OPF_APART = 0,      /* the first output shares storage with no input */
+    OPF_VIEW = 1,       /* no kernel: the output is the input's storage */
+    OPF_INPLACE = 2,    /* the first output may share storage with an input of equal bytes that dies there
+                           (any such input: the kernel reads element i before it writes element i) */
+    OPF_RANDOM = 4,     /* draws from attr.rng; no effect in evaluation */
+    OPF_PITCH_IN = 8,   /* rows of the first input may lie further apart than they are wide: CUDA (pad.c) */
+    OPF_PITCH_OUT = 16, /* those of the first output */
+    OPF_CLEARS = 32,    /* on CUDA writes zeros past the elements of an output with more room */
+};
+
+/* What a node writes over: its last inputs, which its last outputs are new versions of. */
+typedef enum OpOver {
+    OVER_NOTHING,
+    OVER_GRADIENT, /* an accumulator, where it has one behind its min_in operands: a sum of a weight's
+                      gradient */
+    OVER_LOSS,     /* its last input, which it always adds to */
+    OVER_NORM,     /* its last input, a sum that it begins or goes on with */
+    OVER_STATES    /* as many inputs as it has outputs: a weight and what the optimizer keeps of it */
+} OpOver;
+
+typedef enum OpNan { NAN_KEEPS, NAN_PICKS } OpNan; /* see op.def, `nan` */
+
+typedef struct OpInfo {
+    const char *name;
+    int min_in, max_in; /* max_in -1: any number */
+    int min_out, max_out;
+    unsigned flags; /* enum OpFlag */
+    OpOver over;
+    OpNan nan;
+} OpInfo;
+extern const OpInfo op_info[OP_COUNT];
+Op op_find(const char *name); /* OP_COUNT when there is none */
+
+/* Shape rule: types of the outputs from the types of the inputs and attributes. For an op whose
+ * output type is free (reshape, cast, split, ...) `out[i]` holds the wish on entry. NULL when it fits,
+ * else what is wrong, in the arena: "input width 4096 does not match weight [4096, 14336]". */
+const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type *out, uint32_t nout,
+                     Arena *arena);
+
+/* What of kernels/limits.def the operation exceeds: "257 numbers a head; the kernels take at most 256". NULL
+ * when nothing; `op_infer` asks too. */
+const char *op_limit(Op op, const Type *in, uint32_t nin, Arena *arena);
+
+#endif

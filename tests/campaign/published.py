@@ -1,0 +1,121 @@
+"""Imported models against transformers: small random models of every family that `rematc import` reads are
+written as transformers writes them, imported, built for the host and trained for ten steps on the same tokens
+by both. The losses, the first of which is the forward pass alone, and the first gradient norm must agree.
+
+    python3 published.py REMATC WORK_DIR        (needs torch and transformers)
+"""
+import json
+import math
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers.utils import logging
+
+CONTEXT, BATCH, STEPS, RATE = 96, 4, 10, 1e-3
+FIRST_LOSS, LATER_LOSS, GRADIENT = 1e-6, 3e-6, 1e-5  # relative differences that are allowed: rounding in f32
+
+SHAPE = dict(vocab_size=97, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=4,
+             num_key_value_heads=2, max_position_embeddings=256, dtype="float32")
+LLAMA3 = dict(rope_type="llama3", rope_theta=1e3, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+              original_max_position_embeddings=64)
+
+MODELS = {
+    "llama": LlamaConfig(**SHAPE),
+    "llama3-tied": LlamaConfig(**SHAPE, rope_parameters=LLAMA3, tie_word_embeddings=True, rms_norm_eps=1e-5),
+    "llama-linear-biases": LlamaConfig(**{**SHAPE, "num_key_value_heads": 4}, attention_bias=True, mlp_bias=True,
+                                       rope_parameters=dict(rope_type="linear", factor=4.0, rope_theta=1e4)),
+    "llama-narrow-heads": LlamaConfig(**SHAPE, head_dim=8),
+    "llama-gelu": LlamaConfig(**SHAPE, hidden_act="gelu_pytorch_tanh"),
+    "qwen2": Qwen2Config(**SHAPE, rope_parameters=dict(rope_type="default", rope_theta=1e6)),
+    "qwen2-tied": Qwen2Config(**SHAPE, tie_word_embeddings=True),
+    "qwen3": Qwen3Config(**SHAPE, head_dim=16),
+    "qwen3-biases": Qwen3Config(**SHAPE, head_dim=32, attention_bias=True, tie_word_embeddings=True),
+    "gpt2": GPT2Config(vocab_size=97, n_positions=128, n_embd=48, n_layer=3, n_head=4, resid_pdrop=0, embd_pdrop=0,
+                       attn_pdrop=0, dtype="float32"),
+    "gpt2-inner": GPT2Config(vocab_size=97, n_positions=96, n_embd=48, n_layer=2, n_head=3, n_inner=100, resid_pdrop=0,
+                             embd_pdrop=0, attn_pdrop=0, tie_word_embeddings=False, dtype="float32"),
+}
+
+
+def random_model(config, seed):
+    """Weights far from any convention, so that a gain, a bias or a norm in the wrong place shows."""
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(config).float()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.normal_(0, 0.12 if weight.dim() > 1 else 0.2)
+            if "norm" in name or "ln_" in name:
+                weight.add_(1 if name.endswith("weight") else 0)
+    return model
+
+
+def transpose_gpt2(path):
+    """The trainer takes matrices as [out, in]; GPT-2's files have them the other way round."""
+    tensors = load_file(path)
+    for name, tensor in tensors.items():
+        if any(part in name for part in (".c_attn.", ".c_proj.", ".c_fc.")) and tensor.dim() == 2:
+            tensors[name] = tensor.t().contiguous()
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def by_transformers(model, tokens):
+    windows = torch.stack([tokens[i * CONTEXT : i * CONTEXT + CONTEXT + 1] for i in range(BATCH)])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), eps=1e-8, weight_decay=0)
+    losses, norms = [], []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        logits = model(windows[:, :-1], use_cache=False).logits
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
+        loss.backward()
+        losses.append(loss.item())
+        norms.append(math.sqrt(sum(p.grad.pow(2).sum().item() for p in model.parameters())))
+        optimizer.step()
+    return losses, norms
+
+
+def by_remat(rematc, folder, work, tokens):
+    data, program, log = work / "tokens.u16", work / "program", work / "log.jsonl"
+    data.write_bytes(b"".join(int(t).to_bytes(2, "little") for t in tokens))
+    settings = [f"B={BATCH}", f"T={CONTEXT}", f"tokens_per_step={BATCH * CONTEXT}", f"steps={STEPS}",
+                f"optimizer.lr={RATE}", "schedule=constant", "clip_norm=0", f"data.train={data}", "validate=0"]
+    flags = [word for setting in settings for word in ("--set", setting)]
+    subprocess.run([rematc, "build", folder, "-o", program, "--quiet", *flags], check=True,
+                   stdout=subprocess.DEVNULL)
+    save = ["--save-dir", work / "saves", "--fresh"]
+    subprocess.run([program / "train", "--quiet", "--log", log, *save], check=True)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    steps = [line for line in lines if "loss" in line]
+    return [step["loss"] for step in steps], [step["grad_norm"] for step in steps]
+
+
+def main():
+    rematc, work = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
+    failed = 0
+    logging.disable_progress_bar()
+    for seed, (name, config) in enumerate(MODELS.items()):
+        place = work / name
+        shutil.rmtree(place, ignore_errors=True)
+        folder = place / "model"
+        model = random_model(config, seed)
+        model.save_pretrained(folder)
+        if config.model_type == "gpt2":
+            transpose_gpt2(folder / "model.safetensors")
+        tokens = torch.randint(0, config.vocab_size, (BATCH * CONTEXT + 1,))
+        ours, our_norms = by_remat(rematc, folder, place, tokens)
+        theirs, their_norms = by_transformers(model, tokens)
+        apart = [abs(a - b) / b for a, b in zip(ours, theirs)]
+        norm = abs(our_norms[0] - their_norms[0]) / their_norms[0]
+        fine = len(ours) == STEPS and apart[0] < FIRST_LOSS and max(apart) < LATER_LOSS and norm < GRADIENT
+        failed += not fine
+        print(f"{name:20} loss {theirs[0]:.6f} -> {theirs[-1]:.6f}: first {apart[0]:.1e}, most {max(apart):.1e}, "
+              f"gradient norm {norm:.1e} apart{'' if fine else '  FAILED'}", flush=True)
+    print(f"{len(MODELS) - failed} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
+main()

@@ -1,0 +1,691 @@
+/* Published configurations: the specs they become (tests/cases/import, `REMAT_UPDATE=1 test_import` rewrites
+ * them), how many parameters those have, what is refused and warned of, and input of every sort. */
+#include "frontend/import/import.h"
+
+#include "frontend/language/ast.h"
+#include "frontend/lower/lower.h"
+#include "ir/check.h"
+#include "runtime/atomic_file.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Numbers of parameters as published: the sum over the tensors of the files, tied ones once. */
+static const struct Model {
+    const char *name;
+    int64_t parameters;
+} models[] = {
+    {"Llama-2-7b", 6738415616},   {"Llama-3.1-8B", 8030261248}, {"Llama-3.2-1B", 1235814400},
+    {"Llama-3.2-3B", 3212749824}, {"SmolLM2-135M", 134515008},  {"SmolLM2-1.7B", 1711376384},
+    {"Qwen2.5-0.5B", 494032768},  {"Qwen2.5-7B", 7615616512},   {"Qwen3-0.6B", 596049920},
+    {"Qwen3-4B", 4022468096},     {"Qwen3-8B", 8190735360},     {"TinyLlama-1.1B", 1100048384},
+    {"gpt2", 124439808},          {"gpt2-medium", 354823168},   {"gpt2-xl", 1557611200},
+};
+
+static json_t *config_of(const char *name) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s/config.json", REMAT_IMPORT_CASES, name);
+    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    if (!root) fail_msg("no JSON in %s", path);
+    return root;
+}
+
+static bool import_json(json_t *root, Arena *arena, Import *out) {
+    char *text = json_dumps(root, JSON_INDENT(2));
+    assert_non_null(text);
+    size_t length = strlen(text);
+    char *copy = arena_strndup(arena, text, length);
+    free(text);
+    return import_config(copy, length, "Some-1B", "models/Some-1B", arena, out);
+}
+
+/* The spec of a configuration in which some keys have other values: `edits` is an object of JSON, null
+ * removes. */
+static bool import_edited(const char *name, const char *edits, Arena *arena, Import *out) {
+    json_t *root = config_of(name), *changes = json_loads(edits, JSON_REJECT_DUPLICATES, NULL), *value;
+    const char *key;
+    if (!changes) fail_msg("no JSON: %s", edits);
+    json_object_foreach(changes, key, value) {
+        if (json_is_null(value))
+            json_object_del(root, key);
+        else
+            json_object_set(root, key, value);
+    }
+    bool fine = import_json(root, arena, out);
+    json_decref(changes);
+    json_decref(root);
+    return fine;
+}
+
+typedef struct Lowered {
+    Diag *diag;
+    Ast *ast;
+    Spec spec;
+    Graph *graph;
+} Lowered;
+
+static Lowered lower(const Import *made, Arena *arena) {
+    Lowered l = {.diag = diag_new(arena, "imported", made->text, made->length)};
+    l.ast = ast_parse(arena, "imported", made->text, made->length, l.diag);
+    assert_non_null(l.ast);
+    lower_spec(l.ast, l.diag, arena, &l.spec);
+    l.graph = lower_graph(l.ast, &l.spec, 0, 0, l.diag, arena);
+    return l;
+}
+
+static void show(const Lowered *l, Arena *arena) {
+    Text text = {.arena = arena};
+    diag_print(l->diag, &text, false);
+    fail_msg("%s", text.at);
+}
+
+static void must_be_canonical(const Import *made, Arena *arena) {
+    Diag *diag = diag_new(arena, "imported", made->text, made->length);
+    Ast *ast = ast_parse(arena, "imported", made->text, made->length, diag);
+    Text again = {.arena = arena};
+    assert_non_null(ast);
+    fmt_print(ast, &again);
+    assert_string_equal(made->text, again.at);
+}
+
+/* ---- golden files ---- */
+
+static void specs_are_as_expected(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    for (size_t i = 0; i < COUNT_OF(models); i++) {
+        const char *name = models[i].name;
+        const char *path = arena_printf(arena, "%s/%s.remat", REMAT_IMPORT_CASES, name);
+        size_t length;
+        char *json =
+            read_file(arena, arena_printf(arena, "%s/%s/config.json", REMAT_IMPORT_CASES, name), &length);
+        assert_non_null(json);
+        Import made;
+        if (!import_config(json, length, name, name, arena, &made)) fail_msg("%s: %s", name, made.error);
+        must_be_canonical(&made, arena);
+        if (getenv("REMAT_UPDATE")) atomic_file_put(path, made.text, (int64_t)made.length);
+        char *want = read_file(arena, path, &length);
+        if (!want) fail_msg("no %s", path);
+        assert_string_equal(made.text, want);
+        /* GPT-2's dropout inside attention is all that is left out of them */
+        bool gpt2 = !strncmp(name, "gpt2", 4);
+        assert_int_equal(made.warning.count, gpt2);
+        if (gpt2) assert_non_null(strstr(made.warning.at[0], "attn_pdrop = 0.1"));
+    }
+    arena_free(arena);
+}
+
+static void parameters_are_as_published(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(models); i++) {
+        Arena *arena = arena_new();
+        Import made;
+        assert_true(import_edited(models[i].name, "{}", arena, &made));
+        Lowered l = lower(&made, arena);
+        if (!l.graph || diag_errors(l.diag)) show(&l, arena);
+        assert_null(graph_check(l.graph, arena));
+        if (graph_parameters(l.graph) != models[i].parameters)
+            fail_msg("%s: %lld parameters, not %lld", models[i].name, (long long)graph_parameters(l.graph),
+                     (long long)models[i].parameters);
+        arena_free(arena);
+    }
+}
+
+static void must_have(const Graph *g, const char *const *names, size_t count) {
+    for (size_t n = 0; n < count; n++) {
+        bool any = false;
+        for (uint32_t p = 0; p < g->param.count && !any; p++)
+            any = !strcmp(g->value.at[g->param.at[p].value].name, names[n]);
+        if (!any) fail_msg("no parameter %s", names[n]);
+    }
+}
+
+static void tensors_are_called_as_published(void **state) {
+    (void)state;
+    static const char *const qwen3[] = {"model.embed_tokens.weight",
+                                        "model.layers.0.input_layernorm.weight",
+                                        "model.layers.0.self_attn.q_proj.weight",
+                                        "model.layers.0.self_attn.k_proj.weight",
+                                        "model.layers.0.self_attn.v_proj.weight",
+                                        "model.layers.0.self_attn.q_norm.weight",
+                                        "model.layers.0.self_attn.k_norm.weight",
+                                        "model.layers.0.self_attn.o_proj.weight",
+                                        "model.layers.0.post_attention_layernorm.weight",
+                                        "model.layers.0.mlp.gate_proj.weight",
+                                        "model.layers.0.mlp.up_proj.weight",
+                                        "model.layers.0.mlp.down_proj.weight",
+                                        "model.norm.weight",
+                                        "lm_head.weight"};
+    static const char *const qwen2[] = {"model.layers.0.self_attn.q_proj.bias",
+                                        "model.layers.0.self_attn.k_proj.bias",
+                                        "model.layers.0.self_attn.v_proj.bias"};
+    static const char *const llama[] = {
+        "model.layers.0.self_attn.q_proj.bias", "model.layers.0.self_attn.k_proj.bias",
+        "model.layers.0.self_attn.v_proj.bias", "model.layers.0.self_attn.o_proj.bias",
+        "model.layers.0.mlp.gate_proj.bias",    "model.layers.0.mlp.up_proj.bias",
+        "model.layers.0.mlp.down_proj.bias"};
+    static const char *const gpt2[] = {"wte.weight",
+                                       "wpe.weight",
+                                       "h.0.ln_1.weight",
+                                       "h.0.ln_1.bias",
+                                       "h.0.attn.c_attn.weight",
+                                       "h.0.attn.c_attn.bias",
+                                       "h.0.attn.c_proj.weight",
+                                       "h.0.attn.c_proj.bias",
+                                       "h.0.ln_2.weight",
+                                       "h.0.ln_2.bias",
+                                       "h.0.mlp.c_fc.weight",
+                                       "h.0.mlp.c_fc.bias",
+                                       "h.0.mlp.c_proj.weight",
+                                       "h.0.mlp.c_proj.bias",
+                                       "ln_f.weight",
+                                       "ln_f.bias"};
+    static const struct {
+        const char *model, *edits;
+        const char *const *name;
+        size_t names;
+        uint32_t others; /* parameters of one layer and the rest that are not listed */
+    } cases[] = {
+        {"Qwen3-8B", "{\"num_hidden_layers\": 1}", qwen3, COUNT_OF(qwen3), 0},
+        {"Qwen2.5-7B", "{\"num_hidden_layers\": 1}", qwen2, COUNT_OF(qwen2), 12},
+        {"Llama-3.2-1B", "{\"num_hidden_layers\": 1, \"attention_bias\": true, \"mlp_bias\": true}", llama,
+         COUNT_OF(llama), 11},
+        {"gpt2", "{\"n_layer\": 1}", gpt2, COUNT_OF(gpt2), 0},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        Arena *arena = arena_new();
+        Import made;
+        assert_true(import_edited(cases[i].model, cases[i].edits, arena, &made));
+        Lowered l = lower(&made, arena);
+        if (!l.graph || diag_errors(l.diag)) show(&l, arena);
+        must_have(l.graph, cases[i].name, cases[i].names);
+        assert_int_equal(l.graph->param.count, cases[i].names + cases[i].others);
+        arena_free(arena);
+    }
+}
+
+/* ---- several ways to say one thing ---- */
+
+static void older_and_newer_keys_say_the_same(void **state) {
+    (void)state;
+    static const char llama3[] = "\"factor\": 32, \"low_freq_factor\": 1, \"high_freq_factor\": 4, "
+                                 "\"original_max_position_embeddings\": 8192";
+    static const char *const same[][2] = {
+        {"Llama-3.2-1B",
+         "{\"rope_theta\": null, \"rope_scaling\": null, \"rope_parameters\": {\"rope_theta\": "
+         "500000, \"rope_type\": \"llama3\", %s}}"},
+        {"Llama-3.2-1B", "{\"rope_scaling\": {\"type\": \"llama3\", %s}}"},
+        {"Llama-3.2-1B", "{\"head_dim\": null, \"torch_dtype\": null, \"dtype\": \"bfloat16\"}"},
+        {"Llama-3.2-1B", "{\"architectures\": null}"},
+        {"Llama-3.2-1B", "{\"model_type\": null, \"hidden_act\": \"swish\", \"mlp_bias\": null}"},
+        {"SmolLM2-1.7B", "{\"num_key_value_heads\": null, \"rope_scaling\": {\"rope_type\": \"default\"}}"},
+        {"Qwen2.5-7B", "{\"use_sliding_window\": true}"}, /* max_window_layers is the number of layers */
+        {"Qwen3-0.6B", "{\"head_dim\": null, \"rope_theta\": 1e6}"},
+        {"gpt2", "{\"n_embd\": null, \"hidden_size\": 768, \"n_head\": null, \"num_attention_heads\": 12, "
+                 "\"n_layer\": null, \"num_hidden_layers\": 12, \"attn_pdrop\": null, \"embd_pdrop\": null, "
+                 "\"resid_pdrop\": null, \"tie_word_embeddings\": true}"},
+    };
+    for (size_t i = 0; i < COUNT_OF(same); i++) {
+        Arena *arena = arena_new();
+        Import one, other;
+        char *edits = arena_strdup(arena, same[i][1]), *at = strstr(edits, "%s");
+        if (at) edits = arena_printf(arena, "%.*s%s%s", (int)(at - edits), edits, llama3, at + 2);
+        assert_true(import_edited(same[i][0], "{}", arena, &one));
+        if (!import_edited(same[i][0], edits, arena, &other)) fail_msg("%s: %s", edits, other.error);
+        assert_string_equal(one.text, other.text);
+        arena_free(arena);
+    }
+}
+
+static void what_is_said_arrives(void **state) {
+    (void)state;
+    static const struct {
+        const char *model, *edits, *says;
+    } cases[] = {
+        {"Llama-2-7b", "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}}",
+         "theta = 1e4, scaling = linear(2))"},
+        {"Llama-3.1-8B", "{\"max_position_embeddings\": 512}", "  T = 512 "},
+        {"Llama-3.1-8B", "{\"max_position_embeddings\": 512}", "tokens_per_step 8192"},
+        {"Llama-3.1-8B", "{\"head_dim\": 64}", "  E = 64 "},
+        {"Llama-3.1-8B", "{\"tie_word_embeddings\": true}", "tie \"lm_head\" = \"model.embed_tokens\""},
+        {"Llama-3.1-8B", "{\"attention_bias\": true}", "\"self_attn.o_proj\", bias)"},
+        {"Llama-3.1-8B", "{\"mlp_bias\": true}", "\"mlp.down_proj\", bias)"},
+        {"Llama-3.1-8B", "{\"hidden_act\": \"gelu_pytorch_tanh\"}", "gelu(g) * u"},
+        {"Llama-3.1-8B", "{\"torch_dtype\": \"float32\"}", "trained f32"},
+        {"Llama-3.1-8B", "{\"rms_norm_eps\": null}", "eps = 1e-6"},
+        {"Qwen3-4B", "{\"attention_bias\": true}", "\"self_attn.q_proj\", bias) as"},
+        {"gpt2", "{\"n_inner\": 1000}", "  F = 1000 "},
+        {"gpt2", "{\"resid_pdrop\": 0.25}", "dropout(linear(h, [D, 4*D], \"mlp.c_proj\", bias), 0.25)"},
+        {"gpt2", "{\"resid_pdrop\": 0}", "return x + linear(h, [D, 4*D], \"mlp.c_proj\", bias)"},
+        {"gpt2", "{\"layer_norm_epsilon\": 1e-12}", "eps = 1e-12"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        Arena *arena = arena_new();
+        Import made;
+        if (!import_edited(cases[i].model, cases[i].edits, arena, &made))
+            fail_msg("%s: %s", cases[i].edits, made.error);
+        if (!strstr(made.text, cases[i].says)) fail_msg("no '%s' in:\n%s", cases[i].says, made.text);
+        must_be_canonical(&made, arena);
+        Lowered l = lower(&made, arena);
+        if (!l.graph || diag_errors(l.diag)) show(&l, arena);
+        arena_free(arena);
+    }
+}
+
+/* Numbers arrive bit for bit, however they are written. */
+static void numbers_arrive(void **state) {
+    (void)state;
+    uint64_t random = 20250731;
+    for (int i = 0; i < 300; i++) {
+        Arena *arena = arena_new();
+        Import made;
+        double theta = exp(log(1e12) * random_unit(&random));
+        double eps = exp(log(1e-19) * random_unit(&random));
+        if (i % 3 == 0) theta = floor(theta);
+        if (i % 5 == 0) theta = pow(10, i % 12);
+        if (!import_edited("Qwen3-0.6B",
+                           arena_printf(arena,
+                                        "{\"rope_theta\": %.17g, \"rms_norm_eps\": %.17g, "
+                                        "\"num_hidden_layers\": 1}",
+                                        theta, eps),
+                           arena, &made))
+            fail_msg("%s", made.error);
+        Lowered l = lower(&made, arena);
+        if (!l.graph || diag_errors(l.diag)) show(&l, arena);
+        for (uint32_t n = 0; n < l.graph->node.count; n++) {
+            const Node *node = &l.graph->node.at[n];
+            if (node->op == OP_ROPE) assert_true(node->attr.theta == theta);
+            if (node->op == OP_RMSNORM) assert_true(node->attr.eps == eps);
+        }
+        arena_free(arena);
+    }
+}
+
+/* ---- what is refused ---- */
+
+static void refused(const char *model, const char *edits, const char *says) {
+    Arena *arena = arena_new();
+    Import made;
+    if (import_edited(model, edits, arena, &made)) fail_msg("%s with %s is imported", model, edits);
+    if (!strstr(made.error, says) && !(made.help && strstr(made.help, says)))
+        fail_msg("%s: no '%s' in: %s (%s)", edits, says, made.error, made.help ? made.help : "");
+    assert_null(made.text);
+    arena_free(arena);
+}
+
+static void what_is_not_there_is_refused_by_name(void **state) {
+    (void)state;
+    static const struct {
+        const char *model, *edits, *says;
+    } cases[] = {
+        {"Llama-3.1-8B", "{\"model_type\": \"lama\"}", "did you mean 'llama'?"},
+        {"Llama-3.1-8B", "{\"model_type\": \"lama\"}", "qwen3 (Qwen3)"},
+        {"Llama-3.1-8B", "{\"model_type\": \"zzzzzzzz\"}", "unknown model_type 'zzzzzzzz'"},
+        {"Llama-3.1-8B", "{\"model_type\": null, \"architectures\": null}", "this is no model's config.json"},
+        {"Llama-3.1-8B", "{\"architectures\": [\"LlamaForSequenceClassification\"]}", "LlamaForCausalLM"},
+        {"Llama-3.1-8B", "{\"architectures\": [\"Qwen3ForCausalLM\"]}", "it is LlamaForCausalLM"},
+        {"Llama-3.1-8B", "{\"model_type\": null, \"architectures\": [\"LlamaForCasualLM\"]}",
+         "did you mean 'LlamaForCausalLM'?"},
+        {"Llama-3.1-8B", "{\"architectures\": []}", "a list of names"},
+        {"Llama-3.1-8B", "{\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}}",
+         "rope of the type 'yarn' is not there yet"},
+        {"Llama-3.1-8B", "{\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 4}}", "'dynamic'"},
+        {"Llama-3.1-8B", "{\"rope_scaling\": {\"rope_type\": \"longrope\"}}", "'longrope'"},
+        {"Llama-3.1-8B", "{\"rope_scaling\": {\"rope_type\": \"lama3\"}}", "did you mean 'llama3'?"},
+        {"Llama-3.1-8B", "{\"rope_scaling\": {\"rope_type\": \"linear\"}}",
+         "'rope_scaling.factor' is missing"},
+        {"Llama-3.1-8B", "{\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0.5}}", "out of range"},
+        {"Llama-3.1-8B",
+         "{\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, "
+         "\"high_freq_factor\": 4}}",
+         "is not above"},
+        {"Llama-3.1-8B", "{\"rope_scaling\": null, \"rope_parameters\": {\"full_attention\": {}}}",
+         "layers that are rotated differently"},
+        {"Llama-3.1-8B", "{\"rope_parameters\": {\"rope_type\": \"default\"}}", "are both there and differ"},
+        {"Llama-3.1-8B", "{\"rope_scaling\": {\"rope_theta\": 3}}", "but rope_theta = 500000"},
+        {"Llama-3.1-8B", "{\"rope_scaling\": {\"partial_rotary_factor\": 0.5}}", "a part of each head"},
+        {"Llama-3.1-8B", "{\"rope_scaling\": 3}", "an object is wanted, not 3"},
+        {"Llama-3.1-8B", "{\"sliding_window\": 4096}", "attention in a sliding window"},
+        {"Llama-3.1-8B", "{\"num_key_value_heads\": 5}", "does not divide"},
+        {"Llama-3.1-8B", "{\"num_attention_heads\": 24}", "does not divide into"},
+        {"Llama-3.1-8B", "{\"hidden_size\": null}", "'hidden_size' is missing"},
+        {"Llama-3.1-8B", "{\"hidden_size\": 4096.0}", "a whole number is wanted, not 4096.0"},
+        {"Llama-3.1-8B", "{\"hidden_size\": 0}", "out of range"},
+        {"Llama-3.1-8B", "{\"vocab_size\": 9223372036854775807}", "out of range"},
+        {"Llama-3.1-8B", "{\"tie_word_embeddings\": 1}", "true or false is wanted"},
+        {"Llama-3.1-8B", "{\"hidden_act\": \"relu\"}", "the activation 'relu'"},
+        {"Llama-3.1-8B", "{\"hidden_act\": 7}", "a word in quotes is wanted"},
+        {"Llama-3.1-8B", "{\"torch_dtype\": \"float8_e4m3fn\"}", "weights in float8_e4m3fn"},
+        {"Llama-3.1-8B", "{\"layer_types\": [\"full_attention\"]}", "a list of 32 names"},
+        {"Qwen2.5-7B", "{\"use_sliding_window\": true, \"max_window_layers\": 21}",
+         "sliding_window = 131072"},
+        {"Qwen2.5-7B", "{\"use_sliding_window\": true, \"max_window_layers\": 21, \"sliding_window\": null}",
+         "sliding_window = 4096"},
+        {"Qwen2.5-7B", "{\"num_key_value_heads\": null}", "'num_key_value_heads' is missing"},
+        {"gpt2", "{\"activation_function\": \"gelu\"}", "the activation 'gelu'"},
+        {"gpt2", "{\"n_head\": 11}", "does not divide into n_head = 11"},
+        {"gpt2", "{\"n_embd\": null}", "'n_embd' is missing"},
+        {"gpt2", "{\"resid_pdrop\": 1}", "out of range"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) refused(cases[i].model, cases[i].edits, cases[i].says);
+}
+
+static void every_row_of_the_tables_holds(void **state) {
+    (void)state;
+    static const char *const type[][2] = {
+#define MISSING(name, what) {name, what},
+#include "frontend/import/missing.def"
+#undef MISSING
+    };
+    static const char *const only[][3] = {
+#define ONLY(key, value, what) {key, #value, what},
+#define SAFE(key)
+#include "frontend/import/keys.def"
+#undef ONLY
+#undef SAFE
+    };
+    static const char *const safe[] = {
+#define ONLY(key, value, what)
+#define SAFE(key) key,
+#include "frontend/import/keys.def"
+#undef ONLY
+#undef SAFE
+    };
+    static const char *const family[] = {
+#define FAMILY(name, architecture, known, body, traits) name,
+#include "frontend/import/families.def"
+#undef FAMILY
+    };
+    Arena *arena = arena_new();
+    for (size_t i = 0; i < COUNT_OF(type); i++) {
+        for (size_t k = 0; k < COUNT_OF(family); k++) assert_string_not_equal(type[i][0], family[k]);
+        refused("Llama-3.1-8B", arena_printf(arena, "{\"model_type\": \"%s\"}", type[i][0]), type[i][1]);
+    }
+    for (size_t i = 0; i < COUNT_OF(only); i++) {
+        bool flag = !strcmp(only[i][1], "FALSE"), not = !strcmp(only[i][1], "TRUE");
+        const char *bad = flag ? "true" : not ? "false" : "7";
+        refused("Llama-3.1-8B", arena_printf(arena, "{\"%s\": %s}", only[i][0], bad), only[i][2]);
+    }
+    for (size_t i = 0; i < COUNT_OF(safe); i++) {
+        Import made;
+        assert_true(import_edited("Llama-3.1-8B", arena_printf(arena, "{\"%s\": \"anything\"}", safe[i]),
+                                  arena, &made));
+        assert_int_equal(made.warning.count, 0);
+    }
+    arena_free(arena);
+}
+
+static void unknown_keys_are_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *edits, *says;
+    } cases[] = {
+        {"{\"new_trick\": 3}", "nothing is known of the key 'new_trick' (3)"},
+        {"{\"attention_dropout\": 0.1}", "attention_dropout = 0.1 is left out"},
+        {"{\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2, \"beta_fast\": 32}}",
+         "'rope_scaling.beta_fast' has no meaning"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        Arena *arena = arena_new();
+        Import made;
+        assert_true(import_edited("Llama-3.1-8B", cases[i].edits, arena, &made));
+        assert_int_equal(made.warning.count, 1);
+        if (!strstr(made.warning.at[0], cases[i].says)) fail_msg("%s", made.warning.at[0]);
+        arena_free(arena);
+    }
+}
+
+static void errors_have_their_place(void **state) {
+    (void)state;
+    static const struct {
+        const char *json, *says;
+        uint32_t line, column;
+    } cases[] = {
+        {"{\n  \"model_type\": \"lama\"\n}", "lama", 2, 3},
+        {"{\"a\": \"\\\"model_type\", \"\xc3\xa9\": [{\"model_type\": 1}], \"model_type\": 7}", "not 7", 1,
+         49},
+        {"{\"model_type\": \"llama\",\n\"b\": {\"rope_type\": 1},\n\"vocab_size\": 9, \"hidden_size\": 8, "
+         "\"intermediate_size\": 8,\n\"num_hidden_layers\": 1, \"num_attention_heads\": 2,\n"
+         "\"rope_scaling\": {\"factor\": 2,\n    \"rope_type\": \"yarn\"}}",
+         "yarn", 6, 5},
+        {"{\"model_type\": \"llama\"}", "'vocab_size' is missing", 0, 0},
+        {"[]", "not an object", 0, 0},
+        {"{\n\n  nonsense}", "not JSON", 3, 10},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        Arena *arena = arena_new();
+        Import made;
+        assert_false(import_config(cases[i].json, strlen(cases[i].json), "m", NULL, arena, &made));
+        if (!strstr(made.error, cases[i].says)) fail_msg("%s", made.error);
+        if (made.line != cases[i].line || made.column != cases[i].column)
+            fail_msg("%s: at %u:%u", made.error, made.line, made.column);
+        arena_free(arena);
+    }
+}
+
+static void names_of_every_sort(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *model;
+    } cases[] = {
+        {"Llama-3.2-1B", "model llama_3_2_1b {"},
+        {"7B", "model model_7b {"},
+        {"", "model llama {"},
+        {"..", "model llama {"},
+        {"\xe6\xa8\xa1\xe5\x9e\x8b", "model llama {"},
+        {"a\nbudget 1GiB", "model a_budget_1gib {"},
+        {"--x--", "model x {"},
+    };
+    Arena *arena = arena_new();
+    json_t *root = config_of("Llama-3.2-1B");
+    char *json = json_dumps(root, 0);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        Import made;
+        assert_true(import_config(json, strlen(json), cases[i].name, cases[i].name, arena, &made) ||
+                    strchr(cases[i].name, '\n'));
+        assert_true(import_config(json, strlen(json), cases[i].name, NULL, arena, &made));
+        if (!strstr(made.text, cases[i].model)) fail_msg("no '%s' in:\n%s", cases[i].model, made.text);
+        assert_null(strstr(made.text, "weights "));
+        assert_null(strstr(made.text, "\nbudget"));
+    }
+    /* a path that text cannot hold is an error and no other item */
+    Import made;
+    assert_false(import_config(json, strlen(json), "m", "a\"\nbudget 1GiB\n\"", arena, &made));
+    assert_non_null(strstr(made.error, "a spec cannot hold it"));
+    assert_false(import_config(json, strlen(json), "m", "caf\xe9", arena, &made));
+    assert_true(import_config(json, strlen(json), "m", "a \"quoted\\ # path", arena, &made));
+    Lowered l = lower(&made, arena);
+    assert_string_equal(l.spec.weights_path, "a \"quoted\\ # path");
+    free(json);
+    json_decref(root);
+    arena_free(arena);
+}
+
+/* ---- input of every sort ---- */
+
+/* A spec that parses, or one message. Sizes may be absurd: then lowering has messages. */
+static bool must_cope(const char *json, size_t length) {
+    Arena *arena = arena_new();
+    Import made;
+    bool fine = import_config(json, length, "m", "m", arena, &made);
+    if (fine) {
+        must_be_canonical(&made, arena);
+        assert_null(made.error);
+    } else {
+        assert_non_null(made.error);
+        assert_null(made.text);
+    }
+    arena_free(arena);
+    return fine;
+}
+
+static void any_value_of_any_key(void **state) {
+    (void)state;
+    static const char *const values[] = {"null",
+                                         "true",
+                                         "false",
+                                         "0",
+                                         "-1",
+                                         "1",
+                                         "1e300",
+                                         "0.5",
+                                         "\"x\"",
+                                         "\"\"",
+                                         "[]",
+                                         "{}",
+                                         "[1]",
+                                         "[[]]",
+                                         "2147483647",
+                                         "9223372036854775807",
+                                         "[\"LlamaForCausalLM\"]",
+                                         "{\"type\": \"linear\", \"factor\": \"x\"}",
+                                         "{\"rope_type\": {}}",
+                                         "{\"rope_type\": null, \"type\": []}"};
+    for (size_t i = 0; i < COUNT_OF(models); i++) {
+        json_t *root = config_of(models[i].name), *value;
+        const char *key;
+        void *next;
+        json_object_foreach_safe(root, next, key, value) {
+            for (size_t v = 0; v < COUNT_OF(values); v++) {
+                json_t *copy = json_copy(root);
+                json_object_set_new(copy, key, json_loads(values[v], JSON_DECODE_ANY, NULL));
+                char *json = json_dumps(copy, 0);
+                must_cope(json, strlen(json));
+                free(json);
+                json_decref(copy);
+            }
+        }
+        json_decref(root);
+    }
+}
+
+static void repeated(const char *before, const char *unit, int times, const char *after) {
+    Text text = {.arena = arena_new()};
+    text_add(&text, "%s", before);
+    for (int i = 0; i < times; i++) text_add(&text, "%s", unit);
+    text_add(&text, "%s", after);
+    assert_false(must_cope(text.at, text.length));
+    arena_free(text.arena);
+}
+
+static void deep_and_huge(void **state) {
+    (void)state;
+    enum { MANY = 50000 };
+    static const char head[] = "{\"model_type\": \"llama\", \"hidden_size\": ";
+    repeated("", "[", MANY, "");
+    repeated("", "{\"a\":", MANY, "");
+    repeated(head, "[", MANY, "}");
+    repeated(head, "[", 1000, "}");
+    repeated(head, "9", MANY, "}");
+    repeated("{\"model_type\": \"", "x", MANY, "\"}");
+    repeated("{\"model_type\": \"", "\\u0041", MANY, "\"}");
+    repeated("{\"architectures\": [\"", "\\\\", MANY, "\"]}");
+    repeated("{\"model_type\": \"llama\", \"layer_types\": [1", ", 1", MANY, "]}");
+    repeated("{\"model_type\": \"llama\"", " ", IMPORT_LARGEST_BYTES, "}");
+    repeated("{\"model_type\": \"llama\", \"model_type\": \"gpt2\"", "", 0, "}");
+    repeated("{\"model_type\": \"ll\xff\"", "", 0, "}");
+    repeated("{\"model_type\": \"ll\\u0000ama\"", "", 0, "}");
+    repeated("\xef\xbb\xbf{\"model_type\": \"llama\"", "", 0, "}");
+    repeated("{\"model_type\": NaN", "", 0, "}");
+    repeated("", "", 0, "");
+    assert_false(must_cope("{\"model_type\": \"llama\"}\0", 24));
+}
+
+static size_t mutate(char *text, size_t length, size_t room, uint64_t *random) {
+    static const char *const pieces[] = {"{",
+                                         "}",
+                                         "[",
+                                         "]",
+                                         ",",
+                                         ":",
+                                         "\"",
+                                         "\\",
+                                         "null",
+                                         "true",
+                                         "-1",
+                                         "0",
+                                         "1e400",
+                                         "0.5",
+                                         "\n",
+                                         "\"llama3\"",
+                                         "\"linear\"",
+                                         "\"rope_scaling\": {",
+                                         "\"head_dim\": 7,",
+                                         "\xff",
+                                         "\xc3\xa9",
+                                         "\\u0000",
+                                         "\\ud800",
+                                         "9"};
+    int edits = 1 + (int)(random_next(random) % 3);
+    for (int e = 0; e < edits && length; e++) {
+        size_t at = random_next(random) % length, count = random_next(random) % 32;
+        if (count > length - at) count = length - at;
+        const char *piece = pieces[random_next(random) % COUNT_OF(pieces)];
+        size_t size = strlen(piece);
+        switch (random_next(random) % 4) {
+        case 0: text[at] = (char)random_next(random); break;
+        case 1: text[at] = (char)('0' + random_next(random) % 10); break;
+        case 2:
+            memmove(text + at, text + at + count, length - at - count);
+            length -= count;
+            break;
+        default:
+            if (length + size > room) break;
+            memmove(text + at + size, text + at, length - at);
+            memcpy(text + at, piece, size);
+            length += size;
+        }
+    }
+    return length;
+}
+
+static void mutations(void **state) {
+    (void)state;
+    const char *wanted = getenv("REMAT_FUZZ_ROUNDS");
+    long rounds = wanted ? atol(wanted) : 4000;
+    uint64_t random = 20250801;
+    long taken = 0;
+    enum { ROOM = 1 << 13 };
+    for (long i = 0; i < rounds; i++) {
+        json_t *root = config_of(models[(size_t)i % COUNT_OF(models)].name);
+        char *json = json_dumps(root, JSON_INDENT(2)), text[ROOM];
+        size_t length = strlen(json);
+        assert_true(length < ROOM / 2);
+        memcpy(text, json, length);
+        length = mutate(text, length, ROOM, &random);
+        /* a copy of the exact size, so that a sanitizer sees a read behind the end */
+        char *exact = malloc(length ? length : 1);
+        assert_non_null(exact);
+        memcpy(exact, text, length);
+        taken += must_cope(exact, length);
+        free(exact);
+        free(json);
+        json_decref(root);
+    }
+    assert_true(rounds < 1000 || (taken > rounds / 50 && taken < rounds));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(specs_are_as_expected),
+        cmocka_unit_test(parameters_are_as_published),
+        cmocka_unit_test(tensors_are_called_as_published),
+        cmocka_unit_test(older_and_newer_keys_say_the_same),
+        cmocka_unit_test(what_is_said_arrives),
+        cmocka_unit_test(numbers_arrive),
+        cmocka_unit_test(what_is_not_there_is_refused_by_name),
+        cmocka_unit_test(every_row_of_the_tables_holds),
+        cmocka_unit_test(unknown_keys_are_named),
+        cmocka_unit_test(errors_have_their_place),
+        cmocka_unit_test(names_of_every_sort),
+        cmocka_unit_test(any_value_of_any_key),
+        cmocka_unit_test(deep_and_huge),
+        cmocka_unit_test(mutations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
