@@ -17,8 +17,11 @@
 
 const char *const step_kind_name[] = {"run", "recompute", "offload", "fetch", "free"};
 
-const char *const policy_name[POLICY_COUNT] = {"none",           "every-block", "sqrt",
-                                               "offload-blocks", "heuristic",   "optimal"};
+const char *const policy_name[POLICY_COUNT] = {
+#define POLICY(NAME, name, beside, rule, does) name,
+#include "planner/policy.def"
+#undef POLICY
+};
 
 Policy policy_find(const char *name) {
     for (int i = 0; i < POLICY_COUNT; i++)
@@ -49,33 +52,61 @@ static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *are
     return enable;
 }
 
-/* One segment length of about sqrt(blocks): Chen et al. 2016. */
-static uint32_t sqrt_length(uint32_t blocks) {
-    uint32_t length = (uint32_t)lround(sqrt((double)blocks));
-    return length ? length : 1;
+/* ---- policies: what each keeps, and why where it chooses ---- */
+
+typedef void PolicyRule(const PlanRequest *request, const Problem *p, const Blocks *blocks,
+                        PlanResult *result, Keep *retain, Arena *arena);
+
+static void policy_all(const PlanRequest *request, const Problem *p, const Blocks *blocks, PlanResult *result,
+                       Keep *retain, Arena *arena) {
+    (void)request, (void)blocks, (void)result, (void)arena;
+    retain_all(p, retain);
 }
 
-static void retain_policy(const PlanRequest *request, const Problem *p, const Blocks *blocks, Policy policy,
-                          PlanResult *result, Keep *retain, Arena *arena) {
-    switch (policy) {
-    case POLICY_EVERY_BLOCK: retain_segments(p, blocks, 1, false, retain); break;
-    case POLICY_SQRT: retain_segments(p, blocks, sqrt_length(blocks->count), false, retain); break;
-    case POLICY_OFFLOAD_BLOCKS:
-        retain_segments(p, blocks, 1, false, retain);
-        retain_offload_blocks(p, blocks, retain);
-        if (p->host_bytes <= 0)
-            *vec_add(arena, &result->reason) =
-                "no host memory is given: the inputs of layers stay where they are";
-        break;
-    case POLICY_HEURISTIC:
-        if (heuristic(request, result, arena))
-            retain_segments(p, blocks, 1, false, retain);
-        else
-            retain_all(p, retain);
-        break;
-    default: retain_all(p, retain);
-    }
+static void policy_every_block(const PlanRequest *request, const Problem *p, const Blocks *blocks,
+                               PlanResult *result, Keep *retain, Arena *arena) {
+    (void)request, (void)result, (void)arena;
+    retain_segments(p, blocks, 1, false, retain);
 }
+
+/* Segments of about sqrt(blocks): Chen et al. 2016. */
+static void policy_sqrt(const PlanRequest *request, const Problem *p, const Blocks *blocks,
+                        PlanResult *result, Keep *retain, Arena *arena) {
+    (void)request, (void)result, (void)arena;
+    uint32_t length = (uint32_t)lround(sqrt((double)blocks->count));
+    retain_segments(p, blocks, length ? length : 1, false, retain);
+}
+
+static void policy_offload_blocks(const PlanRequest *request, const Problem *p, const Blocks *blocks,
+                                  PlanResult *result, Keep *retain, Arena *arena) {
+    policy_every_block(request, p, blocks, result, retain, arena);
+    retain_offload_blocks(p, blocks, retain);
+    if (p->host_bytes <= 0)
+        *vec_add(arena, &result->reason) =
+            "no host memory is given: the inputs of layers stay where they are";
+}
+
+static void policy_heuristic(const PlanRequest *request, const Problem *p, const Blocks *blocks,
+                             PlanResult *result, Keep *retain, Arena *arena) {
+    PolicyRule *choice = heuristic(request, result, arena) ? policy_every_block : policy_all;
+    choice(request, p, blocks, result, retain, arena);
+}
+
+#define policy_searched NULL
+static PolicyRule *const policy_rule[POLICY_COUNT] = {
+#define POLICY(NAME, name, beside, rule, does) policy_##rule,
+#include "planner/policy.def"
+#undef POLICY
+};
+#undef policy_searched
+
+/* Whether the search takes a policy's plan among its own. */
+typedef enum Beside { BESIDE_NEVER, BESIDE_ALWAYS, BESIDE_WITH_HOST } Beside;
+static const Beside policy_beside[POLICY_COUNT] = {
+#define POLICY(NAME, name, beside, rule, does) BESIDE_##beside,
+#include "planner/policy.def"
+#undef POLICY
+};
 
 /* Packs the plan of `retain` into `plan`; its layout. */
 static Layout *realise(const PlanRequest *request, Replay *r, const Keep *retain, Plan *plan, Arena *arena) {
@@ -203,12 +234,13 @@ static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanRe
 
 static void add_fixed_policies(const PlanRequest *request, const Problem *p, const Blocks *blocks, Replay *r,
                                Front *front, Arena *scratch) {
-    static const Policy fixed[] = {POLICY_EVERY_BLOCK, POLICY_SQRT, POLICY_OFFLOAD_BLOCKS};
-    for (uint32_t i = 0; i < COUNT_OF(fixed); i++) {
-        if (fixed[i] == POLICY_OFFLOAD_BLOCKS && p->host_bytes <= 0) continue;
+    for (int policy = 0; policy < POLICY_COUNT; policy++) {
+        Beside when = policy_beside[policy];
+        if (when == BESIDE_NEVER || (when == BESIDE_WITH_HOST && p->host_bytes <= 0)) continue;
         Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
         Sequence sequence = {0};
-        retain_policy(request, p, blocks, fixed[i], NULL, retain, scratch);
+        PlanResult ignored = {0}; /* its reasons */
+        policy_rule[policy](request, p, blocks, &ignored, retain, scratch);
         retain_pins(request->graph, p, request->pins, blocks->boundary, retain);
         replay(r, retain, &sequence);
         *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, retain};
@@ -350,7 +382,7 @@ static void plan_optimal(const PlanRequest *request, Problem *p, const Blocks *b
 
 static void plan_fixed(const PlanRequest *request, Problem *p, const Blocks *blocks, Replay *r,
                        PlanResult *result, Keep *retain, Arena *arena) {
-    retain_policy(request, p, blocks, request->policy, result, retain, arena);
+    policy_rule[request->policy](request, p, blocks, result, retain, arena);
     retain_pins(request->graph, p, request->pins, blocks->boundary, retain);
     result->layout = realise(request, r, retain, &result->plan, arena);
     result->smallest_bytes = result->plan.peak_bytes;
@@ -368,7 +400,7 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     int64_t *live = NEW_ARRAY(scratch, int64_t, p->ops + 1);
     Realised all = {0};
     if (request->ask != ASK_LEAST) all = keep_all(request, p, r, retain, live, result, arena);
-    if (request->policy == POLICY_OPTIMAL)
+    if (!policy_rule[request->policy])
         plan_optimal(request, p, &blocks, r, &all, result, scratch, arena);
     else
         plan_fixed(request, p, &blocks, r, result, retain, arena);

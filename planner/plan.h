@@ -46,12 +46,9 @@ typedef struct Step {
 } Step;
 
 typedef enum Policy {
-    POLICY_NONE,        /* keep everything autodiff would keep */
-    POLICY_EVERY_BLOCK, /* keep inputs of repeated blocks, recompute the rest */
-    POLICY_SQRT,        /* Chen et al. 2016: about sqrt(L) segments of blocks */
-    POLICY_OFFLOAD_BLOCKS, /* EVERY_BLOCK, with the blocks' inputs in host memory */
-    POLICY_HEURISTIC,   /* the rule-of-thumb table: NONE or EVERY_BLOCK, with reasons */
-    POLICY_OPTIMAL,
+#define POLICY(NAME, name, beside, rule, does) POLICY_##NAME,
+#include "planner/policy.def"
+#undef POLICY
     POLICY_COUNT
 } Policy;
 extern const char *const policy_name[POLICY_COUNT]; /* "none", "every-block", ... */

@@ -1,9 +1,12 @@
 #!/bin/sh
 # The README's commands on a Debian that has nothing: bare_debian.sh [RELEASE...] (bookworm and trixie where none is
-# named). In a root made by mmdebstrap, with a fresh clone of this repository's HEAD: the demo, the tests (those that
-# REMAT_BARE_TESTS, a pattern of ctest's -R, names; `all` runs the README's own command, which takes long), and the
-# installation, used with the clone gone. Root is needed, mmdebstrap, and a mirror of Debian (REMAT_MIRROR names
-# another than the default). The roots lie in REMAT_BARE_DIR, a folder of /tmp where it is not given, and are removed.
+# named). In a root made by mmdebstrap, with a fresh clone of this repository's HEAD: the demo, the tests, and the
+# installation, used with the clone gone. Root is needed, mmdebstrap, and a mirror of Debian.
+#
+#     REMAT_BARE_PARTS   what is done of "demo test install"; all of it where it is not given
+#     REMAT_BARE_TESTS   a pattern of ctest's -R: those tests alone, in place of the README's command for all
+#     REMAT_BARE_DIR     where the roots lie, some gigabytes; /tmp. They are removed
+#     REMAT_MIRROR       another mirror than the default
 set -eu
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
 [ "$(id -u)" = 0 ] || { echo "bare_debian.sh: chroot wants root" >&2; exit 2; }
@@ -23,15 +26,31 @@ for release; do
     cat >"$root/root/session.sh" <<'SESSION'
 set -eux
 cd /root/remat
-sh setup.sh && cmake --workflow --preset demo
-[ -x build/demo/bytes-gpt/train ] && [ -s build/demo/bytes-gpt/plan.svg ] && [ -s build/demo/bytes-gpt/plan.png ]
-if [ "$BARE_TESTS" = all ]; then
-    sh setup.sh && cmake --workflow --preset test
-else
-    cmake --build build
-    ctest --test-dir build --output-on-failure -R "$BARE_TESTS"
-fi
-cmake --build build && cmake --install build --prefix /usr/local
+for part in $BARE_PARTS; do
+    case $part in
+    demo)
+        sh setup.sh && cmake --workflow --preset demo || exit 1
+        for file in train plan.svg plan.png; do [ -s build/demo/bytes-gpt/$file ]; done
+        ;;
+    test)
+        if [ -z "$BARE_TESTS" ]; then
+            sh setup.sh && cmake --workflow --preset test || exit 1
+        else
+            sh setup.sh
+            cmake --preset default
+            cmake --build build
+            ctest --test-dir build --output-on-failure -R "$BARE_TESTS"
+        fi
+        ;;
+    install) ;;
+    *) echo "there is no part '$part'" >&2; exit 2 ;;
+    esac
+done
+case $BARE_PARTS in *install*) ;; *) exit 0 ;; esac
+sh setup.sh
+cmake --preset default
+cmake --build build --target share
+cmake --install build --prefix /usr/local
 rm -rf /root/remat
 mkdir /root/empty && cd /root/empty
 cp /usr/local/share/doc/remat/examples/bytes-gpt.remat .
@@ -44,7 +63,7 @@ SESSION
     echo "== $release: demo, tests, installation =="
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb \
         ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
-        BARE_TESTS="${REMAT_BARE_TESTS:-test_command|golden|test_parse|pipeline_(install|documents|explain|command_line)}" \
+        BARE_TESTS="${REMAT_BARE_TESTS:-}" BARE_PARTS="${REMAT_BARE_PARTS:-demo test install}" \
         chroot "$root" sh /root/session.sh
     echo "== $release: fine =="
     rm -rf "$root"

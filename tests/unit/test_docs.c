@@ -34,6 +34,21 @@ static void operations_are_documented(void **state) {
             fail_msg("docs/language.md, Operations, has no line for %s", op_info[op].name);
 }
 
+/* The guide's table of policies is planner/policy.def, line by line. */
+static void policies_are_documented(void **state) {
+    static const char *const line[] = {
+#define POLICY(NAME, name, beside, rule, does) "| `" name "` | " does " |\n",
+#include "planner/policy.def"
+#undef POLICY
+    };
+    Text table = {.arena = *state};
+    text_add(&table, "\n| policy | does |\n|---|---|\n");
+    for (size_t i = 0; i < COUNT_OF(line); i++) text_add(&table, "%s", line[i]);
+    text_add(&table, "\n");
+    if (!strstr(document(*state, "guide.md"), table.at))
+        fail_msg("docs/guide.md has another table than this one of planner/policy.def:%s", table.at);
+}
+
 static int set_up(void **state) {
     *state = arena_new();
     return 0;
@@ -47,6 +62,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(operations_are_documented, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(policies_are_documented, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
