@@ -1,11 +1,25 @@
 /* See json_reader.h. */
 #include "json_reader.h"
 
+#include "printable.h"
+
 #include <string.h>
 
 int json_bad(JsonReader *reader, const char *what) {
     return rt_error(reader->error, "%s byte %lld: %s", reader->what, (long long)(reader->at - reader->start),
                     what);
+}
+
+int json_utf8(JsonReader *reader) {
+    char *begin = reader->at;
+    while (reader->at < reader->end) {
+        unsigned code;
+        size_t size = printable_decode(reader->at, (size_t)(reader->end - reader->at), &code);
+        if (!size) return json_bad(reader, "this is not UTF-8");
+        reader->at += size;
+    }
+    reader->at = begin;
+    return 1;
 }
 
 static void skip_space(JsonReader *reader) {
@@ -144,17 +158,23 @@ static int sign(JsonReader *reader, const char *any) {
     return there;
 }
 
+static int accept_word(JsonReader *reader, const char *word) {
+    skip_space(reader);
+    size_t length = strlen(word);
+    if ((size_t)(reader->end - reader->at) < length || memcmp(reader->at, word, length) != 0) return 0;
+    reader->at += length;
+    return 1;
+}
+
+int json_null(JsonReader *reader) {
+    return accept_word(reader, "null");
+}
+
 /* A number, true, false or null. */
 static int skip_word(JsonReader *reader) {
-    static const char *const word[] = {"true", "false", "null"};
-    for (int i = 0; i < 3; i++) {
-        size_t length = strlen(word[i]);
-        if ((size_t)(reader->end - reader->at) < length || memcmp(reader->at, word[i], length) != 0) continue;
-        reader->at += length;
-        return 1;
-    }
+    if (accept_word(reader, "true") || accept_word(reader, "false") || json_null(reader)) return 1;
     sign(reader, "-");
-    int good = digits(reader) && (!sign(reader, ".") || digits(reader));
+    int good = (sign(reader, "0") || digits(reader)) && (!sign(reader, ".") || digits(reader));
     if (good && sign(reader, "eE")) {
         sign(reader, "+-");
         good = digits(reader);

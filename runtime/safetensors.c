@@ -13,10 +13,12 @@
 
 static const struct {
     const char *name;
-    int bytes;
-} dtypes[] = {{"F64", 8}, {"F32", 4}, {"F16", 2},  {"BF16", 2},    {"I64", 8},
-              {"I32", 4}, {"I16", 2}, {"I8", 1},   {"U64", 8},     {"U32", 4},
-              {"U16", 2}, {"U8", 1},  {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
+    int bits;
+} dtypes[] = {{"F64", 64},    {"F32", 32},    {"F16", 16}, {"BF16", 16},       {"C64", 64},
+              {"I64", 64},    {"I32", 32},    {"I16", 16}, {"I8", 8},          {"U64", 64},
+              {"U32", 32},    {"U16", 16},    {"U8", 8},   {"BOOL", 8},        {"F8_E4M3", 8},
+              {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F4", 4},   {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
+              {"F6_E2M3", 6}, {"F6_E3M2", 6}};
 
 const char *st_dtype_name(int dtype) {
     return dtype == K_F32 ? "F32" : dtype == K_BF16 ? "BF16" : "I32";
@@ -48,10 +50,10 @@ static int read_tensor(JsonReader *reader, StTensor *tensor) {
                          : !strcmp(key, "shape")        ? 2u
                          : !strcmp(key, "data_offsets") ? 4u
                                                         : 0u;
-        if (!which || seen & which)
-            return json_bad(reader, "an unknown or repeated key in a tensor's description");
+        if (seen & which) return json_bad(reader, "a repeated key in a tensor's description");
         seen |= which;
-        int read = which == 1   ? json_string(reader, &tensor->dtype)
+        int read = !which       ? json_skip(reader) /* of a later version, say */
+                   : which == 1 ? json_string(reader, &tensor->dtype)
                    : which == 2 ? json_counts(reader, tensor->dim, ST_MAX_RANK, &tensor->rank)
                                 : json_counts(reader, range, 2, &ranges);
         if (!read) return 0;
@@ -66,7 +68,6 @@ static int read_tensor(JsonReader *reader, StTensor *tensor) {
 
 static int read_metadata(JsonReader *reader, StFile *file) {
     int capacity = 0;
-    if (file->pairs) return json_bad(reader, "two __metadata__");
     if (!json_expect(reader, '{', "an object should stand here")) return 0;
     if (json_accept(reader, '}')) return 1;
     do {
@@ -86,14 +87,16 @@ static int read_metadata(JsonReader *reader, StFile *file) {
 }
 
 static int read_header(JsonReader *reader, StFile *file) {
-    int capacity = 0;
+    int capacity = 0, metadata = 0;
+    if (!json_utf8(reader)) return 0;
     if (!json_expect(reader, '{', "an object should stand here")) return 0;
     if (!json_accept(reader, '}')) {
         do {
             const char *name;
             if (!json_string(reader, &name) || !json_expect(reader, ':', "':' should stand here")) return 0;
             if (!strcmp(name, "__metadata__")) {
-                if (!read_metadata(reader, file)) return 0;
+                if (metadata++) return json_bad(reader, "two __metadata__");
+                if (!json_null(reader) && !read_metadata(reader, file)) return 0;
                 continue;
             }
             if (file->tensors == capacity) {
@@ -115,18 +118,21 @@ static int read_header(JsonReader *reader, StFile *file) {
 /* ---- what the table must hold ---- */
 
 static int check_tensor(StTensor *tensor, int64_t data_bytes, RtError *error) {
+    int64_t bits = 0;
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
-        if (!strcmp(dtypes[i].name, tensor->dtype)) tensor->element_bytes = dtypes[i].bytes;
-    if (!tensor->element_bytes)
+        if (!strcmp(dtypes[i].name, tensor->dtype)) bits = dtypes[i].bits;
+    tensor->element_bytes = (int)bits / 8;
+    if (!bits)
         return rt_error(error, "tensor '%.200s' has the unknown dtype '%.40s'", tensor->name, tensor->dtype);
     if (tensor->begin > tensor->end || tensor->end > data_bytes)
         return rt_error(error, "tensor '%.200s' lies at bytes %lld to %lld of %lld: is the file cut short?",
                         tensor->name, (long long)tensor->begin, (long long)tensor->end,
                         (long long)data_bytes);
-    int64_t bytes = tensor->element_bytes;
     for (int i = 0; i < tensor->rank; i++)
-        if (__builtin_mul_overflow(bytes, tensor->dim[i], &bytes))
+        if (__builtin_mul_overflow(bits, tensor->dim[i], &bits))
             return rt_error(error, "the shape of tensor '%.200s' is too large", tensor->name);
+    int64_t bytes = bits / 8;
+    if (bits % 8) return rt_error(error, "tensor '%.200s' ends within a byte", tensor->name);
     if (bytes != tensor->end - tensor->begin)
         return rt_error(error, "tensor '%.200s' has %lld bytes where its shape needs %lld", tensor->name,
                         (long long)(tensor->end - tensor->begin), (long long)bytes);

@@ -84,7 +84,7 @@ static void read_map(JsonReader *reader, WeightFiles *files) {
 static void read_index(WeightFiles *files, int64_t bytes) {
     RtError error;
     JsonReader reader = {files->index_text, files->index_text + bytes, files->index_text, "index", &error};
-    int good = json_expect(&reader, '{', "an object should stand here"), maps = 0;
+    int good = json_utf8(&reader) && json_expect(&reader, '{', "an object should stand here"), maps = 0;
     if (good && !json_accept(&reader, '}')) {
         do {
             const char *key;

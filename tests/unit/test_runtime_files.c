@@ -195,6 +195,10 @@ static void test_sound_headers(void **state) {
     assert_true(parses("{\"s\":{\"shape\":[],\"data_offsets\":[0,8],\"dtype\":\"F64\"}}", 8, &error));
     assert_true(
         parses("{\"z\":{\"dtype\":\"I8\",\"shape\":[0,5],\"data_offsets\":[24,24]}," ONE "}", 24, &error));
+    assert_true(parses("{\"__metadata__\":null," ONE "}", 24, &error));
+    assert_true(parses("{\"a\":{\"x\":[{\"y\":-1.5e3},true],\"dtype\":\"F6_E2M3\",\"shape\":[4],"
+                       "\"data_offsets\":[0,3]}}",
+                       3, &error));
     StFile file;
     const char *text = "{ \"__metadata__\" : {\"k\\u00e9\\ud83d\\ude00\":\"v\\n\\\"\"} , " ONE "}";
     assert_true(st_parse(&file, text, (int64_t)strlen(text), 24, &error));
@@ -234,7 +238,11 @@ static void test_hostile_headers(void **state) {
         {"{\"a\":{\"dtype\":\"Q4\",\"shape\":[6],\"data_offsets\":[0,24]}}", "unknown dtype 'Q4'", 24},
         {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}",
          "repeated key", 24},
-        {"{\"a\":{\"color\":\"red\"}}", "unknown or repeated key", 24},
+        {"{\"a\":{\"color\":\"red\"}}", "without dtype, shape", 24},
+        {"{\"a\":{\"color\":red}}", "a value should stand here", 24},
+        {"{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}", "ends within a byte", 1},
+        {"{\"a\xff\":{}}", "header byte 3: this is not UTF-8", 0},
+        {"{\"__metadata__\":{},\"__metadata__\":null}", "two __metadata__", 0},
         {"{\"a\\u0000b\":{}}", "a NUL in a string", 0},
         {"{\"a\\ud800\":{}}", "surrogate", 0},
         {"{\"a\\q\":{}}", "unknown escape", 0},
