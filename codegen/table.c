@@ -193,6 +193,23 @@ static uint32_t add_ties(Text *out, const Graph *g) {
     return rows;
 }
 
+/* The matrices that files of weights hold as [in, out]. */
+static uint32_t add_transposed(Text *out, const Graph *g) {
+    enum { IN_A_LINE = 16 };
+    uint32_t count = 0;
+    for (uint32_t p = 0; p < g->param.count; p++) {
+        if (!g->param.at[p].transposed) continue;
+        text_add(out, "%s%u,",
+                 !count              ? "static const int transposed[] = {\n    "
+                 : count % IN_A_LINE ? " "
+                                     : "\n    ",
+                 p);
+        count++;
+    }
+    if (count) text_add(out, "\n};\n\n");
+    return count;
+}
+
 static uint32_t add_categories(Text *out, const Part *part) {
     const int64_t *peak = live_at_peak(part->graph, part->plan, part->layout, out->arena);
     uint32_t rows = 0;
@@ -255,7 +272,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
                                          [DATA_LLMC] = "RT_LLMC"};
     TensorCounts tensors = add_tensors(out, homes);
     uint32_t categories = add_categories(out, train);
-    uint32_t ties = add_ties(out, g);
+    uint32_t ties = add_ties(out, g), transposed = add_transposed(out, g);
     const Value *sampled = &request->sample.graph->value.at[request->sample.graph->logits];
     const Type *logits = &sampled->type;
     char digits[32];
@@ -287,6 +304,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
     text_add(out, "    .tensors = %u,\n", tensors.rows);
     if (tensors.repeats) text_add(out, "    .layers = layers,\n    .repeats = %u,\n", tensors.repeats);
     if (ties) text_add(out, "    .tie = ties,\n    .ties = %u,\n", ties);
+    if (transposed) text_add(out, "    .transposed = transposed,\n    .transposed_count = %u,\n", transposed);
     FIELD_INT("batch", g->batch);
     FIELD_INT("context", g->context);
     FIELD_INT("vocab", logits->dim[logits->rank - 1]);

@@ -73,6 +73,8 @@ typedef struct RtProgram {
     int repeats;                /* how many; 0: every row is one tensor */
     const RtTie *tie;
     int ties;
+    const int *transposed;      /* indices of parameters whose matrices files of weights hold as [in, out] */
+    int transposed_count;
 
     int64_t batch, context, vocab, accumulate;
     int64_t tokens_offset, targets_offset, mask_offset; /* i32 [B,T], i32 [B,T], f32 [B,T]; mask -1: none */
@@ -100,7 +102,7 @@ typedef struct RtProgram {
     int64_t validate_every, validate_batches;
     const char *save_dir;       /* NULL: nothing is saved */
     int64_t save_every, save_keep;
-    const char *weights_path;   /* safetensors file, or a directory of them; NULL: initialise from the seed */
+    const char *weights_path;   /* safetensors file, or a folder of them; NULL: initialise from the seed */
 } RtProgram;
 
 /* Runs the trainer's command line: see `train --help`. Returns the exit code. */
