@@ -216,6 +216,11 @@ void rt_watch_begin(RtWatch *watch, int64_t vocab, int64_t step);
 int rt_watch_step(RtWatch *watch, double loss);
 double rt_watch_mean(const RtWatch *watch);
 
+/* ---- layers.c ---- */
+/* The program with a row for every tensor, as the runtime knows it; its list of tensors is its own. */
+RtProgram rt_whole(const RtProgram *program);
+void rt_whole_free(const RtProgram *program, RtProgram *whole);
+
 /* ---- call.c ---- */
 typedef struct RtProfileEntry {
     const char *name;

@@ -3,7 +3,7 @@
 #
 # Builds rematc as it is, and without each technique in turn (rows whose range begins at 0, set to 0; or those of
 # REMAT_ABLATE="NAME NAME=VALUE"), and plans every example at four budgets with each, and at two with host memory, every
-# DAG (*.json) under the DATA_DIRs at four, and every table of buffers (*.csv). Prints, beside what the whole of rematc
+# DAG (*.json) under the DATA_DIRs at four, every table of buffers (*.csv), and their *.remat as the examples. Prints, beside what the whole of rematc
 # finds, over all cases:
 #
 #     seconds   of the plans' steps and the schedules' costs, more than with it, in percent: mean and worst
@@ -53,10 +53,12 @@ measure() {
     PACK_*) solves= ;;
     *) solves= packs= ;;
     esac
-    [ -z "$plans" ] || for spec in "$source_dir"/examples/*.remat; do
+    [ -z "$plans" ] || for spec in "$source_dir"/examples/*.remat $([ -z "$data" ] || find $data -name '*.remat'); do
         name=$(basename "$spec" .remat)
         case " ${REMAT_ABLATE_EXAMPLES:-$name} " in *" $name "*) ;; *) continue ;; esac
-        [ -f "$work/least.$name" ] || "$work/whole/rematc" plan "$spec" --json | number smallest_bytes >"$work/least.$name"
+        [ -f "$work/least.$name" ] ||
+            { "$work/whole/rematc" plan "$spec" --json 2>"$work/stats" || :; } | number smallest_bytes >"$work/least.$name"
+        [ -s "$work/least.$name" ] || continue # it is one that rematc refuses
         for point in 0 1 3 6; do
             for host in "" "--set host=16GiB"; do
                 [ -z "$host" ] || [ $point = 0 ] || [ $point = 3 ] || continue
