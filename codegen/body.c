@@ -115,14 +115,14 @@ static const char *table_text(Printer *p, uint32_t slot) {
     if (first == NONE || homes->home.at[first].table == NONE) return NULL;
     const Home *home = &homes->home.at[first];
     const HomeTable *table = &homes->table.at[home->table];
-    const char *family = homes->blocks->kind.at[table->family].name;
+    const char *family = homes->blocks->families.at[table->family].name;
     for (uint32_t r = 0; r < p->rows; r++) {
         uint32_t block = stretch_of(p, r)->block, h = home_of(p, slot_of(p, r, slot));
         if (block == NONE || h == NONE) return NULL;
         const Home *other = &homes->home.at[h];
         if (other->table != home->table || other->column != home->column ||
             other->ordinal != p->steps->blocks->ordinal[block] ||
-            strcmp(family, p->steps->blocks->kind.at[p->steps->blocks->family[block]].name) != 0)
+            strcmp(family, p->steps->blocks->families.at[p->steps->blocks->family[block]].name) != 0)
             return NULL;
     }
     if (p->uses_table[table->kind] && p->table[table->kind] != home->table) return NULL;
@@ -232,8 +232,8 @@ static const char *function_name(Printer *p) {
     }
     if (one_operation && only) what = only;
     if (first->block != NONE)
-        where =
-            p->rows > 1 ? blocks->kind.at[blocks->family[first->block]].name : blocks->name.at[first->block];
+        where = p->rows > 1 ? blocks->families.at[blocks->family[first->block]].name
+                            : blocks->name.at[first->block];
     char *name =
         name_identifier(p->arena, "", arena_printf(p->arena, "%s_%s_%s", p->names->prefix, what, where));
     for (char *c = name; *c; c++) /* "h_*" has become "h__" */

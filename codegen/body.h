@@ -31,7 +31,7 @@ typedef struct PartNames {
 
 /* Fills buffer_user. */
 void bodies_find_users(PartNames *names);
-/* Prints the function, and the table of what differs from call to call. */
-BodyText body_print(PartNames *names, uint32_t body, Text *out);
+/* Prints the function of a body of `steps`, and the table of what differs from call to call. */
+BodyText body_print(PartNames *names, uint32_t index, Text *out);
 
 #endif

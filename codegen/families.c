@@ -119,16 +119,17 @@ Families *families_find(const Graph *g, Arena *arena) {
         const char *key = starred(arena, blocks->name.at[b], NONE);
         uint32_t f = map_get(families, key);
         if (f == NONE) {
-            f = blocks->kind.count;
+            f = blocks->families.count;
             map_set(families, key, f);
-            *vec_add(arena, &blocks->kind) = (Family){.name = key};
+            *vec_add(arena, &blocks->families) = (Family){.name = key};
         }
-        Family *family = &blocks->kind.at[f];
+        Family *family = &blocks->families.at[f];
         blocks->family[b] = f;
         blocks->ordinal[b] = family->member.count;
         *vec_add(arena, &family->member) = b;
     }
-    for (uint32_t f = 0; f < blocks->kind.count; f++) number_members(blocks, &blocks->kind.at[f], arena);
+    for (uint32_t f = 0; f < blocks->families.count; f++)
+        number_members(blocks, &blocks->families.at[f], arena);
     return blocks;
 }
 
@@ -152,5 +153,5 @@ const char *families_rest(const Families *blocks, uint32_t block, const char *na
 const char *families_starred(const Families *blocks, uint32_t block, const char *name, Arena *arena) {
     const char *rest = families_rest(blocks, block, name);
     if (rest == name) return name;
-    return arena_printf(arena, "%s.%s", blocks->kind.at[blocks->family[block]].name, rest);
+    return arena_printf(arena, "%s.%s", blocks->families.at[blocks->family[block]].name, rest);
 }

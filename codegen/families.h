@@ -17,7 +17,7 @@ typedef struct Families {
     VEC(const char *) name;
     uint32_t *of_node;          /* by node: its block, NONE outside */
     uint32_t *family, *ordinal; /* by block: its family, its place among the members */
-    VEC(Family) kind;
+    VEC(Family) families;
     Map *by_name;
 } Families;
 

@@ -66,7 +66,7 @@ static const char *row_type(const Homes *homes, const HomeTable *table) {
 
 static void add_table(Homes *homes, uint32_t f, HomeKind kind, const Parameters *of_block) {
     const Graph *g = homes->graph;
-    const Family *family = &homes->blocks->kind.at[f];
+    const Family *family = &homes->blocks->families.at[f];
     uint32_t first = family->member.at[0];
     HomeTable table = {.family = f, .kind = kind};
     Scope members = scope_new(homes->arena, NULL);
@@ -101,8 +101,8 @@ static void find_tables(Homes *homes) {
         uint32_t block = families_block(blocks, homes->arena, g->value.at[g->param.at[p].value].name);
         if (block != NONE) *vec_add(homes->arena, &of_block[block]) = p;
     }
-    for (uint32_t f = 0; f < blocks->kind.count; f++) {
-        const Family *family = &blocks->kind.at[f];
+    for (uint32_t f = 0; f < blocks->families.count; f++) {
+        const Family *family = &blocks->families.at[f];
         uint32_t first = family->member.at[0];
         bool same = family->member.count > 1;
         for (uint32_t m = 1; m < family->member.count; m++)
@@ -147,7 +147,7 @@ uint32_t homes_of_buffer(const Homes *homes, const Graph *g, const Buf *buf) {
 
 static void print_table(const Homes *homes, const HomeTable *table, Text *out) {
     const Graph *g = homes->graph;
-    const Family *family = &homes->blocks->kind.at[table->family];
+    const Family *family = &homes->blocks->families.at[table->family];
     const char *const *block = homes->blocks->name.at;
     uint32_t rows = family->member.count, columns = table->column.count;
     int64_t *offset = NEW_ARRAY(homes->arena, int64_t, rows * columns), most = 0;

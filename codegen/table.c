@@ -81,7 +81,7 @@ static const Home *home_of(const Homes *homes, ValueId id) {
  * "m.h.*.w" */
 static const char *name_with(const Homes *homes, ValueId id, const char *number) {
     const Home *home = home_of(homes, id);
-    const Family *family = &homes->blocks->kind.at[homes->table.at[home->table].family];
+    const Family *family = &homes->blocks->families.at[homes->table.at[home->table].family];
     const char *block = homes->blocks->name.at[family->member.at[home->ordinal]],
                *star = strchr(family->name, '*');
     const char *at = strstr(home->name, arena_printf(homes->arena, "%s.", block));
@@ -95,7 +95,7 @@ static bool is_same(const Homes *homes, const Row *first, const Row *row, uint32
                     uint32_t parameters) {
     const Home *a = home_of(homes, first->id), *b = home_of(homes, row->id);
     if (a->table != b->table || a->column != b->column || b->ordinal != layer) return false;
-    const Family *family = &homes->blocks->kind.at[homes->table.at[a->table].family];
+    const Family *family = &homes->blocks->families.at[homes->table.at[a->table].family];
     const char *number = arena_printf(homes->arena, "%u", family->first + layer);
     const char *name = name_with(homes, first->id, number);
     return name && !strcmp(name, b->name) && !strcmp(first->kind, row->kind) && first->init == row->init &&
@@ -108,7 +108,7 @@ static uint32_t repeated_rows(const Homes *homes, const Rows *rows, uint32_t beg
     const Home *first = home_of(homes, rows->at[begin].id);
     if (first->table == NONE || first->ordinal != 0) return 0;
     uint32_t f = homes->table.at[first->table].family, count = 0;
-    const Family *family = &homes->blocks->kind.at[f];
+    const Family *family = &homes->blocks->families.at[f];
     for (; begin + count < rows->count; count++) {
         const Home *home = home_of(homes, rows->at[begin + count].id);
         if (home->table == NONE || home->ordinal != 0 || homes->table.at[home->table].family != f) break;
@@ -163,7 +163,7 @@ static TensorCounts add_tensors(Text *out, const Homes *homes) {
         if (count) {
             uint32_t family = homes->table.at[home_of(homes, rows.at[i].id)->table].family;
             text_add(&layers, "    {%u, %u, %u, %u, %u},\n", counts.rows, count, repeats,
-                     homes->blocks->kind.at[family].first, parameters);
+                     homes->blocks->families.at[family].first, parameters);
             counts.repeats++;
         }
         for (uint32_t k = 0; k < (count ? count : 1); k++) add_row(out, homes, &rows.at[i + k], count > 0);
