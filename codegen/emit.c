@@ -1,16 +1,10 @@
 /* In: a planned training program. Out: a folder with everything needed to build and run it on a machine that
  * does not have rematc. */
 #include "codegen/emit.h"
+#include "codegen/homes.h"
 
 #include <inttypes.h>
 #include <string.h>
-
-const char *emit_comment(Arena *arena, const char *name) {
-    char *text = arena_strdup(arena, name);
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < 32 || (*c == '/' && (c[1] == '*' || (c > text && c[-1] == '*')))) *c = '?';
-    return text;
-}
 
 static const char *copies_text(const Layout *layout, Arena *arena) {
     char size[24];
@@ -25,38 +19,49 @@ static void add_head(const EmitRequest *request, Text *out) {
     char peak[24], fixed[24];
     uint32_t recomputed = 0;
     for (uint32_t s = 0; s < plan->step.count; s++) recomputed += plan->step.at[s].kind == STEP_RECOMPUTE;
-    text_add(out,
-             "/* %s, made by rematc from %s.\n"
-             " *\n"
-             " * Target %s, planned for device %s with policy %s.\n"
-             " * Micro-batch [%" PRId64 ", %" PRId64 "], %" PRId64 " micro-step%s a step.\n"
-             " * Peak %s (%" PRId64 " bytes), of which %s persistent; %u of %u steps recompute.\n"
-             "%s *\n"
-             " * The steps below run in this order and nowhere else. Every tensor is named by its byte "
-             "offset into\n"
-             " * one arena; runtime/rt.h explains the notation, kernels/kernels.h what each operation "
-             "computes. */\n"
-             "#include \"runtime/rt.h\"\n\n",
-             request->spec->model, emit_comment(out->arena, request->spec->path),
-             request->cuda ? "cuda" : "host", device_text(request->device, out->arena),
-             policy_name[plan->policy], g->batch, g->context, g->accumulate, g->accumulate == 1 ? "" : "s",
-             format_bytes(request->arena_bytes, peak), request->arena_bytes,
-             format_bytes(request->train.layout->persistent_bytes, fixed), recomputed, plan->step.count,
-             copies_text(request->train.layout, out->arena));
+    text_add(
+        out,
+        "/* %s, made by rematc from %s.\n"
+        " *\n"
+        " * Target %s, planned for device %s with policy %s.\n"
+        " * Micro-batch [%" PRId64 ", %" PRId64 "], %" PRId64 " micro-step%s a step.\n"
+        " * Peak %s (%" PRId64 " bytes), of which %s persistent; %u of %u steps recompute.\n"
+        "%s *\n"
+        " * A function is a stretch of steps: a layer's forward or backward pass, an update. Layers that do\n"
+        " * the same share one, and a table has what differs: a row a layer, a column a tensor. In which\n"
+        " * order they run say train_micro_step and train_update. A tensor is a byte offset into one arena;\n"
+        " * runtime/rt.h explains the notation, kernels/kernels.h what each operation computes. */\n"
+        "#include \"runtime/rt.h\"\n\n",
+        request->spec->model, name_comment(out->arena, request->spec->path), request->cuda ? "cuda" : "host",
+        device_text(request->device, out->arena), policy_name[plan->policy], g->batch, g->context,
+        g->accumulate, g->accumulate == 1 ? "" : "s", format_bytes(request->arena_bytes, peak),
+        request->arena_bytes, format_bytes(request->train.layout->persistent_bytes, fixed), recomputed,
+        plan->step.count, copies_text(request->train.layout, out->arena));
 }
 
 void emit_source(const EmitRequest *request, Text *out) {
+    static const char *const heading[] = {"training: one micro-step, and the update",
+                                          "evaluation: the loss of one batch",
+                                          "sampling: the logits of one sequence"};
+    static const char *const prefix[] = {"train", "evaluate", "sample"};
+    const Part *part[] = {&request->train, &request->evaluate, &request->sample};
     EmitNames names;
     const char *none;
+    const char **micro[] = {&names.micro, &names.evaluate, &names.sample};
+    Arena *arena = out->arena;
+    const Part *train = &request->train;
+    Homes *homes = homes_find(train->graph, train->layout, families_find(train->graph, arena), arena);
+    Text steps = {.arena = arena};
+    for (size_t i = 0; i < COUNT_OF(part); i++) {
+        text_add(&steps, "/* ======== %s ======== */\n\n", heading[i]);
+        emit_steps(part[i], prefix[i], homes, &steps, micro[i], i ? &none : &names.update);
+    }
     add_head(request, out);
-    text_add(out, "/* ======== training: one micro-step, and the update ======== */\n\n");
-    emit_steps(&request->train, "train", out, &names.micro, &names.update);
-    text_add(out, "/* ======== evaluation: the loss of one batch ======== */\n\n");
-    emit_steps(&request->evaluate, "evaluate", out, &names.evaluate, &none);
-    text_add(out, "/* ======== sampling: the logits of one sequence ======== */\n\n");
-    emit_steps(&request->sample, "sample", out, &names.sample, &none);
+    text_add(out, "/* ======== persistent tensors: byte offsets into the arena ======== */\n\n");
+    homes_print(homes, out);
+    text_add_n(out, steps.at, steps.length);
     text_add(out, "/* ======== what the runtime needs to know ======== */\n\n");
-    emit_tables(request, &names, out);
+    emit_tables(request, &names, homes, out);
     text_add(out, "int main(int argc, char **argv) {\n    return rt_main(&program, argc, argv);\n}\n");
 }
 
@@ -122,7 +127,7 @@ static void add_makefile(const EmitRequest *request, Text *out) {
     if (request->cuda)
         text_add(out, "train: train.o $(OBJECTS) Makefile\n"
                       "\t$(NVCC) $(NVCCFLAGS) -o $@ train.o $(OBJECTS) $(LIBS)\n\n"
-                      "# straight-line calls and no device code: nothing for an optimiser to find\n"
+                      "# calls and tables, no device code: nothing for an optimiser to find\n"
                       "train.o: train.cu Makefile\n"
                       "\t$(NVCC) -x c++ $(filter-out -O%%,$(NVCCFLAGS)) -O0 -c -o $@ $<\n\n"
                       "$(OBJECT_DIR)/%%.o: %%.cu\n"
@@ -131,7 +136,7 @@ static void add_makefile(const EmitRequest *request, Text *out) {
     else
         text_add(out, "train: train.o $(OBJECTS) Makefile\n"
                       "\t$(CC) $(CFLAGS) $(LDFLAGS) -o $@ train.o $(OBJECTS) $(LIBS)\n\n"
-                      "# straight-line calls: nothing for an optimiser to find, and there may be thousands\n"
+                      "# calls and tables: nothing for an optimiser to find\n"
                       "train.o: train.c Makefile\n"
                       "\t$(CC) $(CFLAGS) -O1 -c -o $@ $<\n\n");
     text_add(

@@ -48,17 +48,17 @@ bool build_program(const char *dir, bool cuda, bool quiet, Arena *arena, BuildFa
 
 /* ---- inside codegen ---- */
 
-/* A name as it can stand inside a C comment. */
-const char *emit_comment(Arena *arena, const char *name);
-
-/* The straight-line functions of one part (step.c). Their names begin with `prefix` ("train", "evaluate",
- * "sample"); `micro` and `update` get the names of the functions to call, "NULL" when there is none. */
-void emit_steps(const Part *part, const char *prefix, Text *out, const char **micro, const char **update);
+/* The functions of one part (step.c). Their names begin with `prefix` ("train", "evaluate", "sample");
+ * `micro` and `update` get the names of those to call, "NULL" when there is none. Marks the homes that it
+ * names. */
+typedef struct Homes Homes;
+void emit_steps(const Part *part, const char *prefix, Homes *homes, Text *out, const char **micro,
+                const char **update);
 /* static const RtProgram program = {...} and its tables (table.c). */
 typedef struct EmitNames {
     const char *micro, *update, *evaluate, *sample;
 } EmitNames;
-void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out);
+void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes *homes, Text *out);
 
 /* Sources carried into every emitted folder, compiled into rematc (embedded.c, made by embed.cmake). */
 typedef struct EmbeddedFile {

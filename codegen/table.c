@@ -1,6 +1,7 @@
 /* In: a planned training program. Out: its tables as C: persistent tensors, planned memory by category, and
  * the RtProgram that rt_main runs (runtime/rt.h says what every field means). */
 #include "codegen/emit.h"
+#include "codegen/homes.h"
 #include "planner/layout/live.h"
 
 #include <inttypes.h>
@@ -39,9 +40,94 @@ static int64_t offset_of(const Part *part, ValueId value) {
     return -1;
 }
 
-static void add_row(Text *out, const Part *part, const int64_t *offset, ValueId id, const char *kind,
-                    int init, double init_value, uint32_t of) {
-    const Value *value = &part->graph->value.at[id];
+typedef struct Row {
+    ValueId id;
+    const char *kind; /* "RT_PARAM" */
+    int init;
+    double init_value;
+    uint32_t of; /* the parameter */
+} Row;
+typedef VEC(Row) Rows;
+
+/* Parameters first. */
+static Rows find_rows(const Graph *g, Arena *arena) {
+    static const char *const state_kind[HOME_KIND_COUNT] = {[HOME_MASTER] = "RT_MASTER",
+                                                            [HOME_MOMENT1] = "RT_MOMENT1",
+                                                            [HOME_MOMENT2] = "RT_MOMENT2",
+                                                            [HOME_GRADIENT] = "RT_ACCUMULATOR"};
+    Rows rows = {0};
+    for (uint32_t p = 0; p < g->param.count; p++) {
+        const Param *param = &g->param.at[p];
+        const char *kind = g->value.at[param->value].kind == VALUE_FROZEN ? "RT_FROZEN" : "RT_PARAM";
+        *vec_add(arena, &rows) =
+            (Row){param->value, kind, param->init == INIT_CONSTANT, param->init_value, p};
+    }
+    for (uint32_t p = 0; p < g->param.count; p++) {
+        static const HomeKind order[] = {HOME_MASTER, HOME_MOMENT1, HOME_MOMENT2, HOME_GRADIENT};
+        for (size_t i = 0; i < COUNT_OF(order); i++) {
+            ValueId state = home_value(&g->param.at[p], order[i]);
+            if (state != NONE) *vec_add(arena, &rows) = (Row){state, state_kind[order[i]], 1, 0, p};
+        }
+    }
+    return rows;
+}
+
+static const Home *home_of(const Homes *homes, ValueId id) {
+    if (homes->of_value[id] == NONE) die("%s has no place", homes->graph->value.at[id].name);
+    return &homes->home.at[homes->of_value[id]];
+}
+
+/* The name with `number` in place of the layer's own; NULL where it has none. "m.h.0.w" in layer "h.0" ->
+ * "m.h.*.w" */
+static const char *name_with(const Homes *homes, ValueId id, const char *number) {
+    const Home *home = home_of(homes, id);
+    const Family *family = &homes->blocks->families.at[homes->table.at[home->table].family];
+    const char *block = homes->blocks->name.at[family->member.at[home->ordinal]],
+               *star = strchr(family->name, '*');
+    const char *at = strstr(home->name, arena_printf(homes->arena, "%s.", block));
+    if (!at || !star) return NULL;
+    return arena_printf(homes->arena, "%.*s%.*s%s%s%s", (int)(at - home->name), home->name,
+                        (int)(star - family->name), family->name, number, star + 1, at + strlen(block));
+}
+
+/* Whether `row` is in layer `layer` what `first` is in layer 0, so that one row can stand for both. */
+static bool is_same(const Homes *homes, const Row *first, const Row *row, uint32_t layer,
+                    uint32_t parameters) {
+    const Home *a = home_of(homes, first->id), *b = home_of(homes, row->id);
+    if (a->table != b->table || a->column != b->column || b->ordinal != layer) return false;
+    const Family *family = &homes->blocks->families.at[homes->table.at[a->table].family];
+    const char *number = arena_printf(homes->arena, "%u", family->first + layer);
+    const char *name = name_with(homes, first->id, number);
+    return name && !strcmp(name, b->name) && !strcmp(first->kind, row->kind) && first->init == row->init &&
+           first->init_value == row->init_value && row->of == first->of + layer * parameters;
+}
+
+/* How many rows from `begin` on are those of a first layer which all its others repeat; 0: none. */
+static uint32_t repeated_rows(const Homes *homes, const Rows *rows, uint32_t begin, uint32_t *layers,
+                              uint32_t *parameters) {
+    const Home *first = home_of(homes, rows->at[begin].id);
+    if (first->table == NONE || first->ordinal != 0) return 0;
+    uint32_t f = homes->table.at[first->table].family, count = 0;
+    const Family *family = &homes->blocks->families.at[f];
+    for (; begin + count < rows->count; count++) {
+        const Home *home = home_of(homes, rows->at[begin + count].id);
+        if (home->table == NONE || home->ordinal != 0 || homes->table.at[home->table].family != f) break;
+        if (strchr(home->name, '*')) return 0;
+    }
+    *layers = family->member.count;
+    *parameters = rows->at[begin + count - 1].of - rows->at[begin].of + 1;
+    if (!family->numbered || begin + count * *layers > rows->count) return 0;
+    for (uint32_t layer = 0; layer < *layers; layer++)
+        for (uint32_t i = 0; i < count; i++)
+            if (!is_same(homes, &rows->at[begin + i], &rows->at[begin + layer * count + i], layer,
+                         *parameters))
+                return 0;
+    return count;
+}
+
+static void add_row(Text *out, const Homes *homes, const Row *row, bool repeated) {
+    const Value *value = &homes->graph->value.at[row->id];
+    const Home *home = home_of(homes, row->id);
     static const char *const dtype[DT_COUNT] = {
 #define DTYPE(name, NAME, bytes) "K_" #NAME,
 #include "kernels/dtype.def"
@@ -49,47 +135,50 @@ static void add_row(Text *out, const Part *part, const int64_t *offset, ValueId 
     };
     char digits[32];
     text_add(out, "    {");
-    add_string(out, value->name);
-    text_add(out, ", %s, %s, %d, {", kind, dtype[value->type.dtype], value->type.rank);
+    add_string(out, repeated ? name_with(homes, row->id, "*") : value->name);
+    text_add(out, ", %s, %s, %d, {", row->kind, dtype[value->type.dtype], value->type.rank);
     for (int i = 0; i < value->type.rank; i++) text_add(out, "%s%" PRId64, i ? ", " : "", value->type.dim[i]);
-    text_add(out, "}, INT64_C(%" PRId64 "), %d, %s, %u", offset[id], init, format_number(init_value, digits),
-             of);
-    if (value->room) text_add(out, ", INT64_C(%" PRId64 ")", value->room);
+    text_add(out, "}, INT64_C(%" PRId64 "), %d, %s, %u", repeated ? 0 : home->offset, row->init,
+             format_number(row->init_value, digits), row->of);
+    if (value->room || repeated) text_add(out, ", INT64_C(%" PRId64 ")", value->room);
+    if (repeated) {
+        const HomeTable *table = &homes->table.at[home->table];
+        text_add(out, ", COLUMN(%s, %s)", table->name, table->column.at[home->column].member);
+    }
     text_add(out, "},\n");
 }
 
-static uint32_t add_tensors(Text *out, const Part *part) {
-    const Graph *g = part->graph;
-    int64_t *offset = NEW_ARRAY(out->arena, int64_t, g->value.count); /* of persistent values, by id */
-    for (uint32_t b = 0; b < part->layout->buf.count; b++) {
-        const Buf *buf = &part->layout->buf.at[b];
-        if (buf->kind == BUF_VALUE && buf->persistent) offset[buf->value] = buf->offset;
-    }
-    uint32_t rows = 0;
+typedef struct TensorCounts {
+    uint32_t rows, repeats;
+} TensorCounts;
+
+static TensorCounts add_tensors(Text *out, const Homes *homes) {
+    Rows rows = find_rows(homes->graph, out->arena);
+    Text layers = {.arena = out->arena};
+    TensorCounts counts = {0};
     text_add(out, "static const RtTensor tensors[] = {\n"
                   "    /* name, kind, type, shape, offset, initialisation, parameter it belongs to */\n");
-    for (uint32_t p = 0; p < g->param.count; p++, rows++) {
-        const Param *param = &g->param.at[p];
-        const char *kind = g->value.at[param->value].kind == VALUE_FROZEN ? "RT_FROZEN" : "RT_PARAM";
-        add_row(out, part, offset, param->value, kind, param->init == INIT_CONSTANT, param->init_value, p);
-    }
-    for (uint32_t p = 0; p < g->param.count; p++) {
-        const Param *param = &g->param.at[p];
-        const struct {
-            ValueId value;
-            const char *kind;
-        } state[] = {{param->master, "RT_MASTER"},
-                     {param->moment1, "RT_MOMENT1"},
-                     {param->moment2, "RT_MOMENT2"},
-                     {param->accumulator, "RT_ACCUMULATOR"}};
-        for (size_t i = 0; i < COUNT_OF(state); i++) {
-            if (state[i].value == NONE) continue;
-            add_row(out, part, offset, state[i].value, state[i].kind, 1, 0, p);
-            rows++;
+    for (uint32_t i = 0; i < rows.count;) {
+        uint32_t repeats = 1, parameters, count = repeated_rows(homes, &rows, i, &repeats, &parameters);
+        if (count) {
+            uint32_t family = homes->table.at[home_of(homes, rows.at[i].id)->table].family;
+            text_add(&layers, "    {%u, %u, %u, %u, %u},\n", counts.rows, count, repeats,
+                     homes->blocks->families.at[family].first, parameters);
+            counts.repeats++;
         }
+        for (uint32_t k = 0; k < (count ? count : 1); k++) add_row(out, homes, &rows.at[i + k], count > 0);
+        counts.rows += count ? count : 1;
+        i += count ? count * repeats : 1;
     }
     text_add(out, "};\n\n");
-    return rows;
+    if (counts.repeats)
+        text_add(out,
+                 "static const RtLayers layers[] = {\n"
+                 "    /* rows of tensors: the first, how many are a layer's; layers; the first's number; its "
+                 "parameters */\n"
+                 "%s};\n\n",
+                 layers.at);
+    return counts;
 }
 
 static uint32_t add_ties(Text *out, const Graph *g) {
@@ -102,6 +191,23 @@ static uint32_t add_ties(Text *out, const Graph *g) {
         }
     if (rows) text_add(out, "};\n\n");
     return rows;
+}
+
+/* The matrices that files of weights hold as [in, out]. */
+static uint32_t add_transposed(Text *out, const Graph *g) {
+    enum { IN_A_LINE = 16 };
+    uint32_t count = 0;
+    for (uint32_t p = 0; p < g->param.count; p++) {
+        if (!g->param.at[p].transposed) continue;
+        text_add(out, "%s%u,",
+                 !count              ? "static const int transposed[] = {\n    "
+                 : count % IN_A_LINE ? " "
+                                     : "\n    ",
+                 p);
+        count++;
+    }
+    if (count) text_add(out, "\n};\n\n");
+    return count;
 }
 
 static uint32_t add_categories(Text *out, const Part *part) {
@@ -123,7 +229,7 @@ static uint32_t add_categories(Text *out, const Part *part) {
     return rows;
 }
 
-/* One ticket each (step.c). */
+/* One ticket each (stretch.c). */
 static uint32_t count_copies(const Plan *plan) {
     uint32_t copies = 0;
     for (uint32_t s = 0; s < plan->step.count; s++)
@@ -152,7 +258,7 @@ static bool updates_within(const Part *part) {
     return false;
 }
 
-void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) {
+void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes *homes, Text *out) {
     const Spec *spec = request->spec;
     const Part *train = &request->train;
     const Graph *g = train->graph;
@@ -164,8 +270,9 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) 
                                          [DATA_U16] = "RT_U16",
                                          [DATA_U32] = "RT_U32",
                                          [DATA_LLMC] = "RT_LLMC"};
-    uint32_t tensors = add_tensors(out, train), categories = add_categories(out, train);
-    uint32_t ties = add_ties(out, g);
+    TensorCounts tensors = add_tensors(out, homes);
+    uint32_t categories = add_categories(out, train);
+    uint32_t ties = add_ties(out, g), transposed = add_transposed(out, g);
     const Value *sampled = &request->sample.graph->value.at[request->sample.graph->logits];
     const Type *logits = &sampled->type;
     char digits[32];
@@ -194,8 +301,10 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, Text *out) 
     FIELD_REAL("flops", model_flops(train));
     FIELD_REAL("peak_flops", request->device->cuda ? request->device->flops_per_second[spec->compute] : 0);
     FIELD_NAME("tensor", "tensors");
-    text_add(out, "    .tensors = %u,\n", tensors);
+    text_add(out, "    .tensors = %u,\n", tensors.rows);
+    if (tensors.repeats) text_add(out, "    .layers = layers,\n    .repeats = %u,\n", tensors.repeats);
     if (ties) text_add(out, "    .tie = ties,\n    .ties = %u,\n", ties);
+    if (transposed) text_add(out, "    .transposed = transposed,\n    .transposed_count = %u,\n", transposed);
     FIELD_INT("batch", g->batch);
     FIELD_INT("context", g->context);
     FIELD_INT("vocab", logits->dim[logits->rank - 1]);

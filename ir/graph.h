@@ -111,6 +111,7 @@ typedef struct Tie { /* another name of a weight, which files of weights may hol
 typedef struct Param {
     ValueId value;
     const Tie *tie;     /* NULL: none */
+    bool transposed;    /* the files that `weights` names hold it as [in, out] */
     InitKind init;
     double init_value;  /* standard deviation or the constant */
     bool decays;        /* AdamW's weight decay applies (rank >= 2) */

@@ -139,6 +139,27 @@ double rt_seconds(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* Levenshtein's. */
+int rt_distance(const char *a, const char *b) {
+    enum { LONGEST = 256 };
+    int row[LONGEST + 1];
+    size_t width = strlen(b);
+    if (width > LONGEST || strlen(a) > LONGEST) return 999;
+    for (size_t j = 0; j <= width; j++) row[j] = (int)j;
+    for (int i = 0; a[i]; i++) {
+        int corner = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < width; j++) {
+            int best = corner + (a[i] != b[j]);
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j + 1] + 1 < best) best = row[j + 1] + 1;
+            corner = row[j + 1];
+            row[j + 1] = best;
+        }
+    }
+    return row[width];
+}
+
 /* ---- operations ---- */
 
 static void raise_to(int64_t *high_water_bytes, int64_t end) {

@@ -1,15 +1,17 @@
-/* The host as a device: the arena is one aligned allocation, and so is what stands for pinned memory; transfers
- * are copies, nothing runs in the background. In poison mode an OFFLOAD or a FETCH fills where it goes with NaN
- * and is done by its WAIT, as late as it may be: a wait that is missing or misplaced shows in the numbers. */
+/* The host as a device: the arena is one aligned allocation, and so is what stands for pinned memory;
+ * transfers are copies, nothing runs in the background. In poison mode an OFFLOAD or a FETCH fills where it
+ * goes with NaN and is done by its WAIT, as late as it may be: a wait that is missing or misplaced shows in
+ * the numbers. */
 #include "internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* libgomp reads its waiting policy before main, and by default a thread that waits spins for milliseconds: beside
- * any other work it takes the time of the very thread it waits for, and a step becomes ten times slower. A short
- * spin costs nothing on an idle machine. Starting again is the only way to set it; what the user set stands. */
+/* libgomp reads its waiting policy before main, and by default a thread that waits spins for milliseconds:
+ * beside any other work it takes the time of the very thread it waits for, and a step becomes ten times
+ * slower. A short spin costs nothing on an idle machine. Starting again is the only way to set it; what the
+ * user set stands. */
 void rt_device_prepare(char **argv) {
 #ifdef _OPENMP
     static const char *const chosen[] = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"};

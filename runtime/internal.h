@@ -35,6 +35,7 @@ int rt_error(RtError *error, const char *format, ...) RT_PRINTF(2, 3); /* always
 int rt_error_errno(RtError *error, const char *what);   /* "what: why", or why alone; always 0 */
 void *rt_allocate(size_t bytes);                        /* zeroed; exits 3 */
 char *rt_text(const char *format, ...) RT_PRINTF(1, 2); /* a formatted copy, from rt_allocate */
+int rt_distance(const char *a, const char *b);          /* of two names, in letters to change; 999: long ones */
 double rt_seconds(void);                                /* monotonic */
 int64_t rt_dtype_bytes(int dtype);
 int64_t rt_tensor_count(const RtTensor *tensor);
@@ -112,8 +113,8 @@ int rt_data_holds(const RtData *data, uint64_t device, uint64_t inode); /* wheth
 /* ---- safetensors.c is in safetensors.h; init.c, weights.c ---- */
 /* Both: every tensor, or those alone that no checkpoint holds. */
 void rt_init_tensors(RtRun *run, const RtProgram *program, uint64_t seed, int frozen_only, void *chunk);
-/* Parameters and masters from a safetensors file or a directory of them; the rest stays as it was. Exits 6.
- */
+/* Parameters and masters from a safetensors file or a folder of them (weight_files.h); the rest stays as it
+ * was. Exits 6. */
 void rt_weights_load(RtRun *run, const RtProgram *program, const char *path, int frozen_only, void *chunk,
                      int quiet);
 
@@ -214,6 +215,11 @@ void rt_watch_begin(RtWatch *watch, int64_t vocab, int64_t step);
 /* Takes in the loss of a step; 1 where the run begins to diverge with it: a warning is due. */
 int rt_watch_step(RtWatch *watch, double loss);
 double rt_watch_mean(const RtWatch *watch);
+
+/* ---- layers.c ---- */
+/* The program with a row for every tensor, as the runtime knows it; its list of tensors is its own. */
+RtProgram rt_whole(const RtProgram *program);
+void rt_whole_free(const RtProgram *program, RtProgram *whole);
 
 /* ---- call.c ---- */
 typedef struct RtProfileEntry {

@@ -58,32 +58,13 @@ static int print_help(const RtProgram *program, const char *name) {
     return printed();
 }
 
-/* Levenshtein distance of two short words. */
-static int distance(const char *a, const char *b) {
-    int row[40], width = (int)strlen(b);
-    if (width >= 40) return 99;
-    for (int j = 0; j <= width; j++) row[j] = j;
-    for (int i = 0; a[i]; i++) {
-        int corner = row[0];
-        row[0] = i + 1;
-        for (int j = 0; j < width; j++) {
-            int best = corner + (a[i] != b[j]);
-            if (row[j] + 1 < best) best = row[j] + 1;
-            if (row[j + 1] + 1 < best) best = row[j + 1] + 1;
-            corner = row[j + 1];
-            row[j + 1] = best;
-        }
-    }
-    return row[width];
-}
-
 static int unknown(const char *text, size_t length) {
     char word[64];
     snprintf(word, sizeof word, "%.*s", length < sizeof word ? (int)length : (int)sizeof word - 1, text);
     const char *nearest = NULL;
     int least = (int)strlen(word) / 3 + 1;
     for (int i = 0; i < KNOWN; i++) {
-        int d = distance(word, known[i].name);
+        int d = rt_distance(word, known[i].name);
         if (d < least) least = d, nearest = known[i].name;
     }
     rt_say(stderr, "train: error: unknown option '%s'", word);

@@ -1,6 +1,5 @@
 /* The contract between an emitted program and the runtime. An emitted train.c holds tables and four
- * straight-line functions (one micro-step, the update, one evaluation batch, one sampling pass) and hands them
- * to rt_main, which does the rest: arena, data, loop, log, checkpoints, signals. The runtime knows nothing of
+ * functions (one micro-step, the update, one evaluation batch, one sampling pass) and hands them to rt_main, which does the rest: arena, data, loop, log, checkpoints, signals. The runtime knows nothing of
  * the compiler; the same sources serve both targets, but for device_host.c | device_cuda.c. */
 #ifndef REMAT_RT_H
 #define REMAT_RT_H
@@ -22,13 +21,23 @@ typedef struct RtTensor {       /* a persistent tensor */
     int64_t offset;             /* bytes from the arena's start */
     int init;                   /* parameters: 0 normal(0, init_value), 1 constant init_value */
     double init_value;
-    int of;                     /* index of the parameter a state belongs to; its own index for parameters */
+    int of;                     /* which parameter a state belongs to, counted with all layers; its own place for parameters */
     int64_t room;               /* elements its storage has room for, zero past its own; 0: for its own alone */
+    const int64_t *column;      /* of a row that stands for a tensor in each layer: their offsets ... */
+    int apart;                  /* ... so many numbers apart; NULL: `offset` is the one */
 } RtTensor;
+/* The last two, from a table of offsets with a row a layer. */
+#define COLUMN(table, member) &table[0].member, (int)(sizeof *table / sizeof(int64_t))
+
+typedef struct RtLayers {       /* rows of `tensor` that stand for tensors of each layer, layer after layer */
+    int first, rows;            /* those of one layer; "*" in their names is its number */
+    int layers, number;         /* how many there are, the first one's number */
+    int parameters;             /* a layer has: `of` is that of the first layer */
+} RtLayers;
 
 typedef struct RtTie {          /* a second name of a parameter, which files of weights may hold too */
     const char *name;
-    int of;                     /* index of the parameter */
+    int of;                     /* which parameter, counted with all layers */
 } RtTie;
 
 typedef struct RtCategory {     /* planned memory, for the start-up table */
@@ -60,8 +69,12 @@ typedef struct RtProgram {
 
     const RtTensor *tensor;     /* parameters first */
     int tensors;
+    const RtLayers *layers;     /* in the order of their rows */
+    int repeats;                /* how many; 0: every row is one tensor */
     const RtTie *tie;
     int ties;
+    const int *transposed;      /* indices of parameters whose matrices files of weights hold as [in, out] */
+    int transposed_count;
 
     int64_t batch, context, vocab, accumulate;
     int64_t tokens_offset, targets_offset, mask_offset; /* i32 [B,T], i32 [B,T], f32 [B,T]; mask -1: none */
@@ -89,7 +102,7 @@ typedef struct RtProgram {
     int64_t validate_every, validate_batches;
     const char *save_dir;       /* NULL: nothing is saved */
     int64_t save_every, save_keep;
-    const char *weights_path;   /* safetensors file, or a directory of them; NULL: initialise from the seed */
+    const char *weights_path;   /* safetensors file, or a folder of them; NULL: initialise from the seed */
 } RtProgram;
 
 /* Runs the trainer's command line: see `train --help`. Returns the exit code. */
@@ -119,13 +132,15 @@ void rt_offload(RtRun *run, int ticket, int64_t offset, int64_t host_offset, int
 void rt_fetch(RtRun *run, int ticket, int64_t offset, int64_t host_offset, int64_t bytes);
 void rt_wait(RtRun *run, int ticket);
 
-/* The emitted notation:
- *     CALL(gelu, OUT(F32(at_h_0_gelu, 16, 256, 1024)), IN(F32(at_h_0_fc, 16, 256, 1024)), NO_ATTR, NO_WORKSPACE);
- *     FREE(at_h_0_fc, 16777216);
- * where at_h_0_gelu and at_h_0_fc are byte offsets into the arena. Copies, with host_h_0_in an offset into host
- * memory:
- *     OFFLOAD(0, at_h_0_in, host_h_0_in, 4194304);   ...   WAIT(0);   FREE(at_h_0_in, 4194304);
- *     FETCH(1, at_h_0_in_2, host_h_0_in, 4194304);   ...   WAIT(1);   CALL(..., IN(F32(at_h_0_in_2, ...)), ...); */
+/* The emitted notation, where at_gelu and at_fc are byte offsets into the arena:
+ *     CALL(gelu, OUT(F32(at_gelu, 16, 256, 1024)), IN(F32(at_fc, 16, 256, 1024)), NO_ATTR, NO_WORKSPACE);
+ *     FREE(at_fc, 16777216);
+ * In a function that several layers share, those that differ stand in a table: `at` is the layer's row of it, `w` the
+ * row of its weights, `m`, `v`, `master` and `grad` those of their states:
+ *     CALL(linear, OUT(F32(at->fc, 16, 256, 1024)), IN(F32(at->ln, 16, 256, 256), F32(w->fc_weight, 1024, 256)), ...);
+ * Copies, with host_in an offset into host memory:
+ *     OFFLOAD(0, at_in, host_in, 4194304);   ...   WAIT(0);   FREE(at_in, 4194304);
+ *     FETCH(1, at_in_2, host_in, 4194304);   ...   WAIT(1);   CALL(..., IN(F32(at_in_2, ...)), ...); */
 #define RT_COUNT(...)      RT_COUNT_(__VA_ARGS__, 4, 3, 2, 1, 0)
 #define RT_COUNT_(a, b, c, d, n, ...) n
 #define RT_TENSOR(type, room, offset, ...)                                                                    \

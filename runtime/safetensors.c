@@ -3,6 +3,8 @@
  * wrong. The header is decoded in place in a copy, so its length bounds every allocation. */
 #include "safetensors.h"
 
+#include "json_reader.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +13,12 @@
 
 static const struct {
     const char *name;
-    int bytes;
-} dtypes[] = {{"F64", 8}, {"F32", 4}, {"F16", 2},  {"BF16", 2},    {"I64", 8},
-              {"I32", 4}, {"I16", 2}, {"I8", 1},   {"U64", 8},     {"U32", 4},
-              {"U16", 2}, {"U8", 1},  {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
+    int bits;
+} dtypes[] = {{"F64", 64},    {"F32", 32},    {"F16", 16}, {"BF16", 16},       {"C64", 64},
+              {"I64", 64},    {"I32", 32},    {"I16", 16}, {"I8", 8},          {"U64", 64},
+              {"U32", 32},    {"U16", 16},    {"U8", 8},   {"BOOL", 8},        {"F8_E4M3", 8},
+              {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F4", 4},   {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
+              {"F6_E2M3", 6}, {"F6_E3M2", 6}};
 
 const char *st_dtype_name(int dtype) {
     return dtype == K_F32 ? "F32" : dtype == K_BF16 ? "BF16" : "I32";
@@ -34,172 +38,38 @@ static int no_memory(RtError *error) {
 
 /* ---- the header's JSON: objects of strings, and of tensors ---- */
 
-typedef struct Reader {
-    char *at, *end;
-    const char *start;
-    RtError *error;
-} Reader;
-
-static int bad(Reader *reader, const char *what) {
-    return rt_error(reader->error, "header byte %lld: %s", (long long)(reader->at - reader->start), what);
-}
-
-static void skip_space(Reader *reader) {
-    while (reader->at < reader->end && strchr(" \t\r\n", *reader->at) && *reader->at) reader->at++;
-}
-
-static int peek(Reader *reader, char c) {
-    skip_space(reader);
-    return reader->at < reader->end && *reader->at == c;
-}
-
-static int accept(Reader *reader, char c) {
-    if (!peek(reader, c)) return 0;
-    reader->at++;
-    return 1;
-}
-
-static int expect(Reader *reader, char c, const char *what) {
-    return accept(reader, c) || bad(reader, what);
-}
-
-static int hex4(Reader *reader, unsigned *value) {
-    if (reader->end - reader->at < 4) return bad(reader, "cut short in an escape");
-    *value = 0;
-    for (int i = 0; i < 4; i++) {
-        char c = *reader->at++;
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
-        if (digit < 0) return bad(reader, "an escape that is no number");
-        *value = *value << 4 | (unsigned)digit;
-    }
-    return 1;
-}
-
-static char *put_utf8(char *to, unsigned code) {
-    if (code < 0x80) {
-        *to++ = (char)code;
-    } else if (code < 0x800) {
-        *to++ = (char)(0xc0 | code >> 6);
-        *to++ = (char)(0x80 | (code & 0x3f));
-    } else if (code < 0x10000) {
-        *to++ = (char)(0xe0 | code >> 12);
-        *to++ = (char)(0x80 | (code >> 6 & 0x3f));
-        *to++ = (char)(0x80 | (code & 0x3f));
-    } else {
-        *to++ = (char)(0xf0 | code >> 18);
-        *to++ = (char)(0x80 | (code >> 12 & 0x3f));
-        *to++ = (char)(0x80 | (code >> 6 & 0x3f));
-        *to++ = (char)(0x80 | (code & 0x3f));
-    }
-    return to;
-}
-
-static int read_escape(Reader *reader, char **to) {
-    if (reader->at >= reader->end) return bad(reader, "cut short in a string");
-    char c = *reader->at++;
-    const char *plain = "\"\\/bfnrt", *meaning = "\"\\/\b\f\n\r\t", *found = c ? strchr(plain, c) : NULL;
-    if (found) {
-        *(*to)++ = meaning[found - plain];
-        return 1;
-    }
-    if (c != 'u') return bad(reader, "an unknown escape");
-    unsigned code, low;
-    if (!hex4(reader, &code)) return 0;
-    if (code >= 0xd800 && code < 0xdc00) {
-        if (reader->end - reader->at < 2 || reader->at[0] != '\\' || reader->at[1] != 'u')
-            return bad(reader, "half a surrogate pair");
-        reader->at += 2;
-        if (!hex4(reader, &low)) return 0;
-        if (low < 0xdc00 || low > 0xdfff) return bad(reader, "half a surrogate pair");
-        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-    } else if (code >= 0xdc00 && code <= 0xdfff) {
-        return bad(reader, "half a surrogate pair");
-    }
-    if (code == 0) return bad(reader, "a NUL in a string");
-    *to = put_utf8(*to, code);
-    return 1;
-}
-
-/* An escape is never shorter than what it stands for, so the string is decoded where it stands. */
-static int read_string(Reader *reader, const char **string) {
-    if (!expect(reader, '"', "a string should stand here")) return 0;
-    char *to = reader->at;
-    *string = to;
-    while (reader->at < reader->end && *reader->at != '"') {
-        unsigned char c = (unsigned char)*reader->at++;
-        if (c < 0x20) return bad(reader, "a control character in a string");
-        if (c != '\\')
-            *to++ = (char)c;
-        else if (!read_escape(reader, &to))
-            return 0;
-    }
-    if (reader->at >= reader->end) return bad(reader, "cut short in a string");
-    reader->at++;
-    *to = 0;
-    return 1;
-}
-
-static int read_count(Reader *reader, int64_t *value) {
-    skip_space(reader);
-    if (reader->at >= reader->end || *reader->at < '0' || *reader->at > '9')
-        return bad(reader, "a whole number should stand here");
-    int leading_zero = *reader->at == '0';
-    *value = 0;
-    for (int digits = 0; reader->at < reader->end && *reader->at >= '0' && *reader->at <= '9'; digits++) {
-        if (digits && leading_zero) return bad(reader, "a number with a leading zero");
-        int digit = *reader->at++ - '0';
-        if (*value > (INT64_MAX - digit) / 10) return bad(reader, "a number that is too large");
-        *value = *value * 10 + digit;
-    }
-    return 1;
-}
-
-static int read_counts(Reader *reader, int64_t *value, int most, int *count) {
-    *count = 0;
-    if (!expect(reader, '[', "a list should stand here")) return 0;
-    if (accept(reader, ']')) return 1;
-    do {
-        if (*count == most) return bad(reader, "a list that is too long");
-        if (!read_count(reader, &value[(*count)++])) return 0;
-    } while (accept(reader, ','));
-    return expect(reader, ']', "a list should end here");
-}
-
-static int read_tensor(Reader *reader, StTensor *tensor) {
+static int read_tensor(JsonReader *reader, StTensor *tensor) {
     int64_t range[2];
     int ranges = 0;
     unsigned seen = 0;
-    if (!expect(reader, '{', "a tensor's description should stand here")) return 0;
+    if (!json_expect(reader, '{', "a tensor's description should stand here")) return 0;
     do {
         const char *key;
-        if (!read_string(reader, &key) || !expect(reader, ':', "':' should stand here")) return 0;
+        if (!json_string(reader, &key) || !json_expect(reader, ':', "':' should stand here")) return 0;
         unsigned which = !strcmp(key, "dtype")          ? 1u
                          : !strcmp(key, "shape")        ? 2u
                          : !strcmp(key, "data_offsets") ? 4u
                                                         : 0u;
-        if (!which || seen & which)
-            return bad(reader, "an unknown or repeated key in a tensor's description");
+        if (seen & which) return json_bad(reader, "a repeated key in a tensor's description");
         seen |= which;
-        int read = which == 1   ? read_string(reader, &tensor->dtype)
-                   : which == 2 ? read_counts(reader, tensor->dim, ST_MAX_RANK, &tensor->rank)
-                                : read_counts(reader, range, 2, &ranges);
+        int read = !which       ? json_skip(reader) /* of a later version, say */
+                   : which == 1 ? json_string(reader, &tensor->dtype)
+                   : which == 2 ? json_counts(reader, tensor->dim, ST_MAX_RANK, &tensor->rank)
+                                : json_counts(reader, range, 2, &ranges);
         if (!read) return 0;
-    } while (accept(reader, ','));
-    if (!expect(reader, '}', "a tensor's description should end here")) return 0;
-    if (seen != 7 || ranges != 2) return bad(reader, "a tensor without dtype, shape or two data_offsets");
+    } while (json_accept(reader, ','));
+    if (!json_expect(reader, '}', "a tensor's description should end here")) return 0;
+    if (seen != 7 || ranges != 2)
+        return json_bad(reader, "a tensor without dtype, shape or two data_offsets");
     tensor->begin = range[0];
     tensor->end = range[1];
     return 1;
 }
 
-static int read_metadata(Reader *reader, StFile *file) {
+static int read_metadata(JsonReader *reader, StFile *file) {
     int capacity = 0;
-    if (file->pairs) return bad(reader, "two __metadata__");
-    if (!expect(reader, '{', "an object should stand here")) return 0;
-    if (accept(reader, '}')) return 1;
+    if (!json_expect(reader, '{', "an object should stand here")) return 0;
+    if (json_accept(reader, '}')) return 1;
     do {
         if (file->pairs == capacity) {
             capacity = capacity ? 2 * capacity : 16;
@@ -208,23 +78,25 @@ static int read_metadata(Reader *reader, StFile *file) {
             file->pair = grown;
         }
         StPair *pair = &file->pair[file->pairs];
-        if (!read_string(reader, &pair->key) || !expect(reader, ':', "':' should stand here") ||
-            !read_string(reader, &pair->value))
+        if (!json_string(reader, &pair->key) || !json_expect(reader, ':', "':' should stand here") ||
+            !json_string(reader, &pair->value))
             return 0;
         file->pairs++;
-    } while (accept(reader, ','));
-    return expect(reader, '}', "an object should end here");
+    } while (json_accept(reader, ','));
+    return json_expect(reader, '}', "an object should end here");
 }
 
-static int read_header(Reader *reader, StFile *file) {
-    int capacity = 0;
-    if (!expect(reader, '{', "an object should stand here")) return 0;
-    if (!accept(reader, '}')) {
+static int read_header(JsonReader *reader, StFile *file) {
+    int capacity = 0, metadata = 0;
+    if (!json_utf8(reader)) return 0;
+    if (!json_expect(reader, '{', "an object should stand here")) return 0;
+    if (!json_accept(reader, '}')) {
         do {
             const char *name;
-            if (!read_string(reader, &name) || !expect(reader, ':', "':' should stand here")) return 0;
+            if (!json_string(reader, &name) || !json_expect(reader, ':', "':' should stand here")) return 0;
             if (!strcmp(name, "__metadata__")) {
-                if (!read_metadata(reader, file)) return 0;
+                if (metadata++) return json_bad(reader, "two __metadata__");
+                if (!json_null(reader) && !read_metadata(reader, file)) return 0;
                 continue;
             }
             if (file->tensors == capacity) {
@@ -237,28 +109,30 @@ static int read_header(Reader *reader, StFile *file) {
             *tensor = (StTensor){.name = name};
             if (!read_tensor(reader, tensor)) return 0;
             file->tensors++;
-        } while (accept(reader, ','));
-        if (!expect(reader, '}', "the header should end here")) return 0;
+        } while (json_accept(reader, ','));
+        if (!json_expect(reader, '}', "the header should end here")) return 0;
     }
-    skip_space(reader);
-    return reader->at == reader->end || bad(reader, "text after the header's end");
+    return json_end(reader);
 }
 
 /* ---- what the table must hold ---- */
 
 static int check_tensor(StTensor *tensor, int64_t data_bytes, RtError *error) {
+    int64_t bits = 0;
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
-        if (!strcmp(dtypes[i].name, tensor->dtype)) tensor->element_bytes = dtypes[i].bytes;
-    if (!tensor->element_bytes)
+        if (!strcmp(dtypes[i].name, tensor->dtype)) bits = dtypes[i].bits;
+    tensor->element_bytes = (int)bits / 8;
+    if (!bits)
         return rt_error(error, "tensor '%.200s' has the unknown dtype '%.40s'", tensor->name, tensor->dtype);
     if (tensor->begin > tensor->end || tensor->end > data_bytes)
         return rt_error(error, "tensor '%.200s' lies at bytes %lld to %lld of %lld: is the file cut short?",
                         tensor->name, (long long)tensor->begin, (long long)tensor->end,
                         (long long)data_bytes);
-    int64_t bytes = tensor->element_bytes;
     for (int i = 0; i < tensor->rank; i++)
-        if (__builtin_mul_overflow(bytes, tensor->dim[i], &bytes))
+        if (__builtin_mul_overflow(bits, tensor->dim[i], &bits))
             return rt_error(error, "the shape of tensor '%.200s' is too large", tensor->name);
+    int64_t bytes = bits / 8;
+    if (bits % 8) return rt_error(error, "tensor '%.200s' ends within a byte", tensor->name);
     if (bytes != tensor->end - tensor->begin)
         return rt_error(error, "tensor '%.200s' has %lld bytes where its shape needs %lld", tensor->name,
                         (long long)(tensor->end - tensor->begin), (long long)bytes);
@@ -324,7 +198,7 @@ int st_parse(StFile *file, const char *header, int64_t header_bytes, int64_t dat
         memcpy(file->raw, header, (size_t)header_bytes);
         memcpy(file->text, header, (size_t)header_bytes);
         file->raw[header_bytes] = file->text[header_bytes] = 0;
-        Reader reader = {file->text, file->text + header_bytes, file->text, error};
+        JsonReader reader = {file->text, file->text + header_bytes, file->text, "header", error};
         good = read_header(&reader, file) && check_table(file, error);
     }
     if (!good) st_close(file);

@@ -417,11 +417,13 @@ static void release(Trainer *trainer) {
     free(trainer->chunk);
 }
 
-int rt_main(const RtProgram *program, int argc, char **argv) {
-    Trainer trainer = {.program = program, .folder = {.lock = -1, .newest_step = -1}, .saved_step = -1};
+int rt_main(const RtProgram *emitted, int argc, char **argv) {
+    Trainer trainer = {.folder = {.lock = -1, .newest_step = -1}, .saved_step = -1};
     hold_standard_streams();
-    int code = rt_options_parse(&trainer.options, program, argc, argv);
+    int code = rt_options_parse(&trainer.options, emitted, argc, argv);
     if (code >= 0) return code;
+    RtProgram whole = rt_whole(emitted);
+    const RtProgram *program = trainer.program = &whole;
     rt_device_prepare(argv);
     const RtOptions *options = &trainer.options;
     trainer.steps = options->steps >= 0 ? options->steps : program->steps;
@@ -444,5 +446,6 @@ int rt_main(const RtProgram *program, int argc, char **argv) {
         code = end_output(&trainer, train(&trainer));
     }
     release(&trainer);
+    rt_whole_free(emitted, &whole);
     return code;
 }

@@ -60,8 +60,8 @@ sh /usr/local/share/doc/remat/examples/corpus.sh corpus.txt
 rematc build bytes-gpt.remat -o bytes-gpt --quiet
 bytes-gpt/train --steps 3 --sample 0
 SESSION
-    echo "== $release: demo, tests, installation =="
-    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb \
+    echo "== $release: ${REMAT_BARE_PARTS:-demo test install} =="
+    env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb \
         ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
         BARE_TESTS="${REMAT_BARE_TESTS:-}" BARE_PARTS="${REMAT_BARE_PARTS:-demo test install}" \
         chroot "$root" sh /root/session.sh

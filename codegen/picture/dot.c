@@ -490,9 +490,8 @@ static void draw_edges(Drawing *d, const double half[2], double right_x) {
 /* What Graphviz says of its last error. */
 static bool refuse(int fd, const char *format) {
     char *why = aglasterr(), message[256]; /* `why` is ours to free */
-    int length = snprintf(message, sizeof message, "Graphviz cannot draw this as %s%s%s", format,
-                          why ? ": " : "", why ? why : "");
-    length = length < (int)sizeof message ? length : (int)sizeof message - 1;
+    snprintf(message, sizeof message, "Graphviz cannot draw this as %s%s%s", format, why ? ": " : "",
+             why ? why : "");
     message[strcspn(message, "\n")] = 0;
     child_write(fd, message, strlen(message));
     free(why);

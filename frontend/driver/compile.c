@@ -67,28 +67,13 @@ static int find_device(Compilation *c) {
         c->device.memory_pretended = true;
     }
     const char *target = c->options->target;
-    if (target) {
-        if (strcmp(target, "host") && strcmp(target, "cuda"))
-            return message_fail(c->options, EXIT_USAGE, "--target is host or cuda, not '%s'", target);
-        c->device.cuda = !strcmp(target, "cuda");
-    }
+    if (target) c->device.cuda = !strcmp(target, "cuda");
     if (c->device.flops_per_second[c->spec.compute] <= 0) {
         diag_error(c->diag, E0703, c->spec.device_span, "device '%s' has no arithmetic in %s", c->device.name,
                    dtype_name[c->spec.compute]);
         return source_errors(c);
     }
-    c->policy = POLICY_OPTIMAL;
-    if (c->options->policy) {
-        c->policy = policy_find(c->options->policy);
-        if (c->policy == POLICY_COUNT) {
-            const char *near = diag_nearest(c->options->policy, policy_name, POLICY_COUNT);
-            return message_fail_help(
-                c->options, EXIT_USAGE,
-                near ? arena_printf(c->arena, "did you mean '%s'?", near)
-                     : "known: none, every-block, sqrt, offload-blocks, heuristic, optimal",
-                "--policy: there is no policy '%s'", c->options->policy);
-        }
-    }
+    c->policy = c->options->policy ? policy_find(c->options->policy) : POLICY_OPTIMAL;
     int64_t asked = c->spec.budget_bytes, has = c->device.memory_bytes;
     c->budget_capped = has && asked > has;
     c->budget = (Budget){.limited = asked || has,

@@ -12,7 +12,7 @@
 void output_begin(void);
 /* The text on standard output, byte for byte; where that is a terminal, with what could steer it spelled out
  * (runtime/printable.h). EXIT_FINE, or EXIT_IO after a message. */
-int output_print(const Options *options, const Text *text);
+int output_print(const Options *options, const Text *results);
 /* The text as the file after -o, whole or not at all ("-": standard output); the same codes. */
 int output_write(const Options *options, const char *path, const Text *text);
 /* -1, or EXIT_USAGE after a message where -o names the very file that is read, by whatever name. */

@@ -22,6 +22,7 @@ Program program_new(ProgramKind kind, Graph *forward, TileRule tile, Arena *aren
 /* Whether a stage's turn has come: it is not behind the program, nor beyond `last`. */
 static bool begins(Program *p, Stage stage, Stage last) {
     if (p->done >= stage || stage > last) return false;
+    if (p->done + 1 != stage) die("nothing runs the stage %s", stage_name[p->done + 1]);
     p->done = stage;
     return true;
 }
@@ -38,7 +39,7 @@ static void add_costs(Program *p, Cost *cost) {
 }
 
 static void check_graphs(Program *p, Arena *arena) {
-    for (Stage stage = STAGE_GRAPH; stage <= STAGE_PAD && !p->checked->graphs; stage++) {
+    for (Stage stage = STAGE_GRAPH; stage < STAGE_COST && !p->checked->graphs; stage++) {
         bool is_new = stage == STAGE_GRAPH || p->made[stage] != p->made[stage - 1];
         const char *broken = is_new ? graph_check(p->made[stage], arena) : NULL;
         if (broken) die("%s: %s", stage_name[stage], broken);

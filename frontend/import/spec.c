@@ -185,7 +185,9 @@ void spec_write(const Facts *f, const SpecNames *names, Text *out) {
     if (names->weights) {
         text_add(out, "weights ");
         write_quoted(names->weights, out);
-        text_add(out, "  # where its safetensors lie\n\n");
+        if (f->family->body == BODY_gpt2) text_add(out, " transposed \"*.{c_attn,c_proj,c_fc}\"");
+        text_add(out, "  # where its safetensors lie%s\n\n",
+                 f->family->body == BODY_gpt2 ? ", with these matrices as [in, out]" : "");
     }
     text_add(out, "train {\n  steps 1000  tokens_per_step %lld\n%s", (long long)(context(f) * SEQUENCES),
              train_settings);

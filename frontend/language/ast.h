@@ -147,7 +147,7 @@ typedef enum ItemKind {
     ITEM_SECTION,  /* section */
     ITEM_BLOCK,    /* block */
     ITEM_MODEL,    /* block */
-    ITEM_WEIGHTS,  /* name: path; flag: frozen */
+    ITEM_WEIGHTS,  /* name: path; flag: frozen; other: pattern after `transposed` (text NULL: none) */
     ITEM_ADAPT,    /* value: lora(...) or a name; name: pattern after `on` (text NULL: none) */
     ITEM_TIE,      /* name = other */
     ITEM_INIT,     /* name: pattern (text NULL: everything); value: normal(0.02) */

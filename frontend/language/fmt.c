@@ -399,8 +399,11 @@ static void fmt_item(Writer *w, const Item *item) {
     } else if (item->name.text && item->kind != ITEM_ADAPT) {
         text_add(out, " "), fmt_string(item->name.text, out);
     }
-    if (item->other.text) text_add(out, " = "), fmt_string(item->other.text, out);
     if (item->flag) text_add(out, " frozen");
+    if (item->other.text) {
+        text_add(out, item->kind == ITEM_WEIGHTS ? " transposed " : " = ");
+        fmt_string(item->other.text, out);
+    }
     if (item->value) text_add(out, item->kind == ITEM_DEVICE ? " memory " : " "), fmt_expr(item->value, out);
     if (item->name.text && item->kind == ITEM_ADAPT) text_add(out, " on "), fmt_string(item->name.text, out);
 }

@@ -126,8 +126,9 @@ void ast_print(const Ast *ast, Text *out) {
         }
         text_add(out, "%s", item_word[item->kind]);
         if (item->name.text) text_add(out, " "), print_quoted(item->name.text, out);
-        if (item->other.text) text_add(out, " "), print_quoted(item->other.text, out);
         if (item->flag) text_add(out, " frozen");
+        if (item->other.text && item->kind == ITEM_WEIGHTS) text_add(out, " transposed");
+        if (item->other.text) text_add(out, " "), print_quoted(item->other.text, out);
         if (item->kind == ITEM_DEVICE && item->value) text_add(out, " memory");
         text_add(out, item->value ? " " : "\n");
         if (item->value) print_expr(item->value, out, 0);

@@ -144,6 +144,10 @@ static int outer_word(const Classifier *c, const Token *token) {
     case STRING:
         if (before2 == KW_INIT) return NAME;
         if (before2 == KW_WEIGHTS && inner_word(token) == FROZEN) return FROZEN;
+        if (before2 == KW_WEIGHTS && inner_word(token) == TRANSPOSED) return TRANSPOSED;
+        break;
+    case FROZEN:
+        if (inner_word(token) == TRANSPOSED) return TRANSPOSED;
         break;
     }
     if (inner_word(token) == ON && token[1].kind == STRING) return ON;

@@ -166,7 +166,7 @@ void coincidence(Lower *l, Span span, const char *what, const Shape *a, const Sh
 
 /* ---- lower_op.c ---- */
 bool op_known(const char *name);
-Operand op_lower(Lower *l, const Expr *call);
+Operand op_lower(Lower *l, const Expr *expr);
 void op_suggest(Lower *l, const char *name);
 /* Appends a node, or reports what the shape rule says [E0322]. Returns its id or NONE. */
 NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut, uint32_t nout,
@@ -187,7 +187,7 @@ void weights_finish(Lower *l); /* init lines, residual scaling, ties and pattern
 void settings_read(Lower *l, Spec *out);
 
 /* ---- lower.c ---- */
-Operand block_call(Lower *l, const Expr *call, uint32_t block);
+Operand block_call(Lower *l, const Expr *call, uint32_t index);
 uint32_t block_find(const Lower *l, const char *name); /* NONE when there is none */
 
 #endif

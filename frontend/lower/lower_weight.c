@@ -3,7 +3,8 @@
  * In: the name an operation gives its weight, the scope, tie and init items. Out: VALUE_PARAM values named as
  * in the checkpoint and one Param each. Matrices start from normal(0, 0.02), those that write into the
  * residual stream scaled down by the square root of how many do (Radford et al. 2019, GPT-2), gains at 1,
- * biases at 0; init lines replace that, the last one that matches winning. */
+ * biases at 0; init lines replace that, the last one that matches winning. `weights` may say which matrices
+ * its files hold transposed. */
 #include "frontend/lower/lower_parts.h"
 
 #include "ir/glob.h"
@@ -231,6 +232,20 @@ static void apply_inits(Lower *l) {
     }
 }
 
+static void apply_transposed(Lower *l) {
+    const Item *item = l->ast->single[ITEM_WEIGHTS];
+    if (!item || !item->other.text) return;
+    bool any = false;
+    Glob *glob = glob_new(l->arena, item->other.text);
+    for (uint32_t i = 0; i < l->weight.count; i++) {
+        if (l->weight.at[i].shape.rank != 2 || !glob_matches(glob, l->weight.at[i].name)) continue;
+        l->graph->param.at[i].transposed = any = true; /* one Param a Weight, in the same order */
+    }
+    if (any) return;
+    diag_error(l->diag, E0208, item->other.span, "weights: no matrix is called '%s'", item->other.text);
+    if (l->weight.count) diag_help(l->diag, "weights are called like '%s'", l->weight.at[0].name);
+}
+
 static void check_pins(Lower *l) {
     const Graph *g = l->graph;
     for (uint32_t i = 0; i < l->spec->pin.count; i++) {
@@ -250,5 +265,6 @@ void weights_finish(Lower *l) {
     check_ties(l);
     scale_residuals(l);
     apply_inits(l);
+    apply_transposed(l);
     check_pins(l);
 }

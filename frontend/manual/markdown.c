@@ -107,7 +107,7 @@ static uint32_t read_row(Reader *r, const char *cell[8]) {
 
 /* The first column tags what the others say, with the name of each column where there are several. */
 static void add_table(Reader *r) {
-    const char *header[8], *cell[8];
+    const char *header[8] = {0}, *cell[8] = {0};
     uint32_t columns = read_row(r, header);
     next_line(r);
     text_add(r->out, ".Bl -tag -width Ds\n");

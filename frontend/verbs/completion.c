@@ -259,7 +259,8 @@ static void fish_summary(Text *out, const char *summary) {
 static void fish_script(Text *out) {
     text_add(out, "%s",
              "function __rematc_files # ENDING: files that end so, and folders\n"
-             "    __fish_complete_path (commandline -ct) | string match -r -- '^.*(?:/|[.]'$argv[1]')(?:\\t.*)?$'\n"
+             "    __fish_complete_path (commandline -ct) | string match -r -- "
+             "'^.*(?:/|[.]'$argv[1]')(?:\\t.*)?$'\n"
              "end\n"
              "complete -c rematc -f\n");
     for (int v = 0; v < VERB_COUNT; v++) {

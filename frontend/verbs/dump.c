@@ -75,12 +75,12 @@ int verb_dump(Compilation *c) {
     Stage stage = c->options->stage ? stage_of(c->options->stage) : STAGE_GRAPH;
     size_t name_length = strlen(c->options->file);
     if (name_length > 6 && !strcmp(c->options->file + name_length - 6, ".graph")) {
-        if (stage >= STAGE_GRAPH && stage <= STAGE_PAD) return dump_graph_text(c);
+        if (stage >= STAGE_GRAPH && stage < STAGE_COST) return dump_graph_text(c);
         return message_fail(c->options, EXIT_USAGE, "a .graph file has the stages %s to %s only",
-                            stage_name[STAGE_GRAPH], stage_name[STAGE_PAD]);
+                            stage_name[STAGE_GRAPH], stage_name[STAGE_COST - 1]);
     }
     int code = compile_parse(c);
-    Planned planned;
+    Planned planned = {0};
     if (code < 0 && stage > STAGE_AST) code = compile_lower(c);
     if (code < 0 && stage > STAGE_GRAPH) code = infeasible_or_plan(c, &planned);
     if (code >= 0) return code;

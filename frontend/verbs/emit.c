@@ -36,7 +36,7 @@ static int emitted(Compilation *c, Planned *planned, const char **dir) {
 
 int verb_emit(Compilation *c) {
     const char *dir = NULL;
-    Planned planned;
+    Planned planned = {0};
     int code = emitted(c, &planned, &dir);
     if (code >= 0) return code;
     char peak[24];
@@ -48,7 +48,7 @@ int verb_emit(Compilation *c) {
 }
 
 static int built(Compilation *c, const char **dir) {
-    Planned planned;
+    Planned planned = {0};
     int code = emitted(c, &planned, dir);
     if (code >= 0) return code;
     BuildFailure failure;

@@ -21,7 +21,7 @@ int verb_graph(Compilation *c) {
                             "a picture is svg, png, pdf or dot, not '%s'; name it so, or use --format",
                             format);
     int code = output_not_input(c->options);
-    Planned planned;
+    Planned planned = {0};
     if (code < 0) code = verbs_plan(c, &planned);
     if (code >= 0) return code;
     const Part *train = &planned.request.train;

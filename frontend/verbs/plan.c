@@ -72,7 +72,7 @@ int verb_plan(Compilation *c) {
     if (c->options->why && c->options->json)
         return message_fail(c->options, EXIT_USAGE, "--why answers in text; it goes without --json");
     if (c->options->compare) return compare(c);
-    Planned planned;
+    Planned planned = {0};
     int code = verbs_plan(c, &planned);
     if (code >= 0) return code;
     const PlanResult *result = planned.train.result;

@@ -184,7 +184,7 @@ int verb_solve(Compilation *c) {
     SolveRequest request = {.exhaustive_ops = EFFORT_DAG_EXHAUSTIVE_OPS};
     int code = read_options(options, &budget, &request.time_seconds);
     if (code >= 0) return code;
-    NodeLink graph;
+    NodeLink graph = {0};
     code = read_graph(options, &graph, arena);
     if (code >= 0) return code;
 

@@ -57,11 +57,11 @@ bool updates_may_move(const Graph *g); /* else that is a copy */
  * are slow where rows do not begin at multiples of 16 bytes. Produces: one with room for whole rows in logits
  * of an odd vocabulary, their gradient, and the weight of the layer that makes them. Values and shapes stay
  * as they are. */
-Graph *pad_rows(const Graph *g, Arena *arena);
+Graph *pad_rows(const Graph *from, Arena *arena);
 
 /* ---- forward.c ----
  * Requires: a graph before or after autodiff and fuse. Produces: only what the logits and the loss need,
  * dropout removed, for evaluation and sampling; parameter p is value p, every parameter and input is kept. */
-Graph *graph_forward_only(const Graph *g, Arena *arena);
+Graph *graph_forward_only(const Graph *from, Arena *arena);
 
 #endif

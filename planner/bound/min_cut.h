@@ -11,7 +11,7 @@ typedef struct MinCut MinCut;
 MinCut *min_cut_new(uint32_t vertices, Arena *arena);
 uint32_t min_cut_arc(MinCut *cut, uint32_t from, uint32_t to,
                      int64_t capacity); /* its id; before the first solve */
-void min_cut_capacity(MinCut *cut, uint32_t arc, int64_t capacity);
+void min_cut_capacity(MinCut *cut, uint32_t id, int64_t capacity);
 /* Value of a minimum cut. Flow found before is kept where it still fits. */
 int64_t min_cut_solve(MinCut *cut);
 /* After a solve: whether `vertex` is on the source's side of the smallest minimum cut. */

@@ -42,7 +42,7 @@ typedef struct BlockRun BlockRun;
 BlockRun *block_cost_run(const Problem *p, uint32_t boundary, Arena *arena);
 uint32_t block_cost_instants(const BlockRun *run); /* the operations p there are to choose from */
 /* Costs with the p of that number, in `arena`, until the next call; NULL where they do not apply. */
-const BlockCosts *block_cost_at(BlockRun *run, uint32_t instant, int64_t budget_bytes, Arena *arena);
+const BlockCosts *block_cost_at(BlockRun *run, uint32_t which, int64_t budget_bytes, Arena *arena);
 /* What so many blocks pay for their outputs, each with less than m, together with so many units. */
 double block_cost_pass_seconds(const BlockCosts *costs, double passes, int64_t room);
 

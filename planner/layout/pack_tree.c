@@ -54,7 +54,6 @@ static void range_add(PackTree *tree, PackRangeSet *set, int64_t beg, int64_t en
         if (set->at[last - 1].end > end) end = set->at[last - 1].end;
     } else {
         (void)vec_add(tree->arena, set);
-        last = first;
         tree->work += (set->count - first) / 16; /* what is moved costs less than what is looked at */
         memmove(&set->at[first + 1], &set->at[first], sizeof(PackRange) * (set->count - 1 - first));
         set->at[first] = (PackRange){beg, end};

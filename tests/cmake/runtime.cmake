@@ -1,6 +1,7 @@
 # The trainer's loop, files, checkpoints and signals, with a hand-written program.
 remat_test(test_runtime unit/test_runtime.c LIBS remat_runtime)
 remat_test(test_runtime_files unit/test_runtime_files.c LIBS remat_runtime)
+remat_test(test_weights unit/test_weights.c LIBS remat_runtime)
 # What they do to the files of the user: checkpoints, logs, output that cannot be written.
 remat_test(test_runtime_folder unit/test_runtime_folder.c LIBS remat_runtime)
 # What the compiler and the trainer share: files written whole, text that a terminal may see.

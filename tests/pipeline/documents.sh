@@ -28,7 +28,7 @@ printf 'id,lower,upper,size\na,0,4,4096\nb,2,6,4096\n' >BUFFERS.csv
 
 # published configurations, and one of a kind that is not known yet
 mkdir -p models/Qwen3-30B-A3B
-for model in "$source_dir"/tests/cases/import/*/; do ln -s "$model" "models/$(basename "$model")"; done
+for model in "$source_dir"/tests/cases/import/*/; do ln -sn "$model" "models/$(basename "$model")"; done
 sed -e 's/"model_type": "qwen3"/"model_type": "qwen3_moe"/' -e '2s/^/  "decoder_sparse_step": 1,\n  "norm_topk_prob": true,\n/' \
     models/Qwen3-4B/config.json >models/Qwen3-30B-A3B/config.json
 

@@ -14,6 +14,19 @@ model m {
   x = x + linear(x, [D, D], "tensors")
   x = x + linear(x, [D, D], "train_micro_step")
   x = x + linear(x, [D, D], "*/ #error \" \\ x /*")
+  repeat i in 0..3 scope "int.{i}" {
+    x = x + linear(x, [D, D], "linux")
+    x = x + linear(x, [D, D], "F32")
+    x = x + linear(x, [D, D], "layer", bias)
+    x = x + linear(x, [D, D], "at.x")
+    x = x + linear(x, [D, D], "*/ #error \" \\ x /*")
+    x = x + linear(x, [D, D], "*/ #error . \\ x /*")
+  }
+  repeat i in 5..7 scope "a{i}.{i}" { x = x + linear(x, [D, D], "w") }
+  repeat i in 0..2 scope "weights.{i}" { x = x + linear(x, [D, D], "w") }
+  repeat i in 9..11 scope "weights {i}.*" { x = x + linear(x, [D, D], "w") }
+  repeat i in 0..2 { x = x + gelu(x) }
+  x = x + linear(x, [D, D], "x")
   loss = cross_entropy(linear(x, [V, D], "3 é?"), data.targets)
 }
 train { steps 2  optimizer adamw(lr = 1e-3)  seed 1 }
@@ -21,7 +34,10 @@ data { train "corpus.txt" bytes }
 END
 expect 0 "$rematc" build names.remat -o names --quiet
 grep -qE 'warning|error' stderr.txt && { cat stderr.txt >&2; fail "the compiler of C complains"; }
-expect 0 names/train --quiet --poison
+expect 0 names/train --quiet --poison --save-dir names.save
+for name in F32.bias int.0.F32.weight m.int.2.at.x.weight a5.5.w.weight "v.weights.1.w.weight" "weights 10.*.w.weight" x.weight; do
+    grep -aqF "\"$name\":{" names.save/step-000002.safetensors || fail "the checkpoint has no tensor '$name'"
+done
 # -- files and folders --
 folder="o d'\"#*
 ?"

@@ -4,8 +4,8 @@
 
 #include "planner/check/check.h"
 
-static inline const char *both_checks(const Graph *g, const Cost *cost, const Plan *plan, const Layout *layout,
-                                      const Budget *budget, Arena *arena) {
+static inline const char *both_checks(const Graph *g, const Cost *cost, const Plan *plan,
+                                      const Layout *layout, const Budget *budget, Arena *arena) {
     const char *wrong = plan_check(g, plan, arena);
     return wrong ? wrong : layout_check(g, cost, plan, layout, budget, arena);
 }

@@ -17,7 +17,7 @@ int main(int argc, char **argv) {
     int code = options_parse(&options, arena, argc - 2, argv + 2);
     if (code >= 0) return code;
     Compilation c = {.arena = arena, .options = &options};
-    Planned planned;
+    Planned planned = {0};
     code = compile_parse(&c);
     if (code < 0) code = compile_lower(&c);
     if (code < 0) code = infeasible_or_plan(&c, &planned);

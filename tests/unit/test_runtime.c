@@ -394,6 +394,44 @@ static void test_epochs(void **state) {
     model_rows_path = NULL;
 }
 
+/* Rows that stand for a tensor in each layer become those of the layers, one layer after the other; the
+ * parameter that a state belongs to is counted with all of them. */
+static void test_layers_are_spelled_out(void **state) {
+    (void)state;
+    static const struct {
+        int64_t w, b;
+    } at[] = {{256, 512}, {1024, 768}, {1280, 1536}}, at_m[] = {{2048, 2304}, {2560, 2816}, {3072, 3328}};
+    static const RtTensor row[] = {{"first", RT_PARAM, K_F32, 1, {8}, 0, 1, 0, 0, 0, NULL, 0},
+                                   {"h.*.w", RT_PARAM, K_F32, 2, {4, 2}, 0, 0, 0.5, 1, 0, COLUMN(at, w)},
+                                   {"h.*.b", RT_PARAM, K_F32, 1, {4}, 0, 1, 0, 2, 0, COLUMN(at, b)},
+                                   {"m.first", RT_MOMENT1, K_F32, 1, {8}, 1792, 1, 0, 0, 0, NULL, 0},
+                                   {"m.h.*.w", RT_MOMENT1, K_F32, 2, {4, 2}, 0, 1, 0, 1, 0, COLUMN(at_m, w)},
+                                   {"m.h.*.b", RT_MOMENT1, K_F32, 1, {4}, 0, 1, 0, 2, 0, COLUMN(at_m, b)}};
+    static const RtLayers layers[] = {{1, 2, 3, 9, 2}, {4, 2, 3, 9, 2}};
+    static const struct {
+        const char *name;
+        int64_t offset;
+        int of;
+    } want[] = {{"first", 0, 0},       {"h.9.w", 256, 1},    {"h.9.b", 512, 2},     {"h.10.w", 1024, 3},
+                {"h.10.b", 768, 4},    {"h.11.w", 1280, 5},  {"h.11.b", 1536, 6},   {"m.first", 1792, 0},
+                {"m.h.9.w", 2048, 1},  {"m.h.9.b", 2304, 2}, {"m.h.10.w", 2560, 3}, {"m.h.10.b", 2816, 4},
+                {"m.h.11.w", 3072, 5}, {"m.h.11.b", 3328, 6}};
+    const RtProgram program = {.tensor = row, .tensors = 6, .layers = layers, .repeats = 2};
+    RtProgram whole = rt_whole(&program);
+    assert_int_equal(whole.tensors, sizeof want / sizeof *want);
+    for (int i = 0; i < whole.tensors; i++) {
+        const RtTensor *tensor = &whole.tensor[i];
+        assert_string_equal(tensor->name, want[i].name);
+        assert_int_equal(tensor->offset, want[i].offset);
+        assert_int_equal(tensor->of, want[i].of);
+        assert_int_equal(tensor->kind, i < 7 ? RT_PARAM : RT_MOMENT1);
+        assert_int_equal(tensor->rank, strchr(tensor->name, 'w') ? 2 : 1);
+        assert_null(tensor->column);
+    }
+    rt_whole_free(&program, &whole);
+    assert_null(whole.tensor);
+}
+
 static void test_schedule_is_the_programs(void **state) {
     (void)state;
     clear_run();
@@ -425,6 +463,7 @@ int main(void) {
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_data_errors),
         cmocka_unit_test(test_schedule_is_the_programs),
+        cmocka_unit_test(test_layers_are_spelled_out),
         cmocka_unit_test(test_epochs),
     };
     return cmocka_run_group_tests_name("runtime", tests, make_reference, leave_folder);

@@ -94,7 +94,8 @@ static void test_in_the_way(void **state) {
     assert_int_equal(train(&program, "--steps 10"), 0);
     assert_in_file("stderr", "it is 'out/run/step-000010.safetensors.old' now");
     assert_same_files("out/run/step-000010.safetensors.old", "out/run/step-000005.safetensors");
-    model_delay_us = 50000; /* from the first line to step 15 it is a fifth of a second, even on a busy machine */
+    model_delay_us =
+        50000; /* from the first line to step 15 it is a fifth of a second, even on a busy machine */
     pid_t child = start(&program, "--log lines.jsonl", 0);
     for (struct stat lines = {0}; stat("lines.jsonl", &lines) != 0 || !lines.st_size;) usleep(1000);
     assert_int_equal(symlink("../../copy", "out/run/step-000015.safetensors"), 0);

@@ -1,0 +1,94 @@
+/* In: an item of a step. Out: its line of C: a call of a kernel, a copy to host memory or back, a wait, the
+ * end of a buffer's life. Slots are named from left to right. */
+#include "codegen/item.h"
+#include "ir/ops.h"
+
+#include <inttypes.h>
+
+static const char *const dtype_macro[DT_COUNT] = {[DT_F32] = "F32", [DT_BF16] = "BF16", [DT_I32] = "I32"};
+
+typedef struct Printer {
+    const Steps *steps;
+    const char *const *slot_text;
+    uint32_t next; /* slot of the item */
+    Text *out;
+} Printer;
+
+static const char *next_slot(Printer *p) {
+    const char *text = p->slot_text ? p->slot_text[p->next] : "@";
+    p->next++;
+    return text;
+}
+
+static void print_tensor(Printer *p, ValueId value) {
+    const Value *tensor = &p->steps->part->graph->value.at[value];
+    const Type *type = &tensor->type;
+    if (tensor->room)
+        text_add(p->out, "ROOM(INT64_C(%" PRId64 "), %s, %s", tensor->room, dtype_macro[type->dtype],
+                 next_slot(p));
+    else
+        text_add(p->out, "%s(%s", dtype_macro[type->dtype], next_slot(p));
+    for (int i = 0; i < type->rank; i++) text_add(p->out, ", %" PRId64, type->dim[i]);
+    text_add(p->out, ")");
+}
+
+static void print_attributes(Printer *p, const Attr *attr) {
+    const char *comma = "";
+    char digits[32];
+    Text list = {.arena = p->out->arena};
+#define ATTR_F(name)                                                                                         \
+    if (attr->name != 0)                                                                                     \
+        text_add(&list, "%s." #name " = %s", comma, format_number(attr->name, digits)), comma = ", ";
+#define ATTR_I(name)                                                                                         \
+    if (attr->name != 0) text_add(&list, "%s." #name " = %s", comma, next_slot(p)), comma = ", ";
+#include "kernels/attr.def"
+#undef ATTR_F
+#undef ATTR_I
+    if (list.length)
+        text_add(p->out, "ATTR(%s)", list.at);
+    else
+        text_add(p->out, "NO_ATTR");
+}
+
+static void print_call(Printer *p, const Item *item) {
+    const Part *part = p->steps->part;
+    const Node *node = &part->graph->node.at[part->plan->step.at[item->step].node];
+    const uint32_t *bind = &part->layout->bind.at[part->layout->first[item->step]];
+    text_add(p->out, "    CALL(%s, OUT(", op_info[node->op].name);
+    for (uint32_t i = 0; i < node->nout; i++) {
+        if (i) text_add(p->out, ", ");
+        print_tensor(p, node->out[i]);
+    }
+    text_add(p->out, "),\n         IN(");
+    for (uint32_t i = 0; i < node->nin; i++) {
+        if (i) text_add(p->out, ", ");
+        print_tensor(p, node->in[i]);
+    }
+    text_add(p->out, "),\n         ");
+    print_attributes(p, &node->attr);
+    uint32_t workspace = bind[node->nout + node->nin];
+    if (workspace == NONE)
+        text_add(p->out, ", NO_WORKSPACE);\n");
+    else
+        text_add(p->out, ", WORKSPACE(%s, INT64_C(%" PRId64 ")));\n", next_slot(p),
+                 part->layout->buf.at[workspace].bytes);
+}
+
+void item_print(const Steps *steps, const Item *item, const char *const *slot_text, Text *out) {
+    Printer p = {.steps = steps, .slot_text = slot_text, .out = out};
+    const Part *part = steps->part;
+    const Step *step = &part->plan->step.at[item->step];
+    if (item->kind == ITEM_CALL) {
+        print_call(&p, item);
+    } else if (item->kind == ITEM_WAIT) {
+        text_add(out, "    WAIT(%s);\n", next_slot(&p));
+    } else if (item->kind == ITEM_FREE) {
+        const Buf *buf = &part->layout->buf.at[steps->slot.at[item->slot].buffer];
+        text_add(out, "    FREE(%s, INT64_C(%" PRId64 "));\n", next_slot(&p), buf->bytes);
+    } else {
+        const char *ticket = next_slot(&p), *at = next_slot(&p), *host = next_slot(&p);
+        text_add(out, "    %s(%s, %s, %s, INT64_C(%" PRId64 "));\n",
+                 item->kind == ITEM_OFFLOAD ? "OFFLOAD" : "FETCH", ticket, at, host,
+                 value_bytes(&part->graph->value.at[step->value]));
+    }
+}
