@@ -24,19 +24,21 @@ static int is_conv1d(const StTensor *tensor) {
 
 static char *read_turned(const StFile *file, const StTensor *tensor) {
     int64_t bytes = tensor->end - tensor->begin, size = tensor->element_bytes;
-    char *data = rt_allocate((size_t)bytes + 1), *turned = rt_allocate((size_t)bytes + 1);
+    char *data = rt_allocate((size_t)bytes + 1);
     RtError error;
     if (!st_read(file, tensor, 0, data, bytes, &error)) rt_fail(1, "%s", error.text);
     if (!is_conv1d(tensor)) return data;
+    char *turned = rt_allocate((size_t)bytes + 1);
     for (int64_t r = 0; r < tensor->dim[0]; r++)
         for (int64_t c = 0; c < tensor->dim[1]; c++)
             memcpy(turned + (c * tensor->dim[0] + r) * size, data + (r * tensor->dim[1] + c) * size,
                    (size_t)size);
+    free(data);
     return turned;
 }
 
-/* Weights number `shard`, `shard` + `shards`, .. of the checkpoint. */
-static void write_shard(const StFile *file, const char *path, int shard, int shards, const char *prefix) {
+/* Weights number `shard`, `shard` + `shards`, .. of the checkpoint. Frees `path`. */
+static void write_shard(const StFile *file, char *path, int shard, int shards, const char *prefix) {
     char *header = NULL;
     size_t header_bytes = 0;
     FILE *text = open_memstream(&header, &header_bytes), *to = fopen(path, "wb");
@@ -62,9 +64,13 @@ static void write_shard(const StFile *file, const char *path, int shard, int sha
     for (int i = 0, n = 0; i < file->tensors; i++) {
         const StTensor *tensor = &file->tensor[i];
         if (!is_weight(tensor->name) || n++ % shards != shard) continue;
-        fwrite(read_turned(file, tensor), 1, (size_t)(tensor->end - tensor->begin), to);
+        char *data = read_turned(file, tensor);
+        fwrite(data, 1, (size_t)(tensor->end - tensor->begin), to);
+        free(data);
     }
     if (ferror(to) || fclose(to) != 0) rt_fail(1, "cannot write %s", path);
+    free(header);
+    free(path);
 }
 
 int main(int argc, char **argv) {
@@ -76,10 +82,13 @@ int main(int argc, char **argv) {
     if (!st_open(&file, argv[1], &error)) rt_fail(1, "%s: %s", argv[1], error.text);
     if (shards == 1) {
         write_shard(&file, rt_text("%s/model.safetensors", argv[2]), 0, 1, prefix);
+        st_close(&file);
         return 0;
     }
-    FILE *index = fopen(rt_text("%s/model.safetensors.index.json", argv[2]), "w");
-    if (!index) rt_fail(1, "cannot write an index in %s", argv[2]);
+    char *path = rt_text("%s/model.safetensors.index.json", argv[2]);
+    FILE *index = fopen(path, "w");
+    if (!index) rt_fail(1, "cannot write %s", path);
+    free(path);
     fprintf(index, "{\n  \"metadata\": {\"total_size\": %lld},\n  \"weight_map\": {",
             (long long)file.data_bytes);
     for (int i = 0, n = 0; i < file.tensors; i++) {
@@ -93,5 +102,6 @@ int main(int argc, char **argv) {
     for (int i = 0; i < shards; i++)
         write_shard(&file, rt_text("%s/model-%05d-of-%05d.safetensors", argv[2], i + 1, shards), i, shards,
                     prefix);
+    st_close(&file);
     return 0;
 }
