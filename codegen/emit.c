@@ -45,7 +45,7 @@ void emit_source(const EmitRequest *request, Text *out) {
                                           "sampling: the logits of one sequence"};
     static const char *const prefix[] = {"train", "evaluate", "sample"};
     const Part *part[] = {&request->train, &request->evaluate, &request->sample};
-    EmitNames names;
+    EmitNames names = {0};
     const char *none;
     const char **micro[] = {&names.micro, &names.evaluate, &names.sample};
     Arena *arena = out->arena;

@@ -14,6 +14,7 @@ typedef struct Part {
     const Cost *cost;
     const Plan *plan;
     const Layout *layout;
+    bool reads_logits; /* they are read once it has run: its FREE of them is left out */
 } Part;
 
 typedef struct EmitRequest {

@@ -66,6 +66,8 @@ static void add_free(Cutter *c, uint32_t s) {
     uint32_t b = layout->bind.at[layout->first[s]];
     ValueId value = c->steps->part->plan->step.at[s].value;
     add_wait(c, s, value);
+    const Part *part = c->steps->part;
+    if (part->reads_logits && value == graph_root(part->graph, part->graph->logits)) return;
     /* storage that another value took over in place is not dead yet */
     if (b == NONE || layout->buf.at[b].hi > s + 1) return;
     add_item(c, ITEM_FREE, s);

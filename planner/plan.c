@@ -451,16 +451,35 @@ double plan_bound(const PlanRequest *request) {
     return seconds;
 }
 
-PlanResult *plan_forward(const Graph *g, const Cost *cost, Arena *arena) {
-    PlanRequest request = {.graph = g, .cost = cost};
+/* Frees a storage last of all. */
+static void free_last(Plan *plan, ValueId root) {
+    uint32_t count = 0, at = NONE;
+    for (uint32_t s = 0; s < plan->update_begin; s++) {
+        bool frees = plan->step.at[s].kind == STEP_FREE && plan->step.at[s].value == root;
+        if (frees) at = s;
+        if (!frees) plan->step.at[count++] = plan->step.at[s];
+    }
+    if (at != NONE) plan->step.at[count] = (Step){.kind = STEP_FREE, .node = NONE, .value = root};
+}
+
+PlanResult *plan_forward(const Graph *g, const Cost *cost, ValueId kept, Arena *arena) {
     PlanResult *result = NEW(arena, PlanResult);
+    Plan *plan = &result->plan;
     Arena *scratch = arena_new();
     Problem *p = problem_from_graph(g, cost, scratch);
-    Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
-    result->layout = realise(&request, replay_new(p, scratch), retain, &result->plan, arena);
+    Replay *r = replay_new(p, scratch);
+    Sequence sequence = {0};
+    replay(r, NEW_ARRAY(scratch, Keep, p->gaps + 1), &sequence);
+    replay_plan(r, &sequence, arena, plan);
+    if (kept != NONE) free_last(plan, graph_root(g, kept));
+    result->layout = live_analyse(g, cost, plan, arena);
+    plan->live_bytes = result->layout->live_bytes;
+    pack_layout(result->layout, g, scratch);
+    plan->peak_bytes = result->layout->height_bytes;
+    plan->host_bytes = result->layout->host_bytes;
     result->feasible = true;
-    result->keep_all_bytes = result->smallest_bytes = result->plan.peak_bytes;
-    result->keep_all_seconds = result->lower_bound_seconds = result->plan.seconds;
+    result->keep_all_bytes = result->smallest_bytes = plan->peak_bytes;
+    result->keep_all_seconds = result->lower_bound_seconds = plan->seconds;
     arena_free(scratch);
     return result;
 }

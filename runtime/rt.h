@@ -73,7 +73,7 @@ typedef struct RtProgram {
     int repeats;                /* how many; 0: every row is one tensor */
     const RtTie *tie;
     int ties;
-    const int *transposed;      /* indices of parameters whose matrices files of weights hold as [in, out] */
+    const int *transposed;      /* which parameters files of weights hold as [in, out]; counted with all layers */
     int transposed_count;
 
     int64_t batch, context, vocab, accumulate;

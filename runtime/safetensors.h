@@ -10,7 +10,7 @@ enum { ST_MAX_RANK = 8, ST_MAX_HEADER_BYTES = 100000000 };
 
 typedef struct StTensor {
     const char *name, *dtype; /* dtype as written: "F32", "BF16", "F16" ... */
-    int element_bytes, rank; /* element_bytes 0: less than one */
+    int element_bytes, rank;  /* element_bytes 0: less than one */
     int64_t dim[ST_MAX_RANK];
     int64_t begin, end; /* bytes after the header */
 } StTensor;

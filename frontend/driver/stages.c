@@ -109,7 +109,8 @@ void stages_run(const Compilation *c, Program *p, Stage last, Arena *arena) {
     if (begins(p, STAGE_PLAN, last)) {
         check_graphs(p, arena);
         PlanRequest request = stages_request(c, p, p->wish);
-        p->result = trains ? plan_graph(&request, arena) : plan_forward(p->graph, p->cost, arena);
+        ValueId read = p->kind == PROGRAM_SAMPLE ? p->graph->logits : NONE; /* behind its last step */
+        p->result = trains ? plan_graph(&request, arena) : plan_forward(p->graph, p->cost, read, arena);
         check_plan(p, arena);
     }
     if (begins(p, STAGE_LAYOUT, last)) {
@@ -146,7 +147,8 @@ Part program_part(const Program *program) {
     return (Part){.graph = program->graph,
                   .cost = program->cost,
                   .plan = &program->result->plan,
-                  .layout = program->result->layout};
+                  .layout = program->result->layout,
+                  .reads_logits = program->kind == PROGRAM_SAMPLE};
 }
 
 double program_tokens(const Program *program) {

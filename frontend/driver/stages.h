@@ -42,7 +42,7 @@ typedef struct Program {
     TileRule tile;                /* how STAGE_TILE cuts it */
     const struct Program *inside; /* evaluation, sampling: the training program in whose arena it lies */
     Stage done;                   /* up to here it has come */
-    Graph *made[STAGE_COST];   /* by stage, from STAGE_GRAPH on */
+    Graph *made[STAGE_COST];      /* by stage, from STAGE_GRAPH on */
     Graph *graph;                 /* the last of them */
     Cost *cost;
     double seconds; /* a step, nothing recomputed */

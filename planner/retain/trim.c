@@ -240,8 +240,8 @@ static void find_rests(Trimmer *v) {
         if (copy->host == HOST_EASY || copy->held || !is_free(v, copy->gap)) continue;
         double seconds = copies_seconds(v->p, copy->storage);
         uint32_t gone = copy->free_run, comes = copy->fetch_run;
-        while (copies->idle.start.at[gone] < copies->idle.start.at[copy->out_run + 1] + 2 * seconds &&
-               gone < comes)
+        while (gone < comes &&
+               copies->idle.start.at[gone] < copies->idle.start.at[copy->out_run + 1] + 2 * seconds)
             gone++;
         while (copies->idle.start.at[comes] > copies->idle.start.at[copy->back_run] - 2 * seconds &&
                comes > gone)

@@ -52,4 +52,9 @@ for name in none every-block budget0 offload-blocks away beside; do # dead memor
     "$name/train" --steps 20 --quiet --fresh --poison --save-dir "$name.poison" --log "$name.poison.jsonl" >/dev/null
     losses "$name.poison.jsonl" | cmp - "$reference.losses" || fail "$name: poison changes the losses"
 done
+for option in "" --poison; do # nor what is sampled
+    none/train --steps 1 --fresh $option --sample 20 --save-dir sample.save --log "sample$option.jsonl" >/dev/null
+    grep '"sample"' "sample$option.jsonl" >"sample$option.text" || fail "nothing is sampled"
+done
+cmp sample.text sample--poison.text || fail "poison changes the sample"
 echo "$n programs gave the losses and the weights of keep-all; smallest budget $((100 * low / high))% of keep-all"

@@ -99,7 +99,7 @@ static void forward_parts_fit(void **state) {
         PlanRequest request = {.graph = g, .cost = cost_graph(g, device, arena), .device = device};
         Layout *train = plan_graph(&request, arena)->layout;
         Cost *cost = cost_graph(f, device, arena);
-        PlanResult *forward = plan_forward(f, cost, arena);
+        PlanResult *forward = plan_forward(f, cost, NONE, arena);
         Layout *layout = forward->layout;
         pack_forward(layout, f, train, g, arena);
         forward->plan.peak_bytes = layout->height_bytes;

@@ -160,7 +160,7 @@ static void forward_plans_pass_the_checkers(void **state) {
         Arena *arena = arena_new();
         const Graph *g = graph_forward_only(random_graph(seed, arena), arena);
         PlanRequest request = request_for(g, "host", arena);
-        PlanResult *result = plan_forward(g, request.cost, arena);
+        PlanResult *result = plan_forward(g, request.cost, NONE, arena);
         check(&request, result, seed, arena);
         arena_free(arena);
     }
