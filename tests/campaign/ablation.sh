@@ -2,9 +2,9 @@
 # ablation.sh SOURCE_DIR WORK_DIR [DATA_DIR...]: what each technique of planner/effort.def buys.
 #
 # Builds rematc as it is, and without each technique in turn (rows whose range begins at 0, set to 0; or those of
-# REMAT_ABLATE="NAME NAME=VALUE"), and plans every example at four budgets with each, and at two with host memory, every
-# DAG (*.json) under the DATA_DIRs at four, every table of buffers (*.csv), and their *.remat as the examples. Prints, beside what the whole of rematc
-# finds, over all cases:
+# REMAT_ABLATE="NAME NAME=VALUE"), and plans with each: every example, and every *.remat under the DATA_DIRs, at four
+# budgets, and at three with host memory; every DAG (*.json) at six; every table of buffers (*.csv). Prints, beside what
+# the whole of rematc finds, over all cases:
 #
 #     seconds   of the plans' steps and the schedules' costs, more than with it, in percent: mean and worst
 #     bound     the lower bound, lower than with it by so many percent of a step: mean and worst
@@ -59,20 +59,19 @@ measure() {
         [ -f "$work/least.$name" ] ||
             { "$work/whole/rematc" plan "$spec" --json 2>"$work/stats" || :; } | number smallest_bytes >"$work/least.$name"
         [ -s "$work/least.$name" ] || continue # it is one that rematc refuses
-        for point in 0 1 3 6; do
-            for host in "" "--set host=16GiB"; do
-                [ -z "$host" ] || [ $point = 0 ] || [ $point = 3 ] || continue
-                # from 0.5% over the smallest by steps of 8%; with host memory from 8% below it
-                less=$([ -z "$host" ] && echo 1.005 || echo 0.92)
-                budget=$(awk "BEGIN { printf \"%.0fB\", $(cat "$work/least.$name") * $less * exp($point * log(1.08)) }")
-                "$rematc" plan "$spec" --budget "$budget" $host --json --stats >"$work/out" 2>"$work/stats" || :
-                seconds=- bound=-
-                if ! grep -q '"feasible": false' "$work/out"; then
-                    seconds=$(number seconds <"$work/out")
-                    bound=$(number lower_bound_seconds <"$work/out")
-                fi
-                row "$name@$point${host:+,host}" "$seconds" "$bound" "$(number smallest_bytes <"$work/out")"
-            done
+        [ -f "$work/floor.$name" ] ||
+            "$work/whole/rematc" plan "$spec" --set host=1GiB --json 2>"$work/stats" | number smallest_bytes >"$work/floor.$name"
+        # from a little over the smallest by steps of 8%; with a little host memory, at the smallest there; with much, below
+        for case in "least 1.005" "least 1.09" "least 1.27" "least 1.6" "floor 1 1GiB" "floor 1.03 1GiB" "least 0.92 16GiB"; do
+            set -- $case
+            budget=$(awk "BEGIN { printf \"%.0fB\", $(cat "$work/$1.$name") * $2 }")
+            "$rematc" plan "$spec" --budget "$budget" ${3:+--set host=$3} --json --stats >"$work/out" 2>"$work/stats" || :
+            seconds=- bound=-
+            if ! grep -q '"feasible": false' "$work/out"; then
+                seconds=$(number seconds <"$work/out")
+                bound=$(number lower_bound_seconds <"$work/out")
+            fi
+            row "$name@$2${3:+,$3}" "$seconds" "$bound" "$(number smallest_bytes <"$work/out")"
         done
     done
     [ -z "$data" ] || for file in $(find $data -name '*.json' -o -name '*.csv' | LC_ALL=C sort); do
@@ -80,7 +79,11 @@ measure() {
         case $file in
         *.json)
             [ -n "$solves" ] || continue
-            for part in 0.2 0.35 0.5 0.7; do
+            # and just below what the whole finds to be the smallest budget
+            [ -f "$work/least.$name" ] ||
+                { "$work/whole/rematc" solve "$file" --budget 0.02 --json 2>"$work/stats" || :; } | number smallest_bytes >"$work/least.$name"
+            least=$(cat "$work/least.$name")
+            for part in 0.2 0.35 0.5 0.7 ${least:+$(awk "BEGIN { printf \"%.0f %.0f\", 0.96 * $least, 0.88 * $least }")}; do
                 "$rematc" solve "$file" --budget $part --json --stats >"$work/out" 2>"$work/stats" || :
                 keep=$(number keep_all_cost <"$work/out")
                 bound=$(number lower_bound <"$work/out")
@@ -134,7 +137,7 @@ compare() { # NAME
 
 mkdir -p "$work/whole"
 build whole
-rm -f "$work"/least.*
+rm -f "$work"/least.* "$work"/floor.*
 measure whole >"$work/whole/rows"
 [ -s "$work/whole/rows" ] || { echo "nothing was measured"; exit 1; }
 echo "$(wc -l <"$work/whole/rows") cases; percent worse without the technique, mean and worst"
