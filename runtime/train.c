@@ -417,13 +417,13 @@ static void release(Trainer *trainer) {
     free(trainer->chunk);
 }
 
-int rt_main(const RtProgram *emitted, int argc, char **argv) {
+int rt_main(const RtProgram *program, int argc, char **argv) {
     Trainer trainer = {.folder = {.lock = -1, .newest_step = -1}, .saved_step = -1};
     hold_standard_streams();
-    int code = rt_options_parse(&trainer.options, emitted, argc, argv);
+    int code = rt_options_parse(&trainer.options, program, argc, argv);
     if (code >= 0) return code;
-    RtProgram whole = rt_whole(emitted);
-    const RtProgram *program = trainer.program = &whole;
+    RtProgram whole = rt_whole(program);
+    trainer.program = &whole;
     rt_device_prepare(argv);
     const RtOptions *options = &trainer.options;
     trainer.steps = options->steps >= 0 ? options->steps : program->steps;
@@ -446,6 +446,6 @@ int rt_main(const RtProgram *emitted, int argc, char **argv) {
         code = end_output(&trainer, train(&trainer));
     }
     release(&trainer);
-    rt_whole_free(emitted, &whole);
+    rt_whole_free(program, &whole);
     return code;
 }
