@@ -234,10 +234,8 @@ static const char *function_name(Printer *p) {
     if (first->block != NONE)
         where = p->rows > 1 ? blocks->families.at[blocks->family[first->block]].name
                             : blocks->name.at[first->block];
-    char *name =
-        name_identifier(p->arena, "", arena_printf(p->arena, "%s_%s_%s", p->names->prefix, what, where));
-    for (char *c = name; *c; c++) /* "h_*" has become "h__" */
-        while (c[0] == '_' && (c[1] == '_' || !c[1])) memmove(c, c + 1, strlen(c));
+    char *name = name_squeeze(
+        name_identifier(p->arena, "", arena_printf(p->arena, "%s_%s_%s", p->names->prefix, what, where)));
     return p->rows > 1 ? name_variant(&p->names->scope, name) : name_unique(&p->names->scope, name);
 }
 

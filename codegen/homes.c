@@ -85,9 +85,7 @@ static void add_table(Homes *homes, uint32_t f, HomeKind kind, const Parameters 
         *vec_add(homes->arena, &table.column) = (HomeColumn){.member = member, .first = value};
     }
     if (!table.column.count) return;
-    char *stem = name_identifier(homes->arena, kind_prefix[kind], family->name);
-    for (char *c = stem; *c; c++) /* "model_layers__" -> "model_layers" */
-        while (c[0] == '_' && (c[1] == '_' || !c[1])) memmove(c, c + 1, strlen(c));
+    char *stem = name_squeeze(name_identifier(homes->arena, kind_prefix[kind], family->name));
     table.name = name_unique(&homes->scope, arena_printf(homes->arena, "at_%s", stem));
     table.row = row_type(homes, &table);
     *vec_add(homes->arena, &homes->table) = table;

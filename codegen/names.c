@@ -16,6 +16,12 @@ char *name_identifier(Arena *arena, const char *prefix, const char *name) {
     return text;
 }
 
+char *name_squeeze(char *name) {
+    for (char *c = name; *c; c++)
+        while (c[0] == '_' && (c[1] == '_' || !c[1])) memmove(c, c + 1, strlen(c));
+    return name;
+}
+
 /* Keywords of C11 and C++20, and what compilers define besides. */
 static bool is_word(Arena *arena, const char *name) {
     static const char words[] =

@@ -14,6 +14,8 @@ Scope scope_new(Arena *arena, const Scope *outer);
 
 /* "at_", "h.0.attn.qkv" -> "at_h_0_attn_qkv": what the prefix begins is no other name of C or of rt.h. */
 char *name_identifier(Arena *arena, const char *prefix, const char *name);
+/* "h__" -> "h": no two lines in a row, none at the end. Changes the text. */
+char *name_squeeze(char *name);
 /* "attn.qkv" -> "attn_qkv", "int" -> "int_": a member of a struct, which no macro or keyword is. */
 char *name_member(Arena *arena, const char *name);
 /* `wish`, or wish_2, wish_3 ..., which is taken then. */

@@ -132,18 +132,11 @@ static int print_name(char *line, size_t size, const char *format, va_list args)
     return (int)length;
 }
 
-char *arena_printf(Arena *arena, const char *format, ...) {
+char *arena_vprintf(Arena *arena, const char *format, va_list args) {
     char line[256];
-    va_list args, again;
-    va_start(args, format);
+    va_list again;
     va_copy(again, args);
-    int length = print_name(line, sizeof line, format, args);
-    va_end(args);
-    if (length < 0) {
-        va_copy(args, again);
-        length = vsnprintf(line, sizeof line, format, args);
-        va_end(args);
-    }
+    int length = vsnprintf(line, sizeof line, format, args);
     if (length < 0) die("bad format '%s'", format);
     char *text = arena_alloc(arena, (size_t)length + 1);
     if ((size_t)length < sizeof line)
@@ -152,6 +145,24 @@ char *arena_printf(Arena *arena, const char *format, ...) {
         vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
     return text;
+}
+
+char *arena_printf(Arena *arena, const char *format, ...) {
+    char line[256];
+    va_list args;
+    va_start(args, format);
+    int length = print_name(line, sizeof line, format, args);
+    va_end(args);
+    if (length >= 0) return arena_strndup(arena, line, (size_t)length);
+    va_start(args, format);
+    char *text = arena_vprintf(arena, format, args);
+    va_end(args);
+    return text;
+}
+
+bool ends_in(const char *text, const char *tail) {
+    size_t length = strlen(text), behind = strlen(tail);
+    return length > behind && !strcmp(text + length - behind, tail);
 }
 
 /* ---- growing arrays and text ---- */

@@ -30,6 +30,8 @@ void *arena_alloc(Arena *arena, size_t bytes);
 char *arena_strndup(Arena *arena, const char *text, size_t length);
 char *arena_strdup(Arena *arena, const char *text);
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *arena_vprintf(Arena *arena, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
+bool ends_in(const char *text, const char *tail); /* and is longer than it */
 /* Of malloc, with the same end, for libraries that allocate by themselves and free by free(). */
 void *alloc_or_exit(size_t bytes);
 #define NEW(arena, Type)          ((Type *)arena_alloc((arena), sizeof(Type)))

@@ -29,13 +29,6 @@ Policy policy_find(const char *name) {
     return POLICY_COUNT;
 }
 
-static double parameter_count(const Graph *g) {
-    double count = 0;
-    for (uint32_t i = 0; i < g->param.count; i++)
-        count += (double)type_elements(&g->value.at[g->param.at[i].value].type);
-    return count;
-}
-
 /* Whether the rule of thumb would checkpoint. It speaks of the size a card is sold with; a device without
  * memory of its own has the budget's. */
 static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *arena) {
@@ -44,8 +37,8 @@ static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *are
     if (device && device->memory_bytes)
         vram = device->memory_pretended ? device->memory_bytes : device->board.bytes;
     Reasons reasons = {0};
-    bool enable = retain_heuristic(parameter_count(request->graph), (double)vram, request->graph->context,
-                                   false, &reasons, arena);
+    bool enable = retain_heuristic((double)graph_parameters(request->graph), (double)vram,
+                                   request->graph->context, false, &reasons, arena);
     result->reason.at = reasons.at;
     result->reason.count = reasons.count;
     result->reason.capacity = reasons.capacity;

@@ -521,19 +521,19 @@ static bool render(Drawing *d, GVC_t *context, const char *format, char **data, 
     return ok;
 }
 
+const char *const dot_format[DOT_FORMATS] = {"svg", "png", "pdf", "dot"};
+
 /* Where memory runs out halfway Graphviz hands over what it has, which may be nothing, and calls it done. */
 static bool is_whole(const char *format, const char *data, size_t bytes) {
     static const struct {
-        const char *format, *begin, *end;
-    } known[] = {{"svg", "<?xml", "</svg>\n"},
-                 {"png", "\x89PNG", "IEND\xae\x42\x60\x82"},
-                 {"pdf", "%PDF", "%%EOF\n"},
-                 {"dot", "digraph", "}\n"}};
-    for (size_t i = 0; i < COUNT_OF(known); i++) {
-        size_t begin = strlen(known[i].begin), end = strlen(known[i].end);
-        if (strcmp(format, known[i].format)) continue;
-        return bytes >= begin + end && !memcmp(data, known[i].begin, begin) &&
-               !memcmp(data + bytes - end, known[i].end, end);
+        const char *begin, *end;
+    } whole[DOT_FORMATS] = {
+        {"<?xml", "</svg>\n"}, {"\x89PNG", "IEND\xae\x42\x60\x82"}, {"%PDF", "%%EOF\n"}, {"digraph", "}\n"}};
+    for (size_t i = 0; i < DOT_FORMATS; i++) {
+        size_t begin = strlen(whole[i].begin), end = strlen(whole[i].end);
+        if (strcmp(format, dot_format[i])) continue;
+        return bytes >= begin + end && !memcmp(data, whole[i].begin, begin) &&
+               !memcmp(data + bytes - end, whole[i].end, end);
     }
     return bytes > 0;
 }

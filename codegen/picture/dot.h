@@ -5,6 +5,10 @@
 
 #include "planner/plan.h"
 
+/* What a picture can be written as: "svg", "png", "pdf", "dot" (text for Graphviz, with places). */
+enum { DOT_FORMATS = 4 };
+extern const char *const dot_format[DOT_FORMATS];
+
 typedef struct DotRequest {
     const Graph *g;
     const Plan *plan;
@@ -12,7 +16,7 @@ typedef struct DotRequest {
     const Cost *cost;
     const char *title;
     int layer;          /* an index of the graph's blocks, which stays by itself; -1: none */
-    const char *format; /* "svg", "png", "pdf" or "dot" (text for Graphviz, with places) */
+    const char *format; /* of dot_format */
 } DotRequest;
 
 typedef enum DotAnswer {

@@ -1,6 +1,7 @@
 /* See command.h: the rows of verbs.def, options.def and exit_codes.def. */
 #include "frontend/driver/command.h"
 
+#include "codegen/picture/dot.h"
 #include "frontend/driver/stages.h"
 
 #define VERB(id, name, argument, traits, completes, summary, description)                                    \
@@ -16,7 +17,6 @@ const char *const shell_word[SHELL_COUNT] = {
 #undef WORD
 };
 static const char *const maximize_word[] = {"tokens_per_second", "T"};
-static const char *const format_word[] = {"svg", "png", "pdf", "dot"};
 static const char *const target_word[] = {"host", "cuda"};
 static const char *const diagnostics_word[] = {"text", "json"};
 

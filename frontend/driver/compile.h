@@ -6,7 +6,6 @@
 #include "codegen/emit.h"
 #include "frontend/driver/options.h"
 #include "frontend/language/ast.h"
-#include "ir/passes/passes.h"
 
 /* A file, lowered, with what the command line says in its place. */
 typedef struct Compilation {

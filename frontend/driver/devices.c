@@ -9,8 +9,7 @@
 
 /* A name with a slash, or one that ends as such files do, is a file's. */
 static bool names_file(const char *device) {
-    size_t length = strlen(device), tail = strlen(".device");
-    return strchr(device, '/') || (length > tail && !strcmp(device + length - tail, ".device"));
+    return strchr(device, '/') || ends_in(device, ".device");
 }
 
 static int read_file_of(const Options *options, Arena *arena, const char *path, Device *out) {

@@ -15,14 +15,8 @@ typedef struct Message {
 } Message;
 
 static void add_args(Text *text, const char *format, va_list args) {
-    va_list again;
-    va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
-    if (length < 0) die("bad format '%s'", format);
-    char *bytes = arena_alloc(text->arena, (size_t)length + 1);
-    vsnprintf(bytes, (size_t)length + 1, format, again);
-    va_end(again);
-    text_add_n(text, bytes, (size_t)length);
+    const char *said = arena_vprintf(text->arena, format, args);
+    text_add_n(text, said, strlen(said));
 }
 
 static void add_fields(const Message *message, const char *said, Text *out) {

@@ -93,8 +93,7 @@ static int unknown_verb(const Options *options, Arena *arena, const char *word) 
     for (size_t i = 0; i < COUNT_OF(later); i++)
         if (!strcmp(word, later[i]))
             return message_fail(options, EXIT_USAGE, "the verb '%s' is not there yet", later[i]);
-    size_t length = strlen(word);
-    if (length > 6 && !strcmp(word + length - 6, ".remat")) /* `rematc spec.remat` */
+    if (ends_in(word, ".remat")) /* `rematc spec.remat` */
         return message_fail_help(options, EXIT_USAGE, arena_printf(arena, "as in `rematc check %s`", word),
                                  "a verb comes before the file '%s'", word);
     const char *names[VERB_COUNT];

@@ -77,8 +77,7 @@ static void list_tilings(const Compilation *c, const Program *whole, Batch *batc
     Arena *scratch = arena_new();
     for (TileRule tile = {1, 1}; tile.loss_chunks <= EFFORT_TILES_LOSS; tile.loss_chunks *= more_chunks)
         for (tile.mlp_tiles = 1; tile.mlp_tiles <= EFFORT_TILES_MLP; tile.mlp_tiles *= more_tiles) {
-            bool is_whole = tile.loss_chunks == 1 && tile.mlp_tiles == 1;
-            if (is_whole || tokens % tile.loss_chunks || tokens % tile.mlp_tiles) continue;
+            if (tile_is_whole(tile) || tokens % tile.loss_chunks || tokens % tile.mlp_tiles) continue;
             arena_reset(scratch);
             Program cut = program_new(PROGRAM_TRAIN, whole->made[STAGE_GRAPH], tile, scratch);
             stages_run(c, &cut, STAGE_COST, scratch);

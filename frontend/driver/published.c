@@ -15,11 +15,6 @@ static bool is_folder(const char *path) {
     return !stat(path, &status) && S_ISDIR(status.st_mode);
 }
 
-static bool ends_in(const char *text, const char *tail) {
-    size_t length = strlen(text), behind = strlen(tail);
-    return length >= behind && !strcmp(text + length - behind, tail);
-}
-
 /* Whether the verb's file is a model and not a spec. `fmt` writes its file: it takes none. */
 static bool is_model(const Options *options) {
     if (options->verb == VERB_IMPORT) return true;

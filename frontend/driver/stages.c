@@ -95,10 +95,10 @@ static TrainRule train_rule(const Spec *spec, int64_t accumulate) {
 
 void stages_run(const Compilation *c, Program *p, Stage last, Arena *arena) {
     const bool trains = p->kind == PROGRAM_TRAIN, cuda = c->device.cuda;
-    const bool cut = p->tile.loss_chunks > 1 || p->tile.mlp_tiles > 1;
     const TrainRule rule = train_rule(&c->spec, p->graph->accumulate);
 
-    if (begins(p, STAGE_TILE, last)) leaves(p, cut ? tile_tokens(p->graph, &p->tile, arena) : p->graph);
+    if (begins(p, STAGE_TILE, last))
+        leaves(p, tile_is_whole(p->tile) ? p->graph : tile_tokens(p->graph, &p->tile, arena));
     if (begins(p, STAGE_GRAD, last))
         leaves(p, trains ? autodiff(p->graph, &rule, arena) : graph_forward_only(p->graph, arena));
     if (begins(p, STAGE_FUSE, last)) leaves(p, fuse(p->graph, arena));
@@ -117,6 +117,12 @@ void stages_run(const Compilation *c, Program *p, Stage last, Arena *arena) {
         pack(p, arena);
         check_layout(p, arena);
     }
+}
+
+void stages_plan(const Compilation *c, Program *p, Wish wish, Arena *arena) {
+    p->wish = wish;
+    p->done = STAGE_COST;
+    stages_run(c, p, STAGE_LAYOUT, arena);
 }
 
 PlanRequest stages_glance(const Compilation *c, const Program *program, Budget budget) {

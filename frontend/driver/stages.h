@@ -58,12 +58,14 @@ Program program_new(ProgramKind kind, Graph *forward, TileRule tile, Arena *aren
  * something wrong: a broken invariant of ours. A graph is checked at the latest before it is planned, so that
  * those which are only ranked by their costs take no longer than that. */
 void stages_run(const Compilation *c, Program *program, Stage last, Arena *arena);
+/* Plans a program that has its costs, whether or not it was planned before, for another wish. */
+void stages_plan(const Compilation *c, Program *program, Wish wish, Arena *arena);
 /* The request that STAGE_PLAN makes for a wish; and the one for all that is found without a plan, which knows
  * neither pins nor policy. */
 PlanRequest stages_request(const Compilation *c, const Program *program, Wish wish);
 PlanRequest stages_glance(const Compilation *c, const Program *program, Budget budget);
 
-/* A pass without a program: the training graph before anything is chosen, for what can be said of its nodes.
+/* The training graph up to fusion, whole: what can be said of its operations before a micro-batch is chosen.
  */
 Graph *stages_fused(const Compilation *c, Graph *forward, Arena *arena);
 

@@ -53,22 +53,11 @@ static void find_place(const Config *c, const char *key, uint32_t *line, uint32_
 
 /* ---- messages ---- */
 
-static const char *formatted(Arena *arena, const char *format, va_list args) {
-    va_list again;
-    va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
-    if (length < 0) die("bad format '%s'", format);
-    char *text = arena_alloc(arena, (size_t)length + 1);
-    vsnprintf(text, (size_t)length + 1, format, again);
-    va_end(again);
-    return text;
-}
-
 bool config_wrong(Config *c, const char *key, const char *format, ...) {
     if (c->out->error) return false;
     va_list args;
     va_start(args, format);
-    c->out->error = formatted(c->arena, format, args);
+    c->out->error = arena_vprintf(c->arena, format, args);
     va_end(args);
     if (key) find_place(c, key, &c->out->line, &c->out->column);
     return false;
@@ -78,14 +67,14 @@ void config_help(Config *c, const char *format, ...) {
     if (c->out->help) return;
     va_list args;
     va_start(args, format);
-    c->out->help = formatted(c->arena, format, args);
+    c->out->help = arena_vprintf(c->arena, format, args);
     va_end(args);
 }
 
 void config_warn(Config *c, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    *vec_add(c->arena, &c->out->warning) = formatted(c->arena, format, args);
+    *vec_add(c->arena, &c->out->warning) = arena_vprintf(c->arena, format, args);
     va_end(args);
 }
 
@@ -117,6 +106,10 @@ static bool wrong_kind(Config *c, const char *key, const json_t *value, const ch
                         config_shown(c, value));
 }
 
+static bool is_missing(Config *c, const char *key) {
+    return config_wrong(c, NULL, "'%s' is missing", config_path(c, key));
+}
+
 bool config_count(Config *c, const char *key, int64_t low, int64_t high, int64_t *out) {
     const json_t *value = config_value(c, key);
     if (!value) return true;
@@ -130,7 +123,7 @@ bool config_count(Config *c, const char *key, int64_t low, int64_t high, int64_t
 
 bool config_needs(Config *c, const char *key, int64_t low, int64_t high, int64_t *out) {
     if (config_value(c, key)) return config_count(c, key, low, high, out);
-    return config_wrong(c, NULL, "'%s' is missing", config_path(c, key));
+    return is_missing(c, key);
 }
 
 bool config_number(Config *c, const char *key, double low, double high, double *out) {
@@ -143,6 +136,11 @@ bool config_number(Config *c, const char *key, double low, double high, double *
                             high);
     *out = number;
     return true;
+}
+
+bool config_needs_number(Config *c, const char *key, double low, double high, double *out) {
+    if (config_value(c, key)) return config_number(c, key, low, high, out);
+    return is_missing(c, key);
 }
 
 bool config_flag(Config *c, const char *key, bool *out) {

@@ -31,6 +31,7 @@ bool config_flag(Config *c, const char *key, bool *out);
 bool config_word(Config *c, const char *key, const char **out);
 /* The same for a value that has no default: absent is an error. */
 bool config_needs(Config *c, const char *key, int64_t low, int64_t high, int64_t *out);
+bool config_needs_number(Config *c, const char *key, double low, double high, double *out);
 
 /* Errors about a key (NULL: about the file). The first one stands. Always false. */
 bool config_wrong(Config *c, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));

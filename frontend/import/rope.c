@@ -48,11 +48,6 @@ static bool type_read(Config *c, const RopeType **out) {
     return false;
 }
 
-static bool needed(Config *c, const char *key, double low, double high, double *out) {
-    if (config_value(c, key)) return config_number(c, key, low, high, out);
-    return config_wrong(c, NULL, "'%s' is missing", config_path(c, key));
-}
-
 static bool scaling_read(Config *c, int64_t positions, Rope *out) {
     const RopeType *type = NULL;
     double part = 1;
@@ -65,11 +60,11 @@ static bool scaling_read(Config *c, int64_t positions, Rope *out) {
                             config_path(c, "partial_rotary_factor"), part);
     out->scaling = type->scaling;
     if (type->scaling == ROPE_PLAIN) return true;
-    if (!needed(c, "factor", 1, 1e6, &out->factor)) return false;
+    if (!config_needs_number(c, "factor", 1, 1e6, &out->factor)) return false;
     if (type->scaling == ROPE_LINEAR) return true;
     out->original = positions;
-    if (!needed(c, "low_freq_factor", 1e-6, 1e6, &out->low) ||
-        !needed(c, "high_freq_factor", 1e-6, 1e6, &out->high) ||
+    if (!config_needs_number(c, "low_freq_factor", 1e-6, 1e6, &out->low) ||
+        !config_needs_number(c, "high_freq_factor", 1e-6, 1e6, &out->high) ||
         !config_count(c, "original_max_position_embeddings", 1, INT32_MAX, &out->original))
         return false;
     if (out->high > out->low) return true;

@@ -99,17 +99,6 @@ uint32_t diag_warnings(const Diag *diag) {
     return diag->warnings;
 }
 
-static const char *format_message(Arena *arena, const char *format, va_list args) {
-    va_list again;
-    va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
-    if (length < 0) die("bad format '%s'", format);
-    char *text = arena_alloc(arena, (size_t)length + 1);
-    vsnprintf(text, (size_t)length + 1, format, again);
-    va_end(again);
-    return text;
-}
-
 static void report(Diag *diag, bool warning, Code code, Span span, const char *message) {
     diag->dropped = true;
     for (uint32_t i = 0; i < diag->error.count; i++) {
@@ -127,14 +116,14 @@ static void report(Diag *diag, bool warning, Code code, Span span, const char *m
 void diag_error(Diag *diag, Code code, Span span, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    report(diag, false, code, span, format_message(diag->arena, format, args));
+    report(diag, false, code, span, arena_vprintf(diag->arena, format, args));
     va_end(args);
 }
 
 void diag_warning(Diag *diag, Code code, Span span, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    report(diag, true, code, span, format_message(diag->arena, format, args));
+    report(diag, true, code, span, arena_vprintf(diag->arena, format, args));
     va_end(args);
 }
 
@@ -148,14 +137,14 @@ static void remark(Diag *diag, RemarkKind kind, Span span, const char *message) 
 void diag_note(Diag *diag, Span span, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    remark(diag, REMARK_NOTE, span, format_message(diag->arena, format, args));
+    remark(diag, REMARK_NOTE, span, arena_vprintf(diag->arena, format, args));
     va_end(args);
 }
 
 void diag_help(Diag *diag, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    remark(diag, REMARK_HELP, NO_SPAN, format_message(diag->arena, format, args));
+    remark(diag, REMARK_HELP, NO_SPAN, arena_vprintf(diag->arena, format, args));
     va_end(args);
 }
 

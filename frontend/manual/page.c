@@ -3,11 +3,26 @@
 #include "frontend/manual/manual.h"
 
 #include "frontend/driver/command.h"
+#include "frontend/driver/stages.h"
 
 #include <string.h>
 
 static void add_name(Text *out, const char *name, const char *what) {
     text_add(out, ".Sh NAME\n.Nm %s\n.Nd %s\n", name, what);
+}
+
+static void add_stages(Text *out) {
+    static const char *const leaves[STAGE_COUNT] = {
+#define STAGE(NAME, name, leaves) leaves,
+#include "frontend/driver/stages.def"
+#undef STAGE
+    };
+    text_add(out, ".Bl -tag -width layout -compact\n");
+    for (Stage stage = 0; stage < STAGE_COUNT; stage++) {
+        text_add(out, ".It Cm %s\n", stage_name[stage]);
+        mdoc_add_prose(out, leaves[stage]);
+    }
+    text_add(out, ".El\n");
 }
 
 static void add_verbs(Text *out) {
@@ -24,6 +39,7 @@ static void add_verbs(Text *out) {
         text_add(&said, "%c%s. %s", row->summary[0] - ('a' <= row->summary[0] && row->summary[0] <= 'z') * 32,
                  row->summary + 1, row->description);
         mdoc_add_prose(out, said.at);
+        if (v == VERB_DUMP) add_stages(out);
     }
     text_add(out, ".El\n");
 }

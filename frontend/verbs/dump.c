@@ -73,8 +73,7 @@ static Stage stage_of(const char *word) {
 
 int verb_dump(Compilation *c) {
     Stage stage = c->options->stage ? stage_of(c->options->stage) : STAGE_GRAPH;
-    size_t name_length = strlen(c->options->file);
-    if (name_length > 6 && !strcmp(c->options->file + name_length - 6, ".graph")) {
+    if (ends_in(c->options->file, ".graph")) {
         if (stage >= STAGE_GRAPH && stage < STAGE_COST) return dump_graph_text(c);
         return message_fail(c->options, EXIT_USAGE, "a .graph file has the stages %s to %s only",
                             stage_name[STAGE_GRAPH], stage_name[STAGE_COST - 1]);

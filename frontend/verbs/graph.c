@@ -9,14 +9,13 @@
 #include <string.h>
 
 int verb_graph(Compilation *c) {
-    static const char *const formats[] = {"svg", "png", "pdf", "dot"};
     const char *path = c->options->output, *format = c->options->format;
     if (!path) return message_fail(c->options, EXIT_USAGE, "graph needs -o FILE.svg, .png, .pdf or .dot");
     const char *dot = strrchr(path, '.');
     if (!format) format = dot ? dot + 1 : "";
     size_t f = 0;
-    while (f < COUNT_OF(formats) && strcmp(format, formats[f])) f++;
-    if (f == COUNT_OF(formats))
+    while (f < DOT_FORMATS && strcmp(format, dot_format[f])) f++;
+    if (f == DOT_FORMATS)
         return message_fail(c->options, EXIT_USAGE,
                             "a picture is svg, png, pdf or dot, not '%s'; name it so, or use --format",
                             format);

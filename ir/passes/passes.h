@@ -25,6 +25,9 @@
 typedef struct TileRule {
     int64_t loss_chunks, mlp_tiles;
 } TileRule;
+static inline bool tile_is_whole(TileRule rule) {
+    return rule.loss_chunks == 1 && rule.mlp_tiles == 1;
+}
 Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena);
 
 /* ---- autodiff.c ----
