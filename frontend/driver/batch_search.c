@@ -16,19 +16,15 @@ static bool is_feasible(const Program *trial) {
 
 /* Plans what was not planned yet. */
 static void add_plan(const Compilation *c, Program *trial, Wish wish) {
-    if (trial->result) return;
-    trial->wish = wish;
-    stages_run(c, trial, STAGE_LAYOUT, c->arena);
+    if (!trial->result) stages_plan(c, trial, wish, c->arena);
 }
 
 /* All that is asked of the one that is chosen. */
 static void plan_in_full(const Compilation *c, Program *trial, Wish wish) {
     add_plan(c, trial, wish);
     if (trial->wish.ask == ASK_BOUND || !is_feasible(trial)) return;
-    trial->wish = wish;
-    trial->wish.ask = ASK_BOUND;
-    trial->done = STAGE_COST;
-    stages_run(c, trial, STAGE_LAYOUT, c->arena);
+    wish.ask = ASK_BOUND;
+    stages_plan(c, trial, wish, c->arena);
 }
 
 /* Whether it is proved without a plan that none has a peak of at most so many bytes. */
@@ -207,7 +203,7 @@ static void explain_tiles(const Compilation *c, Program *whole, Program *best, W
     Text text = {.arena = c->arena};
     char bytes[24];
     const TileRule *tile = &best->tile;
-    if (tile->loss_chunks == 1 && tile->mlp_tiles == 1) return;
+    if (tile_is_whole(*tile)) return;
     if (!is_feasible(best) && !c->options->compare) return;
     add_plan(c, whole, wish);
     if (tile->loss_chunks > 1)
@@ -384,7 +380,7 @@ static Program *least_of(const Compilation *c, int64_t batch, Wish any, bool byt
     return best;
 }
 
-static Program smallest(const Compilation *c, Policy policy, bool bytes_alone) {
+Program batch_search_least(const Compilation *c, Policy policy, bool bytes_alone) {
     Wish any = {policy, {.host_bytes = c->spec.host_bytes}, ASK_LEAST};
     int64_t batch = first_batch(c);
     while (batch && !lower_batch_fits(&c->spec, batch)) batch++;
@@ -392,14 +388,6 @@ static Program smallest(const Compilation *c, Policy policy, bool bytes_alone) {
     if (single_batch(c) > batch) best = least_of(c, single_batch(c), any, bytes_alone, best);
     add_plan(c, best, any);
     return *best;
-}
-
-Program batch_search_least(const Compilation *c, Policy policy) {
-    return smallest(c, policy, false);
-}
-
-int64_t batch_search_least_bytes(const Compilation *c, Policy policy) {
-    return smallest(c, policy, true).result->smallest_bytes;
 }
 
 /* The smallest budget of the finest tilings of `whole`, if it is within the arena's; 0: it is not. */

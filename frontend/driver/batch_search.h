@@ -8,10 +8,9 @@
  * arena's budget; when none fits, of what comes nearest. */
 Program batch_search(const Compilation *c, Policy policy, Budget budget);
 
-/* What needs the least memory of all that `batch_search` would choose from. */
-Program batch_search_least(const Compilation *c, Policy policy);
-/* Its smallest budget of the arena alone, found sooner. */
-int64_t batch_search_least_bytes(const Compilation *c, Policy policy);
+/* What needs the least memory of all that `batch_search` would choose from. `bytes_alone`: of several that
+ * need as much, whichever is found soonest. */
+Program batch_search_least(const Compilation *c, Policy policy, bool bytes_alone);
 
 /* The smallest budget of the arena with which the file fits, of the first micro-batch that does, whole or
  * else in its finest tiles; 0: none does. Found sooner than the fastest plan. */

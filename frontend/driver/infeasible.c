@@ -222,6 +222,9 @@ static void list_parts(const Compilation *c, const Program *trial, Infeasible *a
         *vec_add(c->arena, &answer->part) = (FloorPart){live_label[r], roles[r]};
     }
     *vec_add(c->arena, &answer->part) = (FloorPart){"packing", packing};
+    *vec_add(c->arena, &answer->part) =
+        (FloorPart){"evaluation and sampling",
+                    answer->smallest_bytes - c->device.reserved_bytes - result->plan.peak_bytes};
     *vec_add(c->arena, &answer->part) = (FloorPart){"context", c->device.reserved_bytes};
 }
 
@@ -245,14 +248,14 @@ static void note_parts(const Compilation *c, const Program *trial, Infeasible *a
 int infeasible_answer(Compilation *c) {
     char budget[24], least[24];
     /* what comes nearest is found without a budget: the same whichever was asked for */
-    Program trial = batch_search_least(c, c->policy);
+    Program trial = batch_search_least(c, c->policy, false);
     Infeasible answer = {.spec = &c->spec,
                          .device = &c->device,
                          .policy = c->policy,
                          .budget = c->budget,
                          .batch = trial.graph->batch,
                          .context = trial.graph->context};
-    answer.smallest_bytes = trial.result->smallest_bytes + c->device.reserved_bytes;
+    answer.smallest_bytes = planned_bytes(c, &trial);
     const char *device = device_text(&c->device, c->arena);
     format_bytes(c->budget.device_bytes, budget);
     format_bytes_up(answer.smallest_bytes, least);

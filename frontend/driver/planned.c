@@ -2,6 +2,7 @@
 #include "frontend/driver/planned.h"
 
 #include "frontend/driver/batch_search.h"
+#include "frontend/driver/programs.h"
 #include "frontend/lower/lower.h"
 
 /* A program without backward pass, in the arena of the training program. */
@@ -17,12 +18,21 @@ static int64_t height(const Program *program) {
     return program->result->layout->height_bytes;
 }
 
-/* In tiles only where it would need more than training does. */
-static Program evaluation(const Compilation *c, const Program *train) {
+static bool fits_in(const Program *program, Budget budget) {
+    return !budget.limited || height(program) <= budget.device_bytes;
+}
+
+/* In tiles only where it would need more than training does: in training's, or where those do not fit, as
+ * with the activations of training in host memory, in the finest. */
+static Program evaluation(const Compilation *c, const Program *train, Budget budget) {
     Graph *forward = train->made[STAGE_GRAPH];
-    Program whole = beside(c, PROGRAM_EVALUATE, forward, (TileRule){1, 1}, train);
-    if (train->made[STAGE_TILE] == forward || height(&whole) <= height(train)) return whole;
-    return beside(c, PROGRAM_EVALUATE, forward, train->tile, train);
+    Program program = beside(c, PROGRAM_EVALUATE, forward, (TileRule){1, 1}, train);
+    if (height(&program) <= height(train)) return program;
+    if (!tile_is_whole(train->tile)) program = beside(c, PROGRAM_EVALUATE, forward, train->tile, train);
+    if (fits_in(&program, budget)) return program;
+    const Tiling *tiling;
+    uint32_t count = programs_tilings(c, programs_get(c, forward, (TileRule){1, 1}), &tiling);
+    return count ? beside(c, PROGRAM_EVALUATE, forward, tiling[count - 1].tile, train) : program;
 }
 
 /* One sequence, with all its logits: where they do not fit, of half the context, and so on. */
@@ -30,9 +40,8 @@ static Program sampling(const Compilation *c, const Program *train, Budget budge
     Graph *one = lower_graph(c->ast, &c->spec, 1, 0, c->diag, c->arena);
     if (!one) die("batch 1 does not lower, though another did");
     Program program = beside(c, PROGRAM_SAMPLE, one, (TileRule){1, 1}, train);
-    bool has_room = budget.limited && budget.device_bytes > 0;
     for (int64_t context = one->context / 2;
-         context >= 1 && has_room && height(&program) > budget.device_bytes; context /= 2) {
+         context >= 1 && budget.device_bytes > 0 && !fits_in(&program, budget); context /= 2) {
         Diag *diag = diag_new(c->arena, c->ast->path, c->ast->source, c->ast->length);
         one = lower_graph(c->ast, &c->spec, 1, context, diag, c->arena);
         if (!one) break;
@@ -43,7 +52,7 @@ static Program sampling(const Compilation *c, const Program *train, Budget budge
 
 /* Adds the programs without backward pass to the training program. */
 static void add_beside(const Compilation *c, Planned *planned, Budget arena_budget) {
-    planned->evaluate = evaluation(c, &planned->train);
+    planned->evaluate = evaluation(c, &planned->train, arena_budget);
     planned->sample = sampling(c, &planned->train, arena_budget);
     planned->evaluate.inside = planned->sample.inside = NULL; /* it moves with the result */
     const Program *const all[] = {&planned->train, &planned->evaluate, &planned->sample};
@@ -55,8 +64,8 @@ static void add_beside(const Compilation *c, Planned *planned, Budget arena_budg
                                      .sample = program_part(all[2])};
     for (size_t i = 0; i < COUNT_OF(all); i++)
         if (height(all[i]) > planned->request.arena_bytes) planned->request.arena_bytes = height(all[i]);
-    planned->fits = planned->train.result->feasible &&
-                    (!arena_budget.limited || planned->request.arena_bytes <= arena_budget.device_bytes);
+    planned->fits = planned->train.result->feasible;
+    for (size_t i = 0; i < COUNT_OF(all); i++) planned->fits &= fits_in(all[i], arena_budget);
 }
 
 Planned planned_by(const Compilation *c, Policy policy, Budget budget) {
@@ -75,12 +84,17 @@ bool planned_by_file(const Compilation *c, Planned *out) {
 
 PlanResult *planned_again(const Compilation *c, const Planned *planned, Policy policy, Budget budget) {
     Program again = planned->train;
-    again.done = STAGE_COST;
-    again.wish = (Wish){policy, compile_arena_budget(c, budget), ASK_PLAN};
-    stages_run(c, &again, STAGE_LAYOUT, c->arena);
+    stages_plan(c, &again, (Wish){policy, compile_arena_budget(c, budget), ASK_PLAN}, c->arena);
     return again.result;
 }
 
+int64_t planned_bytes(const Compilation *c, const Program *train) {
+    Planned planned = {.train = *train};
+    add_beside(c, &planned, budget_limited(height(train), 0));
+    return planned.request.arena_bytes + c->device.reserved_bytes;
+}
+
 int64_t planned_least_bytes(const Compilation *c, Policy policy) {
-    return batch_search_least_bytes(c, policy) + c->device.reserved_bytes;
+    Program least = batch_search_least(c, policy, true);
+    return planned_bytes(c, &least);
 }

@@ -20,6 +20,9 @@ bool planned_by_file(const Compilation *c, Planned *out);
 /* The training program with another policy or budget, for comparisons: in brief, without its bound. */
 PlanResult *planned_again(const Compilation *c, const Planned *planned, Policy policy, Budget budget);
 
+/* The budget of the whole program that a planned training program needs, with evaluation and sampling beside
+ * it in as little as they can do with, and what the device reserves. */
+int64_t planned_bytes(const Compilation *c, const Program *train);
 /* The smallest budget that the file can be planned with, what the device reserves included: at whichever
  * micro-batch and tiling needs the least. */
 int64_t planned_least_bytes(const Compilation *c, Policy policy);

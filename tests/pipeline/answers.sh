@@ -54,6 +54,8 @@ expect 0 "$rematc" plan "$spec" --compare
 [ "$(rounded 'smallest budget' stdout.txt)" = "$shown" ] || fail "--compare says another smallest than $shown"
 smallest_holds "$spec" --set 'B=auto(1..16)'
 smallest_holds "$examples/qwen2-0.5b.remat"
+# training needs less than evaluation in its tiles where its activations are in host memory
+smallest_holds "$examples/gpt2-124m.remat" --set host=1GiB
 # at B = 4 a step is one micro-step, and gradients need not be kept: less than any smaller B needs
 smallest_holds "$examples/qwen2-0.5b.remat" --set clip_norm=0 --set tokens_per_step=8192
 single=$smallest
