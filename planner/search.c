@@ -152,11 +152,6 @@ static void consider_mixes(Search *s, const Keep *more, const Keep *less, uint32
 
 static void try_segments(Search *s) {
     uint32_t blocks = s->blocks->count;
-    Keep *every = NEW_ARRAY(s->scratch, Keep, s->p->gaps + 1);
-    Keep *all = NEW_ARRAY(s->scratch, Keep, s->p->gaps + 1);
-    retain_all(s->p, all);
-    retain_segments(s->p, s->blocks, 1, false, every);
-    consider_mixes(s, all, every, EFFORT_SEARCH_SEGMENT_MIXES);
     for (uint32_t length = 1; length <= blocks; length += length / 8 + 1)
         for (int nested = 0; nested <= 1; nested++) {
             retain_segments(s->p, s->blocks, length, nested, s->retain);
