@@ -154,7 +154,7 @@ static int read_counter(const StFile *file, const char *key, uint64_t *value, Rt
 }
 
 static int read_state(const StFile *file, RtState *state, RtError *error) {
-    uint64_t step, cursor, windows;
+    uint64_t step = 0, cursor = 0, windows = 0;
     if (!read_counter(file, "remat_checkpoint", &step, error) || !read_counter(file, "step", &step, error) ||
         !read_counter(file, "cursor", &cursor, error) || !read_counter(file, "windows", &windows, error) ||
         !read_counter(file, "seed", &state->seed, error))

@@ -84,7 +84,7 @@ static int read_escape(JsonReader *reader, char **to) {
         return 1;
     }
     if (c != 'u') return json_bad(reader, "an unknown escape");
-    unsigned code, low;
+    unsigned code = 0, low = 0;
     if (!hex4(reader, &code)) return 0;
     if (code >= 0xd800 && code < 0xdc00) {
         if (reader->end - reader->at < 2 || reader->at[0] != '\\' || reader->at[1] != 'u')

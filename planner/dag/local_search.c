@@ -37,60 +37,60 @@ struct LocalSearch {
 
 LocalSearch *local_search_new(const Problem *p, const uint32_t *passes, const Deadline *deadline,
                               Arena *arena) {
-    LocalSearch *r = NEW(arena, LocalSearch);
-    r->p = p;
-    r->arena = arena;
-    r->grid = grid_new(p, passes, arena);
-    r->deadline = deadline;
-    r->random = 1;
-    r->chained = NEW_ARRAY(arena, uint32_t, p->ops + 1);
-    return r;
+    LocalSearch *local = NEW(arena, LocalSearch);
+    local->p = p;
+    local->arena = arena;
+    local->grid = grid_new(p, passes, arena);
+    local->deadline = deadline;
+    local->random = 1;
+    local->chained = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    return local;
 }
 
-bool local_search_is_late(const LocalSearch *r) {
-    return deadline_passed(r->deadline);
+bool local_search_is_late(const LocalSearch *local) {
+    return deadline_passed(local->deadline);
 }
 
-const Grid *local_search_grid(const LocalSearch *r) {
-    return r->grid;
+const Grid *local_search_grid(const LocalSearch *local) {
+    return local->grid;
 }
 
-uint64_t local_search_changes(const LocalSearch *r) {
-    return r->changes;
+uint64_t local_search_changes(const LocalSearch *local) {
+    return local->changes;
 }
 
-int64_t local_search_budget(const LocalSearch *r) {
-    return r->budget;
+int64_t local_search_budget(const LocalSearch *local) {
+    return local->budget;
 }
 
-void local_search_limit(LocalSearch *r, int64_t budget_bytes) {
-    r->budget = budget_bytes;
+void local_search_limit(LocalSearch *local, int64_t budget_bytes) {
+    local->budget = budget_bytes;
 }
 
-static uint32_t below(LocalSearch *r, uint32_t bound) {
-    return (uint32_t)(random_next(&r->random) % bound);
+static uint32_t below(LocalSearch *local, uint32_t bound) {
+    return (uint32_t)(random_next(&local->random) % bound);
 }
 
-static void insert(LocalSearch *r, uint32_t cell) {
-    grid_insert(r->grid, cell);
-    *vec_add(r->arena, &r->journal) = (Change){cell, true};
-    r->changes++;
+static void insert(LocalSearch *local, uint32_t cell) {
+    grid_insert(local->grid, cell);
+    *vec_add(local->arena, &local->journal) = (Change){cell, true};
+    local->changes++;
 }
 
-static void take_out(LocalSearch *r, uint32_t cell) {
-    grid_remove(r->grid, cell);
-    *vec_add(r->arena, &r->journal) = (Change){cell, false};
-    r->changes++;
+static void take_out(LocalSearch *local, uint32_t cell) {
+    grid_remove(local->grid, cell);
+    *vec_add(local->arena, &local->journal) = (Change){cell, false};
+    local->changes++;
 }
 
-static void go_back(LocalSearch *r) {
-    while (r->journal.count) {
-        Change change = r->journal.at[--r->journal.count];
+static void go_back(LocalSearch *local) {
+    while (local->journal.count) {
+        Change change = local->journal.at[--local->journal.count];
         if (change.inserted)
-            grid_remove(r->grid, change.cell);
+            grid_remove(local->grid, change.cell);
         else
-            grid_insert(r->grid, change.cell);
-        r->changes++;
+            grid_insert(local->grid, change.cell);
+        local->changes++;
     }
 }
 
@@ -98,107 +98,112 @@ static void go_back(LocalSearch *r) {
 
 /* Puts `op` in `row` into the chain, and whatever it reads that is not there then: kept since its last
  * touch where the budget allows, else run again too. False when that cannot be. */
-static bool chain_up(LocalSearch *r, uint32_t op, uint32_t row, uint32_t peak, uint32_t depth) {
-    const Problem *p = r->p;
-    uint32_t cell = grid_cell(r->grid, row, op);
-    if (r->chained[op] == r->query || grid_has(r->grid, cell)) return true;
-    if (!problem_may_rerun(p, op, grid_time(r->grid, row)) || depth == 0) return false;
-    r->chained[op] = r->query;
-    *vec_add(r->arena, &r->chain) = cell;
-    r->chain_seconds += p->seconds[op];
-    if (r->chain_seconds > r->chain_limit) return false;
+static bool chain_up(LocalSearch *local, uint32_t op, uint32_t row, uint32_t peak, uint32_t depth) {
+    const Problem *p = local->p;
+    uint32_t cell = grid_cell(local->grid, row, op);
+    if (local->chained[op] == local->query || grid_has(local->grid, cell)) return true;
+    if (!problem_may_rerun(p, op, grid_time(local->grid, row)) || depth == 0) return false;
+    local->chained[op] = local->query;
+    *vec_add(local->arena, &local->chain) = cell;
+    local->chain_seconds += p->seconds[op];
+    if (local->chain_seconds > local->chain_limit) return false;
     for (EACH(i, p->reads, op)) {
         uint32_t s = p->reads.list[i], maker = p->maker[s];
-        if (r->chained[maker] == r->query) continue;
-        Touch touch = grid_touch(r->grid, s, cell);
+        if (local->chained[maker] == local->query) continue;
+        Touch touch = grid_touch(local->grid, s, cell);
         if (touch.next != NONE && touch.next_reads) continue;
         bool rises = touch.before < peak && peak <= cell;
-        bool fits = !rises && grid_highest(r->grid, touch.before + 1, cell + 1) + p->bytes[s] <= r->budget;
-        if (!fits && problem_may_rerun(p, maker, grid_time(r->grid, row)) && below(r, 8)) {
-            if (!chain_up(r, maker, row, peak, depth - 1)) return false;
+        bool fits =
+            !rises && grid_highest(local->grid, touch.before + 1, cell + 1) + p->bytes[s] <= local->budget;
+        if (!fits && problem_may_rerun(p, maker, grid_time(local->grid, row)) && below(local, 8)) {
+            if (!chain_up(local, maker, row, peak, depth - 1)) return false;
             continue;
         }
-        if (rises) r->chain_bytes += p->bytes[s];
+        if (rises) local->chain_bytes += p->bytes[s];
     }
     return true;
 }
 
 /* The last row at which every operand of `op` that is gone by `row` is still there; NONE if some are gone by
  * the peak, `row` if none is gone. */
-static uint32_t while_there(const LocalSearch *r, uint32_t op, uint32_t row, uint32_t peak) {
-    const Problem *p = r->p;
+static uint32_t while_there(const LocalSearch *local, uint32_t op, uint32_t row, uint32_t peak) {
+    const Problem *p = local->p;
     uint32_t earliest = row;
     for (EACH(i, p->reads, op)) {
-        Touch touch = grid_touch(r->grid, p->reads.list[i], grid_cell(r->grid, row, op));
+        Touch touch = grid_touch(local->grid, p->reads.list[i], grid_cell(local->grid, row, op));
         if (touch.next != NONE && touch.next_reads) continue;
-        uint32_t last = grid_row(r->grid, touch.before);
-        if (touch.before < grid_cell(r->grid, last, op)) { /* gone when it would be the turn of `op` */
+        uint32_t last = grid_row(local->grid, touch.before);
+        if (touch.before < grid_cell(local->grid, last, op)) { /* gone when it would be the turn of `op` */
             if (last-- == 0) return NONE;
         }
         if (last < earliest) earliest = last;
     }
-    return grid_time(r->grid, earliest) > op && grid_cell(r->grid, earliest, op) > peak ? earliest : NONE;
+    return grid_time(local->grid, earliest) > op && grid_cell(local->grid, earliest, op) > peak ? earliest
+                                                                                                : NONE;
 }
 
 /* Prices giving up a storage at the peak and making it again in `row`, at `factor` times its seconds. */
-static void offer_drop(LocalSearch *r, uint32_t storage, uint32_t row, uint32_t peak, int64_t excess,
+static void offer_drop(LocalSearch *local, uint32_t storage, uint32_t row, uint32_t peak, int64_t excess,
                        double factor) {
-    const Problem *p = r->p;
+    const Problem *p = local->p;
     uint32_t maker = p->maker[storage];
-    if (grid_has(r->grid, grid_cell(r->grid, row, maker))) return;
+    if (grid_has(local->grid, grid_cell(local->grid, row, maker))) return;
     int64_t most = p->bytes[storage] < excess ? p->bytes[storage] : excess;
-    r->query++;
-    r->chain.count = 0;
-    r->chain_seconds = 0;
-    r->chain_limit = r->best_price * (double)most / factor;
-    r->chain_bytes = 0;
-    bool may = chain_up(r, maker, row, peak, 64);
-    r->changes += r->chain.count;
-    int64_t gain = p->bytes[storage] - r->chain_bytes;
+    local->query++;
+    local->chain.count = 0;
+    local->chain_seconds = 0;
+    local->chain_limit = local->best_price * (double)most / factor;
+    local->chain_bytes = 0;
+    bool may = chain_up(local, maker, row, peak, 64);
+    local->changes += local->chain.count;
+    int64_t gain = p->bytes[storage] - local->chain_bytes;
     if (gain > excess) gain = excess;
     if (!may || gain <= 0) return;
-    double price = (r->chain_seconds + 1e-12) / (double)gain * factor;
-    if (price >= r->best_price) return;
-    r->best_price = price;
-    Cells swap = r->best_chain;
-    r->best_chain = r->chain;
-    r->chain = swap;
+    double price = (local->chain_seconds + 1e-12) / (double)gain * factor;
+    if (price >= local->best_price) return;
+    local->best_price = price;
+    Cells swap = local->best_chain;
+    local->best_chain = local->chain;
+    local->chain = swap;
 }
 
 /* Finds the best drop at the highest cell; false when there is none. */
-static bool find_drop(LocalSearch *r, uint32_t peak, int64_t excess) {
-    const Problem *p = r->p;
-    uint32_t peak_time = grid_time(r->grid, grid_row(r->grid, peak));
-    r->best_price = HUGE_VAL;
+static bool find_drop(LocalSearch *local, uint32_t peak, int64_t excess) {
+    const Problem *p = local->p;
+    uint32_t peak_time = grid_time(local->grid, grid_row(local->grid, peak));
+    local->best_price = HUGE_VAL;
     for (uint32_t s = 0; s < p->storages; s++) {
         uint32_t maker = p->maker[s];
         if (maker > peak_time || !p->rerun[maker]) continue;
-        double factor = 1 + r->noise * random_unit(&r->random);
+        double factor = 1 + local->noise * random_unit(&local->random);
         int64_t most = p->bytes[s] < excess ? p->bytes[s] : excess;
-        if (p->seconds[maker] * factor >= r->best_price * (double)most) continue;
-        Touch touch = grid_touch(r->grid, s, peak);
+        if (p->seconds[maker] * factor >= local->best_price * (double)most) continue;
+        Touch touch = grid_touch(local->grid, s, peak);
         if (touch.before == NONE || touch.next == peak || touch.next == NONE || !touch.next_reads) continue;
-        uint32_t row = grid_row(r->grid, touch.next);
-        if (grid_cell(r->grid, row, maker) <= peak || !problem_may_rerun(p, maker, grid_time(r->grid, row)))
+        uint32_t row = grid_row(local->grid, touch.next);
+        if (grid_cell(local->grid, row, maker) <= peak ||
+            !problem_may_rerun(p, maker, grid_time(local->grid, row)))
             continue;
-        if (local_search_is_late(r)) return false; /* one search may take long */
-        offer_drop(r, s, row, peak, excess, factor);
-        uint32_t early = while_there(r, maker, row, peak);
-        if (early != NONE && early != row) offer_drop(r, s, early, peak, excess, factor);
+        if (local_search_is_late(local)) return false; /* one search may take long */
+        offer_drop(local, s, row, peak, excess, factor);
+        uint32_t early = while_there(local, maker, row, peak);
+        if (early != NONE && early != row) offer_drop(local, s, early, peak, excess, factor);
     }
-    return r->best_price < HUGE_VAL;
+    return local->best_price < HUGE_VAL;
 }
 
 /* Over a large problem a repair that takes long is given up: it seldom gets there. */
-static bool repair(LocalSearch *r) {
-    uint64_t end = r->p->ops > EFFORT_DAG_LARGE_OPS ? r->changes + EFFORT_LOCAL_SEARCH_REPAIR : UINT64_MAX;
+static bool repair(LocalSearch *local) {
+    uint64_t end =
+        local->p->ops > EFFORT_DAG_LARGE_OPS ? local->changes + EFFORT_LOCAL_SEARCH_REPAIR : UINT64_MAX;
     uint32_t peak;
     int64_t bytes;
-    for (uint32_t tries = r->p->ops * 2 + 64; (bytes = grid_peak(r->grid, &peak)) > r->budget; tries--) {
-        if (tries == 0 || r->changes > end || local_search_is_late(r) ||
-            !find_drop(r, peak, bytes - r->budget))
+    for (uint32_t tries = local->p->ops * 2 + 64; (bytes = grid_peak(local->grid, &peak)) > local->budget;
+         tries--) {
+        if (tries == 0 || local->changes > end || local_search_is_late(local) ||
+            !find_drop(local, peak, bytes - local->budget))
             return false;
-        for (uint32_t i = 0; i < r->best_chain.count; i++) insert(r, r->best_chain.at[i]);
+        for (uint32_t i = 0; i < local->best_chain.count; i++) insert(local, local->best_chain.at[i]);
     }
     return true;
 }
@@ -218,34 +223,35 @@ static int dearest_first(const void *a, const void *b) {
 
 /* Whether the budget might hold without a rerun: its output would be kept since it was there last, and at
  * best all it reads would be gone meanwhile. */
-static bool may_go(const LocalSearch *r, uint32_t cell) {
-    const Problem *p = r->p;
-    uint32_t op = grid_op(r->grid, cell), first = list_begin(&p->makes, op);
+static bool may_go(const LocalSearch *local, uint32_t cell) {
+    const Problem *p = local->p;
+    uint32_t op = grid_op(local->grid, cell), first = list_begin(&p->makes, op);
     if (list_end(&p->makes, op) != first + 1) return true;
     uint32_t s = p->makes.list[first];
-    Touch before = grid_touch(r->grid, s, cell), after = grid_touch(r->grid, s, cell + 1);
+    Touch before = grid_touch(local->grid, s, cell), after = grid_touch(local->grid, s, cell + 1);
     if (after.next == NONE || !after.next_reads) return true;
     int64_t more = p->bytes[s];
     for (EACH(i, p->reads, op)) more -= p->bytes[p->reads.list[i]];
-    return grid_highest(r->grid, before.before + 1, cell) + more <= r->budget;
+    return grid_highest(local->grid, before.before + 1, cell) + more <= local->budget;
 }
 
 /* Takes out reruns as long as the budget holds without them. */
-static void prune(LocalSearch *r) {
+static void prune(LocalSearch *local) {
     uint32_t count;
-    const uint32_t *cells = grid_cells(r->grid, &count);
+    const uint32_t *cells = grid_cells(local->grid, &count);
     Arena *scratch = arena_new();
     Removal *removal = NEW_ARRAY(scratch, Removal, count + 1);
     for (uint32_t i = 0; i < count; i++) {
-        double seconds = r->p->seconds[grid_op(r->grid, cells[i])];
-        removal[i] = (Removal){seconds * (1 + r->noise * random_unit(&r->random)), cells[i]};
+        double seconds = local->p->seconds[grid_op(local->grid, cells[i])];
+        removal[i] = (Removal){seconds * (1 + local->noise * random_unit(&local->random)), cells[i]};
     }
     qsort(removal, count, sizeof *removal, dearest_first);
-    if (r->p->ops > EFFORT_DAG_LARGE_OPS) r->changes += count / 4; /* looking at them takes time, too */
-    for (uint32_t i = 0; i < count && !local_search_is_late(r); i++) {
-        if (!may_go(r, removal[i].cell)) continue;
-        take_out(r, removal[i].cell);
-        if (grid_peak(r->grid, NULL) > r->budget) insert(r, removal[i].cell);
+    if (local->p->ops > EFFORT_DAG_LARGE_OPS)
+        local->changes += count / 4; /* looking at them takes time, too */
+    for (uint32_t i = 0; i < count && !local_search_is_late(local); i++) {
+        if (!may_go(local, removal[i].cell)) continue;
+        take_out(local, removal[i].cell);
+        if (grid_peak(local->grid, NULL) > local->budget) insert(local, removal[i].cell);
     }
     arena_free(scratch);
 }
@@ -255,134 +261,135 @@ static int by_number(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static void take_if_better(LocalSearch *r, Schedule *best) {
-    double seconds = grid_seconds(r->grid);
+static void take_if_better(LocalSearch *local, Schedule *best) {
+    double seconds = grid_seconds(local->grid);
     if (best->found && seconds >= best->seconds) return;
     uint32_t count;
-    const uint32_t *cells = grid_cells(r->grid, &count);
+    const uint32_t *cells = grid_cells(local->grid, &count);
     best->found = true;
     best->seconds = seconds;
-    best->peak_bytes = grid_peak(r->grid, NULL);
+    best->peak_bytes = grid_peak(local->grid, NULL);
     best->cell.count = 0;
-    for (uint32_t i = 0; i < count; i++) *vec_add(r->arena, &best->cell) = cells[i];
+    for (uint32_t i = 0; i < count; i++) *vec_add(local->arena, &best->cell) = cells[i];
     if (count > 1) qsort(best->cell.at, count, sizeof *best->cell.at, by_number);
 }
 
-bool local_search_try(LocalSearch *r, const uint32_t *cells, uint32_t count, Schedule *best) {
-    r->noise = 0;
-    grid_load(r->grid, cells, count);
-    r->journal.count = 0;
-    if (!repair(r)) return false;
-    prune(r);
-    take_if_better(r, best);
+bool local_search_try(LocalSearch *local, const uint32_t *cells, uint32_t count, Schedule *best) {
+    local->noise = 0;
+    grid_load(local->grid, cells, count);
+    local->journal.count = 0;
+    if (!repair(local)) return false;
+    prune(local);
+    take_if_better(local, best);
     return true;
 }
 
-bool local_search_start(LocalSearch *r, double noise, Schedule *start) {
-    r->noise = noise;
-    grid_load(r->grid, NULL, 0);
-    r->journal.count = 0;
-    if (!repair(r)) return false;
-    prune(r);
+bool local_search_start(LocalSearch *local, double noise, Schedule *start) {
+    local->noise = noise;
+    grid_load(local->grid, NULL, 0);
+    local->journal.count = 0;
+    if (!repair(local)) return false;
+    prune(local);
     start->found = false;
-    take_if_better(r, start);
+    take_if_better(local, start);
     return true;
 }
 
 /* ---- ruin ---- */
 
 /* Takes out a few reruns: around one of them in time or among the operations, or anywhere. */
-static void ruin(LocalSearch *r) {
+static void ruin(LocalSearch *local) {
     uint32_t count;
-    const uint32_t *cells = grid_cells(r->grid, &count);
-    r->changes++; /* a round counts even if it changes nothing */
+    const uint32_t *cells = grid_cells(local->grid, &count);
+    local->changes++; /* a round counts even if it changes nothing */
     if (!count) return;
-    uint32_t centre = cells[below(r, count)], kind = below(r, 3);
-    uint32_t most = 1 + below(r, count < 12 ? count : 12);
-    uint32_t reach = 1 + below(r, 1 + r->p->ops / 8);
-    uint32_t row = grid_row(r->grid, centre), op = grid_op(r->grid, centre);
-    r->order.count = 0;
+    uint32_t centre = cells[below(local, count)], kind = below(local, 3);
+    uint32_t most = 1 + below(local, count < 12 ? count : 12);
+    uint32_t reach = 1 + below(local, 1 + local->p->ops / 8);
+    uint32_t row = grid_row(local->grid, centre), op = grid_op(local->grid, centre);
+    local->order.count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t t = grid_row(r->grid, cells[i]), o = grid_op(r->grid, cells[i]);
+        uint32_t t = grid_row(local->grid, cells[i]), o = grid_op(local->grid, cells[i]);
         uint32_t apart = kind == 0   ? (t > row ? t - row : row - t)
                          : kind == 1 ? (o > op ? o - op : op - o)
                                      : 0;
-        if (apart <= reach) *vec_add(r->arena, &r->order) = cells[i];
+        if (apart <= reach) *vec_add(local->arena, &local->order) = cells[i];
     }
-    for (uint32_t i = 0; i < most && r->order.count; i++) {
-        uint32_t pick = below(r, r->order.count);
-        take_out(r, r->order.at[pick]);
-        r->order.at[pick] = r->order.at[--r->order.count];
+    for (uint32_t i = 0; i < most && local->order.count; i++) {
+        uint32_t pick = below(local, local->order.count);
+        take_out(local, local->order.at[pick]);
+        local->order.at[pick] = local->order.at[--local->order.count];
     }
 }
 
-uint64_t local_search_improve(LocalSearch *r, Schedule *best, double enough_seconds, uint64_t changes) {
+uint64_t local_search_improve(LocalSearch *local, Schedule *best, double enough_seconds, uint64_t changes) {
     static const double noises[] = {0.1, 0.5, 1, 3};
-    uint64_t begin = r->changes;
-    grid_load(r->grid, best->cell.at, best->cell.count);
+    uint64_t begin = local->changes;
+    grid_load(local->grid, best->cell.at, best->cell.count);
     double now = best->seconds, hot = best->seconds * 0.1, last_best = now;
-    uint64_t since = r->changes;
-    while (best->seconds > enough_seconds && r->changes - begin < changes && !local_search_is_late(r)) {
-        double left = 1 - (double)(r->changes - begin) / (double)changes;
+    uint64_t since = local->changes;
+    while (best->seconds > enough_seconds && local->changes - begin < changes &&
+           !local_search_is_late(local)) {
+        double left = 1 - (double)(local->changes - begin) / (double)changes;
         double heat = hot * left * left;
-        r->journal.count = 0;
-        r->noise = noises[below(r, COUNT_OF(noises))];
-        ruin(r);
-        if (repair(r)) {
-            prune(r);
-            take_if_better(r, best);
-            double seconds = grid_seconds(r->grid);
-            if (seconds <= now || random_unit(&r->random) < exp((now - seconds) / (heat + 1e-300))) {
+        local->journal.count = 0;
+        local->noise = noises[below(local, COUNT_OF(noises))];
+        ruin(local);
+        if (repair(local)) {
+            prune(local);
+            take_if_better(local, best);
+            double seconds = grid_seconds(local->grid);
+            if (seconds <= now || random_unit(&local->random) < exp((now - seconds) / (heat + 1e-300))) {
                 now = seconds;
-                if (best->seconds < last_best) last_best = best->seconds, since = r->changes;
-                if (r->changes - since > changes / 8) { /* nothing new for long: from the best again */
-                    grid_load(r->grid, best->cell.at, best->cell.count);
+                if (best->seconds < last_best) last_best = best->seconds, since = local->changes;
+                if (local->changes - since > changes / 8) { /* nothing new for long: from the best again */
+                    grid_load(local->grid, best->cell.at, best->cell.count);
                     now = best->seconds;
-                    since = r->changes;
+                    since = local->changes;
                 }
                 continue;
             }
         }
-        go_back(r);
+        go_back(local);
     }
-    return r->changes - begin;
+    return local->changes - begin;
 }
 
 /* One round of ruin and recreate; false, and nothing changed, when it could not be made to fit. */
-static bool wander(LocalSearch *r, bool tidy) {
-    r->journal.count = 0;
-    ruin(r);
-    if (!repair(r)) {
-        go_back(r);
+static bool wander(LocalSearch *local, bool tidy) {
+    local->journal.count = 0;
+    ruin(local);
+    if (!repair(local)) {
+        go_back(local);
         return false;
     }
-    if (tidy) prune(r);
+    if (tidy) prune(local);
     return true;
 }
 
-bool local_search_shrink(LocalSearch *r, Schedule *least, int64_t target_bytes, uint64_t changes) {
-    uint64_t begin = r->changes;
+bool local_search_shrink(LocalSearch *local, Schedule *least, int64_t target_bytes, uint64_t changes) {
+    uint64_t begin = local->changes;
     int64_t step = (least->peak_bytes - target_bytes) / 8;
-    grid_load(r->grid, least->cell.at, least->cell.count);
-    for (uint32_t round = 0; least->peak_bytes > target_bytes && r->changes - begin < changes; round++) {
-        if (local_search_is_late(r)) break;
+    grid_load(local->grid, least->cell.at, least->cell.count);
+    for (uint32_t round = 0; least->peak_bytes > target_bytes && local->changes - begin < changes; round++) {
+        if (local_search_is_late(local)) break;
         int64_t room = least->peak_bytes - target_bytes, fine = room / 256;
         if (step < fine) step = fine;
         if (step > room) step = room;
         if (step < 1) step = 1;
-        r->budget = least->peak_bytes - step;
-        r->noise = random_unit(&r->random) * (round % 4);
-        if (wander(r, round % 2)) {
+        local->budget = least->peak_bytes - step;
+        local->noise = random_unit(&local->random) * (round % 4);
+        if (wander(local, round % 2)) {
             least->found = false; /* a lower peak is better at any cost */
-            take_if_better(r, least);
+            take_if_better(local, least);
             step *= 2;
             continue;
         }
         step -= step / 8;
-        r->budget = least->peak_bytes; /* elsewhere at the same height */
-        r->noise = random_unit(&r->random);
-        wander(r, true);
+        local->budget = least->peak_bytes; /* elsewhere at the same height */
+        local->noise = random_unit(&local->random);
+        wander(local, true);
     }
-    r->budget = target_bytes;
+    local->budget = target_bytes;
     return least->peak_bytes <= target_bytes;
 }

@@ -19,19 +19,19 @@ typedef struct LocalSearch LocalSearch;
 LocalSearch *local_search_new(const Problem *p, const uint32_t *passes, const Deadline *deadline,
                               Arena *arena);
 bool local_search_is_late(const LocalSearch *local);
-const Grid *local_search_grid(const LocalSearch *r); /* which its schedules are on */
-void local_search_limit(LocalSearch *r, int64_t budget_bytes);
-int64_t local_search_budget(const LocalSearch *r);
+const Grid *local_search_grid(const LocalSearch *local); /* which its schedules are on */
+void local_search_limit(LocalSearch *local, int64_t budget_bytes);
+int64_t local_search_budget(const LocalSearch *local);
 
 /* Starts from `cells`: adds reruns until the budget holds, removes what is not needed, and takes the result
  * into `best` if it is cheaper. False when it could not be made to fit. */
-bool local_search_try(LocalSearch *r, const uint32_t *cells, uint32_t count, Schedule *best);
-uint64_t local_search_changes(const LocalSearch *r); /* so far: the measure of its work */
+bool local_search_try(LocalSearch *local, const uint32_t *cells, uint32_t count, Schedule *best);
+uint64_t local_search_changes(const LocalSearch *local); /* so far: the measure of its work */
 /* The same from no reruns, with some luck in what is given up first. */
-bool local_search_start(LocalSearch *r, double noise, Schedule *start);
+bool local_search_start(LocalSearch *local, double noise, Schedule *start);
 /* Improves `best`, which fits, until its seconds are at most `enough_seconds` or `changes` of the grid were
  * made. Returns the changes made. */
-uint64_t local_search_improve(LocalSearch *r, Schedule *best, double enough_seconds, uint64_t changes);
+uint64_t local_search_improve(LocalSearch *local, Schedule *best, double enough_seconds, uint64_t changes);
 
 /* Lowers the peak of `least`, which was found, step by step and at most to `target_bytes`. True when it got
  * there. Leaves the budget at the target. */

@@ -35,23 +35,23 @@ struct Trimmer {
 };
 
 Trimmer *trim_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena) {
-    Trimmer *v = NEW(arena, Trimmer);
-    v->p = p;
-    v->pinned = pinned;
-    v->r = r;
-    v->arena = v->room.arena = arena;
-    v->gap_at = NEW_ARRAY(arena, uint32_t, p->storages + 1);
-    v->touched = NEW_ARRAY(arena, uint32_t, p->storages + 1);
-    v->live = NEW_ARRAY(arena, bool, p->storages + 1);
-    v->transit = NEW_ARRAY(arena, uint32_t, p->storages + 1);
-    v->rerun_time = NEW_ARRAY(arena, uint32_t, p->ops + 1);
-    v->stamp = NEW_ARRAY(arena, uint32_t, p->ops + 1);
-    v->before = NEW_ARRAY(arena, Keep, p->gaps + 1);
-    return v;
+    Trimmer *trimmer = NEW(arena, Trimmer);
+    trimmer->p = p;
+    trimmer->pinned = pinned;
+    trimmer->r = r;
+    trimmer->arena = trimmer->room.arena = arena;
+    trimmer->gap_at = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    trimmer->touched = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    trimmer->live = NEW_ARRAY(arena, bool, p->storages + 1);
+    trimmer->transit = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    trimmer->rerun_time = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    trimmer->stamp = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    trimmer->before = NEW_ARRAY(arena, Keep, p->gaps + 1);
+    return trimmer;
 }
 
-static bool is_free(const Trimmer *v, uint32_t gap) {
-    return v->p->may_drop[gap] && (!v->pinned || v->pinned[gap].from == NONE);
+static bool is_free(const Trimmer *trimmer, uint32_t gap) {
+    return trimmer->p->may_drop[gap] && (!trimmer->pinned || trimmer->pinned[gap].from == NONE);
 }
 
 /* The gap of `s` that holds `time`. */
@@ -68,46 +68,47 @@ static uint32_t gap_of(const Problem *p, uint32_t s, uint32_t time) {
 }
 
 /* Seconds to make `s` again at `when`, given what the retention keeps and what runs again anyway. */
-static double remake_seconds(Trimmer *v, const Keep *retain, uint32_t s, uint32_t after, uint32_t when,
+static double remake_seconds(Trimmer *trimmer, const Keep *retain, uint32_t s, uint32_t after, uint32_t when,
                              uint32_t depth) {
-    const Problem *p = v->p;
+    const Problem *p = trimmer->p;
     uint32_t maker = p->maker[s];
-    if (v->stamp[maker] == v->query) return 0;
-    v->stamp[maker] = v->query;
-    if (v->rerun_time[maker] != NONE && v->rerun_time[maker] > after) return 0;
+    if (trimmer->stamp[maker] == trimmer->query) return 0;
+    trimmer->stamp[maker] = trimmer->query;
+    if (trimmer->rerun_time[maker] != NONE && trimmer->rerun_time[maker] > after) return 0;
     if (!p->rerun[maker] || when >= p->lazy_end[maker]) return 0; /* it is kept for as long as it is needed */
     double seconds = p->seconds[maker];
     if (depth == 0) return seconds;
     for (EACH(i, p->reads, maker)) {
         uint32_t u = p->reads.list[i], gap = gap_of(p, u, when ? when - 1 : 0);
         if (retain[gap].from > p->gap_begin[gap] && retain[gap].until < when)
-            seconds += remake_seconds(v, retain, u, after, when, depth - 1);
+            seconds += remake_seconds(trimmer, retain, u, after, when, depth - 1);
     }
     return seconds;
 }
 
 /* State after run `stop`'s inputs and outputs are in place: live storages, their gaps and last touches. */
-static void scan_to(Trimmer *v, const Sequence *sequence, uint32_t stop) {
-    const Problem *p = v->p;
-    const Lists *deaths = replay_deaths(v->r);
-    memset(v->live, 0, sizeof *v->live * p->storages);
-    memset(v->touched, 0xff, sizeof *v->touched * p->storages);
+static void scan_to(Trimmer *trimmer, const Sequence *sequence, uint32_t stop) {
+    const Problem *p = trimmer->p;
+    const Lists *deaths = replay_deaths(trimmer->r);
+    memset(trimmer->live, 0, sizeof *trimmer->live * p->storages);
+    memset(trimmer->touched, 0xff, sizeof *trimmer->touched * p->storages);
     for (uint32_t i = 0; i <= stop; i++) {
         uint32_t op = sequence->run.at[i].op;
-        for (EACH(k, p->reads, op)) v->touched[p->reads.list[k]] = i;
-        for (EACH(k, p->makes, op)) v->touched[p->makes.list[k]] = i, v->live[p->makes.list[k]] = true;
+        for (EACH(k, p->reads, op)) trimmer->touched[p->reads.list[k]] = i;
+        for (EACH(k, p->makes, op))
+            trimmer->touched[p->makes.list[k]] = i, trimmer->live[p->makes.list[k]] = true;
         if (i < stop)
-            for (EACH(d, *deaths, i)) v->live[deaths->list[d]] = false;
+            for (EACH(d, *deaths, i)) trimmer->live[deaths->list[d]] = false;
     }
-    const Copies *copies = replay_copies(v->r);
-    memset(v->transit, 0xff, sizeof *v->transit * p->storages);
+    const Copies *copies = replay_copies(trimmer->r);
+    memset(trimmer->transit, 0xff, sizeof *trimmer->transit * p->storages);
     for (uint32_t i = 0; copies && i < copies->copy.count; i++) {
         const Copy *copy = &copies->copy.at[i];
         if (stop <= copy->out_run || stop >= copy->back_run) continue;
         if (copy->free_run <= stop && stop < copy->fetch_run)
-            v->live[copy->storage] = false;
+            trimmer->live[copy->storage] = false;
         else
-            v->transit[copy->storage] = i;
+            trimmer->transit[copy->storage] = i;
     }
 }
 
@@ -125,10 +126,10 @@ static Keep dropped(const Problem *p, uint32_t gap, Keep keep, uint32_t last, ui
 }
 
 /* Waiting for a copy instead of making anything again, where that is cheaper. */
-static void consider_waiting(const Trimmer *v, uint32_t at, Drop *drop) {
-    if (v->transit[drop->storage] == NONE) return;
-    const Copy *copy = &replay_copies(v->r)->copy.at[v->transit[drop->storage]];
-    double price = copies_seconds(v->p, drop->storage) / (double)v->p->bytes[drop->storage];
+static void consider_waiting(const Trimmer *trimmer, uint32_t at, Drop *drop) {
+    if (trimmer->transit[drop->storage] == NONE) return;
+    const Copy *copy = &replay_copies(trimmer->r)->copy.at[trimmer->transit[drop->storage]];
+    double price = copies_seconds(trimmer->p, drop->storage) / (double)trimmer->p->bytes[drop->storage];
     if (copy->host == HOST_NOW || price >= drop->price) return;
     drop->price = price;
     drop->keep = (Keep){.host = HOST_NOW};
@@ -137,9 +138,9 @@ static void consider_waiting(const Trimmer *v, uint32_t at, Drop *drop) {
 }
 
 /* Copies in the operations' stead: each takes its time, and no more. */
-static void consider_moving(const Trimmer *v, const Keep *retain, Drop *drop) {
-    const Problem *p = v->p;
-    uint32_t s = drop->storage, last = replay_time(v->r)[v->touched[s]];
+static void consider_moving(const Trimmer *trimmer, const Keep *retain, Drop *drop) {
+    const Problem *p = trimmer->p;
+    uint32_t s = drop->storage, last = replay_time(trimmer->r)[trimmer->touched[s]];
     if (p->host_bytes <= 0 || p->copies_beside || (p->overwritten && p->overwritten[s])) return;
     if (retain[drop->gap].host != HOST_NEVER || last != p->gap_begin[drop->gap] ||
         retain[drop->gap].from > last)
@@ -151,81 +152,85 @@ static void consider_moving(const Trimmer *v, const Keep *retain, Drop *drop) {
 }
 
 /* The drops that would lower the live bytes at run `at`. */
-static void find_drops(Trimmer *v, const Sequence *sequence, uint32_t at, const Keep *retain) {
-    const Problem *p = v->p;
-    uint32_t time = replay_time(v->r)[at];
-    const Lists *deaths = replay_deaths(v->r);
-    v->drop.count = 0;
-    scan_to(v, sequence, at);
-    for (EACH(d, *deaths, at)) v->live[deaths->list[d]] = false;
+static void find_drops(Trimmer *trimmer, const Sequence *sequence, uint32_t at, const Keep *retain) {
+    const Problem *p = trimmer->p;
+    uint32_t time = replay_time(trimmer->r)[at];
+    const Lists *deaths = replay_deaths(trimmer->r);
+    trimmer->drop.count = 0;
+    scan_to(trimmer, sequence, at);
+    for (EACH(d, *deaths, at)) trimmer->live[deaths->list[d]] = false;
     for (uint32_t s = 0; s < p->storages; s++) {
-        if (!v->live[s] || v->touched[s] == at) continue;
+        if (!trimmer->live[s] || trimmer->touched[s] == at) continue;
         uint32_t gap = gap_of(p, s, time);
-        if (p->gap_begin[gap] == time && gap > p->gap_first[s] && replay_time(v->r)[v->touched[s]] < time)
+        if (p->gap_begin[gap] == time && gap > p->gap_first[s] &&
+            replay_time(trimmer->r)[trimmer->touched[s]] < time)
             gap--;
         uint32_t from = p->gap_end[gap] == time ? time : time + 1;
-        Keep keep = dropped(p, gap, retain[gap], replay_time(v->r)[v->touched[s]], from);
-        if (!is_free(v, gap) || (keep.from <= retain[gap].from && keep.until >= retain[gap].until)) continue;
-        v->query++;
-        double seconds = remake_seconds(v, retain, s, time, p->gap_end[gap], EFFORT_TRIM_DEPTH);
-        *vec_add(v->arena, &v->drop) = (Drop){.price = (seconds + 1e-12) / (double)p->bytes[s],
-                                              .gap = gap,
-                                              .keep = keep,
-                                              .storage = s,
-                                              .begin = v->touched[s] + 1,
-                                              .until = NONE};
+        Keep keep = dropped(p, gap, retain[gap], replay_time(trimmer->r)[trimmer->touched[s]], from);
+        if (!is_free(trimmer, gap) || (keep.from <= retain[gap].from && keep.until >= retain[gap].until))
+            continue;
+        trimmer->query++;
+        double seconds = remake_seconds(trimmer, retain, s, time, p->gap_end[gap], EFFORT_TRIM_DEPTH);
+        *vec_add(trimmer->arena, &trimmer->drop) = (Drop){.price = (seconds + 1e-12) / (double)p->bytes[s],
+                                                          .gap = gap,
+                                                          .keep = keep,
+                                                          .storage = s,
+                                                          .begin = trimmer->touched[s] + 1,
+                                                          .until = NONE};
         if (!EFFORT_TRIM_WAITS) continue;
-        consider_waiting(v, at, &v->drop.at[v->drop.count - 1]);
-        consider_moving(v, retain, &v->drop.at[v->drop.count - 1]);
+        consider_waiting(trimmer, at, &trimmer->drop.at[trimmer->drop.count - 1]);
+        consider_moving(trimmer, retain, &trimmer->drop.at[trimmer->drop.count - 1]);
     }
-    if (v->drop.count) qsort(v->drop.at, v->drop.count, sizeof *v->drop.at, by_price);
+    if (trimmer->drop.count) qsort(trimmer->drop.at, trimmer->drop.count, sizeof *trimmer->drop.at, by_price);
 }
 
 /* The first run after `at` that touches `s`. */
-static uint32_t next_touch(const Trimmer *v, const Sequence *sequence, uint32_t at, uint32_t s) {
-    const Problem *p = v->p;
+static uint32_t next_touch(const Trimmer *trimmer, const Sequence *sequence, uint32_t at, uint32_t s) {
+    const Problem *p = trimmer->p;
     for (uint32_t i = at + 1; i < sequence->run.count; i++)
         for (EACH(k, p->reads, sequence->run.at[i].op))
             if (p->reads.list[k] == s) return i;
     return sequence->run.count;
 }
 
-static void note_reruns(Trimmer *v, const Sequence *sequence) {
-    memset(v->rerun_time, 0xff, sizeof *v->rerun_time * v->p->ops);
+static void note_reruns(Trimmer *trimmer, const Sequence *sequence) {
+    memset(trimmer->rerun_time, 0xff, sizeof *trimmer->rerun_time * trimmer->p->ops);
     for (uint32_t i = 0; i < sequence->run.count; i++)
-        if (sequence->run.at[i].again) v->rerun_time[sequence->run.at[i].op] = replay_time(v->r)[i];
+        if (sequence->run.at[i].again)
+            trimmer->rerun_time[sequence->run.at[i].op] = replay_time(trimmer->r)[i];
 }
 
 /* Chooses drops at the highest runs above the target. False when there is nothing to drop at one of them. */
-static bool lower_peaks(Trimmer *v, int64_t target, const Sequence *sequence, Keep *retain) {
+static bool lower_peaks(Trimmer *trimmer, int64_t target, const Sequence *sequence, Keep *retain) {
     uint32_t runs = sequence->run.count;
-    live_tree_load(&v->room, replay_live(v->r), runs);
-    note_reruns(v, sequence);
+    live_tree_load(&trimmer->room, replay_live(trimmer->r), runs);
+    note_reruns(trimmer, sequence);
     for (uint32_t peak = 0; peak < EFFORT_TRIM_PEAKS; peak++) {
         int64_t bytes;
-        uint32_t at = live_tree_peak(&v->room, &bytes);
+        uint32_t at = live_tree_peak(&trimmer->room, &bytes);
         if (bytes <= target) break;
-        find_drops(v, sequence, at, retain);
-        if (!v->drop.count) return peak > 0;
-        for (uint32_t d = 0; d < v->drop.count && bytes > target; d++) {
-            const Drop *drop = &v->drop.at[d];
+        find_drops(trimmer, sequence, at, retain);
+        if (!trimmer->drop.count) return peak > 0;
+        for (uint32_t d = 0; d < trimmer->drop.count && bytes > target; d++) {
+            const Drop *drop = &trimmer->drop.at[d];
             retain[drop->gap] = drop->keep;
-            bytes -= v->p->bytes[drop->storage];
-            uint32_t until = drop->until != NONE ? drop->until : next_touch(v, sequence, at, drop->storage);
-            live_tree_add(&v->room, drop->begin, until, -v->p->bytes[drop->storage]);
+            bytes -= trimmer->p->bytes[drop->storage];
+            uint32_t until =
+                drop->until != NONE ? drop->until : next_touch(trimmer, sequence, at, drop->storage);
+            live_tree_add(&trimmer->room, drop->begin, until, -trimmer->p->bytes[drop->storage]);
         }
     }
     return true;
 }
 
-bool trim_to(Trimmer *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
-    replay(v->r, retain, sequence);
+bool trim_to(Trimmer *trimmer, int64_t target_bytes, Keep *retain, Sequence *sequence) {
+    replay(trimmer->r, retain, sequence);
     double most = EFFORT_TRIM_TIMES * sequence->seconds; /* beyond, it drops what it needs again and again */
     for (uint32_t round = 0;
          round < EFFORT_TRIM_ROUNDS && sequence->peak_bytes > target_bytes && sequence->seconds <= most;
          round++) {
-        if (!lower_peaks(v, target_bytes, sequence, retain)) return false;
-        replay(v->r, retain, sequence);
+        if (!lower_peaks(trimmer, target_bytes, sequence, retain)) return false;
+        replay(trimmer->r, retain, sequence);
     }
     return sequence->peak_bytes <= target_bytes;
 }
@@ -233,12 +238,12 @@ bool trim_to(Trimmer *v, int64_t target_bytes, Keep *retain, Sequence *sequence)
 /* ---- keeping again ---- */
 
 /* Copies that operations wait for: with memory for twice the time they take, nothing would. */
-static void find_rests(Trimmer *v) {
-    const Copies *copies = replay_copies(v->r);
+static void find_rests(Trimmer *trimmer) {
+    const Copies *copies = replay_copies(trimmer->r);
     for (uint32_t i = 0; copies && copies->p->copies_beside && i < copies->copy.count; i++) {
         const Copy *copy = &copies->copy.at[i];
-        if (copy->host == HOST_EASY || copy->held || !is_free(v, copy->gap)) continue;
-        double seconds = copies_seconds(v->p, copy->storage);
+        if (copy->host == HOST_EASY || copy->held || !is_free(trimmer, copy->gap)) continue;
+        double seconds = copies_seconds(trimmer->p, copy->storage);
         uint32_t gone = copy->free_run, comes = copy->fetch_run;
         while (gone < comes &&
                copies->idle.start.at[gone] < copies->idle.start.at[copy->out_run + 1] + 2 * seconds)
@@ -247,84 +252,87 @@ static void find_rests(Trimmer *v) {
                comes > gone)
             comes--;
         if (gone >= comes) continue;
-        *vec_add(v->arena, &v->drop) = (Drop){.price = -seconds / (double)v->p->bytes[copy->storage],
-                                              .gap = copy->gap,
-                                              .keep = {.host = HOST_EASY},
-                                              .storage = copy->storage,
-                                              .begin = copy->free_run,
-                                              .until = gone,
-                                              .again_begin = comes,
-                                              .again_until = copy->fetch_run};
+        *vec_add(trimmer->arena, &trimmer->drop) =
+            (Drop){.price = -seconds / (double)trimmer->p->bytes[copy->storage],
+                   .gap = copy->gap,
+                   .keep = {.host = HOST_EASY},
+                   .storage = copy->storage,
+                   .begin = copy->free_run,
+                   .until = gone,
+                   .again_begin = comes,
+                   .again_until = copy->fetch_run};
     }
 }
 
 /* Every run that repeats an operation, with the last touch of its outputs before: keeping one of them from
  * there saves the run if it is all the run is for. */
-static void find_fills(Trimmer *v, const Sequence *sequence, const Keep *retain) {
-    const Problem *p = v->p;
-    v->drop.count = 0;
-    memset(v->touched, 0xff, sizeof *v->touched * p->storages);
+static void find_fills(Trimmer *trimmer, const Sequence *sequence, const Keep *retain) {
+    const Problem *p = trimmer->p;
+    trimmer->drop.count = 0;
+    memset(trimmer->touched, 0xff, sizeof *trimmer->touched * p->storages);
     for (uint32_t i = 0; i < sequence->run.count; i++) {
         Run run = sequence->run.at[i];
         for (EACH(k, p->makes, run.op)) {
             uint32_t s = p->makes.list[k];
-            uint32_t last = v->touched[s];
-            v->touched[s] = i;
+            uint32_t last = trimmer->touched[s];
+            trimmer->touched[s] = i;
             if (!run.again || last == NONE) continue;
-            uint32_t before = replay_time(v->r)[last], now = replay_time(v->r)[i], gap = gap_of(p, s, before);
-            if (!is_free(v, gap) || retain[gap].from <= before || before < retain[gap].since) continue;
+            uint32_t before = replay_time(trimmer->r)[last], now = replay_time(trimmer->r)[i],
+                     gap = gap_of(p, s, before);
+            if (!is_free(trimmer, gap) || retain[gap].from <= before || before < retain[gap].since) continue;
             Keep keep = retain[gap];
             bool from_start = before <= keep.until || before == p->gap_begin[gap];
             if (keep.from > now && from_start)
                 keep.until = now;
             else
                 keep.from = before;
-            *vec_add(v->arena, &v->drop) = (Drop){.price = -p->seconds[run.op] / (double)p->bytes[s],
-                                                  .gap = gap,
-                                                  .keep = keep,
-                                                  .storage = s,
-                                                  .begin = last + 1,
-                                                  .until = i};
+            *vec_add(trimmer->arena, &trimmer->drop) =
+                (Drop){.price = -p->seconds[run.op] / (double)p->bytes[s],
+                       .gap = gap,
+                       .keep = keep,
+                       .storage = s,
+                       .begin = last + 1,
+                       .until = i};
         }
-        for (EACH(k, p->reads, run.op)) v->touched[p->reads.list[k]] = i;
+        for (EACH(k, p->reads, run.op)) trimmer->touched[p->reads.list[k]] = i;
     }
-    find_rests(v);
-    if (v->drop.count) qsort(v->drop.at, v->drop.count, sizeof *v->drop.at, by_price);
+    find_rests(trimmer);
+    if (trimmer->drop.count) qsort(trimmer->drop.at, trimmer->drop.count, sizeof *trimmer->drop.at, by_price);
 }
 
-static uint32_t keep_what_fits(Trimmer *v, int64_t target, const Sequence *sequence, uint32_t most,
+static uint32_t keep_what_fits(Trimmer *trimmer, int64_t target, const Sequence *sequence, uint32_t most,
                                Keep *retain) {
     uint32_t kept = 0;
-    live_tree_load(&v->room, replay_live(v->r), sequence->run.count);
-    for (uint32_t d = 0; d < v->drop.count && kept < most; d++) {
-        const Drop *drop = &v->drop.at[d];
-        int64_t bytes = v->p->bytes[drop->storage];
+    live_tree_load(&trimmer->room, replay_live(trimmer->r), sequence->run.count);
+    for (uint32_t d = 0; d < trimmer->drop.count && kept < most; d++) {
+        const Drop *drop = &trimmer->drop.at[d];
+        int64_t bytes = trimmer->p->bytes[drop->storage];
         if (drop->begin < drop->until &&
-            live_tree_highest(&v->room, drop->begin, drop->until) + bytes > target)
+            live_tree_highest(&trimmer->room, drop->begin, drop->until) + bytes > target)
             continue;
         if (drop->again_begin < drop->again_until &&
-            live_tree_highest(&v->room, drop->again_begin, drop->again_until) + bytes > target)
+            live_tree_highest(&trimmer->room, drop->again_begin, drop->again_until) + bytes > target)
             continue;
-        live_tree_add(&v->room, drop->begin, drop->until, bytes);
-        live_tree_add(&v->room, drop->again_begin, drop->again_until, bytes);
+        live_tree_add(&trimmer->room, drop->begin, drop->until, bytes);
+        live_tree_add(&trimmer->room, drop->again_begin, drop->again_until, bytes);
         retain[drop->gap] = drop->keep;
         kept++;
     }
     return kept;
 }
 
-void trim_fill(Trimmer *v, int64_t target_bytes, Keep *retain, Sequence *sequence) {
+void trim_fill(Trimmer *trimmer, int64_t target_bytes, Keep *retain, Sequence *sequence) {
     uint32_t most = NONE;
     for (uint32_t round = 0; round < EFFORT_TRIM_FILLS; round++) {
         double seconds = sequence->seconds;
-        memcpy(v->before, retain, sizeof *retain * v->p->gaps);
-        find_fills(v, sequence, retain);
-        uint32_t kept = keep_what_fits(v, target_bytes, sequence, most, retain);
+        memcpy(trimmer->before, retain, sizeof *retain * trimmer->p->gaps);
+        find_fills(trimmer, sequence, retain);
+        uint32_t kept = keep_what_fits(trimmer, target_bytes, sequence, most, retain);
         if (!kept) return;
-        replay(v->r, retain, sequence);
+        replay(trimmer->r, retain, sequence);
         if (sequence->peak_bytes <= target_bytes && sequence->seconds < seconds) continue;
-        memcpy(retain, v->before, sizeof *retain * v->p->gaps);
-        replay(v->r, retain, sequence);
+        memcpy(retain, trimmer->before, sizeof *retain * trimmer->p->gaps);
+        replay(trimmer->r, retain, sequence);
         most = kept / 3;
         if (!most) return;
     }
