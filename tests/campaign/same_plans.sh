@@ -1,7 +1,7 @@
 #!/bin/sh
 # same_plans.sh BEFORE AFTER SOURCE_DIR WORK_DIR [DATA_DIR...]: two builds of rematc give the same bytes.
 #
-# For every example at ten budgets (from a little over its smallest to more than it can use): plan.json, train.c and
+# For every example at ten budgets (from a little below its smallest, in steps of 18%): plan.json, train.c and
 # train.cu of `emit` and what `plan --json` prints. For every DAG (*.json) and table of buffers (*.csv) under the
 # DATA_DIRs: what `solve` and `pack` print and their exit codes. For a change that is meant to move code, not answers.
 # REMAT_SAME_EXAMPLES names some examples alone; REMAT_SAME_POINTS how many budgets.

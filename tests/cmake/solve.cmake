@@ -1,5 +1,5 @@
 # The verb solve: its JSON, its schedules against exhaustive search, its answers on the command line.
-remat_test(test_solve unit/test_solve.c support/brute.c ${CMAKE_SOURCE_DIR}/frontend/verbs/nodelink.c LIBS remat_planner)
+remat_test(test_solve unit/test_solve.c support/brute.c ${reference_dags} LIBS remat_planner)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 target_link_libraries(test_solve PRIVATE PkgConfig::JANSSON)
 target_compile_definitions(test_solve PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")

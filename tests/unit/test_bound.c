@@ -4,6 +4,7 @@
 #include "planner/bound/min_cut.h"
 #include "planner/search.h"
 #include "tests/support/brute.h"
+#include "tests/support/reference_dags.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -153,102 +154,25 @@ static void problems_with_updates(void **state) {
 
 /* ---- the reference optima ---- */
 
-/* The number after "key": in the object that starts at `object`; NAN when it has none. */
-static double field(const char *object, const char *key) {
-    char quoted[32];
-    snprintf(quoted, sizeof quoted, "\"%s\":", key);
-    const char *end = strchr(object, '}'), *found = strstr(object, quoted);
-    return found && found < end ? strtod(found + strlen(quoted), NULL) : NAN;
-}
-
-static uint32_t count_objects(const char *from, const char *to) {
-    uint32_t count = 0;
-    for (; from < to; from++) count += *from == '{';
-    return count;
-}
-
-/* A training graph of Checkmate's: node outputs only, in order of id. NULL when the file is not there. */
-static Problem *read_reference(const char *name, Arena *arena) {
-    const char *data = getenv("REMAT_DATA");
-    const char *path = data ? arena_printf(arena, "%s/remat/%s", data, name)
-                            : arena_printf(arena, SOURCE_DIR "/../shared/data/remat/%s", name);
-    size_t length;
-    char *text = read_file(arena, path, &length);
-    if (!text) return NULL;
-    const char *nodes = strstr(text, "\"nodes\""), *links = strstr(text, "\"links\"");
-    assert_non_null(nodes);
-    assert_non_null(links);
-    Problem *p = NEW(arena, Problem);
-    uint32_t ops = p->ops = p->storages = p->update_begin = count_objects(nodes, links);
-    p->seconds = NEW_ARRAY(arena, double, ops);
-    p->workspace_bytes = NEW_ARRAY(arena, int64_t, ops);
-    p->rerun = NEW_ARRAY(arena, bool, ops);
-    p->bytes = NEW_ARRAY(arena, int64_t, ops);
-    p->maker = NEW_ARRAY(arena, uint32_t, ops);
-    const char *at = nodes;
-    for (uint32_t i = 0; i < ops; i++) {
-        at = strchr(at, '{');
-        uint32_t id = (uint32_t)field(at, "id");
-        p->seconds[id] = field(at, "cost_cpu");
-        p->bytes[id] = (int64_t)field(at, "cost_ram");
-        p->rerun[id] = true;
-        p->maker[id] = id;
-        at++;
-    }
-    uint32_t edges = count_objects(links, links + strlen(links));
-    p->reads = (Lists){NEW_ARRAY(arena, uint32_t, ops + 2), NEW_ARRAY(arena, uint32_t, edges)};
-    p->makes = (Lists){NEW_ARRAY(arena, uint32_t, ops + 1), p->maker};
-    p->takeover = (Lists){NEW_ARRAY(arena, uint32_t, ops + 1), NULL};
-    for (uint32_t i = 0; i <= ops; i++) p->makes.first[i] = i;
-    at = links;
-    for (uint32_t i = 0; i < edges; i++, at++) {
-        at = strchr(at, '{');
-        p->reads.first[(uint32_t)field(at, "target") + 2]++;
-    }
-    for (uint32_t i = 2; i <= ops + 1; i++) p->reads.first[i] += p->reads.first[i - 1];
-    at = links;
-    for (uint32_t i = 0; i < edges; i++, at++) {
-        at = strchr(at, '{');
-        p->reads.list[p->reads.first[(uint32_t)field(at, "target") + 1]++] = (uint32_t)field(at, "source");
-    }
-    problem_index(p, arena);
-    return p;
-}
-
-typedef struct Entry {
-    const char *file;
-    double fraction, percent;
-} Entry;
-
-/* Least recomputation in percent of one pass, proved optimal. */
-static const Entry proved[] = {
-    {"vgg16_train.json", 0.9, 1.9677},    {"fcn8_vgg_train.json", 0.9, 0.0294},
-    {"fcn8_vgg_train.json", 0.8, 0.1361}, {"vgg_unet_train.json", 0.9, 1.1289},
-    {"vgg_unet_train.json", 0.8, 1.9836}, {"vgg_unet_train.json", 0.7, 2.9673},
-    {"vgg_unet_train.json", 0.6, 4.4509}, {"resnet50_train.json", 0.9, 0.1085},
-    {"resnet50_train.json", 0.8, 0.2786}, {"resnet50_train.json", 0.7, 0.5645},
-    {"resnet50_train.json", 0.6, 0.9626}, {"resnet50_train.json", 0.5, 1.4988},
-};
-
 /* The bound must not pass a proved optimum, and the search must come near it. */
 static void reference_graphs(void **state) {
     (void)state;
     uint32_t there = 0;
-    for (uint32_t i = 0; i < COUNT_OF(proved); i++) {
+    for (uint32_t i = 0; i < REFERENCE_OPTIMA; i++) {
         Arena *arena = arena_new();
-        Problem *p = read_reference(proved[i].file, arena);
+        Problem *p = reference_read(reference_optimum[i].file, arena);
         if (p) {
             there++;
             KeepAll all = keep_all(p, arena);
             Front front = search_front(p, NULL, NULL, (SearchGoal){.ask = SEARCH_ANY}, NULL, NULL, arena);
-            int64_t budget = (int64_t)(proved[i].fraction * (double)all.peak_bytes);
+            int64_t budget = (int64_t)(reference_optimum[i].fraction * (double)all.peak_bytes);
             double bound = 100 * closure_seconds(p, all.live, budget) / all.seconds;
             double found = 100 * (best_within(&front, budget) / all.seconds - 1);
-            printf("%-22s %.1f: bound %.4f%%, found %.4f%%, optimum %.4f%%\n", proved[i].file,
-                   proved[i].fraction, bound, found, proved[i].percent);
-            assert_true(bound <= proved[i].percent + 1e-4);
-            assert_true(found >= proved[i].percent - 1e-4);
-            assert_true(found <= proved[i].percent * 1.5 + 1);
+            printf("%-22s %.1f: bound %.4f%%, found %.4f%%, optimum %.4f%%\n", reference_optimum[i].file,
+                   reference_optimum[i].fraction, bound, found, reference_optimum[i].percent);
+            assert_true(bound <= reference_optimum[i].percent + 1e-4);
+            assert_true(found >= reference_optimum[i].percent - 1e-4);
+            assert_true(found <= reference_optimum[i].percent * 1.5 + 1);
         }
         arena_free(arena);
     }

@@ -5,6 +5,7 @@
 #include "planner/bound/closure.h"
 #include "planner/dag/reach.h"
 #include "tests/support/brute.h"
+#include "tests/support/reference_dags.h"
 #include "planner/dag/solve.h"
 #include "planner/effort.h"
 
@@ -335,51 +336,23 @@ static void time_limit_holds(void **state) {
 
 /* ---- the reference optima ---- */
 
-typedef struct Reference {
-    const char *file;
-    double fraction, percent;
-} Reference;
-
-static const Reference reference[] = {
-    {"vgg16_train.json", 0.9, 1.9677},    {"fcn8_vgg_train.json", 0.9, 0.0294},
-    {"fcn8_vgg_train.json", 0.8, 0.1361}, {"vgg_unet_train.json", 0.9, 1.1289},
-    {"vgg_unet_train.json", 0.8, 1.9836}, {"vgg_unet_train.json", 0.7, 2.9673},
-    {"vgg_unet_train.json", 0.6, 4.4509}, {"resnet50_train.json", 0.9, 0.1085},
-    {"resnet50_train.json", 0.8, 0.2786}, {"resnet50_train.json", 0.7, 0.5645},
-    {"resnet50_train.json", 0.6, 0.9626}, {"resnet50_train.json", 0.5, 1.4988},
-};
-
-static Problem *read_reference(const char *name, Arena *arena) {
-    const char *data = getenv("REMAT_DATA");
-    size_t length;
-    const char *text = read_file(arena,
-                                 data ? arena_printf(arena, "%s/remat/%s", data, name)
-                                      : arena_printf(arena, SOURCE_DIR "/../shared/data/remat/%s", name),
-                                 &length);
-    if (!text) return NULL;
-    NodeLink graph;
-    int line, column;
-    assert_null(nodelink_read(text, length, &graph, &line, &column, arena));
-    return dag_problem(graph.nodes, graph.seconds, graph.bytes, graph.link, graph.links, arena);
-}
-
 static void reference_optima(void **state) {
     (void)state;
     uint32_t there = 0;
-    for (size_t i = 0; i < COUNT_OF(reference); i++) {
+    for (size_t i = 0; i < REFERENCE_OPTIMA; i++) {
         Arena *arena = arena_new();
-        Problem *p = read_reference(reference[i].file, arena);
+        Problem *p = reference_read(reference_optimum[i].file, arena);
         if (p) {
             there++;
             SolveRequest request = {.problem = p};
-            request.budget_bytes = (int64_t)(reference[i].fraction * (double)dag_keep_all(p));
+            request.budget_bytes = (int64_t)(reference_optimum[i].fraction * (double)dag_keep_all(p));
             Solution solution = solve_dag(&request, arena);
             assert_true(solution.feasible && solution.proved);
             assert_null(dag_check(p, solution.run.at, solution.run.count, solution.peak_bytes,
                                   solution.seconds, arena));
             assert_true(solution.peak_bytes <= request.budget_bytes);
             double percent = 100 * (solution.seconds / solution.keep_all_seconds - 1);
-            assert_true(fabs(percent - reference[i].percent) < 0.00006);
+            assert_true(fabs(percent - reference_optimum[i].percent) < 0.00006);
         }
         arena_free(arena);
     }
@@ -391,7 +364,7 @@ static void reference_optima(void **state) {
 static void only_a_free_order_fits(void **state) {
     (void)state;
     Arena *arena = arena_new();
-    Problem *p = read_reference("random_layered_250.json", arena);
+    Problem *p = reference_read("random_layered_250.json", arena);
     if (p) {
         SolveRequest request = {.problem = p, .changes = 20000};
         request.budget_bytes = (int64_t)(0.6 * (double)dag_keep_all(p));
@@ -400,7 +373,7 @@ static void only_a_free_order_fits(void **state) {
         assert_null(
             dag_check(p, solution.run.at, solution.run.count, solution.peak_bytes, solution.seconds, arena));
     }
-    Problem *small = read_reference("random_layered_100.json", arena);
+    Problem *small = reference_read("random_layered_100.json", arena);
     if (small) {
         SolveRequest request = {.problem = small, .changes = 20000};
         request.budget_bytes = (int64_t)(0.5 * (double)dag_keep_all(small));
