@@ -19,7 +19,7 @@ typedef struct RtTensor {       /* a persistent tensor */
     int dtype, rank;
     int64_t dim[K_MAX_RANK];
     int64_t offset;             /* bytes from the arena's start */
-    int init;                   /* parameters: 0 normal(0, init_value), 1 constant init_value */
+    int init;                   /* parameters: 0 normal(0, init_value), 1 constant init_value, 2 uniform in +-init_value */
     double init_value;
     int of;                     /* which parameter a state belongs to, counted with all layers; its own place for parameters */
     int64_t room;               /* elements its storage has room for, zero past its own; 0: for its own alone */
