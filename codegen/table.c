@@ -58,7 +58,9 @@ static Rows find_rows(const Graph *g, Arena *arena) {
     Rows rows = {0};
     for (uint32_t p = 0; p < g->param.count; p++) {
         const Param *param = &g->param.at[p];
-        const char *kind = g->value.at[param->value].kind == VALUE_FROZEN ? "RT_FROZEN" : "RT_PARAM";
+        const char *kind = g->value.at[param->value].kind == VALUE_FROZEN ? "RT_FROZEN"
+                           : param->adapter                               ? "RT_ADAPTER"
+                                                                          : "RT_PARAM";
         *vec_add(arena, &rows) = (Row){param->value, kind, param->init, param->init_value, p};
     }
     for (uint32_t p = 0; p < g->param.count; p++) {

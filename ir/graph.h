@@ -113,6 +113,7 @@ typedef struct Param {
     ValueId value;
     const Tie *tie;     /* NULL: none */
     bool transposed;    /* the files that `weights` names hold it as [in, out] */
+    bool adapter;       /* of a low-rank adapter: those files do not hold it */
     InitKind init;
     double init_value;  /* standard deviation; the constant; uniform in [-init_value, init_value] */
     bool decays;        /* AdamW's weight decay applies (rank >= 2) */

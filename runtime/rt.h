@@ -12,7 +12,8 @@ extern "C" {
 
 /* ---- what an emitted program says of itself ---- */
 
-typedef enum RtKind { RT_PARAM, RT_FROZEN, RT_MASTER, RT_MOMENT1, RT_MOMENT2, RT_ACCUMULATOR } RtKind;
+/* Trained weights; those that are only read; of low-rank adapters, trained and in no files of weights; states. */
+typedef enum RtKind { RT_PARAM, RT_FROZEN, RT_ADAPTER, RT_MASTER, RT_MOMENT1, RT_MOMENT2, RT_ACCUMULATOR } RtKind;
 typedef struct RtTensor {       /* a persistent tensor */
     const char *name;           /* parameters: safetensors name; states: "m.NAME", "v.NAME", "master.NAME", "grad.NAME" */
     int kind;                   /* RtKind */

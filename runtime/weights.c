@@ -1,7 +1,8 @@
-/* Pretrained weights: every parameter of the program is found in the files (weight_files.h), with its shape
- * or, where the program says so, transposed, and converted to its own dtype; masters take the unrounded
- * source. What the files hold under the other name of a tied weight must be equal to it; what the program has
- * no use for is named. Nothing but the transfer buffer is needed: a tensor goes through it part by part. */
+/* Pretrained weights: every parameter of the program but adapters is found in the files (weight_files.h),
+ * with its shape or, where the program says so, transposed, and converted to its own dtype; masters take the
+ * unrounded source. What the files hold under the other name of a tied weight must be equal to it; what the
+ * program has no use for is named. Nothing but the transfer buffer is needed: a tensor goes through it part
+ * by part. */
 #include "weight_files.h"
 
 #include <stdlib.h>
@@ -201,6 +202,7 @@ void rt_weights_load(RtRun *run, const RtProgram *program, const char *path, int
         if (!is_weight(tensor) && tensor->kind != RT_MASTER) continue;
         if (frozen_only && tensor->kind != RT_FROZEN) continue;
         int parameter = is_weight(tensor) ? i : tensor->of;
+        if (program->tensor[parameter].kind == RT_ADAPTER) continue;
         (is_transposed(program, parameter) ? load_transposed : load_as_is)(&load, tensor, found[parameter]);
         loaded += is_weight(tensor);
     }

@@ -51,6 +51,7 @@ ValueId weight_make(Lower *l, const char *full, const Shape *shape, Span span, b
     *vec_add(l->arena, &g->param) = (Param){.value = id,
                                             .init = init,
                                             .init_value = value,
+                                            .adapter = adapter,
                                             .decays = shape->rank >= 2,
                                             .moment1 = NONE,
                                             .moment2 = NONE,
@@ -164,7 +165,7 @@ static void scale_residuals(Lower *l) {
     uint32_t residuals = 0;
     bool *writes = NEW_ARRAY(l->arena, bool, g->value.count);
     bool *adapter = NEW_ARRAY(l->arena, bool, g->value.count);
-    for (uint32_t i = 0; i < l->weight.count; i++) adapter[l->weight.at[i].value] = l->weight.at[i].adapter;
+    for (uint32_t i = 0; i < g->param.count; i++) adapter[g->param.at[i].value] = g->param.at[i].adapter;
     for (uint32_t i = 0; i < g->node.count; i++) {
         const Node *n = &g->node.at[i];
         if (n->op != OP_ADD) continue;

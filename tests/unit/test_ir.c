@@ -357,7 +357,7 @@ static void random_graphs_are_right(void **state) {
 /* ---- text ---- */
 
 static bool same_param(const Param *a, const Param *b) {
-    return a->value == b->value && a->init == b->init && a->init_value == b->init_value &&
+    return a->value == b->value && a->adapter == b->adapter && a->init == b->init && a->init_value == b->init_value &&
            a->decays == b->decays && a->moment1 == b->moment1 && a->moment2 == b->moment2 &&
            a->master == b->master && a->accumulator == b->accumulator;
 }
