@@ -14,6 +14,10 @@
 #include <math.h>
 #include <string.h>
 
+/* Random streams of adapters' dropout begin here, so that the model's own draw what they would without
+ * adapters. */
+static const int64_t FIRST_STREAM = INT64_C(1) << 32;
+
 void adapt_begin(Lower *l) {
     const Adapt *adapt = &l->spec->adapt;
     if (adapt->on) l->adapted = glob_new(l->arena, adapt->on);
@@ -88,7 +92,7 @@ Operand adapt_linear(Lower *l, const char *base, const Operand *x, const Shape *
     double rows = (double)adapt->rank, scale = adapt->alpha / (adapt->rank_stabilized ? sqrt(rows) : rows);
     Operand part = *x;
     if (adapt->dropout > 0) {
-        Attr attr = {.p = adapt->dropout, .rng = ++l->dropouts};
+        Attr attr = {.p = adapt->dropout, .rng = FIRST_STREAM + ++l->adapter_dropouts};
         part = same(l, OP_DROPOUT, base, "lora_dropout", x, NULL, &attr, span);
     }
     if (part.kind != OPERAND_TENSOR) return part;

@@ -115,7 +115,7 @@ typedef struct Lower {
     Glob *adapted, *trained; /* patterns of `adapt`; NULL without one */
     bool any_adapted, any_trained;
     const char *a_linear; /* the last one's name */
-    int64_t dropouts;
+    int64_t dropouts, adapter_dropouts;
     Shape embedding; /* of the table that data.tokens index; rank 0: none yet */
     int depth;
     uint32_t calls; /* of blocks, and repetitions */
