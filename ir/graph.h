@@ -102,7 +102,8 @@ typedef struct Node {
 } Node;
 
 /* How a parameter starts, and what updates it. */
-typedef enum InitKind { INIT_NORMAL, INIT_CONSTANT } InitKind;
+typedef enum InitKind { INIT_NORMAL, INIT_CONSTANT, INIT_UNIFORM, INIT_KIND_COUNT } InitKind;
+extern const char *const init_kind_name[INIT_KIND_COUNT];
 typedef struct Tie { /* another name of a weight, which files of weights may hold too */
     const char *name;
     const struct Tie *next;
@@ -112,8 +113,9 @@ typedef struct Param {
     ValueId value;
     const Tie *tie;     /* NULL: none */
     bool transposed;    /* the files that `weights` names hold it as [in, out] */
+    bool adapter;       /* of a low-rank adapter: those files do not hold it */
     InitKind init;
-    double init_value;  /* standard deviation or the constant */
+    double init_value;  /* standard deviation; the constant; uniform in [-init_value, init_value] */
     bool decays;        /* AdamW's weight decay applies (rank >= 2) */
     /* filled by autodiff; NONE when absent */
     ValueId moment1, moment2, master, accumulator;
@@ -163,5 +165,6 @@ char *type_text(Arena *arena, const Type *type); /* "f32[16, 256, 256]" */
 ValueId graph_root(const Graph *g, ValueId v);
 bool value_persistent(const Graph *g, ValueId v); /* its root is not VALUE_ACTIVATION */
 int64_t graph_parameters(const Graph *g); /* numbers in all parameters; tied ones count once */
+int64_t graph_trained_parameters(const Graph *g); /* of these, in those that are not frozen */
 
 #endif

@@ -21,13 +21,21 @@ static float normal(uint64_t key, uint64_t element) {
     return sqrtf(-2.0f * logf(radius)) * cosf(6.28318530717958648f * angle);
 }
 
+/* In (-1, 1), of 24 random bits. */
+static float uniform(uint64_t key, uint64_t element) {
+    return ((float)(k_mix(key + element * 0x9e3779b97f4a7c15u) >> 40) + 0.5f) * 0x1p-23f - 1.0f;
+}
+
 /* Elements [begin, begin + count) of `of` as stored in a tensor of dtype. */
 static void fill_chunk(void *chunk, int dtype, const RtTensor *of, uint64_t key, int64_t begin,
                        int64_t count) {
     float scale = (float)of->init_value;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < count; i++) {
-        float value = of->init == 1 ? scale : scale * normal(key, (uint64_t)(begin + i));
+        uint64_t element = (uint64_t)(begin + i);
+        float value = of->init == 1   ? scale
+                      : of->init == 2 ? scale * uniform(key, element)
+                                      : scale * normal(key, element);
         if (dtype == K_BF16)
             ((uint16_t *)chunk)[i] = rt_to_bf16(value);
         else

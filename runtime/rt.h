@@ -12,14 +12,15 @@ extern "C" {
 
 /* ---- what an emitted program says of itself ---- */
 
-typedef enum RtKind { RT_PARAM, RT_FROZEN, RT_MASTER, RT_MOMENT1, RT_MOMENT2, RT_ACCUMULATOR } RtKind;
+/* Trained weights; those that are only read; of low-rank adapters, trained and in no files of weights; states. */
+typedef enum RtKind { RT_PARAM, RT_FROZEN, RT_ADAPTER, RT_MASTER, RT_MOMENT1, RT_MOMENT2, RT_ACCUMULATOR } RtKind;
 typedef struct RtTensor {       /* a persistent tensor */
     const char *name;           /* parameters: safetensors name; states: "m.NAME", "v.NAME", "master.NAME", "grad.NAME" */
     int kind;                   /* RtKind */
     int dtype, rank;
     int64_t dim[K_MAX_RANK];
     int64_t offset;             /* bytes from the arena's start */
-    int init;                   /* parameters: 0 normal(0, init_value), 1 constant init_value */
+    int init;                   /* parameters: 0 normal(0, init_value), 1 constant init_value, 2 uniform in +-init_value */
     double init_value;
     int of;                     /* which parameter a state belongs to, counted with all layers; its own place for parameters */
     int64_t room;               /* elements its storage has room for, zero past its own; 0: for its own alone */

@@ -1,8 +1,9 @@
-/* Pretrained weights: every parameter of the program is found in the files (weight_files.h), with its shape
- * or, where the program says so, transposed, and converted to its own dtype; masters take the unrounded
- * source; a packed type takes it through quantize.h, or as another program quantised it (saved_nf4.h). What
- * the files hold under the other name of a tied weight must be equal to it; what the program has no use for
- * is named. Nothing but the transfer buffer is needed: a tensor goes through it part by part. */
+/* Pretrained weights: every parameter of the program but adapters is found in the files (weight_files.h),
+ * with its shape or, where the program says so, transposed, and converted to its own dtype; masters take the
+ * unrounded source, a packed type takes it through quantize.h, or as another program quantised it
+ * (saved_nf4.h). What the files hold under the other name of a tied weight must be equal to it; what the
+ * program has no use for is named. Nothing but the transfer buffer is needed: a tensor goes through it part
+ * by part, and of one that is quantised a number for each block stays until its end. */
 #include "quantize.h"
 #include "saved_nf4.h"
 #include "weight_files.h"
@@ -232,6 +233,7 @@ void rt_weights_load(RtRun *run, const RtProgram *program, const char *path, int
         if (!is_weight(tensor) && tensor->kind != RT_MASTER) continue;
         if (frozen_only && tensor->kind != RT_FROZEN) continue;
         int parameter = is_weight(tensor) ? i : tensor->of;
+        if (program->tensor[parameter].kind == RT_ADAPTER) continue;
         load_tensor(&load, tensor, found[parameter], is_transposed(program, parameter));
         loaded += is_weight(tensor);
     }

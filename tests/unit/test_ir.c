@@ -367,7 +367,7 @@ static void random_graphs_are_right(void **state) {
 /* ---- text ---- */
 
 static bool same_param(const Param *a, const Param *b) {
-    return a->value == b->value && a->init == b->init && a->init_value == b->init_value &&
+    return a->value == b->value && a->adapter == b->adapter && a->init == b->init && a->init_value == b->init_value &&
            a->decays == b->decays && a->moment1 == b->moment1 && a->moment2 == b->moment2 &&
            a->master == b->master && a->accumulator == b->accumulator;
 }
@@ -454,7 +454,7 @@ static void bad_text_is_told_by_line(void **state) {
          "line 3: expected a number"},
         {"graph\n%0 = input : f32[1] # \"x", "line 2: a name without its closing quote"},
         {"graph\n%0 = input : f32[1] # x y", "line 2: 'y' is one thing too many"},
-        {"graph\n%0 = param : f32[1] # x", "line 2: expected 'constant'"},
+        {"graph\n%0 = param : f32[1] # x", "line 2: expected 'uniform'"},
         {"graph tokens=%1\n%1 = input : i32[1, 1] # x", "%0 is nowhere made"},
         {"graph tokens=%0\n%0 = input : i32[1, 1] # x", "logits are no"},
     };
