@@ -5,6 +5,7 @@
  * and `out_index` name the node output it is. */
 #include "ir/graph.h"
 #include "ir/ops.h"
+#include "kernels/packed.h"
 
 #include <string.h>
 
@@ -130,11 +131,11 @@ int64_t type_elements(const Type *type) {
 }
 
 int64_t type_bytes(const Type *type) {
-    return type_elements(type) * dtype_bytes[type->dtype];
+    return k_storage_bytes((int)type->dtype, type_elements(type));
 }
 
 int64_t value_bytes(const Value *value) {
-    return value->room ? value->room * dtype_bytes[value->type.dtype] : type_bytes(&value->type);
+    return value->room ? k_storage_bytes((int)value->type.dtype, value->room) : type_bytes(&value->type);
 }
 
 bool type_equal(const Type *a, const Type *b) {

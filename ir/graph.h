@@ -24,7 +24,7 @@ typedef enum DType {
     DT_COUNT
 } DType;
 extern const char *const dtype_name[DT_COUNT];
-extern const int64_t dtype_bytes[DT_COUNT];
+extern const int64_t dtype_bytes[DT_COUNT]; /* of an element; 0: of a packed type, see kernels/packed.h */
 
 enum { MAX_RANK = 4 };
 typedef struct Type {
@@ -147,7 +147,7 @@ NodeId graph_node(Graph *g, Op op, const ValueId *in, uint32_t nin, uint32_t nmu
 ValueId graph_op(Graph *g, Op op, const ValueId *in, uint32_t nin, const Attr *attr, Phase phase, uint32_t block,
                  const char *name, Span span);
 
-/* With the output types wished for, where the op leaves them free: cast (dtype), reshape (dims), embed and positions
+/* With the output types wished for, where the op leaves them free: cast and dequantize (dtype), reshape (dims), embed and positions
  * (dtype; rows T), the gradient sums. wish[i] of rank 0, or no `wish`, is no wish: embed and positions then have the
  * table's dtype and all its rows. graph_op_as takes one, for the first output. */
 NodeId graph_node_as(Graph *g, Op op, const ValueId *in, uint32_t nin, uint32_t nmut, uint32_t nout, const Type *wish,

@@ -2,7 +2,7 @@
  * made on the host and uploaded, so both targets start from the same bits and another parameter's presence
  * changes nothing. Masters are the unrounded values; optimizer moments are zeros; gradient sums need no
  * contents. */
-#include "internal.h"
+#include "quantize.h"
 #include "../kernels/random.h"
 
 #include <math.h>
@@ -43,19 +43,36 @@ static void fill_chunk(void *chunk, int dtype, const RtTensor *of, uint64_t key,
     }
 }
 
+static void fill_quantized(RtRun *run, const RtTensor *tensor, uint64_t key, char *chunk) {
+    float *part = (float *)(void *)chunk;
+    const int64_t count = rt_tensor_count(tensor), most = RT_CHUNK_BYTES / 2 / (int64_t)sizeof *part;
+    RtQuantizer quantizer;
+    rt_quantize_begin(&quantizer, run, tensor, chunk + RT_CHUNK_BYTES / 2);
+    for (int64_t begin = 0; begin < count; begin += most) {
+        int64_t n = count - begin < most ? count - begin : most;
+        fill_chunk(part, K_F32, tensor, key, begin, n);
+        rt_quantize_add(&quantizer, part, n);
+    }
+    rt_quantize_end(&quantizer);
+}
+
 void rt_init_tensors(RtRun *run, const RtProgram *program, uint64_t seed, int frozen_only, void *chunk) {
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
         char *to = run->arena + tensor->offset;
-        int64_t count = rt_tensor_count(tensor), bytes = rt_dtype_bytes(tensor->dtype),
-                most = RT_CHUNK_BYTES / bytes;
         if (tensor->kind == RT_ACCUMULATOR || (frozen_only && tensor->kind != RT_FROZEN)) continue;
         if (tensor->kind == RT_MOMENT1 || tensor->kind == RT_MOMENT2) {
-            rt_device_fill(to, 0, count * bytes);
+            rt_device_fill(to, 0, rt_tensor_bytes(tensor));
             continue;
         }
         const RtTensor *of = tensor->kind == RT_MASTER ? &program->tensor[tensor->of] : tensor;
         uint64_t key = k_random_key(seed, 0, 0, (int64_t)hash_name(of->name));
+        if (k_packing(tensor->dtype).code_bits) {
+            fill_quantized(run, tensor, key, chunk);
+            continue;
+        }
+        int64_t count = rt_tensor_count(tensor), bytes = rt_dtype_bytes(tensor->dtype),
+                most = RT_CHUNK_BYTES / bytes;
         for (int64_t begin = 0; begin < count; begin += most) {
             int64_t part = count - begin < most ? count - begin : most;
             fill_chunk(chunk, tensor->dtype, of, key, begin, part);
