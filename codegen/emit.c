@@ -66,27 +66,32 @@ void emit_source(const EmitRequest *request, Text *out) {
 }
 
 /* Kernels and runtime files of the other target stay out of the folder. */
-static bool wanted(const EmitRequest *request, const char *path) {
+static bool wanted(bool cuda, const char *path) {
     const char *dot = strrchr(path, '.');
-    if (!strcmp(path, "runtime/device_cuda.c")) return request->cuda;
-    if (!strcmp(path, "runtime/device_host.c")) return !request->cuda;
+    if (!strcmp(path, "runtime/device_cuda.c")) return cuda;
+    if (!strcmp(path, "runtime/device_host.c")) return !cuda;
     if (strncmp(path, "kernels/", 8)) return true;
     if (!strncmp(path, "kernels/rate.", 13)) return false; /* the planner's */
-    if (!strcmp(dot, ".cu") || !strcmp(dot, ".cuh")) return request->cuda;
+    if (!strcmp(dot, ".cu") || !strcmp(dot, ".cuh")) return cuda;
     if (!strcmp(path, "kernels/workspace.c") || strcmp(dot, ".c")) return true;
-    return !request->cuda;
+    return !cuda;
 }
 
-/* Stands for the kernels and the runtime: programs with other ones have other objects. */
-static uint64_t sources_hash(const EmitRequest *request) {
+/* Stands for the files of a folder, "" for all: programs with other kernels or another runtime have other
+ * objects. */
+static uint64_t sources_hash(bool cuda, const char *folder) {
     uint64_t hash = HASH_SEED;
     for (unsigned i = 0; i < embedded_file_count; i++) {
         const EmbeddedFile *file = &embedded_file[i];
-        if (!wanted(request, file->path)) continue;
+        if (!wanted(cuda, file->path) || strncmp(file->path, folder, strlen(folder))) continue;
         hash = hash_bytes(hash, file->path, strlen(file->path) + 1);
         hash = hash_bytes(hash, file->beg, (size_t)(file->end - file->beg));
     }
     return hash;
+}
+
+uint64_t emit_kernels_hash(bool cuda) {
+    return sources_hash(cuda, "kernels/");
 }
 
 static void add_makefile(const EmitRequest *request, Text *out) {
@@ -96,7 +101,7 @@ static void add_makefile(const EmitRequest *request, Text *out) {
              "OBJ ?= obj\n"
              "OBJECT_DIR = $(OBJ)/%s-%016" PRIx64 "\n"
              "CC ?= cc\n",
-             request->cuda ? "cuda" : "host", sources_hash(request));
+             request->cuda ? "cuda" : "host", sources_hash(request->cuda, ""));
     if (request->cuda) {
         text_add(out,
                  "NVCC ?= nvcc\n"
@@ -120,7 +125,7 @@ static void add_makefile(const EmitRequest *request, Text *out) {
     text_add(out, "OBJECTS =");
     for (unsigned i = 0; i < embedded_file_count; i++) {
         const char *path = embedded_file[i].path, *dot = strrchr(path, '.');
-        if (!wanted(request, path) || (strcmp(dot, ".c") && strcmp(dot, ".cu"))) continue;
+        if (!wanted(request->cuda, path) || (strcmp(dot, ".c") && strcmp(dot, ".cu"))) continue;
         text_add(out, " \\\n    $(OBJECT_DIR)/%.*s.o", (int)(dot - path), path);
     }
     text_add(out, "\n\n");
@@ -159,7 +164,7 @@ FolderAnswer emit_program(const EmitRequest *request, const EmitPlace *place, Ar
     VEC(FolderFile) files = {0};
     for (unsigned i = 0; i < embedded_file_count; i++) {
         const EmbeddedFile *file = &embedded_file[i];
-        if (!wanted(request, file->path)) continue;
+        if (!wanted(request->cuda, file->path)) continue;
         *vec_add(arena, &files) = (FolderFile){.path = file->path,
                                                .bytes = file->beg,
                                                .length = (size_t)(file->end - file->beg),

@@ -38,6 +38,8 @@ FolderAnswer emit_program(const EmitRequest *request, const EmitPlace *place, Ar
                           const char **error);
 void emit_source(const EmitRequest *request, Text *out);
 void emit_plan_json(const EmitRequest *request, Text *out);
+/* Of the kernels' sources of a target: times that were taken with others say nothing of these. */
+uint64_t emit_kernels_hash(bool cuda);
 
 typedef struct BuildFailure {
     int code; /* 5: a program to build with is missing, or make failed (its output is on stderr); 6: I/O */
