@@ -169,10 +169,12 @@ static const char *sources_text(const EmitRequest *request, Arena *arena) {
             : "the device's figures";
     if (!device->profile) return figures;
     const ProfileOrigin *origin = profile_origin(device->profile);
-    return arena_printf(arena, "times measured on %s (driver %s, %s), %.1f%% of the step, and %s",
-                        profiles_words(origin->card, arena), profiles_words(origin->driver, arena),
-                        profiles_words(origin->compiler, arena), 100 * measured_share(&request->train),
-                        figures);
+    double share = 100 * measured_share(&request->train);
+    const char *times =
+        arena_printf(arena, "times measured on %s (driver %s, %s)", profiles_words(origin->card, arena),
+                     profiles_words(origin->driver, arena), profiles_words(origin->compiler, arena));
+    if (share > 99.95) return times; /* what the rest is from makes no difference */
+    return arena_printf(arena, "%s, %.1f%% of the step, and %s", times, share, figures);
 }
 
 void report_plan(const PlanReport *report, Text *out) {
