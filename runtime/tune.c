@@ -10,7 +10,6 @@
 #include "internal.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -39,23 +38,12 @@ typedef struct Tune {
     RtRun run;
     char **line; /* of the profile, without its newlines */
     int lines, room;
-    char *prefix; /* "time ID " of this place */
+    char *prefix;                                /* "time ID " of this place */
+    void *numbers[RT_FILL_COUNT][K_DTYPE_COUNT]; /* what tensors are filled with; NULL: not made yet */
     double begun;
     int measured, known, left;
     double known_seconds, step_seconds; /* of a step: what stands in the profile, and all, as planned */
 } Tune;
-
-static void fail(int code, const char *format, ...) RT_PRINTF(2, 3);
-static void fail(int code, const char *format, ...) {
-    char text[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    fflush(stdout);
-    rt_say(stderr, "tune: error: %s\n", text);
-    exit(code);
-}
 
 /* ---- the profile ---- */
 
@@ -80,12 +68,13 @@ static void read_profile(Tune *tune) {
     const char *path = tune->options.output;
     struct stat status;
     if (stat(path, &status)) {
-        if (errno != ENOENT) fail(RT_EXIT_IO, "cannot read '%s': %s", path, strerror(errno));
+        if (errno != ENOENT) rt_fail(RT_EXIT_IO, "cannot read '%s': %s", path, strerror(errno));
         return;
     }
     FILE *file = S_ISREG(status.st_mode) ? fopen(path, "r") : NULL;
     if (!file)
-        fail(RT_EXIT_IO, "cannot read '%s': %s", path, S_ISREG(status.st_mode) ? strerror(errno) : "no file");
+        rt_fail(RT_EXIT_IO, "cannot read '%s': %s", path,
+                S_ISREG(status.st_mode) ? strerror(errno) : "no file");
     char *line = NULL;
     size_t size = 0;
     int begun = 0;
@@ -93,12 +82,12 @@ static void read_profile(Tune *tune) {
         line[strcspn(line, "\r\n")] = 0;
         begun |= !strcmp(line, "format remat-profile-1");
         if (*line && *line != '#' && !begun)
-            fail(RT_EXIT_IO, "'%s' is there and is no profile: name another file", path);
+            rt_fail(RT_EXIT_IO, "'%s' is there and is no profile: name another file", path);
         if (*line) add_line(tune, line);
     }
-    if (ferror(file)) fail(RT_EXIT_IO, "cannot read '%s': %s", path, strerror(errno));
+    if (ferror(file)) rt_fail(RT_EXIT_IO, "cannot read '%s': %s", path, strerror(errno));
     if (status.st_size && !begun)
-        fail(RT_EXIT_IO, "'%s' is there and is no profile: name another file", path);
+        rt_fail(RT_EXIT_IO, "'%s' is there and is no profile: name another file", path);
     free(line);
     fclose(file);
 }
@@ -109,7 +98,7 @@ static void write_profile(const Tune *tune) {
     char *text = rt_allocate(bytes + 1);
     for (int i = 0; i < tune->lines; i++) at += (size_t)sprintf(text + at, "%s\n", tune->line[i]);
     if (!atomic_file_put(tune->options.output, text, (int64_t)bytes))
-        fail(RT_EXIT_IO, "cannot write '%s': %s", tune->options.output, strerror(errno));
+        rt_fail(RT_EXIT_IO, "cannot write '%s': %s", tune->options.output, strerror(errno));
     free(text);
 }
 
@@ -246,38 +235,44 @@ static uint32_t next_random(uint64_t *state) {
     return (uint32_t)(*state >> 32);
 }
 
-/* As much of a tensor as `chunk` has room for. */
-static void make_numbers(const Tune *tune, const RtTuneTensor *tensor, void *chunk) {
+static void make_numbers(const Tune *tune, int fill, int dtype, void *chunk) {
     uint64_t random = 88172645463325252u;
-    if (tensor->fill == RT_FILL_BYTES || tensor->fill == RT_FILL_TOKENS || tensor->dtype == K_I32) {
+    if (fill == RT_FILL_BYTES || fill == RT_FILL_TOKENS || dtype == K_I32) {
         uint32_t *word = chunk, bound = tune->tuner->vocab > 0 ? (uint32_t)tune->tuner->vocab : 1;
         for (int64_t i = 0; i < RT_CHUNK_BYTES / 4; i++) {
             word[i] = next_random(&random);
-            if (tensor->fill == RT_FILL_TOKENS) word[i] %= bound;
+            if (fill == RT_FILL_TOKENS) word[i] %= bound;
         }
         return;
     }
-    const int64_t count = RT_CHUNK_BYTES / rt_dtype_bytes(tensor->dtype);
+    const int64_t count = RT_CHUNK_BYTES / rt_dtype_bytes(dtype);
     for (int64_t i = 0; i < count; i++) {
         const float unit = (float)(next_random(&random) >> 8) * 0x1p-24f;
-        const float number = tensor->fill == RT_FILL_POSITIVE ? 0.5f + unit : 3.4f * unit - 1.7f;
-        if (tensor->dtype == K_BF16)
+        const float number = fill == RT_FILL_POSITIVE ? 0.5f + unit : 3.4f * unit - 1.7f;
+        if (dtype == K_BF16)
             ((uint16_t *)chunk)[i] = rt_to_bf16(number);
         else
             ((float *)chunk)[i] = number;
     }
 }
 
-static void fill(const Tune *tune, const RtTuneTensor *tensor, int64_t offset, void *chunk) {
+/* Contents of a kind and type, made once: as much as a chunk holds, which a larger tensor repeats. */
+static const void *numbers_of(Tune *tune, int fill, int dtype) {
+    void **chunk = &tune->numbers[fill][dtype];
+    if (!*chunk) make_numbers(tune, fill, dtype, *chunk = rt_allocate(RT_CHUNK_BYTES));
+    return *chunk;
+}
+
+static void fill(Tune *tune, const RtTuneTensor *tensor, int64_t offset) {
     char *at = tune->run.arena + offset;
     if (tensor->fill == RT_FILL_NONE || tensor->fill == RT_FILL_ZEROS) {
         rt_device_fill(at, 0, tensor->bytes);
         return;
     }
-    make_numbers(tune, tensor, chunk);
+    const void *numbers = numbers_of(tune, tensor->fill, tensor->dtype);
     for (int64_t done = 0; done < tensor->bytes; done += RT_CHUNK_BYTES) {
         int64_t left = tensor->bytes - done;
-        rt_device_upload(at + done, chunk, left < RT_CHUNK_BYTES ? left : RT_CHUNK_BYTES);
+        rt_device_upload(at + done, numbers, left < RT_CHUNK_BYTES ? left : RT_CHUNK_BYTES);
     }
 }
 
@@ -292,7 +287,7 @@ static void call_once(Tune *tune, const void *what, int64_t turn) {
     placed->operation->call(&tune->run, placed->at[turn % placed->copies]);
 }
 
-static void measure(Tune *tune, const RtTuneOperation *operation, void *chunk) {
+static void measure(Tune *tune, const RtTuneOperation *operation) {
     static Placed placed;
     int64_t offset = 0;
     placed.operation = operation;
@@ -300,7 +295,7 @@ static void measure(Tune *tune, const RtTuneOperation *operation, void *chunk) {
     for (int copy = 0; copy < placed.copies; copy++)
         for (int i = 0; i < operation->tensors; i++) {
             placed.at[copy][i] = offset;
-            fill(tune, &operation->tensor[i], offset, chunk);
+            fill(tune, &operation->tensor[i], offset);
             offset += aligned(operation->tensor[i].bytes);
         }
     rt_device_sync();
@@ -311,7 +306,6 @@ static void measure(Tune *tune, const RtTuneOperation *operation, void *chunk) {
 
 static void measure_operations(Tune *tune) {
     const RtTuner *tuner = tune->tuner;
-    void *chunk = rt_allocate(RT_CHUNK_BYTES);
     for (int i = 0; i < tuner->operations; i++) {
         const RtTuneOperation *operation = &tuner->operation[i];
         const double planned = (double)operation->runs * operation->planned_seconds;
@@ -323,12 +317,11 @@ static void measure_operations(Tune *tune) {
             continue;
         }
         if (known <= 0)
-            measure(tune, operation, chunk);
+            measure(tune, operation);
         else
             tune->known++;
         tune->known_seconds += planned;
     }
-    free(chunk);
 }
 
 /* ---- copies ---- */
@@ -413,9 +406,9 @@ static void check_device(const Tune *tune) {
     char text[512];
     const char *other = tune->options.device ? NULL : rt_tune_other_device(tune->tuner, text, sizeof text);
     if (other)
-        fail(RT_EXIT_DEVICE,
-             "this is %s, and not %s, which the program was made for; --device NAME says which it is", other,
-             tune->tuner->device);
+        rt_fail(RT_EXIT_DEVICE,
+                "this is %s, and not %s, which the program was made for; --device NAME says which it is",
+                other, tune->tuner->device);
 }
 
 /* Enough for the largest operation, and for as many copies as any wants. */
@@ -423,7 +416,7 @@ static int64_t arena_bytes(const RtTuner *tuner) {
     int64_t most = COPIED_BYTES;
     for (int i = 0; i < tuner->operations; i++) {
         if (tuner->operation[i].tensors > MOST_TENSORS)
-            fail(RT_EXIT_USAGE, "an operation has too many tensors");
+            rt_fail(RT_EXIT_USAGE, "an operation has too many tensors");
         int64_t bytes = footprint(&tuner->operation[i]);
         bytes *= copies_of(bytes);
         if (bytes > most) most = bytes;
@@ -433,6 +426,7 @@ static int64_t arena_bytes(const RtTuner *tuner) {
 
 int rt_tune_main(const RtTuner *tuner, int argc, char **argv) {
     Tune tune = {.tuner = tuner, .begun = rt_seconds()};
+    rt_called = "tune";
     rt_device_prepare(argv);
     int code = parse(&tune.options, tuner, argc, argv);
     if (code >= 0) return code;
@@ -456,6 +450,8 @@ int rt_tune_main(const RtTuner *tuner, int argc, char **argv) {
            tune.measured, tune.known, tune.left,
            tune.step_seconds > 0 ? 100 * tune.known_seconds / tune.step_seconds : 0);
     for (int i = 0; i < tune.lines; i++) free(tune.line[i]);
+    for (int i = 0; i < RT_FILL_COUNT * K_DTYPE_COUNT; i++)
+        free(tune.numbers[i / K_DTYPE_COUNT][i % K_DTYPE_COUNT]);
     free(tune.line), free(tune.prefix), free(output);
     return fflush(stdout) ? RT_EXIT_IO : 0;
 }

@@ -18,7 +18,8 @@ typedef enum RtFill {
     RT_FILL_POSITIVE,
     RT_FILL_TOKENS,
     RT_FILL_BYTES,
-    RT_FILL_ZEROS
+    RT_FILL_ZEROS,
+    RT_FILL_COUNT
 } RtFill;
 
 typedef struct RtTuneTensor {
