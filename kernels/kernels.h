@@ -98,7 +98,7 @@ typedef void KFunction(const KCtx *cx, int nout, const KTensor *out, int nin, co
 KFunction k_embed;         /* y[.., d] = w[token, d]; w and y may differ in dtype */
 KFunction k_positions;     /* y = the first T rows of w, T = y.dim[0] */
 KFunction k_cast;
-KFunction k_split;         /* out[i] = columns [i D, (i+1) D) of the last dimension */
+KFunction k_split;         /* out[i] = the next columns of the last dimension, as many as it is wide */
 KFunction k_concat;        /* the reverse */
 KFunction k_slice_rows;    /* rows [begin, begin + n) of the first dimension; any storage type */
 KFunction k_join_rows;     /* the reverse: pieces one after the other */

@@ -123,6 +123,7 @@ NamedDim *dims_find(Lower *l, const char *name); /* NULL when there is none */
 void dims_check_used(Lower *l);
 /* An expression over dims. False after an error, or where a dim in it has failed. */
 bool dim_eval(Lower *l, const Expr *expr, Dim *out);
+bool dim_eval_size(Lower *l, const Expr *expr, Dim *out); /* the same, at least 1 */
 /* [H*E, D]: every dim at least 1. */
 bool shape_eval(Lower *l, const Expr *expr, Shape *out);
 Dim dim_of_number(Lower *l, int64_t value);
@@ -175,6 +176,10 @@ NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut,
 Operand node_same(Lower *l, Op op, const Operand *in, uint32_t nin, const Attr *attr, Span span);
 /* "h.3.layer.gelu", ".2" and so on for repetitions. */
 const char *node_name(Lower *l, const char *word, uint32_t nout);
+
+/* ---- lower_rope.c ---- */
+/* linear(4), llama3(8, low = 1, high = 4, original = 8192). False after an error. */
+bool rope_scaling(Lower *l, const Expr *e, Attr *attr);
 
 /* ---- lower_weight.c ---- */
 void ties_read(Lower *l);
