@@ -1,9 +1,13 @@
-/* Pretrained weights: every parameter of the program is found in the files (weight_files.h), with its shape
- * or, where the program says so, transposed, and converted to its own dtype; masters take the unrounded
- * source. What the files hold under the other name of a tied weight must be equal to it; what the program has
- * no use for is named. Nothing but the transfer buffer is needed: every tensor is read from its first byte to
- * its last, once, and goes through the buffer part by part. */
+/* Pretrained weights: every parameter of the program but adapters is found in the files (weight_files.h),
+ * with its shape or, where the program says so, transposed, and converted to its own dtype; masters take the
+ * unrounded source, a packed type takes it through quantize.h, or as another program quantised it
+ * (saved_nf4.h). What the files hold under the other name of a tied weight must be equal to it; what the
+ * program has no use for is named. Nothing but the transfer buffer is needed: every tensor is read from its
+ * first byte to its last, once, and goes through the buffer part by part (one that is turned and quantised is
+ * read again, across its rows), and of one that is quantised a number for each block stays until its end. */
 #include "elements.h"
+#include "quantize.h"
+#include "saved_nf4.h"
 #include "weight_files.h"
 
 #include <stdlib.h>
@@ -53,6 +57,10 @@ static void match_all(const WeightFiles *files, const RtProgram *program, Found 
             continue;
         }
         weight_files_use(files, found[i]);
+        if (k_packing(tensor->dtype).code_bits && saved_nf4(files, found[i])) {
+            saved_nf4_check(files, found[i], tensor);
+            continue;
+        }
         check_shape(files, found[i], tensor, is_transposed(program, i));
         if (elements_named(have->dtype) == RT_ELEMENT_NONE)
             rt_fail(RT_EXIT_IO, "weights: '%s' is stored as %s; F32, BF16 and F16 can be read", have->name,
@@ -70,7 +78,7 @@ static void match_all(const WeightFiles *files, const RtProgram *program, Found 
 typedef struct Load {
     RtRun *run;
     const WeightFiles *files;
-    char *from, *to; /* READ_BYTES, and as many elements of any type */
+    char *from, *to, *codes; /* READ_BYTES, and as many elements of any type; of as many, half a byte each */
 } Load;
 
 /* A rectangle of the file's matrix [columns, rows], of which ours is the transpose: file rows
@@ -104,17 +112,35 @@ static void upload(const Load *load, const RtTensor *tensor, RtElement type, int
     }
 }
 
-/* Into a parameter and its master, if it has one. Returns the checksum of the tensor as the file has it: of
- * its name, type and shape, then of every READ_BYTES of its data. */
-static uint64_t load_tensor(const Load *load, const RtTensor *tensor, const RtTensor *master, int transposed,
-                            Found found) {
-    RtElement type = elements_named(found.tensor->dtype);
-    int64_t count = rt_tensor_count(tensor), most = READ_BYTES / elements_bytes(type);
+/* The checksum of a tensor's name, type and shape; that of each READ_BYTES of its data follows. */
+static uint64_t begin_sum(const StTensor *tensor) {
     char shape[128];
-    st_shape_text(shape, sizeof shape, found.tensor->rank, found.tensor->dim);
-    char *head = rt_text("%s %s %s", found.tensor->name, found.tensor->dtype, shape);
+    st_shape_text(shape, sizeof shape, tensor->rank, tensor->dim);
+    char *head = rt_text("%s %s %s", tensor->name, tensor->dtype, shape);
     uint64_t sum = rt_checksum(0, head, (int64_t)strlen(head));
     free(head);
+    return sum;
+}
+
+/* Of a tensor that is read for this alone. */
+static uint64_t sum_alone(const Load *load, Found found) {
+    int64_t size = found.tensor->element_bytes, count = (found.tensor->end - found.tensor->begin) / size,
+            most = READ_BYTES / size;
+    uint64_t sum = begin_sum(found.tensor);
+    for (int64_t begin = 0; begin < count; begin += most) {
+        int64_t part = count - begin < most ? count - begin : most;
+        weight_files_read(load->files, found, begin, part, load->from);
+        sum = rt_checksum(sum, load->from, part * size);
+    }
+    return sum;
+}
+
+/* Into a parameter and its master, if it has one. */
+static uint64_t load_plain(const Load *load, const RtTensor *tensor, const RtTensor *master, int transposed,
+                           Found found) {
+    RtElement type = elements_named(found.tensor->dtype);
+    int64_t count = rt_tensor_count(tensor), most = READ_BYTES / elements_bytes(type);
+    uint64_t sum = begin_sum(found.tensor);
     for (int64_t begin = 0; begin < count; begin += most) {
         int64_t part = count - begin < most ? count - begin : most;
         weight_files_read(load->files, found, begin, part, load->from);
@@ -123,6 +149,70 @@ static uint64_t load_tensor(const Load *load, const RtTensor *tensor, const RtTe
         if (master) upload(load, master, type, transposed, begin, part);
     }
     return sum;
+}
+
+static uint64_t load_quantized(const Load *load, const RtTensor *tensor, Found found) {
+    _Static_assert(READ_BYTES / 2 <= RT_QUANTIZE_MOST, "as many elements as are read at once");
+    RtElement type = elements_named(found.tensor->dtype);
+    int64_t count = rt_tensor_count(tensor), most = READ_BYTES / elements_bytes(type);
+    uint64_t sum = begin_sum(found.tensor);
+    RtQuantizer quantizer;
+    rt_quantize_begin(&quantizer, load->run, tensor, load->codes);
+    for (int64_t begin = 0; begin < count; begin += most) {
+        int64_t part = count - begin < most ? count - begin : most;
+        weight_files_read(load->files, found, begin, part, load->from);
+        sum = rt_checksum(sum, load->from, part * elements_bytes(type));
+        elements_convert(load->to, RT_ELEMENT_F32, load->from, type, part);
+        rt_quantize_add(&quantizer, (const float *)(const void *)load->to, part);
+    }
+    rt_quantize_end(&quantizer);
+    return sum;
+}
+
+/* Blocks lie along our rows, [O, I], which the file's, [I, O], cross: of as many of ours as there is room
+ * for, or of a part of one, the piece in each of the file's rows is read. */
+static uint64_t load_quantized_turned(const Load *load, const RtTensor *tensor, Found found) {
+    RtElement type = elements_named(found.tensor->dtype);
+    int64_t rows = tensor->dim[0], columns = tensor->dim[1], most = READ_BYTES / elements_bytes(type);
+    int64_t wide = columns < most ? columns : most, high = most / wide;
+    RtQuantizer quantizer;
+    rt_quantize_begin(&quantizer, load->run, tensor, load->codes);
+    for (int64_t row = 0; row < rows; row += high)
+        for (int64_t column = 0; column < columns; column += wide) {
+            int64_t r = rows - row < high ? rows - row : high,
+                    c = columns - column < wide ? columns - column : wide;
+            for (int64_t k = 0; k < c; k++)
+                weight_files_read(load->files, found, (column + k) * rows + row, r,
+                                  load->from + k * r * elements_bytes(type));
+            elements_turn(load->to, RT_ELEMENT_F32, load->from, type, c, r, r);
+            rt_quantize_add(&quantizer, (const float *)(const void *)load->to, r * c);
+        }
+    rt_quantize_end(&quantizer);
+    return sum_alone(load, found);
+}
+
+/* The codes and what lies beside them. */
+static uint64_t load_saved(const Load *load, const RtTensor *tensor, Found found) {
+    uint64_t sum = sum_alone(load, found);
+    size_t length = strlen(found.tensor->name);
+    for (int i = 0; i < load->files->count; i++)
+        for (int k = 0; k < load->files->at[i].file.tensors; k++) {
+            const StTensor *beside = &load->files->at[i].file.tensor[k];
+            if (!load->files->at[i].used[k]) continue;
+            if (strncmp(beside->name, found.tensor->name, length) != 0 || beside->name[length] != '.')
+                continue;
+            sum += sum_alone(load, (Found){i, beside});
+        }
+    saved_nf4_load(load->files, found, load->run, tensor, load->from, READ_BYTES);
+    return sum;
+}
+
+/* Returns the checksum of the tensor as the files have it. */
+static uint64_t load_tensor(const Load *load, const RtTensor *tensor, const RtTensor *master, int transposed,
+                            Found found) {
+    if (!k_packing(tensor->dtype).code_bits) return load_plain(load, tensor, master, transposed, found);
+    if (saved_nf4(load->files, found)) return load_saved(load, tensor, found);
+    return transposed ? load_quantized_turned(load, tensor, found) : load_quantized(load, tensor, found);
 }
 
 /* ---- ties ---- */
@@ -181,7 +271,7 @@ uint64_t rt_weights_load(RtRun *run, const RtProgram *program, const char *path,
     const RtTensor **master = masters_of(program);
     match_all(&files, program, found);
     check_ties(&files, program, found, chunk, quiet);
-    const Load load = {run, &files, chunk, (char *)chunk + READ_BYTES};
+    const Load load = {run, &files, chunk, (char *)chunk + READ_BYTES, (char *)chunk + 3 * READ_BYTES};
     uint64_t all = 0, base = 0;
     int loaded = 0, held = 0, frozen = 0;
     for (int i = 0; i < program->tensors; i++) {
