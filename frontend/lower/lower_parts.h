@@ -129,6 +129,7 @@ NamedDim *dims_find(Lower *l, const char *name); /* NULL when there is none */
 void dims_check_used(Lower *l);
 /* An expression over dims. False after an error, or where a dim in it has failed. */
 bool dim_eval(Lower *l, const Expr *expr, Dim *out);
+bool dim_eval_size(Lower *l, const Expr *expr, Dim *out); /* the same, at least 1 */
 /* [H*E, D]: every dim at least 1. */
 bool shape_eval(Lower *l, const Expr *expr, Shape *out);
 Dim dim_of_number(Lower *l, int64_t value);
@@ -185,6 +186,10 @@ const char *node_name(Lower *l, const char *word, uint32_t nout);
 const char *unique_name(Lower *l, const char *stem, uint32_t nout);
 /* The value in the storage type activations have, by a node called `name`.cast; NONE after an error. */
 ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span);
+
+/* ---- lower_rope.c ---- */
+/* linear(4), llama3(8, low = 1, high = 4, original = 8192). False after an error. */
+bool rope_scaling(Lower *l, const Expr *e, Attr *attr);
 
 /* ---- lower_weight.c ---- */
 /* Who reads a weight, which decides how it is stored. */
