@@ -440,12 +440,12 @@ Kind *choices_kinds(const Problem *p, const Links *links, bool explored, Arena *
         if (kind->own) continue;
         build(p, &links->at[i], kind, arena);
         Text key = {0};
-        if (p->kinds) key = kind_key(kind, explored, arena);
-        if (p->kinds && kind_recall(p->kinds, &key, kind)) continue;
+        if (p->known) key = kind_key(kind, explored, arena);
+        if (p->known && kind_recall(p->known, &key, kind)) continue;
         double began = stats_begin(p->stats);
         sweep(kind, explored, arena);
         stats_end(p->stats, STATS_CHOICES, began, kind->choice.count);
-        if (p->kinds) kind_remember(p->kinds, &key, kind);
+        if (p->known) kind_remember(p->known, &key, kind);
     }
     return kinds;
 }
