@@ -236,7 +236,7 @@ static void add_fixed_policies(const PlanRequest *request, const Problem *p, con
         policy_rule[policy](request, p, blocks, &ignored, retain, scratch);
         retain_pins(request->graph, p, request->pins, blocks->boundary, retain);
         replay(r, retain, &sequence);
-        *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, retain};
+        *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, retain, UINT32_MAX};
     }
 }
 
