@@ -38,7 +38,7 @@ typedef struct Search {
     Keep *retain; /* the one being built */
     Front front;
     uint32_t replays_left;
-    uint32_t number; /* of the plan being looked at, in the order in which all would be without a goal */
+    uint32_t number;   /* of the plan being looked at, in the order in which all would be without a goal */
     uint64_t admitted; /* plans that came onto the front */
     int64_t
         floor_bytes; /* once known, nothing smaller is admitted: it is the answer to "how little is enough" */

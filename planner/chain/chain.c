@@ -17,7 +17,7 @@ typedef struct Decision {
 
 /* A plan that was found, before it is written as a retention. */
 typedef struct Decided {
-    Decision *of; /* by link */
+    Decision *of;  /* by link */
     int64_t bytes; /* kept from the first pass over the loss head: no peak is lower */
     uint32_t number;
 } Decided;
