@@ -111,7 +111,7 @@ static uint32_t move_last(const Move *move) {
 
 double *chain_fill(Chain *c, uint32_t count) {
     uint32_t least = SLOTS + 1, most = c->most, last = 0;
-    double *restrict table = NEW_ARRAY(c->arena, double, most + 3) + 2;
+    double *restrict table = (double *)arena_alloc_raw(c->arena, sizeof(double) * (most + 3)) + 2;
     for (uint32_t k = 0; k < count; k++) {
         uint32_t first = move_first(&c->move[k]);
         if (first > most) continue;

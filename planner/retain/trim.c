@@ -17,6 +17,12 @@ typedef struct Drop {
     uint32_t again_begin, again_until; /* of fills: a second such stretch */
 } Drop;
 
+/* What is live before a run, and when it was touched last. */
+typedef struct Scan {
+    bool *live;
+    uint32_t *touched;
+} Scan;
+
 struct Trimmer {
     const Problem *p;
     const Keep *pinned;
@@ -25,6 +31,8 @@ struct Trimmer {
     uint32_t *gap_at;     /* by storage, while scanning */
     uint32_t *touched;    /* by storage: last run that made or read it */
     bool *live;           /* by storage */
+    VEC(Scan) scan;       /* on the way to runs that were asked for, ascending */
+    uint32_t scans;       /* of them, those of the sequence replayed last */
     uint32_t *transit;    /* by storage: its copy if it is on its way to or from host memory, else NONE */
     uint32_t *rerun_time; /* by operation: the last time it runs again, NONE if never */
     uint32_t *stamp;      /* by operation: the price query that counted it */
@@ -86,14 +94,42 @@ static double remake_seconds(Trimmer *trimmer, const Keep *retain, uint32_t s, u
     return seconds;
 }
 
+enum { SCAN_APART = 256 };
+
+/* Notes how it stands before run `i`, unless it was. */
+static void scan_note(Trimmer *trimmer, uint32_t i) {
+    uint32_t storages = trimmer->p->storages, at = i / SCAN_APART;
+    if (at < trimmer->scans) return;
+    if (at == trimmer->scan.count)
+        *vec_add(trimmer->arena, &trimmer->scan) =
+            (Scan){.live = NEW_ARRAY(trimmer->arena, bool, storages),
+                   .touched = NEW_ARRAY(trimmer->arena, uint32_t, storages)};
+    memcpy(trimmer->scan.at[at].live, trimmer->live, sizeof *trimmer->live * storages);
+    memcpy(trimmer->scan.at[at].touched, trimmer->touched, sizeof *trimmer->touched * storages);
+    trimmer->scans = at + 1;
+}
+
+/* The last run up to `stop` before which it is known how it stands, which it then does. */
+static uint32_t scan_begin(Trimmer *trimmer, uint32_t stop) {
+    uint32_t storages = trimmer->p->storages, at = stop / SCAN_APART;
+    if (!trimmer->scans) {
+        memset(trimmer->live, 0, sizeof *trimmer->live * storages);
+        memset(trimmer->touched, 0xff, sizeof *trimmer->touched * storages);
+        return 0;
+    }
+    if (at >= trimmer->scans) at = trimmer->scans - 1;
+    memcpy(trimmer->live, trimmer->scan.at[at].live, sizeof *trimmer->live * storages);
+    memcpy(trimmer->touched, trimmer->scan.at[at].touched, sizeof *trimmer->touched * storages);
+    return at * SCAN_APART;
+}
+
 /* State after run `stop`'s inputs and outputs are in place: live storages, their gaps and last touches. */
 static void scan_to(Trimmer *trimmer, const Sequence *sequence, uint32_t stop) {
     const Problem *p = trimmer->p;
     const Lists *deaths = replay_deaths(trimmer->r);
-    memset(trimmer->live, 0, sizeof *trimmer->live * p->storages);
-    memset(trimmer->touched, 0xff, sizeof *trimmer->touched * p->storages);
-    for (uint32_t i = 0; i <= stop; i++) {
+    for (uint32_t i = scan_begin(trimmer, stop); i <= stop; i++) {
         uint32_t op = sequence->run.at[i].op;
+        if (i % SCAN_APART == 0) scan_note(trimmer, i);
         for (EACH(k, p->reads, op)) trimmer->touched[p->reads.list[k]] = i;
         for (EACH(k, p->makes, op))
             trimmer->touched[p->makes.list[k]] = i, trimmer->live[p->makes.list[k]] = true;
@@ -205,6 +241,7 @@ static bool lower_peaks(Trimmer *trimmer, int64_t target, const Sequence *sequen
     uint32_t runs = sequence->run.count;
     live_tree_load(&trimmer->room, replay_live(trimmer->r), runs);
     note_reruns(trimmer, sequence);
+    trimmer->scans = 0;
     for (uint32_t peak = 0; peak < EFFORT_TRIM_PEAKS; peak++) {
         int64_t bytes;
         uint32_t at = live_tree_peak(&trimmer->room, &bytes);
