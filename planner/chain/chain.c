@@ -156,24 +156,44 @@ static int64_t head_bytes(const Chain *c) {
     return least;
 }
 
-/* The fastest choice of the loss head that takes at most so many bytes. */
-static const Choice *head_within(const Chain *c, int64_t bytes) {
-    const Kind *head = chain_kind(c, c->links.count - 1);
-    const Choice *best = NULL;
-    for (uint32_t h = 0; h < head->choice.count; h++) {
-        const Choice *choice = &head->choice.at[h];
-        if (highest_bytes(choice) <= bytes && (!best || choice->seconds < best->seconds)) best = choice;
-    }
-    return best;
-}
-
 /* Tables for as many inputs of links as stay from the first pass on while the loss head runs, its own not
  * among them; what is after the last of them runs again once a backward operation wants the head's input. */
 typedef struct Kept {
-    uint32_t most, since;               /* since: the time from which the head's input is there again */
-    int64_t each;                       /* bytes of one input */
-    double **by[EFFORT_CHAIN_HEAD + 1]; /* by[count][i][m]: links i.., as S of chain_tables.c */
+    uint32_t most, since;                    /* since: the time from which the head's input is there again */
+    int64_t each;                            /* bytes of one input */
+    double **by[EFFORT_CHAIN_HEAD + 1];      /* by[count][i][m]: links i.., as S of chain_tables.c */
+    const Choice *head[EFFORT_CHOICES_MOST]; /* of the loss head: those worth it, of the most bytes first */
+    uint32_t heads;
 } Kept;
+
+/* The choices of the loss head that are faster than every other that takes as few bytes, the first of equals:
+ * those of the most bytes first. */
+static uint32_t list_heads(const Chain *c, const Choice **list) {
+    const Kind *head = chain_kind(c, c->links.count - 1);
+    uint32_t count = 0;
+    for (uint32_t h = 0; h < head->choice.count; h++) {
+        const Choice *choice = &head->choice.at[h];
+        int64_t bytes = highest_bytes(choice);
+        bool beaten = false;
+        for (uint32_t i = 0; i < head->choice.count && !beaten; i++) {
+            const Choice *other = &head->choice.at[i];
+            bool faster = other->seconds < choice->seconds || (other->seconds == choice->seconds && i < h);
+            beaten = faster && highest_bytes(other) <= bytes;
+        }
+        if (beaten) continue;
+        uint32_t at = count++;
+        for (; at > 0 && highest_bytes(list[at - 1]) < bytes; at--) list[at] = list[at - 1];
+        list[at] = choice;
+    }
+    return count;
+}
+
+/* The fastest choice of the loss head that takes at most so many bytes. */
+static const Choice *head_within(const Kept *kept, int64_t bytes) {
+    for (uint32_t h = 0; h < kept->heads; h++)
+        if (highest_bytes(kept->head[h]) <= bytes) return kept->head[h];
+    return NULL;
+}
 
 static uint32_t list_kept_moves(Chain *c, const Kept *kept, uint32_t count, uint32_t i) {
     uint32_t n = c->links.count, moves = 0;
@@ -207,6 +227,7 @@ static bool fill_kept(Chain *c, Kept *kept) {
     while (unit > 1 && unit * (SLOTS / 2) > most_bytes) unit = (unit + 1) / 2;
     chain_solve(c, n - 2, true, unit, (uint32_t)(most_bytes / unit) + 1);
     kept->by[0] = c->whole;
+    kept->heads = list_heads(c, kept->head);
     for (uint32_t count = 1; count <= kept->most; count++) {
         kept->by[count] = NEW_ARRAY(c->arena, double *, n);
         for (uint32_t i = 0; i <= c->end; i++)
@@ -250,7 +271,7 @@ static Restart best_restart(const Chain *c, const Kept *kept, int64_t bytes) {
     int64_t beside = (bytes - c->incoming_least) / c->unit;
     uint32_t m = beside < 0 ? 0 : beside < c->most ? (uint32_t)beside : c->most;
     for (uint32_t count = 0; count <= kept->most; count++) {
-        const Choice *head = head_within(c, bytes - count * kept->each);
+        const Choice *head = head_within(kept, bytes - count * kept->each);
         if (!head || m < chain_table_first(kept->by[count][0])) continue;
         double seconds = kept->by[count][0][m] + head->seconds;
         if (seconds < best.seconds) best = (Restart){seconds, count, m, head};
