@@ -17,6 +17,8 @@ typedef struct Drop {
     uint32_t again_begin, again_until; /* of fills: a second such stretch */
 } Drop;
 
+typedef VEC(Drop) Drops;
+
 /* What is live before a run, and when it was touched last. */
 typedef struct Scan {
     bool *live;
@@ -38,8 +40,10 @@ struct Trimmer {
     uint32_t *stamp;      /* by operation: the price query that counted it */
     uint32_t query;
     LiveTree room; /* live bytes by run as changes are chosen */
-    VEC(Drop) drop;
-    Keep *before; /* a retention to go back to */
+    Drops drop, sorted;
+    uint32_t *ranked; /* storages by what they save a byte; NULL until it is asked for */
+    uint32_t *fills;  /* by storage: how many there are, while they are sorted */
+    Keep *before;     /* a retention to go back to */
 };
 
 Trimmer *trim_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena) {
@@ -301,6 +305,10 @@ static void find_rests(Trimmer *trimmer) {
     }
 }
 
+static double fill_price(const Problem *p, uint32_t s) {
+    return -p->seconds[p->maker[s]] / (double)p->bytes[s];
+}
+
 /* Every run that repeats an operation, with the last touch of its outputs before: keeping one of them from
  * there saves the run if it is all the run is for. */
 static void find_fills(Trimmer *trimmer, const Sequence *sequence, const Keep *retain) {
@@ -323,18 +331,57 @@ static void find_fills(Trimmer *trimmer, const Sequence *sequence, const Keep *r
                 keep.until = now;
             else
                 keep.from = before;
-            *vec_add(trimmer->arena, &trimmer->drop) =
-                (Drop){.price = -p->seconds[run.op] / (double)p->bytes[s],
-                       .gap = gap,
-                       .keep = keep,
-                       .storage = s,
-                       .begin = last + 1,
-                       .until = i};
+            *vec_add(trimmer->arena, &trimmer->drop) = (Drop){.price = fill_price(p, s),
+                                                              .gap = gap,
+                                                              .keep = keep,
+                                                              .storage = s,
+                                                              .begin = last + 1,
+                                                              .until = i};
         }
         for (EACH(k, p->reads, run.op)) trimmer->touched[p->reads.list[k]] = i;
     }
+}
+
+/* By what a storage saves a byte. */
+static void rank_storages(Trimmer *trimmer) {
+    const Problem *p = trimmer->p;
+    Drop *drop = NEW_ARRAY(trimmer->arena, Drop, p->storages + 1);
+    for (uint32_t s = 0; s < p->storages; s++) drop[s] = (Drop){.price = fill_price(p, s), .storage = s};
+    if (p->storages) qsort(drop, p->storages, sizeof *drop, by_price);
+    trimmer->ranked = NEW_ARRAY(trimmer->arena, uint32_t, p->storages + 1);
+    trimmer->fills = NEW_ARRAY(trimmer->arena, uint32_t, p->storages + 1);
+    for (uint32_t i = 0; i < p->storages; i++) trimmer->ranked[i] = drop[i].storage;
+}
+
+/* As qsort by price: fills have their storages' prices, so that they are counted into their places. */
+static void sort_fills(Trimmer *trimmer) {
+    const Problem *p = trimmer->p;
+    uint32_t count = trimmer->drop.count, sum = 0;
+    if (!trimmer->ranked) rank_storages(trimmer);
+    trimmer->sorted.count = 0;
+    vec_room(trimmer->arena, &trimmer->sorted, count);
+    memset(trimmer->fills, 0, sizeof *trimmer->fills * p->storages);
+    for (uint32_t d = 0; d < count; d++) trimmer->fills[trimmer->drop.at[d].storage]++;
+    for (uint32_t i = 0; i < p->storages; i++) {
+        uint32_t *fills = &trimmer->fills[trimmer->ranked[i]], begin = sum;
+        sum += *fills;
+        *fills = begin;
+    }
+    for (uint32_t d = 0; d < count; d++)
+        trimmer->sorted.at[trimmer->fills[trimmer->drop.at[d].storage]++] = trimmer->drop.at[d];
+    trimmer->sorted.count = count;
+    Drops swap = trimmer->drop;
+    trimmer->drop = trimmer->sorted;
+    trimmer->sorted = swap;
+}
+
+static void find_all_fills(Trimmer *trimmer, const Sequence *sequence, const Keep *retain) {
+    find_fills(trimmer, sequence, retain);
+    sort_fills(trimmer);
+    uint32_t fills = trimmer->drop.count;
     find_rests(trimmer);
-    if (trimmer->drop.count) qsort(trimmer->drop.at, trimmer->drop.count, sizeof *trimmer->drop.at, by_price);
+    if (trimmer->drop.count > fills)
+        qsort(trimmer->drop.at, trimmer->drop.count, sizeof *trimmer->drop.at, by_price);
 }
 
 static uint32_t keep_what_fits(Trimmer *trimmer, int64_t target, const Sequence *sequence, uint32_t most,
@@ -363,7 +410,7 @@ void trim_fill(Trimmer *trimmer, int64_t target_bytes, Keep *retain, Sequence *s
     for (uint32_t round = 0; round < EFFORT_TRIM_FILLS; round++) {
         double seconds = sequence->seconds;
         memcpy(trimmer->before, retain, sizeof *retain * trimmer->p->gaps);
-        find_fills(trimmer, sequence, retain);
+        find_all_fills(trimmer, sequence, retain);
         uint32_t kept = keep_what_fits(trimmer, target_bytes, sequence, most, retain);
         if (!kept) return;
         replay(trimmer->r, retain, sequence);
