@@ -9,6 +9,7 @@
 
 #include "frontend/driver/devices.h"
 #include "frontend/driver/message.h"
+#include "frontend/driver/profiles.h"
 #include "frontend/driver/programs.h"
 #include "frontend/driver/published.h"
 #include "frontend/lower/lower.h"
@@ -68,6 +69,8 @@ static int find_device(Compilation *c) {
     }
     const char *target = c->options->target;
     if (target) c->device.cuda = !strcmp(target, "cuda");
+    code = profiles_read(c->options, c->arena, &c->device);
+    if (code >= 0) return code;
     if (c->device.flops_per_second[c->spec.compute] <= 0) {
         diag_error(c->diag, E0703, c->spec.device_span, "device '%s' has no arithmetic in %s", c->device.name,
                    dtype_name[c->spec.compute]);
