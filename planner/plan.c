@@ -120,7 +120,7 @@ static Layout *realise(const PlanRequest *request, Replay *r, const Keep *retain
         die("replay counts %lld live bytes, the buffers %lld", (long long)plan->live_bytes,
             (long long)layout->live_bytes);
     Arena *scratch = arena_new();
-    pack_layout(layout, request->graph, scratch);
+    pack_layout(layout, request->graph, request->known, scratch);
     arena_free(scratch);
     stats_end(request->stats, STATS_PACK, began, layout->height_bytes == layout->live_bytes);
     plan->peak_bytes = layout->height_bytes;
@@ -244,7 +244,7 @@ static void add_fixed_policies(const PlanRequest *request, const Problem *p, con
         policy_rule[policy](request, p, blocks, &ignored, retain, scratch);
         retain_pins(request->graph, p, request->pins, blocks->boundary, retain);
         replay(r, retain, &sequence);
-        *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, retain};
+        *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, retain, UINT32_MAX};
     }
 }
 
@@ -345,7 +345,7 @@ static void judge(const PlanRequest *request, const Problem *p, uint32_t boundar
 static Problem *problem_of(const PlanRequest *request, Arena *arena) {
     double began = stats_begin(request->stats);
     Problem *p = problem_from_graph(request->graph, request->cost, arena);
-    p->kinds = request->kinds;
+    p->known = request->known;
     p->stats = request->stats;
     stats_end(p->stats, STATS_PROBLEM, began, p->ops);
     if (request->budget.host_bytes > 0 && request->device)
@@ -484,7 +484,7 @@ PlanResult *plan_forward(const Graph *g, const Cost *cost, ValueId kept, Arena *
     if (kept != NONE) free_last(plan, graph_root(g, kept));
     result->layout = live_analyse(g, cost, plan, arena);
     plan->live_bytes = result->layout->live_bytes;
-    pack_layout(result->layout, g, scratch);
+    pack_layout(result->layout, g, NULL, scratch);
     plan->peak_bytes = result->layout->height_bytes;
     plan->host_bytes = result->layout->host_bytes;
     result->feasible = true;

@@ -55,7 +55,7 @@ typedef struct Problem {
     ValueId *storage_root;
     uint32_t *node_op, *value_storage; /* NONE for views; NONE for persistent storages */
     ValueId *value_root;
-    struct KindMemo *kinds; /* choices for blocks that other graphs have too; NULL: none are kept */
+    struct Memo *known; /* choices for blocks that other graphs have too (memo.h); NULL: none are kept */
     Stats *stats;           /* NULL: nothing is measured */
 } Problem;
 
