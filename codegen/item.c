@@ -5,7 +5,11 @@
 
 #include <inttypes.h>
 
-static const char *const dtype_macro[DT_COUNT] = {[DT_F32] = "F32", [DT_BF16] = "BF16", [DT_I32] = "I32"};
+static const char *const dtype_macro[DT_COUNT] = {
+#define DTYPE(name, NAME, bytes) #NAME,
+#include "kernels/dtype.def"
+#undef DTYPE
+};
 
 typedef struct Printer {
     const Graph *g;

@@ -42,7 +42,7 @@ static int64_t offset_of(const Part *part, ValueId value) {
 typedef struct Row {
     ValueId id;
     const char *kind; /* "RT_PARAM" */
-    int init;
+    InitKind init;
     double init_value;
     uint32_t of; /* the parameter */
 } Row;
@@ -57,15 +57,17 @@ static Rows find_rows(const Graph *g, Arena *arena) {
     Rows rows = {0};
     for (uint32_t p = 0; p < g->param.count; p++) {
         const Param *param = &g->param.at[p];
-        const char *kind = g->value.at[param->value].kind == VALUE_FROZEN ? "RT_FROZEN" : "RT_PARAM";
-        *vec_add(arena, &rows) =
-            (Row){param->value, kind, param->init == INIT_CONSTANT, param->init_value, p};
+        const char *kind = g->value.at[param->value].kind == VALUE_FROZEN ? "RT_FROZEN"
+                           : param->adapter                               ? "RT_ADAPTER"
+                                                                          : "RT_PARAM";
+        *vec_add(arena, &rows) = (Row){param->value, kind, param->init, param->init_value, p};
     }
     for (uint32_t p = 0; p < g->param.count; p++) {
         static const HomeKind order[] = {HOME_MASTER, HOME_MOMENT1, HOME_MOMENT2, HOME_GRADIENT};
         for (size_t i = 0; i < COUNT_OF(order); i++) {
             ValueId state = home_value(&g->param.at[p], order[i]);
-            if (state != NONE) *vec_add(arena, &rows) = (Row){state, state_kind[order[i]], 1, 0, p};
+            if (state != NONE)
+                *vec_add(arena, &rows) = (Row){state, state_kind[order[i]], INIT_CONSTANT, 0, p};
         }
     }
     return rows;

@@ -147,6 +147,16 @@ static const char *shape_cast(Shape *s) {
     return give(s, 0, made);
 }
 
+static const char *shape_dequantize(Shape *s) {
+    Type made = s->in[0];
+    if (made.dtype != DT_NF4 && made.dtype != DT_NF4_F32)
+        return arena_printf(s->arena, "the input is %s, must be of an nf4 type", say_type(s, &made));
+    if (!s->out[0].rank) return "dequantize needs the type to give";
+    made.dtype = s->out[0].dtype;
+    TRY(expect_float(s, "the result", &made));
+    return give(s, 0, made);
+}
+
 /* The wish's dims alone count. */
 static const char *shape_reshape(Shape *s) {
     Type made = s->out[0];

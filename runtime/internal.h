@@ -38,7 +38,7 @@ void *rt_allocate(size_t bytes);                        /* zeroed; exits 3 */
 char *rt_text(const char *format, ...) RT_PRINTF(1, 2); /* a formatted copy, from rt_allocate */
 int rt_distance(const char *a, const char *b);          /* of two names, in letters to change; 999: long ones */
 double rt_seconds(void);                                /* monotonic */
-int64_t rt_dtype_bytes(int dtype);
+int64_t rt_dtype_bytes(int dtype); /* of an element, where the type is not packed */
 int64_t rt_tensor_count(const RtTensor *tensor);
 int64_t rt_tensor_bytes(const RtTensor *tensor);
 float rt_from_bf16(uint16_t bits);

@@ -1,7 +1,11 @@
-/* Pretrained weights: every parameter of the program is found in the files (weight_files.h), with its shape
- * or, where the program says so, transposed, and converted to its own dtype; masters take the unrounded
- * source. What the files hold under the other name of a tied weight must be equal to it; what the program has
- * no use for is named. Nothing but the transfer buffer is needed: a tensor goes through it part by part. */
+/* Pretrained weights: every parameter of the program but adapters is found in the files (weight_files.h),
+ * with its shape or, where the program says so, transposed, and converted to its own dtype; masters take the
+ * unrounded source, a packed type takes it through quantize.h, or as another program quantised it
+ * (saved_nf4.h). What the files hold under the other name of a tied weight must be equal to it; what the
+ * program has no use for is named. Nothing but the transfer buffer is needed: a tensor goes through it part
+ * by part, and of one that is quantised a number for each block stays until its end. */
+#include "quantize.h"
+#include "saved_nf4.h"
 #include "weight_files.h"
 
 #include <stdlib.h>
@@ -55,6 +59,10 @@ static void match_all(const WeightFiles *files, const RtProgram *program, Found 
             continue;
         }
         weight_files_use(files, found[i]);
+        if (k_packing(tensor->dtype).code_bits && saved_nf4(files, found[i])) {
+            saved_nf4_check(files, found[i], tensor);
+            continue;
+        }
         check_shape(files, found[i], tensor, is_transposed(program, i));
         if (!can_read(have))
             rt_fail(RT_EXIT_IO, "weights: '%s' is stored as %s; F32, BF16 and F16 can be read", have->name,
@@ -109,10 +117,15 @@ static int64_t smaller(int64_t a, int64_t b) {
 typedef struct Load {
     RtRun *run;
     const WeightFiles *files;
-    char *from, *to; /* HALF_BYTES each */
+    char *from, *to;        /* HALF_BYTES each */
+    RtQuantizer *quantizer; /* what is in `to` is f32 and goes through it; NULL: it is as it is stored */
 } Load;
 
 static void upload(const Load *load, const RtTensor *tensor, int64_t begin, int64_t count) {
+    if (load->quantizer) {
+        rt_quantize_add(load->quantizer, (const float *)(const void *)load->to, count);
+        return;
+    }
     int64_t bytes = rt_dtype_bytes(tensor->dtype);
     rt_device_upload(load->run->arena + tensor->offset + begin * bytes, load->to, count * bytes);
 }
@@ -146,6 +159,25 @@ static void load_transposed(const Load *load, const RtTensor *tensor, Found foun
                     put(load->to, tensor->dtype, i * c + k, element(load->from, kind, k * r + i));
             upload(load, tensor, row * columns + column, r * c);
         }
+}
+
+/* What was read is no longer needed once it is converted: codes are made in its place. */
+static void load_quantized(Load load, const RtTensor *tensor, Found found, int transposed) {
+    _Static_assert(HALF_BYTES / 4 <= RT_QUANTIZE_MOST, "as many elements as are read at once");
+    RtQuantizer quantizer;
+    load.quantizer = &quantizer;
+    rt_quantize_begin(&quantizer, load.run, tensor, load.from);
+    (transposed ? load_transposed : load_as_is)(&load, tensor, found);
+    rt_quantize_end(&quantizer);
+}
+
+static void load_tensor(const Load *load, const RtTensor *tensor, Found found, int transposed) {
+    if (!k_packing(tensor->dtype).code_bits)
+        (transposed ? load_transposed : load_as_is)(load, tensor, found);
+    else if (saved_nf4(load->files, found))
+        saved_nf4_load(load->files, found, load->run, tensor, load->from, HALF_BYTES);
+    else
+        load_quantized(*load, tensor, found, transposed);
 }
 
 /* ---- ties ---- */
@@ -194,14 +226,15 @@ void rt_weights_load(RtRun *run, const RtProgram *program, const char *path, int
     Found *found = rt_allocate((size_t)program->tensors * sizeof *found);
     match_all(&files, program, found);
     check_ties(&files, program, found, chunk, quiet);
-    const Load load = {run, &files, chunk, (char *)chunk + HALF_BYTES};
+    const Load load = {run, &files, chunk, (char *)chunk + HALF_BYTES, NULL};
     int loaded = 0, held = 0;
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
         if (!is_weight(tensor) && tensor->kind != RT_MASTER) continue;
         if (frozen_only && tensor->kind != RT_FROZEN) continue;
         int parameter = is_weight(tensor) ? i : tensor->of;
-        (is_transposed(program, parameter) ? load_transposed : load_as_is)(&load, tensor, found[parameter]);
+        if (program->tensor[parameter].kind == RT_ADAPTER) continue;
+        load_tensor(&load, tensor, found[parameter], is_transposed(program, parameter));
         loaded += is_weight(tensor);
     }
     for (int i = 0; i < files.count; i++) held += files.at[i].file.tensors;

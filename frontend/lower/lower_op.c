@@ -36,7 +36,7 @@ typedef struct Signature {
 
 /* ---- nodes ---- */
 
-static const char *unique_name(Lower *l, const char *stem, uint32_t nout) {
+const char *unique_name(Lower *l, const char *stem, uint32_t nout) {
     /* outputs after the first are called NAME.1, NAME.2: those must be free as well */
     uint32_t number = map_get(l->next_suffix, stem);
     for (number = number == NONE ? 1 : number;; number++) {
@@ -97,8 +97,7 @@ static const char *weighted_name(Lower *l, const Expr *name, uint32_t nout) {
     return unique_name(l, arena_printf(l->arena, "%s%s", l->scope, name->text), nout);
 }
 
-/* The value in the storage type activations have. */
-static ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span) {
+ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span) {
     Type wish = l->graph->value.at[value].type;
     if (wish.dtype == l->spec->compute) return value;
     wish.dtype = l->spec->compute;
@@ -209,8 +208,10 @@ static Operand lower_linear(Lower *l, Call *call) {
     in[1] = cast_to_compute(l, in[1], name, call->expr->span);
     if (in[1] == NONE) return poison();
     Shape shape = shape_with_last(&x->shape, call->shape.dim[0]);
-    return first_output(
+    Operand y = first_output(
         l, node_add(l, OP_LINEAR, in, call->flag ? 3 : 2, 0, 1, NULL, NULL, name, call->expr->span), &shape);
+    const char *base = arena_printf(l->arena, "%s%s", l->scope, call->name->text);
+    return adapt_linear(l, base, x, &call->shape, y, call->expr->span);
 }
 
 static Operand lower_norm(Lower *l, Call *call) {

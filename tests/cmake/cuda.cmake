@@ -41,7 +41,7 @@ if(CMAKE_CXX_COMPILER)
     target_link_options(${target} PRIVATE -fno-sanitize=all)
   endforeach()
 
-  remat_test(test_ops_cuda unit/test_ops.c support/ops_engine.c support/ops_reference.c LIBS OpenMP::OpenMP_C ${CMAKE_DL_LIBS} m)
+  remat_test(test_ops_cuda unit/test_ops.c support/ops_engine.c support/packed.c support/ops_reference.c LIBS OpenMP::OpenMP_C ${CMAKE_DL_LIBS} m)
   add_dependencies(test_ops_cuda ops_kernels_cuda ops_kernels_double)
   target_compile_definitions(test_ops_cuda PRIVATE OPS_CUDA=1 OPS_FLOAT="$<TARGET_FILE:ops_kernels_cuda>"
                              OPS_DOUBLE="$<TARGET_FILE:ops_kernels_double>")

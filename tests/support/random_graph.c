@@ -84,6 +84,16 @@ static ValueId in_compute(Builder *b, ValueId w) {
     return as_type(b, OP_CAST, w, type);
 }
 
+/* The matrix of a linear layer; a frozen one is often in NF4. */
+static ValueId matrix(Builder *b, int64_t rows, int64_t columns) {
+    ValueId w = weight(b, "w", 2, rows, columns);
+    if (b->g->value.at[w].kind != VALUE_FROZEN || chance(b, 0.3)) return in_compute(b, w);
+    Type *type = &b->g->value.at[w].type, wish = *type;
+    type->dtype = chance(b, 0.7) ? DT_NF4 : DT_NF4_F32;
+    wish.dtype = b->compute;
+    return as_type(b, OP_DEQUANTIZE, w, wish);
+}
+
 /* Gains and biases may stay as they are stored. */
 static ValueId vector(Builder *b, const char *what, int64_t n) {
     ValueId v = weight(b, what, 1, n, 0);
@@ -92,7 +102,7 @@ static ValueId vector(Builder *b, const char *what, int64_t n) {
 
 static ValueId linear(Builder *b, ValueId x, int64_t outputs) {
     const Type *type = &b->g->value.at[x].type;
-    ValueId in[3] = {x, in_compute(b, weight(b, "w", 2, outputs, type->dim[type->rank - 1]))};
+    ValueId in[3] = {x, matrix(b, outputs, type->dim[type->rank - 1])};
     uint32_t nin = 2;
     if (chance(b, 0.5)) in[nin++] = vector(b, "b", outputs);
     return node(b, OP_LINEAR, in, nin, NULL);
