@@ -34,7 +34,7 @@ program() {
     kinds=$1 name=$2 spec=$3
     shift 3
     # shellcheck disable=SC2086
-    [ -z "$dry" ] || set -- $tiny --set L=2 --set D=64 --set H=4 --set V=32768 --set B=1 --set T=32 \
+    [ -z "$dry" ] || set -- "$@" $tiny --set L=2 --set D=64 --set H=4 --set V=32768 --set B=1 --set T=32 \
         --target host --device host --budget 2GiB
     [ "$kinds" != both ] || kinds="speed tune"
     for kind in $kinds; do
@@ -54,8 +54,12 @@ tiny="--set tokens_per_step=32"
 # shellcheck disable=SC2086
 program both gpt2-124m "$source/examples/gpt2-124m.remat" $bf16 --target cuda --device h100 --budget 60GiB --set B=16 \
     --set tokens_per_step=16384
-tiny="--set K=2 --set F=128"
+tiny="--set K=2 --set F=128 --set tokens_per_step=32"
 program both llama-1b "$here/llama-1b.remat" --target cuda --device h100 --budget 74GiB
+# the shape of 8B with adapters, from random weights
+sed '/^weights /d' "$source/examples/llama3-8b.remat" > "$bundle/8b-lora.remat"
+program speed 8b-lora "$bundle/8b-lora.remat" --target cuda --device h100 --budget 74GiB --set B=1 \
+    --set 'adapt=lora(rank = 32)' --set tokens_per_step=4096
 if [ -z "$dry" ]; then
     # as much as the card has: the memory is counted right if they start
     program speed all-h100 "$here/llama-1b.remat" --target cuda --device h100 --budget 81079MiB --set B=12

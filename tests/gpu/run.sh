@@ -2,7 +2,7 @@
 # run.sh first|second|PART..: in a folder made by prepare.sh, on the machine with the GPU. Each part runs under a limit of
 # its own; one that fails, hangs or is killed does not stop the others. What they print is shown as it comes and stands
 # in $OUT/log.txt (out/ unless OUT is set), with profiles and steps beside it: at most eight files, for results.sh.
-#   first    at most 5 minutes, what tells most first: card probe gpt2 tune-gpt2 llama check large all tune-llama
+#   first    at most 5 minutes, what tells most first: card probe gpt2 tune-gpt2 llama lora check large all tune-llama
 #   second   at most 5 minutes: pytorch products sanitizer counters
 #   PARTS    listed by `run.sh parts`; by name any of them
 # REMAT_GPU_EACH: seconds for each operation that is measured (0.1). A call ends after REMAT_GPU_SECONDS (290). REMAT_GPU_LIMIT=N: no command of a part gets more than N seconds.
@@ -60,7 +60,7 @@ count() { # what limits the kernels that take most of a step
     done
 }
 
-parts="card probe gpt2 tune-gpt2 llama check large all tune-llama pytorch products sanitizer counters"
+parts="card probe gpt2 tune-gpt2 llama lora check large all tune-llama pytorch products sanitizer counters"
 part() {
     case $1 in
     card) facts ;;
@@ -68,6 +68,7 @@ part() {
     gpt2) with_gpu 45 sh speed.sh gpt2-124m 20 25 ;;
     tune-gpt2) measure gpt2-124m 25 ;;
     llama) with_gpu 60 sh speed.sh llama-1b 6 40 ;;
+    lora) with_gpu 70 sh speed.sh 8b-lora 6 55 ;;
     check) limit 120 sh check.sh --run-only ;;
     large) with_gpu 25 build/large ;;
     all) with_gpu 60 sh speed.sh "all-${card:-h100}" 2 45 ;;
@@ -82,7 +83,7 @@ part() {
 ends=$(($(date +%s) + ${REMAT_GPU_SECONDS:-290}))
 case ${1:-first} in
 parts) echo "$parts"; exit ;;
-first) set -- card probe gpt2 tune-gpt2 llama check large all tune-llama ;;
+first) set -- card probe gpt2 tune-gpt2 llama lora check large all tune-llama ;;
 second) set -- pytorch products sanitizer counters ;;
 esac
 for name; do
