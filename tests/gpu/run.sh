@@ -56,7 +56,7 @@ sanitize() { # of the operation tests; racecheck does not end within a minute on
 count() { # what limits the kernels that take most of a step
     for kernel in attend attend_bwd adamw cross_entropy_bwd bias_gelu_bwd layernorm_bwd_x; do
         limit 12 ncu --section SpeedOfLight --launch-skip 4 --launch-count 2 build/bench_kernels "$kernel" |
-            grep -E 'Context|Throughput|Duration'
+            grep -E 'Context|Throughput|Duration|ERR'
     done
 }
 
