@@ -4,7 +4,7 @@
 #include "ir/check.h"
 #include "ir/glob.h"
 #include "ir/ops.h"
-#include "planner/chain/kinds.h"
+#include "planner/problem/memo.h"
 #include "kernels/cuda_sizes.h"
 
 #include "frontend/driver/devices.h"
@@ -134,7 +134,7 @@ static bool heads_fit(const Compilation *c) {
 int compile_lower(Compilation *c) {
     bool fine = lower_spec(c->ast, c->diag, c->arena, &c->spec);
     c->forward = lower_graph(c->ast, &c->spec, 0, 0, c->diag, c->arena);
-    c->kinds = kind_memo_new(c->arena);
+    c->known = memo_new(c->arena);
     c->programs = programs_new(c->arena);
     if (!fine || !c->forward) return source_errors(c);
     const char *broken = graph_check(c->forward, c->arena);

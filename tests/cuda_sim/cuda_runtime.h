@@ -167,6 +167,8 @@ SIM_C cudaError_t cudaFree(void *pointer);
 SIM_C cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream);
 SIM_C cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                                   cudaStream_t stream);
+SIM_C cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                                    size_t row_bytes, size_t rows, cudaMemcpyKind kind, cudaStream_t stream);
 SIM_C cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
 
 #ifdef __cplusplus
