@@ -60,6 +60,8 @@ program both llama-1b "$here/llama-1b.remat" --target cuda --device h100 --budge
 sed '/^weights /d' "$source/examples/llama3-8b.remat" > "$bundle/8b-lora.remat"
 program speed 8b-lora "$bundle/8b-lora.remat" --target cuda --device h100 --budget 74GiB --set B=1 \
     --set 'adapt=lora(rank = 32)' --set tokens_per_step=4096
+program both 8b-qlora "$bundle/8b-lora.remat" --target cuda --device h100 --budget 24GiB --set B=1 \
+    --set 'adapt=lora(rank = 32)' --set 'dtype.frozen=nf4(double_quant)' --set tokens_per_step=4096
 if [ -z "$dry" ]; then
     # as much as the card has: the memory is counted right if they start
     program speed all-h100 "$here/llama-1b.remat" --target cuda --device h100 --budget 81079MiB --set B=12

@@ -2,10 +2,11 @@
 # run.sh first|second|PART..: in a folder made by prepare.sh, on the machine with the GPU. Each part runs under a limit of
 # its own; one that fails, hangs or is killed does not stop the others. What they print is shown as it comes and stands
 # in $OUT/log.txt (out/ unless OUT is set), with profiles and steps beside it: at most eight files, for results.sh.
-#   first    at most 5 minutes, what tells most first: card probe gpt2 tune-gpt2 llama lora check large all tune-llama
-#   second   at most 5 minutes: pytorch products sanitizer counters
-#   PARTS    listed by `run.sh parts`; by name any of them
-# REMAT_GPU_EACH: seconds for each operation that is measured (0.1). A call ends after REMAT_GPU_SECONDS (290). REMAT_GPU_LIMIT=N: no command of a part gets more than N seconds.
+#   first    at most 5 minutes, what tells most first
+#   second   at most 5 minutes: peers, more products, sanitizer, counters
+#   parts    the parts of both, by name any of them
+# REMAT_GPU_SECONDS: after which a call ends (290). REMAT_GPU_LIMIT: most seconds of any command of a part.
+# REMAT_GPU_EACH: seconds for each operation that is measured (0.1).
 cd "$(dirname "$0")" || exit 2
 OUT=${OUT:-$PWD/out}
 export OUT
@@ -60,7 +61,8 @@ count() { # what limits the kernels that take most of a step
     done
 }
 
-parts="card probe gpt2 tune-gpt2 llama lora check large all tune-llama pytorch products sanitizer counters"
+first="card probe gpt2 tune-gpt2 llama qlora check large all tune-llama lora"
+second="pytorch products tune-qlora sanitizer counters"
 part() {
     case $1 in
     card) facts ;;
@@ -69,10 +71,12 @@ part() {
     tune-gpt2) measure gpt2-124m 25 ;;
     llama) with_gpu 60 sh speed.sh llama-1b 6 40 ;;
     lora) with_gpu 70 sh speed.sh 8b-lora 6 55 ;;
+    qlora) with_gpu 70 sh speed.sh 8b-qlora 4 55 ;;
     check) limit 120 sh check.sh --run-only ;;
     large) with_gpu 25 build/large ;;
     all) with_gpu 60 sh speed.sh "all-${card:-h100}" 2 45 ;;
     tune-llama) measure llama-1b 25 ;;
+    tune-qlora) measure 8b-qlora 25 ;;
     pytorch) limit 200 python3 torch_peer.py 190 ;;
     products) with_gpu 60 ./probe best 50 ;;
     sanitizer) with_gpu 70 true && sanitize ;;
@@ -82,9 +86,9 @@ part() {
 }
 ends=$(($(date +%s) + ${REMAT_GPU_SECONDS:-290}))
 case ${1:-first} in
-parts) echo "$parts"; exit ;;
-first) set -- card probe gpt2 tune-gpt2 llama lora check large all tune-llama ;;
-second) set -- pytorch products sanitizer counters ;;
+parts) echo "$first $second"; exit ;;
+first) set -- $first ;;
+second) set -- $second ;;
 esac
 for name; do
     begun=$(date +%s)
