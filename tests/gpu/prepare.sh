@@ -50,17 +50,21 @@ program() {
         }
     done
 }
+# from random weights, and nothing is saved: that would take longer than the steps
+mkdir "$bundle/specs"
+for spec in gpt2-124m llama3-8b; do
+    sed '/^weights /d; /^save /d' "$source/examples/$spec.remat" > "$bundle/specs/$spec.remat"
+done
 tiny="--set tokens_per_step=32"
 # shellcheck disable=SC2086
-program both gpt2-124m "$source/examples/gpt2-124m.remat" $bf16 --target cuda --device h100 --budget 60GiB --set B=16 \
+program both gpt2-124m "$bundle/specs/gpt2-124m.remat" $bf16 --target cuda --device h100 --budget 60GiB --set B=16 \
     --set tokens_per_step=16384
 tiny="--set K=2 --set F=128 --set tokens_per_step=32"
 program both llama-1b "$here/llama-1b.remat" --target cuda --device h100 --budget 74GiB
-# the shape of 8B with adapters, from random weights
-sed '/^weights /d' "$source/examples/llama3-8b.remat" > "$bundle/8b-lora.remat"
-program speed 8b-lora "$bundle/8b-lora.remat" --target cuda --device h100 --budget 74GiB --set B=1 \
+# the shape of 8B with adapters
+program speed 8b-lora "$bundle/specs/llama3-8b.remat" --target cuda --device h100 --budget 74GiB --set B=1 \
     --set 'adapt=lora(rank = 32)' --set tokens_per_step=4096
-program both 8b-qlora "$bundle/8b-lora.remat" --target cuda --device h100 --budget 24GiB --set B=1 \
+program both 8b-qlora "$bundle/specs/llama3-8b.remat" --target cuda --device h100 --budget 24GiB --set B=1 \
     --set 'adapt=lora(rank = 32)' --set 'dtype.frozen=nf4(double_quant)' --set tokens_per_step=4096
 if [ -z "$dry" ]; then
     # as much as the card has: the memory is counted right if they start
@@ -79,7 +83,11 @@ for folder in "$bundle"/programs/* "$bundle"/speed/* "$bundle"/tune/*; do
     strip "$folder"/train "$folder"/tune 2> /dev/null || :
 done
 # one file, which run.sh unpacks: every program has the same kernels
-(cd "$bundle" && tar -czf files.tar.gz -- $(ls | grep -v '[.]sh$\|[.]py$') && rm -rf -- $(ls | grep -v '[.]sh$\|[.]py$\|[.]gz$'))
+cd "$bundle"
+archive=$(mktemp)
+tar --exclude='./*.sh' --exclude='./*.py' -czf "$archive" .
+find . -mindepth 1 ! -name '*.sh' ! -name '*.py' -delete
+mv "$archive" files.tar.gz
 mib=$(du -sm "$bundle" | cut -f 1)
 echo "$bundle: $mib MiB; there: sh run.sh first, then sh run.sh second"
 [ "$mib" -le 40 ] || { echo "prepare.sh: more than 40 MiB" >&2; exit 1; }
