@@ -56,9 +56,11 @@ void rt_say(FILE *to, const char *format, ...) {
     va_end(arguments);
 }
 
+const char *rt_called = "train";
+
 static void message(const char *kind, const char *format, va_list arguments) {
     fflush(stdout);
-    fprintf(stderr, "%strain: %s: ", isatty(STDERR_FILENO) ? "\r\033[K" : "", kind);
+    fprintf(stderr, "%s%s: %s: ", isatty(STDERR_FILENO) ? "\r\033[K" : "", rt_called, kind);
     say(stderr, "", format, arguments);
     fputc('\n', stderr);
 }

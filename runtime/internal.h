@@ -28,6 +28,7 @@ typedef struct RtError {
 #define RT_PRINTF(text, first)
 #endif
 
+extern const char *rt_called; /* what messages begin with: "train" */
 _Noreturn void rt_fail(int code, const char *format, ...) RT_PRINTF(2, 3);
 void rt_warn(const char *format, ...) RT_PRINTF(1, 2);
 /* Writes text of others too, made safe for a terminal (printable.h). */

@@ -101,9 +101,10 @@ static const char *weighted_name(Lower *l, const Expr *name, uint32_t nout) {
 ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span) {
     Type wish = l->graph->value.at[value].type;
     if (wish.dtype == l->spec->compute) return value;
+    Op op = dtype_bytes[wish.dtype] ? OP_CAST : OP_DEQUANTIZE;
     wish.dtype = l->spec->compute;
-    NodeId node = node_add(l, OP_CAST, &value, 1, 0, 1, &wish, NULL,
-                           unique_name(l, arena_printf(l->arena, "%s.cast", name), 1), span);
+    NodeId node = node_add(l, op, &value, 1, 0, 1, &wish, NULL,
+                           unique_name(l, arena_printf(l->arena, "%s.%s", name, op_info[op].name), 1), span);
     return node == NONE ? NONE : l->graph->node.at[node].out[0];
 }
 
@@ -149,7 +150,8 @@ static Operand lower_embed(Lower *l, Call *call) {
     Shape shape = tokens->shape;
     shape.dim[shape.rank++] = call->shape.dim[1];
     l->embedding = call->shape;
-    ValueId in[2] = {tokens->value, weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02)};
+    ValueId in[2] = {tokens->value,
+                     weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, USE_ANY)};
     if (in[1] == NONE) return poison();
     Type wish = shape_type(&shape, l->spec->compute);
     NodeId node =
@@ -167,7 +169,7 @@ static Operand lower_positions(Lower *l, Call *call) {
                    (long long)t->dim.value);
         return poison();
     }
-    ValueId weight = weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02);
+    ValueId weight = weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, USE_ANY);
     if (weight == NONE) return poison();
     Shape shape = {2, {t->dim, call->shape.dim[1]}};
     Type wish = shape_type(&shape, l->spec->compute);
@@ -201,9 +203,11 @@ static Operand lower_linear(Lower *l, Call *call) {
         coincidence(l, call->expr->span, "linear", &width, &takes);
         return poison();
     }
-    ValueId in[3] = {x->value, weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02), NONE};
+    WeightUse use = makes_logits(l, &call->shape) ? USE_ANY : USE_MATRIX;
+    ValueId in[3] = {x->value, weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, use),
+                     NONE};
     Shape out = {1, {call->shape.dim[0]}};
-    if (call->flag) in[2] = weight_get(l, call->name, ".bias", &out, INIT_CONSTANT, 0);
+    if (call->flag) in[2] = weight_get(l, call->name, ".bias", &out, INIT_CONSTANT, 0, USE_ANY);
     if (in[1] == NONE || (call->flag && in[2] == NONE)) return poison();
     const char *name = weighted_name(l, call->name, 1);
     in[1] = cast_to_compute(l, in[1], name, call->expr->span);
@@ -220,9 +224,9 @@ static Operand lower_norm(Lower *l, Call *call) {
     Attr attr = {.eps = 1e-5};
     if (!is_float(l, call, 0) || !named_number(l, call, "eps", 1e-20, 1, &attr.eps)) return poison();
     Shape width = {1, {x->shape.dim[x->shape.rank - 1]}};
-    ValueId in[3] = {x->value, weight_get(l, call->name, ".weight", &width, INIT_CONSTANT, 1), NONE};
+    ValueId in[3] = {x->value, weight_get(l, call->name, ".weight", &width, INIT_CONSTANT, 1, USE_ANY), NONE};
     uint32_t n = (uint32_t)op_info[call->op].min_in; /* x, gain, bias or none; as many results */
-    if (n == 3) in[2] = weight_get(l, call->name, ".bias", &width, INIT_CONSTANT, 0);
+    if (n == 3) in[2] = weight_get(l, call->name, ".bias", &width, INIT_CONSTANT, 0, USE_ANY);
     if (in[1] == NONE || (n == 3 && in[2] == NONE)) return poison();
     return first_output(
         l, node_add(l, call->op, in, n, 0, n, NULL, &attr, weighted_name(l, call->name, n), call->expr->span),
