@@ -24,6 +24,7 @@ if(TARGET rematc AND NOT REMAT_SANITIZE)
   add_executable(damage EXCLUDE_FROM_ALL ${campaign}/damage.c)
   campaign(damage_campaign damage damage)
   campaign(valgrind valgrind)
+  campaign(adapters_campaign adapters)
   # REMAT_PYTHON: a Python that has torch and transformers.
   set(REMAT_PYTHON python3 CACHE STRING "Python with torch and transformers, for the target published")
   add_custom_target(published COMMAND ${REMAT_PYTHON} ${campaign}/published.py $<TARGET_FILE:rematc>
