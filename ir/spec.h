@@ -32,6 +32,7 @@ typedef struct Spec {
     int64_t tokens_per_step; /* 0: one micro-step a step */
 
     DType compute, frozen, trained, gradient, moment;
+    bool moments_8bit; /* adamw8bit: `moment` is that of small tensors alone */
 
     int64_t steps;
     double learning_rate, beta1, beta2, eps, decay, clip_norm; /* clip_norm 0: none */
