@@ -31,7 +31,8 @@ typedef struct Spec {
     int64_t batch_low, batch_high;
     int64_t tokens_per_step; /* 0: one micro-step a step */
 
-    DType compute, frozen, trained, gradient, moment;
+    DType compute, trained, gradient, moment;
+    DType frozen, frozen_matrix; /* frozen weights; those that only linear layers read, but for the logits' */
     bool moments_8bit; /* adamw8bit: `moment` is that of small tensors alone */
 
     int64_t steps;

@@ -99,7 +99,7 @@ KFunction k_embed;         /* y[.., d] = w[token, d]; w and y may differ in dtyp
 KFunction k_positions;     /* y = the first T rows of w, T = y.dim[0] */
 KFunction k_cast;
 KFunction k_dequantize;    /* nf4[code] * scale in f32, stored as f32 or rounded to bf16 (packed.h) */
-KFunction k_split;         /* out[i] = columns [i D, (i+1) D) of the last dimension */
+KFunction k_split;         /* out[i] = the next columns of the last dimension, as many as it is wide */
 KFunction k_concat;        /* the reverse */
 KFunction k_slice_rows;    /* rows [begin, begin + n) of the first dimension; any storage type */
 KFunction k_join_rows;     /* the reverse: pieces one after the other */

@@ -27,21 +27,6 @@ int64_t rt_tensor_bytes(const RtTensor *tensor) {
     return k_storage_bytes(tensor->dtype, rt_tensor_count(tensor));
 }
 
-float rt_from_bf16(uint16_t bits) {
-    uint32_t word = (uint32_t)bits << 16;
-    float value;
-    memcpy(&value, &word, sizeof value);
-    return value;
-}
-
-/* Round to nearest even; NaN stays NaN. */
-uint16_t rt_to_bf16(float value) {
-    uint32_t word;
-    memcpy(&word, &value, sizeof word);
-    if ((word & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(word >> 16 | 0x40);
-    return (uint16_t)((word + 0x7fffu + (word >> 16 & 1)) >> 16);
-}
-
 /* ---- messages ---- */
 
 /* Names, paths and texts of files stand in messages: nothing of them steers the terminal. An escape takes at
@@ -71,9 +56,11 @@ void rt_say(FILE *to, const char *format, ...) {
     va_end(arguments);
 }
 
+const char *rt_called = "train";
+
 static void message(const char *kind, const char *format, va_list arguments) {
     fflush(stdout);
-    fprintf(stderr, "%strain: %s: ", isatty(STDERR_FILENO) ? "\r\033[K" : "", kind);
+    fprintf(stderr, "%s%s: %s: ", isatty(STDERR_FILENO) ? "\r\033[K" : "", rt_called, kind);
     say(stderr, "", format, arguments);
     fputc('\n', stderr);
 }

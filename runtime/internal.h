@@ -9,6 +9,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 /* The exit codes of a trainer, beside 0 and 1; docs/trainer.md lists them. rematc has a table of its own, and where
  * both have one for the same thing it is the same number. */
@@ -27,6 +28,7 @@ typedef struct RtError {
 #define RT_PRINTF(text, first)
 #endif
 
+extern const char *rt_called; /* what messages begin with: "train" */
 _Noreturn void rt_fail(int code, const char *format, ...) RT_PRINTF(2, 3);
 void rt_warn(const char *format, ...) RT_PRINTF(1, 2);
 /* Writes text of others too, made safe for a terminal (printable.h). */
@@ -40,8 +42,19 @@ double rt_seconds(void);                                /* monotonic */
 int64_t rt_dtype_bytes(int dtype); /* of an element, where the type is not packed */
 int64_t rt_tensor_count(const RtTensor *tensor);
 int64_t rt_tensor_bytes(const RtTensor *tensor);
-float rt_from_bf16(uint16_t bits);
-uint16_t rt_to_bf16(float value);
+static inline float rt_from_bf16(uint16_t bits) {
+    uint32_t word = (uint32_t)bits << 16;
+    float value;
+    memcpy(&value, &word, sizeof value);
+    return value;
+}
+/* Round to nearest even; NaN stays NaN. */
+static inline uint16_t rt_to_bf16(float value) {
+    uint32_t word;
+    memcpy(&word, &value, sizeof word);
+    return (uint16_t)((word & 0x7fffffffu) > 0x7f800000u ? word >> 16 | 0x40
+                                                         : (word + 0x7fffu + (word >> 16 & 1)) >> 16);
+}
 
 /* ---- files.c ---- */
 struct stat;
@@ -55,6 +68,9 @@ int rt_read_at(int fd, void *to, int64_t bytes, int64_t offset, RtError *error);
 char *rt_set_aside(const char *path, const char *suffix);
 /* A JSON string, quotes included, whatever the bytes are. */
 char *rt_json_string(const char *text);
+
+/* Of the bytes, and of those whose checksum `seed` is. */
+uint64_t rt_checksum(uint64_t seed, const void *data, int64_t bytes);
 
 /* ---- host_memory.c ---- */
 /* What this process may still take: -1 where it is not known. */
@@ -114,9 +130,10 @@ int rt_data_holds(const RtData *data, uint64_t device, uint64_t inode); /* wheth
 /* Both: every tensor, or those alone that no checkpoint holds. */
 void rt_init_tensors(RtRun *run, const RtProgram *program, uint64_t seed, int frozen_only, void *chunk);
 /* Parameters and masters from a safetensors file or a folder of them (weight_files.h); the rest stays as it
- * was. Exits 6. */
-void rt_weights_load(RtRun *run, const RtProgram *program, const char *path, int frozen_only, void *chunk,
-                     int quiet);
+ * was. Returns a checksum of what was frozen (of all, where nothing is): of names, types, shapes and bytes as
+ * the files have them, whatever files they are in and in whatever order. Exits 6. */
+uint64_t rt_weights_load(RtRun *run, const RtProgram *program, const char *path, int frozen_only, void *chunk,
+                         int quiet);
 
 /* ---- checkpoint.c: one file ---- */
 typedef struct RtState { /* what a checkpoint holds besides tensors */

@@ -191,6 +191,9 @@ void rt_device_fetch(int ticket, char *to, const char *from, int64_t bytes);
 void rt_device_wait(int ticket);
 void rt_device_upload(char *to, const void *from, int64_t bytes);
 void rt_device_download(void *to, const char *from, int64_t bytes);
+/* Rows that lie without gaps on the host and `pitch` bytes apart in the arena. */
+void rt_device_upload_rows(char *to, int64_t pitch, const void *from, int64_t row_bytes, int64_t rows);
+void rt_device_download_rows(void *to, const char *from, int64_t pitch, int64_t row_bytes, int64_t rows);
 void rt_device_fill(char *to, int value, int64_t bytes);
 void rt_device_sync(void);
 int64_t rt_device_used_bytes(void);            /* by this process, context included; -1: not known */

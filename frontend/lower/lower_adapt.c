@@ -31,8 +31,7 @@ bool adapt_trains(Lower *l, const char *full) {
     return trained;
 }
 
-/* The layer that makes the logits has a row for each row of the embedding. */
-static bool makes_logits(Lower *l, const Shape *weight) {
+bool makes_logits(Lower *l, const Shape *weight) {
     return l->embedding.rank && dim_match(&weight->dim[0], &l->embedding.dim[0]) == DIM_SAME;
 }
 
@@ -58,7 +57,7 @@ static ValueId factor(Lower *l, const char *name, Dim rows, Dim columns, InitKin
         diag_error(l->diag, E0207, span, "'%s' is the name of an adapter too", full);
         return NONE;
     }
-    ValueId weight = weight_make(l, full, &shape, span, true, init, value, true);
+    ValueId weight = weight_make(l, full, &shape, span, true, init, value, USE_ADAPTER);
     return cast_to_compute(l, weight, name, span);
 }
 

@@ -129,6 +129,7 @@ NamedDim *dims_find(Lower *l, const char *name); /* NULL when there is none */
 void dims_check_used(Lower *l);
 /* An expression over dims. False after an error, or where a dim in it has failed. */
 bool dim_eval(Lower *l, const Expr *expr, Dim *out);
+bool dim_eval_size(Lower *l, const Expr *expr, Dim *out); /* the same, at least 1 */
 /* [H*E, D]: every dim at least 1. */
 bool shape_eval(Lower *l, const Expr *expr, Shape *out);
 Dim dim_of_number(Lower *l, int64_t value);
@@ -186,18 +187,30 @@ const char *unique_name(Lower *l, const char *stem, uint32_t nout);
 /* The value in the storage type activations have, by a node called `name`.cast; NONE after an error. */
 ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span);
 
+/* ---- lower_rope.c ---- */
+/* linear(4), llama3(8, low = 1, high = 4, original = 8192). False after an error. */
+bool rope_scaling(Lower *l, const Expr *e, Attr *attr);
+
 /* ---- lower_weight.c ---- */
+/* Who reads a weight, which decides how it is stored. */
+typedef enum WeightUse {
+    USE_ANY,
+    USE_MATRIX, /* a linear layer, and not the one that makes the logits */
+    USE_ADAPTER /* a low-rank adapter: it is trained */
+} WeightUse;
 void ties_read(Lower *l);
 /* The parameter "scope + name + suffix" of the given shape, made on first use; NONE after an error. */
 ValueId weight_get(Lower *l, const Expr *name, const char *suffix, const Shape *shape, InitKind init,
-                   double value);
-/* A new parameter of that full name; `adapter`: of an adapter, and so trained. */
+                   double value, WeightUse use);
+/* A new parameter of that full name. */
 ValueId weight_make(Lower *l, const char *full, const Shape *shape, Span span, bool declared, InitKind init,
-                    double value, bool adapter);
+                    double value, WeightUse use);
 void weights_finish(Lower *l); /* init lines, residual scaling, ties and patterns that match nothing */
 
 /* ---- lower_adapt.c ---- */
 void adapt_begin(Lower *l); /* before any weight is made */
+/* Whether a linear layer of this weight makes the logits: it has a row for each row of the embedding. */
+bool makes_logits(Lower *l, const Shape *weight);
 /* Whether a weight of this name is trained, and not read only. */
 bool adapt_trains(Lower *l, const char *full);
 /* `y`, what linear layer `base` makes of x, with its adapter's part where `adapt` names it. */

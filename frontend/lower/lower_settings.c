@@ -166,13 +166,30 @@ static DType read_dtype(Lower *l, const char *key, DType otherwise) {
     for (size_t i = 0; i < COUNT_OF(later); i++)
         if (!strcmp(word, later[i])) {
             diag_error(l->diag, E0502, entry->value->span, "%s: storage in %s is not there yet", key, word);
-            diag_help(l->diag, "f32 and bf16 are");
+            diag_help(l->diag, "f32 and bf16 are%s", strcmp(word, "nf4") ? "" : "; nf4 is for `frozen`");
             return otherwise;
         }
     int which = read_word(l, entry->value->span, key, word, known, 2);
     if (which >= 0 && entry->value->kind == EXPR_CALL)
         diag_error(l->diag, E0401, entry->value->span, "%s: %s takes no arguments", key, word);
     return which == 0 ? DT_F32 : which == 1 ? DT_BF16 : otherwise;
+}
+
+/* nf4(block = 64, double_quant) of frozen matrices; false where another type is written. */
+static bool read_nf4(Lower *l, const Entry *entry, DType *out) {
+    const Expr *e = entry->value;
+    const char *word = setting_word(e);
+    if (!word || strcmp(word, "nf4")) return false;
+    int64_t block = 64;
+    check_clauses(l, entry, NULL, 0, NULL);
+    check_arguments(l, e, (const char *const[]){"block"}, 1, "double_quant");
+    const Arg *arg = e->kind == EXPR_CALL ? call_named(e, "block") : NULL;
+    if (arg && read_count(l, arg->value, "block", 1, 65536, &block) && block != 64) {
+        diag_error(l->diag, E0402, arg->span, "nf4: blocks of %" PRId64 " are not there, only of 64", block);
+        diag_help(l->diag, "write nf4(block = 64, double_quant)");
+    }
+    *out = e->kind == EXPR_CALL && call_flag(e, "double_quant") ? DT_NF4 : DT_NF4_F32;
+    return true;
 }
 
 static void read_dtypes(Lower *l, Spec *out) {
@@ -187,7 +204,9 @@ static void read_dtypes(Lower *l, Spec *out) {
         diag_help(l->diag, "write accumulate f32");
     }
     const Entry *frozen = ast_entry(l->ast, SECTION_DTYPE, "frozen");
-    out->frozen = read_dtype(l, "frozen", out->compute);
+    out->frozen = out->frozen_matrix = out->compute;
+    if (!frozen || !read_nf4(l, frozen, &out->frozen_matrix))
+        out->frozen = out->frozen_matrix = read_dtype(l, "frozen", out->compute);
     if (!frozen || l->ast->single[ITEM_ADAPT]) return;
     diag_error(l->diag, E0406, frozen->span, "frozen: without `adapt` every weight is trained");
     diag_help(l->diag, "remove the line; `trained` says how weights are stored");

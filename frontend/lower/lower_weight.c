@@ -43,10 +43,11 @@ void ties_read(Lower *l) {
 /* ---- one weight ---- */
 
 ValueId weight_make(Lower *l, const char *full, const Shape *shape, Span span, bool declared, InitKind init,
-                    double value, bool adapter) {
+                    double value, WeightUse use) {
     Graph *g = l->graph;
-    bool trained = adapter || adapt_trains(l, full);
-    Type type = shape_type(shape, trained ? l->spec->trained : l->spec->frozen);
+    bool adapter = use == USE_ADAPTER, trained = adapter || adapt_trains(l, full);
+    DType frozen = use == USE_MATRIX ? l->spec->frozen_matrix : l->spec->frozen;
+    Type type = shape_type(shape, trained ? l->spec->trained : frozen);
     ValueId id = graph_value(g, type, trained ? VALUE_PARAM : VALUE_FROZEN, ROLE_WEIGHT, full, span);
     *vec_add(l->arena, &g->param) = (Param){.value = id,
                                             .init = init,
@@ -81,7 +82,7 @@ static ValueId weight_twice(Lower *l, const Weight *first, const Expr *name, con
 }
 
 ValueId weight_get(Lower *l, const Expr *name, const char *suffix, const Shape *shape, InitKind init,
-                   double value) {
+                   double value, WeightUse use) {
     const char *base = arena_printf(l->arena, "%s%s", l->scope, name->text);
     uint32_t tie = strcmp(suffix, ".weight") ? NONE : map_get(l->tied, base);
     const char *wanted = tie == NONE ? base : l->ast->item.at[tie]->other.text;
@@ -93,7 +94,7 @@ ValueId weight_get(Lower *l, const Expr *name, const char *suffix, const Shape *
             diag_error(l->diag, E0207, name->span, "'%s' is already the name of an operation", full);
             return NONE;
         }
-        return weight_make(l, full, shape, name->span, tie == NONE, init, value, false);
+        return weight_make(l, full, shape, name->span, tie == NONE, init, value, use);
     }
     Weight *w = &l->weight.at[index];
     if ((tie == NONE && w->declared) || (tie != NONE && l->tie_used[tie]))

@@ -103,9 +103,9 @@ static uint32_t tile_first(const Graph *g, const Node *node) {
     return 1;
 }
 
-static uint32_t tile_both(const Graph *g, const Node *node) {
-    (void)g, (void)node;
-    return 2;
+static uint32_t tile_all(const Graph *g, const Node *node) {
+    (void)g;
+    return node->nin;
 }
 
 /* What is repeated is the same for each token where it has one dimension, that of a row. */

@@ -57,6 +57,25 @@ cmp stop.save/step-*12.safetensors all.save/step-*12.safetensors || fail "gone o
 tr -c '[:print:]' '\n' <all.save/step-000012.safetensors | tr ',' '\n' | sed -n 's/.*"\([a-z0-9_.A-Z]*\)":{"dtype.*/\1/p' >names.txt
 grep -q '^h.0.attn.qkv.lora_A.weight$' names.txt && grep -q '^v.h.3.mlp.proj.lora_B.weight$' names.txt || fail "no adapters are saved"
 grep -v 'lora_[AB].weight$' names.txt && fail "what is frozen is saved"
+# -- frozen in 4 bits: dequantised as the plan says, the same bits whatever is kept --
+for kind in nf4 'nf4(double_quant)'; do
+    set -- --set "frozen=$kind"
+    adapted plan "$@" --json >plan.json
+    [ "$(bytes keep_all_bytes)" -le "$all" ] && [ "$(bytes smallest_bytes)" -le "$least" ] ||
+        fail "$kind needs $(bytes keep_all_bytes) and $(bytes smallest_bytes) bytes, f32 $all and $least"
+    packed=$(whole_least "$spec" $small $short --set "adapt=$lora" "$@")
+    for budget in 1073741824 "$(((packed + all) / 2))" "$packed"; do
+        expect 0 adapted build "$@" --budget "${budget}B" -o packed --quiet --force
+        expect 0 packed/train --quiet --poison --fresh --save-dir packed.save --log packed.jsonl
+        losses packed.jsonl >packed.txt
+        [ "$budget" != 1073741824 ] || { cp packed.txt packed.want; cp packed.save/step-*12.safetensors packed.bits; }
+        cmp packed.txt packed.want || fail "$kind, $budget bytes: other losses"
+        cmp packed.save/step-*12.safetensors packed.bits || fail "$kind, $budget bytes: other adapters"
+    done
+    cmp -s packed.txt want.txt && fail "$kind: nothing is quantised"
+    awk 'NR == FNR { want[$1] = $2; next } { d = $2 / want[$1] - 1; if (d > 0.02 || d < -0.02) bad = 1 } END { exit bad }' \
+        want.txt packed.txt || fail "$kind: losses far from those of f32"
+done
 # -- trained beside them: both are saved --
 expect 0 adapted build --set 'adapt.train=ln_f' -o more --quiet
 expect 0 more/train --quiet --steps 2 --save-dir more.save --log more.jsonl
