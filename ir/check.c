@@ -395,8 +395,7 @@ static const char *check_params(Check *c) {
         if (trained && frozen_seen) return value_wrong(c, v, "is trained and listed after a frozen one");
         frozen_seen |= !trained;
         c->param_of[v] = p;
-        if ((unsigned)param->init >= INIT_KIND_COUNT)
-            return value_wrong(c, v, "has no initialisation");
+        if ((unsigned)param->init >= INIT_KIND_COUNT) return value_wrong(c, v, "has no initialisation");
 
         const ValueId state[] = {param->moment1, param->moment2, param->master, param->accumulator};
         for (uint32_t i = 0; i < COUNT_OF(state); i++) {
@@ -430,7 +429,7 @@ static const char *check_update(Check *c) {
     uint32_t *updates = NEW_ARRAY(c->arena, uint32_t, g->param.count);
     for (NodeId id = 0; id < c->nodes; id++) {
         const Node *node = &g->node.at[id];
-        if (node->op != OP_ADAMW) continue;
+        if (op_info[node->op].over != OVER_STATES) continue;
         if (node->phase != PHASE_UPDATE) return node_wrong(c, id, "outside the update");
         const ValueId *in = node->in + node->nin - node->nmut;
         uint32_t p = c->param_of[in[0]];

@@ -439,7 +439,15 @@ static const char *shape_adamw(Shape *s) {
     if (s->nin < states + 1 || s->nin > states + 2)
         return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, states);
     const Type *w = &s->in[first];
-    for (uint32_t i = 0; i < s->nin; i++) TRY(expect_float(s, "an operand", &s->in[i]));
+    for (uint32_t i = 0; i < s->nin; i++) {
+        const bool is_moment = i == first + 1 || i == first + 2;
+        const DType packed = i == first + 1 ? DT_DYNAMIC8 : DT_UDYNAMIC8;
+        if (!is_moment || s->op == OP_ADAMW)
+            TRY(expect_float(s, "an operand", &s->in[i]));
+        else if (s->in[i].dtype != packed)
+            return arena_printf(s->arena, "a moment is %s, must be in %s", say_type(s, &s->in[i]),
+                                dtype_name[packed]);
+    }
     if (first == 2) TRY(expect(s, "the scale", &s->in[1], vector(DT_F32, 1)));
     if (!same_dims(&s->in[0], w))
         return arena_printf(s->arena, "gradient %s does not match weight %s", say_type(s, &s->in[0]),

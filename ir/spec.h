@@ -33,6 +33,7 @@ typedef struct Spec {
 
     DType compute, trained, gradient, moment;
     DType frozen, frozen_matrix; /* frozen weights; those that only linear layers read, but for the logits' */
+    bool moments_8bit; /* adamw8bit: `moment` is that of small tensors alone */
 
     int64_t steps;
     double learning_rate, beta1, beta2, eps, decay, clip_norm; /* clip_norm 0: none */

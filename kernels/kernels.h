@@ -139,6 +139,7 @@ KFunction k_square_norm;   /* sum (+)= |g|^2 */
 KFunction k_clip_scale;
 KFunction k_adamw;         /* decoupled weight decay, bias-corrected by cx->step + 1; g is multiplied by scale if given;
                               with a master copy, the master is updated and w is its rounding */
+KFunction k_adamw8bit;     /* the same with m in dynamic8, v in udynamic8; the decay multiplies the updated weight */
 /* fused */
 KFunction k_swiglu;
 KFunction k_swiglu_bwd;

@@ -151,6 +151,8 @@ void rt_wait(RtRun *run, int ticket);
 #define I32(offset, ...)   RT_TENSOR(K_I32, 0, offset, __VA_ARGS__)
 #define NF4(offset, ...)   RT_TENSOR(K_NF4, 0, offset, __VA_ARGS__)
 #define NF4_F32(offset, ...) RT_TENSOR(K_NF4_F32, 0, offset, __VA_ARGS__)
+#define DYNAMIC8(offset, ...) RT_TENSOR(K_DYNAMIC8, 0, offset, __VA_ARGS__)
+#define UDYNAMIC8(offset, ...) RT_TENSOR(K_UDYNAMIC8, 0, offset, __VA_ARGS__)
 /* ROOM(elements, BF16, at_logits, 16, 1024, 50257): a tensor with more room than elements (kernels.h). */
 #define ROOM(elements, type, offset, ...) RT_TENSOR(K_##type, elements, offset, __VA_ARGS__)
 #define OUT(...)           __VA_ARGS__

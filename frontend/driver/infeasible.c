@@ -146,7 +146,7 @@ static void offer_savings(Compilation *c, const Program *trial, int64_t smallest
     uint32_t count = 0, found = 0;
     Saving early = without_gradients(c, trial->graph->accumulate);
     if (early.what) all[count++] = early;
-    if (c->spec.moment == DT_F32)
+    if (c->spec.moment == DT_F32 && !c->spec.moments_8bit)
         all[count++] = (Saving){"with the optimizer's moments in bf16", {"dtype.optimizer=bf16"}};
     if (c->spec.gradient == DT_F32)
         all[count++] = (Saving){"with weight gradients in bf16", {"dtype.gradient=bf16"}};

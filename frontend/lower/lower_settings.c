@@ -215,7 +215,8 @@ static void read_dtypes(Lower *l, Spec *out) {
 /* ---- train ---- */
 
 static void read_optimizer(Lower *l, Spec *out) {
-    static const char *const known[] = {"adamw"}, *const names[] = {"lr", "betas", "eps", "decay"};
+    static const char *const known[] = {"adamw", "adamw8bit"}, *const names[] = {"lr", "betas", "eps",
+                                                                                 "decay"};
     const Entry *entry = ast_entry(l->ast, SECTION_TRAIN, "optimizer");
     if (!entry) {
         missing(l, SECTION_TRAIN, "optimizer", "train { steps 300  optimizer adamw(lr = 1e-3) }");
@@ -228,16 +229,24 @@ static void read_optimizer(Lower *l, Spec *out) {
         wrong_kind(l, e, "optimizer", "adamw(lr = ..)");
         return;
     }
-    if (read_word(l, e->span, "optimizer", word, known, 1) < 0) return;
+    const int which = read_word(l, e->span, "optimizer", word, known, COUNT_OF(known));
+    if (which < 0) return;
+    out->moments_8bit = which == 1;
     check_arguments(l, e, names, COUNT_OF(names), NULL);
     if (e->kind != EXPR_CALL || !call_named(e, "lr")) {
-        diag_error(l->diag, E0405, e->span, "adamw lacks the learning rate");
-        diag_help(l->diag, "optimizer adamw(lr = 1e-3)");
+        diag_error(l->diag, E0405, e->span, "%s lacks the learning rate", word);
+        diag_help(l->diag, "optimizer %s(lr = 1e-3)", word);
         return;
     }
     argument_number(l, e, "lr", 0, 100, &out->learning_rate);
     argument_number(l, e, "eps", 1e-30, 1, &out->eps);
     argument_number(l, e, "decay", 0, 100, &out->decay);
+    const Entry *moment = ast_entry(l->ast, SECTION_DTYPE, "optimizer");
+    if (out->moments_8bit && moment && out->moment != DT_F32) {
+        diag_error(l->diag, E0406, moment->value->span,
+                   "optimizer: adamw8bit keeps moments in 8 bits, those of small tensors in f32");
+        diag_help(l->diag, "remove the line, or train by adamw");
+    }
     const Arg *betas = call_named(e, "betas");
     if (!betas) return;
     if (betas->value->kind != EXPR_TUPLE || betas->value->items.count != 2) {

@@ -1,5 +1,5 @@
 # Plans run in-process by the host kernels: same bits under every plan, gradients against differences.
-remat_test(test_numbers unit/test_numbers.c support/copies.c support/machine.c support/packed.c support/random_graph.c
+remat_test(test_numbers unit/test_numbers.c support/copies.c support/machine.c support/packed.c support/random_graph.c support/small_net.c
            LIBS remat_planner remat_ir remat_kernels_host)
 remat_test(test_gradients unit/test_gradients.c support/machine.c support/packed.c support/random_graph.c
            LIBS remat_frontend remat_planner remat_ir remat_kernels_double)

@@ -91,6 +91,8 @@ int spec_dtype(const Spec *spec, int mode) {
     if (spec->letter == 'i') return K_I32;
     if (spec->letter == 'q') return K_NF4;
     if (spec->letter == 'Q') return K_NF4_F32;
+    if (spec->letter == 'd') return K_DYNAMIC8;
+    if (spec->letter == 'u') return K_UDYNAMIC8;
     if (spec->letter == 'a') return mode & MODE_BF16_ACTIVATION ? K_BF16 : K_F32;
     if (spec->letter == 'w' || spec->letter == 'v') return mode & MODE_BF16_WEIGHT ? K_BF16 : K_F32;
     return K_F32;
@@ -212,6 +214,10 @@ static void write_elements(const Library *library, const KTensor *t, const Spec 
 
 static double *read_elements(const Library *library, const KTensor *t, const Spec *spec) {
     double *value = pool_alloc(sizeof(double) * (size_t)spec->count);
+    if (k_packing(t->dtype).code_bits) {
+        unpack(spec, t->data, value);
+        return value;
+    }
     for (int64_t e = 0; e < spec->count; e++)
         value[e] = read_element(library, t->dtype, t->data, place_of(t, spec, e));
     return value;

@@ -145,34 +145,6 @@ static void cross_entropy_bwd(const Call *call, Values in, double *dx) {
     }
 }
 
-static void adamw(const Call *call, Values in, Values out) {
-    const int states = call->nin - call->nout; /* w's place among the inputs */
-    const bool master = call->nout == 4;
-    const double scale = states > 1 ? *in[1] : 1, time = (double)(call->cx.step + 1);
-    const KAttr *a = &call->attr;
-    for (int64_t i = 0; i < call->in[0].count; i++) {
-        const double g = in[0][i] * scale, w = master ? in[states + 3][i] : in[states][i];
-        const double m = a->beta1 * in[states + 1][i] + (1 - a->beta1) * g;
-        const double v = a->beta2 * in[states + 2][i] + (1 - a->beta2) * g * g;
-        const double step = m / (1 - pow(a->beta1, time)) / (sqrt(v / (1 - pow(a->beta2, time))) + a->eps);
-        const double next = w - (double)call->cx.learning_rate * (step + a->decay * w);
-        out[0][i] = next;
-        out[1][i] = m;
-        out[2][i] = v;
-        if (master) out[3][i] = next;
-    }
-}
-
-static void linear(const Call *call, Values in, double *y) {
-    const int64_t width = last(&call->in[0]), units = call->in[1].dim[0];
-    for (int64_t i = 0; i < call->out[0].count; i++) {
-        double sum = call->nin > 2 ? in[2][i % units] : 0;
-        for (int64_t k = 0; k < width; k++)
-            sum += in[0][i / units * width + k] * in[1][i % units * width + k];
-        y[i] = sum;
-    }
-}
-
 /* ---- packed types ---- */
 
 static int ascending(const void *left, const void *right) {
@@ -224,7 +196,12 @@ void unpack(const Spec *spec, const void *storage, double *value) {
     const float *group = (const float *)(const void *)(bytes + codes + (blocks + 15) / 16 * 16);
     const float *scale = (const float *)(const void *)(bytes + codes);
     float map[256];
-    dynamic_map(true, map);
+    dynamic_map(spec->letter != 'u', map);
+    if (strchr("du", spec->letter)) {
+        scale = (const float *)(const void *)(bytes + (spec->count + 15) / 16 * 16);
+        for (int64_t i = 0; i < spec->count; i++) value[i] = (double)(map[bytes[i]] * scale[i / 256]);
+        return;
+    }
     for (int64_t i = 0; i < spec->count; i++) {
         const int code = i % 2 ? bytes[i / 2] % 16 : bytes[i / 2] / 16;
         float by = spec->letter == 'Q' ? scale[i / 64] : 0;
@@ -234,6 +211,59 @@ void unpack(const Spec *spec, const void *storage, double *value) {
             by = part + group[(blocks + 255) / 256];
         }
         value[i] = (double)(nf4[code] * by);
+    }
+}
+
+/* x, in blocks of 256, as what its codes stand for: the nearest of the map, times the largest of the block.
+ */
+static void round_to_codes(bool both_signs, int64_t count, double *x) {
+    float map[256];
+    dynamic_map(both_signs, map);
+    for (int64_t first = 0; first < count; first += 256) {
+        const int64_t end = first + 256 < count ? first + 256 : count;
+        float scale = 0;
+        for (int64_t i = first; i < end; i++) scale = fmaxf(scale, fabsf((float)x[i]));
+        for (int64_t i = first; i < end; i++) {
+            int nearest = 0;
+            const double at = x[i] / (double)scale;
+            for (int c = 1; c < 256; c++)
+                if (fabs((double)map[c] - at) < fabs((double)map[nearest] - at)) nearest = c;
+            x[i] = (double)(map[nearest] * scale);
+        }
+    }
+}
+
+static void adamw(const Call *call, Values in, Values out) {
+    const int states = call->nin - call->nout; /* w's place among the inputs */
+    const bool master = call->nout == 4;
+    const double scale = states > 1 ? *in[1] : 1, time = (double)(call->cx.step + 1);
+    const KAttr *a = &call->attr;
+    for (int64_t i = 0; i < call->in[0].count; i++) {
+        const double g = in[0][i] * scale, w = master ? in[states + 3][i] : in[states][i];
+        const double m = a->beta1 * in[states + 1][i] + (1 - a->beta1) * g;
+        const double v = a->beta2 * in[states + 2][i] + (1 - a->beta2) * g * g;
+        const double step = m / (1 - pow(a->beta1, time)) / (sqrt(v / (1 - pow(a->beta2, time))) + a->eps);
+        const double rate = (double)call->cx.learning_rate;
+        const bool last = call->op == OP_ADAMW8BIT || a->decay_last;
+        const double next =
+            last ? (w - rate * step) * (1 - rate * a->decay) : w - rate * (step + a->decay * w);
+        out[0][i] = next;
+        out[1][i] = m;
+        out[2][i] = v;
+        if (master) out[3][i] = next;
+    }
+    if (call->op != OP_ADAMW8BIT) return;
+    round_to_codes(true, call->out[1].count, out[1]);
+    round_to_codes(false, call->out[2].count, out[2]);
+}
+
+static void linear(const Call *call, Values in, double *y) {
+    const int64_t width = last(&call->in[0]), units = call->in[1].dim[0];
+    for (int64_t i = 0; i < call->out[0].count; i++) {
+        double sum = call->nin > 2 ? in[2][i % units] : 0;
+        for (int64_t k = 0; k < width; k++)
+            sum += in[0][i / units * width + k] * in[1][i % units * width + k];
+        y[i] = sum;
     }
 }
 
@@ -285,7 +315,8 @@ bool reference(const Call *call, double *out[MAX_OPERANDS]) {
     case OP_ATTEND: attend(call, in, out[0], out[1]); return true;
     case OP_CROSS_ENTROPY: cross_entropy(call, in, out[0], out[1]); return true;
     case OP_CROSS_ENTROPY_BWD: cross_entropy_bwd(call, in, out[0]); return true;
-    case OP_ADAMW: adamw(call, in, out); return true;
+    case OP_ADAMW:
+    case OP_ADAMW8BIT: adamw(call, in, out); return true;
     case OP_CLIP_SCALE: out[0][0] = fmin(1, call->attr.max_norm / sqrt(in[0][0])); return true;
     case OP_SQUARE_NORM:
         out[0][0] = call->attr.acc ? in[1][0] : 0;

@@ -25,6 +25,14 @@
     {                                                                                                        \
         .dtype = DT_NF4, .rank = COUNT_OF(((int[]){__VA_ARGS__})), .dim = { __VA_ARGS__ }                    \
     }
+#define D8(...)                                                                                              \
+    {                                                                                                        \
+        .dtype = DT_DYNAMIC8, .rank = COUNT_OF(((int[]){__VA_ARGS__})), .dim = { __VA_ARGS__ }               \
+    }
+#define U8(...)                                                                                              \
+    {                                                                                                        \
+        .dtype = DT_UDYNAMIC8, .rank = COUNT_OF(((int[]){__VA_ARGS__})), .dim = { __VA_ARGS__ }              \
+    }
 #define I(...)                                                                                               \
     {                                                                                                        \
         .dtype = DT_I32, .rank = COUNT_OF(((int[]){__VA_ARGS__})), .dim = { __VA_ARGS__ }                    \
@@ -71,6 +79,7 @@ static const ShapeCase good_shape[] = {
     {OP_RMSNORM_BWD_G, {F(2, 8), F(2, 8), F(2)}, 1, F(8), 0, "f32[8]"},
     {OP_SQUARE_NORM, {H(3, 8), F(1)}, 1, {0}, 0, "f32[1]"},
     {OP_ADAMW, {F(3), F(3), F(3), F(3)}, 3, {0}, 0, "f32[3] f32[3] f32[3]"},
+    {OP_ADAMW8BIT, {F(3), F(3), D8(3), U8(3)}, 3, {0}, 0, "f32[3] dynamic8[3] udynamic8[3]"},
     {OP_ADAMW, {F(3), F(1), H(3), F(3), H(3), F(3)}, 4, {0}, 0, "bf16[3] f32[3] bf16[3] f32[3]"},
     {OP_SWIGLU_BWD, {F(2, 8), F(2, 8), F(2, 8)}, 2, {0}, 0, "f32[2, 8] f32[2, 8]"},
     {OP_ADD_RMSNORM, {H(2, 8), H(2, 8), H(8)}, 3, {0}, 0, "bf16[2, 8] bf16[2, 8] f32[2]"},
@@ -128,6 +137,9 @@ static const ShapeCase bad_shape[] = {
     {OP_EMBED_BWD, {F(2, 5, 8), I(2, 4)}, 1, F(9, 8), 0, "cannot be summed into"},
     {OP_ADAMW, {F(3), F(4), F(4), F(4)}, 3, {0}, 0, "does not match weight"},
     {OP_ADAMW, {F(3), F(3), F(3), F(3)}, 4, {0}, 0, "do not go with"},
+    {OP_ADAMW, {F(3), F(3), D8(3), F(3)}, 3, {0}, 0, "dynamic8[3], must be of a float type"},
+    {OP_ADAMW8BIT, {F(3), F(3), F(3), U8(3)}, 3, {0}, 0, "a moment is f32[3], must be in dynamic8"},
+    {OP_ADAMW8BIT, {F(3), F(3), D8(3), D8(3)}, 3, {0}, 0, "must be in udynamic8"},
     {OP_GELU, {I(3)}, 1, {0}, 0, "float"},
     {OP_GELU, {F(3, 0)}, 1, {0}, 0, "dimension of 0"},
     {OP_CONCAT, {F(1, 1 << 28, 1 << 28), F(1, 1 << 28, 1 << 28)}, 1, {0}, 0, "too large"},
@@ -372,9 +384,9 @@ static void random_graphs_are_right(void **state) {
 /* ---- text ---- */
 
 static bool same_param(const Param *a, const Param *b) {
-    return a->value == b->value && a->adapter == b->adapter && a->init == b->init && a->init_value == b->init_value &&
-           a->decays == b->decays && a->moment1 == b->moment1 && a->moment2 == b->moment2 &&
-           a->master == b->master && a->accumulator == b->accumulator;
+    return a->value == b->value && a->adapter == b->adapter && a->init == b->init &&
+           a->init_value == b->init_value && a->decays == b->decays && a->moment1 == b->moment1 &&
+           a->moment2 == b->moment2 && a->master == b->master && a->accumulator == b->accumulator;
 }
 
 static bool same_node(const Node *a, const Node *b) {
