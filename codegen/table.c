@@ -328,6 +328,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
                   sampled->room / (type_elements(logits) / logits->dim[logits->rank - 1]));
     text_add(out, "    .sample_logits_dtype = %s,\n", logits->dtype == DT_BF16 ? "K_BF16" : "K_F32");
     FIELD_INT("steps", spec->steps);
+    if (spec->epochs) FIELD_INT("epochs", spec->epochs);
     FIELD_REAL("learning_rate", spec->learning_rate);
     FIELD_REAL("floor", spec->floor);
     FIELD_NAME("schedule", schedule[spec->schedule]);

@@ -21,7 +21,8 @@ typedef struct Spec {
 
     DType compute, trained, gradient, moment;
 
-    int64_t steps;
+    int64_t steps;  /* 0: epochs */
+    int64_t epochs; /* 0: steps; the trainer counts what they come to */
     double learning_rate, beta1, beta2, eps, decay, clip_norm; /* clip_norm 0: none */
     ScheduleKind schedule;
     int64_t warmup_steps;
