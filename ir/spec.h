@@ -6,7 +6,7 @@
 #include "ir/pin.h"
 
 typedef enum ScheduleKind { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR } ScheduleKind;
-typedef enum DataFormat { DATA_AUTO, DATA_BYTES, DATA_U16, DATA_U32, DATA_LLMC } DataFormat;
+typedef enum DataFormat { DATA_AUTO, DATA_BYTES, DATA_U16, DATA_U32, DATA_LLMC, DATA_DOCUMENTS } DataFormat;
 typedef struct Spec {
     const char *path;  /* of the source, as given */
     const char *model; /* name after `model` */

@@ -329,13 +329,20 @@ static void read_train(Lower *l, Spec *out) {
 
 /* ---- data, save ---- */
 
+/* The graph has inputs that other data have not, so the file's name alone must tell. */
+static bool names_documents(const char *path) {
+    static const char end[] = ".docs";
+    size_t length = path ? strlen(path) : 0;
+    return length >= strlen(end) && !strcmp(path + length - strlen(end), end);
+}
+
 static void read_data(Lower *l, Spec *out) {
     static const char *const formats[] = {
         "",
 #define FORMAT(word) word,
 #include "frontend/language/words.def"
     };
-    _Static_assert(COUNT_OF(formats) == DATA_LLMC + 1, "a word for each DataFormat");
+    _Static_assert(COUNT_OF(formats) == DATA_DOCUMENTS + 1, "a word for each DataFormat");
     static const char *const checks[] = {"every", "batches"};
     const Entry *train = ast_entry(l->ast, SECTION_DATA, "train"),
                 *validate = ast_entry(l->ast, SECTION_DATA, "validate");
@@ -353,6 +360,7 @@ static void read_data(Lower *l, Spec *out) {
             diag_error(l->diag, E0406, entry_clause(train, formats[i])->span, "train: one format, not two");
         out->train_format = (DataFormat)i;
     }
+    if (!out->train_format && names_documents(out->train_path)) out->train_format = DATA_DOCUMENTS;
     if (!validate) return;
     if (validate->value->kind == EXPR_STRING)
         read_text(l, validate, &out->validate_path);
