@@ -438,19 +438,22 @@ static __device__ inline void rope_turn(T *y, const T *x, Rope r, const float *s
 }
 
 /* x [B, T, H, E]. A block has some positions of the sequence, in every gridDim.y-th batch: its threads share
- * their sines and cosines, then turn N pairs at a time of all heads. Where each batch has places of its own,
- * one batch after the other. */
+ * their sines and cosines, then turn N pairs at a time of all heads. */
 template <int N, class T>
 __global__ void __launch_bounds__(ROPE_THREADS, 8) rope_kernel(T *y, const T *x, Rope r) {
     K_SHARED(float, sines); /* [positions of the block, half], then as many cosines */
     const int64_t first = (int64_t)blockIdx.x * r.positions;
-    if (!r.places) {
-        rope_angles(r, sines, first, 0);
-        __syncthreads();
-        rope_turn<N>(y, x, r, sines, first, blockIdx.y,
-                     (int)((r.batch - blockIdx.y + gridDim.y - 1) / gridDim.y));
-        return;
-    }
+    rope_angles(r, sines, first, 0);
+    __syncthreads();
+    rope_turn<N>(y, x, r, sines, first, blockIdx.y,
+                 (int)((r.batch - blockIdx.y + gridDim.y - 1) / gridDim.y));
+}
+
+/* The same where each batch has places of its own: one batch after the other. */
+template <int N, class T>
+__global__ void __launch_bounds__(ROPE_THREADS, 8) rope_places_kernel(T *y, const T *x, Rope r) {
+    K_SHARED(float, sines);
+    const int64_t first = (int64_t)blockIdx.x * r.positions;
     for (int64_t batch = blockIdx.y; batch < r.batch; batch += gridDim.y) {
         rope_angles(r, sines, first, batch);
         __syncthreads();
@@ -465,8 +468,8 @@ template <int N> static void launch_rope(const KCtx *cx, const KTensor *out, con
     const size_t shared_bytes = 2 * (size_t)(r.positions * r.half) * sizeof(float);
     k_by_type(in->dtype, [&](auto t) {
         using T = decltype(t);
-        K_LAUNCH((rope_kernel<N, T>), grid, ROPE_THREADS, shared_bytes, cx->stream, (T *)out->data,
-                 (const T *)in->data, r);
+        K_LAUNCH((r.places ? rope_places_kernel<N, T> : rope_kernel<N, T>), grid, ROPE_THREADS, shared_bytes,
+                 cx->stream, (T *)out->data, (const T *)in->data, r);
     });
 }
 void k_rope(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
