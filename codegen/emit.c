@@ -65,38 +65,54 @@ void emit_source(const EmitRequest *request, Text *out) {
     text_add(out, "int main(int argc, char **argv) {\n    return rt_main(&program, argc, argv);\n}\n");
 }
 
-/* Kernels and runtime files of the other target stay out of the folder. */
-static bool wanted(const EmitRequest *request, const char *path) {
-    const char *dot = strrchr(path, '.');
-    if (!strcmp(path, "runtime/device_cuda.c")) return request->cuda;
-    if (!strcmp(path, "runtime/device_host.c")) return !request->cuda;
-    if (strncmp(path, "kernels/", 8)) return true;
-    if (!strncmp(path, "kernels/rate.", 13)) return false; /* the planner's */
-    if (!strcmp(dot, ".cu") || !strcmp(dot, ".cuh")) return request->cuda;
-    if (!strcmp(path, "kernels/workspace.c") || strcmp(dot, ".c")) return true;
-    return !request->cuda;
+/* What only programs that measure have. */
+static const char tune_prefix[] = "runtime/tune";
+static bool wanted_by_tuner(bool cuda, const char *path) {
+    if (!strcmp(path, "runtime/tune_cuda.c")) return cuda;
+    if (!strcmp(path, "runtime/tune_host.c")) return !cuda;
+    return !strncmp(path, tune_prefix, strlen(tune_prefix));
 }
 
-/* Stands for the kernels and the runtime: programs with other ones have other objects. */
-static uint64_t sources_hash(const EmitRequest *request) {
+/* Kernels and runtime files of the other target stay out of the folder. */
+static bool wanted(bool cuda, const char *path) {
+    const char *dot = strrchr(path, '.');
+    if (!strncmp(path, tune_prefix, strlen(tune_prefix))) return false;
+    if (!strcmp(path, "runtime/device_cuda.c")) return cuda;
+    if (!strcmp(path, "runtime/device_host.c")) return !cuda;
+    if (strncmp(path, "kernels/", 8)) return true;
+    if (!strncmp(path, "kernels/rate.", 13)) return false; /* the planner's */
+    if (!strcmp(dot, ".cu") || !strcmp(dot, ".cuh")) return cuda;
+    if (!strcmp(path, "kernels/workspace.c") || strcmp(dot, ".c")) return true;
+    return !cuda;
+}
+
+/* Stands for the files of a folder, "" for all: programs with other kernels or another runtime have other
+ * objects. */
+static uint64_t sources_hash(bool cuda, const char *folder) {
     uint64_t hash = HASH_SEED;
     for (unsigned i = 0; i < embedded_file_count; i++) {
         const EmbeddedFile *file = &embedded_file[i];
-        if (!wanted(request, file->path)) continue;
+        if (!wanted(cuda, file->path) || strncmp(file->path, folder, strlen(folder))) continue;
         hash = hash_bytes(hash, file->path, strlen(file->path) + 1);
         hash = hash_bytes(hash, file->beg, (size_t)(file->end - file->beg));
     }
     return hash;
 }
 
-static void add_makefile(const EmitRequest *request, Text *out) {
+uint64_t emit_kernels_hash(bool cuda) {
+    return sources_hash(cuda, "kernels/");
+}
+
+/* `name`: of the program; `own`: objects that it shares with no other, made of its own source and of those of
+ * the runtime that only programs of its kind have. */
+static void add_makefile(const EmitRequest *request, const char *name, const char *own, Text *out) {
     text_add(out,
-             "# Builds ./train. OBJ may name a folder shared by several programs: the objects in it do not\n"
+             "# Builds ./%s. OBJ may name a folder shared by several programs: the objects in it do not\n"
              "# depend on the plan.\n"
              "OBJ ?= obj\n"
              "OBJECT_DIR = $(OBJ)/%s-%016" PRIx64 "\n"
              "CC ?= cc\n",
-             request->cuda ? "cuda" : "host", sources_hash(request));
+             name, request->cuda ? "cuda" : "host", sources_hash(request->cuda, ""));
     if (request->cuda) {
         text_add(out,
                  "NVCC ?= nvcc\n"
@@ -120,25 +136,29 @@ static void add_makefile(const EmitRequest *request, Text *out) {
     text_add(out, "OBJECTS =");
     for (unsigned i = 0; i < embedded_file_count; i++) {
         const char *path = embedded_file[i].path, *dot = strrchr(path, '.');
-        if (!wanted(request, path) || (strcmp(dot, ".c") && strcmp(dot, ".cu"))) continue;
+        if (!wanted(request->cuda, path) || (strcmp(dot, ".c") && strcmp(dot, ".cu"))) continue;
         text_add(out, " \\\n    $(OBJECT_DIR)/%.*s.o", (int)(dot - path), path);
     }
     text_add(out, "\n\n");
     if (request->cuda)
-        text_add(out, "train: train.o $(OBJECTS) Makefile\n"
-                      "\t$(NVCC) $(NVCCFLAGS) -o $@ train.o $(OBJECTS) $(LIBS)\n\n"
-                      "# calls and tables, no device code: nothing for an optimiser to find\n"
-                      "train.o: train.cu Makefile\n"
-                      "\t$(NVCC) -x c++ $(filter-out -O%%,$(NVCCFLAGS)) -O0 -c -o $@ $<\n\n"
-                      "$(OBJECT_DIR)/%%.o: %%.cu\n"
-                      "\t@mkdir -p $(@D)\n"
-                      "\t$(NVCC) $(NVCCFLAGS) $(GENCODE) -c -o $@.$$$$ $< && mv $@.$$$$ $@\n\n");
+        text_add(out,
+                 "%s: %s $(OBJECTS) Makefile\n"
+                 "\t$(NVCC) $(NVCCFLAGS) -o $@ %s $(OBJECTS) $(LIBS)\n\n"
+                 "# calls and tables, no device code: nothing for an optimiser to find\n"
+                 "%s.o: %s.cu Makefile\n"
+                 "\t$(NVCC) -x c++ $(filter-out -O%%,$(NVCCFLAGS)) -O0 -c -o $@ $<\n\n"
+                 "$(OBJECT_DIR)/%%.o: %%.cu\n"
+                 "\t@mkdir -p $(@D)\n"
+                 "\t$(NVCC) $(NVCCFLAGS) $(GENCODE) -c -o $@.$$$$ $< && mv $@.$$$$ $@\n\n",
+                 name, own, own, name, name);
     else
-        text_add(out, "train: train.o $(OBJECTS) Makefile\n"
-                      "\t$(CC) $(CFLAGS) $(LDFLAGS) -o $@ train.o $(OBJECTS) $(LIBS)\n\n"
-                      "# calls and tables: nothing for an optimiser to find\n"
-                      "train.o: train.c Makefile\n"
-                      "\t$(CC) $(CFLAGS) -O1 -c -o $@ $<\n\n");
+        text_add(out,
+                 "%s: %s $(OBJECTS) Makefile\n"
+                 "\t$(CC) $(CFLAGS) $(LDFLAGS) -o $@ %s $(OBJECTS) $(LIBS)\n\n"
+                 "# calls and tables: nothing for an optimiser to find\n"
+                 "%s.o: %s.c Makefile\n"
+                 "\t$(CC) $(CFLAGS) -O1 -c -o $@ $<\n\n",
+                 name, own, own, name, name);
     text_add(
         out,
         "$(OBJECT_DIR)/%%.o: %%.c\n"
@@ -147,41 +167,71 @@ static void add_makefile(const EmitRequest *request, Text *out) {
         "$(OBJECTS): $(wildcard runtime/*.h kernels/*.h kernels/*.cuh kernels/*.def)\n\n"
         "# What was made here, and the folders it lay in where nothing else lies there.\n"
         "clean:\n"
-        "\trm -f train train.o $(OBJECTS) $(wildcard $(addsuffix .*,$(OBJECTS)))\n"
+        "\trm -f %s %s $(OBJECTS) $(wildcard $(addsuffix .*,$(OBJECTS)))\n"
         "\t@for d in $(OBJECT_DIR)/kernels $(OBJECT_DIR)/runtime $(OBJECT_DIR) $(filter obj,$(OBJ)); do \\\n"
         "\t    rmdir \"$$d\" 2>/dev/null || :; done\n\n"
-        ".PHONY: clean\n");
+        ".PHONY: clean\n",
+        name, own);
+}
+
+typedef VEC(FolderFile) Files;
+
+static void add_embedded(Files *files, bool cuda, bool (*is_wanted)(bool cuda, const char *path),
+                         Arena *arena) {
+    for (unsigned i = 0; i < embedded_file_count; i++) {
+        const EmbeddedFile *file = &embedded_file[i];
+        if (!is_wanted(cuda, file->path)) continue;
+        *vec_add(arena, files) = (FolderFile){.path = file->path,
+                                              .bytes = file->beg,
+                                              .length = (size_t)(file->end - file->beg),
+                                              .undated = true};
+    }
+}
+
+static void add_text(Files *files, const char *path, const Text *text) {
+    *vec_add(text->arena, files) = (FolderFile){.path = path, .bytes = text->at, .length = text->length};
+}
+
+static FolderAnswer write_folder(const EmitPlace *place, const Files *files, const char *const *made,
+                                 Arena *arena, const char **error) {
+    FolderRequest folder = {.dir = place->dir,
+                            .input = place->input,
+                            .force = place->force,
+                            .file = files->at,
+                            .files = files->count,
+                            .made = made};
+    return folder_write(&folder, arena, error);
 }
 
 FolderAnswer emit_program(const EmitRequest *request, const EmitPlace *place, Arena *arena,
                           const char **error) {
     static const char *const made[] = {"train", "train.o", NULL};
-    VEC(FolderFile) files = {0};
-    for (unsigned i = 0; i < embedded_file_count; i++) {
-        const EmbeddedFile *file = &embedded_file[i];
-        if (!wanted(request, file->path)) continue;
-        *vec_add(arena, &files) = (FolderFile){.path = file->path,
-                                               .bytes = file->beg,
-                                               .length = (size_t)(file->end - file->beg),
-                                               .undated = true};
-    }
+    Files files = {0};
     Text source = {.arena = arena}, makefile = {.arena = arena}, json = {.arena = arena};
+    add_embedded(&files, request->cuda, wanted, arena);
     emit_source(request, &source);
-    add_makefile(request, &makefile);
+    add_makefile(request, "train", "train.o", &makefile);
     emit_plan_json(request, &json);
-    const struct {
-        const char *path;
-        const Text *text;
-    } texts[] = {
-        {request->cuda ? "train.cu" : "train.c", &source}, {"Makefile", &makefile}, {"plan.json", &json}};
-    for (size_t i = 0; i < COUNT_OF(texts); i++)
-        *vec_add(arena, &files) =
-            (FolderFile){.path = texts[i].path, .bytes = texts[i].text->at, .length = texts[i].text->length};
-    FolderRequest folder = {.dir = place->dir,
-                            .input = place->input,
-                            .force = place->force,
-                            .file = files.at,
-                            .files = files.count,
-                            .made = made};
-    return folder_write(&folder, arena, error);
+    add_text(&files, request->cuda ? "train.cu" : "train.c", &source);
+    add_text(&files, "Makefile", &makefile);
+    add_text(&files, "plan.json", &json);
+    return write_folder(place, &files, made, arena, error);
+}
+
+FolderAnswer emit_tuner(const EmitRequest *request, const EmitPlace *place, Arena *arena,
+                        const char **error) {
+    static const char *const made[] = {"tune", "tune.o", NULL};
+    Files files = {0};
+    Text source = {.arena = arena}, makefile = {.arena = arena};
+    add_embedded(&files, request->cuda, wanted, arena);
+    add_embedded(&files, request->cuda, wanted_by_tuner, arena);
+    emit_tuner_source(request, &source);
+    add_makefile(
+        request, "tune",
+        arena_printf(arena, "tune.o runtime/tune.o runtime/tune_%s.o", request->cuda ? "cuda" : "host"),
+        &makefile);
+    text_add(&makefile, "\nruntime/%%.o: runtime/%%.c\n\t$(CC) $(CFLAGS) -c -o $@ $<\n");
+    add_text(&files, request->cuda ? "tune.cu" : "tune.c", &source);
+    add_text(&files, "Makefile", &makefile);
+    return write_folder(place, &files, made, arena, error);
 }

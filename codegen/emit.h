@@ -38,6 +38,12 @@ FolderAnswer emit_program(const EmitRequest *request, const EmitPlace *place, Ar
                           const char **error);
 void emit_source(const EmitRequest *request, Text *out);
 void emit_plan_json(const EmitRequest *request, Text *out);
+/* The folder of a program that measures the training part's operations instead (tune.c); of it, its source.
+ */
+FolderAnswer emit_tuner(const EmitRequest *request, const EmitPlace *place, Arena *arena, const char **error);
+void emit_tuner_source(const EmitRequest *request, Text *out);
+/* Of the kernels' sources of a target: times that were taken with others say nothing of these. */
+uint64_t emit_kernels_hash(bool cuda);
 
 typedef struct BuildFailure {
     int code; /* 5: a program to build with is missing, or make failed (its output is on stderr); 6: I/O */
@@ -59,6 +65,8 @@ void emit_steps(const Part *part, const char *prefix, Homes *homes, Text *out, c
 typedef struct EmitNames {
     const char *micro, *update, *evaluate, *sample;
 } EmitNames;
+/* A C string literal; NULL: NULL. */
+void emit_string(Text *out, const char *text);
 void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes *homes, Text *out);
 
 /* Sources carried into every emitted folder, compiled into rematc (embedded.c, made by embed.cmake). */

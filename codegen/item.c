@@ -5,10 +5,14 @@
 
 #include <inttypes.h>
 
-static const char *const dtype_macro[DT_COUNT] = {[DT_F32] = "F32", [DT_BF16] = "BF16", [DT_I32] = "I32"};
+static const char *const dtype_macro[DT_COUNT] = {
+#define DTYPE(name, NAME, bytes) #NAME,
+#include "kernels/dtype.def"
+#undef DTYPE
+};
 
 typedef struct Printer {
-    const Steps *steps;
+    const Graph *g;
     const char *const *slot_text;
     uint32_t next; /* slot of the item */
     Text *out;
@@ -21,7 +25,7 @@ static const char *next_slot(Printer *p) {
 }
 
 static void print_tensor(Printer *p, ValueId value) {
-    const Value *tensor = &p->steps->part->graph->value.at[value];
+    const Value *tensor = &p->g->value.at[value];
     const Type *type = &tensor->type;
     if (tensor->room)
         text_add(p->out, "ROOM(INT64_C(%" PRId64 "), %s, %s", tensor->room, dtype_macro[type->dtype],
@@ -50,10 +54,7 @@ static void print_attributes(Printer *p, const Attr *attr) {
         text_add(p->out, "NO_ATTR");
 }
 
-static void print_call(Printer *p, const Item *item) {
-    const Part *part = p->steps->part;
-    const Node *node = &part->graph->node.at[part->plan->step.at[item->step].node];
-    const uint32_t *bind = &part->layout->bind.at[part->layout->first[item->step]];
+static void print_call(Printer *p, const Node *node, int64_t workspace_bytes) {
     text_add(p->out, "    CALL(%s, OUT(", op_info[node->op].name);
     for (uint32_t i = 0; i < node->nout; i++) {
         if (i) text_add(p->out, ", ");
@@ -66,20 +67,31 @@ static void print_call(Printer *p, const Item *item) {
     }
     text_add(p->out, "),\n         ");
     print_attributes(p, &node->attr);
-    uint32_t workspace = bind[node->nout + node->nin];
-    if (workspace == NONE)
+    if (!workspace_bytes)
         text_add(p->out, ", NO_WORKSPACE);\n");
     else
-        text_add(p->out, ", WORKSPACE(%s, INT64_C(%" PRId64 ")));\n", next_slot(p),
-                 part->layout->buf.at[workspace].bytes);
+        text_add(p->out, ", WORKSPACE(%s, INT64_C(%" PRId64 ")));\n", next_slot(p), workspace_bytes);
+}
+
+void item_print_call(const Graph *g, const Node *node, int64_t workspace_bytes, const char *const *slot_text,
+                     Text *out) {
+    Printer p = {.g = g, .slot_text = slot_text, .out = out};
+    print_call(&p, node, workspace_bytes);
+}
+
+/* Of the step's workspace; 0: it has none. */
+static int64_t workspace_bytes(const Part *part, uint32_t step, const Node *node) {
+    uint32_t buffer = part->layout->bind.at[part->layout->first[step] + node->nout + node->nin];
+    return buffer == NONE ? 0 : part->layout->buf.at[buffer].bytes;
 }
 
 void item_print(const Steps *steps, const Item *item, const char *const *slot_text, Text *out) {
-    Printer p = {.steps = steps, .slot_text = slot_text, .out = out};
     const Part *part = steps->part;
+    Printer p = {.g = part->graph, .slot_text = slot_text, .out = out};
     const Step *step = &part->plan->step.at[item->step];
     if (item->kind == ITEM_CALL) {
-        print_call(&p, item);
+        const Node *node = &part->graph->node.at[step->node];
+        print_call(&p, node, workspace_bytes(part, item->step, node));
     } else if (item->kind == ITEM_WAIT) {
         text_add(out, "    WAIT(%s);\n", next_slot(&p));
     } else if (item->kind == ITEM_FREE) {

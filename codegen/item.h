@@ -4,6 +4,10 @@
 
 #include "codegen/stretch.h"
 
+/* The call of a node: outputs, inputs, whole numbers that are set, and the workspace of so many bytes (0:
+ * none) are called by their texts in that order. */
+void item_print_call(const Graph *g, const Node *node, int64_t workspace_bytes, const char *const *slot_text,
+                     Text *out);
 /* The C of an item, each slot called by its text; `slot_text` NULL: "@" for all. */
 void item_print(const Steps *steps, const Item *item, const char *const *slot_text, Text *out);
 

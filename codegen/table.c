@@ -7,8 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* A C string literal, or NULL. */
-static void add_string(Text *out, const char *text) {
+void emit_string(Text *out, const char *text) {
     if (!text) {
         text_add(out, "NULL");
         return;
@@ -43,7 +42,7 @@ static int64_t offset_of(const Part *part, ValueId value) {
 typedef struct Row {
     ValueId id;
     const char *kind; /* "RT_PARAM" */
-    int init;
+    InitKind init;
     double init_value;
     uint32_t of; /* the parameter */
 } Row;
@@ -58,15 +57,17 @@ static Rows find_rows(const Graph *g, Arena *arena) {
     Rows rows = {0};
     for (uint32_t p = 0; p < g->param.count; p++) {
         const Param *param = &g->param.at[p];
-        const char *kind = g->value.at[param->value].kind == VALUE_FROZEN ? "RT_FROZEN" : "RT_PARAM";
-        *vec_add(arena, &rows) =
-            (Row){param->value, kind, param->init == INIT_CONSTANT, param->init_value, p};
+        const char *kind = g->value.at[param->value].kind == VALUE_FROZEN ? "RT_FROZEN"
+                           : param->adapter                               ? "RT_ADAPTER"
+                                                                          : "RT_PARAM";
+        *vec_add(arena, &rows) = (Row){param->value, kind, param->init, param->init_value, p};
     }
     for (uint32_t p = 0; p < g->param.count; p++) {
         static const HomeKind order[] = {HOME_MASTER, HOME_MOMENT1, HOME_MOMENT2, HOME_GRADIENT};
         for (size_t i = 0; i < COUNT_OF(order); i++) {
             ValueId state = home_value(&g->param.at[p], order[i]);
-            if (state != NONE) *vec_add(arena, &rows) = (Row){state, state_kind[order[i]], 1, 0, p};
+            if (state != NONE)
+                *vec_add(arena, &rows) = (Row){state, state_kind[order[i]], INIT_CONSTANT, 0, p};
         }
     }
     return rows;
@@ -135,7 +136,7 @@ static void add_row(Text *out, const Homes *homes, const Row *row, bool repeated
     };
     char digits[32];
     text_add(out, "    {");
-    add_string(out, repeated ? name_with(homes, row->id, "*") : value->name);
+    emit_string(out, repeated ? name_with(homes, row->id, "*") : value->name);
     text_add(out, ", %s, %s, %d, {", row->kind, dtype[value->type.dtype], value->type.rank);
     for (int i = 0; i < value->type.rank; i++) text_add(out, "%s%" PRId64, i ? ", " : "", value->type.dim[i]);
     text_add(out, "}, INT64_C(%" PRId64 "), %d, %s, %u", repeated ? 0 : home->offset, row->init,
@@ -186,7 +187,7 @@ static uint32_t add_ties(Text *out, const Graph *g) {
     for (uint32_t p = 0; p < g->param.count; p++)
         for (const Tie *tie = g->param.at[p].tie; tie; tie = tie->next, rows++) {
             text_add(out, rows ? "    {" : "static const RtTie ties[] = {\n    {");
-            add_string(out, tie->name);
+            emit_string(out, tie->name);
             text_add(out, ", %u},\n", p);
         }
     if (rows) text_add(out, "};\n\n");
@@ -297,7 +298,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
     char digits[32];
     text_add(out, "static const RtProgram program = {\n");
 #define FIELD_STRING(name, value)                                                                            \
-    (text_add(out, "    ." name " = "), add_string(out, value), text_add(out, ",\n"))
+    (text_add(out, "    ." name " = "), emit_string(out, value), text_add(out, ",\n"))
 #define FIELD_INT(name, value)  text_add(out, "    ." name " = INT64_C(%" PRId64 "),\n", (int64_t)(value))
 #define FIELD_REAL(name, value) text_add(out, "    ." name " = %s,\n", format_number(value, digits))
 #define FIELD_NAME(name, value) text_add(out, "    ." name " = %s,\n", value)

@@ -73,7 +73,7 @@ void arena_free(Arena *arena) {
     free(arena);
 }
 
-void *arena_alloc(Arena *arena, size_t bytes) {
+void *arena_alloc_raw(Arena *arena, size_t bytes) {
     size_t size = (bytes + 15) & ~(size_t)15;
     if (size < bytes) die("allocation of %zu bytes overflows", bytes);
     Block *block = arena->current;
@@ -87,12 +87,17 @@ void *arena_alloc(Arena *arena, size_t bytes) {
     arena->current = block;
     void *result = block->bytes + block->used;
     block->used += size;
-    return memset(result, 0, size);
+    return result;
+}
+
+void *arena_alloc(Arena *arena, size_t bytes) {
+    return memset(arena_alloc_raw(arena, bytes), 0, bytes);
 }
 
 char *arena_strndup(Arena *arena, const char *text, size_t length) {
-    char *copy = arena_alloc(arena, length + 1);
+    char *copy = arena_alloc_raw(arena, length + 1);
     memcpy(copy, text, length);
+    copy[length] = 0;
     return copy;
 }
 
@@ -167,19 +172,27 @@ bool ends_in(const char *text, const char *tail) {
 
 /* ---- growing arrays and text ---- */
 
-void vec_widen(Arena *arena, void **at, uint32_t *capacity, uint32_t count, uint32_t more,
-               size_t item_bytes) {
+/* The array moved to where there is room for `more`, which is not zeroed; in items, the new capacity. */
+static uint32_t widen(Arena *arena, void **at, uint32_t capacity, uint32_t count, uint32_t more,
+                      size_t item_bytes) {
     if (count > UINT32_MAX / 2 || more > UINT32_MAX / 2) die("array of %u items cannot grow", count);
-    uint32_t wider = *capacity ? *capacity * 2 : 8;
+    uint32_t wider = capacity ? capacity * 2 : 8;
     if (wider < count + more) wider = count + more;
-    void *moved = arena_alloc(arena, item_bytes * wider);
+    void *moved = arena_alloc_raw(arena, item_bytes * wider);
     if (count) memcpy(moved, *at, item_bytes * count);
     *at = moved;
-    *capacity = wider;
+    return wider;
+}
+
+void vec_widen(Arena *arena, void **at, uint32_t *capacity, uint32_t count, uint32_t more,
+               size_t item_bytes) {
+    *capacity = widen(arena, at, *capacity, count, more, item_bytes);
 }
 
 void vec_grow(Arena *arena, void **at, uint32_t *capacity, uint32_t count, size_t item_bytes) {
-    if (count >= *capacity) vec_widen(arena, at, capacity, count, 1, item_bytes);
+    if (count < *capacity) return;
+    *capacity = widen(arena, at, *capacity, count, 1, item_bytes);
+    memset((char *)*at + item_bytes * count, 0, item_bytes * (*capacity - count));
 }
 
 void text_add_n(Text *text, const char *bytes, size_t count) {

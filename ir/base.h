@@ -27,6 +27,7 @@ void arena_reset(Arena *arena); /* keeps the blocks, forgets what is in them */
 void arena_free(Arena *arena);
 /* Zeroed, aligned to 16 bytes; never NULL (out of memory: exits 70). */
 void *arena_alloc(Arena *arena, size_t bytes);
+void *arena_alloc_raw(Arena *arena, size_t bytes); /* not zeroed: for what is written before it is read */
 char *arena_strndup(Arena *arena, const char *text, size_t length);
 char *arena_strdup(Arena *arena, const char *text);
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -51,7 +52,7 @@ void vec_widen(Arena *arena, void **at, uint32_t *capacity, uint32_t count, uint
          ? (void)0                                                                                           \
          : vec_grow((arena), (void **)&(vec)->at, &(vec)->capacity, (vec)->count, sizeof *(vec)->at),        \
      &(vec)->at[(vec)->count++])
-/* Makes room for `more` beyond those that are counted. */
+/* Makes room for `more` beyond those that are counted, not zeroed. */
 #define vec_room(arena, vec, more)                                                                           \
     ((vec)->capacity - (vec)->count >= (more) ? (void)0                                                      \
                                               : vec_widen((arena), (void **)&(vec)->at, &(vec)->capacity,    \

@@ -395,7 +395,7 @@ static const char *check_params(Check *c) {
         if (trained && frozen_seen) return value_wrong(c, v, "is trained and listed after a frozen one");
         frozen_seen |= !trained;
         c->param_of[v] = p;
-        if (param->init != INIT_NORMAL && param->init != INIT_CONSTANT)
+        if ((unsigned)param->init >= INIT_KIND_COUNT)
             return value_wrong(c, v, "has no initialisation");
 
         const ValueId state[] = {param->moment1, param->moment2, param->master, param->accumulator};

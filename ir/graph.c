@@ -5,6 +5,7 @@
  * and `out_index` name the node output it is. */
 #include "ir/graph.h"
 #include "ir/ops.h"
+#include "kernels/packed.h"
 
 #include <string.h>
 
@@ -21,6 +22,7 @@ const int64_t dtype_bytes[DT_COUNT] = {
 };
 
 const char *const phase_name[PHASE_COUNT] = {"forward", "backward", "update"};
+const char *const init_kind_name[INIT_KIND_COUNT] = {"normal", "constant", "uniform"};
 const char *const value_kind_name[VALUE_KIND_COUNT] = {"input", "param", "frozen", "state", "activation"};
 const char *const role_name[ROLE_COUNT] = {"activation", "gradient", "wgrad", "weight",
                                            "optimizer",  "input",    "metric"};
@@ -130,11 +132,11 @@ int64_t type_elements(const Type *type) {
 }
 
 int64_t type_bytes(const Type *type) {
-    return type_elements(type) * dtype_bytes[type->dtype];
+    return k_storage_bytes((int)type->dtype, type_elements(type));
 }
 
 int64_t value_bytes(const Value *value) {
-    return value->room ? value->room * dtype_bytes[value->type.dtype] : type_bytes(&value->type);
+    return value->room ? k_storage_bytes((int)value->type.dtype, value->room) : type_bytes(&value->type);
 }
 
 bool type_equal(const Type *a, const Type *b) {
@@ -172,8 +174,19 @@ bool value_persistent(const Graph *g, ValueId v) {
 }
 
 int64_t graph_parameters(const Graph *g) {
+    int64_t count = graph_trained_parameters(g);
+    for (uint32_t p = 0; p < g->param.count; p++) {
+        const Value *value = &g->value.at[g->param.at[p].value];
+        if (value->kind == VALUE_FROZEN) count += type_elements(&value->type);
+    }
+    return count;
+}
+
+int64_t graph_trained_parameters(const Graph *g) {
     int64_t count = 0;
-    for (uint32_t p = 0; p < g->param.count; p++)
-        count += type_elements(&g->value.at[g->param.at[p].value].type);
+    for (uint32_t p = 0; p < g->param.count; p++) {
+        const Value *value = &g->value.at[g->param.at[p].value];
+        if (value->kind != VALUE_FROZEN) count += type_elements(&value->type);
+    }
     return count;
 }

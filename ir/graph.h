@@ -24,7 +24,7 @@ typedef enum DType {
     DT_COUNT
 } DType;
 extern const char *const dtype_name[DT_COUNT];
-extern const int64_t dtype_bytes[DT_COUNT];
+extern const int64_t dtype_bytes[DT_COUNT]; /* of an element; 0: of a packed type, see kernels/packed.h */
 
 enum { MAX_RANK = 4 };
 typedef struct Type {
@@ -102,7 +102,8 @@ typedef struct Node {
 } Node;
 
 /* How a parameter starts, and what updates it. */
-typedef enum InitKind { INIT_NORMAL, INIT_CONSTANT } InitKind;
+typedef enum InitKind { INIT_NORMAL, INIT_CONSTANT, INIT_UNIFORM, INIT_KIND_COUNT } InitKind;
+extern const char *const init_kind_name[INIT_KIND_COUNT];
 typedef struct Tie { /* another name of a weight, which files of weights may hold too */
     const char *name;
     const struct Tie *next;
@@ -112,8 +113,9 @@ typedef struct Param {
     ValueId value;
     const Tie *tie;     /* NULL: none */
     bool transposed;    /* the files that `weights` names hold it as [in, out] */
+    bool adapter;       /* of a low-rank adapter: those files do not hold it */
     InitKind init;
-    double init_value;  /* standard deviation or the constant */
+    double init_value;  /* standard deviation; the constant; uniform in [-init_value, init_value] */
     bool decays;        /* AdamW's weight decay applies (rank >= 2) */
     /* filled by autodiff; NONE when absent */
     ValueId moment1, moment2, master, accumulator;
@@ -146,7 +148,7 @@ NodeId graph_node(Graph *g, Op op, const ValueId *in, uint32_t nin, uint32_t nmu
 ValueId graph_op(Graph *g, Op op, const ValueId *in, uint32_t nin, const Attr *attr, Phase phase, uint32_t block,
                  const char *name, Span span);
 
-/* With the output types wished for, where the op leaves them free: cast (dtype), reshape (dims), embed and positions
+/* With the output types wished for, where the op leaves them free: cast and dequantize (dtype), reshape (dims), embed and positions
  * (dtype; rows T), the gradient sums. wish[i] of rank 0, or no `wish`, is no wish: embed and positions then have the
  * table's dtype and all its rows. graph_op_as takes one, for the first output. */
 NodeId graph_node_as(Graph *g, Op op, const ValueId *in, uint32_t nin, uint32_t nmut, uint32_t nout, const Type *wish,
@@ -164,5 +166,6 @@ char *type_text(Arena *arena, const Type *type); /* "f32[16, 256, 256]" */
 ValueId graph_root(const Graph *g, ValueId v);
 bool value_persistent(const Graph *g, ValueId v); /* its root is not VALUE_ACTIVATION */
 int64_t graph_parameters(const Graph *g); /* numbers in all parameters; tied ones count once */
+int64_t graph_trained_parameters(const Graph *g); /* of these, in those that are not frozen */
 
 #endif

@@ -147,6 +147,16 @@ static const char *shape_cast(Shape *s) {
     return give(s, 0, made);
 }
 
+static const char *shape_dequantize(Shape *s) {
+    Type made = s->in[0];
+    if (made.dtype != DT_NF4 && made.dtype != DT_NF4_F32)
+        return arena_printf(s->arena, "the input is %s, must be of an nf4 type", say_type(s, &made));
+    if (!s->out[0].rank) return "dequantize needs the type to give";
+    made.dtype = s->out[0].dtype;
+    TRY(expect_float(s, "the result", &made));
+    return give(s, 0, made);
+}
+
 /* The wish's dims alone count. */
 static const char *shape_reshape(Shape *s) {
     Type made = s->out[0];
@@ -160,23 +170,38 @@ static const char *shape_reshape(Shape *s) {
     return NULL;
 }
 
+/* The wishes say how wide the parts are; without any they are equal. */
 static const char *shape_split(Shape *s) {
     const Type *x = &s->in[0];
+    int64_t sum = 0;
     TRY(expect_float(s, "the input", x));
-    if (last(x) % s->nout)
+    if (!s->out[0].rank && last(x) % s->nout)
         return arena_printf(s->arena, "last dimension %lld of %s does not divide into %u", (long long)last(x),
                             say_type(s, x), s->nout);
-    for (uint32_t i = 0; i < s->nout; i++) TRY(give(s, i, with_last(x, last(x) / s->nout)));
-    return NULL;
+    for (uint32_t i = 0; i < s->nout; i++) {
+        int64_t width = s->out[i].rank ? last(&s->out[i]) : last(x) / s->nout;
+        if (width < 1 || width > last(x) - sum)
+            return arena_printf(s->arena, "last dimension %lld of %s has no room for part %u, %lld wide",
+                                (long long)last(x), say_type(s, x), i + 1, (long long)width);
+        TRY(give(s, i, with_last(x, width)));
+        sum += width;
+    }
+    if (sum == last(x)) return NULL;
+    return arena_printf(s->arena, "the parts take %lld of the last dimension %lld of %s", (long long)sum,
+                        (long long)last(x), say_type(s, x));
 }
 
 static const char *shape_concat(Shape *s) {
+    int64_t sum = 0;
     TRY(expect_float(s, "the input", &s->in[0]));
-    for (uint32_t i = 1; i < s->nin; i++)
-        if (!type_equal(&s->in[i], &s->in[0]))
-            return arena_printf(s->arena, "pieces %s and %s differ", say_type(s, &s->in[0]),
-                                say_type(s, &s->in[i]));
-    return give(s, 0, with_last(&s->in[0], last(&s->in[0]) * s->nin));
+    for (uint32_t i = 0; i < s->nin; i++) {
+        Type as_first = with_last(&s->in[i], last(&s->in[0]));
+        if (!type_equal(&as_first, &s->in[0]))
+            return arena_printf(s->arena, "pieces %s and %s differ in more than the last dimension",
+                                say_type(s, &s->in[0]), say_type(s, &s->in[i]));
+        if (__builtin_add_overflow(sum, last(&s->in[i]), &sum)) return "the pieces are too wide";
+    }
+    return give(s, 0, with_last(&s->in[0], sum));
 }
 
 /* The wish says how many rows; begin says from where. */

@@ -7,6 +7,18 @@
 
 typedef enum ScheduleKind { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR } ScheduleKind;
 typedef enum DataFormat { DATA_AUTO, DATA_BYTES, DATA_U16, DATA_U32, DATA_LLMC, DATA_DOCUMENTS } DataFormat;
+
+/* Low-rank adapters beside frozen weights (Hu et al. 2021, LoRA): y = W x + scale B A x, of which A [rank, in] and
+ * B [out, rank] are trained. */
+typedef struct Adapt {
+    int64_t rank; /* 0: none, and every weight is trained */
+    double alpha, dropout;
+    bool rank_stabilized; /* scale is alpha / sqrt(rank), not alpha / rank (Kalajdzievski 2023) */
+    const char *on;       /* pattern of the linear layers; NULL: all but the one that makes the logits */
+    const char *train;    /* pattern of weights that are trained themselves; NULL: none */
+    Span on_span, train_span;
+} Adapt;
+
 typedef struct Spec {
     const char *path;  /* of the source, as given */
     const char *model; /* name after `model` */
@@ -20,6 +32,7 @@ typedef struct Spec {
     int64_t tokens_per_step; /* 0: one micro-step a step */
 
     DType compute, trained, gradient, moment;
+    DType frozen, frozen_matrix; /* frozen weights; those that only linear layers read, but for the logits' */
 
     int64_t steps;  /* 0: epochs */
     int64_t epochs; /* 0: steps; the trainer counts what they come to */
@@ -40,6 +53,7 @@ typedef struct Spec {
     int64_t save_keep;
 
     const char *weights_path; /* NULL: initialised from the seed */
+    Adapt adapt;
 
     const char *device; /* "host", "rtx4090", ... */
     Span device_span;

@@ -109,8 +109,9 @@ static void print_value(const Graph *g, ValueId v, const Param *param, Text *out
     if (value->kind == VALUE_STATE) text_add(out, " %s", role_name[value->role]);
     if (param) {
         char digits[32];
-        text_add(out, " %s=%s%s", param->init == INIT_NORMAL ? "normal" : "constant",
-                 format_number(param->init_value, digits), param->decays ? " decays" : "");
+        if (param->adapter) text_add(out, " adapter");
+        text_add(out, " %s=%s%s", init_kind_name[param->init], format_number(param->init_value, digits),
+                 param->decays ? " decays" : "");
         print_id(out, " m=", param->moment1);
         print_id(out, " v=", param->moment2);
         print_id(out, " master=", param->master);
@@ -382,8 +383,9 @@ static void take_value(Reader *r, ValueKind kind, ValueId id) {
     value.role = kind == VALUE_INPUT ? ROLE_INPUT : weight ? ROLE_WEIGHT : take_role(r, ROLE_METRIC);
     if (weight) {
         Param param = {.value = id, .moment1 = NONE, .moment2 = NONE, .master = NONE, .accumulator = NONE};
-        param.init = take(r, "normal") ? INIT_NORMAL : INIT_CONSTANT;
-        if (param.init == INIT_CONSTANT) must(r, "constant");
+        param.adapter = take(r, "adapter");
+        while (param.init + 1 < INIT_KIND_COUNT && !take(r, init_kind_name[param.init])) param.init++;
+        if (param.init + 1 == INIT_KIND_COUNT) must(r, init_kind_name[param.init]);
         must(r, "=");
         param.init_value = take_number(r);
         param.decays = take(r, "decays");

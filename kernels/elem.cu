@@ -244,28 +244,33 @@ KERNEL(bias_gelu_bwd, Repeating, 3, 1) { /* dy, x [.., D], b [D] -> dx */
 
 constexpr int MOST_PIECES = 8;
 
-/* The pieces of [rows, pieces * width]: [rows, width] each, in words of up to 16 bytes. */
+/* The pieces of [rows, whole_width]: [rows, width] each, in words of up to 16 bytes. */
 struct Pieces {
     void *whole, *piece[MOST_PIECES];
-    int64_t rows, width;
-    int pieces;
+    int64_t rows, whole_width, width[MOST_PIECES], column[MOST_PIECES]; /* of the whole, where it begins */
+    unsigned block[MOST_PIECES];                                        /* likewise, of the grid */
 };
 
 /* A thread has a column of some rows of one piece. */
 template <class Word, bool SPLITS> __global__ void pieces_kernel(Pieces p) {
     constexpr int ROWS = rows_at_once<sizeof(Word) / 2>;
-    const unsigned blocks = gridDim.x / (unsigned)p.pieces, which = blockIdx.x / blocks;
-    const int64_t column = (int64_t)(blockIdx.x % blocks) * blockDim.x + threadIdx.x;
-    if (column >= p.width) return;
     void *chosen = p.piece[0];
+    int64_t width = p.width[0], first = 0;
+    unsigned block = blockIdx.x;
 #pragma unroll
-    for (unsigned i = 1; i < MOST_PIECES; i++)
-        if (i == which) chosen = p.piece[i];
-    Word *piece = (Word *)chosen + column, *whole = (Word *)p.whole + which * p.width + column;
+    for (int i = 1; i < MOST_PIECES; i++)
+        if (blockIdx.x >= p.block[i]) {
+            chosen = p.piece[i];
+            width = p.width[i];
+            first = p.column[i];
+            block = blockIdx.x - p.block[i];
+        }
+    const int64_t column = (int64_t)block * blockDim.x + threadIdx.x;
+    if (column >= width) return;
+    Word *piece = (Word *)chosen + column, *whole = (Word *)p.whole + first + column;
     Word *to = SPLITS ? piece : whole;
     const Word *from = SPLITS ? whole : piece;
-    const int64_t to_row = SPLITS ? p.width : p.pieces * p.width,
-                  from_row = p.pieces * p.width + p.width - to_row;
+    const int64_t to_row = SPLITS ? width : p.whole_width, from_row = SPLITS ? p.whole_width : width;
     for (int64_t row = (int64_t)blockIdx.y * ROWS; row < p.rows; row += (int64_t)gridDim.y * ROWS) {
         if (row + ROWS <= p.rows) {
             Word x[ROWS];
@@ -279,25 +284,40 @@ template <class Word, bool SPLITS> __global__ void pieces_kernel(Pieces p) {
     }
 }
 
-template <class Word, bool SPLITS> static void launch_pieces(const KCtx *cx, Pieces p, int64_t row_bytes) {
-    p.width = row_bytes / (int64_t)sizeof(Word);
-    const int threads = k_even_threads(p.width, MAP_THREADS);
+/* `bytes` of a row of each piece: words, and blocks for the widest's threads. */
+template <class Word, bool SPLITS> static void launch_pieces(const KCtx *cx, Pieces p, const int64_t *bytes) {
+    int64_t widest = 0, blocks = 0;
+    for (int i = 0; i < MOST_PIECES; i++) {
+        p.width[i] = bytes[i] / (int64_t)sizeof(Word);
+        p.column[i] = p.whole_width;
+        p.whole_width += p.width[i];
+        if (p.width[i] > widest) widest = p.width[i];
+    }
+    const int threads = k_even_threads(widest, MAP_THREADS);
+    for (int i = 0; i < MOST_PIECES; i++) {
+        p.block[i] = (unsigned)blocks;
+        blocks += k_cuda_ceil(p.width[i], threads);
+    }
     const int64_t groups = k_cuda_ceil(p.rows, rows_at_once<sizeof(Word) / 2>);
-    const dim3 grid = k_grid(p.pieces * k_cuda_ceil(p.width, threads), k_cuda_clamp(groups, 1, MOST_Y));
+    const dim3 grid = k_grid(blocks, k_cuda_clamp(groups, 1, MOST_Y));
     K_LAUNCH((pieces_kernel<Word, SPLITS>), grid, threads, 0, cx->stream, p);
 }
 template <bool SPLITS>
 static void move_pieces(const KCtx *cx, const KTensor *whole, int pieces, const KTensor *piece) {
-    const int64_t row_bytes = k_last(piece) * (whole->dtype == K_F32 ? 4 : 2);
-    Pieces p = {whole->data, {}, k_rows(piece), 0, pieces};
-    for (int i = 0; i < pieces; i++) p.piece[i] = piece[i].data;
-    if (p.rows * row_bytes == 0) return;
-    if (row_bytes % 16 == 0)
-        launch_pieces<uint4, SPLITS>(cx, p, row_bytes);
-    else if (row_bytes % 4 == 0)
-        launch_pieces<uint32_t, SPLITS>(cx, p, row_bytes);
+    Pieces p = {whole->data, {}, k_rows(whole), 0, {}, {}, {}};
+    int64_t bytes[MOST_PIECES] = {0}, any = 0;
+    for (int i = 0; i < pieces; i++) {
+        p.piece[i] = piece[i].data;
+        bytes[i] = k_last(&piece[i]) * (whole->dtype == K_F32 ? 4 : 2);
+        any |= bytes[i];
+    }
+    if (p.rows * any == 0) return;
+    if (any % 16 == 0)
+        launch_pieces<uint4, SPLITS>(cx, p, bytes);
+    else if (any % 4 == 0)
+        launch_pieces<uint32_t, SPLITS>(cx, p, bytes);
     else
-        launch_pieces<uint16_t, SPLITS>(cx, p, row_bytes);
+        launch_pieces<uint16_t, SPLITS>(cx, p, bytes);
 }
 
 void k_split(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {

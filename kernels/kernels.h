@@ -2,8 +2,8 @@
  *
  *     k_NAME(cx, nout, out, nin, in, attr)
  *
- * Tensors are contiguous, row-major, aligned to K_ALIGN bytes, in the storage type they name; on CUDA their
- * storage may have room for more elements (below). Shapes, the order of operands and which of them are optional
+ * Tensors are contiguous, row-major, aligned to K_ALIGN bytes, in the storage type they name (how packed ones lie,
+ * packed.h says); on CUDA their storage may have room for more elements (below). Shapes, the order of operands and which of them are optional
  * stand in ir/op.def, one row an operation; optional operands are told apart by nin and nout. The host
  * files (*.c) and the CUDA files (*.cu) implement the same functions; on CUDA they launch on cx->stream and return
  * at once.
@@ -99,7 +99,8 @@ typedef void KFunction(const KCtx *cx, int nout, const KTensor *out, int nin, co
 KFunction k_embed;         /* y[.., d] = w[token, d]; w and y may differ in dtype */
 KFunction k_positions;     /* y = the first T rows of w, T = y.dim[0] */
 KFunction k_cast;
-KFunction k_split;         /* out[i] = columns [i D, (i+1) D) of the last dimension */
+KFunction k_dequantize;    /* nf4[code] * scale in f32, stored as f32 or rounded to bf16 (packed.h) */
+KFunction k_split;         /* out[i] = the next columns of the last dimension, as many as it is wide */
 KFunction k_concat;        /* the reverse */
 KFunction k_slice_rows;    /* rows [begin, begin + n) of the first dimension; any storage type */
 KFunction k_join_rows;     /* the reverse: pieces one after the other */

@@ -4,13 +4,9 @@
 #ifndef REMAT_RANDOM_H
 #define REMAT_RANDOM_H
 
-#include <stdint.h>
+#include "both.h"
 
-#ifdef __CUDACC__
-#define K_BOTH __host__ __device__
-#else
-#define K_BOTH
-#endif
+#include <stdint.h>
 
 static inline K_BOTH uint64_t k_mix(uint64_t z) {
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;

@@ -14,7 +14,7 @@ static int64_t packed_bytes(const PlanRequest *request, Replay *r, const Sequenc
     Plan plan = {0};
     replay_plan(r, sequence, scratch, &plan);
     Layout *layout = live_analyse(request->graph, request->cost, &plan, scratch);
-    pack_layout(layout, request->graph, scratch);
+    pack_layout(layout, request->graph, request->known, scratch);
     return layout->height_bytes;
 }
 
@@ -52,7 +52,7 @@ double plan_estimate(const PlanRequest *request) {
     double began = stats_begin(request->stats);
     Arena *scratch = arena_new();
     Problem *p = problem_from_graph(request->graph, request->cost, scratch);
-    p->kinds = request->kinds;
+    p->known = request->known;
     p->stats = request->stats;
     double seconds = 0;
     for (uint32_t op = 0; op < p->ops; op++) seconds += p->seconds[op];

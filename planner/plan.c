@@ -29,6 +29,14 @@ Policy policy_find(const char *name) {
     return POLICY_COUNT;
 }
 
+static bool is_four_bit(const Graph *g) {
+    for (uint32_t p = 0; p < g->param.count; p++) {
+        DType dtype = g->value.at[g->param.at[p].value].type.dtype;
+        if (dtype == DT_NF4 || dtype == DT_NF4_F32) return true;
+    }
+    return false;
+}
+
 /* Whether the rule of thumb would checkpoint. It speaks of the size a card is sold with; a device without
  * memory of its own has the budget's. */
 static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *arena) {
@@ -38,7 +46,7 @@ static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *are
         vram = device->memory_pretended ? device->memory_bytes : device->board.bytes;
     Reasons reasons = {0};
     bool enable = retain_heuristic((double)graph_parameters(request->graph), (double)vram,
-                                   request->graph->context, false, &reasons, arena);
+                                   request->graph->context, is_four_bit(request->graph), &reasons, arena);
     result->reason.at = reasons.at;
     result->reason.count = reasons.count;
     result->reason.capacity = reasons.capacity;
@@ -52,8 +60,8 @@ typedef void PolicyRule(const PlanRequest *request, const Problem *p, const Bloc
 
 static void policy_all(const PlanRequest *request, const Problem *p, const Blocks *blocks, PlanResult *result,
                        Keep *retain, Arena *arena) {
-    (void)request, (void)blocks, (void)result, (void)arena;
-    retain_all(p, retain);
+    (void)request, (void)result, (void)arena;
+    retain_all_but_unpacked(p, blocks->boundary, retain);
 }
 
 static void policy_every_block(const PlanRequest *request, const Problem *p, const Blocks *blocks,
@@ -112,7 +120,7 @@ static Layout *realise(const PlanRequest *request, Replay *r, const Keep *retain
         die("replay counts %lld live bytes, the buffers %lld", (long long)plan->live_bytes,
             (long long)layout->live_bytes);
     Arena *scratch = arena_new();
-    pack_layout(layout, request->graph, scratch);
+    pack_layout(layout, request->graph, request->known, scratch);
     arena_free(scratch);
     stats_end(request->stats, STATS_PACK, began, layout->height_bytes == layout->live_bytes);
     plan->peak_bytes = layout->height_bytes;
@@ -236,7 +244,7 @@ static void add_fixed_policies(const PlanRequest *request, const Problem *p, con
         policy_rule[policy](request, p, blocks, &ignored, retain, scratch);
         retain_pins(request->graph, p, request->pins, blocks->boundary, retain);
         replay(r, retain, &sequence);
-        *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, retain};
+        *vec_add(scratch, front) = (Candidate){sequence.peak_bytes, sequence.seconds, retain, UINT32_MAX};
     }
 }
 
@@ -279,15 +287,21 @@ static void search(const PlanRequest *request, const Problem *p, const Blocks *b
     }
 }
 
-/* The plan that keeps everything, and its live bytes by operation. */
-static Realised keep_all(const PlanRequest *request, const Problem *p, Replay *r, Keep *retain, int64_t *live,
-                         PlanResult *result, Arena *arena) {
+/* The plan that keeps everything, dequantised weights too, and its live bytes by operation. What is told of
+ * policy none is the same where there are none. */
+static Realised keep_all(const PlanRequest *request, const Problem *p, uint32_t boundary, Replay *r,
+                         Keep *retain, int64_t *live, PlanResult *result, Arena *arena) {
     Realised all = {.retain = retain};
+    Plan none = {0};
+    if (p->unpacked) {
+        retain_all_but_unpacked(p, boundary, retain);
+        realise(request, r, retain, &none, arena);
+    }
     retain_all(p, retain);
     all.layout = realise(request, r, retain, &all.plan, arena);
-    result->keep_all_bytes = all.plan.peak_bytes;
-    result->keep_all_seconds = all.plan.seconds;
     memcpy(live, replay_live(r), sizeof *live * p->ops); /* nothing runs twice: run i is operation i */
+    result->keep_all_bytes = p->unpacked ? none.peak_bytes : all.plan.peak_bytes;
+    result->keep_all_seconds = p->unpacked ? none.seconds : all.plan.seconds;
     return all;
 }
 
@@ -315,12 +329,13 @@ static double best_bound(const Problem *p, uint32_t boundary, const int64_t *liv
     return best;
 }
 
-/* A plan that does not fit is judged at the budget it would need. */
+/* A plan that does not fit is judged at the budget it would need. `once_seconds`: of running nothing twice.
+ */
 static void judge(const PlanRequest *request, const Problem *p, uint32_t boundary, const int64_t *live,
-                  PlanResult *result) {
-    double again = result->plan.seconds - result->keep_all_seconds;
+                  double once_seconds, PlanResult *result) {
+    double again = result->plan.seconds - once_seconds;
     int64_t peak = result->plan.peak_bytes, budget = request->budget.device_bytes;
-    result->lower_bound_seconds = result->keep_all_seconds;
+    result->lower_bound_seconds = once_seconds;
     if (request->budget.limited && again > 0)
         result->lower_bound_seconds +=
             best_bound(p, boundary, live, budget > peak ? budget : peak, result->feasible, again);
@@ -330,7 +345,7 @@ static void judge(const PlanRequest *request, const Problem *p, uint32_t boundar
 static Problem *problem_of(const PlanRequest *request, Arena *arena) {
     double began = stats_begin(request->stats);
     Problem *p = problem_from_graph(request->graph, request->cost, arena);
-    p->kinds = request->kinds;
+    p->known = request->known;
     p->stats = request->stats;
     stats_end(p->stats, STATS_PROBLEM, began, p->ops);
     if (request->budget.host_bytes > 0 && request->device)
@@ -392,14 +407,16 @@ PlanResult *plan_graph(const PlanRequest *request, Arena *arena) {
     Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
     int64_t *live = NEW_ARRAY(scratch, int64_t, p->ops + 1);
     Realised all = {0};
-    if (request->ask != ASK_LEAST) all = keep_all(request, p, r, retain, live, result, arena);
+    if (request->ask != ASK_LEAST)
+        all = keep_all(request, p, blocks.boundary, r, retain, live, result, arena);
     if (!policy_rule[request->policy])
         plan_optimal(request, p, &blocks, r, &all, result, scratch, arena);
     else
         plan_fixed(request, p, &blocks, r, result, retain, arena);
     result->plan.policy = request->policy;
     bool judged = request->ask == ASK_ALL || request->ask == ASK_BOUND || !result->feasible;
-    if (judged && request->ask != ASK_LEAST) judge(request, p, blocks.boundary, live, result);
+    if (judged && request->ask != ASK_LEAST)
+        judge(request, p, blocks.boundary, live, all.plan.seconds, result);
     arena_free(scratch);
     stats_end(request->stats, STATS_PLAN, began, result->feasible);
     return result;
@@ -467,7 +484,7 @@ PlanResult *plan_forward(const Graph *g, const Cost *cost, ValueId kept, Arena *
     if (kept != NONE) free_last(plan, graph_root(g, kept));
     result->layout = live_analyse(g, cost, plan, arena);
     plan->live_bytes = result->layout->live_bytes;
-    pack_layout(result->layout, g, scratch);
+    pack_layout(result->layout, g, NULL, scratch);
     plan->peak_bytes = result->layout->height_bytes;
     plan->host_bytes = result->layout->host_bytes;
     result->feasible = true;

@@ -115,7 +115,7 @@ typedef struct PlanRequest {
     Policy policy;
     Budget budget;         /* of the arena */
     PlanMemo *memo;        /* NULL: nothing is kept */
-    struct KindMemo *kinds; /* chain/kinds.h: what was found for blocks, of any request; NULL: the same */
+    struct Memo *known;    /* problem/memo.h: what was found for blocks and packings, of any request; NULL: the same */
     PlanAsk ask;
     struct Stats *stats;   /* problem/stats.h: where phases are counted; NULL: nowhere */
 } PlanRequest;

@@ -38,6 +38,7 @@ typedef struct Search {
     Keep *retain; /* the one being built */
     Front front;
     uint32_t replays_left;
+    uint32_t number;   /* of the plan being looked at, in the order in which all would be without a goal */
     uint64_t admitted; /* plans that came onto the front */
     int64_t
         floor_bytes; /* once known, nothing smaller is admitted: it is the answer to "how little is enough" */
@@ -52,11 +53,17 @@ static void admit(Search *s, const Keep *retain) {
     if (peak < s->floor_bytes) return;
     uint32_t at = 0;
     while (at < s->front.count && s->front.at[at].peak_bytes <= peak) at++;
-    if (at > 0 && s->front.at[at - 1].seconds <= seconds) return;
+    if (at > 0 && s->front.at[at - 1].seconds <= seconds) {
+        Candidate *as_good = &s->front.at[at - 1]; /* of equals the first stays */
+        if (as_good->peak_bytes != peak || as_good->seconds < seconds || as_good->number <= s->number) return;
+        memcpy(as_good->retain, retain, sizeof *retain * s->p->gaps);
+        as_good->number = s->number;
+        return;
+    }
     uint32_t first = at, last = at;
     if (first > 0 && s->front.at[first - 1].peak_bytes == peak) first--;
     while (last < s->front.count && s->front.at[last].seconds >= seconds) last++;
-    Candidate added = {.peak_bytes = peak, .seconds = seconds};
+    Candidate added = {.peak_bytes = peak, .seconds = seconds, .number = s->number};
     added.retain = NEW_ARRAY(s->arena, Keep, s->p->gaps + 1);
     memcpy(added.retain, retain, sizeof *retain * s->p->gaps);
     uint32_t count = s->front.count;
@@ -159,13 +166,27 @@ static void try_segments(Search *s) {
         }
 }
 
-static void consider_found(void *search, Keep *retain) {
-    consider(search, retain);
+static void consider_found(void *search, Keep *retain, uint32_t number) {
+    Search *s = search;
+    s->number = 1 + number;
+    consider(s, retain);
 }
 
+static bool is_too_large(void *search, int64_t bytes) {
+    Search *s = search;
+    if (bytes <= s->most_bytes) return false;
+    if (s->replays_left) s->replays_left--;
+    return true;
+}
+
+/* Where the smallest are asked for, those come first that are likely to be small: what is large is then not
+ * looked at. */
 static void try_chain(Search *s, int64_t highest) {
     int64_t most_bytes = highest - s->p->persistent_bytes;
-    chain_retentions(s->p, s->blocks->boundary, most_bytes, consider_found, s);
+    ChainTaker taker = {.context = s, .use = consider_found};
+    if (s->over.count && !s->pinned) taker.leaves_out = is_too_large;
+    chain_retentions(s->p, s->blocks->boundary, most_bytes, &taker);
+    s->number = UINT32_MAX;
 }
 
 /* Live bytes of keep-all by operation. */
@@ -375,7 +396,7 @@ static bool search_on(Search *s, SearchGoal goal, Front *families, Front *smalle
     if (levels > EFFORT_SEARCH_LEVELS_MOST) levels = EFFORT_SEARCH_LEVELS_MOST;
     s->replays_left = larger(effort, EFFORT_SEARCH_REPLAYS_LEAST);
     s->most_bytes = INT64_MAX;
-    s->floor_bytes = s->front.count = 0;
+    s->floor_bytes = s->front.count = s->number = 0;
 
     int64_t *live = keep_all_live(s);
     int64_t highest = s->sequence.peak_bytes;

@@ -9,6 +9,7 @@ typedef struct Candidate {
     int64_t peak_bytes;
     double seconds;
     Keep *retain;
+    uint32_t number; /* of two that are as good in both, the lower stays */
 } Candidate;
 typedef VEC(Candidate) Front; /* peaks ascending, seconds descending */
 

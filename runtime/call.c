@@ -4,6 +4,7 @@
  * is NaN. Small helpers of all files are here too. */
 #include "internal.h"
 #include "printable.h"
+#include "../kernels/packed.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -12,14 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static const int64_t dtype_bytes[] = {
-#define DTYPE(name, NAME, bytes) bytes,
-#include "../kernels/dtype.def"
-#undef DTYPE
-};
-
 int64_t rt_dtype_bytes(int dtype) {
-    return dtype_bytes[dtype];
+    return k_storage_bytes(dtype, 1);
 }
 
 int64_t rt_tensor_count(const RtTensor *tensor) {
@@ -29,22 +24,7 @@ int64_t rt_tensor_count(const RtTensor *tensor) {
 }
 
 int64_t rt_tensor_bytes(const RtTensor *tensor) {
-    return rt_tensor_count(tensor) * dtype_bytes[tensor->dtype];
-}
-
-float rt_from_bf16(uint16_t bits) {
-    uint32_t word = (uint32_t)bits << 16;
-    float value;
-    memcpy(&value, &word, sizeof value);
-    return value;
-}
-
-/* Round to nearest even; NaN stays NaN. */
-uint16_t rt_to_bf16(float value) {
-    uint32_t word;
-    memcpy(&word, &value, sizeof word);
-    if ((word & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(word >> 16 | 0x40);
-    return (uint16_t)((word + 0x7fffu + (word >> 16 & 1)) >> 16);
+    return k_storage_bytes(tensor->dtype, rt_tensor_count(tensor));
 }
 
 /* ---- messages ---- */
@@ -76,9 +56,11 @@ void rt_say(FILE *to, const char *format, ...) {
     va_end(arguments);
 }
 
+const char *rt_called = "train";
+
 static void message(const char *kind, const char *format, va_list arguments) {
     fflush(stdout);
-    fprintf(stderr, "%strain: %s: ", isatty(STDERR_FILENO) ? "\r\033[K" : "", kind);
+    fprintf(stderr, "%s%s: %s: ", isatty(STDERR_FILENO) ? "\r\033[K" : "", rt_called, kind);
     say(stderr, "", format, arguments);
     fputc('\n', stderr);
 }
@@ -174,7 +156,7 @@ static void note_end(RtRun *run, int64_t end) {
 static void note_tensors(RtRun *run, int count, const KTensor *tensor) {
     for (int i = 0; i < count; i++)
         note_end(run, (const char *)tensor[i].data - run->arena +
-                          k_room(&tensor[i]) * dtype_bytes[tensor[i].dtype]);
+                          k_storage_bytes(tensor[i].dtype, k_room(&tensor[i])));
 }
 
 static void profile_add(RtProfile *profile, const char *name, double seconds) {
@@ -268,7 +250,7 @@ void rt_poison_transient(RtRun *run, const RtProgram *program) {
 void rt_clear_room(RtRun *run, const RtProgram *program) {
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
-        int64_t begin = rt_tensor_bytes(tensor), end = tensor->room * dtype_bytes[tensor->dtype];
+        int64_t begin = rt_tensor_bytes(tensor), end = k_storage_bytes(tensor->dtype, tensor->room);
         if (end > begin) rt_device_fill(run->arena + tensor->offset + begin, 0, end - begin);
     }
 }

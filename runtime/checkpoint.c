@@ -5,7 +5,6 @@
  * them. */
 #include "atomic_file.h"
 #include "safetensors.h"
-#include "../kernels/random.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -17,23 +16,6 @@ enum { CHECKSUM_DIGITS = 16 };
 
 static int is_saved(const RtTensor *tensor) {
     return tensor->kind != RT_FROZEN && tensor->kind != RT_ACCUMULATOR;
-}
-
-/* Four lanes of multiply and rotate over 32 bytes at a time, then the finaliser of random.h. */
-static uint64_t checksum(uint64_t seed, const void *data, int64_t bytes) {
-    const unsigned char *at = data;
-    uint64_t lane[4] = {seed, seed ^ 1, seed ^ 2, seed ^ 3}, word;
-    int64_t i = 0;
-    for (; i + 32 <= bytes; i += 32)
-        for (int k = 0; k < 4; k++) {
-            memcpy(&word, at + i + 8 * k, 8);
-            lane[k] = (lane[k] ^ word) * 0x9e3779b97f4a7c15u;
-            lane[k] = lane[k] << 29 | lane[k] >> 35;
-        }
-    for (; i < bytes; i++) lane[i & 3] = (lane[i & 3] ^ at[i]) * 0xbf58476d1ce4e5b9u;
-    uint64_t sum = k_mix(seed ^ (uint64_t)bytes);
-    for (int k = 0; k < 4; k++) sum = k_mix(sum ^ lane[k]) + 0x9e3779b97f4a7c15u;
-    return sum;
 }
 
 /* ---- writing ---- */
@@ -98,7 +80,7 @@ static int write_tensors(AtomicFile *file, const RtRun *run, const RtProgram *pr
         for (int64_t at = 0; at < bytes; at += RT_CHUNK_BYTES) {
             int64_t part = bytes - at < RT_CHUNK_BYTES ? bytes - at : RT_CHUNK_BYTES;
             rt_device_download(chunk, run->arena + tensor->offset + at, part);
-            *sum = checksum(*sum, chunk, part);
+            *sum = rt_checksum(*sum, chunk, part);
             if (!atomic_file_write(file, chunk, part)) return 0;
         }
     }
@@ -132,7 +114,7 @@ int rt_checkpoint_write(const char *path, const RtRun *run, const RtProgram *pro
     build_header(&header, program, state);
     unsigned char length[8];
     for (int i = 0; i < 8; i++) length[i] = (unsigned char)(header.length >> (8 * i));
-    uint64_t sum = checksum(0, header.at, (int64_t)header.length);
+    uint64_t sum = rt_checksum(0, header.at, (int64_t)header.length);
     off_t place = 8 + (strstr(header.at, checksum_key) - header.at) + (off_t)strlen(checksum_key);
     int good = atomic_file_write(&file, length, 8) &&
                atomic_file_write(&file, header.at, (int64_t)header.length) &&
@@ -199,7 +181,7 @@ static int read_tensors(const StFile *file, char *const *place, void *chunk, RtE
     char written[CHECKSUM_DIGITS + 1] = {0}, computed[CHECKSUM_DIGITS + 1];
     memcpy(written, digits, CHECKSUM_DIGITS);
     memset(digits, '0', CHECKSUM_DIGITS);
-    uint64_t sum = checksum(0, file->raw, file->header_bytes);
+    uint64_t sum = rt_checksum(0, file->raw, file->header_bytes);
     memcpy(digits, written, CHECKSUM_DIGITS);
     for (int k = 0; k < file->tensors; k++) {
         const StTensor *tensor = &file->tensor[file->order[k]];
@@ -207,7 +189,7 @@ static int read_tensors(const StFile *file, char *const *place, void *chunk, RtE
         for (int64_t at = 0; at < bytes; at += RT_CHUNK_BYTES) {
             int64_t part = bytes - at < RT_CHUNK_BYTES ? bytes - at : RT_CHUNK_BYTES;
             if (!st_read(file, tensor, at, chunk, part, error)) return 0;
-            sum = checksum(sum, chunk, part);
+            sum = rt_checksum(sum, chunk, part);
             if (place[file->order[k]]) rt_device_upload(place[file->order[k]] + at, chunk, part);
         }
     }

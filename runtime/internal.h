@@ -9,6 +9,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 /* The exit codes of a trainer, beside 0 and 1; docs/trainer.md lists them. rematc has a table of its own, and
  * where both have one for the same thing it is the same number. */
@@ -27,6 +28,7 @@ typedef struct RtError {
 #define RT_PRINTF(text, first)
 #endif
 
+extern const char *rt_called; /* what messages begin with: "train" */
 _Noreturn void rt_fail(int code, const char *format, ...) RT_PRINTF(2, 3);
 void rt_warn(const char *format, ...) RT_PRINTF(1, 2);
 /* Writes text of others too, made safe for a terminal (printable.h). */
@@ -37,11 +39,22 @@ void *rt_allocate(size_t bytes);                        /* zeroed; exits 3 */
 char *rt_text(const char *format, ...) RT_PRINTF(1, 2); /* a formatted copy, from rt_allocate */
 int rt_distance(const char *a, const char *b); /* of two names, in letters to change; 999: long ones */
 double rt_seconds(void);                       /* monotonic */
-int64_t rt_dtype_bytes(int dtype);
+int64_t rt_dtype_bytes(int dtype);             /* of an element, where the type is not packed */
 int64_t rt_tensor_count(const RtTensor *tensor);
 int64_t rt_tensor_bytes(const RtTensor *tensor);
-float rt_from_bf16(uint16_t bits);
-uint16_t rt_to_bf16(float value);
+static inline float rt_from_bf16(uint16_t bits) {
+    uint32_t word = (uint32_t)bits << 16;
+    float value;
+    memcpy(&value, &word, sizeof value);
+    return value;
+}
+/* Round to nearest even; NaN stays NaN. */
+static inline uint16_t rt_to_bf16(float value) {
+    uint32_t word;
+    memcpy(&word, &value, sizeof word);
+    return (uint16_t)((word & 0x7fffffffu) > 0x7f800000u ? word >> 16 | 0x40
+                                                         : (word + 0x7fffu + (word >> 16 & 1)) >> 16);
+}
 
 /* ---- files.c ---- */
 struct stat;
@@ -55,6 +68,9 @@ int rt_read_at(int fd, void *to, int64_t bytes, int64_t offset, RtError *error);
 char *rt_set_aside(const char *path, const char *suffix);
 /* A JSON string, quotes included, whatever the bytes are. */
 char *rt_json_string(const char *text);
+
+/* Of the bytes, and of those whose checksum `seed` is. */
+uint64_t rt_checksum(uint64_t seed, const void *data, int64_t bytes);
 
 /* ---- host_memory.c ---- */
 /* What this process may still take: -1 where it is not known. */
@@ -97,8 +113,7 @@ typedef struct RtDocument { /* one with a target to learn: of at least two token
     uint32_t targets;       /* that count, by its loss mask */
     uint32_t shard;
 } RtDocument;
-typedef struct RtPack { /* the rows of an epoch: row r holds documents member[begin[r]] .. member[begin[r + 1]
-                           - 1] */
+typedef struct RtPack { /* the rows of an epoch: row r holds the documents member[begin[r] .. begin[r + 1]) */
     int64_t epoch;
     uint32_t rows, *begin, *member; /* NULL: nothing is packed */
 } RtPack;
@@ -111,11 +126,11 @@ typedef struct RtData { /* windows of T+1 tokens, T apart, none across two shard
     unsigned char *buffer;
     int format; /* RtFormat, never RT_AUTO */
     int64_t context, vocab;
-    int64_t windows;      /* or documents */
-    int64_t first, count; /* of this split: [first, first + count) */
-    RtDocument *document; /* [windows]; NULL: windows */
-    int64_t cut_documents, cut_tokens,
-        short_documents;                 /* longer than T + 1, what that leaves out; under two tokens */
+    int64_t windows;                     /* or documents */
+    int64_t first, count;                /* of this split: [first, first + count) */
+    RtDocument *document;                /* [windows]; NULL: windows */
+    int64_t cut_documents, cut_tokens;   /* longer than T + 1, and what that leaves out */
+    int64_t short_documents;             /* of fewer than two tokens */
     uint64_t seed;                       /* of the order of documents */
     int shuffled;                        /* 0: in the order of the files */
     RtPack pack[RT_PACKS];               /* of two epochs */
@@ -180,9 +195,10 @@ int64_t rt_batch_rows(RtData *data);
 /* Both: every tensor, or those alone that no checkpoint holds. */
 void rt_init_tensors(RtRun *run, const RtProgram *program, uint64_t seed, int frozen_only, void *chunk);
 /* Parameters and masters from a safetensors file or a folder of them (weight_files.h); the rest stays as it
- * was. Exits 6. */
-void rt_weights_load(RtRun *run, const RtProgram *program, const char *path, int frozen_only, void *chunk,
-                     int quiet);
+ * was. Returns a checksum of what was frozen (of all, where nothing is): of names, types, shapes and bytes as
+ * the files have them, whatever files they are in and in whatever order. Exits 6. */
+uint64_t rt_weights_load(RtRun *run, const RtProgram *program, const char *path, int frozen_only, void *chunk,
+                         int quiet);
 
 /* ---- checkpoint.c: one file ---- */
 typedef struct RtState { /* what a checkpoint holds besides tensors */

@@ -3,6 +3,7 @@
 
 #include "printable.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 int json_bad(JsonReader *reader, const char *what) {
@@ -170,16 +171,28 @@ int json_null(JsonReader *reader) {
     return accept_word(reader, "null");
 }
 
-/* A number, true, false or null. */
-static int skip_word(JsonReader *reader) {
-    if (accept_word(reader, "true") || accept_word(reader, "false") || json_null(reader)) return 1;
+static int skip_number(JsonReader *reader) {
     sign(reader, "-");
     int good = (sign(reader, "0") || digits(reader)) && (!sign(reader, ".") || digits(reader));
     if (good && sign(reader, "eE")) {
         sign(reader, "+-");
         good = digits(reader);
     }
-    return good || json_bad(reader, "a value should stand here");
+    return good;
+}
+
+int json_number(JsonReader *reader, double *value) {
+    skip_space(reader);
+    const char *begin = reader->at;
+    if (!skip_number(reader)) return json_bad(reader, "a number should stand here");
+    *value = strtod(begin, NULL);
+    return 1;
+}
+
+/* A number, true, false or null. */
+static int skip_word(JsonReader *reader) {
+    return accept_word(reader, "true") || accept_word(reader, "false") || json_null(reader) ||
+           skip_number(reader) || json_bad(reader, "a value should stand here");
 }
 
 static int skip_value(JsonReader *reader, int depth) {

@@ -22,6 +22,7 @@ int json_expect(JsonReader *reader, char c, const char *what);
 int json_string(JsonReader *reader, const char **string); /* has no NUL inside */
 int json_count(JsonReader *reader, int64_t *value);       /* a whole number from 0 */
 int json_counts(JsonReader *reader, int64_t *value, int most, int *count);
+int json_number(JsonReader *reader, double *value);
 int json_null(JsonReader *reader); /* 1 where null was next; no error else */
 int json_skip(JsonReader *reader); /* any value */
 int json_end(JsonReader *reader);  /* nothing but blanks is left */

@@ -12,14 +12,15 @@ extern "C" {
 
 /* ---- what an emitted program says of itself ---- */
 
-typedef enum RtKind { RT_PARAM, RT_FROZEN, RT_MASTER, RT_MOMENT1, RT_MOMENT2, RT_ACCUMULATOR } RtKind;
+/* Trained weights; those that are only read; of low-rank adapters, trained and in no files of weights; states. */
+typedef enum RtKind { RT_PARAM, RT_FROZEN, RT_ADAPTER, RT_MASTER, RT_MOMENT1, RT_MOMENT2, RT_ACCUMULATOR } RtKind;
 typedef struct RtTensor {       /* a persistent tensor */
     const char *name;           /* parameters: safetensors name; states: "m.NAME", "v.NAME", "master.NAME", "grad.NAME" */
     int kind;                   /* RtKind */
     int dtype, rank;
     int64_t dim[K_MAX_RANK];
     int64_t offset;             /* bytes from the arena's start */
-    int init;                   /* parameters: 0 normal(0, init_value), 1 constant init_value */
+    int init;                   /* parameters: 0 normal(0, init_value), 1 constant init_value, 2 uniform in +-init_value */
     double init_value;
     int of;                     /* which parameter a state belongs to, counted with all layers; its own place for parameters */
     int64_t room;               /* elements its storage has room for, zero past its own; 0: for its own alone */
@@ -155,6 +156,8 @@ void rt_wait(RtRun *run, int ticket);
 #define F32(offset, ...)   RT_TENSOR(K_F32, 0, offset, __VA_ARGS__)
 #define BF16(offset, ...)  RT_TENSOR(K_BF16, 0, offset, __VA_ARGS__)
 #define I32(offset, ...)   RT_TENSOR(K_I32, 0, offset, __VA_ARGS__)
+#define NF4(offset, ...)   RT_TENSOR(K_NF4, 0, offset, __VA_ARGS__)
+#define NF4_F32(offset, ...) RT_TENSOR(K_NF4_F32, 0, offset, __VA_ARGS__)
 /* ROOM(elements, BF16, at_logits, 16, 1024, 50257): a tensor with more room than elements (kernels.h). */
 #define ROOM(elements, type, offset, ...) RT_TENSOR(K_##type, elements, offset, __VA_ARGS__)
 #define OUT(...)           __VA_ARGS__
@@ -193,6 +196,9 @@ void rt_device_fetch(int ticket, char *to, const char *from, int64_t bytes);
 void rt_device_wait(int ticket);
 void rt_device_upload(char *to, const void *from, int64_t bytes);
 void rt_device_download(void *to, const char *from, int64_t bytes);
+/* Rows that lie without gaps on the host and `pitch` bytes apart in the arena. */
+void rt_device_upload_rows(char *to, int64_t pitch, const void *from, int64_t row_bytes, int64_t rows);
+void rt_device_download_rows(void *to, const char *from, int64_t pitch, int64_t row_bytes, int64_t rows);
 void rt_device_fill(char *to, int value, int64_t bytes);
 void rt_device_sync(void);
 int64_t rt_device_used_bytes(void);            /* by this process, context included; -1: not known */

@@ -1,13 +1,19 @@
-/* Pretrained weights: every parameter of the program is found in the files (weight_files.h), with its shape
- * or, where the program says so, transposed, and converted to its own dtype; masters take the unrounded
- * source. What the files hold under the other name of a tied weight must be equal to it; what the program has
- * no use for is named. Nothing but the transfer buffer is needed: a tensor goes through it part by part. */
+/* Pretrained weights: every parameter of the program but adapters is found in the files (weight_files.h),
+ * with its shape or, where the program says so, transposed, and converted to its own dtype; masters take the
+ * unrounded source, a packed type takes it through quantize.h, or as another program quantised it
+ * (saved_nf4.h). What the files hold under the other name of a tied weight must be equal to it; what the
+ * program has no use for is named. Nothing but the transfer buffer is needed: every tensor is read from its
+ * first byte to its last, once, and goes through the buffer part by part (one that is turned and quantised is
+ * read again, across its rows), and of one that is quantised a number for each block stays until its end. */
+#include "elements.h"
+#include "quantize.h"
+#include "saved_nf4.h"
 #include "weight_files.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { HALF_BYTES = RT_CHUNK_BYTES / 2 }; /* of the transfer buffer: one is read into, one written from */
+enum { READ_BYTES = RT_CHUNK_BYTES / 4 }; /* at a time, into the first quarter of the transfer buffer */
 
 static int is_weight(const RtTensor *tensor) {
     return tensor->kind == RT_PARAM || tensor->kind == RT_FROZEN;
@@ -20,10 +26,6 @@ static int is_transposed(const RtProgram *program, int parameter) {
 }
 
 /* ---- what is there ---- */
-
-static int can_read(const StTensor *tensor) {
-    return !strcmp(tensor->dtype, "F32") || !strcmp(tensor->dtype, "BF16") || !strcmp(tensor->dtype, "F16");
-}
 
 static void check_shape(const WeightFiles *files, Found found, const RtTensor *tensor, int transposed) {
     const StTensor *have = found.tensor;
@@ -55,8 +57,12 @@ static void match_all(const WeightFiles *files, const RtProgram *program, Found 
             continue;
         }
         weight_files_use(files, found[i]);
+        if (k_packing(tensor->dtype).code_bits && saved_nf4(files, found[i])) {
+            saved_nf4_check(files, found[i], tensor);
+            continue;
+        }
         check_shape(files, found[i], tensor, is_transposed(program, i));
-        if (!can_read(have))
+        if (elements_named(have->dtype) == RT_ELEMENT_NONE)
             rt_fail(RT_EXIT_IO, "weights: '%s' is stored as %s; F32, BF16 and F16 can be read", have->name,
                     have->dtype);
     }
@@ -67,85 +73,146 @@ static void match_all(const WeightFiles *files, const RtProgram *program, Found 
             nearest ? "'?" : "");
 }
 
-/* ---- elements ---- */
-
-static float from_f16(uint16_t bits) {
-    uint32_t sign = (uint32_t)(bits & 0x8000) << 16, exponent = bits >> 10 & 31, fraction = bits & 0x3ff,
-             word;
-    if (exponent == 0) {
-        float value = (float)fraction * 0x1p-24f;
-        return sign ? -value : value;
-    }
-    if (exponent == 31)
-        word = sign | 0x7f800000u | fraction << 13;
-    else
-        word = sign | (exponent + 112) << 23 | fraction << 13;
-    float value;
-    memcpy(&value, &word, sizeof value);
-    return value;
-}
-
-static float element(const void *source, char kind, int64_t i) {
-    if (kind == 'F') return ((const float *)source)[i];
-    if (kind == 'B') return rt_from_bf16(((const uint16_t *)source)[i]);
-    return from_f16(((const uint16_t *)source)[i]);
-}
-
-static char kind_of(const StTensor *tensor) {
-    return !strcmp(tensor->dtype, "F32") ? 'F' : tensor->dtype[0] == 'B' ? 'B' : 'H';
-}
-
-static void put(void *to, int dtype, int64_t i, float value) {
-    if (dtype == K_BF16)
-        ((uint16_t *)to)[i] = rt_to_bf16(value);
-    else
-        ((float *)to)[i] = value;
-}
-
-static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
+/* ---- one tensor ---- */
 
 typedef struct Load {
     RtRun *run;
     const WeightFiles *files;
-    char *from, *to; /* HALF_BYTES each */
+    char *from, *to, *codes; /* READ_BYTES, and as many elements of any type; of as many, half a byte each */
 } Load;
 
-static void upload(const Load *load, const RtTensor *tensor, int64_t begin, int64_t count) {
-    int64_t bytes = rt_dtype_bytes(tensor->dtype);
-    rt_device_upload(load->run->arena + tensor->offset + begin * bytes, load->to, count * bytes);
+/* A rectangle of the file's matrix [columns, rows], of which ours is the transpose: file rows
+ * [first, first + high), columns [column, column + wide) of each. */
+static void upload_turned(const Load *load, const RtTensor *tensor, const char *from, RtElement type,
+                          int64_t first, int64_t high, int64_t column, int64_t wide) {
+    int64_t bytes = rt_dtype_bytes(tensor->dtype), pitch = tensor->dim[1];
+    elements_turn(load->to, elements_of(tensor->dtype), from, type, high, wide, wide);
+    rt_device_upload_rows(load->run->arena + tensor->offset + (column * pitch + first) * bytes, pitch * bytes,
+                          load->to, high * bytes, wide);
 }
 
-static void load_as_is(const Load *load, const RtTensor *tensor, Found found) {
-    int64_t count = rt_tensor_count(tensor), most = HALF_BYTES / 4;
-    char kind = kind_of(found.tensor);
-    for (int64_t begin = 0; begin < count; begin += most) {
-        int64_t part = smaller(count - begin, most);
-        weight_files_read(load->files, found, begin, part, load->from);
-        for (int64_t i = 0; i < part; i++) put(load->to, tensor->dtype, i, element(load->from, kind, i));
-        upload(load, tensor, begin, part);
+/* Elements [begin, begin + count) of the file's tensor, which are in load->from, to their places. Turned,
+ * they are the end of a row of the file, whole rows, and the beginning of another. */
+static void upload(const Load *load, const RtTensor *tensor, RtElement type, int transposed, int64_t begin,
+                   int64_t count) {
+    int64_t bytes = rt_dtype_bytes(tensor->dtype), wide = transposed ? tensor->dim[0] : 0;
+    if (!transposed) {
+        int same = elements_of(tensor->dtype) == type;
+        if (!same) elements_convert(load->to, elements_of(tensor->dtype), load->from, type, count);
+        rt_device_upload(load->run->arena + tensor->offset + begin * bytes, same ? load->from : load->to,
+                         count * bytes);
+        return;
+    }
+    for (int64_t done = 0; done < count;) {
+        int64_t row = (begin + done) / wide, column = (begin + done) % wide, left = count - done;
+        int64_t high = column == 0 && left >= wide ? left / wide : 1;
+        int64_t width = left < wide - column ? left : wide - column;
+        upload_turned(load, tensor, load->from + done * elements_bytes(type), type, row, high, column, width);
+        done += high * width;
     }
 }
 
-/* [O, I] from a file that holds [I, O]: as many whole rows as the buffer has room for, or a part of one; of
- * the file's rows, each of which has one element for each of ours, the piece for these is read. */
-static void load_transposed(const Load *load, const RtTensor *tensor, Found found) {
-    int64_t rows = tensor->dim[0], columns = tensor->dim[1], most = HALF_BYTES / 4;
-    int64_t wide = smaller(columns, most), high = wide ? most / wide : 1;
-    int64_t size = found.tensor->element_bytes;
-    char kind = kind_of(found.tensor);
+/* The checksum of a tensor's name, type and shape; that of each READ_BYTES of its data follows. */
+static uint64_t begin_sum(const StTensor *tensor) {
+    char shape[128];
+    st_shape_text(shape, sizeof shape, tensor->rank, tensor->dim);
+    char *head = rt_text("%s %s %s", tensor->name, tensor->dtype, shape);
+    uint64_t sum = rt_checksum(0, head, (int64_t)strlen(head));
+    free(head);
+    return sum;
+}
+
+/* Of a tensor that is read for this alone. */
+static uint64_t sum_alone(const Load *load, Found found) {
+    int64_t size = found.tensor->element_bytes, count = (found.tensor->end - found.tensor->begin) / size,
+            most = READ_BYTES / size;
+    uint64_t sum = begin_sum(found.tensor);
+    for (int64_t begin = 0; begin < count; begin += most) {
+        int64_t part = count - begin < most ? count - begin : most;
+        weight_files_read(load->files, found, begin, part, load->from);
+        sum = rt_checksum(sum, load->from, part * size);
+    }
+    return sum;
+}
+
+/* Into a parameter and its master, if it has one. */
+static uint64_t load_plain(const Load *load, const RtTensor *tensor, const RtTensor *master, int transposed,
+                           Found found) {
+    RtElement type = elements_named(found.tensor->dtype);
+    int64_t count = rt_tensor_count(tensor), most = READ_BYTES / elements_bytes(type);
+    uint64_t sum = begin_sum(found.tensor);
+    for (int64_t begin = 0; begin < count; begin += most) {
+        int64_t part = count - begin < most ? count - begin : most;
+        weight_files_read(load->files, found, begin, part, load->from);
+        sum = rt_checksum(sum, load->from, part * elements_bytes(type));
+        upload(load, tensor, type, transposed, begin, part);
+        if (master) upload(load, master, type, transposed, begin, part);
+    }
+    return sum;
+}
+
+static uint64_t load_quantized(const Load *load, const RtTensor *tensor, Found found) {
+    _Static_assert(READ_BYTES / 2 <= RT_QUANTIZE_MOST, "as many elements as are read at once");
+    RtElement type = elements_named(found.tensor->dtype);
+    int64_t count = rt_tensor_count(tensor), most = READ_BYTES / elements_bytes(type);
+    uint64_t sum = begin_sum(found.tensor);
+    RtQuantizer quantizer;
+    rt_quantize_begin(&quantizer, load->run, tensor, load->codes);
+    for (int64_t begin = 0; begin < count; begin += most) {
+        int64_t part = count - begin < most ? count - begin : most;
+        weight_files_read(load->files, found, begin, part, load->from);
+        sum = rt_checksum(sum, load->from, part * elements_bytes(type));
+        elements_convert(load->to, RT_ELEMENT_F32, load->from, type, part);
+        rt_quantize_add(&quantizer, (const float *)(const void *)load->to, part);
+    }
+    rt_quantize_end(&quantizer);
+    return sum;
+}
+
+/* Blocks lie along our rows, [O, I], which the file's, [I, O], cross: of as many of ours as there is room
+ * for, or of a part of one, the piece in each of the file's rows is read. */
+static uint64_t load_quantized_turned(const Load *load, const RtTensor *tensor, Found found) {
+    RtElement type = elements_named(found.tensor->dtype);
+    int64_t rows = tensor->dim[0], columns = tensor->dim[1], most = READ_BYTES / elements_bytes(type);
+    int64_t wide = columns < most ? columns : most, high = most / wide;
+    RtQuantizer quantizer;
+    rt_quantize_begin(&quantizer, load->run, tensor, load->codes);
     for (int64_t row = 0; row < rows; row += high)
         for (int64_t column = 0; column < columns; column += wide) {
-            int64_t r = smaller(rows - row, high), c = smaller(columns - column, wide);
+            int64_t r = rows - row < high ? rows - row : high,
+                    c = columns - column < wide ? columns - column : wide;
             for (int64_t k = 0; k < c; k++)
                 weight_files_read(load->files, found, (column + k) * rows + row, r,
-                                  load->from + k * r * size);
-            for (int64_t i = 0; i < r; i++)
-                for (int64_t k = 0; k < c; k++)
-                    put(load->to, tensor->dtype, i * c + k, element(load->from, kind, k * r + i));
-            upload(load, tensor, row * columns + column, r * c);
+                                  load->from + k * r * elements_bytes(type));
+            elements_turn(load->to, RT_ELEMENT_F32, load->from, type, c, r, r);
+            rt_quantize_add(&quantizer, (const float *)(const void *)load->to, r * c);
         }
+    rt_quantize_end(&quantizer);
+    return sum_alone(load, found);
+}
+
+/* The codes and what lies beside them. */
+static uint64_t load_saved(const Load *load, const RtTensor *tensor, Found found) {
+    uint64_t sum = sum_alone(load, found);
+    size_t length = strlen(found.tensor->name);
+    for (int i = 0; i < load->files->count; i++)
+        for (int k = 0; k < load->files->at[i].file.tensors; k++) {
+            const StTensor *beside = &load->files->at[i].file.tensor[k];
+            if (!load->files->at[i].used[k]) continue;
+            if (strncmp(beside->name, found.tensor->name, length) != 0 || beside->name[length] != '.')
+                continue;
+            sum += sum_alone(load, (Found){i, beside});
+        }
+    saved_nf4_load(load->files, found, load->run, tensor, load->from, READ_BYTES);
+    return sum;
+}
+
+/* Returns the checksum of the tensor as the files have it. */
+static uint64_t load_tensor(const Load *load, const RtTensor *tensor, const RtTensor *master, int transposed,
+                            Found found) {
+    if (!k_packing(tensor->dtype).code_bits) return load_plain(load, tensor, master, transposed, found);
+    if (saved_nf4(load->files, found)) return load_saved(load, tensor, found);
+    return transposed ? load_quantized_turned(load, tensor, found) : load_quantized(load, tensor, found);
 }
 
 /* ---- ties ---- */
@@ -153,17 +220,18 @@ static void load_transposed(const Load *load, const RtTensor *tensor, Found foun
 /* Exits where two tensors of the files differ that the program has one of. */
 static void compare_tied(const WeightFiles *files, Found one, Found other, void *chunk) {
     const StTensor *a = one.tensor, *b = other.tensor;
-    int64_t count = 1, most = HALF_BYTES / 4;
+    RtElement type = elements_named(a->dtype), other_type = elements_named(b->dtype);
+    int64_t count = 1, most = READ_BYTES / 4;
     int same = a->rank == b->rank && !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim);
-    char *left = chunk, *right = left + HALF_BYTES, kind = kind_of(a);
+    char *left = chunk, *right = left + READ_BYTES;
     for (int i = 0; i < a->rank; i++) count *= a->dim[i];
-    same &= can_read(b);
+    same &= other_type != RT_ELEMENT_NONE;
     for (int64_t begin = 0; same && begin < count; begin += most) {
-        int64_t part = smaller(count - begin, most);
+        int64_t part = count - begin < most ? count - begin : most;
         weight_files_read(files, one, begin, part, left);
         weight_files_read(files, other, begin, part, right);
         for (int64_t i = 0; same && i < part; i++)
-            same = element(left, kind, i) == element(right, kind_of(b), i);
+            same = elements_get(left, type, i) == elements_get(right, other_type, i);
     }
     if (!same)
         rt_fail(
@@ -187,26 +255,43 @@ static void check_ties(const WeightFiles *files, const RtProgram *program, const
     }
 }
 
-void rt_weights_load(RtRun *run, const RtProgram *program, const char *path, int frozen_only, void *chunk,
-                     int quiet) {
+/* By parameter: which of the tensors is its master; NULL: none. */
+static const RtTensor **masters_of(const RtProgram *program) {
+    const RtTensor **master = rt_allocate((size_t)program->tensors * sizeof *master);
+    for (int i = 0; i < program->tensors; i++)
+        if (program->tensor[i].kind == RT_MASTER) master[program->tensor[i].of] = &program->tensor[i];
+    return master;
+}
+
+uint64_t rt_weights_load(RtRun *run, const RtProgram *program, const char *path, int frozen_only, void *chunk,
+                         int quiet) {
     WeightFiles files;
     weight_files_open(&files, path);
     Found *found = rt_allocate((size_t)program->tensors * sizeof *found);
+    const RtTensor **master = masters_of(program);
     match_all(&files, program, found);
     check_ties(&files, program, found, chunk, quiet);
-    const Load load = {run, &files, chunk, (char *)chunk + HALF_BYTES};
-    int loaded = 0, held = 0;
+    const Load load = {run, &files, chunk, (char *)chunk + READ_BYTES, (char *)chunk + 3 * READ_BYTES};
+    uint64_t all = 0, base = 0;
+    int loaded = 0, held = 0, frozen = 0;
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
-        if (!is_weight(tensor) && tensor->kind != RT_MASTER) continue;
-        if (frozen_only && tensor->kind != RT_FROZEN) continue;
-        int parameter = is_weight(tensor) ? i : tensor->of;
-        (is_transposed(program, parameter) ? load_transposed : load_as_is)(&load, tensor, found[parameter]);
-        loaded += is_weight(tensor);
+        if (!is_weight(tensor) || (frozen_only && tensor->kind != RT_FROZEN)) continue;
+        uint64_t sum = load_tensor(&load, tensor, master[i], is_transposed(program, i), found[i]);
+        all += sum;
+        loaded++;
+        if (tensor->kind != RT_FROZEN) continue;
+        base += sum;
+        frozen++;
     }
     for (int i = 0; i < files.count; i++) held += files.at[i].file.tensors;
-    if (!quiet) rt_say(stderr, "weights: %d of the %d tensors in %s\n", loaded, held, path);
+    if (!frozen) base = all;
+    if (!quiet)
+        rt_say(stderr, "weights: %d of the %d tensors in %s, checksum %016llx\n", loaded, held, path,
+               (unsigned long long)base);
     weight_files_name_unused(&files);
+    free(master);
     free(found);
     weight_files_close(&files);
+    return base;
 }

@@ -380,10 +380,25 @@ static Program *least_of(const Compilation *c, int64_t batch, Wish any, bool byt
     return best;
 }
 
-Program batch_search_least(const Compilation *c, Policy policy, bool bytes_alone) {
-    Wish any = {policy, {.host_bytes = c->spec.host_bytes}, ASK_LEAST};
+/* The first micro-batch that is possible. */
+static int64_t smallest_batch(const Compilation *c) {
     int64_t batch = first_batch(c);
     while (batch && !lower_batch_fits(&c->spec, batch)) batch++;
+    return batch;
+}
+
+bool batch_search_never_fits(const Compilation *c, Budget budget) {
+    const Graph *g = programs_of_batch(c, smallest_batch(c))->graph;
+    int64_t bytes = 0;
+    for (ValueId v = 0; v < g->value.count; v++)
+        if (g->value.at[v].role == ROLE_WEIGHT || g->value.at[v].role == ROLE_OPTIMIZER)
+            bytes += g->value.at[v].kind == VALUE_ACTIVATION ? 0 : type_bytes(&g->value.at[v].type);
+    return budget.limited && bytes > budget.device_bytes;
+}
+
+Program batch_search_least(const Compilation *c, Policy policy, bool bytes_alone) {
+    Wish any = {policy, {.host_bytes = c->spec.host_bytes}, ASK_LEAST};
+    int64_t batch = smallest_batch(c);
     Program *best = least_of(c, batch, any, bytes_alone, NULL);
     if (single_batch(c) > batch) best = least_of(c, single_batch(c), any, bytes_alone, best);
     add_plan(c, best, any);

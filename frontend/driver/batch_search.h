@@ -8,6 +8,10 @@
  * arena's budget; when none fits, of what comes nearest. */
 Program batch_search(const Compilation *c, Policy policy, Budget budget);
 
+/* Whether the weights and the optimizer's states, which are there in every micro-batch and tiling, are more
+ * than the arena's budget by themselves. */
+bool batch_search_never_fits(const Compilation *c, Budget budget);
+
 /* What needs the least memory of all that `batch_search` would choose from. `bytes_alone`: of several that
  * need as much, whichever is found soonest. */
 Program batch_search_least(const Compilation *c, Policy policy, bool bytes_alone);

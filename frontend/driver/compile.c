@@ -4,11 +4,12 @@
 #include "ir/check.h"
 #include "ir/glob.h"
 #include "ir/ops.h"
-#include "planner/chain/kinds.h"
+#include "planner/problem/memo.h"
 #include "kernels/cuda_sizes.h"
 
 #include "frontend/driver/devices.h"
 #include "frontend/driver/message.h"
+#include "frontend/driver/profiles.h"
 #include "frontend/driver/programs.h"
 #include "frontend/driver/published.h"
 #include "frontend/lower/lower.h"
@@ -68,6 +69,8 @@ static int find_device(Compilation *c) {
     }
     const char *target = c->options->target;
     if (target) c->device.cuda = !strcmp(target, "cuda");
+    code = profiles_read(c->options, c->arena, &c->device);
+    if (code >= 0) return code;
     if (c->device.flops_per_second[c->spec.compute] <= 0) {
         diag_error(c->diag, E0703, c->spec.device_span, "device '%s' has no arithmetic in %s", c->device.name,
                    dtype_name[c->spec.compute]);
@@ -131,7 +134,7 @@ static bool heads_fit(const Compilation *c) {
 int compile_lower(Compilation *c) {
     bool fine = lower_spec(c->ast, c->diag, c->arena, &c->spec);
     c->forward = lower_graph(c->ast, &c->spec, 0, 0, c->diag, c->arena);
-    c->kinds = kind_memo_new(c->arena);
+    c->known = memo_new(c->arena);
     c->programs = programs_new(c->arena);
     if (!fine || !c->forward) return source_errors(c);
     const char *broken = graph_check(c->forward, c->arena);

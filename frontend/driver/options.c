@@ -89,7 +89,7 @@ static int parse_option(Options *options, Arena *arena, int argc, char **argv, i
 }
 
 static int unknown_verb(const Options *options, Arena *arena, const char *word) {
-    static const char *const later[] = {"report", "verify", "tune", "data", "export"};
+    static const char *const later[] = {"report", "verify", "data", "export"};
     for (size_t i = 0; i < COUNT_OF(later); i++)
         if (!strcmp(word, later[i]))
             return message_fail(options, EXIT_USAGE, "the verb '%s' is not there yet", later[i]);
@@ -139,8 +139,8 @@ static int parse_words(Options *options, Arena *arena, int argc, char **argv) {
         if (is_help(argv[i])) return say_help(options, arena, options->verb);
         if (is_version(argv[i])) return say_version(options, arena);
         if (!strcmp(argv[i], "--")) {
-            if (options->verb != VERB_RUN)
-                return message_fail(options, EXIT_USAGE, "only `run` hands options on after `--`");
+            if (options->verb != VERB_RUN && options->verb != VERB_TUNE)
+                return message_fail(options, EXIT_USAGE, "only `run` and `tune` hand options on after `--`");
             options->rest = argv + i + 1;
             options->rest_count = argc - i - 1;
             break;

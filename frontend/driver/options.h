@@ -46,7 +46,7 @@ typedef struct Options {
 #undef OPTION
 #undef OPTION_ALSO
     bool warned; /* warnings about the file were shown before */
-    char **rest; /* after `--`, for the trainer */
+    char **rest; /* after `--`, for the program that is run */
     int rest_count;
 } Options;
 

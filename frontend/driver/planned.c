@@ -77,6 +77,7 @@ Planned planned_by(const Compilation *c, Policy policy, Budget budget) {
 
 bool planned_by_file(const Compilation *c, Planned *out) {
     Budget arena_budget = compile_arena_budget(c, c->budget);
+    if (batch_search_never_fits(c, arena_budget)) return false;
     *out = (Planned){.train = batch_search(c, c->policy, arena_budget)};
     if (out->train.result->feasible) add_beside(c, out, arena_budget);
     return out->fits;

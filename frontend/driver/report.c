@@ -4,6 +4,7 @@
 #include "codegen/json_tree.h"
 #include "ir/glob.h"
 #include "frontend/driver/options.h"
+#include "frontend/driver/profiles.h"
 #include "ir/ops.h"
 #include "planner/layout/live.h"
 
@@ -143,6 +144,39 @@ static double tokens_of(const Graph *g) {
     return (double)(g->batch * g->context * g->accumulate);
 }
 
+/* Of a step's seconds, the share that was measured. */
+static double measured_share(const Part *part) {
+    const Graph *g = part->graph;
+    double measured = 0, all = part->plan->wait_seconds;
+    for (uint32_t s = 0; s < part->plan->step.count; s++) {
+        const Step *step = &part->plan->step.at[s];
+        if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) continue;
+        bool micro = g->node.at[step->node].phase != PHASE_UPDATE;
+        double seconds = part->cost[step->node].seconds * (micro ? (double)g->accumulate : 1);
+        all += seconds;
+        if (part->cost[step->node].measured) measured += seconds;
+    }
+    return all > 0 ? measured / all : 0;
+}
+
+/* Where a step's seconds are from. */
+static const char *sources_text(const EmitRequest *request, Arena *arena) {
+    const Device *device = request->device;
+    const char *figures =
+        device->cuda
+            ? arena_printf(arena, "%s's data sheet, at the share of it that each kernel reached on an H100",
+                           device->name)
+            : "the device's figures";
+    if (!device->profile) return figures;
+    const ProfileOrigin *origin = profile_origin(device->profile);
+    double share = 100 * measured_share(&request->train);
+    const char *times =
+        arena_printf(arena, "times measured on %s (driver %s, %s)", profiles_words(origin->card, arena),
+                     profiles_words(origin->driver, arena), profiles_words(origin->compiler, arena));
+    if (share > 99.95) return times; /* what the rest is from makes no difference */
+    return arena_printf(arena, "%s, %.1f%% of the step, and %s", times, share, figures);
+}
+
 void report_plan(const PlanReport *report, Text *out) {
     const EmitRequest *request = report->request;
     const PlanResult *result = report->result;
@@ -181,12 +215,7 @@ void report_plan(const PlanReport *report, Text *out) {
              seconds_text(train->plan->seconds, a), seconds_text(train->plan->recompute_seconds, b),
              100 * (train->plan->seconds / result->keep_all_seconds - 1),
              tokens_of(g) / train->plan->seconds);
-    text_add(out, "  computed from   %s\n",
-             request->device->cuda
-                 ? arena_printf(out->arena,
-                                "%s's data sheet, at the share of it that each kernel reached on an H100",
-                                request->device->name)
-                 : "the device's figures");
+    text_add(out, "  computed from   %s\n", sources_text(request, out->arena));
     if (train->plan->host_bytes)
         text_add(out, "  host memory     %s of %s; %s go out and back in a micro-step, operations wait %s\n",
                  format_bytes(train->plan->host_bytes, a), format_bytes(request->spec->host_bytes, b),
@@ -283,6 +312,17 @@ static void report_moved(const PlanReport *report, const Fates *fates, const Nod
         seconds_text((double)bytes / report->request->device->copy_bytes_per_second, b));
 }
 
+static void report_source(const Cost *cost, Text *out) {
+    const ProfileTime *time = cost->measured;
+    char a[24], b[24];
+    if (!time) {
+        text_add(out, "  its time is computed from: %s\n", cost->source);
+        return;
+    }
+    text_add(out, "  its time was measured: the median of %" PRId64 ", of which 80%% took %s to %s\n",
+             time->count, seconds_text(time->p10_seconds, a), seconds_text(time->p90_seconds, b));
+}
+
 uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
     const Part *part = &report->request->train;
     const Graph *g = part->graph;
@@ -307,7 +347,7 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
         uint64_t runs = (uint64_t)g->accumulate * (1 + fates.again[n]);
         text_add(out, "%s: %s, %s, %s a run, %" PRIu64 " run%s a step\n", node->name, op_info[node->op].name,
                  format_bytes(bytes, a), seconds_text(part->cost[n].seconds, b), runs, runs == 1 ? "" : "s");
-        text_add(out, "  its time is computed from: %s\n", part->cost[n].source);
+        report_source(&part->cost[n], out);
         if (pin) text_add(out, "  pinned by the file: %s\n", pin);
         if (fates.again[n])
             text_add(out, "  recomputed %u time%s a micro-step, %s a step, for %s\n", fates.again[n],
@@ -379,6 +419,7 @@ void report_plan_json(const PlanReport *report, Text *out) {
     json_set(root, "keep_all_seconds", json_number(result->keep_all_seconds));
     json_set(root, "lower_bound_seconds", json_number(result->lower_bound_seconds));
     json_set(root, "gap", json_number(result->gap));
+    if (request->device->profile) json_set(root, "measured_share", json_number(measured_share(train)));
     json_set(root, "tokens_per_second", json_number(tokens_of(g) / train->plan->seconds));
     if (report->more_seconds > 0) {
         json_set(root, "more_bytes", json_integer(report->more_bytes));

@@ -130,7 +130,7 @@ PlanRequest stages_glance(const Compilation *c, const Program *program, Budget b
                          .cost = program->cost,
                          .device = &c->device,
                          .budget = budget,
-                         .kinds = c->kinds,
+                         .known = c->known,
                          .stats = c->stats};
 }
 

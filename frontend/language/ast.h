@@ -148,7 +148,8 @@ typedef enum ItemKind {
     ITEM_BLOCK,    /* block */
     ITEM_MODEL,    /* block */
     ITEM_WEIGHTS,  /* name: path; flag: frozen; other: pattern after `transposed` (text NULL: none) */
-    ITEM_ADAPT,    /* value: lora(...) or a name; name: pattern after `on` (text NULL: none) */
+    ITEM_ADAPT,    /* value: lora(...) or a name; name: pattern after `on`, other: after `train` (text NULL:
+                      none) */
     ITEM_TIE,      /* name = other */
     ITEM_INIT,     /* name: pattern (text NULL: everything); value: normal(0.02) */
     ITEM_DEVICE,   /* name; value (EXPR_SIZE): the memory it is taken to have, NULL: its own */
@@ -184,7 +185,8 @@ typedef struct Ast {
     Section *section[SECTION_COUNT]; /* NULL when absent */
     VEC(Block *) block;
     Block *model;                  /* NULL when absent: lowering says so */
-    Item *single[ITEM_KIND_COUNT]; /* WEIGHTS, DEVICE, BUDGET, HOST, MAXIMIZE, LANGUAGE; NULL when absent */
+    Item *single[ITEM_KIND_COUNT]; /* WEIGHTS, ADAPT, DEVICE, BUDGET, HOST, MAXIMIZE, LANGUAGE; NULL when
+                                      absent */
     VEC(Comment) comment;
 } Ast;
 

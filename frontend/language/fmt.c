@@ -400,12 +400,14 @@ static void fmt_item(Writer *w, const Item *item) {
         text_add(out, " "), fmt_string(item->name.text, out);
     }
     if (item->flag) text_add(out, " frozen");
-    if (item->other.text) {
+    if (item->other.text && item->kind != ITEM_ADAPT) {
         text_add(out, item->kind == ITEM_WEIGHTS ? " transposed " : " = ");
         fmt_string(item->other.text, out);
     }
     if (item->value) text_add(out, item->kind == ITEM_DEVICE ? " memory " : " "), fmt_expr(item->value, out);
-    if (item->name.text && item->kind == ITEM_ADAPT) text_add(out, " on "), fmt_string(item->name.text, out);
+    if (item->kind != ITEM_ADAPT) return;
+    if (item->name.text) text_add(out, " on "), fmt_string(item->name.text, out);
+    if (item->other.text) text_add(out, " train "), fmt_string(item->other.text, out);
 }
 
 void fmt_print(const Ast *ast, Text *out) {

@@ -121,6 +121,11 @@ static Expr *size_value(const Option *option) {
 static bool set_item(const Option *option, ItemKind kind) {
     Ast *ast = option->ast;
     bool size = kind == ITEM_BUDGET || kind == ITEM_HOST;
+    if (kind == ITEM_ADAPT) {
+        Expr *method = option_value(option, WANT_VALUE);
+        if (method) item_wanted(ast, kind)->value = method;
+        return method != NULL;
+    }
     Expr *value = size ? size_value(option) : option_value(option, WANT_TEXT);
     if (!value) return false;
     if (!size && value->kind != EXPR_STRING) {
@@ -130,6 +135,15 @@ static bool set_item(const Option *option, ItemKind kind) {
     Item *item = item_wanted(ast, kind);
     item->value = size ? value : NULL; /* a memory that was pretended is the other device's */
     if (!size) item->name = (Name){value->text, option->value};
+    return true;
+}
+
+/* A pattern over names. */
+static bool set_pattern(const Option *option, Name *pattern) {
+    Expr *value = option_value(option, WANT_TEXT);
+    if (value && value->kind != EXPR_STRING) no_value(option, WANT_TEXT);
+    if (!value || value->kind != EXPR_STRING) return false;
+    *pattern = (Name){value->text, option->value};
     return true;
 }
 
@@ -144,35 +158,41 @@ static bool set_memory(const Option *option) {
     return true;
 }
 
-/* The part before the last dot of "optimizer.lr" or "train.optimizer.lr": a setting whose value takes
- * arguments. NULL when there is no such setting in the file. */
-static Entry *entry_with_arguments(const Option *option, const char **argument) {
-    static const char *const keys[] = {"optimizer", "schedule"};
+/* The value of a setting that takes arguments; NULL when the file has none. */
+static Expr **value_with_arguments(Ast *ast, const char *key) {
+    Entry *entry = (Entry *)ast_entry(ast, SECTION_TRAIN, key);
+    Item *adapt = !strcmp(key, item_word[ITEM_ADAPT]) ? ast->single[ITEM_ADAPT] : NULL;
+    Expr **value = entry ? &entry->value : adapt ? &adapt->value : NULL;
+    return value && ((*value)->kind == EXPR_CALL || (*value)->kind == EXPR_NAME) ? value : NULL;
+}
+
+/* The part before the last dot of "optimizer.lr", "train.optimizer.lr" or "adapt.rank": a setting whose value
+ * takes arguments. NULL when there is no such setting in the file. */
+static Expr **setting_with_arguments(const Option *option, const char **argument) {
+    static const char *const keys[] = {"optimizer", "schedule", "adapt"};
     const char *name = option->name;
     size_t head = strlen(section_name[SECTION_TRAIN]);
     if (!strncmp(name, section_name[SECTION_TRAIN], head) && name[head] == '.') name += head + 1;
     for (size_t i = 0; i < COUNT_OF(keys); i++) {
         size_t length = strlen(keys[i]);
         if (strncmp(name, keys[i], length) || name[length] != '.' || !name[length + 1]) continue;
-        Entry *entry = (Entry *)ast_entry(option->ast, SECTION_TRAIN, keys[i]);
-        if (!entry || (entry->value->kind != EXPR_CALL && entry->value->kind != EXPR_NAME)) return NULL;
         *argument = name + length + 1;
-        return entry;
+        return value_with_arguments(option->ast, keys[i]);
     }
     return NULL;
 }
 
-static bool set_argument(const Option *option, Entry *entry, const char *name) {
+static bool set_argument(const Option *option, Expr **setting, const char *name) {
     Arena *arena = option->ast->arena;
-    Expr *call = entry->value;
+    Expr *call = *setting;
     const Arg *old = call->kind == EXPR_CALL ? call_named(call, name) : NULL;
     Expr *value = option_value(option, WANT_VALUE);
     if (!value) return false;
     if (call->kind == EXPR_NAME) { /* `schedule cosine` has no arguments yet */
-        entry->value = NEW(arena, Expr);
-        *entry->value = (Expr){.kind = EXPR_CALL, .span = call->span, .callee = {call->text, call->span}};
+        *setting = NEW(arena, Expr);
+        **setting = (Expr){.kind = EXPR_CALL, .span = call->span, .callee = {call->text, call->span}};
     }
-    Arg *arg = old ? (Arg *)old : vec_add(arena, &entry->value->args);
+    Arg *arg = old ? (Arg *)old : vec_add(arena, &(*setting)->args);
     if (!old) *arg = (Arg){.name = {arena_strdup(arena, name), option->name_span}, .span = option->value};
     arg->value = value;
     return true;
@@ -180,17 +200,23 @@ static bool set_argument(const Option *option, Entry *entry, const char *name) {
 
 /* ---- names ---- */
 
+static const char adapt_on[] = "adapt.on", adapt_train[] = "adapt.train";
 static const char device_memory[] = "device.memory", device_memory_option[] = "device-memory";
-static const ItemKind settable[] = {ITEM_BUDGET, ITEM_HOST, ITEM_DEVICE, ITEM_MAXIMIZE, ITEM_WEIGHTS};
+static const ItemKind settable[] = {ITEM_BUDGET,   ITEM_HOST,    ITEM_DEVICE,
+                                    ITEM_MAXIMIZE, ITEM_WEIGHTS, ITEM_ADAPT};
 
 typedef VEC(const char *) Names;
 
-static void known_names(const Ast *ast, Names *known) {
-    const Section *dims = ast->section[SECTION_DIMS], *train = ast->section[SECTION_TRAIN];
+static void known_names(Ast *ast, Names *known) {
+    const Section *dims = ast->section[SECTION_DIMS];
     for (uint32_t i = 0; dims && i < dims->entry.count; i++)
         *vec_add(ast->arena, known) = dims->entry.at[i].key.text;
     for (size_t i = 0; i < COUNT_OF(settable); i++) *vec_add(ast->arena, known) = item_word[settable[i]];
     *vec_add(ast->arena, known) = device_memory;
+    if (ast->single[ITEM_ADAPT]) {
+        *vec_add(ast->arena, known) = adapt_on;
+        *vec_add(ast->arena, known) = adapt_train;
+    }
     for (int kind = SECTION_DTYPE; kind < SECTION_COUNT; kind++)
         for (uint32_t i = 0; section_key[kind][i]; i++) {
             *vec_add(ast->arena, known) = section_key[kind][i];
@@ -198,10 +224,11 @@ static void known_names(const Ast *ast, Names *known) {
                 arena_printf(ast->arena, "%s.%s", section_name[kind], section_key[kind][i]);
         }
     static const char *const arguments[] = {"optimizer.lr",    "optimizer.betas", "optimizer.eps",
-                                            "optimizer.decay", "schedule.warmup", "schedule.floor"};
+                                            "optimizer.decay", "schedule.warmup", "schedule.floor",
+                                            "adapt.rank",      "adapt.alpha",     "adapt.dropout"};
     for (size_t i = 0; i < COUNT_OF(arguments); i++) {
         const char *key = arena_strndup(ast->arena, arguments[i], strcspn(arguments[i], "."));
-        if (train && ast_entry(ast, SECTION_TRAIN, key)) *vec_add(ast->arena, known) = arguments[i];
+        if (value_with_arguments(ast, key)) *vec_add(ast->arena, known) = arguments[i];
     }
 }
 
@@ -228,6 +255,11 @@ static const char *other_name(const char *name, const Names *known) {
         {"save.dir", "out output out_dir output_dir"},
         {"data.train", "data dataset train_data"},
         {"budget", "memory max_memory"},
+        {"adapt.rank", "r lora_r lora_rank rank"},
+        {"adapt.alpha", "lora_alpha"},
+        {"adapt.dropout", "lora_dropout"},
+        {"adapt.on", "target_modules"},
+        {"adapt.train", "modules_to_save"},
     };
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         size_t length = strlen(name);
@@ -241,7 +273,7 @@ static const char *other_name(const char *name, const Names *known) {
 }
 
 static void unknown_setting(const Option *option) {
-    const Ast *ast = option->ast;
+    Ast *ast = option->ast;
     Names known = {0};
     known_names(ast, &known);
     diag_error(option->diag, E0114, option->name_span, "there is no dim or setting '%s'", option->name);
@@ -276,6 +308,10 @@ static bool set_any(const Option *option) {
     if (ast_entry(ast, SECTION_DIMS, name)) return set_entry(option, SECTION_DIMS, name);
     for (size_t i = 0; i < COUNT_OF(settable); i++)
         if (!strcmp(item_word[settable[i]], name)) return set_item(option, settable[i]);
+    if (ast->single[ITEM_ADAPT] && !strcmp(name, adapt_on))
+        return set_pattern(option, &ast->single[ITEM_ADAPT]->name);
+    if (ast->single[ITEM_ADAPT] && !strcmp(name, adapt_train))
+        return set_pattern(option, &ast->single[ITEM_ADAPT]->other);
     if (!strcmp(name, device_memory) || !strcmp(name, device_memory_option)) return set_memory(option);
     int fits[SECTION_COUNT], count = 0;
     for (int kind = SECTION_DIMS; kind < SECTION_COUNT; kind++) {
@@ -290,8 +326,8 @@ static bool set_any(const Option *option) {
     }
     if (count == 1) return set_entry(option, (SectionKind)fits[0], name);
     const char *argument;
-    Entry *entry = entry_with_arguments(option, &argument);
-    if (entry) return set_argument(option, entry, argument);
+    Expr **setting = setting_with_arguments(option, &argument);
+    if (setting) return set_argument(option, setting, argument);
     if (count)
         several_sections(option, fits);
     else

@@ -49,7 +49,7 @@ static void yyerror(const YYLTYPE *span, Parser *parser, const char *message);
 %token DOTS ".." ARROW "->"
 %token MEMORY "memory"
 %token AS "as" RETURN "return" REPEAT "repeat" IN "in" SCOPE "scope" FROZEN "frozen" ON "on"
-%token TRANSPOSED "transposed"
+%token TRANSPOSED "transposed" TRAIN_TOO "train"
 %token <token> KEY "a key" WORD UNIT EVERY
 %token <token> KW_LANGUAGE "language" KW_DIMS "dims" KW_SECTION KW_BLOCK "block" KW_MODEL "model"
 %token <token> KW_WEIGHTS "weights" KW_ADAPT "adapt" KW_TIE "tie" KW_INIT "init" KW_DEVICE "device"
@@ -70,7 +70,7 @@ static void yyerror(const YYLTYPE *span, Parser *parser, const char *message);
 %type <names> targets
 %type <stmt> stmt
 %type <stmts> body stmts
-%type <name> opt_unit opt_scope opt_on opt_transposed
+%type <name> opt_unit opt_scope opt_on opt_train opt_transposed
 %type <clause> clause
 %type <token> number word device size
 
@@ -102,7 +102,12 @@ item:
     $$->flag = true;
     $$->other = $4;
   }
-| KW_ADAPT setting opt_on    { $$ = tree_item(parser, ITEM_ADAPT, @$); $$->value = $2; $$->name = $3; }
+| KW_ADAPT setting opt_on opt_train {
+    $$ = tree_item(parser, ITEM_ADAPT, @$);
+    $$->value = $2;
+    $$->name = $3;
+    $$->other = $4;
+  }
 | KW_TIE STRING '=' STRING   { $$ = tree_item(parser, ITEM_TIE, @$); $$->name = tree_name($2); $$->other = tree_name($4); }
 | KW_INIT setting            { $$ = tree_item(parser, ITEM_INIT, @$); $$->value = $2; }
 | KW_INIT STRING setting     { $$ = tree_item(parser, ITEM_INIT, @$); $$->name = tree_name($2); $$->value = $3; }
@@ -131,6 +136,7 @@ size: SIZE | number;
 number: INT | FLOAT;
 opt_transposed: %empty { $$ = (Name){0}; } | TRANSPOSED STRING { $$ = tree_name($2); };
 opt_on: %empty { $$ = (Name){0}; } | ON STRING { $$ = tree_name($2); };
+opt_train: %empty { $$ = (Name){0}; } | TRAIN_TOO STRING { $$ = tree_name($2); };
 setting: NAME { $$ = tree_leaf(parser, EXPR_NAME, $1); } | NAME '(' args opt_comma ')' { $$ = tree_call(parser, @$, $1, $3); };
 
 /* ---- sections ---- */

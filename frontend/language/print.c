@@ -128,6 +128,7 @@ void ast_print(const Ast *ast, Text *out) {
         if (item->name.text) text_add(out, " "), print_quoted(item->name.text, out);
         if (item->flag) text_add(out, " frozen");
         if (item->other.text && item->kind == ITEM_WEIGHTS) text_add(out, " transposed");
+        if (item->other.text && item->kind == ITEM_ADAPT) text_add(out, " train");
         if (item->other.text) text_add(out, " "), print_quoted(item->other.text, out);
         if (item->kind == ITEM_DEVICE && item->value) text_add(out, " memory");
         text_add(out, item->value ? " " : "\n");

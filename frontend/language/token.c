@@ -151,6 +151,7 @@ static int outer_word(const Classifier *c, const Token *token) {
         break;
     }
     if (inner_word(token) == ON && token[1].kind == STRING) return ON;
+    if (inner_word(token) == TRAIN_TOO && token[1].kind == STRING) return TRAIN_TOO;
     return top_word(token->text);
 }
 

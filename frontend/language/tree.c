@@ -135,6 +135,7 @@ void tree_add_item(Parser *parser, Item *item) {
         break;
     case ITEM_LANGUAGE:
     case ITEM_WEIGHTS:
+    case ITEM_ADAPT:
     case ITEM_DEVICE:
     case ITEM_BUDGET:
     case ITEM_HOST:
@@ -142,7 +143,7 @@ void tree_add_item(Parser *parser, Item *item) {
         if (!before) ast->single[item->kind] = item;
         break;
     default:
-        before = NULL; /* adapt, tie, init and pins may come many times */
+        before = NULL; /* tie, init and pins may come many times */
         break;
     }
     if (before)

@@ -392,6 +392,7 @@ Graph *lower_graph(const Ast *ast, const Spec *spec, int64_t batch, int64_t cont
     dims_read(&l, batch, context);
     check_blocks(&l);
     ties_read(&l);
+    adapt_begin(&l);
     model_lower(&l);
     if (diag_errors(diag)) return NULL;
     weights_finish(&l);

@@ -361,6 +361,14 @@ bool dim_eval(Lower *l, const Expr *expr, Dim *out) {
     }
 }
 
+bool dim_eval_size(Lower *l, const Expr *expr, Dim *out) {
+    if (!dim_eval(l, expr, out)) return false;
+    if (out->value >= 1) return true;
+    diag_error(l->diag, E0320, expr->span, "%s is %lld: a dimension is at least 1", dim_text(l, out),
+               (long long)out->value);
+    return false;
+}
+
 bool shape_eval(Lower *l, const Expr *expr, Shape *out) {
     *out = (Shape){0};
     if (expr->kind != EXPR_SHAPE) {
@@ -373,16 +381,8 @@ bool shape_eval(Lower *l, const Expr *expr, Shape *out) {
         return false;
     }
     bool ok = true;
-    for (uint32_t i = 0; i < expr->items.count; i++) {
-        Dim *d = &out->dim[out->rank++];
-        if (!dim_eval(l, expr->items.at[i], d)) {
-            ok = false;
-        } else if (d->value < 1) {
-            diag_error(l->diag, E0320, expr->items.at[i]->span, "%s is %lld: a dimension is at least 1",
-                       dim_text(l, d), (long long)d->value);
-            ok = false;
-        }
-    }
+    for (uint32_t i = 0; i < expr->items.count; i++)
+        ok &= dim_eval_size(l, expr->items.at[i], &out->dim[out->rank++]);
     return ok;
 }
 

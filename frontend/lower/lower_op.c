@@ -20,13 +20,14 @@ typedef struct Call {
     Shape shape;
     const Expr *shape_expr, *name;
     double number;
-    const Expr *number_expr;
+    const Expr *number_expr, *parts_expr;
     bool flag;
 } Call;
 
 typedef Operand Lowering(Lower *l, Call *call);
 
-/* kinds of positional arguments: t tensor, s shape, w weight name, n number; '+' repeats the last */
+/* kinds of positional arguments: t tensor, s shape, w weight name, n number, p number or list of widths; '+'
+ * repeats the last */
 typedef struct Signature {
     const char *name, *kinds, *flag;
     const char *named[3];
@@ -36,7 +37,7 @@ typedef struct Signature {
 
 /* ---- nodes ---- */
 
-static const char *unique_name(Lower *l, const char *stem, uint32_t nout) {
+const char *unique_name(Lower *l, const char *stem, uint32_t nout) {
     /* outputs after the first are called NAME.1, NAME.2: those must be free as well */
     uint32_t number = map_get(l->next_suffix, stem);
     for (number = number == NONE ? 1 : number;; number++) {
@@ -97,13 +98,13 @@ static const char *weighted_name(Lower *l, const Expr *name, uint32_t nout) {
     return unique_name(l, arena_printf(l->arena, "%s%s", l->scope, name->text), nout);
 }
 
-/* The value in the storage type activations have. */
-static ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span) {
+ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span) {
     Type wish = l->graph->value.at[value].type;
     if (wish.dtype == l->spec->compute) return value;
+    Op op = dtype_bytes[wish.dtype] ? OP_CAST : OP_DEQUANTIZE;
     wish.dtype = l->spec->compute;
-    NodeId node = node_add(l, OP_CAST, &value, 1, 0, 1, &wish, NULL,
-                           unique_name(l, arena_printf(l->arena, "%s.cast", name), 1), span);
+    NodeId node = node_add(l, op, &value, 1, 0, 1, &wish, NULL,
+                           unique_name(l, arena_printf(l->arena, "%s.%s", name, op_info[op].name), 1), span);
     return node == NONE ? NONE : l->graph->node.at[node].out[0];
 }
 
@@ -152,7 +153,8 @@ static bool table_shape(Lower *l, const Call *call, const char *is) {
 static Operand lookup(Lower *l, const Call *call, const Operand *index) {
     Shape shape = index->shape;
     shape.dim[shape.rank++] = call->shape.dim[1];
-    ValueId in[2] = {index->value, weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02)};
+    ValueId in[2] = {index->value,
+                     weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, USE_ANY)};
     if (in[1] == NONE) return poison();
     Type wish = shape_type(&shape, l->spec->compute);
     NodeId node =
@@ -186,7 +188,7 @@ static Operand lower_positions(Lower *l, Call *call) {
         const Operand place = document_positions(l, call->expr->span);
         return lookup(l, call, &place);
     }
-    ValueId weight = weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02);
+    ValueId weight = weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, USE_ANY);
     if (weight == NONE) return poison();
     Shape shape = {2, {t->dim, call->shape.dim[1]}};
     Type wish = shape_type(&shape, l->spec->compute);
@@ -220,16 +222,20 @@ static Operand lower_linear(Lower *l, Call *call) {
         coincidence(l, call->expr->span, "linear", &width, &takes);
         return poison();
     }
-    ValueId in[3] = {x->value, weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02), NONE};
+    WeightUse use = makes_logits(l, &call->shape) ? USE_ANY : USE_MATRIX;
+    ValueId in[3] = {x->value, weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, use),
+                     NONE};
     Shape out = {1, {call->shape.dim[0]}};
-    if (call->flag) in[2] = weight_get(l, call->name, ".bias", &out, INIT_CONSTANT, 0);
+    if (call->flag) in[2] = weight_get(l, call->name, ".bias", &out, INIT_CONSTANT, 0, USE_ANY);
     if (in[1] == NONE || (call->flag && in[2] == NONE)) return poison();
     const char *name = weighted_name(l, call->name, 1);
     in[1] = cast_to_compute(l, in[1], name, call->expr->span);
     if (in[1] == NONE) return poison();
     Shape shape = shape_with_last(&x->shape, call->shape.dim[0]);
-    return first_output(
+    Operand y = first_output(
         l, node_add(l, OP_LINEAR, in, call->flag ? 3 : 2, 0, 1, NULL, NULL, name, call->expr->span), &shape);
+    const char *base = arena_printf(l->arena, "%s%s", l->scope, call->name->text);
+    return adapt_linear(l, base, x, &call->shape, y, call->expr->span);
 }
 
 static Operand lower_norm(Lower *l, Call *call) {
@@ -237,9 +243,9 @@ static Operand lower_norm(Lower *l, Call *call) {
     Attr attr = {.eps = 1e-5};
     if (!is_float(l, call, 0) || !named_number(l, call, "eps", 1e-20, 1, &attr.eps)) return poison();
     Shape width = {1, {x->shape.dim[x->shape.rank - 1]}};
-    ValueId in[3] = {x->value, weight_get(l, call->name, ".weight", &width, INIT_CONSTANT, 1), NONE};
+    ValueId in[3] = {x->value, weight_get(l, call->name, ".weight", &width, INIT_CONSTANT, 1, USE_ANY), NONE};
     uint32_t n = (uint32_t)op_info[call->op].min_in; /* x, gain, bias or none; as many results */
-    if (n == 3) in[2] = weight_get(l, call->name, ".bias", &width, INIT_CONSTANT, 0);
+    if (n == 3) in[2] = weight_get(l, call->name, ".bias", &width, INIT_CONSTANT, 0, USE_ANY);
     if (in[1] == NONE || (n == 3 && in[2] == NONE)) return poison();
     return first_output(
         l, node_add(l, call->op, in, n, 0, n, NULL, &attr, weighted_name(l, call->name, n), call->expr->span),
@@ -275,104 +281,113 @@ static Operand many(Lower *l, uint32_t count) {
     return (Operand){.kind = OPERAND_MANY, .item = NEW_ARRAY(l->arena, Operand, count), .items = count};
 }
 
+static Dim last_dim(const Operand *x) {
+    return x->shape.dim[x->shape.rank - 1];
+}
+
+static bool bad_split(Lower *l, const Call *call, const char *what) {
+    diag_error(l->diag, E0315, call->expr->span, "split: %s", what);
+    note_operand(l, call->tensor_expr[0], &call->tensor[0]);
+    note_defined(l, call->tensor_expr[0]);
+    return false;
+}
+
+/* split(x, 3) */
+static bool equal_parts(Lower *l, const Call *call, Dim *width, uint32_t *parts) {
+    Dim last = last_dim(&call->tensor[0]);
+    int64_t n = call->number >= 2 && call->number <= MAX_TENSORS ? (int64_t)call->number : 0;
+    if (!n || (double)n != call->number) {
+        diag_error(l->diag, E0402, call->number_expr->span, "split: into 2 to %d parts, not %g", MAX_TENSORS,
+                   call->number);
+        return false;
+    }
+    if (last.value % n)
+        return bad_split(l, call,
+                         arena_printf(l->arena, "last dimension %s = %lld does not divide into %lld parts",
+                                      dim_text(l, &last), (long long)last.value, (long long)n));
+    for (int64_t i = 0; i < n; i++) width[i] = dim_combine(l, '/', last, dim_of_number(l, n));
+    *parts = (uint32_t)n;
+    return true;
+}
+
+/* split(x, [H*E, K*E, K*E]) */
+static bool listed_parts(Lower *l, const Call *call, Dim *width, uint32_t *parts) {
+    const Expr *list = call->parts_expr;
+    Shape last = {1, {last_dim(&call->tensor[0])}}, sum = {1, {dim_of_number(l, 0)}};
+    uint32_t n = list->items.count;
+    if (n < 2 || n > MAX_TENSORS) {
+        diag_error(l->diag, E0402, list->span, "split: into 2 to %d parts, not %u", MAX_TENSORS, n);
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (!dim_eval_size(l, list->items.at[i], &width[i])) return false;
+        sum.dim[0] = dim_combine(l, '+', sum.dim[0], width[i]);
+    }
+    DimMatch match = shape_match(&sum, &last);
+    if (match == DIM_DIFFERENT)
+        return bad_split(l, call,
+                         arena_printf(l->arena, "the parts %s take %lld of the last dimension %s = %lld",
+                                      expr_text(l, list), (long long)sum.dim->value, dim_text(l, last.dim),
+                                      (long long)last.dim->value));
+    if (match == DIM_COINCIDE) coincidence(l, call->expr->span, "split", &sum, &last);
+    *parts = n;
+    return match == DIM_SAME;
+}
+
 static Operand lower_split(Lower *l, Call *call) {
     const Operand *x = &call->tensor[0];
-    const Dim *last = &x->shape.dim[x->shape.rank - 1];
-    int64_t n = call->number >= 2 && call->number <= 8 ? (int64_t)call->number : 0;
+    Dim width[MAX_TENSORS];
+    Shape shape[MAX_TENSORS];
+    Type wish[MAX_TENSORS];
+    uint32_t n;
     if (!is_float(l, call, 0)) return poison();
-    if (!n || (double)n != call->number) {
-        diag_error(l->diag, E0402, call->number_expr->span, "split: into 2 to 8 parts, not %g", call->number);
-        return poison();
+    if (!(call->parts_expr ? listed_parts : equal_parts)(l, call, width, &n)) return poison();
+    for (uint32_t i = 0; i < n; i++) {
+        shape[i] = shape_with_last(&x->shape, width[i]);
+        wish[i] = shape_type(&shape[i], x->dtype);
     }
-    if (last->value % n) {
-        diag_error(l->diag, E0315, call->expr->span,
-                   "split: last dimension %s = %lld does not divide into %lld parts", dim_text(l, last),
-                   (long long)last->value, (long long)n);
-        note_operand(l, call->tensor_expr[0], x);
-        note_defined(l, call->tensor_expr[0]);
-        return poison();
-    }
-    Shape shape = shape_with_last(&x->shape, dim_combine(l, '/', *last, dim_of_number(l, n)));
-    Type wish[8];
-    for (int64_t i = 0; i < n; i++) wish[i] = shape_type(&shape, x->dtype);
-    NodeId node = node_add(l, OP_SPLIT, &x->value, 1, 0, (uint32_t)n, wish, NULL,
-                           node_name(l, "split", (uint32_t)n), call->expr->span);
+    NodeId node =
+        node_add(l, OP_SPLIT, &x->value, 1, 0, n, wish, NULL, node_name(l, "split", n), call->expr->span);
     if (node == NONE) return poison();
-    Operand out = many(l, (uint32_t)n);
-    for (uint32_t i = 0; i < out.items; i++)
-        out.item[i] = tensor_of(l, l->graph->node.at[node].out[i], &shape);
+    Operand out = many(l, n);
+    for (uint32_t i = 0; i < n; i++) out.item[i] = tensor_of(l, l->graph->node.at[node].out[i], &shape[i]);
     return out;
 }
 
+static Operand lower_concat(Lower *l, Call *call) {
+    const Operand *first = &call->tensor[0];
+    Shape shape = first->shape;
+    ValueId in[MAX_TENSORS];
+    for (uint32_t i = 0; i < call->tensors; i++) {
+        const Operand *piece = &call->tensor[i];
+        if (!is_float(l, call, i)) return poison();
+        in[i] = piece->value;
+        if (!i) continue;
+        Shape alike = shape_with_last(&piece->shape, last_dim(first));
+        DimMatch match = shape_match(&alike, &first->shape);
+        if (match == DIM_COINCIDE) coincidence(l, call->expr->span, "concat", &piece->shape, &first->shape);
+        if (match == DIM_DIFFERENT) {
+            diag_error(l->diag, E0310, call->expr->span,
+                       "concat: %s and %s differ in more than the last dimension",
+                       expr_text(l, call->tensor_expr[0]), expr_text(l, call->tensor_expr[i]));
+            note_operand(l, call->tensor_expr[0], first);
+            note_operand(l, call->tensor_expr[i], piece);
+        }
+        if (match != DIM_SAME) return poison();
+        shape = shape_with_last(&shape,
+                                dim_combine(l, '+', last_dim(&(Operand){.shape = shape}), last_dim(piece)));
+    }
+    if (call->tensors < 2) {
+        diag_error(l->diag, E0301, call->expr->span, "concat: two values or more are wanted");
+        diag_help(l->diag, "write concat(a, b)");
+        return poison();
+    }
+    NodeId node = node_add(l, OP_CONCAT, in, call->tensors, 0, 1, NULL, NULL, node_name(l, "concat", 1),
+                           call->expr->span);
+    return first_output(l, node, &shape);
+}
+
 /* ---- attention ---- */
-
-/* linear(4): every frequency divided. The kernels have one rule, Llama 3's: of an original context of no
- * tokens all waves are longer, and divided. */
-static bool rope_linear(Lower *l, const Expr *e, Attr *attr) {
-    double factor = 0;
-    if (e->args.count != 1 || e->args.at[0].name.text) {
-        diag_error(l->diag, E0301, e->span, "linear takes a factor");
-        diag_help(l->diag, "as in linear(4)");
-        return false;
-    }
-    if (!number_eval(l, e->args.at[0].value, &factor)) return false;
-    if (!(factor > 0)) {
-        diag_error(l->diag, E0402, e->args.at[0].span, "linear: %g must be above 0", factor);
-        return false;
-    }
-    attr->rope_factor = factor;
-    attr->rope_low = attr->rope_high = 1;
-    return true;
-}
-
-/* llama3(8, low = 1, high = 4, original = 8192) */
-static bool rope_llama3(Lower *l, const Expr *e, Attr *attr) {
-    static const char *const names[3] = {"low", "high", "original"};
-    double value[4] = {0};
-    bool seen[4] = {0};
-    for (uint32_t i = 0; i < e->args.count; i++) {
-        const Arg *a = &e->args.at[i];
-        int which = 0;
-        while (a->name.text && which < 3 && strcmp(a->name.text, names[which])) which++;
-        if (a->name.text && which == 3) {
-            diag_error(l->diag, E0204, a->name.span, "llama3 knows no '%s'", a->name.text);
-            diag_suggest(l->diag, a->name.text, names, 3);
-            return false;
-        }
-        which = a->name.text ? which + 1 : 0;
-        if (seen[which]) {
-            diag_error(l->diag, E0301, a->span, "llama3: given twice");
-            return false;
-        }
-        seen[which] = true;
-        if (!number_eval(l, a->value, &value[which])) return false;
-        if (!(value[which] > 0)) {
-            diag_error(l->diag, E0402, a->span, "llama3: %g must be above 0", value[which]);
-            return false;
-        }
-    }
-    if (!seen[0] || !seen[1] || !seen[2] || !seen[3] || value[2] <= value[1]) {
-        diag_error(l->diag, E0301, e->span, "llama3 takes a factor, low, high above low, and original");
-        diag_help(l->diag, "Llama 3.1 has llama3(8, low = 1, high = 4, original = 8192)");
-        return false;
-    }
-    attr->rope_factor = value[0];
-    attr->rope_low = value[1];
-    attr->rope_high = value[2];
-    attr->rope_original = (int64_t)value[3];
-    return true;
-}
-
-static bool rope_scaling(Lower *l, const Expr *e, Attr *attr) {
-    if (e->kind == EXPR_CALL && !strcmp(e->callee.text, "llama3")) return rope_llama3(l, e, attr);
-    if (e->kind == EXPR_CALL && !strcmp(e->callee.text, "linear")) return rope_linear(l, e, attr);
-    diag_error(l->diag, E0404, e->span,
-               "rope: the scalings known are linear(4) and llama3(8, low = 1, high = 4, original = 8192)");
-    diag_help(l->diag,
-              "yarn, dynamic and longrope are not there yet; without `scaling`, stay within the context "
-              "that the model was made for");
-    return false;
-}
 
 static Operand lower_rope(Lower *l, Call *call) {
     Attr attr = {.theta = 1e4};
@@ -519,7 +534,9 @@ static Operand lower_cross_entropy(Lower *l, Call *call) {
 #define CALL_dropout(name)                                                                                   \
     { name, "tn", NULL, {0}, name "(x, 0.1)", lower_dropout }
 #define CALL_split(name)                                                                                     \
-    { name, "tn", NULL, {0}, name "(x, 3)", lower_split }
+    { name, "tp", NULL, {0}, name "(x, 3) or " name "(x, [H*E, K*E, K*E])", lower_split }
+#define CALL_concat(name)                                                                                    \
+    { name, "t+", NULL, {0}, name "(a, b)", lower_concat }
 #define CALL_rope(name)                                                                                      \
     { name, "t+", NULL, {"theta", "scaling"}, name "(q, k, theta = 1e4)", lower_rope }
 #define CALL_attend(name)                                                                                    \
@@ -569,6 +586,10 @@ static bool fit_named(Lower *l, const Signature *s, const Arg *arg) {
 }
 
 static bool fit_positional(Lower *l, const Signature *s, char kind, const Expr *e, Call *call) {
+    if (kind == 'p' && e->kind == EXPR_SHAPE) {
+        call->parts_expr = e;
+        return true;
+    }
     switch (kind) {
     case 't':
         if (call->tensors == MAX_TENSORS) return misuse(l, s, e->span, "too many values");
@@ -588,12 +609,9 @@ static bool fit_positional(Lower *l, const Signature *s, char kind, const Expr *
         bool number = e->kind != EXPR_SHAPE && e->kind != EXPR_TUPLE && e->kind != EXPR_STRING &&
                       e->kind != EXPR_SIZE && e->kind != EXPR_RANGE;
         if (!number) {
-            misuse(
+            return misuse(
                 l, s, e->span,
                 arena_printf(l->arena, "a number is wanted here, not %s: %s", expr_is(e), expr_text(l, e)));
-            if (e->kind == EXPR_SHAPE && !strcmp(s->name, "split"))
-                diag_help(l->diag, "parts are equal; where they differ, make each with a linear of its own");
-            return false;
         }
         call->number_expr = e;
         Operand n = expr_lower(l, e);

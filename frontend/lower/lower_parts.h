@@ -4,6 +4,7 @@
  *     lower_expr.c      names, operators, block calls
  *     lower_op.c        the operations of the language
  *     lower_weight.c    parameters: names, ties, how they start
+ *     lower_adapt.c     which of them are trained; low-rank adapters beside the others
  *     lower_settings.c  sections and top-level settings
  *     lower.c           statements, and the two entry points
  *
@@ -13,6 +14,7 @@
 #define REMAT_LOWER_PARTS_H
 
 #include "frontend/lower/lower.h"
+#include "ir/glob.h"
 
 /* ---- dims ---- */
 
@@ -86,6 +88,7 @@ typedef struct Weight {
     Shape shape;
     Span span;
     bool declared; /* false while only a tie has asked for it */
+    bool adapter;  /* of a low-rank adapter */
 } Weight;
 
 typedef struct Lower {
@@ -109,7 +112,10 @@ typedef struct Lower {
     VEC(Weight) weight;
     Map *tied; /* "lm_head" -> index of its tie item */
     bool *tie_used;
-    int64_t dropouts;
+    Glob *adapted, *trained; /* patterns of `adapt`; NULL without one */
+    bool any_adapted, any_trained;
+    const char *a_linear; /* the last one's name */
+    int64_t dropouts, adapter_dropouts;
     Shape embedding; /* of the table that data.tokens index; rank 0: none yet */
     int depth;
     uint32_t calls; /* of blocks, and repetitions */
@@ -123,6 +129,7 @@ NamedDim *dims_find(Lower *l, const char *name); /* NULL when there is none */
 void dims_check_used(Lower *l);
 /* An expression over dims. False after an error, or where a dim in it has failed. */
 bool dim_eval(Lower *l, const Expr *expr, Dim *out);
+bool dim_eval_size(Lower *l, const Expr *expr, Dim *out); /* the same, at least 1 */
 /* [H*E, D]: every dim at least 1. */
 bool shape_eval(Lower *l, const Expr *expr, Shape *out);
 Dim dim_of_number(Lower *l, int64_t value);
@@ -177,13 +184,40 @@ NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut,
 Operand node_same(Lower *l, Op op, const Operand *in, uint32_t nin, const Attr *attr, Span span);
 /* "h.3.layer.gelu", ".2" and so on for repetitions. */
 const char *node_name(Lower *l, const char *word, uint32_t nout);
+/* The same for a whole name. */
+const char *unique_name(Lower *l, const char *stem, uint32_t nout);
+/* The value in the storage type activations have, by a node called `name`.cast; NONE after an error. */
+ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span);
+
+/* ---- lower_rope.c ---- */
+/* linear(4), llama3(8, low = 1, high = 4, original = 8192). False after an error. */
+bool rope_scaling(Lower *l, const Expr *e, Attr *attr);
 
 /* ---- lower_weight.c ---- */
+/* Who reads a weight, which decides how it is stored. */
+typedef enum WeightUse {
+    USE_ANY,
+    USE_MATRIX, /* a linear layer, and not the one that makes the logits */
+    USE_ADAPTER /* a low-rank adapter: it is trained */
+} WeightUse;
 void ties_read(Lower *l);
 /* The parameter "scope + name + suffix" of the given shape, made on first use; NONE after an error. */
 ValueId weight_get(Lower *l, const Expr *name, const char *suffix, const Shape *shape, InitKind init,
-                   double value);
+                   double value, WeightUse use);
+/* A new parameter of that full name. */
+ValueId weight_make(Lower *l, const char *full, const Shape *shape, Span span, bool declared, InitKind init,
+                    double value, WeightUse use);
 void weights_finish(Lower *l); /* init lines, residual scaling, ties and patterns that match nothing */
+
+/* ---- lower_adapt.c ---- */
+void adapt_begin(Lower *l); /* before any weight is made */
+/* Whether a linear layer of this weight makes the logits: it has a row for each row of the embedding. */
+bool makes_logits(Lower *l, const Shape *weight);
+/* Whether a weight of this name is trained, and not read only. */
+bool adapt_trains(Lower *l, const char *full);
+/* `y`, what linear layer `base` makes of x, with its adapter's part where `adapt` names it. */
+Operand adapt_linear(Lower *l, const char *base, const Operand *x, const Shape *weight, Operand y, Span span);
+void adapt_finish(Lower *l); /* patterns that match nothing, ties that are torn */
 
 /* ---- lower_settings.c ---- */
 void settings_read(Lower *l, Spec *out);

@@ -60,14 +60,15 @@ static int read_word(Lower *l, Span span, const char *what, const char *word, co
     return -1;
 }
 
-/* Arguments of adamw(..), cosine(..): positional ones and names not in `known` are errors. */
-static void check_arguments(Lower *l, const Expr *call, const char *const *known, uint32_t count) {
+/* Arguments of adamw(..), cosine(..): positional ones but `flag`, and names not in `known`, are errors. */
+static void check_arguments(Lower *l, const Expr *call, const char *const *known, uint32_t count,
+                            const char *flag) {
     if (call->kind != EXPR_CALL) return;
     for (uint32_t i = 0; i < call->args.count; i++) {
         const Arg *arg = &call->args.at[i];
         uint32_t k = 0;
         while (arg->name.text && k < count && strcmp(known[k], arg->name.text)) k++;
-        if (arg->name.text && k < count) continue;
+        if (arg->name.text ? k < count : flag && expr_is_name(arg->value, flag)) continue;
         if (arg->name.text) {
             diag_error(l->diag, E0204, arg->name.span, "%s knows no '%s'", call->callee.text, arg->name.text);
             diag_suggest(l->diag, arg->name.text, known, count);
@@ -160,13 +161,30 @@ static DType read_dtype(Lower *l, const char *key, DType otherwise) {
     for (size_t i = 0; i < COUNT_OF(later); i++)
         if (!strcmp(word, later[i])) {
             diag_error(l->diag, E0502, entry->value->span, "%s: storage in %s is not there yet", key, word);
-            diag_help(l->diag, "f32 and bf16 are");
+            diag_help(l->diag, "f32 and bf16 are%s", strcmp(word, "nf4") ? "" : "; nf4 is for `frozen`");
             return otherwise;
         }
     int which = read_word(l, entry->value->span, key, word, known, 2);
     if (which >= 0 && entry->value->kind == EXPR_CALL)
         diag_error(l->diag, E0401, entry->value->span, "%s: %s takes no arguments", key, word);
     return which == 0 ? DT_F32 : which == 1 ? DT_BF16 : otherwise;
+}
+
+/* nf4(block = 64, double_quant) of frozen matrices; false where another type is written. */
+static bool read_nf4(Lower *l, const Entry *entry, DType *out) {
+    const Expr *e = entry->value;
+    const char *word = setting_word(e);
+    if (!word || strcmp(word, "nf4")) return false;
+    int64_t block = 64;
+    check_clauses(l, entry, NULL, 0, NULL);
+    check_arguments(l, e, (const char *const[]){"block"}, 1, "double_quant");
+    const Arg *arg = e->kind == EXPR_CALL ? call_named(e, "block") : NULL;
+    if (arg && read_count(l, arg->value, "block", 1, 65536, &block) && block != 64) {
+        diag_error(l->diag, E0402, arg->span, "nf4: blocks of %" PRId64 " are not there, only of 64", block);
+        diag_help(l->diag, "write nf4(block = 64, double_quant)");
+    }
+    *out = e->kind == EXPR_CALL && call_flag(e, "double_quant") ? DT_NF4 : DT_NF4_F32;
+    return true;
 }
 
 static void read_dtypes(Lower *l, Spec *out) {
@@ -181,10 +199,12 @@ static void read_dtypes(Lower *l, Spec *out) {
         diag_help(l->diag, "write accumulate f32");
     }
     const Entry *frozen = ast_entry(l->ast, SECTION_DTYPE, "frozen");
-    if (frozen) {
-        diag_error(l->diag, E0505, frozen->span, "frozen weights are not there yet: every weight is trained");
-        diag_help(l->diag, "remove the line; `trained` says how weights are stored");
-    }
+    out->frozen = out->frozen_matrix = out->compute;
+    if (!frozen || !read_nf4(l, frozen, &out->frozen_matrix))
+        out->frozen = out->frozen_matrix = read_dtype(l, "frozen", out->compute);
+    if (!frozen || l->ast->single[ITEM_ADAPT]) return;
+    diag_error(l->diag, E0406, frozen->span, "frozen: without `adapt` every weight is trained");
+    diag_help(l->diag, "remove the line; `trained` says how weights are stored");
 }
 
 /* ---- train ---- */
@@ -206,7 +226,7 @@ static void read_optimizer(Lower *l, Spec *out) {
         return;
     }
     if (read_word(l, e->span, "optimizer", word, known, 1) < 0) return;
-    check_arguments(l, e, names, COUNT_OF(names));
+    check_arguments(l, e, names, COUNT_OF(names), NULL);
     if (e->kind != EXPR_CALL || !call_named(e, "lr")) {
         diag_error(l->diag, E0405, e->span, "adamw lacks the learning rate");
         diag_help(l->diag, "optimizer adamw(lr = 1e-3)");
@@ -259,7 +279,7 @@ static void read_schedule(Lower *l, Spec *out) {
                   "wsd is not there yet; constant(warmup = ..) is its first part, without the decay");
     if (which < 0) return;
     out->schedule = (ScheduleKind)which;
-    check_arguments(l, e, names, which == SCHEDULE_CONSTANT ? 1 : 2);
+    check_arguments(l, e, names, which == SCHEDULE_CONSTANT ? 1 : 2, NULL);
     argument_number(l, e, "floor", 0, 1, &out->floor);
     const Arg *warmup = e->kind == EXPR_CALL ? call_named(e, "warmup") : NULL;
     if (!warmup || !read_count(l, warmup->value, "warmup", 0, INT64_C(1) << 40, &out->warmup_steps)) return;
@@ -398,12 +418,42 @@ static void read_weights(Lower *l, Spec *out) {
     if (!weights) return;
     out->weights_path = weights->name.text;
     if (!*weights->name.text) diag_error(l->diag, E0401, weights->name.span, "weights: the path is empty");
-    for (uint32_t i = 0; i < l->ast->item.count; i++)
-        if (l->ast->item.at[i]->kind == ITEM_ADAPT) return;
-    if (!weights->flag) return;
+    if (l->ast->single[ITEM_ADAPT] || !weights->flag) return;
     diag_error(l->diag, E0406, weights->span,
                "weights: frozen, and nothing adapts them: nothing would be trained");
-    diag_help(l->diag, "without the word 'frozen' every weight is trained");
+    diag_help(l->diag, "without the word 'frozen' every weight is trained; or: adapt lora(rank = 16)");
+}
+
+/* lora(rank = 16, alpha = 32, dropout = 0.05, rslora) */
+static void read_adapt(Lower *l, Adapt *out) {
+    static const char *const known[] = {"lora"}, *const names[] = {"rank", "alpha", "dropout"};
+    const Item *item = l->ast->single[ITEM_ADAPT];
+    if (!item) return;
+    const Expr *e = item->value;
+    const char *word = setting_word(e);
+    out->on = item->name.text;
+    out->on_span = item->name.span;
+    out->train = item->other.text;
+    out->train_span = item->other.span;
+    out->rank = 1; /* after an error the default stands in, and weights are frozen */
+    if (!word) {
+        wrong_kind(l, e, "adapt", "lora(rank = ..)");
+        return;
+    }
+    if (read_word(l, e->span, "adapt", word, known, 1) < 0) return;
+    const Arg *stabilized = e->kind == EXPR_CALL ? call_flag(e, "rslora") : NULL;
+    out->rank_stabilized = stabilized != NULL;
+    check_arguments(l, e, names, COUNT_OF(names), "rslora");
+    const Arg *rank = e->kind == EXPR_CALL ? call_named(e, "rank") : NULL;
+    if (!rank) {
+        diag_error(l->diag, E0405, e->span, "lora lacks the rank");
+        diag_help(l->diag, "adapt lora(rank = 16)");
+        return;
+    }
+    read_count(l, rank->value, "rank", 1, 65536, &out->rank);
+    out->alpha = (double)out->rank;
+    argument_number(l, e, "alpha", 1e-6, 1e6, &out->alpha);
+    argument_number(l, e, "dropout", 0, 0.99, &out->dropout);
 }
 
 static void read_place(Lower *l, Spec *out) {
@@ -440,10 +490,6 @@ static void read_items(Lower *l, Spec *out) {
     for (uint32_t i = 0; i < l->ast->item.count; i++) {
         const Item *item = l->ast->item.at[i];
         switch (item->kind) {
-        case ITEM_ADAPT:
-            diag_error(l->diag, E0501, item->span, "adapt: low-rank adapters are not there yet");
-            diag_help(l->diag, "remove the line, and every weight is trained");
-            break;
         case ITEM_OFFLOAD:
             if (!l->ast->single[ITEM_HOST]) {
                 diag_error(l->diag, E0408, item->span, "offload: no host memory is given to copy \"%s\" to",
@@ -476,6 +522,7 @@ void settings_read(Lower *l, Spec *out) {
     read_data(l, out);
     read_save(l, out);
     read_weights(l, out);
+    read_adapt(l, &out->adapt);
     read_place(l, out);
     read_items(l, out);
 }

@@ -7,8 +7,6 @@
  * its files hold transposed. */
 #include "frontend/lower/lower_parts.h"
 
-#include "ir/glob.h"
-
 #include <math.h>
 #include <string.h>
 
@@ -44,13 +42,17 @@ void ties_read(Lower *l) {
 
 /* ---- one weight ---- */
 
-static ValueId weight_make(Lower *l, const char *full, const Shape *shape, Span span, bool declared,
-                           InitKind init, double value) {
+ValueId weight_make(Lower *l, const char *full, const Shape *shape, Span span, bool declared, InitKind init,
+                    double value, WeightUse use) {
     Graph *g = l->graph;
-    ValueId id = graph_value(g, shape_type(shape, l->spec->trained), VALUE_PARAM, ROLE_WEIGHT, full, span);
+    bool adapter = use == USE_ADAPTER, trained = adapter || adapt_trains(l, full);
+    DType frozen = use == USE_MATRIX ? l->spec->frozen_matrix : l->spec->frozen;
+    Type type = shape_type(shape, trained ? l->spec->trained : frozen);
+    ValueId id = graph_value(g, type, trained ? VALUE_PARAM : VALUE_FROZEN, ROLE_WEIGHT, full, span);
     *vec_add(l->arena, &g->param) = (Param){.value = id,
                                             .init = init,
                                             .init_value = value,
+                                            .adapter = adapter,
                                             .decays = shape->rank >= 2,
                                             .moment1 = NONE,
                                             .moment2 = NONE,
@@ -58,8 +60,8 @@ static ValueId weight_make(Lower *l, const char *full, const Shape *shape, Span 
                                             .accumulator = NONE};
     map_set(l->weight_index, full, l->weight.count);
     map_set(l->names, full, id);
-    *vec_add(l->arena, &l->weight) =
-        (Weight){.name = full, .value = id, .shape = *shape, .span = span, .declared = declared};
+    *vec_add(l->arena, &l->weight) = (Weight){
+        .name = full, .value = id, .shape = *shape, .span = span, .declared = declared, .adapter = adapter};
     return id;
 }
 
@@ -80,7 +82,7 @@ static ValueId weight_twice(Lower *l, const Weight *first, const Expr *name, con
 }
 
 ValueId weight_get(Lower *l, const Expr *name, const char *suffix, const Shape *shape, InitKind init,
-                   double value) {
+                   double value, WeightUse use) {
     const char *base = arena_printf(l->arena, "%s%s", l->scope, name->text);
     uint32_t tie = strcmp(suffix, ".weight") ? NONE : map_get(l->tied, base);
     const char *wanted = tie == NONE ? base : l->ast->item.at[tie]->other.text;
@@ -92,7 +94,7 @@ ValueId weight_get(Lower *l, const Expr *name, const char *suffix, const Shape *
             diag_error(l->diag, E0207, name->span, "'%s' is already the name of an operation", full);
             return NONE;
         }
-        return weight_make(l, full, shape, name->span, tie == NONE, init, value);
+        return weight_make(l, full, shape, name->span, tie == NONE, init, value, use);
     }
     Weight *w = &l->weight.at[index];
     if ((tie == NONE && w->declared) || (tie != NONE && l->tie_used[tie]))
@@ -139,16 +141,21 @@ static void check_ties(Lower *l) {
 
 /* ---- how they start ---- */
 
-/* The weight a value was multiplied by: x itself, or x before dropout and scaling; NONE when there is none.
- */
-static ValueId weight_behind(const Graph *g, ValueId x) {
+/* The weight a value was multiplied by: x itself, or x before dropout, scaling and what an adapter adds; NONE
+ * when there is none. */
+static ValueId weight_behind(const Graph *g, const bool *adapter, ValueId x) {
     while (g->value.at[x].def != NONE) {
         const Node *n = &g->node.at[g->value.at[x].def];
         if (n->op == OP_LINEAR) {
             ValueId w = n->in[1];
             return g->value.at[w].def == NONE ? w : g->node.at[g->value.at[w].def].in[0];
         }
-        if (n->op != OP_DROPOUT && n->op != OP_SCALE) return NONE;
+        if (n->op == OP_ADD) {
+            ValueId added = weight_behind(g, adapter, n->in[1]);
+            if (added == NONE || !adapter[added]) return NONE;
+        } else if (n->op != OP_DROPOUT && n->op != OP_SCALE) {
+            return NONE;
+        }
         x = n->in[0];
     }
     return NONE;
@@ -158,12 +165,16 @@ static void scale_residuals(Lower *l) {
     Graph *g = l->graph;
     uint32_t residuals = 0;
     bool *writes = NEW_ARRAY(l->arena, bool, g->value.count);
+    bool *adapter = NEW_ARRAY(l->arena, bool, g->value.count);
+    for (uint32_t i = 0; i < g->param.count; i++) adapter[g->param.at[i].value] = g->param.at[i].adapter;
     for (uint32_t i = 0; i < g->node.count; i++) {
         const Node *n = &g->node.at[i];
         if (n->op != OP_ADD) continue;
         bool any = false;
+        ValueId added = weight_behind(g, adapter, n->in[1]);
+        if (added != NONE && adapter[added]) continue; /* a layer and its adapter, not a residual sum */
         for (uint32_t j = 0; j < 2; j++) {
-            ValueId w = weight_behind(g, n->in[j]);
+            ValueId w = weight_behind(g, adapter, n->in[j]);
             if (w != NONE) writes[w] = any = true;
         }
         residuals += any;
@@ -201,8 +212,10 @@ static bool read_init(Lower *l, const Expr *e, InitKind *kind, double *value) {
     return true;
 }
 
-/* Vectors (gains, biases) keep their start unless the pattern names them to the end: "*.bias". */
+/* Vectors (gains, biases) keep their start unless the pattern names them to the end: "*.bias". Adapters begin
+ * by adding nothing. */
 static bool init_matches(const char *pattern, Glob *glob, const Weight *w) {
+    if (w->adapter) return false;
     if (!glob) return w->shape.rank >= 2;
     if (!glob_matches(glob, w->name)) return false;
     const char *last = strrchr(pattern, '.'), *suffix = strrchr(w->name, '.');
@@ -238,7 +251,8 @@ static void apply_transposed(Lower *l) {
     bool any = false;
     Glob *glob = glob_new(l->arena, item->other.text);
     for (uint32_t i = 0; i < l->weight.count; i++) {
-        if (l->weight.at[i].shape.rank != 2 || !glob_matches(glob, l->weight.at[i].name)) continue;
+        const Weight *w = &l->weight.at[i];
+        if (w->adapter || w->shape.rank != 2 || !glob_matches(glob, w->name)) continue;
         l->graph->param.at[i].transposed = any = true; /* one Param a Weight, in the same order */
     }
     if (any) return;
@@ -261,10 +275,24 @@ static void check_pins(Lower *l) {
     }
 }
 
+/* Trained parameters first, as graphs have them. */
+static void part_frozen(Lower *l) {
+    Graph *g = l->graph;
+    uint32_t count = g->param.count, next = 0;
+    Param *all = NEW_ARRAY(l->arena, Param, count + 1);
+    for (int frozen = 0; frozen < 2; frozen++)
+        for (uint32_t i = 0; i < count; i++)
+            if ((g->value.at[g->param.at[i].value].kind == VALUE_FROZEN) == frozen)
+                all[next++] = g->param.at[i];
+    for (uint32_t i = 0; i < count; i++) g->param.at[i] = all[i];
+}
+
 void weights_finish(Lower *l) {
     check_ties(l);
+    adapt_finish(l);
     scale_residuals(l);
     apply_inits(l);
     apply_transposed(l);
     check_pins(l);
+    part_frozen(l); /* last: until here there is one Param a Weight, in the same order */
 }

@@ -10,14 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* "examples/bytes-gpt.remat" -> "bytes-gpt.train" */
-static const char *default_dir(const Compilation *c) {
-    const char *slash = strrchr(c->options->file, '/'), *base = slash ? slash + 1 : c->options->file;
-    const char *dot = strrchr(base, '.');
-    if (c->imported || !strcmp(base, "-")) base = c->spec.model, dot = NULL;
-    return arena_printf(c->arena, "%.*s.train", dot ? (int)(dot - base) : (int)strlen(base), base);
-}
-
 static int emitted(Compilation *c, Planned *planned, const char **dir) {
     const char *wanted = c->options->output;
     if (wanted && (!*wanted || !strcmp(wanted, "-")))
@@ -25,7 +17,7 @@ static int emitted(Compilation *c, Planned *planned, const char **dir) {
                             *wanted ? "; one that is called so is './-'" : "");
     int code = verbs_plan(c, planned);
     if (code >= 0) return code;
-    *dir = wanted ? wanted : default_dir(c);
+    *dir = wanted ? wanted : verbs_default_path(c, ".train");
     EmitPlace place = {.dir = *dir, .input = c->options->file, .force = c->options->force};
     const char *error = NULL;
     FolderAnswer answer = emit_program(&planned->request, &place, c->arena, &error);

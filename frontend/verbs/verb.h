@@ -14,5 +14,7 @@
 int verbs_call(Compilation *c);
 /* Source to plan: -1, or the exit code to leave with after the messages were printed. */
 int verbs_plan(Compilation *c, Planned *planned);
+/* Where results go that the command line gives no name: "examples/bytes-gpt.remat" -> "bytes-gpt.train" */
+const char *verbs_default_path(const Compilation *c, const char *ending);
 
 #endif

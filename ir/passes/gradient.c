@@ -107,23 +107,44 @@ static void grad_reshape(GradContext *cx, const ValueId *dy, const bool *want, V
     if (want[0]) grad_back_to(cx, OP_RESHAPE, dy[0], dx);
 }
 
-/* A piece the loss does not depend on has gradient zero, made from another piece's, which is live here
- * anyway. */
+static int64_t width_of(const GradContext *cx, ValueId v) {
+    const Type *type = type_of(cx, v);
+    return type->dim[type->rank - 1];
+}
+
+/* Zeros as wide as `wanted`, made from a gradient of another width that is live here anyway. */
+static ValueId zeros_like(GradContext *cx, ValueId some, ValueId wanted) {
+    ValueId zero = grad_op(cx, OP_SCALE, &some, 1, "bwd_zero");
+    while (width_of(cx, zero) < width_of(cx, wanted))
+        zero = grad_op(cx, OP_CONCAT, (ValueId[]){zero, zero}, 2, "bwd_wider");
+    if (width_of(cx, zero) == width_of(cx, wanted)) return zero;
+    Type part[2] = {*type_of(cx, wanted), *type_of(cx, wanted)};
+    part[1].dim[part[1].rank - 1] = width_of(cx, zero) - width_of(cx, wanted);
+    NodeId id = grad_node(cx, OP_SPLIT, &zero, 1, 0, 2, part, NULL, "bwd_narrower");
+    return cx->g->node.at[id].out[0];
+}
+
+/* A piece the loss does not depend on has gradient zero; pieces of one width share their zeros. */
 static void grad_split(GradContext *cx, const ValueId *dy, const bool *want, ValueId *dx) {
     if (!want[0]) return;
+    const ValueId *part = cx->node.out;
     uint32_t n = cx->node.nout;
-    ValueId piece[8], some = NONE, zero = NONE;
+    ValueId piece[8], some = NONE;
     for (uint32_t i = 0; i < n && some == NONE; i++) some = dy[i];
     for (uint32_t i = 0; i < n; i++) {
-        if (dy[i] == NONE && zero == NONE) zero = grad_op(cx, OP_SCALE, &some, 1, "bwd_zero");
-        piece[i] = dy[i] == NONE ? zero : dy[i];
+        piece[i] = dy[i];
+        for (uint32_t k = 0; k < i && piece[i] == NONE; k++)
+            if (dy[k] == NONE && width_of(cx, part[k]) == width_of(cx, part[i])) piece[i] = piece[k];
+        if (piece[i] == NONE) piece[i] = zeros_like(cx, some, part[i]);
     }
     dx[0] = grad_op(cx, OP_CONCAT, piece, n, "bwd");
 }
 
 static void grad_concat(GradContext *cx, const ValueId *dy, const bool *want, ValueId *dx) {
     uint32_t n = cx->node.nin;
-    NodeId id = grad_node(cx, OP_SPLIT, dy, 1, 0, n, NULL, NULL, "bwd");
+    Type wish[8];
+    for (uint32_t i = 0; i < n; i++) wish[i] = *type_of(cx, cx->node.in[i]);
+    NodeId id = grad_node(cx, OP_SPLIT, dy, 1, 0, n, wish, NULL, "bwd");
     for (uint32_t i = 0; i < n; i++)
         if (want[i]) dx[i] = cx->g->node.at[id].out[i];
 }

@@ -9,11 +9,9 @@
  *
  * so that what is wide is live for a piece at a time. A region is what leads from one value, by operations
  * that treat each token alone, to a loss or to the output of a linear layer that narrows; nothing else reads
- * what it makes on the way. Liu, Abbeel 2023: "Blockwise parallel transformer"; Hsu et al. 2024: "Liger
- * kernel" (the loss). */
+ * what it makes on the way. A linear layer and its adapter are taken as one layer. Liu, Abbeel 2023:
+ * "Blockwise parallel transformer"; Hsu et al. 2024: "Liger kernel" (the loss). */
 #include "ir/passes/passes.h"
-#include "ir/ops.h"
-
 #include "ir/ops.h"
 
 #include <string.h>
@@ -32,6 +30,10 @@ typedef struct Tile {
     uint32_t *reads;  /* by value: operands that are it */
     uint32_t *inside; /* the same within the region at hand; 0 between regions */
     uint32_t *region; /* by node: index in `regions`, NONE */
+    bool *adapter;    /* by value: a weight of a low-rank adapter, or its cast */
+    NodeId *base;     /* by node: of what adds an adapter's part, the linear layer it is added to; NONE */
+    bool *adapted;    /* by node: such a layer */
+    bool *begins;     /* by node: its input is the region's, whatever makes it */
     VEC(Region) regions;
     ValueId *now; /* by old value: the new one; inside a region, of the piece at hand */
     Map *names;
@@ -45,6 +47,45 @@ static const Node *maker(const Tile *t, ValueId v) {
 static int64_t last_dim(const Tile *t, ValueId v) {
     const Type *type = &t->from->value.at[v].type;
     return type->dim[type->rank - 1];
+}
+
+/* ---- linear layers and their adapters ---- */
+
+static bool is_adapter(const Tile *t, const Node *node) {
+    return node->op == OP_LINEAR && t->adapter[node->in[1]];
+}
+
+/* y = linear(x, W) + scale(linear(linear(dropout(x), A), B)): for each such sum its first layer. */
+static void find_adapters(Tile *t) {
+    const Graph *g = t->from;
+    for (uint32_t p = 0; p < g->param.count; p++) t->adapter[g->param.at[p].value] = g->param.at[p].adapter;
+    for (NodeId n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        t->base[n] = NONE;
+        t->begins[n] = node->op == OP_LINEAR;
+        if (node->op == OP_CAST) t->adapter[node->out[0]] = t->adapter[node->in[0]];
+        if (node->op != OP_ADD) continue;
+        const Node *part = maker(t, node->in[1]);
+        if (part && part->op == OP_SCALE) part = maker(t, part->in[0]);
+        if (!part || !is_adapter(t, part)) continue;
+        t->base[n] = g->value.at[node->in[0]].def;
+        t->adapted[t->base[n]] = true;
+    }
+}
+
+/* The layer that `sum` adds an adapter's part to, and the adapter with it, begin a region, or lie within one.
+ */
+static void begin_adapted(Tile *t, NodeId sum, bool begins) {
+    const Graph *g = t->from;
+    const Node *b = maker(t, g->node.at[sum].in[1]);
+    if (b->op == OP_SCALE) b = maker(t, b->in[0]);
+    NodeId layer = t->base[sum], a = g->value.at[b->in[0]].def;
+    ValueId x = g->node.at[a].in[0];
+    bool drops = x != g->node.at[layer].in[0];
+    t->begins[g->value.at[b->out[0]].def] = false;
+    t->begins[a] = begins && !drops;
+    if (drops) t->begins[g->value.at[x].def] = begins;
+    t->begins[layer] = begins;
 }
 
 /* ---- finding regions ---- */
@@ -62,9 +103,9 @@ static uint32_t tile_first(const Graph *g, const Node *node) {
     return 1;
 }
 
-static uint32_t tile_both(const Graph *g, const Node *node) {
-    (void)g, (void)node;
-    return 2;
+static uint32_t tile_all(const Graph *g, const Node *node) {
+    (void)g;
+    return node->nin;
 }
 
 /* What is repeated is the same for each token where it has one dimension, that of a row. */
@@ -95,11 +136,12 @@ static bool collect(Tile *t, NodeId last, uint32_t r, uint32_t linears, Region *
     for (NodeId n = last + 1; n-- > region->first;) {
         const Node *node = &g->node.at[n];
         if (t->region[n] != r) continue;
-        if (node->op == OP_LINEAR) linears -= linears > 0;
+        if (node->op == OP_LINEAR && !is_adapter(t, node)) linears -= linears > 0;
+        if (t->base[n] != NONE) begin_adapted(t, n, n != last);
         for (uint32_t i = 0, tokens = token_inputs(t, node); i < tokens; i++) {
             ValueId v = node->in[i];
             const Node *def = maker(t, v);
-            bool inside = (node->op != OP_LINEAR || n == last) && def && def->block == block &&
+            bool inside = !(t->begins[n] && n != last) && def && def->block == block &&
                           token_inputs(t, def) > 0 && def->op != OP_CROSS_ENTROPY;
             if (inside && t->region[g->value.at[v].def] != NONE && t->region[g->value.at[v].def] != r)
                 return false;
@@ -188,9 +230,12 @@ static void find_regions(Tile *t) {
     }
     if (losses == 1) add_region(t, loss, t->rule->loss_chunks);
     for (NodeId n = 0; n < g->node.count; n++) {
-        const Node *node = &g->node.at[n];
-        bool narrows = node->op == OP_LINEAR && last_dim(t, node->in[0]) > last_dim(t, node->out[0]);
-        if (narrows && t->region[n] == NONE) add_region(t, n, t->rule->mlp_tiles);
+        NodeId layer = t->base[n] != NONE ? t->base[n] : n;
+        const Node *node = &g->node.at[layer];
+        bool narrows = node->op == OP_LINEAR && !is_adapter(t, node) &&
+                       last_dim(t, node->in[0]) > last_dim(t, node->out[0]);
+        if (narrows && t->region[n] == NONE && (layer != n || !t->adapted[n]))
+            add_region(t, n, t->rule->mlp_tiles);
     }
 }
 
@@ -336,6 +381,10 @@ Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena) {
     t.reads = NEW_ARRAY(t.scratch, uint32_t, forward->value.count);
     t.inside = NEW_ARRAY(t.scratch, uint32_t, forward->value.count);
     t.region = NEW_ARRAY(t.scratch, uint32_t, forward->node.count);
+    t.adapter = NEW_ARRAY(t.scratch, bool, forward->value.count);
+    t.base = NEW_ARRAY(t.scratch, NodeId, forward->node.count);
+    t.adapted = NEW_ARRAY(t.scratch, bool, forward->node.count);
+    t.begins = NEW_ARRAY(t.scratch, bool, forward->node.count);
     t.now = NEW_ARRAY(t.scratch, ValueId, forward->value.count);
     for (ValueId v = 0; v < forward->value.count; v++) {
         const Value *value = &forward->value.at[v];
@@ -344,6 +393,7 @@ Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena) {
                        ? NONE
                        : graph_value(t.g, value->type, value->kind, value->role, value->name, value->span);
     }
+    find_adapters(&t);
     find_regions(&t);
     bool chunked = false;
     ValueId loss_sum = moved(&t, forward->loss_sum);

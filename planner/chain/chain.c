@@ -6,20 +6,30 @@
 #include "planner/effort.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
-
-/* Who is given the plans, and where they are written. */
-typedef struct Taker {
-    void (*use)(void *context, Keep *retain);
-    void *context;
-    Keep *retain;
-} Taker;
 
 /* What was decided for a link. */
 typedef struct Decision {
     const Choice *choice;
     uint32_t since, input_since; /* times from which its inside and its input are kept; 0: the first pass */
 } Decision;
+
+/* A plan that was found, before it is written as a retention. */
+typedef struct Decided {
+    Decision *of;  /* by link */
+    int64_t bytes; /* kept from the first pass over the loss head: no peak is lower */
+    uint32_t number;
+} Decided;
+
+/* Who is given the plans, and those that wait for it. */
+typedef struct Taker {
+    const ChainTaker *by;
+    Keep *retain;
+    Decision *decision; /* as it is made */
+    VEC(Decided) decided;
+    Arena *arena;
+} Taker;
 
 static void decide(Chain *c, uint32_t i, uint32_t j, uint32_t m, uint32_t since, Decision *decision) {
     Move move = chain_best(c, chain_moves(c, i, j), m);
@@ -82,10 +92,8 @@ static void retain_inside(const Chain *c, uint32_t i, const Decision *decision, 
     }
 }
 
-/* Gives what was decided to whoever asked. */
-static void emit(const Chain *c, const Decision *decision, const Taker *taker) {
+static void write_retention(const Chain *c, const Decision *decision, Keep *retain) {
     const Problem *p = c->p;
-    Keep *retain = taker->retain;
     memset(retain, 0, sizeof *retain * p->gaps);
     for (uint32_t i = 0; i < c->links.count; i++) {
         retain_inside(c, i, &decision[i], retain);
@@ -96,7 +104,43 @@ static void emit(const Chain *c, const Decision *decision, const Taker *taker) {
                 p->gap_end[gap] >= c->links.boundary)
                 retain[gap] = (Keep){.from = decision[i].input_since};
     }
-    taker->use(taker->context, retain);
+}
+
+static int64_t kept_over(const Chain *c, const Decision *decision) {
+    int64_t bytes = c->p->persistent_bytes;
+    for (uint32_t i = 0; i < c->links.count; i++) {
+        if (decision[i].since == 0) bytes += decision[i].choice->kept_bytes;
+        if (decision[i].input_since == 0 && c->links.at[i].input != NONE)
+            bytes += chain_kind(c, i)->input_bytes;
+    }
+    return bytes;
+}
+
+/* Takes down what was decided. */
+static void add_decided(const Chain *c, Taker *taker) {
+    Decided *decided = vec_add(taker->arena, &taker->decided);
+    *decided = (Decided){.bytes = kept_over(c, taker->decision), .number = taker->decided.count - 1};
+    decided->of = NEW_ARRAY(taker->arena, Decision, c->links.count);
+    memcpy(decided->of, taker->decision, sizeof *decided->of * c->links.count);
+}
+
+static int by_bytes(const void *a, const void *b) {
+    const Decided *x = a, *y = b;
+    if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* Gives what was decided to whoever asked. */
+static void give(const Chain *c, Taker *taker) {
+    const ChainTaker *by = taker->by;
+    if (by->leaves_out && taker->decided.count)
+        qsort(taker->decided.at, taker->decided.count, sizeof *taker->decided.at, by_bytes);
+    for (uint32_t i = 0; i < taker->decided.count; i++) {
+        const Decided *decided = &taker->decided.at[i];
+        if (by->leaves_out && by->leaves_out(by->context, decided->bytes)) continue;
+        write_retention(c, decided->of, taker->retain);
+        by->use(by->context, taker->retain, decided->number);
+    }
 }
 
 static int64_t highest_bytes(const Choice *choice) {
@@ -112,24 +156,44 @@ static int64_t head_bytes(const Chain *c) {
     return least;
 }
 
-/* The fastest choice of the loss head that takes at most so many bytes. */
-static const Choice *head_within(const Chain *c, int64_t bytes) {
-    const Kind *head = chain_kind(c, c->links.count - 1);
-    const Choice *best = NULL;
-    for (uint32_t h = 0; h < head->choice.count; h++) {
-        const Choice *choice = &head->choice.at[h];
-        if (highest_bytes(choice) <= bytes && (!best || choice->seconds < best->seconds)) best = choice;
-    }
-    return best;
-}
-
 /* Tables for as many inputs of links as stay from the first pass on while the loss head runs, its own not
  * among them; what is after the last of them runs again once a backward operation wants the head's input. */
 typedef struct Kept {
-    uint32_t most, since;               /* since: the time from which the head's input is there again */
-    int64_t each;                       /* bytes of one input */
-    double **by[EFFORT_CHAIN_HEAD + 1]; /* by[count][i][m]: links i.., as S of chain_tables.c */
+    uint32_t most, since;                    /* since: the time from which the head's input is there again */
+    int64_t each;                            /* bytes of one input */
+    double **by[EFFORT_CHAIN_HEAD + 1];      /* by[count][i][m]: links i.., as S of chain_tables.c */
+    const Choice *head[EFFORT_CHOICES_MOST]; /* of the loss head: those worth it, of the most bytes first */
+    uint32_t heads;
 } Kept;
+
+/* The choices of the loss head that are faster than every other that takes as few bytes, the first of equals:
+ * those of the most bytes first. */
+static uint32_t list_heads(const Chain *c, const Choice **list) {
+    const Kind *head = chain_kind(c, c->links.count - 1);
+    uint32_t count = 0;
+    for (uint32_t h = 0; h < head->choice.count; h++) {
+        const Choice *choice = &head->choice.at[h];
+        int64_t bytes = highest_bytes(choice);
+        bool beaten = false;
+        for (uint32_t i = 0; i < head->choice.count && !beaten; i++) {
+            const Choice *other = &head->choice.at[i];
+            bool faster = other->seconds < choice->seconds || (other->seconds == choice->seconds && i < h);
+            beaten = faster && highest_bytes(other) <= bytes;
+        }
+        if (beaten) continue;
+        uint32_t at = count++;
+        for (; at > 0 && highest_bytes(list[at - 1]) < bytes; at--) list[at] = list[at - 1];
+        list[at] = choice;
+    }
+    return count;
+}
+
+/* The fastest choice of the loss head that takes at most so many bytes. */
+static const Choice *head_within(const Kept *kept, int64_t bytes) {
+    for (uint32_t h = 0; h < kept->heads; h++)
+        if (highest_bytes(kept->head[h]) <= bytes) return kept->head[h];
+    return NULL;
+}
 
 static uint32_t list_kept_moves(Chain *c, const Kept *kept, uint32_t count, uint32_t i) {
     uint32_t n = c->links.count, moves = 0;
@@ -163,6 +227,7 @@ static bool fill_kept(Chain *c, Kept *kept) {
     while (unit > 1 && unit * (SLOTS / 2) > most_bytes) unit = (unit + 1) / 2;
     chain_solve(c, n - 2, true, unit, (uint32_t)(most_bytes / unit) + 1);
     kept->by[0] = c->whole;
+    kept->heads = list_heads(c, kept->head);
     for (uint32_t count = 1; count <= kept->most; count++) {
         kept->by[count] = NEW_ARRAY(c->arena, double *, n);
         for (uint32_t i = 0; i <= c->end; i++)
@@ -206,7 +271,7 @@ static Restart best_restart(const Chain *c, const Kept *kept, int64_t bytes) {
     int64_t beside = (bytes - c->incoming_least) / c->unit;
     uint32_t m = beside < 0 ? 0 : beside < c->most ? (uint32_t)beside : c->most;
     for (uint32_t count = 0; count <= kept->most; count++) {
-        const Choice *head = head_within(c, bytes - count * kept->each);
+        const Choice *head = head_within(kept, bytes - count * kept->each);
         if (!head || m < chain_table_first(kept->by[count][0])) continue;
         double seconds = kept->by[count][0][m] + head->seconds;
         if (seconds < best.seconds) best = (Restart){seconds, count, m, head};
@@ -214,56 +279,57 @@ static Restart best_restart(const Chain *c, const Kept *kept, int64_t bytes) {
     return best;
 }
 
-static void add_restarts(Chain *c, const Taker *taker) {
+static void add_restarts(Chain *c, Taker *taker) {
     Kept kept;
     if (!EFFORT_CHAIN_HEAD || !fill_kept(c, &kept)) return;
     double last = HUGE_VAL;
     uint32_t head = c->links.count - 1;
-    Decision *decision = NEW_ARRAY(c->arena, Decision, c->links.count);
+    Decision *decision = taker->decision;
     for (uint32_t m = 0; m <= c->most; m++) {
         Restart best = best_restart(c, &kept, m * c->unit);
         if (!is_worth_it(c, best.seconds, &last)) continue;
         decide_kept(c, &kept, best.count, 0, best.m, decision);
         decision[head] = (Decision){.choice = best.head, .input_since = kept.since};
-        emit(c, decision, taker);
+        add_decided(c, taker);
     }
 }
 
 /* Adds what the recursion finds for memories up to `most_bytes`, in steps of time, and leaves the lower part
  * of them to a finer round, if any is enough: their bytes, or 0. Slots are rounded up for every block. */
-static int64_t add_levels(Chain *c, int64_t most_bytes, const Taker *taker) {
+static int64_t add_levels(Chain *c, int64_t most_bytes, Taker *taker) {
     enum { LOWER = SLOTS / 4 };
     uint32_t n = c->links.count;
     chain_solve(c, n - 1, false, most_bytes / SLOTS + 1, SLOTS);
-    Decision *decision = NEW_ARRAY(c->arena, Decision, n);
     uint32_t least = chain_table_first(c->whole[0]);
     double last = HUGE_VAL;
     bool finer = least < LOWER && c->unit > 1;
     for (uint32_t m = finer ? LOWER : least; m <= SLOTS; m++) {
         double again = c->whole[0][m];
         if (!is_worth_it(c, again, &last)) continue;
-        decide(c, 0, n - 1, m, 0, decision);
-        emit(c, decision, taker);
+        decide(c, 0, n - 1, m, 0, taker->decision);
+        add_decided(c, taker);
     }
     return finer ? LOWER * c->unit : 0;
 }
 
-static void add_all(Chain *c, int64_t most_bytes, const Taker *taker) {
+static void add_all(Chain *c, int64_t most_bytes, Taker *taker) {
     while (most_bytes > 0) most_bytes = add_levels(c, most_bytes, taker);
     add_restarts(c, taker);
 }
 
-void chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes,
-                      void (*use)(void *context, Keep *retain), void *context) {
+void chain_retentions(const Problem *p, uint32_t boundary, int64_t most_bytes, const ChainTaker *by) {
     Arena *scratch = arena_new(), *tables = arena_new();
     Chain c;
     if (chain_of(&c, p, boundary, tables, scratch)) {
-        Taker taker = {use, context, NEW_ARRAY(scratch, Keep, p->gaps + 1)};
+        Taker taker = {.by = by, .arena = scratch};
+        taker.retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
+        taker.decision = NEW_ARRAY(scratch, Decision, c.links.count);
         add_all(&c, most_bytes, &taker);
         if (p->ops < EFFORT_CHAIN_MANY_OPS) { /* what a search makes of other plans is hard to foretell */
             chain_explore(&c, false, scratch);
             add_all(&c, most_bytes, &taker);
         }
+        give(&c, &taker);
     }
     arena_free(tables);
     arena_free(scratch);

@@ -109,9 +109,37 @@ static uint32_t move_last(const Move *move) {
     return chain_larger(move_first(move), chain_larger(after, before));
 }
 
+/* Whether another move is at no memory worse: of choices of one block that differ in what no table asks for,
+ * most are. Tables never rise with memory. */
+static bool is_beaten(const Move *move, uint32_t count, uint32_t k, const uint32_t *first) {
+    for (uint32_t j = 0; j < count; j++) {
+        bool alike = move[j].after == move[k].after && move[j].before == move[k].before;
+        if (j == k || !alike || first[j] > first[k] || move[j].seconds > move[k].seconds) continue;
+        if (move[j].after_slots > move[k].after_slots || move[j].before_slots > move[k].before_slots)
+            continue;
+        bool same = first[j] == first[k] && move[j].seconds == move[k].seconds &&
+                    move[j].after_slots == move[k].after_slots &&
+                    move[j].before_slots == move[k].before_slots;
+        if (!same || j < k) return true;
+    }
+    return false;
+}
+
+/* The moves that may be best at some memory come first, in their order; how many they are. */
+static uint32_t unbeaten_moves(Chain *c, uint32_t count) {
+    uint32_t good = 0, choices = 0;
+    while (choices < count && c->move[choices].split == NONE) choices++;
+    for (uint32_t k = 0; k < choices; k++) c->first[k] = move_first(&c->move[k]);
+    for (uint32_t k = 0; k < choices; k++) c->beaten[k] = is_beaten(c->move, choices, k, c->first);
+    for (uint32_t k = 0; k < count; k++)
+        if (k >= choices || !c->beaten[k]) c->move[good++] = c->move[k];
+    return good;
+}
+
 double *chain_fill(Chain *c, uint32_t count) {
+    count = unbeaten_moves(c, count);
     uint32_t least = SLOTS + 1, most = c->most, last = 0;
-    double *restrict table = NEW_ARRAY(c->arena, double, most + 3) + 2;
+    double *restrict table = (double *)arena_alloc_raw(c->arena, sizeof(double) * (most + 3)) + 2;
     for (uint32_t k = 0; k < count; k++) {
         uint32_t first = move_first(&c->move[k]);
         if (first > most) continue;
@@ -200,6 +228,8 @@ bool chain_of(Chain *c, const Problem *p, uint32_t boundary, Arena *tables, Aren
     c->equal = NEW_ARRAY(scratch, uint32_t, (size_t)n * n);
     if (n < 2 || n > TABLES || !find_equals(&c->links, c->equal)) return false;
     c->move = NEW_ARRAY(scratch, Move, EFFORT_CHOICES_MOST + n);
+    c->first = NEW_ARRAY(scratch, uint32_t, EFFORT_CHOICES_MOST);
+    c->beaten = NEW_ARRAY(scratch, bool, EFFORT_CHOICES_MOST);
     c->run_seconds = NEW_ARRAY(scratch, double, n + 1);
     c->grown = NEW_ARRAY(scratch, int64_t, n + 1);
     c->pass_bytes = NEW_ARRAY(scratch, int64_t, n + 1);

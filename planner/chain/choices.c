@@ -258,7 +258,7 @@ static uint32_t list_starts(const Sweep *w, uint32_t gap, uint32_t maker, uint32
 }
 
 static void note_again(Sweep *w, const Keep *retain) {
-    replay(w->replay, retain, &w->sequence);
+    replay_base(w->replay, retain, &w->sequence);
     w->again.count = 0;
     for (uint32_t i = 0; i < w->sequence.run.count; i++)
         if (w->sequence.run.at[i].again)
@@ -294,9 +294,9 @@ static void try_change(Sweep *w, Keep *retain, uint32_t gap, Keep next, uint64_t
     int64_t bytes = w->found.at[0].backward_bytes / EFFORT_CHOICES_FINE;
     double seconds = w->kind->forward_seconds / EFFORT_CHOICES_FINE;
     retain[gap] = next;
-    replay(w->replay, retain, &w->sequence);
-    Choice choice = measure(w);
-    bool known = false;
+    bool known = !replay_changed(w->replay, retain, gap, before, &w->sequence); /* what it is a change of */
+    Choice choice = {0};
+    if (!known) choice = measure(w);
     for (uint32_t i = 0; i < w->found.count && !known; i++)
         known = as_good(&w->found.at[i], &choice, bytes, seconds);
     if (!known) note(w, choice, retain);
@@ -440,12 +440,12 @@ Kind *choices_kinds(const Problem *p, const Links *links, bool explored, Arena *
         if (kind->own) continue;
         build(p, &links->at[i], kind, arena);
         Text key = {0};
-        if (p->kinds) key = kind_key(kind, explored, arena);
-        if (p->kinds && kind_recall(p->kinds, &key, kind)) continue;
+        if (p->known) key = kind_key(kind, explored, arena);
+        if (p->known && kind_recall(p->known, &key, kind)) continue;
         double began = stats_begin(p->stats);
         sweep(kind, explored, arena);
         stats_end(p->stats, STATS_CHOICES, began, kind->choice.count);
-        if (p->kinds) kind_remember(p->kinds, &key, kind);
+        if (p->known) kind_remember(p->known, &key, kind);
     }
     return kinds;
 }

@@ -3,24 +3,6 @@
 
 #include <string.h>
 
-typedef struct Known {
-    uint64_t hash;
-    size_t length;
-    const char *key;
-    Kind kind; /* its choices count */
-} Known;
-
-struct KindMemo {
-    Arena *arena;
-    VEC(Known) known;
-};
-
-KindMemo *kind_memo_new(Arena *arena) {
-    KindMemo *memo = NEW(arena, KindMemo);
-    memo->arena = arena;
-    return memo;
-}
-
 static void add_numbers(Text *key, const uint32_t *number, uint32_t count) {
     text_add_n(key, (const char *)number, sizeof *number * count);
 }
@@ -33,7 +15,7 @@ static void add_lists(Text *key, const Lists *lists, uint32_t ops) {
 Text kind_key(const Kind *kind, bool explored, Arena *arena) {
     const Problem *own = kind->own;
     Text key = {.arena = arena};
-    uint32_t sizes[] = {own->ops, own->storages, kind->forward_ops, explored};
+    uint32_t sizes[] = {MEMO_KIND, own->ops, own->storages, kind->forward_ops, explored};
     add_numbers(&key, sizes, COUNT_OF(sizes));
     text_add_n(&key, (const char *)&kind->incoming_bytes, sizeof kind->incoming_bytes);
     text_add_n(&key, (const char *)own->seconds, sizeof *own->seconds * own->ops);
@@ -48,27 +30,22 @@ Text kind_key(const Kind *kind, bool explored, Arena *arena) {
     return key;
 }
 
-bool kind_recall(const KindMemo *memo, const Text *key, Kind *kind) {
-    uint64_t hash = hash_bytes(HASH_SEED, key->at, key->length);
-    for (uint32_t i = 0; i < memo->known.count; i++) {
-        const Known *known = &memo->known.at[i];
-        if (known->hash != hash || known->length != key->length || memcmp(known->key, key->at, key->length))
-            continue;
-        kind->choice.at = known->kind.choice.at;
-        kind->choice.count = kind->choice.capacity = known->kind.choice.count;
-        return true;
-    }
-    return false;
+bool kind_recall(const Memo *memo, const Text *key, Kind *kind) {
+    const Kind *known = memo_recall(memo, key);
+    if (!known) return false;
+    kind->choice.at = known->choice.at;
+    kind->choice.count = kind->choice.capacity = known->choice.count;
+    return true;
 }
 
-void kind_remember(KindMemo *memo, const Text *key, const Kind *kind) {
-    Known known = {.hash = hash_bytes(HASH_SEED, key->at, key->length), .length = key->length};
-    known.key = memcpy(NEW_ARRAY(memo->arena, char, key->length + 1), key->at, key->length);
+void kind_remember(Memo *memo, const Text *key, const Kind *kind) {
+    Arena *arena = memo_arena(memo);
+    Kind *known = NEW(arena, Kind); /* its choices count */
     for (uint32_t i = 0; i < kind->choice.count; i++) {
         Choice choice = kind->choice.at[i];
         size_t bytes = sizeof *choice.retain * kind->own->gaps;
-        choice.retain = memcpy(NEW_ARRAY(memo->arena, Keep, kind->own->gaps + 1), choice.retain, bytes);
-        *vec_add(memo->arena, &known.kind.choice) = choice;
+        choice.retain = memcpy(NEW_ARRAY(arena, Keep, kind->own->gaps + 1), choice.retain, bytes);
+        *vec_add(arena, &known->choice) = choice;
     }
-    *vec_add(memo->arena, &memo->known) = known;
+    memo_remember(memo, key, known);
 }

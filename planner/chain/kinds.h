@@ -4,14 +4,12 @@
 #define REMAT_CHAIN_KINDS_H
 
 #include "planner/chain/choices.h"
-
-typedef struct KindMemo KindMemo;
-KindMemo *kind_memo_new(Arena *arena); /* the arena must live as long as requests use it */
+#include "planner/problem/memo.h"
 
 /* Under which a kind's choices are found again: all that they depend on, as bytes. */
 Text kind_key(const Kind *kind, bool explored, Arena *arena);
 /* Fills in the choices where they are known. */
-bool kind_recall(const KindMemo *memo, const Text *key, Kind *kind);
-void kind_remember(KindMemo *memo, const Text *key, const Kind *kind);
+bool kind_recall(const Memo *memo, const Text *key, Kind *kind);
+void kind_remember(Memo *memo, const Text *key, const Kind *kind);
 
 #endif

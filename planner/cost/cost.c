@@ -1,8 +1,8 @@
 /* What one execution of each node costs. In: a graph and a device; out: flops, bytes moved, workspace bytes
- * and seconds by the roofline model (Williams et al. 2009): the slower of arithmetic and memory traffic, each
- * at the share of the device's peak that the kernel reaches (kernels/rate.def), plus a fixed launch. A row of
- * ir/op.def names the rule and the class of rates; workspace is the kernels' own arithmetic, so plan and
- * program agree. */
+ * and seconds: those of the device's profile where the operation is in it, else by the roofline model
+ * (Williams et al. 2009): the slower of arithmetic and memory traffic, each at the share of the device's peak
+ * that the kernel reaches (kernels/rate.def), plus a fixed launch. A row of ir/op.def names the rule and the
+ * class of rates; workspace is the kernels' own arithmetic, so plan and program agree. */
 #include "planner/cost/cost.h"
 
 #include "kernels/kernels.h"
@@ -150,6 +150,13 @@ static double seconds_of(const Graph *g, const Node *node, const Device *device,
     return (compute > move ? compute : move) + device->launch_seconds;
 }
 
+static const ProfileTime *measured(const Graph *g, const Node *node, const Device *device, Arena *arena) {
+    if (!device->profile) return NULL;
+    Text key = {.arena = arena};
+    profile_key(g, node, &key);
+    return profile_find(device->profile, key.at);
+}
+
 Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
     Cost *cost = NEW_ARRAY(arena, Cost, g->node.count);
     Arena *scratch = arena_new();
@@ -164,7 +171,9 @@ Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
         cost[n].bytes = work.bytes;
         cost[n].workspace_bytes = workspace(node, target, &x);
         cost[n].source = rate.source;
-        cost[n].seconds = seconds_of(g, node, device, &work, &rate);
+        cost[n].measured = measured(g, node, device, scratch);
+        cost[n].seconds =
+            cost[n].measured ? cost[n].measured->median_seconds : seconds_of(g, node, device, &work, &rate);
         arena_reset(scratch);
     }
     arena_free(scratch);

@@ -2,14 +2,15 @@
 #ifndef REMAT_COST_COST_H
 #define REMAT_COST_COST_H
 
-#include "planner/cost/device.h"
+#include "planner/cost/profile.h"
 
 enum { PLAN_ALIGN = 256 }; /* every buffer's offset and rounded size */
 typedef struct Cost {
     double flops, bytes;
     int64_t workspace_bytes; /* rounded to PLAN_ALIGN */
-    double seconds;          /* roofline: max(flops / rate, bytes / bandwidth) + launch */
-    const char *source;      /* of the shares of the device's peaks that the rates are */
+    double seconds;          /* measured, or by the roofline: max(flops / rate, bytes / bandwidth) + launch */
+    const ProfileTime *measured; /* of the device's profile; NULL: computed */
+    const char *source;          /* where it is: of the shares of the device's peaks that the rates are */
 } Cost;
 /* One Cost a node of `g`. Views cost nothing. */
 Cost *cost_graph(const Graph *g, const Device *device, Arena *arena);

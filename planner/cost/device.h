@@ -30,6 +30,7 @@ typedef struct Device {
     double launch_seconds;             /* fixed cost of one operation */
     int capability;                    /* 90 for sm_90; 0 on the host */
     int multiprocessors, threads;      /* threads: resident, on one multiprocessor; 0 on the host */
+    const struct Profile *profile;     /* what was measured on it (profile.h); NULL: nothing */
 } Device;
 
 const Device *device_find(const char *name); /* a built-in one; NULL when unknown */

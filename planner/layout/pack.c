@@ -11,6 +11,7 @@
 #include "planner/layout/pack.h"
 #include "planner/layout/pack_lowest.h"
 #include "planner/effort.h"
+#include "planner/problem/memo.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -366,9 +367,28 @@ static int shelf(const Graph *g, ValueId v) {
     }
 }
 
+/* As pack_items; offsets that are known for equal items are taken over. */
+static void pack_once(PackItem *item, uint32_t count, Memo *known, Arena *scratch) {
+    const uint32_t kind = MEMO_PACKING;
+    Text key = {.arena = scratch};
+    const int64_t *offset = NULL;
+    if (known) {
+        text_add_n(&key, (const char *)&kind, sizeof kind);
+        for (uint32_t i = 0; i < count; i++) item[i].offset = 0;
+        text_add_n(&key, (const char *)item, sizeof *item * count);
+        offset = memo_recall(known, &key);
+    }
+    if (!offset) pack_items(item, count, scratch);
+    for (uint32_t i = 0; offset && i < count; i++) item[i].offset = offset[i];
+    if (!known || offset) return;
+    int64_t *found = NEW_ARRAY(memo_arena(known), int64_t, count + 1);
+    for (uint32_t i = 0; i < count; i++) found[i] = item[i].offset;
+    memo_remember(known, &key, found);
+}
+
 /* Packs the buffers of one memory that are not persistent at and above `base`; the highest end of any there.
  */
-static int64_t pack_memory(Layout *layout, bool host, int64_t base, Arena *scratch) {
+static int64_t pack_memory(Layout *layout, bool host, int64_t base, Memo *known, Arena *scratch) {
     PackItem *item = NEW_ARRAY(scratch, PackItem, layout->buf.count);
     uint32_t *of = NEW_ARRAY(scratch, uint32_t, layout->buf.count), count = 0;
     int64_t height = 0;
@@ -378,7 +398,7 @@ static int64_t pack_memory(Layout *layout, bool host, int64_t base, Arena *scrat
         of[count] = b;
         item[count++] = (PackItem){.lo = buf->lo, .hi = buf->hi, .bytes = buf->bytes, .align = PLAN_ALIGN};
     }
-    pack_items(item, count, scratch);
+    pack_once(item, count, known, scratch);
     for (uint32_t i = 0; i < count; i++) layout->buf.at[of[i]].offset = base + item[i].offset;
     for (uint32_t b = 0; b < layout->buf.count; b++) {
         const Buf *buf = &layout->buf.at[b];
@@ -388,12 +408,12 @@ static int64_t pack_memory(Layout *layout, bool host, int64_t base, Arena *scrat
     return height;
 }
 
-static void pack_transients(Layout *layout, int64_t base, Arena *scratch) {
-    layout->height_bytes = pack_memory(layout, false, base, scratch);
-    layout->host_bytes = pack_memory(layout, true, 0, scratch);
+static void pack_transients(Layout *layout, int64_t base, Memo *known, Arena *scratch) {
+    layout->height_bytes = pack_memory(layout, false, base, known, scratch);
+    layout->host_bytes = pack_memory(layout, true, 0, known, scratch);
 }
 
-void pack_layout(Layout *layout, const Graph *g, Arena *scratch) {
+void pack_layout(Layout *layout, const Graph *g, Memo *known, Arena *scratch) {
     int64_t base = 0;
     for (int s = 0; s < 3; s++)
         for (uint32_t b = 0; b < layout->buf.count; b++) {
@@ -403,7 +423,7 @@ void pack_layout(Layout *layout, const Graph *g, Arena *scratch) {
             base += buf->bytes;
         }
     layout->persistent_bytes = base;
-    pack_transients(layout, base, scratch);
+    pack_transients(layout, base, known, scratch);
 }
 
 void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const Graph *tg, Arena *scratch) {
@@ -426,5 +446,5 @@ void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const G
         }
     }
     forward->persistent_bytes = base;
-    pack_transients(forward, base, scratch);
+    pack_transients(forward, base, NULL, scratch);
 }

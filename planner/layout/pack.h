@@ -14,8 +14,8 @@ int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch);
 int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch);
 /* Persistent buffers first, at the bottom: parameters and frozen weights, then states, then inputs; the rest
  * above. Copies in host memory have an arena of their own. Fills offset, persistent_bytes, height_bytes and
- * host_bytes. */
-void pack_layout(Layout *layout, const Graph *g, Arena *scratch);
+ * host_bytes. Packings that `known` (problem/memo.h; NULL: none) has are not made again. */
+void pack_layout(Layout *layout, const Graph *g, struct Memo *known, Arena *scratch);
 /* The layout of a forward-only graph inside the training program's arena. Persistent values take, matched by
  * name, the offsets of the training layout; inputs without a counterpart there (or larger than it) follow its
  * persistent_bytes, and the transient buffers lie above both. Weights must have one. */

@@ -46,7 +46,9 @@ static void range_add(PackTree *tree, PackRangeSet *set, int64_t beg, int64_t en
         if (set->at[set->count - 1].end < end) set->at[set->count - 1].end = end;
         return;
     }
-    uint32_t first = range_after(set, beg - 1, 0),
+    uint32_t count = set->count; /* mostly it comes on top */
+    if (count && beg >= set->at[0].beg && end <= set->at[0].end) return;
+    uint32_t first = count && set->at[count - 1].end < beg ? count : range_after(set, beg - 1, 0),
              last = first; /* [first, last) overlap or touch the new one */
     while (last < set->count && set->at[last].beg <= end) last++;
     if (first < last) {

@@ -39,6 +39,7 @@ typedef struct Problem {
     int64_t *bytes;
     uint32_t *maker;
     bool *overwritten; /* some operation writes over it; NULL: none is */
+    bool *unpacked;    /* a weight made of its packed, persistent form; NULL: none is */
     /* by gap; those of storage s are gap_first[s] .. gap_first[s + 1] - 1 */
     uint32_t *gap_first, *gap_begin, *gap_end; /* times; the last gap of a storage ends at `ops` */
     bool *may_drop;                            /* its maker may run again until the gap's end */
@@ -54,7 +55,7 @@ typedef struct Problem {
     ValueId *storage_root;
     uint32_t *node_op, *value_storage; /* NONE for views; NONE for persistent storages */
     ValueId *value_root;
-    struct KindMemo *kinds; /* choices for blocks that other graphs have too; NULL: none are kept */
+    struct Memo *known; /* choices for blocks that other graphs have too (memo.h); NULL: none are kept */
     Stats *stats;           /* NULL: nothing is measured */
 } Problem;
 

@@ -13,6 +13,29 @@ typedef struct Place {
     uint32_t gap;     /* that holds the current time */
 } Place;
 
+/* That a storage was asked for at a time, as it was last touched before. */
+typedef struct Query {
+    uint32_t time, touched;
+    uint32_t next; /* of the same gap; NONE */
+} Query;
+
+/* Where the generation of runs stands at a time. */
+typedef struct State {
+    uint32_t runs, made;
+    double seconds;
+    Place *place;
+} State;
+
+/* A replay that others with one gap changed go on from. */
+typedef struct Base {
+    bool records;
+    VEC(Query) query;
+    uint32_t *first, *last; /* by gap: its queries */
+    State *at;              /* by time */
+    VEC(Run) run;
+    VEC(uint32_t) time; /* by run */
+} Base;
+
 struct Replay {
     const Problem *p;
     Arena *arena;
@@ -29,6 +52,7 @@ struct Replay {
     bool *read_later; /* by storage, scanning backwards */
     Copies *copies;
     bool copies_run; /* there are some */
+    Base *base;      /* NULL: none was asked for */
 };
 
 Replay *replay_new(const Problem *p, Arena *arena) {
@@ -52,11 +76,13 @@ static int by_number(const void *a, const void *b) {
 }
 
 /* Whether what was there of `s` when it was last touched is still there at `time`. */
+static bool is_kept(const Keep *keep, uint32_t touched, uint32_t time) {
+    return keep->from <= touched || (time <= keep->until && keep->since <= touched);
+}
+
 static bool available(const Replay *r, const Keep *retain, uint32_t s, uint32_t time) {
     const Place *place = &r->place[s];
-    if (place->touched == NONE) return false;
-    const Keep *keep = &retain[place->gap];
-    return keep->from <= place->touched || (time <= keep->until && keep->since <= place->touched);
+    return place->touched != NONE && is_kept(&retain[place->gap], place->touched, time);
 }
 
 /* Puts the `count` pending operations, those marked with `mark`, in order. They mostly are a stretch of the
@@ -75,6 +101,14 @@ static void sort_pending(Replay *r, uint32_t count, uint32_t mark) {
         if (r->mark[op] == mark) r->pending[next++] = op;
 }
 
+static void record_query(Base *base, const Place *place, uint32_t time, Arena *arena) {
+    Query *query = vec_add(arena, &base->query);
+    *query = (Query){.time = time, .touched = place->touched, .next = NONE};
+    uint32_t at = base->query.count - 1, gap = place->gap;
+    *(base->first[gap] == NONE ? &base->first[gap] : &base->query.at[base->last[gap]].next) = at;
+    base->last[gap] = at;
+}
+
 /* The operations that must run again before `time` can, ascending, into r->pending. */
 static uint32_t missing(Replay *r, const Keep *retain, uint32_t time) {
     const Problem *p = r->p;
@@ -82,6 +116,7 @@ static uint32_t missing(Replay *r, const Keep *retain, uint32_t time) {
     for (uint32_t next = 0, op = time;; op = r->pending[next++]) {
         for (EACH(i, p->reads, op)) {
             uint32_t s = p->reads.list[i];
+            if (r->base && r->base->records) record_query(r->base, &r->place[s], time, r->arena);
             if (available(r, retain, s, time)) continue;
             uint32_t maker = p->maker[s];
             if (r->mark[maker] == time + 1) continue;
@@ -134,18 +169,31 @@ static void add_runs(Replay *r, uint32_t count, uint32_t time, Sequence *sequenc
     r->time.count += count + 1;
 }
 
-static void generate(Replay *r, const Keep *retain, Sequence *sequence) {
+static void record_state(const Replay *r, const Sequence *sequence, State *state) {
+    state->runs = sequence->run.count;
+    state->made = r->made;
+    state->seconds = sequence->seconds;
+    memcpy(state->place, r->place, sizeof *r->place * r->p->storages);
+}
+
+static void generate_from(Replay *r, const Keep *retain, uint32_t time, Sequence *sequence) {
     const Problem *p = r->p;
-    sequence->run.count = r->time.count = r->made = 0;
-    sequence->seconds = 0;
     memset(r->mark, 0, sizeof *r->mark * p->ops);
-    for (uint32_t s = 0; s < p->storages; s++) r->place[s] = (Place){NONE, p->gap_first[s]};
-    for (uint32_t time = 0; time < p->ops; time++) {
+    for (; time < p->ops; time++) {
+        if (r->base && r->base->records) record_state(r, sequence, &r->base->at[time]);
         uint32_t count = missing(r, retain, time);
         add_runs(r, count, time, sequence);
         for (uint32_t i = 0; i < count; i++) touch(r, r->pending[i], time);
         touch_first(r, time);
     }
+}
+
+static void generate(Replay *r, const Keep *retain, Sequence *sequence) {
+    const Problem *p = r->p;
+    sequence->run.count = r->time.count = r->made = 0;
+    sequence->seconds = 0;
+    for (uint32_t s = 0; s < p->storages; s++) r->place[s] = (Place){NONE, p->gap_first[s]};
+    generate_from(r, retain, 0, sequence);
 }
 
 /* Which storages die with each run: at their last read before they are made anew, or at once if never read.
@@ -221,6 +269,66 @@ void replay(Replay *r, const Keep *retain, Sequence *sequence) {
     sequence->seconds += sequence->wait_seconds;
     measure(r, sequence);
     stats_end(r->p->stats, STATS_REPLAY, began, sequence->run.count);
+}
+
+static Base *base_new(const Problem *p, Arena *arena) {
+    Base *base = NEW(arena, Base);
+    base->first = NEW_ARRAY(arena, uint32_t, p->gaps + 1);
+    base->last = NEW_ARRAY(arena, uint32_t, p->gaps + 1);
+    base->at = NEW_ARRAY(arena, State, p->ops + 1);
+    for (uint32_t time = 0; time < p->ops; time++)
+        base->at[time].place = NEW_ARRAY(arena, Place, p->storages + 1);
+    return base;
+}
+
+void replay_base(Replay *r, const Keep *retain, Sequence *sequence) {
+    const Problem *p = r->p;
+    if (r->copies) die("a base with copies");
+    if (!r->base) r->base = base_new(p, r->arena);
+    Base *base = r->base;
+    base->records = true;
+    base->query.count = base->run.count = base->time.count = 0;
+    memset(base->first, 0xff, sizeof *base->first * p->gaps);
+    replay(r, retain, sequence);
+    base->records = false;
+    uint32_t runs = sequence->run.count;
+    vec_room(r->arena, &base->run, runs);
+    vec_room(r->arena, &base->time, runs);
+    base->run.count = base->time.count = runs;
+    memcpy(base->run.at, sequence->run.at, sizeof *base->run.at * runs);
+    memcpy(base->time.at, r->time.at, sizeof *base->time.at * runs);
+}
+
+/* The first time at which it makes a difference that the base's retention is `retain` in one gap; NONE. */
+static uint32_t first_difference(const Base *base, const Keep *before, const Keep *retain, uint32_t gap) {
+    for (uint32_t q = base->first[gap]; q != NONE; q = base->query.at[q].next) {
+        const Query *query = &base->query.at[q];
+        if (query->touched == NONE) continue;
+        if (is_kept(before, query->touched, query->time) != is_kept(retain, query->touched, query->time))
+            return query->time;
+    }
+    return NONE;
+}
+
+bool replay_changed(Replay *r, const Keep *retain, uint32_t gap, Keep before, Sequence *sequence) {
+    const Base *base = r->base;
+    uint32_t time = first_difference(base, &before, &retain[gap], gap);
+    if (time == NONE) return false;
+    const State *state = &base->at[time];
+    sequence->run.count = r->time.count = 0;
+    vec_room(r->arena, &sequence->run, state->runs);
+    vec_room(r->arena, &r->time, state->runs);
+    memcpy(sequence->run.at, base->run.at, sizeof *base->run.at * state->runs);
+    memcpy(r->time.at, base->time.at, sizeof *base->time.at * state->runs);
+    memcpy(r->place, state->place, sizeof *r->place * r->p->storages);
+    sequence->run.count = r->time.count = state->runs;
+    sequence->seconds = state->seconds;
+    r->made = state->made;
+    generate_from(r, retain, time, sequence);
+    find_deaths(r, sequence);
+    sequence->wait_seconds = 0;
+    measure(r, sequence);
+    return true;
 }
 
 const int64_t *replay_live(const Replay *r) {

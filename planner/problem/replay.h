@@ -36,6 +36,11 @@ typedef struct Replay Replay;
 Replay *replay_new(const Problem *p, Arena *arena);
 /* Generates the runs, their seconds and their peak. The sequence's array is reused. */
 void replay(Replay *r, const Keep *retain, Sequence *sequence);
+/* The same for a problem without copies; replay_changed may then be asked. */
+void replay_base(Replay *r, const Keep *retain, Sequence *sequence);
+/* Replays the last base with one gap changed, which was `before`, from where that makes a difference on.
+ * False: nowhere does it, and nothing was done. */
+bool replay_changed(Replay *r, const Keep *retain, uint32_t gap, Keep before, Sequence *sequence);
 /* After replay: live bytes during each run, persistent ones included. */
 const int64_t *replay_live(const Replay *r);
 /* After replay: the first-execution time each run serves. */

@@ -17,6 +17,14 @@ typedef struct Drop {
     uint32_t again_begin, again_until; /* of fills: a second such stretch */
 } Drop;
 
+typedef VEC(Drop) Drops;
+
+/* What is live before a run, and when it was touched last. */
+typedef struct Scan {
+    bool *live;
+    uint32_t *touched;
+} Scan;
+
 struct Trimmer {
     const Problem *p;
     const Keep *pinned;
@@ -25,13 +33,17 @@ struct Trimmer {
     uint32_t *gap_at;     /* by storage, while scanning */
     uint32_t *touched;    /* by storage: last run that made or read it */
     bool *live;           /* by storage */
+    VEC(Scan) scan;       /* on the way to runs that were asked for, ascending */
+    uint32_t scans;       /* of them, those of the sequence replayed last */
     uint32_t *transit;    /* by storage: its copy if it is on its way to or from host memory, else NONE */
     uint32_t *rerun_time; /* by operation: the last time it runs again, NONE if never */
     uint32_t *stamp;      /* by operation: the price query that counted it */
     uint32_t query;
     LiveTree room; /* live bytes by run as changes are chosen */
-    VEC(Drop) drop;
-    Keep *before; /* a retention to go back to */
+    Drops drop, sorted;
+    uint32_t *ranked; /* storages by what they save a byte; NULL until it is asked for */
+    uint32_t *fills;  /* by storage: how many there are, while they are sorted */
+    Keep *before;     /* a retention to go back to */
 };
 
 Trimmer *trim_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena) {
@@ -86,14 +98,42 @@ static double remake_seconds(Trimmer *trimmer, const Keep *retain, uint32_t s, u
     return seconds;
 }
 
+enum { SCAN_APART = 256 };
+
+/* Notes how it stands before run `i`, unless it was. */
+static void scan_note(Trimmer *trimmer, uint32_t i) {
+    uint32_t storages = trimmer->p->storages, at = i / SCAN_APART;
+    if (at < trimmer->scans) return;
+    if (at == trimmer->scan.count)
+        *vec_add(trimmer->arena, &trimmer->scan) =
+            (Scan){.live = NEW_ARRAY(trimmer->arena, bool, storages),
+                   .touched = NEW_ARRAY(trimmer->arena, uint32_t, storages)};
+    memcpy(trimmer->scan.at[at].live, trimmer->live, sizeof *trimmer->live * storages);
+    memcpy(trimmer->scan.at[at].touched, trimmer->touched, sizeof *trimmer->touched * storages);
+    trimmer->scans = at + 1;
+}
+
+/* The last run up to `stop` before which it is known how it stands, which it then does. */
+static uint32_t scan_begin(Trimmer *trimmer, uint32_t stop) {
+    uint32_t storages = trimmer->p->storages, at = stop / SCAN_APART;
+    if (!trimmer->scans) {
+        memset(trimmer->live, 0, sizeof *trimmer->live * storages);
+        memset(trimmer->touched, 0xff, sizeof *trimmer->touched * storages);
+        return 0;
+    }
+    if (at >= trimmer->scans) at = trimmer->scans - 1;
+    memcpy(trimmer->live, trimmer->scan.at[at].live, sizeof *trimmer->live * storages);
+    memcpy(trimmer->touched, trimmer->scan.at[at].touched, sizeof *trimmer->touched * storages);
+    return at * SCAN_APART;
+}
+
 /* State after run `stop`'s inputs and outputs are in place: live storages, their gaps and last touches. */
 static void scan_to(Trimmer *trimmer, const Sequence *sequence, uint32_t stop) {
     const Problem *p = trimmer->p;
     const Lists *deaths = replay_deaths(trimmer->r);
-    memset(trimmer->live, 0, sizeof *trimmer->live * p->storages);
-    memset(trimmer->touched, 0xff, sizeof *trimmer->touched * p->storages);
-    for (uint32_t i = 0; i <= stop; i++) {
+    for (uint32_t i = scan_begin(trimmer, stop); i <= stop; i++) {
         uint32_t op = sequence->run.at[i].op;
+        if (i % SCAN_APART == 0) scan_note(trimmer, i);
         for (EACH(k, p->reads, op)) trimmer->touched[p->reads.list[k]] = i;
         for (EACH(k, p->makes, op))
             trimmer->touched[p->makes.list[k]] = i, trimmer->live[p->makes.list[k]] = true;
@@ -205,6 +245,7 @@ static bool lower_peaks(Trimmer *trimmer, int64_t target, const Sequence *sequen
     uint32_t runs = sequence->run.count;
     live_tree_load(&trimmer->room, replay_live(trimmer->r), runs);
     note_reruns(trimmer, sequence);
+    trimmer->scans = 0;
     for (uint32_t peak = 0; peak < EFFORT_TRIM_PEAKS; peak++) {
         int64_t bytes;
         uint32_t at = live_tree_peak(&trimmer->room, &bytes);
@@ -264,6 +305,10 @@ static void find_rests(Trimmer *trimmer) {
     }
 }
 
+static double fill_price(const Problem *p, uint32_t s) {
+    return -p->seconds[p->maker[s]] / (double)p->bytes[s];
+}
+
 /* Every run that repeats an operation, with the last touch of its outputs before: keeping one of them from
  * there saves the run if it is all the run is for. */
 static void find_fills(Trimmer *trimmer, const Sequence *sequence, const Keep *retain) {
@@ -286,18 +331,57 @@ static void find_fills(Trimmer *trimmer, const Sequence *sequence, const Keep *r
                 keep.until = now;
             else
                 keep.from = before;
-            *vec_add(trimmer->arena, &trimmer->drop) =
-                (Drop){.price = -p->seconds[run.op] / (double)p->bytes[s],
-                       .gap = gap,
-                       .keep = keep,
-                       .storage = s,
-                       .begin = last + 1,
-                       .until = i};
+            *vec_add(trimmer->arena, &trimmer->drop) = (Drop){.price = fill_price(p, s),
+                                                              .gap = gap,
+                                                              .keep = keep,
+                                                              .storage = s,
+                                                              .begin = last + 1,
+                                                              .until = i};
         }
         for (EACH(k, p->reads, run.op)) trimmer->touched[p->reads.list[k]] = i;
     }
+}
+
+/* By what a storage saves a byte. */
+static void rank_storages(Trimmer *trimmer) {
+    const Problem *p = trimmer->p;
+    Drop *drop = NEW_ARRAY(trimmer->arena, Drop, p->storages + 1);
+    for (uint32_t s = 0; s < p->storages; s++) drop[s] = (Drop){.price = fill_price(p, s), .storage = s};
+    if (p->storages) qsort(drop, p->storages, sizeof *drop, by_price);
+    trimmer->ranked = NEW_ARRAY(trimmer->arena, uint32_t, p->storages + 1);
+    trimmer->fills = NEW_ARRAY(trimmer->arena, uint32_t, p->storages + 1);
+    for (uint32_t i = 0; i < p->storages; i++) trimmer->ranked[i] = drop[i].storage;
+}
+
+/* As qsort by price: fills have their storages' prices, so that they are counted into their places. */
+static void sort_fills(Trimmer *trimmer) {
+    const Problem *p = trimmer->p;
+    uint32_t count = trimmer->drop.count, sum = 0;
+    if (!trimmer->ranked) rank_storages(trimmer);
+    trimmer->sorted.count = 0;
+    vec_room(trimmer->arena, &trimmer->sorted, count);
+    memset(trimmer->fills, 0, sizeof *trimmer->fills * p->storages);
+    for (uint32_t d = 0; d < count; d++) trimmer->fills[trimmer->drop.at[d].storage]++;
+    for (uint32_t i = 0; i < p->storages; i++) {
+        uint32_t *fills = &trimmer->fills[trimmer->ranked[i]], begin = sum;
+        sum += *fills;
+        *fills = begin;
+    }
+    for (uint32_t d = 0; d < count; d++)
+        trimmer->sorted.at[trimmer->fills[trimmer->drop.at[d].storage]++] = trimmer->drop.at[d];
+    trimmer->sorted.count = count;
+    Drops swap = trimmer->drop;
+    trimmer->drop = trimmer->sorted;
+    trimmer->sorted = swap;
+}
+
+static void find_all_fills(Trimmer *trimmer, const Sequence *sequence, const Keep *retain) {
+    find_fills(trimmer, sequence, retain);
+    sort_fills(trimmer);
+    uint32_t fills = trimmer->drop.count;
     find_rests(trimmer);
-    if (trimmer->drop.count) qsort(trimmer->drop.at, trimmer->drop.count, sizeof *trimmer->drop.at, by_price);
+    if (trimmer->drop.count > fills)
+        qsort(trimmer->drop.at, trimmer->drop.count, sizeof *trimmer->drop.at, by_price);
 }
 
 static uint32_t keep_what_fits(Trimmer *trimmer, int64_t target, const Sequence *sequence, uint32_t most,
@@ -326,7 +410,7 @@ void trim_fill(Trimmer *trimmer, int64_t target_bytes, Keep *retain, Sequence *s
     for (uint32_t round = 0; round < EFFORT_TRIM_FILLS; round++) {
         double seconds = sequence->seconds;
         memcpy(trimmer->before, retain, sizeof *retain * trimmer->p->gaps);
-        find_fills(trimmer, sequence, retain);
+        find_all_fills(trimmer, sequence, retain);
         uint32_t kept = keep_what_fits(trimmer, target_bytes, sequence, most, retain);
         if (!kept) return;
         replay(trimmer->r, retain, sequence);

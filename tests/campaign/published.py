@@ -1,9 +1,10 @@
 """Imported models against transformers: small random models of every family that `rematc import` reads are
 written as transformers writes them, every other one in shards, and the folders imported, built for the host and
-trained for ten steps on the same tokens by both. The losses, the first of which is the forward pass alone, and
-the first gradient norm must agree.
+trained for ten steps on the same tokens by both: whole, and with low-rank adapters, where peft begins with the adapters
+that the trainer begins with. The losses, the first of which is the forward pass alone, the first gradient norm and,
+of adapters, the first gradient of each tensor must agree.
 
-    python3 published.py REMATC WORK_DIR        (needs torch and transformers)
+    python3 published.py REMATC WORK_DIR [MODEL...]      (needs torch, transformers and peft)
 """
 import json
 import math
@@ -12,12 +13,15 @@ import shutil
 import subprocess
 import sys
 
+import peft
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config, Qwen3Config
 from transformers.utils import logging
 
 CONTEXT, BATCH, STEPS, RATE = 96, 4, 10, 1e-3
 FIRST_LOSS, LATER_LOSS, GRADIENT = 1e-6, 3e-6, 1e-5  # relative differences that are allowed: rounding in f32
+RANK, ALPHA = 4, 12
 
 SHAPE = dict(vocab_size=97, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=256, dtype="float32")
@@ -56,24 +60,26 @@ def random_model(config, seed):
 
 def by_transformers(model, tokens):
     windows = torch.stack([tokens[i * CONTEXT : i * CONTEXT + CONTEXT + 1] for i in range(BATCH)])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), eps=1e-8, weight_decay=0)
-    losses, norms = [], []
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(trained.values(), lr=RATE, betas=(0.9, 0.95), eps=1e-8, weight_decay=0)
+    losses, norms, first = [], [], {}
     for _ in range(STEPS):
         optimizer.zero_grad()
         logits = model(windows[:, :-1], use_cache=False).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
         loss.backward()
         losses.append(loss.item())
-        norms.append(math.sqrt(sum(p.grad.pow(2).sum().item() for p in model.parameters())))
+        norms.append(math.sqrt(sum(p.grad.pow(2).sum().item() for p in trained.values())))
+        first = first or {name: p.grad.clone() for name, p in trained.items()}
         optimizer.step()
-    return losses, norms
+    return losses, norms, first
 
 
-def by_remat(rematc, folder, work, tokens):
+def by_remat(rematc, folder, work, tokens, *more):
     data, program, log = work / "tokens.u16", work / "program", work / "log.jsonl"
     data.write_bytes(b"".join(int(t).to_bytes(2, "little") for t in tokens))
     settings = [f"B={BATCH}", f"T={CONTEXT}", f"tokens_per_step={BATCH * CONTEXT}", f"steps={STEPS}",
-                f"optimizer.lr={RATE}", "schedule=constant", "clip_norm=0", f"data.train={data}", "validate=0"]
+                f"optimizer.lr={RATE}", "schedule=constant", "clip_norm=0", f"data.train={data}", "validate=0", *more]
     flags = [word for setting in settings for word in ("--set", setting)]
     subprocess.run([rematc, "build", folder, "-o", program, "--quiet", *flags], check=True,
                    stdout=subprocess.DEVNULL)
@@ -84,11 +90,68 @@ def by_remat(rematc, folder, work, tokens):
     return [step["loss"] for step in steps], [step["grad_norm"] for step in steps]
 
 
+def checkpoint(work):
+    (path,) = (work / "saves").glob("step-*.safetensors")
+    return load_file(path)
+
+
+def our_name(theirs):
+    return theirs.removeprefix("base_model.model.").removeprefix("transformer.").replace(".default", "")
+
+
+def with_adapters(model, work, stabilized):
+    """The model with the adapters that are in a checkpoint of the trainer, and the gradients there: after a step
+    with no learning rate the first moment is a tenth of it."""
+    config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear", use_rslora=stabilized,
+                             fan_in_fan_out="gpt2" in work.name)
+    adapted = peft.get_peft_model(model, config)
+    saved, gradient = checkpoint(work), {}
+    with torch.no_grad():
+        for name, p in adapted.named_parameters():
+            if not p.requires_grad:
+                continue
+            ours = our_name(name)
+            p.copy_(saved[ours])
+            gradient[name] = saved["m." + ours] / 0.1
+    return adapted, gradient
+
+
+def compare(name, ours, our_norms, theirs, their_norms):
+    apart = [abs(a - b) / b for a, b in zip(ours, theirs)]
+    norm = abs(our_norms[0] - their_norms[0]) / their_norms[0]
+    fine = len(ours) == STEPS and apart[0] < FIRST_LOSS and max(apart) < LATER_LOSS and norm < GRADIENT
+    print(f"{name:28} loss {theirs[0]:.6f} -> {theirs[-1]:.6f}: first {apart[0]:.1e}, most {max(apart):.1e}, "
+          f"gradient norm {norm:.1e} apart{'' if fine else '  FAILED'}", flush=True)
+    return not fine
+
+
+def compare_adapters(rematc, name, folder, place, model, tokens, stabilized):
+    adapt = f"adapt=lora(rank={RANK}, alpha={ALPHA}{', rslora' if stabilized else ''})"
+    by_remat(rematc, folder, place, tokens, adapt, "steps=1", "optimizer.lr=0")
+    adapted, ours_first = with_adapters(model, place, stabilized)
+    ours, our_norms = by_remat(rematc, folder, place, tokens, adapt)
+    theirs, their_norms, first = by_transformers(adapted, tokens)
+    failed = compare(name, ours, our_norms, theirs, their_norms)
+    for tensor, gradient in first.items():
+        if (ours_first[tensor] - gradient).norm() > 1e-3 * gradient.norm():
+            print(f"{name:28} the gradient of {tensor} differs  FAILED")
+            failed = True
+    trained = checkpoint(place)
+    for tensor, p in adapted.named_parameters():
+        if p.requires_grad and (p - trained[our_name(tensor)]).norm() > 1e-3 * p.norm():
+            print(f"{name:28} {tensor} differs at the end  FAILED")
+            failed = True
+    return failed
+
+
 def main():
+    only = sys.argv[3:]
     rematc, work = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
-    failed = 0
+    failed, tried = 0, 0
     logging.disable_progress_bar()
     for seed, (name, config) in enumerate(MODELS.items()):
+        if only and name not in only:
+            continue
         place = work / name
         shutil.rmtree(place, ignore_errors=True)
         folder = place / "model"
@@ -99,15 +162,11 @@ def main():
         else:
             model.save_pretrained(folder)
         tokens = torch.randint(0, config.vocab_size, (BATCH * CONTEXT + 1,))
-        ours, our_norms = by_remat(rematc, folder, place, tokens)
-        theirs, their_norms = by_transformers(model, tokens)
-        apart = [abs(a - b) / b for a, b in zip(ours, theirs)]
-        norm = abs(our_norms[0] - their_norms[0]) / their_norms[0]
-        fine = len(ours) == STEPS and apart[0] < FIRST_LOSS and max(apart) < LATER_LOSS and norm < GRADIENT
-        failed += not fine
-        print(f"{name:20} loss {theirs[0]:.6f} -> {theirs[-1]:.6f}: first {apart[0]:.1e}, most {max(apart):.1e}, "
-              f"gradient norm {norm:.1e} apart{'' if fine else '  FAILED'}", flush=True)
-    print(f"{len(MODELS) - failed} passed, {failed} failed")
+        failed += compare(name, *by_remat(rematc, folder, place, tokens), *by_transformers(model, tokens)[:2])
+        fresh = AutoModelForCausalLM.from_pretrained(folder)
+        failed += compare_adapters(rematc, name + " lora", folder, place, fresh, tokens, seed % 2 == 1)
+        tried += 2
+    print(f"{tried - failed} passed, {failed} failed")
     sys.exit(failed > 0)
 
 

@@ -13,29 +13,41 @@ if(CMAKE_CXX_COMPILER)
 
   # The kernels under names of their own, what makes them functions over host memory, and the device.
   file(GLOB cuda_kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.cu)
-  add_library(ops_kernels_cuda MODULE ${cuda_kernels} ${cuda_renamed} ${cuda_sim}/module.cpp
-              ${cuda_sim}/workspace.c ${cuda_device})
+  add_library(cuda_kernels OBJECT ${cuda_kernels} ${cuda_renamed} ${cuda_sim}/workspace.c ${cuda_device})
+  set_target_properties(cuda_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  add_library(ops_kernels_cuda MODULE ${cuda_sim}/module.cpp $<TARGET_OBJECTS:cuda_kernels>)
   set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX
                               COMPILE_OPTIONS "-x;c++;-include;${cuda_names}/cuda_rename.h")
-  target_include_directories(ops_kernels_cuda PRIVATE ${cuda_names})
+  # with more elements than fit an int there, as few as it takes here: the program is right
+  add_executable(large_sim ${CMAKE_CURRENT_SOURCE_DIR}/gpu/large.c $<TARGET_OBJECTS:cuda_kernels>)
+  set_target_properties(large_sim PROPERTIES LINKER_LANGUAGE CXX)
+  target_link_libraries(large_sim PRIVATE m)
+  add_dependencies(large_sim cuda_kernels)
+  add_dependencies(ops_kernels_cuda cuda_kernels)
+  add_test(NAME gpu_large COMMAND large_sim 16)
+  foreach(target cuda_kernels ops_kernels_cuda large_sim)
+    target_include_directories(${target} PRIVATE ${cuda_names})
+  endforeach()
   add_executable(test_cuda_sim ${cuda_sim}/test_sim.cpp ${cuda_device})
   add_test(NAME test_cuda_sim COMMAND test_cuda_sim)
-  foreach(target ops_kernels_cuda test_cuda_sim)
+  foreach(target cuda_kernels ops_kernels_cuda large_sim test_cuda_sim)
     # fibers on stacks of their own are not for the address sanitizer
     target_compile_options(${target} PRIVATE -O2 -fopenmp-simd -Wno-unknown-pragmas -Wno-pedantic
                            -fno-sanitize=all $<$<COMPILE_LANGUAGE:CXX>:-std=c++20>)
     target_compile_definitions(${target} PRIVATE REMAT_CUDA_SIM)
     target_include_directories(${target} PRIVATE ${cuda_sim} ${CMAKE_SOURCE_DIR})
   endforeach()
-  target_link_options(test_cuda_sim PRIVATE -fno-sanitize=all)
+  foreach(target large_sim test_cuda_sim)
+    target_link_options(${target} PRIVATE -fno-sanitize=all)
+  endforeach()
 
-  remat_test(test_ops_cuda unit/test_ops.c support/ops_engine.c support/ops_reference.c LIBS OpenMP::OpenMP_C ${CMAKE_DL_LIBS} m)
+  remat_test(test_ops_cuda unit/test_ops.c support/ops_engine.c support/packed.c support/ops_reference.c LIBS OpenMP::OpenMP_C ${CMAKE_DL_LIBS} m)
   add_dependencies(test_ops_cuda ops_kernels_cuda ops_kernels_double)
   target_compile_definitions(test_ops_cuda PRIVATE OPS_CUDA=1 OPS_FLOAT="$<TARGET_FILE:ops_kernels_cuda>"
                              OPS_DOUBLE="$<TARGET_FILE:ops_kernels_double>")
 
   if(TARGET rematc)
-    foreach(name train vocabulary documents)
+    foreach(name train tune vocabulary documents)
       add_test(NAME cuda_sim_${name} COMMAND sh ${cuda_sim}/${name}.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
                ${CMAKE_BINARY_DIR}/cuda_sim_${name} $<TARGET_FILE_DIR:test_cuda_sim>/emit_copies)
       set_tests_properties(cuda_sim_${name} PROPERTIES TIMEOUT 300
@@ -49,4 +61,11 @@ if(REMAT_NVCC AND TARGET rematc)
   add_test(NAME cuda_programs COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/gpu/compile.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/cuda_programs)
   set_tests_properties(cuda_programs PROPERTIES TIMEOUT 600 ENVIRONMENT "NVCC=${REMAT_NVCC}")
+endif()
+
+# The scripts for a machine with a GPU, gone through without one.
+if(TARGET rematc)
+  add_test(NAME gpu_scripts COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/gpu/dry.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
+           ${CMAKE_BINARY_DIR}/gpu_scripts)
+  set_tests_properties(gpu_scripts PROPERTIES TIMEOUT ${test_timeout})
 endif()

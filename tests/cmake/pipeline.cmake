@@ -1,6 +1,7 @@
 # The compiler and the programs it emits, from the command line.
 set(pipeline_tests "")
-foreach(name same_numbers accumulate early resume bad_input names reports tiles fold endings documents explain import packed)
+foreach(name same_numbers adapters accumulate early resume bad_input names reports tiles tune fold endings documents
+             explain import packed)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name})
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})

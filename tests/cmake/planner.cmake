@@ -1,6 +1,7 @@
 remat_test(test_cost unit/test_cost.c support/transformer.c LIBS remat_planner TIMEOUT 60)
 target_compile_definitions(test_cost PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 remat_test(test_device unit/test_device.c LIBS remat_planner TIMEOUT 60)
+remat_test(test_profile unit/test_profile.c support/transformer.c LIBS remat_planner TIMEOUT 60)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 remat_test(test_bound unit/test_bound.c support/brute.c ${reference_dags} LIBS remat_planner PkgConfig::JANSSON)

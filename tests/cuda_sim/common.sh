@@ -18,19 +18,22 @@ emit() { # NAME SPEC OPTIONS...
     shift 2
     "$rematc" emit "$spec" $shape "$@" -o "$work/$name" --force # left by an earlier run
 }
-build() { # NAME: kernels and runtime are the same for all
+build() { # NAME [PROGRAM]: kernels and runtime are the same for all
     cd "$work/$1"
     if [ ! -e ../obj/sim.o ]; then
         for file in kernels/*.cu; do
             ${CXX:-c++} -std=c++20 $flags -x c++ -c -o "../obj/$(basename "$file").o" "$file"
         done
-        for file in runtime/*.c kernels/workspace.c; do
+        for file in $(ls runtime/*.c | grep -v /tune) kernels/workspace.c; do
             ${CC:-cc} -std=gnu11 $flags -c -o "../obj/$(basename "$file").o" "$file"
         done
         for file in blas sim stream tensor_core; do ${CXX:-c++} -std=c++20 $flags -c -o "../obj/$file.o" "$sim/$file.cpp"; done
     fi
-    ${CXX:-c++} -std=c++20 -O0 -w -I. -x c++ -c -o train.o train.cu
-    ${CXX:-c++} -o train train.o ../obj/*.o -lm
+    ${CXX:-c++} -std=c++20 -O0 -w -I. -x c++ -c -o ${2:-train}.o ${2:-train}.cu
+    for own in runtime/tune*.c; do
+        [ ! -e "$own" ] || ${CC:-cc} -std=gnu11 $flags -c -o "$(basename "$own").o" "$own"
+    done
+    ${CXX:-c++} -o ${2:-train} ./*.o ../obj/*.o -lm
     cd - > /dev/null
 }
 losses_near() { # TYPE NAME NAME: but for rounding

@@ -47,6 +47,7 @@ typedef struct {
     int reserved[4];
 } cublasLtMatmulHeuristicResult_t;
 
+SIM_C size_t cublasLtGetVersion(void);
 SIM_C const char *cublasLtGetStatusString(cublasStatus_t status);
 SIM_C cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle);
 SIM_C cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle);

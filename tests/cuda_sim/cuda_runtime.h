@@ -122,7 +122,9 @@ typedef struct SimEvent *cudaEvent_t;
 typedef enum cudaError {
     cudaSuccess = 0,
     cudaErrorInvalidValue = 1,
-    cudaErrorMemoryAllocation = 2
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorInsufficientDriver = 35,
+    cudaErrorNoDevice = 100
 } cudaError_t;
 typedef enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 } cudaFuncAttribute;
 typedef enum cudaMemcpyKind {
@@ -130,6 +132,14 @@ typedef enum cudaMemcpyKind {
     cudaMemcpyDeviceToHost = 2,
     cudaMemcpyDeviceToDevice = 3
 } cudaMemcpyKind;
+enum cudaDeviceAttr {
+    cudaDevAttrClockRate = 13,
+    cudaDevAttrMultiProcessorCount = 16,
+    cudaDevAttrMemoryClockRate = 36,
+    cudaDevAttrComputeCapabilityMajor = 75,
+    cudaDevAttrComputeCapabilityMinor = 76
+};
+#define CUDART_VERSION 13000
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0 };
 struct cudaDeviceProp {
     char name[256];
@@ -139,6 +149,8 @@ SIM_C const char *cudaGetErrorString(cudaError_t status);
 SIM_C cudaError_t cudaGetDeviceCount(int *count);
 SIM_C cudaError_t cudaSetDevice(int device);
 SIM_C cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device);
+SIM_C cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr which, int device);
+SIM_C cudaError_t cudaDriverGetVersion(int *version);
 SIM_C cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *all_bytes);
 SIM_C cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 SIM_C cudaError_t cudaStreamDestroy(cudaStream_t stream);
@@ -155,6 +167,8 @@ SIM_C cudaError_t cudaFree(void *pointer);
 SIM_C cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream);
 SIM_C cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                                   cudaStream_t stream);
+SIM_C cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                                    size_t row_bytes, size_t rows, cudaMemcpyKind kind, cudaStream_t stream);
 SIM_C cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
 
 #ifdef __cplusplus

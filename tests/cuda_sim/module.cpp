@@ -3,6 +3,7 @@
  * Operands that share storage share a buffer. Serves the simulated device and a real one; the kernels are
  * compiled with their names turned into cuda_k_NAME (rename.sh). */
 #include "kernels/kernels.h"
+#include "kernels/packed.h"
 
 #include <cublasLt.h>
 #include <cuda_runtime.h>
@@ -49,7 +50,7 @@ static void *to_device(Buffers *buffers, void *host, size_t bytes) {
 }
 static KTensor tensor_to_device(Buffers *buffers, const KTensor *t) {
     KTensor moved = *t;
-    moved.data = to_device(buffers, t->data, (size_t)k_room(t) * (t->dtype == K_BF16 ? 2 : 4));
+    moved.data = to_device(buffers, t->data, (size_t)k_storage_bytes(t->dtype, k_room(t)));
     return moved;
 }
 

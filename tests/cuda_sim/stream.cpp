@@ -129,6 +129,15 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
     stream->task.push_back(Task{to, from, bytes, nullptr, 0});
     return cudaSuccess;
 }
+cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t row_bytes,
+                              size_t rows, cudaMemcpyKind, cudaStream_t stream) {
+    if (stream && !stream->computes) fail("rows in a stream for copies");
+    if (row_bytes > to_pitch || row_bytes > from_pitch) fail("rows that overlap");
+    sim_compute();
+    for (size_t i = 0; i < rows; i++)
+        memcpy((char *)to + i * to_pitch, (const char *)from + i * from_pitch, row_bytes);
+    return cudaSuccess;
+}
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind) {
     sim_compute();
     memcpy(to, from, bytes);

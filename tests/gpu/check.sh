@@ -67,6 +67,10 @@ build_all() {
         ${CC:-cc} -std=gnu11 -O1 -fopenmp -I. -c -o ../build/ops_engine.o tests/support/ops_engine.c
         "$NVCC" -arch=$arch -o ../build/bench_kernels ../build/bench_kernels.o ../build/ops_engine.o ../build/*.cu.o \
             ../build/workspace.o -lcublasLt -lgomp -ldl -lm -Xlinker -rpath -Xlinker "$cuda/lib64"
+        # tensors of more than 2^31 elements
+        ${CC:-cc} -std=gnu11 -O1 -I. -I../build/names -I"$cuda/include" -c -o ../build/large.o tests/gpu/large.c
+        "$NVCC" -arch=$arch -o ../build/large ../build/large.o ../build/*.cu.o ../build/workspace.o -lcublasLt -lm \
+            -Xlinker -rpath -Xlinker "$cuda/lib64"
     ) > build/ops.log 2>&1 || {
         cat build/ops.log
         exit 1

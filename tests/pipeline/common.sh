@@ -39,8 +39,8 @@ losses() {
 whole_least() {
     least=$("$rematc" plan "$@" --json --budget 1GiB | json_int smallest_bytes /dev/stdin)
     "$rematc" plan "$@" --budget "${least}B" >least.txt
-    sed -n 's/.*whole, the smallest budget would be \([0-9.]*\) MiB.*/\1/p' least.txt |
-        awk -v least="$least" '{ whole = int($1 * 1048576) } END { print whole ? whole : least }'
+    sed -n 's/.*whole, the smallest budget would be \([0-9.]*\) \([KM]\)iB.*/\1 \2/p' least.txt |
+        awk -v least="$least" '{ whole = int($1 * ($2 == "K" ? 1024 : 1048576)) } END { print whole ? whole : least }'
 }
 json_int() { # json_int KEY FILE: the first integer under that key
     sed -n "s/.*\"$1\": *\\([0-9][0-9]*\\).*/\\1/p" "$2" | head -n 1

@@ -82,7 +82,7 @@ Plan with_copies(const Graph *g, const Plan *plan, uint64_t *seed, uint32_t rari
 
 Layout *copies_layout(const Graph *g, const Cost *cost, Plan *plan, Arena *arena) {
     Layout *layout = live_analyse(g, cost, plan, arena);
-    pack_layout(layout, g, arena);
+    pack_layout(layout, g, NULL, arena);
     plan->live_bytes = layout->live_bytes;
     plan->peak_bytes = layout->height_bytes;
     plan->host_bytes = layout->host_bytes;

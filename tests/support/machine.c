@@ -1,5 +1,6 @@
 /* See machine.h. */
 #include "tests/support/machine.h"
+#include "tests/support/packed.h"
 
 #include "kernels/random.h"
 #include "ir/ops.h"
@@ -96,7 +97,12 @@ void machine_init(Machine *m, uint64_t seed) {
     for (uint32_t p = 0; p < g->param.count; p++) {
         const Param *param = &g->param.at[p];
         uint64_t state = seed * 1000003 + p;
-        int64_t n = type_elements(&g->value.at[param->value].type);
+        const Type *type = &g->value.at[param->value].type;
+        int64_t n = type_elements(type);
+        if (!dtype_bytes[type->dtype]) {
+            packed_fill((int)type->dtype, n, machine_bytes(m, param->value), 0.1, random_unit, &state);
+            continue;
+        }
         for (int64_t i = 0; i < n; i++) {
             double u = random_unit(&state), v = random_unit(&state);
             double normal = sqrt(-2 * log(1 - u)) * cos(6.283185307179586 * v);

@@ -1,5 +1,8 @@
 /* See ops_engine.h. */
 #include "tests/support/ops_engine.h"
+#include "tests/support/packed.h"
+
+#include "kernels/packed.h"
 
 #include <dlfcn.h>
 #include <math.h>
@@ -86,6 +89,8 @@ int parse_specs(const char *text, Spec *spec) {
 
 int spec_dtype(const Spec *spec, int mode) {
     if (strchr("iflp", spec->letter)) return K_I32;
+    if (spec->letter == 'q') return K_NF4;
+    if (spec->letter == 'Q') return K_NF4_F32;
     if (spec->letter == 'a') return mode & MODE_BF16_ACTIVATION ? K_BF16 : K_F32;
     if (spec->letter == 'w' || spec->letter == 'v') return mode & MODE_BF16_WEIGHT ? K_BF16 : K_F32;
     return K_F32;
@@ -151,6 +156,23 @@ double *random_values(const Spec *spec, int mode) {
     return value;
 }
 
+static double unit_of(uint64_t *state) {
+    (void)state;
+    return unit_random();
+}
+
+void random_operand(Call *call, int i) {
+    const Spec *spec = &call->in[i];
+    if (!k_packing(spec_dtype(spec, call->mode)).code_bits) {
+        call->value[i] = random_values(spec, call->mode);
+        return;
+    }
+    call->packed[i] = pool_alloc((size_t)k_storage_bytes(spec_dtype(spec, 0), spec->count));
+    packed_fill(spec_dtype(spec, 0), spec->count, call->packed[i], 1, unit_of, NULL);
+    call->value[i] = pool_alloc(sizeof(double) * (size_t)spec->count);
+    unpack(spec, call->packed[i], call->value[i]);
+}
+
 /* ---- one call ---- */
 
 static size_t element_bytes(const Library *library, int dtype) {
@@ -188,7 +210,8 @@ static bool guard_intact(const char *at, size_t bytes) {
 static KTensor tensor_of(const Library *library, const Spec *spec, int mode, size_t *bytes) {
     KTensor t = {.dtype = spec_dtype(spec, mode), .rank = spec->rank, .room = library->pads ? spec->room : 0};
     memcpy(t.dim, spec->dim, sizeof t.dim);
-    *bytes = (size_t)k_room(&t) * element_bytes(library, t.dtype);
+    *bytes = k_packing(t.dtype).code_bits ? (size_t)k_storage_bytes(t.dtype, spec->count)
+                                          : (size_t)k_room(&t) * element_bytes(library, t.dtype);
     return t;
 }
 
@@ -248,7 +271,10 @@ const char *execute(const Call *call, const How *how, Result *result) {
         in[i].data = call->in[i].shared  ? out[call->nout - (call->nin - i)].data
                      : how->inplace == i ? out[0].data
                                          : place(in_bytes[i], how);
-        write_elements(library, &in[i], &call->in[i], call->value[i]);
+        if (call->packed[i])
+            memcpy(in[i].data, call->packed[i], in_bytes[i]);
+        else
+            write_elements(library, &in[i], &call->in[i], call->value[i]);
         if (!shares) before[i] = memcpy(pool_alloc(in_bytes[i]), in[i].data, in_bytes[i]);
     }
     const char *name = op_row[call->op].name;

@@ -24,7 +24,7 @@ bool library_open(Library *library, const char *path, size_t real_bytes);
 
 /* "a:2x3x8": a letter, an upper bound for i, a '+' or '!' and the shape.
  *   a activation    w weight, parameter gradient or moment    s positive f32    v positive weight type
- *   m f32 mask of zeros and ones    i7 integers in [0, 7)
+ *   m f32 mask of zeros and ones    i7 integers in [0, 7)    q nf4    Q nf4_f32
  *   f9, l9, p9 [B, T]: first key, last query, position of rows of documents of some 9 tokens, the same for each letter
  *   + accumulator: the storage of the matching last output; ! the same, but always read
  * "a:2x3x8~16": room for rows of 16 (of w: for 16 rows), of zeros past the elements; ~?16: of anything. */
@@ -41,6 +41,8 @@ typedef struct Call {
     int nin, nout, mode;
     Spec in[MAX_OPERANDS], out[MAX_OPERANDS];
     double *value[MAX_OPERANDS]; /* of the inputs, already rounded to their storage types */
+    void
+        *packed[MAX_OPERANDS]; /* of those of packed types: their storage, of which `value` is the elements */
     KAttr attr;
     KCtx cx;
 } Call;
@@ -68,6 +70,7 @@ int spec_dtype(const Spec *spec, int mode);
 double round_to(int dtype, double x);
 double unit_random(void);
 double *random_values(const Spec *spec, int mode);
+void random_operand(Call *call, int i); /* the i-th input */
 
 /* NULL, or which rule the kernel broke (a guard, an input written). */
 const char *execute(const Call *call, const How *how, Result *result);
@@ -76,6 +79,8 @@ const char *same_bits(const Call *call, const Result *a, const Result *b);
 const char *close_to(const Spec *spec, const double *got, const double *want, double tolerance);
 /* Naive values of the outputs from the formulas of kernels.h; false when the op has none. */
 bool reference(const Call *call, double *out[MAX_OPERANDS]);
+/* The elements of a tensor of a packed type. */
+void unpack(const Spec *spec, const void *storage, double *value);
 /* Attention, either way: for each element of an output, the sum of magnitudes of what is added up:
  * probabilities times v, times dout, gradients of scores times k, times q. Zero for lse. */
 void attend_terms(const Call *call, double *spread[MAX_OPERANDS]);

@@ -5,6 +5,7 @@
 #include "kernels/random.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef double *const *Values;
@@ -187,6 +188,70 @@ static void linear(const Call *call, Values in, double *y) {
     }
 }
 
+/* ---- packed types ---- */
+
+static int ascending(const void *left, const void *right) {
+    const float a = *(const float *)left, b = *(const float *)right;
+    return (a > b) - (a < b);
+}
+
+/* The dynamic map, as the paper builds it: in each of seven decades the means of neighbours among 2^i + 1
+ * points evenly from 0.1 to 1, with both signs where there are two; then 0 and 1, and all in order. */
+static void dynamic_map(bool both_signs, float map[256]) {
+    int count = 0;
+    for (int i = 0; i < 7; i++) {
+        const int points = 1 << (both_signs ? i : i + 1);
+        for (int j = 0; j < points; j++) {
+            float end[2];
+            for (int side = 0; side < 2; side++) {
+                const double at = j + side, step = (double)((1.0f - 0.1f) / (float)points);
+                end[side] = (float)(2 * at < points ? (double)0.1f + at * step : 1 - (points - at) * step);
+            }
+            const float value = (float)pow(10, i - 6) * ((end[0] + end[1]) / 2);
+            map[count++] = value;
+            if (both_signs) map[count++] = -value;
+        }
+    }
+    map[count++] = 0;
+    map[count++] = 1;
+    qsort(map, 256, sizeof *map, ascending);
+}
+
+void unpack(const Spec *spec, const void *storage, double *value) {
+    static const float nf4[] = {-1.0f,
+                                -0.6961928009986877f,
+                                -0.5250730514526367f,
+                                -0.39491748809814453f,
+                                -0.28444138169288635f,
+                                -0.18477343022823334f,
+                                -0.09105003625154495f,
+                                0.0f,
+                                0.07958029955625534f,
+                                0.16093020141124725f,
+                                0.24611230194568634f,
+                                0.33791524171829224f,
+                                0.44070982933044434f,
+                                0.5626170039176941f,
+                                0.7229568362236023f,
+                                1.0f};
+    const unsigned char *bytes = storage;
+    const int64_t blocks = (spec->count + 63) / 64, codes = ((spec->count + 1) / 2 + 15) / 16 * 16;
+    const float *group = (const float *)(const void *)(bytes + codes + (blocks + 15) / 16 * 16);
+    const float *scale = (const float *)(const void *)(bytes + codes);
+    float map[256];
+    dynamic_map(true, map);
+    for (int64_t i = 0; i < spec->count; i++) {
+        const int code = i % 2 ? bytes[i / 2] % 16 : bytes[i / 2] / 16;
+        float by = spec->letter == 'Q' ? scale[i / 64] : 0;
+        if (spec->letter == 'q') {
+            const volatile float part =
+                map[bytes[codes + i / 64]] * group[i / 64 / 256]; /* rounded by itself */
+            by = part + group[(blocks + 255) / 256];
+        }
+        value[i] = (double)(nf4[code] * by);
+    }
+}
+
 /* Column c of row r of the parts side by side. */
 static double *column(const Spec *spec, Values part, int64_t r, int64_t c) {
     int i = 0;
@@ -198,7 +263,8 @@ static bool elementwise(const Call *call, Values x, double *y) {
     const int64_t n = call->out[0].count, second = call->nin > 1 ? call->in[1].count : 1;
     const uint64_t key = k_random_key(call->cx.seed, call->cx.step, call->cx.micro, call->attr.rng);
     for (int64_t i = 0; i < n; i++) switch (call->op) {
-        case OP_CAST: y[i] = x[0][i]; break;
+        case OP_CAST:
+        case OP_DEQUANTIZE: y[i] = x[0][i]; break;
         case OP_GELU: y[i] = gelu(x[0][i]); break;
         case OP_SILU: y[i] = silu(x[0][i]); break;
         case OP_ADD:

@@ -84,6 +84,16 @@ static ValueId in_compute(Builder *b, ValueId w) {
     return as_type(b, OP_CAST, w, type);
 }
 
+/* The matrix of a linear layer; a frozen one is often in NF4. */
+static ValueId matrix(Builder *b, int64_t rows, int64_t columns) {
+    ValueId w = weight(b, "w", 2, rows, columns);
+    if (b->g->value.at[w].kind != VALUE_FROZEN || chance(b, 0.3)) return in_compute(b, w);
+    Type *type = &b->g->value.at[w].type, wish = *type;
+    type->dtype = chance(b, 0.7) ? DT_NF4 : DT_NF4_F32;
+    wish.dtype = b->compute;
+    return as_type(b, OP_DEQUANTIZE, w, wish);
+}
+
 /* Gains and biases may stay as they are stored. */
 static ValueId vector(Builder *b, const char *what, int64_t n) {
     ValueId v = weight(b, what, 1, n, 0);
@@ -92,7 +102,7 @@ static ValueId vector(Builder *b, const char *what, int64_t n) {
 
 static ValueId linear(Builder *b, ValueId x, int64_t outputs) {
     const Type *type = &b->g->value.at[x].type;
-    ValueId in[3] = {x, in_compute(b, weight(b, "w", 2, outputs, type->dim[type->rank - 1]))};
+    ValueId in[3] = {x, matrix(b, outputs, type->dim[type->rank - 1])};
     uint32_t nin = 2;
     if (chance(b, 0.5)) in[nin++] = vector(b, "b", outputs);
     return node(b, OP_LINEAR, in, nin, NULL);
@@ -112,16 +122,25 @@ static ValueId dropout(Builder *b, ValueId x) {
     return node(b, OP_DROPOUT, &x, 1, &(Attr){.p = b->dropout, .rng = ++b->streams});
 }
 
+static void split(Builder *b, ValueId x, uint32_t parts, const int64_t *width, ValueId *part) {
+    Type wish[3];
+    for (uint32_t i = 0; i < parts; i++) {
+        wish[i] = b->g->value.at[x].type;
+        wish[i].dim[wish[i].rank - 1] = width[i];
+    }
+    NodeId id = graph_node_as(b->g, OP_SPLIT, &x, 1, 0, parts, wish, NULL, PHASE_FORWARD, b->block,
+                              name(b, "split"), (Span){0});
+    for (uint32_t i = 0; i < parts; i++) part[i] = b->g->node.at[id].out[i];
+}
+
 static ValueId attention(Builder *b, ValueId x) {
     int64_t B = b->B, T = b->T, H = b->H, E = b->E;
     int64_t K = chance(b, 0.5) ? b->K : H;
     ValueId q, k, v;
-    if (K == H && chance(b, 0.5)) {
-        ValueId all = linear(b, x, 3 * H * E);
-        NodeId id = graph_node(b->g, OP_SPLIT, &all, 1, 0, 3, NULL, PHASE_FORWARD, b->block, name(b, "split"),
-                               (Span){0});
-        const ValueId *out = b->g->node.at[id].out;
-        q = out[0], k = out[1], v = out[2];
+    if (chance(b, 0.5)) {
+        ValueId part[3];
+        split(b, linear(b, x, (H + 2 * K) * E), 3, (int64_t[]){H * E, K * E, K * E}, part);
+        q = part[0], k = part[1], v = part[2];
     } else {
         q = linear(b, x, H * E), k = linear(b, x, K * E), v = linear(b, x, K * E);
     }
@@ -148,15 +167,14 @@ static ValueId feed_forward(Builder *b, ValueId x) {
         return linear(b, both, b->D);
     }
     default: {
-        ValueId all = linear(b, x, 2 * width);
-        NodeId id = graph_node(b->g, OP_SPLIT, &all, 1, 0, 2, NULL, PHASE_FORWARD, b->block, name(b, "split"),
-                               (Span){0});
-        ValueId first = b->g->node.at[id].out[0], second = b->g->node.at[id].out[1];
+        int64_t first_width = 1 + pick(b, (uint32_t)(2 * width - 1));
+        ValueId part[2];
+        split(b, linear(b, x, 2 * width), 2, (int64_t[]){first_width, 2 * width - first_width}, part);
         if (chance(b, 0.3)) { /* one piece goes unused */
             const Attr factor = {.factor = 0.5};
-            return linear(b, node(b, OP_SCALE, &first, 1, &factor), b->D);
+            return linear(b, node(b, OP_SCALE, &part[0], 1, &factor), b->D);
         }
-        ValueId twice[] = {unary(b, OP_SILU, first), second};
+        ValueId twice[] = {unary(b, OP_SILU, part[0]), part[1]};
         return linear(b, node(b, OP_CONCAT, twice, 2, NULL), b->D);
     }
     }

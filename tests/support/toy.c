@@ -327,7 +327,7 @@ void toy_totals(Layout *layout, const Graph *g, Plan *plan, Arena *arena) {
             if (layout->buf.at[b].kind != BUF_HOST) live[s] += layout->buf.at[b].bytes;
     for (uint32_t s = 0; s < steps; s++)
         if (live[s] > layout->live_bytes) layout->live_bytes = live[s];
-    pack_layout(layout, g, arena);
+    pack_layout(layout, g, NULL, arena);
     plan->live_bytes = layout->live_bytes;
     plan->peak_bytes = layout->height_bytes;
     plan->host_bytes = layout->host_bytes;

@@ -152,8 +152,9 @@ typedef struct Replayed {
     double seconds[MOST_UNITS]; /* the least, by units of PLAN_ALIGN bytes at the peak */
 } Replayed;
 
-static void replay_found(void *context, Keep *retain) {
+static void replay_found(void *context, Keep *retain, uint32_t number) {
     Replayed *found = context;
+    assert_int_equal(number, found->count);
     replay(found->r, retain, &found->sequence);
     int64_t bytes = found->sequence.peak_bytes, units = bytes / PLAN_ALIGN;
     found->count++;
@@ -173,7 +174,7 @@ static void plain_chains_reach_revolve(void **state) {
     Problem *p = plain_chain(BLOCKS, arena);
     Replayed found = {.r = replay_new(p, arena)};
     for (uint32_t m = 0; m < MOST_UNITS; m++) found.seconds[m] = HUGE_VAL;
-    chain_retentions(p, BLOCKS, (BLOCKS + 4) * PLAN_ALIGN, replay_found, &found);
+    chain_retentions(p, BLOCKS, (BLOCKS + 4) * PLAN_ALIGN, &(ChainTaker){&found, replay_found, NULL});
     assert_true(found.count > 2 && !found.above);
     /* x0 .. x8 are read backward; a step there holds the two gradients and its input, so that m units leave
      * m - 3 for other inputs */
@@ -195,7 +196,7 @@ static void few_bytes_come_to_an_end(void **state) {
     Arena *arena = arena_new();
     Problem *p = plain_chain(2, arena);
     Replayed found = {.r = replay_new(p, arena)};
-    chain_retentions(p, 2, 3 * PLAN_ALIGN, replay_found, &found);
+    chain_retentions(p, 2, 3 * PLAN_ALIGN, &(ChainTaker){&found, replay_found, NULL});
     assert_true(found.count > 0);
 
     const Graph *g = transformer_graph(&bytes_gpt, arena);
@@ -235,7 +236,7 @@ static void chains_go_below_segments(void **state) {
         if (sequence.peak_bytes < least) least = sequence.peak_bytes;
     }
     Replayed found = {.r = r, .least_bytes = INT64_MAX};
-    chain_retentions(p, blocks.boundary, highest, replay_found, &found);
+    chain_retentions(p, blocks.boundary, highest, &(ChainTaker){&found, replay_found, NULL});
     assert_true(found.least_bytes < least);
     arena_free(arena);
 }

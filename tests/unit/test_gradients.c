@@ -101,6 +101,13 @@ static const Example example[] = {
     {"qwen2-0.5b.remat",
      {"V=13", "D=16", "F=12", "L=2", "H=4", "K=2", "B=2", "T=6", "tokens_per_step=24", "compute=f32",
       "trained=f32"}},
+    /* low-rank adapters, of the MLP within its tiles */
+    {"bytes-gpt.remat",
+     {"V=13", "D=8", "L=2", "H=2", "B=2", "T=5", "adapt=lora(rank=2, alpha=3, dropout=0.3)",
+      "adapt.train=ln_f"}},
+    {"llama3-8b.remat",
+     {"V=13", "D=16", "F=20", "L=2", "H=4", "K=2", "B=2", "T=6", "tokens_per_step=24", "compute=f32",
+      "trained=f32", "adapt=lora(rank=3)"}},
 };
 
 static void test_examples(void **state) {
@@ -129,7 +136,11 @@ static void test_examples(void **state) {
         TileRule rule = {.loss_chunks = forward->batch * forward->context, .mlp_tiles = 2};
         if (rule.loss_chunks % 2) rule.mlp_tiles = rule.loss_chunks;
         Graph *tiled = tile_tokens(forward, &rule, arena);
-        if (tiled->logits != NONE || tiled->node.count <= forward->node.count + forward->block.count * 4)
+        bool within = !spec.adapt.rank; /* nodes of the MLP, those of its adapter too */
+        for (NodeId n = 0; n < tiled->node.count; n++)
+            within |= strstr(tiled->node.at[n].name, ".lora_B.tile1") != NULL;
+        if (!within || tiled->logits != NONE ||
+            tiled->node.count <= forward->node.count + forward->block.count * 4)
             fail_msg("%s: not tiled", example[e].file);
         check_gradients(tiled, arena_printf(arena, "%s in tiles", example[e].file), arena);
         if (forward->mask != NONE) {

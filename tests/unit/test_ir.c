@@ -21,6 +21,10 @@
     {                                                                                                        \
         .dtype = DT_BF16, .rank = COUNT_OF(((int[]){__VA_ARGS__})), .dim = { __VA_ARGS__ }                   \
     }
+#define Q(...)                                                                                               \
+    {                                                                                                        \
+        .dtype = DT_NF4, .rank = COUNT_OF(((int[]){__VA_ARGS__})), .dim = { __VA_ARGS__ }                    \
+    }
 #define I(...)                                                                                               \
     {                                                                                                        \
         .dtype = DT_I32, .rank = COUNT_OF(((int[]){__VA_ARGS__})), .dim = { __VA_ARGS__ }                    \
@@ -41,10 +45,12 @@ static const ShapeCase good_shape[] = {
     {OP_POSITIONS, {F(7, 8)}, 1, F(5, 8), 0, "f32[5, 8]"},
     {OP_POSITIONS, {F(7, 8)}, 1, {0}, 0, "f32[7, 8]"},
     {OP_CAST, {F(3, 4)}, 1, H(3, 4), 0, "bf16[3, 4]"},
+    {OP_DEQUANTIZE, {Q(3, 4)}, 1, H(3, 4), 0, "bf16[3, 4]"},
     {OP_RESHAPE, {F(2, 5, 8)}, 1, F(2, 5, 2, 4), 0, "f32[2, 5, 2, 4]"},
     {OP_RESHAPE, {H(2, 5, 8)}, 1, F(10, 8), 0, "bf16[10, 8]"},
     {OP_SPLIT, {F(2, 5, 12)}, 3, {0}, 0, "f32[2, 5, 4] f32[2, 5, 4] f32[2, 5, 4]"},
     {OP_CONCAT, {F(2, 4), F(2, 4)}, 1, {0}, 0, "f32[2, 8]"},
+    {OP_CONCAT, {H(2, 4), H(2, 1), H(2, 3)}, 1, {0}, 0, "bf16[2, 8]"},
     {OP_LINEAR, {F(2, 5, 8), F(3, 8)}, 1, {0}, 0, "f32[2, 5, 3]"},
     {OP_LINEAR, {H(2, 5, 8), H(3, 8), H(3)}, 1, {0}, 0, "bf16[2, 5, 3]"},
     {OP_LAYERNORM, {H(2, 5, 8), H(8), H(8)}, 3, {0}, 0, "bf16[2, 5, 8] f32[2, 5] f32[2, 5]"},
@@ -85,11 +91,20 @@ static const ShapeCase bad_shape[] = {
     {OP_POSITIONS, {F(4, 8)}, 1, F(5, 8), 0, "the table has 4 positions, 5 are needed"},
     {OP_CAST, {I(3)}, 1, F(3), 0, "float"},
     {OP_CAST, {F(3)}, 1, I(3), 0, "float"},
+    {OP_CAST, {Q(3)}, 1, H(3), 0, "nf4[3], must be of a float type"},
+    {OP_DEQUANTIZE, {H(3)}, 1, H(3), 0, "bf16[3], must be of an nf4 type"},
+    {OP_DEQUANTIZE, {Q(3)}, 1, {0}, 0, "needs the type to give"},
+    {OP_DEQUANTIZE, {Q(3)}, 1, I(3), 0, "float"},
+    {OP_LINEAR, {F(5, 8), Q(3, 8)}, 1, {0}, 0, "differ in type"},
     {OP_CAST, {F(3)}, 1, H(4), 0, "makes bf16[3], not bf16[4]"},
     {OP_RESHAPE, {F(2, 5)}, 1, F(3, 3), 0, "f32[2, 5] has 10 elements, f32[3, 3] has 9"},
     {OP_RESHAPE, {F(2, 5)}, 1, {0}, 0, "needs the shape"},
     {OP_SPLIT, {F(2, 7)}, 2, {0}, 0, "does not divide into 2"},
-    {OP_CONCAT, {F(2, 4), F(2, 3)}, 1, {0}, 0, "differ"},
+    {OP_SPLIT, {F(2, 7)}, 2, F(2, 3), 0, "the parts take 6 of the last dimension 7"},
+    {OP_SPLIT, {F(2, 7)}, 2, F(2, 5), 0, "no room for part 2, 3 wide"},
+    {OP_SPLIT, {F(2, 8)}, 2, F(3, 4), 0, "makes f32[2, 4], not f32[3, 4]"},
+    {OP_CONCAT, {F(2, 4), F(3, 4)}, 1, {0}, 0, "differ in more than the last dimension"},
+    {OP_CONCAT, {F(2, 4), H(2, 4)}, 1, {0}, 0, "differ in more than the last dimension"},
     {OP_LAYERNORM, {F(2, 8), F(7), F(8)}, 3, {0}, 0, "the gain is f32[7], must be f32[8]"},
     {OP_ADD, {F(2, 8), F(2, 9)}, 1, {0}, 0, "operands f32[2, 8] and f32[2, 9] differ"},
     {OP_ADD_BROADCAST, {F(2, 5, 8), F(2, 8)}, 1, {0}, 0, "cannot be added"},
@@ -374,7 +389,7 @@ static void random_graphs_are_right(void **state) {
 /* ---- text ---- */
 
 static bool same_param(const Param *a, const Param *b) {
-    return a->value == b->value && a->init == b->init && a->init_value == b->init_value &&
+    return a->value == b->value && a->adapter == b->adapter && a->init == b->init && a->init_value == b->init_value &&
            a->decays == b->decays && a->moment1 == b->moment1 && a->moment2 == b->moment2 &&
            a->master == b->master && a->accumulator == b->accumulator;
 }
@@ -461,7 +476,7 @@ static void bad_text_is_told_by_line(void **state) {
          "line 3: expected a number"},
         {"graph\n%0 = input : f32[1] # \"x", "line 2: a name without its closing quote"},
         {"graph\n%0 = input : f32[1] # x y", "line 2: 'y' is one thing too many"},
-        {"graph\n%0 = param : f32[1] # x", "line 2: expected 'constant'"},
+        {"graph\n%0 = param : f32[1] # x", "line 2: expected 'uniform'"},
         {"graph tokens=%1\n%1 = input : i32[1, 1] # x", "%0 is nowhere made"},
         {"graph tokens=%0\n%0 = input : i32[1, 1] # x", "logits are no"},
     };

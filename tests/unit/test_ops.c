@@ -67,7 +67,7 @@ static Call call_of(const Case *c, int mode) {
         (KCtx){.seed = 1234, .step = 5, .micro = 1, .learning_rate = 0.01f, .loss_scale = test_loss_scale};
     call.nin = parse_specs(c->in, call.in);
     call.nout = parse_specs(c->out, call.out);
-    for (int i = 0; i < call.nin; i++) call.value[i] = random_values(&call.in[i], mode);
+    for (int i = 0; i < call.nin; i++) random_operand(&call, i);
     return call;
 }
 
@@ -83,7 +83,7 @@ static double tolerance_of(const Call *call) {
 }
 
 static bool floats(const Spec *spec) {
-    return !strchr("imflp", spec->letter);
+    return !strchr("imflpqQ", spec->letter);
 }
 
 /* ---- programs of calls: the notation of ops_cases.def ---- */

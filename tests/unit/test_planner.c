@@ -8,7 +8,7 @@
 #include "ir/ops.h"
 #include "tests/support/both_checks.h"
 #include "planner/layout/live.h"
-#include "planner/chain/kinds.h"
+#include "planner/problem/memo.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -34,7 +34,10 @@ static void check(const PlanRequest *request, const PlanResult *result, uint64_t
     if (result->gap < -1e-9)
         fail_msg("seed %d, %s: gap %g below zero", (int)seed, policy_name[request->policy], result->gap);
     assert_true(result->plan.recompute_seconds <= result->plan.seconds);
-    assert_true(result->plan.seconds >= result->keep_all_seconds * (1 - 1e-12));
+    bool packed = false; /* then policy none runs some operations twice, and more memory makes a plan faster */
+    for (NodeId n = 0; n < request->graph->node.count; n++)
+        packed |= request->graph->node.at[n].op == OP_DEQUANTIZE;
+    assert_true(packed || result->plan.seconds >= result->keep_all_seconds * (1 - 1e-12));
 }
 
 /* The table of live bytes by role adds up to what the buffers say. */
@@ -91,13 +94,13 @@ static void random_graphs_pass_the_checkers(void **state) {
 static void less_is_asked_with_the_same_answer(void **state) {
     (void)state;
     Arena *kept = arena_new();
-    KindMemo *kinds = kind_memo_new(kept);
+    Memo *known = memo_new(kept);
     for (uint64_t seed = 0; seed < 100; seed++) {
         Arena *arena = arena_new();
         PlanRequest request = request_for(random_training_graph(seed, arena), "host", arena);
         const PlanResult *all = plan_graph(&request, arena);
         int64_t low = all->smallest_bytes, high = all->keep_all_bytes;
-        request.kinds = kinds;
+        request.known = known;
         request.ask = ASK_LEAST;
         const PlanResult *least = plan_graph(&request, arena);
         assert_int_equal(least->smallest_bytes, low);
@@ -116,7 +119,7 @@ static void less_is_asked_with_the_same_answer(void **state) {
             request.budget =
                 budget_limited(low + (high - low) * i / (BUDGETS - 1), request.budget.host_bytes);
             other.budget = request.budget;
-            other.ask = ASK_ALL, other.memo = NULL, other.kinds = NULL;
+            other.ask = ASK_ALL, other.memo = NULL, other.known = NULL;
             request.ask = ASK_BOUND;
             const PlanResult *a = plan_graph(&request, arena), *b = plan_graph(&other, arena);
             assert_true(a->feasible && b->feasible);

@@ -255,6 +255,43 @@ static void test_links(void **state) {
     assert_int_equal(loads("hub/shots/12ab", NULL), 6);
 }
 
+static void said_checksum(char sum[17]) {
+    char *text = read_text("stderr", NULL), *at = strstr(text, "checksum ");
+    assert_non_null(at);
+    assert_int_equal(sscanf(at, "checksum %16[0-9a-f]", sum), 1);
+    assert_int_equal(strlen(sum), 16);
+    free(text);
+}
+
+/* What is loaded has one checksum, in whatever files it lies; another byte, name or shape has another. */
+static void test_checksum(void **state) {
+    (void)state;
+    char whole[17], other[17];
+    write_weights("w.safetensors", "table", "bias");
+    assert_int_equal(loads("w.safetensors", NULL), 0);
+    said_checksum(whole);
+    make_shards();
+    write_text(INDEX, MAP(ONE_TWO));
+    assert_int_equal(loads("folder", NULL), 0);
+    said_checksum(other);
+    assert_string_equal(whole, other);
+    write_text(INDEX, MAP("\"table\":\"2.safetensors\",\"bias\":\"2.safetensors\""));
+    assert_int_equal(loads("folder", NULL), 0);
+    said_checksum(other);
+    assert_string_equal(whole, other);
+    FILE *file = fopen("folder/2.safetensors", "r+b");
+    assert_int_equal(fseek(file, -1, SEEK_END), 0); /* of the bias */
+    assert_int_equal(fputc(1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(loads("folder", NULL), 0);
+    said_checksum(other);
+    assert_string_not_equal(whole, other);
+    write_weights("w.safetensors", "model.table", "bias");
+    assert_int_equal(loads("w.safetensors", NULL), 0);
+    said_checksum(other);
+    assert_string_not_equal(whole, other);
+}
+
 /* Changed bytes of an index: never a crash or a hang, and never other weights. */
 static void test_index_fuzz(void **state) {
     (void)state;
@@ -379,11 +416,17 @@ static void test_constants(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_weights),      cmocka_unit_test(test_weights_folder),
-        cmocka_unit_test(test_weights_tied), cmocka_unit_test(test_did_you_mean),
-        cmocka_unit_test(test_index),        cmocka_unit_test(test_bad_index),
-        cmocka_unit_test(test_links),        cmocka_unit_test(test_index_fuzz),
-        cmocka_unit_test(test_transposed),   cmocka_unit_test(test_transposed_shapes),
+        cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_weights_folder),
+        cmocka_unit_test(test_weights_tied),
+        cmocka_unit_test(test_did_you_mean),
+        cmocka_unit_test(test_index),
+        cmocka_unit_test(test_bad_index),
+        cmocka_unit_test(test_links),
+        cmocka_unit_test(test_index_fuzz),
+        cmocka_unit_test(test_checksum),
+        cmocka_unit_test(test_transposed),
+        cmocka_unit_test(test_transposed_shapes),
         cmocka_unit_test(test_constants),
     };
     return cmocka_run_group_tests_name("weights", tests, enter_folder, leave_folder);

@@ -1,0 +1,192 @@
+/* In: a planned training program. Out: the source of a program that runs each of its distinct operations by
+ * itself and takes their times (runtime/tune.h):
+ *
+ *     // h.0.mlp.fc and 5 more: 48 runs a step
+ *     static void operation_3(RtRun *run, const int64_t *at) {
+ *         CALL(linear, OUT(F32(at[0], 4, 256, 512)), IN(F32(at[1], ...), ...), NO_ATTR, NO_WORKSPACE);
+ *     }
+ *
+ * Operations are distinct as records of a profile are. Those that take most of a step come first. */
+#include "codegen/emit.h"
+#include "codegen/item.h"
+#include "codegen/names.h"
+#include "ir/ops.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+typedef struct Kind {
+    const char *key;
+    NodeId node;    /* the first of them */
+    uint32_t nodes; /* how many */
+    int64_t runs;   /* a step, recomputation counted */
+    double seconds; /* of one run, as planned */
+} Kind;
+typedef VEC(Kind) Kinds;
+
+static int by_seconds(const void *left, const void *right) {
+    const Kind *a = left, *b = right;
+    double x = (double)a->runs * a->seconds, y = (double)b->runs * b->seconds;
+    if (x != y) return x < y ? 1 : -1;
+    return (a->node > b->node) - (a->node < b->node);
+}
+
+static Kinds find_kinds(const Part *part, Arena *arena) {
+    const Graph *g = part->graph;
+    Kinds kinds = {0};
+    Map *index = map_new(arena);
+    uint32_t *kind_of = NEW_ARRAY(arena, uint32_t, g->node.count);
+    for (NodeId n = 0; n < g->node.count; n++) {
+        if (op_info[g->node.at[n].op].flags & OPF_VIEW) continue;
+        Text key = {.arena = arena};
+        profile_key(g, &g->node.at[n], &key);
+        uint32_t k = map_get(index, key.at);
+        if (k == NONE) {
+            k = kinds.count;
+            map_set(index, key.at, k);
+            *vec_add(arena, &kinds) = (Kind){.key = key.at, .node = n, .seconds = part->cost[n].seconds};
+        }
+        kinds.at[k].nodes++;
+        kind_of[n] = k;
+    }
+    for (uint32_t s = 0; s < part->plan->step.count; s++) {
+        const Step *step = &part->plan->step.at[s];
+        if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) continue;
+        bool micro = g->node.at[step->node].phase != PHASE_UPDATE;
+        if (!(op_info[g->node.at[step->node].op].flags & OPF_VIEW))
+            kinds.at[kind_of[step->node]].runs += micro ? g->accumulate : 1;
+    }
+    qsort(kinds.at, kinds.count, sizeof *kinds.at, by_seconds);
+    return kinds;
+}
+
+/* ---- what tensors hold ---- */
+
+/* Whether they are rows of the batch's tokens or targets. */
+static bool are_tokens(const Graph *g, ValueId v) {
+    while (g->value.at[v].def != NONE) {
+        const Node *node = &g->node.at[g->value.at[v].def];
+        if (node->op != OP_SLICE_ROWS && !(op_info[node->op].flags & OPF_VIEW)) return false;
+        v = node->in[0];
+    }
+    return v == g->tokens || v == g->targets;
+}
+
+/* Moments and metrics are no less than 0, and so are what an operation says of rows beside its first output:
+ * means, reciprocal deviations, sums of exponentials. */
+static const char *fill_of(const Graph *g, ValueId v) {
+    const Value *value = &g->value.at[v];
+    if (value->type.dtype == DT_I32) return are_tokens(g, v) ? "TOKENS" : "ZEROS";
+    if (value->type.dtype != DT_F32 && value->type.dtype != DT_BF16) return "BYTES";
+    if (value->role == ROLE_OPTIMIZER || value->role == ROLE_METRIC) return "POSITIVE";
+    if (value->def == NONE || !value->out_index) return "SIGNED";
+    const Value *first = &g->value.at[g->node.at[value->def].out[0]];
+    return value->type.rank < first->type.rank ? "POSITIVE" : "SIGNED";
+}
+
+static int64_t vocabulary(const Graph *g) {
+    int64_t least = 0;
+    for (NodeId n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        if (node->op != OP_EMBED || !are_tokens(g, node->in[0])) continue;
+        int64_t rows = g->value.at[node->in[1]].type.dim[0];
+        if (!least || rows < least) least = rows;
+    }
+    return least;
+}
+
+/* ---- printing ---- */
+
+static void print_tensor(int64_t bytes, DType dtype, const char *fill, Text *out) {
+    static const char *const name[DT_COUNT] = {
+#define DTYPE(name, NAME, bytes) [DT_##NAME] = "K_" #NAME,
+#include "kernels/dtype.def"
+#undef DTYPE
+    };
+    text_add(out, "    {INT64_C(%" PRId64 "), %s, RT_FILL_%s},\n", bytes, name[dtype], fill);
+}
+
+/* The function of an operation and the table of what it needs. */
+static void print_operation(const Part *part, const Kind *kind, uint32_t number, Text *out) {
+    const Graph *g = part->graph;
+    const Node *node = &g->node.at[kind->node];
+    const int64_t workspace = part->cost[kind->node].workspace_bytes;
+    VEC(const char *) slot = {0};
+    Text tensors = {.arena = out->arena};
+    uint32_t places = 0;
+    for (uint32_t i = 0; i < node->nout; i++) {
+        const Value *value = &g->value.at[node->out[i]];
+        bool shares = i >= node->nout - node->nmut;
+        ValueId read = shares ? node->in[node->nin - (node->nout - i)] : NONE;
+        *vec_add(out->arena, &slot) = arena_printf(out->arena, "at[%u]", places++);
+        print_tensor(value_bytes(value), value->type.dtype, shares ? fill_of(g, read) : "NONE", &tensors);
+    }
+    for (uint32_t i = 0; i < node->nin; i++) {
+        const Value *value = &g->value.at[node->in[i]];
+        if (i >= node->nin - node->nmut) {
+            *vec_add(out->arena, &slot) = slot.at[node->nout - (node->nin - i)];
+            continue;
+        }
+        *vec_add(out->arena, &slot) = arena_printf(out->arena, "at[%u]", places++);
+        print_tensor(value_bytes(value), value->type.dtype, fill_of(g, node->in[i]), &tensors);
+    }
+#define ATTR_F(name)
+#define ATTR_I(name)                                                                                         \
+    if (node->attr.name != 0)                                                                                \
+        *vec_add(out->arena, &slot) = arena_printf(out->arena, "%" PRId64, node->attr.name);
+#include "kernels/attr.def"
+#undef ATTR_F
+#undef ATTR_I
+    if (workspace) {
+        *vec_add(out->arena, &slot) = arena_printf(out->arena, "at[%u]", places++);
+        print_tensor(workspace, DT_F32, "NONE", &tensors);
+    }
+    text_add(out, "/* %s", name_comment(out->arena, node->name));
+    if (kind->nodes > 1) text_add(out, " and %u more", kind->nodes - 1);
+    text_add(out, ": %" PRId64 " run%s a step */\n", kind->runs, kind->runs == 1 ? "" : "s");
+    text_add(out, "static void operation_%u(RtRun *run, const int64_t *at) {\n", number);
+    item_print_call(g, node, workspace, slot.at, out);
+    text_add(out, "}\nstatic const RtTuneTensor tensors_%u[] = {\n%s};\n\n", number, tensors.at);
+}
+
+static void print_table(const Kinds *kinds, Text *out) {
+    text_add(out, "static const RtTuneOperation operations[] = {\n");
+    for (uint32_t k = 0; k < kinds->count; k++) {
+        const Kind *kind = &kinds->at[k];
+        char digits[32];
+        text_add(
+            out,
+            "    {\"%s\",\n     operation_%u, tensors_%u, (int)(sizeof tensors_%u / sizeof *tensors_%u), ",
+            kind->key, k, k, k, k);
+        text_add(out, "INT64_C(%" PRId64 "), %s},\n", kind->runs, format_number(kind->seconds, digits));
+    }
+    text_add(out, "};\n\n");
+}
+
+void emit_tuner_source(const EmitRequest *request, Text *out) {
+    const Part *part = &request->train;
+    const Device *device = request->device;
+    Kinds kinds = find_kinds(part, out->arena);
+    text_add(out,
+             "/* Made by rematc from %s: times the %u distinct operations of a training step of %s\n"
+             " * on %s, target %s, and writes them into a profile. runtime/tune.h explains the tables,\n"
+             " * runtime/rt.h the notation. */\n"
+             "#include \"runtime/tune.h\"\n\n",
+             name_comment(out->arena, request->spec->path), kinds.count, request->spec->model,
+             device_text(device, out->arena), request->cuda ? "cuda" : "host");
+    for (uint32_t k = 0; k < kinds.count; k++) print_operation(part, &kinds.at[k], k, out);
+    print_table(&kinds, out);
+    text_add(out,
+             "static const RtTuner tuner = {\n"
+             "    .model = \"%s\",\n    .target = \"%s\",\n    .device = ",
+             request->spec->model, request->cuda ? "cuda" : "host");
+    emit_string(out, device->name);
+    text_add(out,
+             ",\n"
+             "    .kernels = \"%016" PRIx64 "\",\n    .capability = %d,\n    .multiprocessors = %d,\n"
+             "    .memory_bytes = INT64_C(%" PRId64 "),\n    .vocab = INT64_C(%" PRId64 "),\n"
+             "    .operation = operations,\n    .operations = %u,\n};\n\n",
+             emit_kernels_hash(request->cuda), device->capability, device->multiprocessors,
+             device->memory_pretended ? 0 : device->memory_bytes, vocabulary(part->graph), kinds.count);
+    text_add(out, "int main(int argc, char **argv) {\n    return rt_tune_main(&tuner, argc, argv);\n}\n");
+}

@@ -1,0 +1,71 @@
+/* Profiles: how long operations took on a device, in place of what its data sheet lets one expect.
+ *
+ * A profile is text, a record a line; `rematc tune` and the programs it emits write it (runtime/tune.c):
+ *
+ *     format remat-profile-1
+ *     origin 5f0e3a91 device=h100 card=NVIDIA_H100_80GB_HBM3 driver=580.159 clocks=1980/2619
+ * compiler=cuda-13.0 kernels=0123456789abcdef time 5f0e3a91 linear bf16[16384,3072] < bf16[16384,768]
+ * bf16[3072,768] : p10_us=112.4 median_us=113.1 p90_us=115 count=31
+ *
+ * An origin says where times were taken: the device by its name here and by its own, driver, clocks,
+ * compiler, and a hash of the kernels' sources. A time has its origin, its operation and the quantiles of
+ * `count` batches of calls. An operation is its name, its results, `<`, its operands, and its attributes:
+ * whole numbers by value, but for those which say where and not what (random stream, first row or element);
+ * of others whether they are set. `~` is the room of a tensor's storage. Two more have a name of their own:
+ * `offload` and `fetch`, copies of one tensor to host memory and back.
+ *
+ * Sorted by bytes (LC_ALL=C), the format comes first, then origins: `LC_ALL=C sort -u A B` merges two
+ * profiles. Of two times of one operation and origin the one of more batches counts, or else the shorter.
+ * Lines that are empty or begin with # say nothing. */
+#ifndef REMAT_COST_PROFILE_H
+#define REMAT_COST_PROFILE_H
+
+#include "planner/cost/device.h"
+
+/* Where a text is no profile: its line, 1 and up, and what is wrong. */
+typedef struct ProfileError {
+    uint32_t line;
+    const char *text;
+} ProfileError;
+
+typedef struct ProfileOrigin {
+    const char *id, *device, *card, *driver, *clocks, *compiler, *kernels;
+    uint32_t times;
+} ProfileOrigin;
+
+typedef struct ProfileTime {
+    const char *key; /* the operation, as profile_key writes it */
+    double p10_seconds, median_seconds, p90_seconds;
+    int64_t count;
+    uint32_t origin;
+    uint32_t line;
+} ProfileTime;
+
+typedef struct Profile {
+    VEC(ProfileOrigin) origin;
+    VEC(ProfileTime) time;
+    /* filled by profile_choose */
+    uint32_t chosen;    /* the origin that is used; NONE: none fits */
+    Map *of_key;        /* times of that origin, by operation */
+    uint32_t used;      /* how many */
+    uint32_t elsewhere; /* times that were taken on other devices: not used */
+    uint32_t outdated;  /* .. with other kernels: not used */
+    uint32_t others;    /* .. under another driver, clock or compiler than those that are used: not used */
+} Profile;
+
+/* NULL with `error`. */
+Profile *profile_read(const char *text, size_t length, Arena *arena, ProfileError *error);
+/* Chooses the records for a device and kernels: of the origins that fit the one with most times. False with
+ * `error` where one of them names an operation that there is not. */
+bool profile_choose(Profile *profile, const char *device, const char *kernels, Arena *arena,
+                    ProfileError *error);
+/* The time of an operation; NULL: it was not measured. */
+const ProfileTime *profile_find(const Profile *profile, const char *key);
+/* Bytes a second of copies to host memory and back, the slower way; 0: not measured. */
+double profile_copy_rate(const Profile *profile);
+const ProfileOrigin *profile_origin(const Profile *profile); /* the chosen one */
+
+/* The operation of a node, appended to `out`. */
+void profile_key(const Graph *g, const Node *node, Text *out);
+
+#endif

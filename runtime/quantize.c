@@ -1,0 +1,125 @@
+/* See quantize.h. */
+#include "quantize.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Below it a scale's reciprocal is no number. */
+static const float least_scale = 1e-38f;
+
+static float reciprocal(float scale) {
+    return 1 / (scale < least_scale ? least_scale : scale);
+}
+
+/* The largest magnitude; NaN where one is not finite. */
+static float largest(const float *x, int64_t count) {
+    float most = 0, spoilt = 0;
+#pragma omp simd reduction(max : most) reduction(+ : spoilt)
+    for (int64_t i = 0; i < count; i++) {
+        const float size = fabsf(x[i]);
+        most = size > most ? size : most;
+        spoilt += x[i] * 0.0f;
+    }
+    return most + spoilt;
+}
+
+static void quantize_block(const float *x, int64_t count, unsigned char *codes, float *scale) {
+    static const float value[K_NF4_CODES] = K_NF4_VALUES;
+    unsigned char code[RT_NF4_BLOCK] = {0};
+    float scaled[RT_NF4_BLOCK] = {0}; /* elements past the last one are 0 */
+    *scale = largest(x, count);
+    const float inverse = reciprocal(*scale);
+    for (int64_t i = 0; i < count; i++) scaled[i] = x[i] * inverse;
+    for (int c = 1; c < K_NF4_CODES; c++) { /* a tie is of the lower code */
+        const float middle = (value[c - 1] + value[c]) * 0.5f;
+#pragma omp simd
+        for (int i = 0; i < RT_NF4_BLOCK; i++) code[i] = (unsigned char)(code[i] + (scaled[i] > middle));
+    }
+    for (int64_t i = 0; i < (count + 1) / 2; i++)
+        codes[i] = (unsigned char)(code[2 * i] << 4 | code[2 * i + 1]);
+}
+
+void rt_nf4_quantize(const float *x, int64_t count, unsigned char *codes, float *scale) {
+    const int64_t blocks = (count + RT_NF4_BLOCK - 1) / RT_NF4_BLOCK;
+#pragma omp parallel for schedule(static) if (blocks > 256)
+    for (int64_t b = 0; b < blocks; b++) {
+        const int64_t first = b * RT_NF4_BLOCK, left = count - first;
+        quantize_block(x + first, left < RT_NF4_BLOCK ? left : RT_NF4_BLOCK, codes + first / 2, scale + b);
+    }
+}
+
+float rt_nf4_offset(const float *scale, int64_t blocks) {
+    double sum = 0;
+    for (int64_t b = 0; b < blocks; b++) sum += (double)scale[b];
+    return (float)(sum / (double)blocks);
+}
+
+void rt_nf4_group(const float *scale, int64_t blocks, float offset, unsigned char *code, float *group_scale) {
+    enum { GROUP = 256 };
+    float middle[K_DYNAMIC_MIDDLES];
+    k_dynamic_middles(1, middle);
+    for (int64_t first = 0; first < blocks; first += GROUP) {
+        const int64_t count = blocks - first < GROUP ? blocks - first : GROUP;
+        float rest[GROUP];
+        for (int64_t i = 0; i < count; i++) rest[i] = scale[first + i] - offset;
+        const float most = largest(rest, count), inverse = reciprocal(most);
+        for (int64_t i = 0; i < count; i++)
+            code[first + i] = (unsigned char)k_dynamic_code(middle, rest[i] * inverse);
+        group_scale[first / GROUP] = most;
+    }
+}
+
+/* ---- a tensor ---- */
+
+void rt_quantize_begin(RtQuantizer *q, const RtRun *run, const RtTensor *tensor, void *codes) {
+    *q =
+        (RtQuantizer){.to = run->arena + tensor->offset, .codes = codes, .packing = k_packing(tensor->dtype)};
+    q->count = rt_tensor_count(tensor);
+    q->at = k_sections(q->packing, q->count);
+    q->scale = rt_allocate((size_t)q->at.blocks * sizeof *q->scale);
+}
+
+/* From a block's begin. */
+static void quantize_part(RtQuantizer *q, const float *x, int64_t count) {
+    if (!count) return;
+    rt_nf4_quantize(x, count, q->codes, q->scale + q->done / RT_NF4_BLOCK);
+    rt_device_upload(q->to + q->done / 2, q->codes, (count + 1) / 2);
+    q->done += count;
+}
+
+void rt_quantize_add(RtQuantizer *q, const float *x, int64_t count) {
+    if (q->waiting) {
+        const int64_t room = RT_NF4_BLOCK - q->waiting, taken = count < room ? count : room;
+        memcpy(q->wait + q->waiting, x, (size_t)taken * sizeof *x);
+        q->waiting += taken;
+        x += taken;
+        count -= taken;
+        if (q->waiting < RT_NF4_BLOCK) return;
+        quantize_part(q, q->wait, RT_NF4_BLOCK);
+    }
+    const int64_t whole = count / RT_NF4_BLOCK * RT_NF4_BLOCK;
+    quantize_part(q, x, whole);
+    q->waiting = count - whole;
+    memcpy(q->wait, x + whole, (size_t)q->waiting * sizeof *x);
+}
+
+void rt_quantize_end(RtQuantizer *q) {
+    quantize_part(q, q->wait, q->waiting);
+    if (q->done != q->count) abort(); /* the caller's loop is wrong */
+    if (q->packing.group) {
+        const float offset = rt_nf4_offset(q->scale, q->at.blocks);
+        unsigned char *code = rt_allocate((size_t)q->at.blocks);
+        float *group_scale = rt_allocate((size_t)(q->at.groups + 1) * sizeof *group_scale);
+        rt_nf4_group(q->scale, q->at.blocks, offset, code, group_scale);
+        group_scale[q->at.groups] = offset;
+        rt_device_upload(q->to + q->at.scales, code, q->at.blocks);
+        rt_device_upload(q->to + q->at.group_scales, group_scale,
+                         (q->at.groups + 1) * (int64_t)sizeof *group_scale);
+        free(code);
+        free(group_scale);
+    } else {
+        rt_device_upload(q->to + q->at.scales, q->scale, q->at.blocks * (int64_t)sizeof *q->scale);
+    }
+    free(q->scale);
+}

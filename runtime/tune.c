@@ -1,0 +1,457 @@
+/* Measures the operations of a plan, each for itself, and writes their times into a profile.
+ *
+ * In a batch an operation runs so often that the clock can tell; calls of a batch take their operands in turn
+ * from copies that together are larger than the caches, as a step that touches gigabytes between two uses of
+ * anything. What stands in the profile is the distribution over batches. It is written after every operation:
+ * a program that is stopped goes on where it was when it is started again, and times of other origins stay.
+ */
+#include "tune.h"
+#include "atomic_file.h"
+#include "internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+    ROTATED_BYTES = 256 << 20, /* of all copies of an operation's tensors */
+    MOST_COPIES = 24,
+    MOST_TENSORS = 32,
+    MOST_BATCHES = 101,
+    LEAST_BATCHES = 5,
+    COPIED_BYTES = 64 << 20, /* to host memory and back */
+};
+static const double BATCH_SECONDS = 2e-3, /* at least */
+    OPERATION_SECONDS = 0.3,              /* then no further batch begins, once there are LEAST_BATCHES; or
+                                             what --each says */
+    SETTLE_SECONDS = 0.2;                 /* before the first one is measured: clocks rise under work */
+
+typedef struct Options {
+    const char *output, *device, *only;
+    double seconds, each; /* 0: not given */
+} Options;
+
+typedef struct Tune {
+    const RtTuner *tuner;
+    Options options;
+    RtRun run;
+    char **line; /* of the profile, without its newlines */
+    int lines, room;
+    char *prefix;                                /* "time ID " of this place */
+    void *numbers[RT_FILL_COUNT][K_DTYPE_COUNT]; /* what tensors are filled with; NULL: not made yet */
+    double begun;
+    int measured, known, left;
+    double known_seconds, step_seconds; /* of a step: what stands in the profile, and all, as planned */
+} Tune;
+
+/* ---- the profile ---- */
+
+static void add_line(Tune *tune, const char *text) {
+    int at = tune->lines;
+    while (at > 0 && strcmp(tune->line[at - 1], text) > 0) at--;
+    if (at > 0 && !strcmp(tune->line[at - 1], text)) return;
+    if (tune->lines == tune->room) {
+        int room = 2 * tune->room + 64;
+        char **line = rt_allocate((size_t)room * sizeof *line);
+        if (tune->lines) memcpy(line, tune->line, (size_t)tune->lines * sizeof *line);
+        free(tune->line);
+        tune->line = line;
+        tune->room = room;
+    }
+    memmove(&tune->line[at + 1], &tune->line[at], (size_t)(tune->lines - at) * sizeof *tune->line);
+    tune->line[at] = rt_text("%s", text);
+    tune->lines++;
+}
+
+static void read_profile(Tune *tune) {
+    const char *path = tune->options.output;
+    struct stat status;
+    if (stat(path, &status)) {
+        if (errno != ENOENT) rt_fail(RT_EXIT_IO, "cannot read '%s': %s", path, strerror(errno));
+        return;
+    }
+    FILE *file = S_ISREG(status.st_mode) ? fopen(path, "r") : NULL;
+    if (!file)
+        rt_fail(RT_EXIT_IO, "cannot read '%s': %s", path,
+                S_ISREG(status.st_mode) ? strerror(errno) : "no file");
+    char *line = NULL;
+    size_t size = 0;
+    int begun = 0;
+    while (getline(&line, &size, file) > 0) {
+        line[strcspn(line, "\r\n")] = 0;
+        begun |= !strcmp(line, "format remat-profile-1");
+        if (*line && *line != '#' && !begun)
+            rt_fail(RT_EXIT_IO, "'%s' is there and is no profile: name another file", path);
+        if (*line) add_line(tune, line);
+    }
+    if (ferror(file)) rt_fail(RT_EXIT_IO, "cannot read '%s': %s", path, strerror(errno));
+    if (status.st_size && !begun)
+        rt_fail(RT_EXIT_IO, "'%s' is there and is no profile: name another file", path);
+    free(line);
+    fclose(file);
+}
+
+static void write_profile(const Tune *tune) {
+    size_t bytes = 0, at = 0;
+    for (int i = 0; i < tune->lines; i++) bytes += strlen(tune->line[i]) + 1;
+    char *text = rt_allocate(bytes + 1);
+    for (int i = 0; i < tune->lines; i++) at += (size_t)sprintf(text + at, "%s\n", tune->line[i]);
+    if (!atomic_file_put(tune->options.output, text, (int64_t)bytes))
+        rt_fail(RT_EXIT_IO, "cannot write '%s': %s", tune->options.output, strerror(errno));
+    free(text);
+}
+
+/* A word of a record: blanks are written as lines, and an empty one as a dash. */
+static char *word_of(const char *text) {
+    char *word = rt_text("%s", *text ? text : "-");
+    for (char *at = word; *at; at++)
+        if ((unsigned char)*at <= ' ' || *at == 127) *at = '_';
+    return word;
+}
+
+/* Adds the origin of times that are taken here; what begins them. */
+static void add_origin(Tune *tune) {
+    RtTunePlace place = {"", "", "", ""};
+    rt_tune_place(&place);
+    char *device = word_of(tune->options.device ? tune->options.device : tune->tuner->device);
+    char *card = word_of(place.card), *driver = word_of(place.driver), *clocks = word_of(place.clocks),
+         *compiler = word_of(place.compiler);
+    char *text = rt_text("device=%s card=%s driver=%s clocks=%s compiler=%s kernels=%s", device, card, driver,
+                         clocks, compiler, tune->tuner->kernels);
+    uint32_t hash = 2166136261u; /* FNV-1a, so that two origins seldom have one name */
+    for (const char *at = text; *at; at++) hash = (hash ^ (unsigned char)*at) * 16777619u;
+    char *origin = rt_text("origin %08x %s", hash, text);
+    add_line(tune, "format remat-profile-1");
+    add_line(tune, origin);
+    tune->prefix = rt_text("time %08x ", hash);
+    printf("%s on %s (driver %s, clocks %s MHz, %s)\n", tune->tuner->model, place.card, place.driver,
+           place.clocks, place.compiler);
+    free(origin), free(text), free(device), free(card), free(driver), free(clocks), free(compiler);
+}
+
+/* The median that stands in the profile for an operation, measured here; 0: none does. */
+static double known_seconds(const Tune *tune, const char *key) {
+    size_t head = strlen(tune->prefix), length = strlen(key);
+    for (int i = 0; i < tune->lines; i++) {
+        const char *at = tune->line[i];
+        if (strncmp(at, tune->prefix, head) || strncmp(at + head, key, length)) continue;
+        if (strncmp(at + head + length, " : ", 3)) continue;
+        const char *median = strstr(at + head + length, "median_us=");
+        return median ? strtod(median + strlen("median_us="), NULL) / 1e6 : 0;
+    }
+    return 0;
+}
+
+/* ---- time ---- */
+
+typedef struct Times {
+    double seconds[MOST_BATCHES]; /* a call, of each batch, ascending once they are done */
+    int count;
+} Times;
+
+typedef void Once(Tune *tune, const void *what, int64_t turn);
+
+static int ascending(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+static double batch_seconds(Tune *tune, Once *once, const void *what, int64_t calls, int64_t *turn) {
+    double begin = rt_seconds();
+    for (int64_t i = 0; i < calls; i++) once(tune, what, (*turn)++);
+    rt_device_sync();
+    return rt_seconds() - begin;
+}
+
+static Times take_times(Tune *tune, Once *once, const void *what) {
+    const double each = tune->options.each > 0 ? tune->options.each : OPERATION_SECONDS;
+    Times times = {.count = 0};
+    int64_t turn = 0, calls = 1;
+    batch_seconds(tune, once, what, 1, &turn); /* loads code, and makes what the first call makes */
+    double begin = rt_seconds(), took = batch_seconds(tune, once, what, 1, &turn);
+    while (took < BATCH_SECONDS) {
+        int64_t wish = (int64_t)(1.2 * BATCH_SECONDS / (took / (double)calls + 1e-9)) + 1;
+        calls = wish > 16 * calls ? 16 * calls : wish > calls ? wish : calls + 1;
+        took = batch_seconds(tune, once, what, calls, &turn);
+    }
+    while (!tune->measured && rt_seconds() - begin < SETTLE_SECONDS)
+        batch_seconds(tune, once, what, calls, &turn);
+    begin = rt_seconds();
+    while (times.count < MOST_BATCHES && (times.count < LEAST_BATCHES || rt_seconds() - begin < each))
+        times.seconds[times.count++] = batch_seconds(tune, once, what, calls, &turn) / (double)calls;
+    qsort(times.seconds, (size_t)times.count, sizeof *times.seconds, ascending);
+    return times;
+}
+
+static double quantile(const Times *times, double share) {
+    return times->seconds[(int)(share * (times->count - 1) + 0.5)];
+}
+
+static void add_times(Tune *tune, const char *key, const Times *times) {
+    char *line = rt_text("%s%s : p10_us=%.6g median_us=%.6g p90_us=%.6g count=%d", tune->prefix, key,
+                         1e6 * quantile(times, 0.1), 1e6 * quantile(times, 0.5), 1e6 * quantile(times, 0.9),
+                         times->count);
+    add_line(tune, line);
+    free(line);
+    write_profile(tune);
+    tune->measured++;
+}
+
+static void print_times(const char *key, int64_t runs, double planned_seconds, const Times *times) {
+    double median = quantile(times, 0.5);
+    char planned[32] = "";
+    if (planned_seconds > 0) snprintf(planned, sizeof planned, "%5.2f", median / planned_seconds);
+    printf("%12.1f us %6.1f%% %6s %6lld  %s\n", 1e6 * median,
+           100 * (quantile(times, 0.9) / quantile(times, 0.1) - 1), planned, (long long)runs, key);
+    fflush(stdout);
+}
+
+static int is_late(const Tune *tune) {
+    return tune->options.seconds > 0 && rt_seconds() - tune->begun > tune->options.seconds;
+}
+
+/* ---- operations ---- */
+
+static int64_t aligned(int64_t bytes) {
+    return (bytes + K_ALIGN - 1) / K_ALIGN * K_ALIGN;
+}
+
+static int64_t footprint(const RtTuneOperation *operation) {
+    int64_t bytes = 0;
+    for (int i = 0; i < operation->tensors; i++) bytes += aligned(operation->tensor[i].bytes);
+    return bytes;
+}
+
+static int copies_of(int64_t footprint_bytes) {
+    int64_t copies = ROTATED_BYTES / (footprint_bytes + 1) + 1;
+    return (int)(copies > MOST_COPIES ? MOST_COPIES : copies);
+}
+
+static uint32_t next_random(uint64_t *state) {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return (uint32_t)(*state >> 32);
+}
+
+static void make_numbers(const Tune *tune, int fill, int dtype, void *chunk) {
+    uint64_t random = 88172645463325252u;
+    if (fill == RT_FILL_BYTES || fill == RT_FILL_TOKENS || dtype == K_I32) {
+        uint32_t *word = chunk, bound = tune->tuner->vocab > 0 ? (uint32_t)tune->tuner->vocab : 1;
+        for (int64_t i = 0; i < RT_CHUNK_BYTES / 4; i++) {
+            word[i] = next_random(&random);
+            if (fill == RT_FILL_TOKENS) word[i] %= bound;
+        }
+        return;
+    }
+    const int64_t count = RT_CHUNK_BYTES / rt_dtype_bytes(dtype);
+    for (int64_t i = 0; i < count; i++) {
+        const float unit = (float)(next_random(&random) >> 8) * 0x1p-24f;
+        const float number = fill == RT_FILL_POSITIVE ? 0.5f + unit : 3.4f * unit - 1.7f;
+        if (dtype == K_BF16)
+            ((uint16_t *)chunk)[i] = rt_to_bf16(number);
+        else
+            ((float *)chunk)[i] = number;
+    }
+}
+
+/* Contents of a kind and type, made once: as much as a chunk holds, which a larger tensor repeats. */
+static const void *numbers_of(Tune *tune, int fill, int dtype) {
+    void **chunk = &tune->numbers[fill][dtype];
+    if (!*chunk) make_numbers(tune, fill, dtype, *chunk = rt_allocate(RT_CHUNK_BYTES));
+    return *chunk;
+}
+
+static void fill(Tune *tune, const RtTuneTensor *tensor, int64_t offset) {
+    char *at = tune->run.arena + offset;
+    if (tensor->fill == RT_FILL_NONE || tensor->fill == RT_FILL_ZEROS) {
+        rt_device_fill(at, 0, tensor->bytes);
+        return;
+    }
+    const void *numbers = numbers_of(tune, tensor->fill, tensor->dtype);
+    for (int64_t done = 0; done < tensor->bytes; done += RT_CHUNK_BYTES) {
+        int64_t left = tensor->bytes - done;
+        rt_device_upload(at + done, numbers, left < RT_CHUNK_BYTES ? left : RT_CHUNK_BYTES);
+    }
+}
+
+typedef struct Placed {
+    const RtTuneOperation *operation;
+    int copies;
+    int64_t at[MOST_COPIES][MOST_TENSORS];
+} Placed;
+
+static void call_once(Tune *tune, const void *what, int64_t turn) {
+    const Placed *placed = what;
+    placed->operation->call(&tune->run, placed->at[turn % placed->copies]);
+}
+
+static void measure(Tune *tune, const RtTuneOperation *operation) {
+    static Placed placed;
+    int64_t offset = 0;
+    placed.operation = operation;
+    placed.copies = copies_of(footprint(operation));
+    for (int copy = 0; copy < placed.copies; copy++)
+        for (int i = 0; i < operation->tensors; i++) {
+            placed.at[copy][i] = offset;
+            fill(tune, &operation->tensor[i], offset);
+            offset += aligned(operation->tensor[i].bytes);
+        }
+    rt_device_sync();
+    Times times = take_times(tune, call_once, &placed);
+    print_times(operation->key, operation->runs, operation->planned_seconds, &times);
+    add_times(tune, operation->key, &times);
+}
+
+static void measure_operations(Tune *tune) {
+    const RtTuner *tuner = tune->tuner;
+    for (int i = 0; i < tuner->operations; i++) {
+        const RtTuneOperation *operation = &tuner->operation[i];
+        const double planned = (double)operation->runs * operation->planned_seconds;
+        tune->step_seconds += planned;
+        if (tune->options.only && !strstr(operation->key, tune->options.only)) continue;
+        double known = known_seconds(tune, operation->key);
+        if (known <= 0 && is_late(tune)) {
+            tune->left++;
+            continue;
+        }
+        if (known <= 0)
+            measure(tune, operation);
+        else
+            tune->known++;
+        tune->known_seconds += planned;
+    }
+}
+
+/* ---- copies ---- */
+
+static void copy_out(Tune *tune, const void *what, int64_t turn) {
+    (void)what, (void)turn;
+    rt_device_offload(0, tune->run.host, tune->run.arena, COPIED_BYTES);
+    rt_device_wait(0);
+}
+
+static void copy_in(Tune *tune, const void *what, int64_t turn) {
+    (void)what, (void)turn;
+    rt_device_fetch(0, tune->run.arena, tune->run.host, COPIED_BYTES);
+    rt_device_wait(0);
+}
+
+static void measure_copies(Tune *tune) {
+    static const struct {
+        const char *name;
+        Once *once;
+    } way[] = {{"offload", copy_out}, {"fetch", copy_in}};
+    if (tune->options.only && !strstr("offload fetch", tune->options.only)) return;
+    for (int i = 0; i < 2; i++) {
+        char *key = rt_text("%s f32[%d] < f32[%d]", way[i].name, COPIED_BYTES / 4, COPIED_BYTES / 4);
+        if (known_seconds(tune, key) > 0) {
+            tune->known++;
+        } else if (is_late(tune)) {
+            tune->left++;
+        } else {
+            if (!tune->run.host) {
+                tune->run.host = rt_device_alloc_host(COPIED_BYTES, 1, 0);
+                memset(tune->run.host, 0, COPIED_BYTES);
+            }
+            Times times = take_times(tune, way[i].once, NULL);
+            print_times(key, 0, 0, &times);
+            add_times(tune, key, &times);
+        }
+        free(key);
+    }
+}
+
+/* ---- the command line ---- */
+
+static int usage(const RtTuner *tuner, const char *name, FILE *to) {
+    fprintf(to,
+            "usage: %s [-o FILE] [--seconds S] [--each S] [--only NAME] [--device NAME]\n"
+            "measures the operations of %s on %s and writes a profile for `rematc plan --profile`\n\n"
+            "  -o FILE         the profile, %s.profile unless named; what stands in it stays, and is not\n"
+            "                  measured again\n"
+            "  --seconds S     begin no further operation after S seconds: what takes most of a step comes "
+            "first\n"
+            "  --each S        for an operation, so many seconds (0.3), and no less than 5 batches\n"
+            "  --only NAME     only operations that have NAME in their record, as `linear` or `bf16`\n"
+            "  --device NAME   this is the device NAME, not %s: the times are that one's\n\n"
+            "exit codes: 0 done, 2 usage, 3 too little memory, 5 no device or another one, 6 files\n",
+            name, tuner->model, tuner->device, tuner->model, tuner->device);
+    return to == stdout ? 0 : RT_EXIT_USAGE;
+}
+
+/* -1 to go on. */
+static int parse(Options *options, const RtTuner *tuner, int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return usage(tuner, argv[0], stdout);
+        const char **text = !strcmp(argv[i], "-o")         ? &options->output
+                            : !strcmp(argv[i], "--only")   ? &options->only
+                            : !strcmp(argv[i], "--device") ? &options->device
+                                                           : NULL;
+        double *seconds = !strcmp(argv[i], "--seconds") ? &options->seconds
+                          : !strcmp(argv[i], "--each")  ? &options->each
+                                                        : NULL;
+        if ((!text && !seconds) || i + 1 >= argc || !*argv[i + 1]) return usage(tuner, argv[0], stderr);
+        const char *value = argv[++i];
+        char *end = NULL;
+        if (text) *text = value;
+        if (seconds) *seconds = strtod(value, &end);
+        if (seconds && (*end || !(*seconds > 0))) return usage(tuner, argv[0], stderr);
+    }
+    return -1;
+}
+
+static void check_device(const Tune *tune) {
+    char text[512];
+    const char *other = tune->options.device ? NULL : rt_tune_other_device(tune->tuner, text, sizeof text);
+    if (other)
+        rt_fail(RT_EXIT_DEVICE,
+                "this is %s, and not %s, which the program was made for; --device NAME says which it is",
+                other, tune->tuner->device);
+}
+
+/* Enough for the largest operation, and for as many copies as any wants. */
+static int64_t arena_bytes(const RtTuner *tuner) {
+    int64_t most = COPIED_BYTES;
+    for (int i = 0; i < tuner->operations; i++) {
+        if (tuner->operation[i].tensors > MOST_TENSORS)
+            rt_fail(RT_EXIT_USAGE, "an operation has too many tensors");
+        int64_t bytes = footprint(&tuner->operation[i]);
+        bytes *= copies_of(bytes);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
+int rt_tune_main(const RtTuner *tuner, int argc, char **argv) {
+    Tune tune = {.tuner = tuner, .begun = rt_seconds()};
+    rt_called = "tune";
+    rt_device_prepare(argv);
+    int code = parse(&tune.options, tuner, argc, argv);
+    if (code >= 0) return code;
+    char *output = rt_text("%s.profile", tuner->model);
+    if (!tune.options.output) tune.options.output = output;
+    read_profile(&tune);
+    rt_device_open(&tune.run, tuner->target);
+    check_device(&tune);
+    add_origin(&tune);
+    tune.run.arena = rt_device_alloc(arena_bytes(tuner));
+    tune.run.cx.seed = 1;
+    tune.run.cx.micro = 1; /* accumulators are added to */
+    tune.run.cx.learning_rate = 1e-4f;
+    tune.run.cx.loss_scale = 1;
+    printf("%15s %7s %6s %6s\n", "median", "spread", "/plan", "runs");
+    measure_operations(&tune);
+    measure_copies(&tune);
+    rt_device_close(&tune.run);
+    write_profile(&tune);
+    printf("%s: %d measured, %d there before, %d left; %.1f%% of the planned step\n", tune.options.output,
+           tune.measured, tune.known, tune.left,
+           tune.step_seconds > 0 ? 100 * tune.known_seconds / tune.step_seconds : 0);
+    for (int i = 0; i < tune.lines; i++) free(tune.line[i]);
+    for (int i = 0; i < RT_FILL_COUNT * K_DTYPE_COUNT; i++)
+        free(tune.numbers[i / K_DTYPE_COUNT][i % K_DTYPE_COUNT]);
+    free(tune.line), free(tune.prefix), free(output);
+    return fflush(stdout) ? RT_EXIT_IO : 0;
+}

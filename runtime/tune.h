@@ -1,0 +1,64 @@
+/* The contract between an emitted program that measures and tune.c: the distinct operations of a plan, each a
+ * function that runs it once, with what it needs of memory. rt_tune_main times them on the device and writes
+ * a profile, which planner/cost/profile.h describes and `rematc plan --profile` reads. */
+#ifndef REMAT_RT_TUNE_H
+#define REMAT_RT_TUNE_H
+
+#include "rt.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a tensor holds when it is measured: numbers of either sign; of 0.5 to 1.5, where others make no sense;
+ * tokens of the vocabulary; bytes; zeros. */
+typedef enum RtFill {
+    RT_FILL_NONE,
+    RT_FILL_SIGNED,
+    RT_FILL_POSITIVE,
+    RT_FILL_TOKENS,
+    RT_FILL_BYTES,
+    RT_FILL_ZEROS,
+    RT_FILL_COUNT
+} RtFill;
+
+typedef struct RtTuneTensor {
+    int64_t bytes; /* of its storage */
+    int dtype;
+    int fill; /* RtFill */
+} RtTuneTensor;
+
+typedef struct RtTuneOperation {
+    const char *key;                             /* as it stands in the profile */
+    void (*call)(RtRun *run, const int64_t *at); /* `at`: the offset of each tensor, in their order */
+    const RtTuneTensor *tensor;
+    int tensors;
+    int64_t runs;           /* a step */
+    double planned_seconds; /* one of them */
+} RtTuneOperation;
+
+typedef struct RtTuner {
+    const char *model, *target, *device, *kernels; /* kernels: the hash of their sources */
+    int capability, multiprocessors;               /* of the device; 0: not known */
+    int64_t memory_bytes;                          /* as programs see it; 0: not known */
+    int64_t vocab;                                 /* tokens are below it */
+    const RtTuneOperation *operation;              /* those that take most of a step first */
+    int operations;
+} RtTuner;
+
+/* Runs the program's command line: see `tune --help`. Returns the exit code. */
+int rt_tune_main(const RtTuner *tuner, int argc, char **argv);
+
+/* ---- one implementation a target (tune_host.c, tune_cuda.c) ---- */
+/* Where times are taken, after rt_device_open; words of the profile's origin, blanks and all. */
+typedef struct RtTunePlace {
+    char card[256], driver[128], clocks[64], compiler[128];
+} RtTunePlace;
+void rt_tune_place(RtTunePlace *place);
+/* NULL, or what the device is where it is not the one that the program was made for; in `text`. */
+const char *rt_tune_other_device(const RtTuner *tuner, char *text, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,251 @@
+/* Profiles: what is read and refused, which records are used, and that costs are theirs. */
+#include "ir/ops.h"
+#include "planner/cost/cost.h"
+#include "tests/support/transformer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ORIGIN(id, device, driver, kernels)                                                                  \
+    "origin " id " device=" device " card=NVIDIA_H100 driver=" driver                                        \
+    " clocks=1980/2619 compiler=cuda-13.0 kernels=" kernels "\n"
+#define LINEAR  "linear bf16[4,96] < bf16[4,64] bf16[96,64] bf16[96]"
+#define SECONDS " : p10_us=1.5 median_us=2 p90_us=2.5e0 count=31\n"
+
+static const char whole[] = "# what two machines said\n"
+                            "\n"
+                            "format remat-profile-1\n"                     /* 3 */
+    ORIGIN("a", "h100", "580", "12ab")                                     /* 4 */
+    ORIGIN("b", "h200", "580", "12ab")                                     /* 5 */
+    "time a " LINEAR SECONDS                                               /* 6 */
+    "time a rope f32[2,3]~8 < f32[2,3]~8 theta rope_original=8192" SECONDS /* 7 */
+    "time b " LINEAR " : p10_us=7 median_us=8 p90_us=9 count=99\r\n"       /* 8 */
+    "time a fetch f32[1000] < f32[1000] : p10_us=1 median_us=2 p90_us=3 count=4\n"
+    "time a offload f32[1000] < f32[1000] : p10_us=1 median_us=4 p90_us=5 count=4";
+
+static Profile *read(const char *text, Arena *arena) {
+    ProfileError error = {0};
+    Profile *profile = profile_read(text, strlen(text), arena, &error);
+    if (!profile) fail_msg("line %u: %s", error.line, error.text);
+    return profile;
+}
+
+static void choose(Profile *profile, const char *device, const char *kernels, Arena *arena) {
+    ProfileError error = {0};
+    if (!profile_choose(profile, device, kernels, arena, &error))
+        fail_msg("line %u: %s", error.line, error.text);
+}
+
+static void what_fits_is_used(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    Profile *p = read(whole, arena);
+    assert_int_equal(p->origin.count, 2);
+    assert_int_equal(p->time.count, 5);
+    choose(p, "h100", "12ab", arena);
+    assert_string_equal(profile_origin(p)->id, "a");
+    assert_int_equal(p->used, 4);
+    assert_int_equal(p->elsewhere, 1);
+    assert_int_equal(p->outdated + p->others, 0);
+    const ProfileTime *time = profile_find(p, LINEAR);
+    assert_non_null(time);
+    assert_true(time->p10_seconds == 1.5e-6 && time->median_seconds == 2e-6 && time->p90_seconds == 2.5e-6);
+    assert_int_equal(time->count, 31);
+    assert_null(profile_find(p, "linear"));
+    /* the slower way: 4000 bytes in 4 us */
+    assert_true(profile_copy_rate(p) > 0.999e9 && profile_copy_rate(p) < 1.001e9);
+    choose(p, "h200", "12ab", arena);
+    assert_true(profile_find(p, LINEAR)->median_seconds == 8e-6);
+    assert_int_equal(p->elsewhere, 4);
+    assert_true(profile_copy_rate(p) == 0);
+    choose(p, "h100", "ffff", arena);
+    assert_null(profile_origin(p));
+    assert_null(profile_find(p, LINEAR));
+    assert_int_equal(p->used, 0);
+    assert_int_equal(p->outdated, 4);
+    arena_free(arena);
+}
+
+/* In whatever order: the origin with most times, and of one operation what was measured most. */
+static void merged_profiles_say_one_thing(void **state) {
+    (void)state;
+    static const char *const line[] = {
+        "time a " LINEAR " : p10_us=1 median_us=2 p90_us=3 count=31\n",
+        "time a " LINEAR " : p10_us=1 median_us=1.5 p90_us=3 count=31\n",
+        "time a " LINEAR " : p10_us=1 median_us=1 p90_us=3 count=30\n",
+        "time a add f32[2] < f32[2] f32[2] : p10_us=1 median_us=1 p90_us=3 count=30\n",
+        "time c " LINEAR " : p10_us=9 median_us=9 p90_us=9 count=99\n",
+    };
+    enum { LINES = COUNT_OF(line) };
+    Arena *arena = arena_new();
+    for (uint32_t turn = 0; turn < LINES; turn++) {
+        Text text = {.arena = arena};
+        text_add(&text, "format remat-profile-1\n" ORIGIN("a", "h100", "580", "12ab")
+                            ORIGIN("a", "h100", "580", "12ab") ORIGIN("c", "h100", "590", "12ab"));
+        for (uint32_t i = 0; i < LINES; i++) text_add(&text, "%s", line[(turn + i) % LINES]);
+        Profile *p = read(text.at, arena);
+        choose(p, "h100", "12ab", arena);
+        assert_string_equal(profile_origin(p)->driver, "580");
+        assert_true(profile_find(p, LINEAR)->median_seconds == 1.5e-6);
+        assert_int_equal(p->used, 2);
+        assert_int_equal(p->others, 1);
+    }
+    arena_free(arena);
+}
+
+static void a_wrong_line_is_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *from, *to;
+        uint32_t line;
+        const char *said;
+    } cases[] = {
+        {"format", "origin", 3, "this is no profile"},
+        {"remat-profile-1\n", "remat-profile-2\n", 3, "'remat-profile-2' is not remat-profile-1"},
+        {"remat-profile-1\n", "remat-profile-1 x\n", 3, "'x' is too much"},
+        {"origin a ", "origin ", 4, "its name is missing"},
+        {"driver=580", "driver=", 4, "driver=... is expected, not 'driver='"},
+        {" kernels=12ab", "", 4, "kernels=... is expected"},
+        {"kernels=12ab", "kernels=12ab 3", 4, "'3' is too much"},
+        {"origin b", "origin a", 5, "origin a: a second one"},
+        {"time a", "tim a", 6, "there is no record 'tim'"},
+        {"time a", "time x", 6, "there is no origin 'x' before it"},
+        {"linear bf16", "Linear bf16", 6, "'Linear' is no operation"},
+        {"bf16[4,96] <", "<", 6, "'<' is no tensor and no '<'"},
+        {"bf16[4,96] <", "bf16[4,96]", 6, "is no tensor and no '<'"},
+        {"bf16[4,96]", "bf16[4,]", 6, "'bf16[4,]' is no tensor"},
+        {"bf16[4,96]", "bf16[4,96", 6, "is no tensor"},
+        {"bf16[4,96]", "bf16[1,2,3,4,5]", 6, "is no tensor"},
+        {"~8 <", "~ <", 7, "'f32[2,3]~' is no tensor"},
+        {"f32[2,3]~8 theta", "theta", 7, "rope: it has no operand"},
+        {"rope_original=8192", "rope_original=", 7, "'rope_original=' is no attribute"},
+        {" : p10_us=1.5", " p10_us=1.5", 6, "'p10_us=1.5' is no attribute"},
+        {"p10_us=1.5", "p10_us=nan", 6, "p10_us: 'nan' is no number above 0"},
+        {"p10_us=1.5", "p10_us=0", 6, "p10_us: '0' is no number above 0"},
+        {"median_us=2 ", "median_us=1e999 ", 6, "median_us: '1e999' is no number"},
+        {"median_us=2 ", "", 6, "median_us=... is expected, not 'p90_us=2.5e0'"},
+        {"p10_us=1.5", "p10_us=3", 6, "do not ascend"},
+        {"count=31", "count=0", 6, "count: '0' is no such count"},
+        {"count=31", "count=-1", 6, "is no such count"},
+        {"count=31", "count=12345678901", 6, "is no such count"},
+        {"count=31", "count=31 us", 6, "'us' is too much"},
+    };
+    Arena *arena = arena_new();
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const char *at = strstr(whole, cases[i].from);
+        assert_non_null(at);
+        char *text = arena_printf(arena, "%.*s%s%s", (int)(at - whole), whole, cases[i].to,
+                                  at + strlen(cases[i].from));
+        ProfileError error = {0};
+        assert_null(profile_read(text, strlen(text), arena, &error));
+        if (error.line != cases[i].line || !strstr(error.text, cases[i].said))
+            fail_msg("'%s' for '%s': line %u: %s", cases[i].to, cases[i].from, error.line, error.text);
+    }
+    ProfileError error = {0};
+    assert_null(profile_read("", 0, arena, &error));
+    assert_null(profile_read(whole, sizeof whole, arena, &error)); /* with its last byte, a zero */
+    /* an operation that there is not, where it would be used */
+    char *text = arena_printf(arena, "%s\ntime a linera f32[2] < f32[2]" SECONDS, whole);
+    Profile *p = read(text, arena);
+    assert_true(profile_choose(p, "h200", "12ab", arena, &error));
+    assert_false(profile_choose(p, "h100", "12ab", arena, &error));
+    assert_int_equal(error.line, 11);
+    assert_non_null(strstr(error.text, "there is no operation 'linera'"));
+    arena_free(arena);
+}
+
+/* Bytes changed, left out and doubled at random: an answer, or a line that there is. */
+static void damaged_profiles_end_in_a_message(void **state) {
+    (void)state;
+    static const char letters[] = "atf0=:<[],~. \n\r#_";
+    uint64_t random = 11;
+    uint32_t refused = 0;
+    for (int round = 0; round < 20000; round++) {
+        Arena *arena = arena_new();
+        Text text = {.arena = arena};
+        for (size_t i = 0; i < strlen(whole); i++) {
+            uint64_t pick = random_next(&random) % 1200;
+            if (pick == 0) continue;
+            char c = pick == 1 ? letters[random_next(&random) % (sizeof letters - 1)] : whole[i];
+            if (pick == 2) text_add_n(&text, &c, 1);
+            text_add_n(&text, &c, 1);
+        }
+        ProfileError error = {0};
+        Profile *p = profile_read(text.at, text.length, arena, &error);
+        if (p && profile_choose(p, "h100", "12ab", arena, &error)) {
+            for (uint32_t t = 0; t < p->time.count; t++) {
+                const ProfileTime *time = profile_find(p, p->time.at[t].key);
+                assert_true(!time || (time->median_seconds > 0 && time->origin == p->chosen));
+            }
+            assert_true(profile_copy_rate(p) >= 0);
+        } else {
+            uint32_t lines = 1;
+            for (size_t i = 0; i < text.length; i++) lines += text.at[i] == '\n';
+            assert_true(error.line >= 1 && error.line <= lines && *error.text);
+            refused++;
+        }
+        arena_free(arena);
+    }
+    assert_true(refused > 1000 && refused < 19000);
+}
+
+/* Every operation of a training step, written down with a time of its own, costs that; what is not written
+ * down costs what it did. Equal operations of two layers have one key. */
+static void costs_are_what_was_measured(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    Transformer shape = gpt2_124m;
+    shape.layers = 2;
+    const Graph *g = transformer_graph(&shape, arena);
+    Device device = *device_find("h100");
+    const Cost *computed = cost_graph(g, &device, arena);
+    Text text = {.arena = arena};
+    text_add(&text, "format remat-profile-1\n" ORIGIN("a", "h100", "580", "12ab"));
+    Map *index = map_new(arena);
+    uint32_t keys = 0, left_out = 0, nodes = 0;
+    for (uint32_t n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        if (op_info[node->op].flags & OPF_VIEW) continue;
+        nodes++;
+        Text key = {.arena = arena};
+        profile_key(g, node, &key);
+        if (map_get(index, key.at) != NONE || node->op == OP_ADAMW) continue;
+        map_set(index, key.at, ++keys);
+        text_add(&text, "time a %s : p10_us=%u median_us=%u p90_us=%u count=5\n", key.at, keys, keys, keys);
+    }
+    assert_true(keys > 15 && keys < nodes / 2 + 10);
+    Profile *p = read(text.at, arena);
+    choose(p, "h100", "12ab", arena);
+    assert_int_equal(p->used, keys);
+    device.profile = p;
+    const Cost *cost = cost_graph(g, &device, arena);
+    for (uint32_t n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        if (op_info[node->op].flags & OPF_VIEW) continue;
+        assert_int_equal(cost[n].workspace_bytes, computed[n].workspace_bytes);
+        Text key = {.arena = arena};
+        profile_key(g, node, &key);
+        if (node->op == OP_ADAMW) {
+            left_out++;
+            assert_null(cost[n].measured);
+            assert_true(cost[n].seconds == computed[n].seconds);
+        } else {
+            assert_non_null(cost[n].measured);
+            assert_true(cost[n].seconds == map_get(index, key.at) / 1e6);
+        }
+    }
+    assert_true(left_out > 10);
+    arena_free(arena);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_fits_is_used), cmocka_unit_test(merged_profiles_say_one_thing),
+        cmocka_unit_test(a_wrong_line_is_named), cmocka_unit_test(damaged_profiles_end_in_a_message),
+        cmocka_unit_test(costs_are_what_was_measured)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
