@@ -72,6 +72,15 @@ paste -d ' ' whole.losses four.losses | awk '
     off($2, $5) > 1e-4 || off($3, $6) > 1e-3 { bad = 1 } # AdamW divides small by small: differences grow
     END { exit bad || NR < 8 }' || { paste whole.losses four.losses; fail "accumulation changes the numbers"; }
 
+# adapters beside the frozen result
+sed "s#^data {#weights \"save.whole/$last\" frozen\nadapt lora(rank = 4, alpha = 8) on \"h.*\"\n&#" model.remat >lora.remat
+for policy in none every-block; do
+    "$rematc" build lora.remat -o lora.$policy --policy $policy --quiet >/dev/null
+    lora.$policy/train --save-dir save.$policy --log lora.$policy.jsonl --sample 0 --poison --quiet >/dev/null || fail "adapters, $policy"
+    losses lora.$policy.jsonl >lora.$policy.losses
+done
+[ "$(wc -l <lora.none.losses)" = "$steps" ] && cmp lora.none.losses lora.every-block.losses || fail "adapters: two plans, two results"
+
 # what does not go together
 expect 6 whole/train --data silent.docs --fresh --save-dir save.no
 grep -q "nothing in 'silent.docs' is to be learnt" stderr.txt || fail "$(cat stderr.txt)"
