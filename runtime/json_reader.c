@@ -4,6 +4,7 @@
 #include "printable.h"
 
 #include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
 int json_bad(JsonReader *reader, const char *what) {
@@ -58,7 +59,7 @@ static int hex4(JsonReader *reader, unsigned *value) {
 }
 
 static char *put_utf8(char *to, unsigned code) {
-    if (code < 0x80) {
+    if (code && code < 0x80) {
         *to++ = (char)code;
     } else if (code < 0x800) {
         *to++ = (char)(0xc0 | code >> 6);
@@ -97,7 +98,6 @@ static int read_escape(JsonReader *reader, char **to) {
     } else if (code >= 0xdc00 && code <= 0xdfff) {
         return json_bad(reader, "half a surrogate pair");
     }
-    if (code == 0) return json_bad(reader, "a NUL in a string");
     *to = put_utf8(*to, code);
     return 1;
 }
@@ -121,7 +121,7 @@ int json_string(JsonReader *reader, const char **string) {
     return 1;
 }
 
-int json_count(JsonReader *reader, int64_t *value) {
+int json_whole(JsonReader *reader, uint64_t *value) {
     skip_space(reader);
     if (reader->at >= reader->end || *reader->at < '0' || *reader->at > '9')
         return json_bad(reader, "a whole number should stand here");
@@ -129,11 +129,18 @@ int json_count(JsonReader *reader, int64_t *value) {
     *value = 0;
     for (int digits = 0; reader->at < reader->end && *reader->at >= '0' && *reader->at <= '9'; digits++) {
         if (digits && leading_zero) return json_bad(reader, "a number with a leading zero");
-        int digit = *reader->at++ - '0';
-        if (*value > (INT64_MAX - digit) / 10) return json_bad(reader, "a number that is too large");
-        *value = *value * 10 + digit;
+        if (__builtin_mul_overflow(*value, 10, value) ||
+            __builtin_add_overflow(*value, *reader->at++ - '0', value))
+            return json_bad(reader, "a number that is too large");
     }
     return 1;
+}
+
+int json_count(JsonReader *reader, int64_t *value) {
+    uint64_t whole = 0;
+    if (!json_whole(reader, &whole)) return 0;
+    *value = (int64_t)whole;
+    return whole <= INT64_MAX || json_bad(reader, "a number that is too large");
 }
 
 int json_counts(JsonReader *reader, int64_t *value, int most, int *count) {
@@ -171,14 +178,16 @@ int json_null(JsonReader *reader) {
     return accept_word(reader, "null");
 }
 
+/* One that is infinite as a double is none. */
 static int skip_number(JsonReader *reader) {
+    const char *begin = reader->at;
     sign(reader, "-");
     int good = (sign(reader, "0") || digits(reader)) && (!sign(reader, ".") || digits(reader));
     if (good && sign(reader, "eE")) {
         sign(reader, "+-");
         good = digits(reader);
     }
-    return good;
+    return good && isfinite(strtod(begin, NULL));
 }
 
 int json_number(JsonReader *reader, double *value) {

@@ -6,7 +6,7 @@
 
 #include "internal.h"
 
-enum { JSON_DEEPEST = 64 }; /* of values that are skipped */
+enum { JSON_DEEPEST = 125 }; /* of values that are skipped: as serde_json, with the two levels around them */
 
 typedef struct JsonReader {
     char *at, *end;
@@ -19,8 +19,10 @@ int json_utf8(JsonReader *reader);                  /* first of all: what is lef
 int json_bad(JsonReader *reader, const char *what); /* always 0 */
 int json_accept(JsonReader *reader, char c);        /* 1 where this was next; no error else */
 int json_expect(JsonReader *reader, char c, const char *what);
-int json_string(JsonReader *reader, const char **string); /* has no NUL inside */
-int json_count(JsonReader *reader, int64_t *value);       /* a whole number from 0 */
+/* A NUL in it is \xc0\x80, which nothing else in UTF-8 is. */
+int json_string(JsonReader *reader, const char **string);
+int json_whole(JsonReader *reader, uint64_t *value); /* a whole number from 0 */
+int json_count(JsonReader *reader, int64_t *value);  /* the same, up to INT64_MAX */
 int json_counts(JsonReader *reader, int64_t *value, int most, int *count);
 int json_number(JsonReader *reader, double *value);
 int json_null(JsonReader *reader); /* 1 where null was next; no error else */

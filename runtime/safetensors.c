@@ -38,10 +38,61 @@ static int no_memory(RtError *error) {
 
 /* ---- the header's JSON: objects of strings, and of tensors ---- */
 
-static int read_tensor(JsonReader *reader, StTensor *tensor) {
-    int64_t range[2];
-    int ranges = 0;
+/* Into file->dim; a tensor's `dim` is set when all of them are there. */
+static int read_shape(JsonReader *reader, StFile *file, StTensor *tensor) {
+    uint64_t dim, elements = 1;
+    int countable = 1;
+    tensor->rank = 0;
+    if (!json_expect(reader, '[', "a list should stand here")) return 0;
+    if (!json_accept(reader, ']')) {
+        do {
+            if (!json_whole(reader, &dim)) return 0;
+            if (file->dims == file->dims_room) {
+                file->dims_room = file->dims_room ? 2 * file->dims_room : 256;
+                int64_t *grown = realloc(file->dim, (size_t)file->dims_room * sizeof *grown);
+                if (!grown) return no_memory(reader->error);
+                file->dim = grown;
+            }
+            file->dim[file->dims++] = dim < INT64_MAX ? (int64_t)dim : INT64_MAX;
+            tensor->rank++;
+            countable &= !__builtin_mul_overflow(elements, dim, &elements);
+        } while (json_accept(reader, ','));
+        if (!json_expect(reader, ']', "a list should end here")) return 0;
+    }
+    tensor->elements = countable && elements <= INT64_MAX ? (int64_t)elements : -1;
+    return 1;
+}
+
+static int read_offset(JsonReader *reader, int64_t *offset) {
+    uint64_t whole = 0;
+    if (!json_whole(reader, &whole)) return 0;
+    *offset = whole < INT64_MAX ? (int64_t)whole : INT64_MAX; /* behind the end of any file */
+    return 1;
+}
+
+static int read_range(JsonReader *reader, StTensor *tensor) {
+    return json_expect(reader, '[', "a list should stand here") && read_offset(reader, &tensor->begin) &&
+           json_expect(reader, ',', "two data_offsets should stand here") &&
+           read_offset(reader, &tensor->end) &&
+           json_expect(reader, ']', "two data_offsets should stand here");
+}
+
+/* "F32", or as Rust spells a choice without contents, {"F32": null}. */
+static int read_dtype(JsonReader *reader, StTensor *tensor) {
+    if (!json_accept(reader, '{')) return json_string(reader, &tensor->dtype);
+    return json_string(reader, &tensor->dtype) && json_expect(reader, ':', "':' should stand here") &&
+           (json_null(reader) || json_bad(reader, "null should stand here")) &&
+           json_expect(reader, '}', "one dtype should stand here");
+}
+
+/* {"dtype": .., "shape": .., "data_offsets": ..}, or their values alone in a list. */
+static int read_tensor(JsonReader *reader, StFile *file, StTensor *tensor) {
     unsigned seen = 0;
+    if (json_accept(reader, '['))
+        return read_dtype(reader, tensor) && json_expect(reader, ',', "a shape should follow") &&
+               read_shape(reader, file, tensor) && json_expect(reader, ',', "data_offsets should follow") &&
+               read_range(reader, tensor) &&
+               json_expect(reader, ']', "a tensor's description should end here");
     if (!json_expect(reader, '{', "a tensor's description should stand here")) return 0;
     do {
         const char *key;
@@ -53,17 +104,13 @@ static int read_tensor(JsonReader *reader, StTensor *tensor) {
         if (seen & which) return json_bad(reader, "a repeated key in a tensor's description");
         seen |= which;
         int read = !which       ? json_skip(reader) /* of a later version, say */
-                   : which == 1 ? json_string(reader, &tensor->dtype)
-                   : which == 2 ? json_counts(reader, tensor->dim, ST_MAX_RANK, &tensor->rank)
-                                : json_counts(reader, range, 2, &ranges);
+                   : which == 1 ? read_dtype(reader, tensor)
+                   : which == 2 ? read_shape(reader, file, tensor)
+                                : read_range(reader, tensor);
         if (!read) return 0;
     } while (json_accept(reader, ','));
     if (!json_expect(reader, '}', "a tensor's description should end here")) return 0;
-    if (seen != 7 || ranges != 2)
-        return json_bad(reader, "a tensor without dtype, shape or two data_offsets");
-    tensor->begin = range[0];
-    tensor->end = range[1];
-    return 1;
+    return seen == 7 || json_bad(reader, "a tensor without dtype, shape or data_offsets");
 }
 
 static int read_metadata(JsonReader *reader, StFile *file) {
@@ -107,7 +154,7 @@ static int read_header(JsonReader *reader, StFile *file) {
             }
             StTensor *tensor = &file->tensor[file->tensors];
             *tensor = (StTensor){.name = name};
-            if (!read_tensor(reader, tensor)) return 0;
+            if (!read_tensor(reader, file, tensor)) return 0;
             file->tensors++;
         } while (json_accept(reader, ','));
         if (!json_expect(reader, '}', "the header should end here")) return 0;
@@ -117,20 +164,26 @@ static int read_header(JsonReader *reader, StFile *file) {
 
 /* ---- what the table must hold ---- */
 
-static int check_tensor(StTensor *tensor, int64_t data_bytes, RtError *error) {
-    int64_t bits = 0;
+static int dtype_bits(const char *name) {
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
-        if (!strcmp(dtypes[i].name, tensor->dtype)) bits = dtypes[i].bits;
-    tensor->element_bytes = (int)bits / 8;
-    if (!bits)
-        return rt_error(error, "tensor '%.200s' has the unknown dtype '%.40s'", tensor->name, tensor->dtype);
+        if (!strcmp(dtypes[i].name, name)) return dtypes[i].bits;
+    return 0;
+}
+
+static int check_dtype(StTensor *tensor, RtError *error) {
+    tensor->element_bytes = dtype_bits(tensor->dtype) / 8;
+    return dtype_bits(tensor->dtype) ||
+           rt_error(error, "tensor '%.200s' has the unknown dtype '%.40s'", tensor->name, tensor->dtype);
+}
+
+static int check_tensor(const StTensor *tensor, int64_t data_bytes, RtError *error) {
+    int64_t bits = 0;
     if (tensor->begin > tensor->end || tensor->end > data_bytes)
         return rt_error(error, "tensor '%.200s' lies at bytes %lld to %lld of %lld: is the file cut short?",
                         tensor->name, (long long)tensor->begin, (long long)tensor->end,
                         (long long)data_bytes);
-    for (int i = 0; i < tensor->rank; i++)
-        if (__builtin_mul_overflow(bits, tensor->dim[i], &bits))
-            return rt_error(error, "the shape of tensor '%.200s' is too large", tensor->name);
+    if (tensor->elements < 0 || __builtin_mul_overflow(tensor->elements, dtype_bits(tensor->dtype), &bits))
+        return rt_error(error, "the shape of tensor '%.200s' is too large", tensor->name);
     int64_t bytes = bits / 8;
     if (bits % 8) return rt_error(error, "tensor '%.200s' ends within a byte", tensor->name);
     if (bytes != tensor->end - tensor->begin)
@@ -139,8 +192,26 @@ static int check_tensor(StTensor *tensor, int64_t data_bytes, RtError *error) {
     return 1;
 }
 
+/* Those of one name in the order of the header. */
 static int by_name(const void *left, const void *right) {
-    return strcmp(((const StTensor *)left)->name, ((const StTensor *)right)->name);
+    const StTensor *a = left, *b = right;
+    int order = strcmp(a->name, b->name);
+    return order ? order : (a->name > b->name) - (a->name < b->name);
+}
+
+static int is_called(const void *name, const void *tensor) {
+    return strcmp(name, ((const StTensor *)tensor)->name);
+}
+
+/* Sorts, and keeps the last of those of one name. */
+static void sort_tensors(StFile *file) {
+    int kept = 0;
+    if (file->tensors) qsort(file->tensor, (size_t)file->tensors, sizeof *file->tensor, by_name);
+    for (int i = 0; i < file->tensors; i++) {
+        if (i + 1 < file->tensors && !strcmp(file->tensor[i].name, file->tensor[i + 1].name)) continue;
+        file->tensor[kept++] = file->tensor[i];
+    }
+    file->tensors = kept;
 }
 
 typedef struct Range {
@@ -179,12 +250,15 @@ static int check_ranges(StFile *file, RtError *error) {
 }
 
 static int check_table(StFile *file, RtError *error) {
+    const int64_t *dim = file->dim;
+    for (int i = 0; i < file->tensors; i++) {
+        if (!check_dtype(&file->tensor[i], error)) return 0;
+        file->tensor[i].dim = dim;
+        dim += file->tensor[i].rank;
+    }
+    sort_tensors(file);
     for (int i = 0; i < file->tensors; i++)
         if (!check_tensor(&file->tensor[i], file->data_bytes, error)) return 0;
-    if (file->tensors) qsort(file->tensor, (size_t)file->tensors, sizeof *file->tensor, by_name);
-    for (int i = 1; i < file->tensors; i++)
-        if (!strcmp(file->tensor[i - 1].name, file->tensor[i].name))
-            return rt_error(error, "tensor '%.200s' stands there twice", file->tensor[i].name);
     return check_ranges(file, error);
 }
 
@@ -240,6 +314,7 @@ void st_close(StFile *file) {
     if (file->fd >= 0) close(file->fd);
     free(file->raw);
     free(file->text);
+    free(file->dim);
     free(file->tensor);
     free(file->order);
     free(file->pair);
@@ -247,8 +322,8 @@ void st_close(StFile *file) {
 }
 
 const StTensor *st_find(const StFile *file, const char *name) {
-    StTensor key = {.name = name};
-    return file->tensors ? bsearch(&key, file->tensor, (size_t)file->tensors, sizeof key, by_name) : NULL;
+    if (!file->tensors) return NULL;
+    return bsearch(name, file->tensor, (size_t)file->tensors, sizeof *file->tensor, is_called);
 }
 
 const char *st_metadata(const StFile *file, const char *key) {

@@ -1,18 +1,20 @@
 /* The safetensors container: 8 bytes of header length, a JSON header naming every tensor's type, shape and
  * byte range, then the bytes. Reading trusts nothing: every length, range and name is checked before use, and
- * a file whose bytes are not exactly its tensors (torn, padded, overlapping) is refused. */
+ * a file whose bytes are not exactly its tensors (torn, padded, overlapping) is refused. What is accepted is
+ * what the library of that name accepts; of tensors of one name the last counts, as there. */
 #ifndef REMAT_SAFETENSORS_H
 #define REMAT_SAFETENSORS_H
 
 #include "internal.h"
 
-enum { ST_MAX_RANK = 8, ST_MAX_HEADER_BYTES = 100000000 };
+enum { ST_MAX_HEADER_BYTES = 100000000 };
 
 typedef struct StTensor {
     const char *name, *dtype; /* dtype as written: "F32", "BF16", "F16" ... */
     int element_bytes, rank;  /* element_bytes 0: less than one */
-    int64_t dim[ST_MAX_RANK];
-    int64_t begin, end; /* bytes after the header */
+    const int64_t *dim;       /* of more than INT64_MAX in a shape without elements: that */
+    int64_t elements;         /* -1: more than can be counted */
+    int64_t begin, end;       /* bytes after the header */
 } StTensor;
 
 typedef struct StPair {
@@ -23,6 +25,8 @@ typedef struct StFile {
     int fd;
     char *raw, *text; /* the header as it is, and decoded in place: names point into it */
     int64_t header_bytes, data_offset, data_bytes;
+    int64_t *dim; /* of all tensors, one after the other */
+    int64_t dims, dims_room;
     StTensor *tensor; /* sorted by name */
     int *order;       /* indices of tensor[] by begin */
     int tensors;

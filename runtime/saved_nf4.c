@@ -46,7 +46,7 @@ static Found need(const WeightFiles *files, Found weight, const char *key, const
 typedef struct State { /* what the JSON says */
     const char *quant_type;
     int64_t block, group; /* 0: it does not say */
-    int64_t dim[ST_MAX_RANK];
+    int64_t dim[K_MAX_RANK];
     int rank, has_offset;
     double offset;
 } State;
@@ -60,8 +60,8 @@ static int read_state(JsonReader *reader, State *state) {
                    : !strcmp(key, "blocksize")        ? json_count(reader, &state->block)
                    : !strcmp(key, "nested_blocksize") ? json_count(reader, &state->group)
                    : !strcmp(key, "nested_offset") ? (state->has_offset = json_number(reader, &state->offset))
-                   : !strcmp(key, "shape") ? json_counts(reader, state->dim, ST_MAX_RANK, &state->rank)
-                                           : json_skip(reader);
+                   : !strcmp(key, "shape")         ? json_counts(reader, state->dim, K_MAX_RANK, &state->rank)
+                                                   : json_skip(reader);
         if (!good) return 0;
     } while (json_accept(reader, ','));
     return json_expect(reader, '}', "an object should end here") && json_end(reader);

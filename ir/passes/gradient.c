@@ -142,7 +142,7 @@ static void grad_split(GradContext *cx, const ValueId *dy, const bool *want, Val
 
 static void grad_concat(GradContext *cx, const ValueId *dy, const bool *want, ValueId *dx) {
     uint32_t n = cx->node.nin;
-    Type wish[8];
+    Type wish[8] = {{0}};
     for (uint32_t i = 0; i < n; i++) wish[i] = *type_of(cx, cx->node.in[i]);
     NodeId id = grad_node(cx, OP_SPLIT, dy, 1, 0, n, wish, NULL, "bwd");
     for (uint32_t i = 0; i < n; i++)

@@ -18,14 +18,27 @@ function(campaign name script)
                     ${CMAKE_BINARY_DIR}/campaign/${script} ${paths} DEPENDS rematc ${ARGN} USES_TERMINAL VERBATIM)
 endfunction()
 
+# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft and bitsandbytes.
+set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft and bitsandbytes, for campaigns")
+# Files of weights against the libraries that define them; in a build with REMAT_SANITIZE, watched.
+add_executable(readers EXCLUDE_FROM_ALL ${campaign}/readers.c ${campaign}/fuzz/exits.c ${campaign}/fuzz/folder.c)
+target_include_directories(readers PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(readers PRIVATE remat_frontend remat_runtime)
+# what --wrap calls has no prototype
+set_source_files_properties(${campaign}/fuzz/exits.c PROPERTIES COMPILE_OPTIONS "-Wno-missing-prototypes")
+set(wrapped exit malloc calloc realloc free open openat close opendir closedir mmap munmap)
+list(TRANSFORM wrapped PREPEND "-Wl,--wrap=")
+target_link_options(readers PRIVATE ${wrapped})
+add_custom_target(weight_files COMMAND ${REMAT_PYTHON} ${campaign}/weight_files.py $<TARGET_FILE:readers>
+                  ${CMAKE_SOURCE_DIR}/tests/cases/weights DEPENDS readers USES_TERMINAL VERBATIM)
+
 # What is watched here is the program as it is used: sanitizers have allocations and signals of their own.
 if(TARGET rematc AND NOT REMAT_SANITIZE)
   campaign(kill_campaign kill)
   add_executable(damage EXCLUDE_FROM_ALL ${campaign}/damage.c)
   campaign(damage_campaign damage damage)
   campaign(valgrind valgrind)
-  # REMAT_PYTHON: a Python that has torch and transformers.
-  set(REMAT_PYTHON python3 CACHE STRING "Python with torch and transformers, for the target published")
+  campaign(adapters_campaign adapters)
   add_custom_target(published COMMAND ${REMAT_PYTHON} ${campaign}/published.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/published DEPENDS rematc USES_TERMINAL VERBATIM)
   if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

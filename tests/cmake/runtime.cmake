@@ -4,6 +4,8 @@ remat_test(test_runtime_files unit/test_runtime_files.c LIBS remat_runtime)
 # Documents: their files, packing, runs over them.
 remat_test(test_runtime_documents unit/test_runtime_documents.c LIBS remat_runtime)
 remat_test(test_weights unit/test_weights.c LIBS remat_runtime)
+remat_test(test_weight_files unit/test_weight_files.c LIBS remat_runtime)
+target_compile_definitions(test_weight_files PRIVATE WEIGHT_CASES="${CMAKE_SOURCE_DIR}/tests/cases/weights")
 remat_test(test_weights_nf4 unit/test_weights_nf4.c LIBS remat_runtime)
 # What they do to the files of the user: checkpoints, logs, output that cannot be written.
 remat_test(test_runtime_folder unit/test_runtime_folder.c LIBS remat_runtime)

@@ -48,9 +48,9 @@ static void write_shard(const StFile *file, char *path, int shard, int shards, c
     for (int i = 0, n = 0; i < file->tensors; i++) {
         const StTensor *tensor = &file->tensor[i];
         if (!is_weight(tensor->name) || n++ % shards != shard) continue;
-        int64_t dim[ST_MAX_RANK], bytes = tensor->end - tensor->begin;
+        int64_t dim[K_MAX_RANK], bytes = tensor->end - tensor->begin;
         char shape[128];
-        memcpy(dim, tensor->dim, sizeof dim);
+        memcpy(dim, tensor->dim, (size_t)tensor->rank * sizeof *dim);
         if (is_conv1d(tensor)) dim[0] = tensor->dim[1], dim[1] = tensor->dim[0];
         st_shape_text(shape, sizeof shape, tensor->rank, dim);
         fprintf(text, ",\"%s%s\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%lld,%lld]}", prefix,
