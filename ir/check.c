@@ -471,6 +471,12 @@ static const char *check_fields(Check *c) {
     if (g->targets != NONE && !is_batch(c, g->targets, DT_I32))
         return "targets are no i32 [batch, context] input";
     if (g->mask != NONE && !is_batch(c, g->mask, DT_F32)) return "the mask is no f32 [batch, context] input";
+    const ValueId of_documents[] = {g->first_key, g->last_query, g->positions};
+    for (size_t i = 0; i < COUNT_OF(of_documents); i++)
+        if (of_documents[i] != NONE && !is_batch(c, of_documents[i], DT_I32))
+            return "what tells documents apart is no i32 [batch, context] input";
+    if ((g->first_key == NONE) != (g->last_query == NONE))
+        return "a first key without a last query, or without a first key one";
     if (g->loss_sum != NONE && !is_metric(c, g->loss_sum)) return "loss_sum is no f32 [1] metric";
     if (g->norm_sum != NONE && !is_metric(c, g->norm_sum)) return "norm_sum is no f32 [1] metric";
     bool in_chunks = g->logits == NONE && c->losses > 1;

@@ -130,6 +130,16 @@ static bool named_number(Lower *l, const Call *call, const char *name, double lo
     return false;
 }
 
+/* ---- documents: what tells them apart is part of the batch ---- */
+
+static bool has_documents(const Lower *l) {
+    return l->spec->train_format == DATA_DOCUMENTS;
+}
+
+static Operand document_positions(Lower *l, Span span) {
+    return batch_tensor(l, &l->graph->positions, DT_I32, "data.positions", span);
+}
+
 /* ---- weights ---- */
 
 static bool table_shape(Lower *l, const Call *call, const char *is) {
@@ -137,6 +147,19 @@ static bool table_shape(Lower *l, const Call *call, const char *is) {
     diag_error(l->diag, E0323, call->shape_expr->span, "%s: the weight must be %s, not %s",
                call->expr->callee.text, is, shape_symbols(l, &call->shape));
     return false;
+}
+
+/* The rows of the call's table that `index` names. */
+static Operand lookup(Lower *l, const Call *call, const Operand *index) {
+    Shape shape = index->shape;
+    shape.dim[shape.rank++] = call->shape.dim[1];
+    ValueId in[2] = {index->value,
+                     weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, USE_ANY)};
+    if (in[1] == NONE) return poison();
+    Type wish = shape_type(&shape, l->spec->compute);
+    NodeId node =
+        node_add(l, OP_EMBED, in, 2, 0, 1, &wish, NULL, weighted_name(l, call->name, 1), call->expr->span);
+    return first_output(l, node, &shape);
 }
 
 static Operand lower_embed(Lower *l, Call *call) {
@@ -147,16 +170,8 @@ static Operand lower_embed(Lower *l, Call *call) {
                    "embed: %s is no token: embed looks up data.tokens", expr_text(l, call->tensor_expr[0]));
         return poison();
     }
-    Shape shape = tokens->shape;
-    shape.dim[shape.rank++] = call->shape.dim[1];
     l->embedding = call->shape;
-    ValueId in[2] = {tokens->value,
-                     weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, USE_ANY)};
-    if (in[1] == NONE) return poison();
-    Type wish = shape_type(&shape, l->spec->compute);
-    NodeId node =
-        node_add(l, OP_EMBED, in, 2, 0, 1, &wish, NULL, weighted_name(l, call->name, 1), call->expr->span);
-    return first_output(l, node, &shape);
+    return lookup(l, call, tokens);
 }
 
 static Operand lower_positions(Lower *l, Call *call) {
@@ -168,6 +183,10 @@ static Operand lower_positions(Lower *l, Call *call) {
                    dim_text(l, &call->shape.dim[0]), (long long)call->shape.dim[0].value,
                    (long long)t->dim.value);
         return poison();
+    }
+    if (has_documents(l)) {
+        const Operand place = document_positions(l, call->expr->span);
+        return lookup(l, call, &place);
     }
     ValueId weight = weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, USE_ANY);
     if (weight == NONE) return poison();
@@ -387,7 +406,9 @@ static Operand lower_rope(Lower *l, Call *call) {
             note_defined(l, call->tensor_expr[i]);
             return poison();
         }
-        out.item[i] = node_same(l, OP_ROPE, x, 1, &attr, call->expr->span);
+        Operand in[2] = {*x};
+        if (has_documents(l)) in[1] = document_positions(l, call->expr->span);
+        out.item[i] = node_same(l, OP_ROPE, in, has_documents(l) ? 2 : 1, &attr, call->expr->span);
         if (out.item[i].kind == OPERAND_POISON) return poison();
     }
     return call->tensors == 1 ? out.item[0] : out;
@@ -421,8 +442,13 @@ static Operand lower_attend(Lower *l, Call *call) {
                                             "%s = %lld query heads do not divide over %s = %lld key heads",
                                             dim_text(l, &q->dim[2]), (long long)q->dim[2].value,
                                             dim_text(l, &k->dim[2]), (long long)k->dim[2].value));
-    ValueId in[3] = {call->tensor[0].value, call->tensor[1].value, call->tensor[2].value};
-    NodeId node = node_add(l, OP_ATTEND, in, 3, 0, 2, NULL, &(Attr){.causal = call->flag},
+    ValueId in[5] = {call->tensor[0].value, call->tensor[1].value, call->tensor[2].value};
+    uint32_t n = 3;
+    if (has_documents(l)) {
+        in[n++] = batch_tensor(l, &l->graph->first_key, DT_I32, "data.first_key", call->expr->span).value;
+        in[n++] = batch_tensor(l, &l->graph->last_query, DT_I32, "data.last_query", call->expr->span).value;
+    }
+    NodeId node = node_add(l, OP_ATTEND, in, n, 0, 2, NULL, &(Attr){.causal = call->flag},
                            node_name(l, "attend", 2), call->expr->span);
     return first_output(l, node, q);
 }
@@ -452,6 +478,12 @@ static Operand lower_cross_entropy(Lower *l, Call *call) {
         if (mask.kind != OPERAND_TENSOR) return poison();
         if (mask.value != g->mask || shape_match(&rows, &mask.shape) != DIM_SAME)
             return rows_mismatch(l, call, mask_arg->value, &mask);
+    }
+    if (has_documents(l) && !mask_arg) {
+        diag_error(l->diag, E0406, call->expr->span,
+                   "cross_entropy: the data are documents with a loss mask, and the loss does not take it");
+        diag_help(l->diag, "write cross_entropy(logits, data.targets, mask = data.loss_mask)");
+        return poison();
     }
     if (g->loss_sum != NONE) {
         diag_error(l->diag, E0211, call->expr->span, "the model already has a loss");

@@ -160,6 +160,8 @@ void variable_set(Lower *l, Name name, Operand operand);
 /* Leaves the scope of every variable from `first` on; says so where one was never read. */
 void variables_drop(Lower *l, uint32_t first);
 Operand expr_lower(Lower *l, const Expr *expr);
+/* An input [B, T] of the graph, whose place in it is `id`; made where it is first asked for. */
+Operand batch_tensor(Lower *l, ValueId *id, DType dtype, const char *name, Span span);
 /* The same, which must be worth a tensor. */
 Operand expr_tensor(Lower *l, const Expr *expr);
 const char *expr_text(Lower *l, const Expr *expr); /* its source, shortened */

@@ -50,12 +50,24 @@ static void rope(const Call *call, const double *x, double *y) {
     const int64_t *dim = call->in[0].dim, heads = dim[2], width = dim[3], half = width / 2;
     for (int64_t row = 0; row < dim[0] * dim[1] * heads; row++)
         for (int64_t i = 0; i < half; i++) {
-            const double t = (double)(row / heads % dim[1]);
+            const double t = call->nin > 1 ? call->value[1][row / heads] : (double)(row / heads % dim[1]);
             const double angle = t * rope_frequency(&call->attr, i, width) * (call->attr.inverse ? -1 : 1);
             const double a = x[row * width + i], b = x[row * width + i + half];
             y[row * width + i] = a * cos(angle) - b * sin(angle);
             y[row * width + i + half] = b * cos(angle) + a * sin(angle);
         }
+}
+
+typedef struct Keys {
+    int64_t begin, end;
+} Keys;
+
+/* Of the token at `place` of [B, T]; the first of both operands that say so is number `sight`. */
+static Keys keys_seen(const Call *call, int sight, int64_t place) {
+    const int64_t time = call->in[1].dim[1], t = place % time;
+    if (call->nin == sight) return (Keys){0, call->attr.causal ? t + 1 : time};
+    return (Keys){(int64_t)call->value[sight][place],
+                  1 + (call->attr.causal ? t : (int64_t)call->value[sight + 1][place])};
 }
 
 static void attend(const Call *call, Values in, double *o, double *lse) {
@@ -64,11 +76,12 @@ static void attend(const Call *call, Values in, double *o, double *lse) {
     for (int64_t b = 0; b < q_dim[0]; b++)
         for (int64_t h = 0; h < heads; h++)
             for (int64_t t = 0; t < time; t++) {
-                const int64_t keys = call->attr.causal ? t + 1 : time, kv = h / (heads / kv_heads);
+                const int64_t kv = h / (heads / kv_heads);
+                const Keys keys = keys_seen(call, 3, b * time + t);
                 const double *q = in[0] + ((b * time + t) * heads + h) * width;
                 double *y = o + ((b * time + t) * heads + h) * width, sum = 0;
                 memset(y, 0, sizeof(double) * (size_t)width);
-                for (int64_t s = 0; s < keys; s++) {
+                for (int64_t s = keys.begin; s < keys.end; s++) {
                     const int64_t at = ((b * time + s) * kv_heads + kv) * width;
                     double score = 0;
                     for (int64_t e = 0; e < width; e++) score += q[e] * in[1][at + e] / sqrt((double)width);
@@ -96,17 +109,19 @@ void attend_terms(const Call *call, double *spread[MAX_OPERANDS]) {
     for (int o = 0; o < call->nout; o++) memset(spread[o], 0, sizeof(double) * (size_t)call->out[o].count);
     for (int64_t row = 0; row < q_spec->count / width; row++) { /* of [B, T, H] */
         const int64_t h = row % heads, t = row / heads % time, b = row / heads / time;
-        const int64_t keys = call->attr.causal ? t + 1 : time, kv = h / (heads / kv_heads);
+        const int64_t kv = h / (heads / kv_heads);
+        const Keys keys = keys_seen(call, back ? 6 : 3, b * time + t);
         const int64_t first = (b * time * kv_heads + kv) * width, step = kv_heads * width, at = row * width;
         double lse = 0, delta = 0;
         if (back) {
             lse = in[5][(b * heads + h) * time + t];
             delta = dot(in[0] + at, in[4] + at, width);
         } else {
-            for (int64_t s = 0; s < keys; s++) lse += exp(dot(q + at, k + first + s * step, width) * scale);
+            for (int64_t s = keys.begin; s < keys.end; s++)
+                lse += exp(dot(q + at, k + first + s * step, width) * scale);
             lse = log(lse);
         }
-        for (int64_t s = 0; s < keys; s++) {
+        for (int64_t s = keys.begin; s < keys.end; s++) {
             const int64_t key = first + s * step;
             const double p = exp(dot(q + at, k + key, width) * scale - lse);
             const double ds = back ? fabs(p * (dot(in[0] + at, v + key, width) - delta)) * scale : 0;

@@ -119,6 +119,7 @@ static const ShapeCase bad_shape[] = {
     {OP_ADD_BROADCAST, {F(2, 5, 8), F(2, 8)}, 1, {0}, 0, "cannot be added"},
     {OP_ROPE, {F(2, 5, 2, 3)}, 1, {0}, 1e4, "E even"},
     {OP_ROPE, {F(2, 5, 2, 4)}, 1, {0}, 0, "theta"},
+    {OP_ROPE, {F(2, 5, 2, 4), I(5)}, 1, {0}, 1e4, "the position of each token is i32[5], must be i32[2, 5]"},
     {OP_DROPOUT, {F(2)}, 1, {0}, 1, "probability"},
     {OP_ATTEND,
      {F(2, 5, 6, 4), F(2, 5, 4, 4), F(2, 5, 4, 4)},
@@ -128,6 +129,18 @@ static const ShapeCase bad_shape[] = {
      "6 query heads do not divide over 4"},
     {OP_ATTEND, {F(2, 5, 6, 4), F(2, 5, 3, 4), F(2, 5, 2, 4)}, 2, {0}, 0, "differ"},
     {OP_ATTEND, {F(2, 5, 6, 4), F(2, 4, 3, 4), F(2, 4, 3, 4)}, 2, {0}, 0, "does not match query"},
+    {OP_ATTEND,
+     {F(2, 5, 6, 4), F(2, 5, 3, 4), F(2, 5, 3, 4), I(2, 5)},
+     2,
+     {0},
+     0,
+     "comes with the last query"},
+    {OP_ATTEND,
+     {F(2, 5, 6, 4), F(2, 5, 3, 4), F(2, 5, 3, 4), I(2, 5), I(2, 6)},
+     2,
+     {0},
+     0,
+     "the last query of each token is i32[2, 6], must be i32[2, 5]"},
     {OP_CROSS_ENTROPY, {F(2, 5, 9), I(2, 4), F(1)}, 2, {0}, 0, "targets i32[2, 4] do not match"},
     {OP_CROSS_ENTROPY, {F(2, 5, 9), I(2, 5), F(2, 4), F(1)}, 2, {0}, 0, "the mask"},
     {OP_SUM_LEADING, {F(2, 5, 8)}, 1, F(5), 0, "cannot be summed into"},
@@ -268,6 +281,8 @@ SPOIL(probability, named(g, "h.0.dropout.bwd")->attr.p = 0.25)
 SPOIL(shared_stream, named(g, "h.1.dropout")->attr.rng = named(g, "h.0.dropout")->attr.rng)
 SPOIL(dead, named(g, "h.0.mid.bwd_sum")->in[1] = named(g, "h.0.mid.bwd_sum")->in[0])
 SPOIL(tokens, g->tokens = g->targets + 1)
+SPOIL(first_key, g->first_key = g->tokens)
+SPOIL(positions, g->positions = g->logits)
 SPOIL(logits, g->logits = g->tokens)
 SPOIL(loss_sum, g->loss_sum = g->norm_sum)
 SPOIL(norm_sum, g->norm_sum = NONE)
@@ -325,6 +340,8 @@ static const struct {
     {spoil_shared_stream, "shares random stream"},
     {spoil_dead, "nothing uses what it makes"},
     {spoil_tokens, "tokens are no"},
+    {spoil_first_key, "a first key without a last query"},
+    {spoil_positions, "what tells documents apart"},
     {spoil_logits, "logits are no"},
     {spoil_loss_sum, "does not add to loss_sum"},
     {spoil_norm_sum, "without norm_sum"},

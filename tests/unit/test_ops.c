@@ -83,7 +83,7 @@ static double tolerance_of(const Call *call) {
 }
 
 static bool floats(const Spec *spec) {
-    return !strchr("imqQdu", spec->letter);
+    return !strchr("imflpqQdu", spec->letter);
 }
 
 /* ---- programs of calls: the notation of ops_cases.def ---- */
@@ -263,6 +263,28 @@ static void check_seed(const Call *call, const Result *base, const Library *libr
         CHECK("the same", "another seed, and op.def says OPF_RANDOM");
 }
 
+/* NaN in an output. */
+static bool shows(const Call *call, const Result *result) {
+    bool nan = false;
+    for (int o = 0; o < call->nout; o++)
+        for (int64_t e = 0; e < call->out[o].count; e++) nan |= isnan(result->value[o][e]);
+    return nan;
+}
+
+/* Memory that nobody has written holds -1: as a position or a first key it shows. */
+static void check_unwritten(Call *call, const Library *library) {
+    for (int i = 0; i < call->nin; i++) {
+        if (!strchr("fp", call->in[i].letter)) continue;
+        double *at = &call->value[i][call->in[i].count / 2], saved = *at;
+        *at = -1;
+        Result result;
+        How how = how_of(library);
+        CHECK(execute(call, &how, &result), "with -1");
+        *at = saved;
+        if (!shows(call, &result)) CHECK("does not reach any output", "-1 in input %d", i);
+    }
+}
+
 /* The NaN rule of kernels.h. A NaN among what is read reaches an output; of an operation that reads
  * everything, one NaN does. */
 static void check_nan(Call *call, const Result *base, const Library *library) {
@@ -283,10 +305,7 @@ static void check_nan(Call *call, const Result *base, const Library *library) {
             CHECK(same_bits(call, base, &result), "NaN in input %d, which is only written over", i);
             continue;
         }
-        bool kept = false;
-        for (int o = 0; o < call->nout; o++)
-            for (int64_t e = 0; e < call->out[o].count; e++) kept |= isnan(result.value[o][e]);
-        if (!kept) CHECK("does not reach any output", "NaN in input %d", i);
+        if (!shows(call, &result)) CHECK("does not reach any output", "NaN in input %d", i);
     }
 }
 
@@ -437,6 +456,7 @@ static void check_case(const Case *c) {
         check_bits(call, &base, &library_float);
         check_values(call, &base);
         check_nan(call, &base, &library_float);
+        check_unwritten(call, &library_float);
         check_seed(call, &base, &library_float);
         if (call->in[call->nin - 1].shared == '+') check_accumulation(call, &base, &library_float);
         if (c->composition) check_composition(c, call, &base, &library_float);
