@@ -1,11 +1,13 @@
 /* Profiles: how long operations took on a device, in place of what its data sheet lets one expect.
  *
- * A profile is text, a record a line; `rematc tune` and the programs it emits write it (runtime/tune.c):
+ * A profile is text, a record a line (here some are cut in two); `rematc tune` and the programs it emits
+ * write it (runtime/tune.c):
  *
  *     format remat-profile-1
- *     origin 5f0e3a91 device=h100 card=NVIDIA_H100_80GB_HBM3 driver=580.159 clocks=1980/2619
- * compiler=cuda-13.0 kernels=0123456789abcdef time 5f0e3a91 linear bf16[16384,3072] < bf16[16384,768]
- * bf16[3072,768] : p10_us=112.4 median_us=113.1 p90_us=115 count=31
+ *     origin 5f0e3a91 device=h100 card=NVIDIA_H100_80GB_HBM3 driver=580.159
+ *         clocks=1980/2619 compiler=cuda-13.0 kernels=0123456789abcdef
+ *     time 5f0e3a91 linear bf16[16384,3072] < bf16[16384,768] bf16[3072,768] :
+ *         p10_us=112.4 median_us=113.1 p90_us=115 count=31
  *
  * An origin says where times were taken: the device by its name here and by its own, driver, clocks,
  * compiler, and a hash of the kernels' sources. A time has its origin, its operation and the quantiles of

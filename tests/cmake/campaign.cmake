@@ -18,8 +18,8 @@ function(campaign name script)
                     ${CMAKE_BINARY_DIR}/campaign/${script} ${paths} DEPENDS rematc ${ARGN} USES_TERMINAL VERBATIM)
 endfunction()
 
-# REMAT_PYTHON: a Python that has torch, transformers, safetensors and peft.
-set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors and peft, for campaigns")
+# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft and bitsandbytes.
+set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft and bitsandbytes, for campaigns")
 # Files of weights against the libraries that define them; in a build with REMAT_SANITIZE, watched.
 add_executable(readers EXCLUDE_FROM_ALL ${campaign}/readers.c ${campaign}/fuzz/exits.c ${campaign}/fuzz/folder.c)
 target_include_directories(readers PRIVATE ${CMAKE_SOURCE_DIR})
@@ -38,6 +38,7 @@ if(TARGET rematc AND NOT REMAT_SANITIZE)
   add_executable(damage EXCLUDE_FROM_ALL ${campaign}/damage.c)
   campaign(damage_campaign damage damage)
   campaign(valgrind valgrind)
+  campaign(adapters_campaign adapters)
   add_custom_target(published COMMAND ${REMAT_PYTHON} ${campaign}/published.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/published DEPENDS rematc USES_TERMINAL VERBATIM)
   add_custom_target(exported COMMAND ${REMAT_PYTHON} ${campaign}/exported.py $<TARGET_FILE:rematc>

@@ -34,7 +34,7 @@ program() {
     kinds=$1 name=$2 spec=$3
     shift 3
     # shellcheck disable=SC2086
-    [ -z "$dry" ] || set -- $tiny --set L=2 --set D=64 --set H=4 --set V=32768 --set B=1 --set T=32 \
+    [ -z "$dry" ] || set -- "$@" $tiny --set L=2 --set D=64 --set H=4 --set V=32768 --set B=1 --set T=32 \
         --target host --device host --budget 2GiB
     [ "$kinds" != both ] || kinds="speed tune"
     for kind in $kinds; do
@@ -50,12 +50,22 @@ program() {
         }
     done
 }
+# from random weights, and nothing is saved: that would take longer than the steps
+mkdir "$bundle/specs"
+for spec in gpt2-124m llama3-8b; do
+    sed '/^weights /d; /^save /d' "$source/examples/$spec.remat" > "$bundle/specs/$spec.remat"
+done
 tiny="--set tokens_per_step=32"
 # shellcheck disable=SC2086
-program both gpt2-124m "$source/examples/gpt2-124m.remat" $bf16 --target cuda --device h100 --budget 60GiB --set B=16 \
+program both gpt2-124m "$bundle/specs/gpt2-124m.remat" $bf16 --target cuda --device h100 --budget 60GiB --set B=16 \
     --set tokens_per_step=16384
-tiny="--set K=2 --set F=128"
+tiny="--set K=2 --set F=128 --set tokens_per_step=32"
 program both llama-1b "$here/llama-1b.remat" --target cuda --device h100 --budget 74GiB
+# the shape of 8B with adapters
+program speed 8b-lora "$bundle/specs/llama3-8b.remat" --target cuda --device h100 --budget 74GiB --set B=1 \
+    --set 'adapt=lora(rank = 32)' --set tokens_per_step=4096
+program both 8b-qlora "$bundle/specs/llama3-8b.remat" --target cuda --device h100 --budget 24GiB --set B=1 \
+    --set 'adapt=lora(rank = 32)' --set 'dtype.frozen=nf4(double_quant)' --set tokens_per_step=4096
 if [ -z "$dry" ]; then
     # as much as the card has: the memory is counted right if they start
     program speed all-h100 "$here/llama-1b.remat" --target cuda --device h100 --budget 81079MiB --set B=12
@@ -73,7 +83,11 @@ for folder in "$bundle"/programs/* "$bundle"/speed/* "$bundle"/tune/*; do
     strip "$folder"/train "$folder"/tune 2> /dev/null || :
 done
 # one file, which run.sh unpacks: every program has the same kernels
-(cd "$bundle" && tar -czf files.tar.gz -- $(ls | grep -v '[.]sh$\|[.]py$') && rm -rf -- $(ls | grep -v '[.]sh$\|[.]py$\|[.]gz$'))
+cd "$bundle"
+archive=$(mktemp)
+tar --exclude='./*.sh' --exclude='./*.py' -czf "$archive" .
+find . -mindepth 1 ! -name '*.sh' ! -name '*.py' -delete
+mv "$archive" files.tar.gz
 mib=$(du -sm "$bundle" | cut -f 1)
 echo "$bundle: $mib MiB; there: sh run.sh first, then sh run.sh second"
 [ "$mib" -le 40 ] || { echo "prepare.sh: more than 40 MiB" >&2; exit 1; }

@@ -71,7 +71,7 @@ echo "|---|---|---|"
         sub(/~.*/, "", word); split(word, part, "["); sub(/]/, "", part[2]); count = split(part[2], dim, ",")
         elements = 1; for (i = 1; i <= count; i++) elements *= dim[i]
         last = count ? dim[count] : 1; keys = count > 1 ? dim[2] : 1
-        bytes = elements * (part[1] == "bf16" ? 2 : part[1] ~ /^(u|i)8$/ ? 1 : 4) }
+        bytes = elements * (part[1] == "bf16" ? 2 : part[1] ~ /^nf4/ ? 0.52 : part[1] ~ /8$/ ? 1 : 4) }
     function value(word) { sub(/.*=/, "", word); return word + 0 }
     { moved = 0; ins = 0; name = $3; shape = ""
       for (i = 4; $i != ":"; i++) {

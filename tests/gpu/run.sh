@@ -2,10 +2,11 @@
 # run.sh first|second|PART..: in a folder made by prepare.sh, on the machine with the GPU. Each part runs under a limit of
 # its own; one that fails, hangs or is killed does not stop the others. What they print is shown as it comes and stands
 # in $OUT/log.txt (out/ unless OUT is set), with profiles and steps beside it: at most eight files, for results.sh.
-#   first    at most 5 minutes, what tells most first: card probe gpt2 tune-gpt2 llama check large all tune-llama
-#   second   at most 5 minutes: pytorch products sanitizer counters
-#   PARTS    listed by `run.sh parts`; by name any of them
-# REMAT_GPU_EACH: seconds for each operation that is measured (0.1). A call ends after REMAT_GPU_SECONDS (290). REMAT_GPU_LIMIT=N: no command of a part gets more than N seconds.
+#   first    at most 5 minutes, what tells most first
+#   second   at most 5 minutes: peers, more products, sanitizer, counters
+#   parts    the parts of both, by name any of them
+# REMAT_GPU_SECONDS: after which a call ends (290). REMAT_GPU_LIMIT: most seconds of any command of a part.
+# REMAT_GPU_EACH: seconds for each operation that is measured (0.1).
 cd "$(dirname "$0")" || exit 2
 OUT=${OUT:-$PWD/out}
 export OUT
@@ -56,11 +57,12 @@ sanitize() { # of the operation tests; racecheck does not end within a minute on
 count() { # what limits the kernels that take most of a step
     for kernel in attend attend_bwd adamw cross_entropy_bwd bias_gelu_bwd layernorm_bwd_x; do
         limit 12 ncu --section SpeedOfLight --launch-skip 4 --launch-count 2 build/bench_kernels "$kernel" |
-            grep -E 'Context|Throughput|Duration'
+            grep -E 'Context|Throughput|Duration|ERR'
     done
 }
 
-parts="card probe gpt2 tune-gpt2 llama check large all tune-llama pytorch products sanitizer counters"
+first="card probe gpt2 tune-gpt2 llama qlora check large all tune-llama lora"
+second="pytorch products tune-qlora sanitizer counters"
 part() {
     case $1 in
     card) facts ;;
@@ -68,10 +70,13 @@ part() {
     gpt2) with_gpu 45 sh speed.sh gpt2-124m 20 25 ;;
     tune-gpt2) measure gpt2-124m 25 ;;
     llama) with_gpu 60 sh speed.sh llama-1b 6 40 ;;
+    lora) with_gpu 70 sh speed.sh 8b-lora 6 55 ;;
+    qlora) with_gpu 70 sh speed.sh 8b-qlora 4 55 ;;
     check) limit 120 sh check.sh --run-only ;;
     large) with_gpu 25 build/large ;;
     all) with_gpu 60 sh speed.sh "all-${card:-h100}" 2 45 ;;
     tune-llama) measure llama-1b 25 ;;
+    tune-qlora) measure 8b-qlora 25 ;;
     pytorch) limit 200 python3 torch_peer.py 190 ;;
     products) with_gpu 60 ./probe best 50 ;;
     sanitizer) with_gpu 70 true && sanitize ;;
@@ -81,9 +86,9 @@ part() {
 }
 ends=$(($(date +%s) + ${REMAT_GPU_SECONDS:-290}))
 case ${1:-first} in
-parts) echo "$parts"; exit ;;
-first) set -- card probe gpt2 tune-gpt2 llama check large all tune-llama ;;
-second) set -- pytorch products sanitizer counters ;;
+parts) echo "$first $second"; exit ;;
+first) set -- $first ;;
+second) set -- $second ;;
 esac
 for name; do
     begun=$(date +%s)

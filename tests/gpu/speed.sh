@@ -3,7 +3,7 @@
 # and prints a line of its median step, as the plan foresaw it and as it was, and of its memory. Then where the time
 # goes, from two steps in a run of their own. Exit code: that of the trainer, 124 where the time was up.
 set -u
-cd "$(dirname "$0")"
+cd "$(dirname "$0")" || exit 6
 here=$(pwd) name=$1 steps=$2 seconds=$3
 [ -x "speed/$name/train" ] || { echo "there is no speed/$name/train"; exit 6; }
 work=$(mktemp -d "${TMPDIR:-/tmp}/speed.XXXXXX")
@@ -11,10 +11,10 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/speed.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cp tokens.u16 "$work/tokens.u16"
 cp tokens.u16 "$work/val.bin" # where the program names one; so few steps never come to it
-cd "$work"
+cd "$work" || exit 6
 code=0
-timeout --foreground -k 5 "$seconds" "$here/speed/$name/train" --data tokens.u16 --save-dir out --fresh --steps "$steps" --sample 0 \
-    --quiet --log steps.jsonl || code=$?
+timeout --foreground -k 5 "$seconds" "$here/speed/$name/train" --data tokens.u16 --steps "$steps" --sample 0 --quiet \
+    --log steps.jsonl || code=$?
 [ ! -s steps.jsonl ] || { [ -z "${OUT:-}" ] || sed "s/^{/{\"program\":\"$name\",/" steps.jsonl >> "$OUT/steps.jsonl"; }
 awk -v name="$name" '
     function value(key) { return match($0, "\"" key "\":[^,}]*") ? substr($0, RSTART + length(key) + 3, RLENGTH - length(key) - 3) : "" }
@@ -29,5 +29,4 @@ awk -v name="$name" '
             name, m, foreseen, t[1] / m, measured, planned, n, loss
     }' steps.jsonl 2> /dev/null || echo "step,$name,no step was taken"
 [ "$code" = 0 ] || exit "$code"
-timeout --foreground -k 5 "$seconds" "$here/speed/$name/train" --data tokens.u16 --save-dir out --fresh --steps 2 --sample 0 --profile \
-    --log profile.jsonl
+timeout --foreground -k 5 "$seconds" "$here/speed/$name/train" --data tokens.u16 --steps 2 --sample 0 --profile --log profile.jsonl
