@@ -365,6 +365,14 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
     FIELD_INT("save_every", spec->save_every_steps);
     FIELD_INT("save_keep", spec->save_keep);
     FIELD_STRING("weights_path", spec->weights_path);
+    if (spec->adapt.rank) {
+        FIELD_INT("adapter_rank", spec->adapt.rank);
+        FIELD_REAL("adapter_alpha", spec->adapt.alpha);
+        FIELD_REAL("adapter_dropout", spec->adapt.dropout);
+        text_add(out, "    .adapter_rank_stabilized = %d,\n", spec->adapt.rank_stabilized);
+    }
+    if (spec->adapter_path) FIELD_STRING("adapter_path", spec->adapter_path);
+    if (spec->merged_path) FIELD_STRING("merged_path", spec->merged_path);
     text_add(out, "};\n\n");
 #undef FIELD_STRING
 #undef FIELD_INT

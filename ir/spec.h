@@ -54,6 +54,8 @@ typedef struct Spec {
     int64_t save_keep;
 
     const char *weights_path; /* NULL: initialised from the seed */
+    const char *adapter_path, *merged_path; /* folders to write when training is done; NULL: not */
+    Span adapter_span, merged_span;
     Adapt adapt;
 
     const char *device; /* "host", "rtx4090", ... */

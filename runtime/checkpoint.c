@@ -4,6 +4,7 @@
  * loaded anew, the latter are dead between steps. folder.c says which files there are and what becomes of
  * them. */
 #include "atomic_file.h"
+#include "model.h"
 #include "safetensors.h"
 #include "../kernels/packed.h"
 
@@ -63,6 +64,14 @@ static void build_header(Text *text, const RtProgram *program, const RtState *st
                  (unsigned long long)state->seed, (long long)state->windows);
     put(text, line, (size_t)length);
     put_quoted(text, program->model);
+    RtModel model = rt_model_of(program, state->base);
+    char *about = rt_model_text(&model);
+    if (*about) {
+        put(text, ",\"model_text\":", 14);
+        put_quoted(text, about);
+    }
+    free(about);
+    rt_model_free(&model);
     put(text, "}", 1);
     int64_t begin = 0;
     for (int i = 0; i < program->tensors; i++) {
@@ -154,6 +163,10 @@ static int read_state(const StFile *file, RtState *state, RtError *error) {
     state->step = (int64_t)step;
     state->cursor = (int64_t)cursor;
     state->windows = (int64_t)windows;
+    RtModel model;
+    if (!rt_model_parse(&model, st_metadata(file, "model_text"), error)) return 0;
+    state->base = model.base;
+    rt_model_free(&model);
     const uint64_t most = UINT64_C(1) << 60; /* no run gets there, and what is added to it stays a number */
     return (step <= most && cursor <= most && windows <= most) || rt_error(error, "a counter is too large");
 }
@@ -232,4 +245,12 @@ int rt_checkpoint_read(RtRun *run, const RtProgram *program, const char *path, R
     free(place);
     st_close(&file);
     return good;
+}
+
+int64_t rt_checkpoint_bytes(const RtProgram *program) {
+    enum { HEADER_OF_A_TENSOR = 256 }; /* a generous line in the header */
+    int64_t bytes = 0;
+    for (int i = 0; i < program->tensors; i++)
+        if (is_saved(&program->tensor[i])) bytes += rt_tensor_bytes(&program->tensor[i]) + HEADER_OF_A_TENSOR;
+    return bytes;
 }

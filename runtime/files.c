@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 int rt_open_regular(const char *path, struct stat *status, RtError *error) {
@@ -103,4 +104,41 @@ uint64_t rt_checksum(uint64_t seed, const void *data, int64_t bytes) {
     uint64_t sum = k_mix(seed ^ (uint64_t)bytes);
     for (int k = 0; k < 4; k++) sum = k_mix(sum ^ lane[k]) + 0x9e3779b97f4a7c15u;
     return sum;
+}
+
+/* The path, or the nearest folder above it that is there. */
+static char *nearest_there(const char *path) {
+    struct stat status;
+    char *at = rt_text("%s", path);
+    while (stat(at, &status) != 0) {
+        char *slash = strrchr(at, '/');
+        if (!slash || slash == at) {
+            free(at);
+            return rt_text("%s", slash ? "/" : ".");
+        }
+        *slash = 0;
+    }
+    return at;
+}
+
+void rt_need_space(const char *const *path, const int64_t *bytes, int count) {
+    for (int i = 0; i < count; i++) {
+        struct stat one, other;
+        struct statvfs space;
+        int64_t needed = 0;
+        char *at = nearest_there(path[i]);
+        if (stat(at, &one) == 0 && statvfs(at, &space) == 0) {
+            for (int k = 0; k < count; k++) {
+                char *beside = nearest_there(path[k]);
+                if (stat(beside, &other) == 0 && other.st_dev == one.st_dev) needed += bytes[k];
+                free(beside);
+            }
+            int64_t left = (int64_t)space.f_bavail * (int64_t)space.f_frsize;
+            if (left < needed)
+                rt_fail(RT_EXIT_IO,
+                        "what will be saved takes %.2f GiB, and where '%s' is to lie %.2f GiB are free",
+                        (double)needed / (1 << 30), path[i], (double)left / (1 << 30));
+        }
+        free(at);
+    }
 }

@@ -276,6 +276,35 @@ int rt_folder_save(RtFolder *folder, const RtRun *run, const RtProgram *program,
     return 1;
 }
 
+char *rt_folder_newest(const RtFolder *folder) {
+    return path_of(folder->dir, folder->newest_step);
+}
+
+char *rt_folder_newest_in(const char *dir) {
+    Names names;
+    int count;
+    if (!list_names(dir, &names)) return NULL;
+    int64_t *steps = steps_of(&names, NAME_CHECKPOINT, &count);
+    char *path = count ? path_of(dir, steps[0]) : NULL;
+    free(steps);
+    free_names(&names);
+    return path;
+}
+
+int64_t rt_folder_growth(const RtFolder *folder, const RtProgram *program, int64_t left) {
+    Names names;
+    int count = 0;
+    if (list_names(folder->dir, &names)) {
+        free(steps_of(&names, NAME_CHECKPOINT, &count));
+        free_names(&names);
+    }
+    if (folder->fresh || program->save_keep <= 0) count = 0; /* what is there stays */
+    int64_t most =
+        program->save_keep > 0 ? program->save_keep + 1 - count : left; /* one more while it is written */
+    if (most < 1) most = 1;
+    return left < most ? left : most;
+}
+
 /* ---- resuming ---- */
 
 /* A sound checkpoint of another step: somebody has given it this name. */

@@ -69,6 +69,8 @@ char *rt_set_aside(const char *path, const char *suffix);
 /* A JSON string, quotes included, whatever the bytes are. */
 char *rt_json_string(const char *text);
 
+/* That so many bytes can be written at each of the paths, those of one file system together. Exits 6. */
+void rt_need_space(const char *const *path, const int64_t *bytes, int count);
 /* Of the bytes, and of those whose checksum `seed` is. */
 uint64_t rt_checksum(uint64_t seed, const void *data, int64_t bytes);
 
@@ -206,6 +208,7 @@ typedef struct RtState { /* what a checkpoint holds besides tensors */
     int64_t cursor;      /* windows consumed */
     uint64_t seed;
     int64_t windows; /* of the training data, to notice that it changed */
+    uint64_t base;   /* what rt_weights_load returned; 0: nothing was loaded */
 } RtState;
 /* Whole or not at all: 1, or 0 with errno. */
 int rt_checkpoint_write(const char *path, const RtRun *run, const RtProgram *program, const RtState *state,
@@ -214,6 +217,8 @@ int rt_checkpoint_write(const char *path, const RtRun *run, const RtProgram *pro
  * sound but of another program. */
 int rt_checkpoint_read(RtRun *run, const RtProgram *program, const char *path, RtState *state, void *chunk,
                        RtError *error);
+/* No more than one takes on the disk. */
+int64_t rt_checkpoint_bytes(const RtProgram *program);
 /* The step its metadata tell, from the header alone; 0 with an error. */
 int rt_checkpoint_step(const char *path, int64_t *step, RtError *error);
 
@@ -257,6 +262,11 @@ int rt_folder_load(RtFolder *folder, RtRun *run, const RtProgram *program, RtSta
 /* Saves, then removes the oldest beyond the program's save_keep (0: none); 0 with an error. */
 int rt_folder_save(RtFolder *folder, const RtRun *run, const RtProgram *program, const RtState *state,
                    RtLogFile *log, void *chunk, RtError *error);
+char *rt_folder_newest(const RtFolder *folder); /* the path of what was saved or loaded last, from rt_allocate */
+/* The same of a folder that nothing is saved into now; NULL: there is none, or it cannot be read. */
+char *rt_folder_newest_in(const char *dir);
+/* How many checkpoints may come to lie in the folder beside those that are there: of `left` that will be saved. */
+int64_t rt_folder_growth(const RtFolder *folder, const RtProgram *program, int64_t left);
 void rt_folder_close(RtFolder *folder);
 
 /* ---- log.c ---- */

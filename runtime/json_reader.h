@@ -15,18 +15,18 @@ typedef struct JsonReader {
     RtError *error;
 } JsonReader;
 
-int json_utf8(JsonReader *reader);                  /* first of all: what is left is UTF-8 */
-int json_bad(JsonReader *reader, const char *what); /* always 0 */
-int json_accept(JsonReader *reader, char c);        /* 1 where this was next; no error else */
-int json_expect(JsonReader *reader, char c, const char *what);
+int reader_utf8(JsonReader *reader);                  /* first of all: what is left is UTF-8 */
+int reader_bad(JsonReader *reader, const char *what); /* always 0 */
+int reader_accept(JsonReader *reader, char c);        /* 1 where this was next; no error else */
+int reader_expect(JsonReader *reader, char c, const char *what);
 /* A NUL in it is \xc0\x80, which nothing else in UTF-8 is. */
-int json_string(JsonReader *reader, const char **string);
-int json_whole(JsonReader *reader, uint64_t *value); /* a whole number from 0 */
-int json_count(JsonReader *reader, int64_t *value);  /* the same, up to INT64_MAX */
-int json_counts(JsonReader *reader, int64_t *value, int most, int *count);
-int json_number(JsonReader *reader, double *value);
-int json_null(JsonReader *reader); /* 1 where null was next; no error else */
-int json_skip(JsonReader *reader); /* any value */
-int json_end(JsonReader *reader);  /* nothing but blanks is left */
+int reader_string(JsonReader *reader, const char **string);
+int reader_whole(JsonReader *reader, uint64_t *value); /* a whole number from 0 */
+int reader_count(JsonReader *reader, int64_t *value);  /* the same, up to INT64_MAX */
+int reader_counts(JsonReader *reader, int64_t *value, int most, int *count);
+int reader_number(JsonReader *reader, double *value);
+int reader_null(JsonReader *reader); /* 1 where null was next; no error else */
+int reader_skip(JsonReader *reader); /* any value */
+int reader_end(JsonReader *reader);  /* nothing but blanks is left */
 
 #endif

@@ -49,6 +49,43 @@ void rt_nf4_group(const float *scale, int64_t blocks, float offset, unsigned cha
     }
 }
 
+/* ---- and back ---- */
+
+void rt_nf4_values(const unsigned char *codes, const float *scale, int64_t count, float *x) {
+    static const float value[K_NF4_CODES] = K_NF4_VALUES;
+    for (int64_t i = 0; i < count; i++) {
+        int code = i % 2 ? codes[i / 2] & 15 : codes[i / 2] >> 4;
+        x[i] = value[code] * scale[i / RT_NF4_BLOCK];
+    }
+}
+
+void rt_nf4_scales(const unsigned char *code, const float *group_scale, float offset, int64_t blocks,
+                   float *scale) {
+    enum { GROUP = 256 };
+    for (int64_t b = 0; b < blocks; b++)
+        scale[b] = k_grouped_scale(k_dynamic_value(1, code[b]), group_scale[b / GROUP], offset);
+}
+
+void rt_nf4_round(float *x, int64_t count, int dtype) {
+    const KPacking packing = k_packing(dtype);
+    const KSections at = k_sections(packing, count);
+    unsigned char *codes = rt_allocate((size_t)(count + 1) / 2 + 1);
+    float *scale = rt_allocate((size_t)(at.blocks + 1) * sizeof *scale);
+    rt_nf4_quantize(x, count, codes, scale);
+    if (packing.group) {
+        const float offset = rt_nf4_offset(scale, at.blocks);
+        unsigned char *code = rt_allocate((size_t)at.blocks + 1);
+        float *group_scale = rt_allocate((size_t)(at.groups + 1) * sizeof *group_scale);
+        rt_nf4_group(scale, at.blocks, offset, code, group_scale);
+        rt_nf4_scales(code, group_scale, offset, at.blocks, scale);
+        free(code);
+        free(group_scale);
+    }
+    rt_nf4_values(codes, scale, count, x);
+    free(codes);
+    free(scale);
+}
+
 /* ---- a tensor ---- */
 
 void rt_quantize_begin(RtQuantizer *q, const RtRun *run, const RtTensor *tensor, void *codes) {

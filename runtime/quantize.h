@@ -18,6 +18,14 @@ float rt_nf4_offset(const float *scale, int64_t blocks); /* their mean */
  */
 void rt_nf4_group(const float *scale, int64_t blocks, float offset, unsigned char *code, float *group_scale);
 
+/* Back to floats: codes and a scale for each block; scales of blocks from their codes, a scale for each
+ * group. */
+void rt_nf4_values(const unsigned char *codes, const float *scale, int64_t count, float *x);
+void rt_nf4_scales(const unsigned char *code, const float *group_scale, float offset, int64_t blocks,
+                   float *scale);
+/* What a tensor of that packed type holds of the floats, in their place. */
+void rt_nf4_round(float *x, int64_t count, int dtype);
+
 typedef struct RtQuantizer {
     char *to; /* in the arena */
     KPacking packing;

@@ -111,6 +111,10 @@ typedef struct RtProgram {
     const char *save_dir;       /* NULL: nothing is saved */
     int64_t save_every, save_keep;
     const char *weights_path;   /* safetensors file, or a folder of them; NULL: initialise from the seed */
+    int64_t adapter_rank;       /* of every RT_ADAPTER; 0: there are none */
+    double adapter_alpha, adapter_dropout;
+    int adapter_rank_stabilized;
+    const char *adapter_path, *merged_path; /* folders to write when training is done; NULL: not */
 } RtProgram;
 
 /* Runs the trainer's command line: see `train --help`. Returns the exit code. */

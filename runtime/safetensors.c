@@ -43,10 +43,10 @@ static int read_shape(JsonReader *reader, StFile *file, StTensor *tensor) {
     uint64_t dim, elements = 1;
     int countable = 1;
     tensor->rank = 0;
-    if (!json_expect(reader, '[', "a list should stand here")) return 0;
-    if (!json_accept(reader, ']')) {
+    if (!reader_expect(reader, '[', "a list should stand here")) return 0;
+    if (!reader_accept(reader, ']')) {
         do {
-            if (!json_whole(reader, &dim)) return 0;
+            if (!reader_whole(reader, &dim)) return 0;
             if (file->dims == file->dims_room) {
                 file->dims_room = file->dims_room ? 2 * file->dims_room : 256;
                 int64_t *grown = realloc(file->dim, (size_t)file->dims_room * sizeof *grown);
@@ -56,8 +56,8 @@ static int read_shape(JsonReader *reader, StFile *file, StTensor *tensor) {
             file->dim[file->dims++] = dim < INT64_MAX ? (int64_t)dim : INT64_MAX;
             tensor->rank++;
             countable &= !__builtin_mul_overflow(elements, dim, &elements);
-        } while (json_accept(reader, ','));
-        if (!json_expect(reader, ']', "a list should end here")) return 0;
+        } while (reader_accept(reader, ','));
+        if (!reader_expect(reader, ']', "a list should end here")) return 0;
     }
     tensor->elements = countable && elements <= INT64_MAX ? (int64_t)elements : -1;
     return 1;
@@ -65,58 +65,58 @@ static int read_shape(JsonReader *reader, StFile *file, StTensor *tensor) {
 
 static int read_offset(JsonReader *reader, int64_t *offset) {
     uint64_t whole = 0;
-    if (!json_whole(reader, &whole)) return 0;
+    if (!reader_whole(reader, &whole)) return 0;
     *offset = whole < INT64_MAX ? (int64_t)whole : INT64_MAX; /* behind the end of any file */
     return 1;
 }
 
 static int read_range(JsonReader *reader, StTensor *tensor) {
-    return json_expect(reader, '[', "a list should stand here") && read_offset(reader, &tensor->begin) &&
-           json_expect(reader, ',', "two data_offsets should stand here") &&
+    return reader_expect(reader, '[', "a list should stand here") && read_offset(reader, &tensor->begin) &&
+           reader_expect(reader, ',', "two data_offsets should stand here") &&
            read_offset(reader, &tensor->end) &&
-           json_expect(reader, ']', "two data_offsets should stand here");
+           reader_expect(reader, ']', "two data_offsets should stand here");
 }
 
 /* "F32", or as Rust spells a choice without contents, {"F32": null}. */
 static int read_dtype(JsonReader *reader, StTensor *tensor) {
-    if (!json_accept(reader, '{')) return json_string(reader, &tensor->dtype);
-    return json_string(reader, &tensor->dtype) && json_expect(reader, ':', "':' should stand here") &&
-           (json_null(reader) || json_bad(reader, "null should stand here")) &&
-           json_expect(reader, '}', "one dtype should stand here");
+    if (!reader_accept(reader, '{')) return reader_string(reader, &tensor->dtype);
+    return reader_string(reader, &tensor->dtype) && reader_expect(reader, ':', "':' should stand here") &&
+           (reader_null(reader) || reader_bad(reader, "null should stand here")) &&
+           reader_expect(reader, '}', "one dtype should stand here");
 }
 
 /* {"dtype": .., "shape": .., "data_offsets": ..}, or their values alone in a list. */
 static int read_tensor(JsonReader *reader, StFile *file, StTensor *tensor) {
     unsigned seen = 0;
-    if (json_accept(reader, '['))
-        return read_dtype(reader, tensor) && json_expect(reader, ',', "a shape should follow") &&
-               read_shape(reader, file, tensor) && json_expect(reader, ',', "data_offsets should follow") &&
+    if (reader_accept(reader, '['))
+        return read_dtype(reader, tensor) && reader_expect(reader, ',', "a shape should follow") &&
+               read_shape(reader, file, tensor) && reader_expect(reader, ',', "data_offsets should follow") &&
                read_range(reader, tensor) &&
-               json_expect(reader, ']', "a tensor's description should end here");
-    if (!json_expect(reader, '{', "a tensor's description should stand here")) return 0;
+               reader_expect(reader, ']', "a tensor's description should end here");
+    if (!reader_expect(reader, '{', "a tensor's description should stand here")) return 0;
     do {
         const char *key;
-        if (!json_string(reader, &key) || !json_expect(reader, ':', "':' should stand here")) return 0;
+        if (!reader_string(reader, &key) || !reader_expect(reader, ':', "':' should stand here")) return 0;
         unsigned which = !strcmp(key, "dtype")          ? 1u
                          : !strcmp(key, "shape")        ? 2u
                          : !strcmp(key, "data_offsets") ? 4u
                                                         : 0u;
-        if (seen & which) return json_bad(reader, "a repeated key in a tensor's description");
+        if (seen & which) return reader_bad(reader, "a repeated key in a tensor's description");
         seen |= which;
-        int read = !which       ? json_skip(reader) /* of a later version, say */
+        int read = !which       ? reader_skip(reader) /* of a later version, say */
                    : which == 1 ? read_dtype(reader, tensor)
                    : which == 2 ? read_shape(reader, file, tensor)
                                 : read_range(reader, tensor);
         if (!read) return 0;
-    } while (json_accept(reader, ','));
-    if (!json_expect(reader, '}', "a tensor's description should end here")) return 0;
-    return seen == 7 || json_bad(reader, "a tensor without dtype, shape or data_offsets");
+    } while (reader_accept(reader, ','));
+    if (!reader_expect(reader, '}', "a tensor's description should end here")) return 0;
+    return seen == 7 || reader_bad(reader, "a tensor without dtype, shape or data_offsets");
 }
 
 static int read_metadata(JsonReader *reader, StFile *file) {
     int capacity = 0;
-    if (!json_expect(reader, '{', "an object should stand here")) return 0;
-    if (json_accept(reader, '}')) return 1;
+    if (!reader_expect(reader, '{', "an object should stand here")) return 0;
+    if (reader_accept(reader, '}')) return 1;
     do {
         if (file->pairs == capacity) {
             capacity = capacity ? 2 * capacity : 16;
@@ -125,25 +125,26 @@ static int read_metadata(JsonReader *reader, StFile *file) {
             file->pair = grown;
         }
         StPair *pair = &file->pair[file->pairs];
-        if (!json_string(reader, &pair->key) || !json_expect(reader, ':', "':' should stand here") ||
-            !json_string(reader, &pair->value))
+        if (!reader_string(reader, &pair->key) || !reader_expect(reader, ':', "':' should stand here") ||
+            !reader_string(reader, &pair->value))
             return 0;
         file->pairs++;
-    } while (json_accept(reader, ','));
-    return json_expect(reader, '}', "an object should end here");
+    } while (reader_accept(reader, ','));
+    return reader_expect(reader, '}', "an object should end here");
 }
 
 static int read_header(JsonReader *reader, StFile *file) {
     int capacity = 0, metadata = 0;
-    if (!json_utf8(reader)) return 0;
-    if (!json_expect(reader, '{', "an object should stand here")) return 0;
-    if (!json_accept(reader, '}')) {
+    if (!reader_utf8(reader)) return 0;
+    if (!reader_expect(reader, '{', "an object should stand here")) return 0;
+    if (!reader_accept(reader, '}')) {
         do {
             const char *name;
-            if (!json_string(reader, &name) || !json_expect(reader, ':', "':' should stand here")) return 0;
+            if (!reader_string(reader, &name) || !reader_expect(reader, ':', "':' should stand here"))
+                return 0;
             if (!strcmp(name, "__metadata__")) {
-                if (metadata++) return json_bad(reader, "two __metadata__");
-                if (!json_null(reader) && !read_metadata(reader, file)) return 0;
+                if (metadata++) return reader_bad(reader, "two __metadata__");
+                if (!reader_null(reader) && !read_metadata(reader, file)) return 0;
                 continue;
             }
             if (file->tensors == capacity) {
@@ -156,10 +157,10 @@ static int read_header(JsonReader *reader, StFile *file) {
             *tensor = (StTensor){.name = name};
             if (!read_tensor(reader, file, tensor)) return 0;
             file->tensors++;
-        } while (json_accept(reader, ','));
-        if (!json_expect(reader, '}', "the header should end here")) return 0;
+        } while (reader_accept(reader, ','));
+        if (!reader_expect(reader, '}', "the header should end here")) return 0;
     }
-    return json_end(reader);
+    return reader_end(reader);
 }
 
 /* ---- what the table must hold ---- */

@@ -3,6 +3,7 @@
 
 #include "json_reader.h"
 #include "../kernels/codes.h"
+#include "quantize.h"
 #include "../kernels/packed.h"
 
 #include <stdlib.h>
@@ -45,7 +46,7 @@ static Found need(const WeightFiles *files, Found weight, const char *key, const
 }
 
 typedef struct State { /* what the JSON says */
-    const char *quant_type;
+    const char *quant_type, *dtype;
     int64_t block, group; /* 0: it does not say */
     int64_t dim[K_MAX_RANK];
     int rank, has_offset;
@@ -53,19 +54,21 @@ typedef struct State { /* what the JSON says */
 } State;
 
 static int read_state(JsonReader *reader, State *state) {
-    if (!json_utf8(reader) || !json_expect(reader, '{', "an object should stand here")) return 0;
+    if (!reader_utf8(reader) || !reader_expect(reader, '{', "an object should stand here")) return 0;
     do {
         const char *key;
-        if (!json_string(reader, &key) || !json_expect(reader, ':', "':' should stand here")) return 0;
-        int good = !strcmp(key, "quant_type")         ? json_string(reader, &state->quant_type)
-                   : !strcmp(key, "blocksize")        ? json_count(reader, &state->block)
-                   : !strcmp(key, "nested_blocksize") ? json_count(reader, &state->group)
-                   : !strcmp(key, "nested_offset") ? (state->has_offset = json_number(reader, &state->offset))
-                   : !strcmp(key, "shape")         ? json_counts(reader, state->dim, K_MAX_RANK, &state->rank)
-                                                   : json_skip(reader);
+        if (!reader_string(reader, &key) || !reader_expect(reader, ':', "':' should stand here")) return 0;
+        int good = !strcmp(key, "quant_type")         ? reader_string(reader, &state->quant_type)
+                   : !strcmp(key, "dtype")            ? reader_string(reader, &state->dtype)
+                   : !strcmp(key, "blocksize")        ? reader_count(reader, &state->block)
+                   : !strcmp(key, "nested_blocksize") ? reader_count(reader, &state->group)
+                   : !strcmp(key, "nested_offset")
+                       ? (state->has_offset = reader_number(reader, &state->offset))
+                   : !strcmp(key, "shape") ? reader_counts(reader, state->dim, K_MAX_RANK, &state->rank)
+                                           : reader_skip(reader);
         if (!good) return 0;
-    } while (json_accept(reader, ','));
-    return json_expect(reader, '}', "an object should end here") && json_end(reader);
+    } while (reader_accept(reader, ','));
+    return reader_expect(reader, '}', "an object should end here") && reader_end(reader);
 }
 
 /* `text` is what the state's strings point into: the caller frees it. */
@@ -159,4 +162,44 @@ void saved_nf4_load(const WeightFiles *files, Found found, const RtRun *run, con
     free(text);
     copy_whole(&copy, beside(files, found, "nested_absmax"), at.group_scales);
     rt_device_upload(copy.to + at.group_scales + at.groups * (int64_t)sizeof offset, &offset, sizeof offset);
+}
+
+RtElement saved_nf4_type(const WeightFiles *files, Found found, RtTensor *tensor) {
+    char *text;
+    const State state = state_of(files, found, &text);
+    RtElement type = !state.dtype || !strcmp(state.dtype, "bfloat16") ? RT_ELEMENT_BF16
+                     : !strcmp(state.dtype, "float16")                ? RT_ELEMENT_F16
+                                                                      : RT_ELEMENT_F32;
+    *tensor = (RtTensor){.dtype = state.group ? K_NF4 : K_NF4_F32, .rank = state.rank};
+    memcpy(tensor->dim, state.dim, sizeof tensor->dim);
+    free(text);
+    saved_nf4_check(files, found, tensor);
+    return type;
+}
+
+void saved_nf4_read(const WeightFiles *files, Found found, float *x) {
+    RtTensor tensor;
+    saved_nf4_type(files, found, &tensor);
+    const int64_t count = rt_tensor_count(&tensor);
+    const KPacking packing = k_packing(tensor.dtype);
+    const KSections at = k_sections(packing, count);
+    unsigned char *codes = rt_allocate((size_t)(count + 1) / 2 + 1);
+    float *scale = rt_allocate((size_t)(at.blocks + 1) * sizeof *scale);
+    weight_files_read(files, found, 0,
+                      (found.tensor->end - found.tensor->begin) / found.tensor->element_bytes, codes);
+    if (packing.group) {
+        unsigned char *code = rt_allocate((size_t)at.blocks + 1);
+        float *group_scale = rt_allocate((size_t)(at.groups + 1) * sizeof *group_scale);
+        char *text;
+        const float offset = (float)state_of(files, found, &text).offset;
+        free(text);
+        weight_files_read(files, beside(files, found, "absmax"), 0, at.blocks, code);
+        weight_files_read(files, beside(files, found, "nested_absmax"), 0, at.groups, group_scale);
+        rt_nf4_scales(code, group_scale, offset, at.blocks, scale);
+        free(code), free(group_scale);
+    } else {
+        weight_files_read(files, beside(files, found, "absmax"), 0, at.blocks, scale);
+    }
+    rt_nf4_values(codes, scale, count, x);
+    free(codes), free(scale);
 }

@@ -11,11 +11,16 @@
 #ifndef REMAT_SAVED_NF4_H
 #define REMAT_SAVED_NF4_H
 
+#include "elements.h"
 #include "weight_files.h"
 
 int saved_nf4(const WeightFiles *files, Found found); /* is this such a weight? */
 /* Whether all is there, fits the tensor and means what we mean by it; marks what is as used. */
 void saved_nf4_check(const WeightFiles *files, Found found, const RtTensor *tensor);
+/* The shape and the packed type of one as its state has them, checked; the type its values had. */
+RtElement saved_nf4_type(const WeightFiles *files, Found found, RtTensor *tensor);
+/* Of what was checked: as the values they stand for. */
+void saved_nf4_read(const WeightFiles *files, Found found, float *x);
 /* Of what was checked. */
 void saved_nf4_load(const WeightFiles *files, Found found, const RtRun *run, const RtTensor *tensor,
                     void *buffer, int64_t buffer_bytes);

@@ -5,6 +5,7 @@
  * step. What can be wrong at the start is checked before the first step. */
 #define _GNU_SOURCE
 #include "internal.h"
+#include "model_out.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -180,10 +181,16 @@ static void initialise(Trainer *trainer) {
     if (!resumes || frozen) {
         rt_init_tensors(&trainer->run, program, state->seed, resumes, trainer->chunk);
         if (program->weights_path)
-            rt_weights_load(&trainer->run, program, program->weights_path, resumes, trainer->chunk,
-                            options->quiet);
+            state->base = rt_weights_load(&trainer->run, program, program->weights_path, resumes,
+                                          trainer->chunk, options->quiet);
     }
     if (!resumes) return;
+    if (!frozen) state->base = saved.base;
+    if (frozen && saved.base && saved.base != state->base)
+        rt_fail(RT_EXIT_IO,
+                "the weights in '%s' are not those that the checkpoint's adapters were trained on (checksum "
+                "%016llx, not %016llx); --fresh starts over",
+                program->weights_path, (unsigned long long)state->base, (unsigned long long)saved.base);
     if (saved.seed != state->seed)
         rt_warn("the checkpoint was made with seed %llu; from here on the seed is %llu",
                 (unsigned long long)saved.seed, (unsigned long long)state->seed);
@@ -370,9 +377,45 @@ static int loop(Trainer *trainer) {
     return RT_EXIT_SAVED;
 }
 
+/* ---- folders for other tools ---- */
+
+/* Whether they can be written, and whether there is room for all that will be saved, is known before the
+ * first step. */
+static void check_saving(const Trainer *trainer) {
+    const RtProgram *program = trainer->program;
+    const char *path[3];
+    int64_t bytes[3], step = trainer->state.step, every = program->save_every;
+    int count = 0;
+    if (!trainer->folder.dir || step >= trainer->steps) return;
+    int64_t saves = every > 0 ? (trainer->steps - 1) / every - step / every + 1 : 1;
+    path[count] = trainer->folder.dir;
+    bytes[count++] = rt_checkpoint_bytes(program) * rt_folder_growth(&trainer->folder, program, saves);
+    if (program->adapter_path && trainer->steps >= program->steps) {
+        path[count] = program->adapter_path;
+        bytes[count++] = rt_model_out_check(program, program->adapter_path, RT_OUT_ADAPTER);
+    }
+    if (program->merged_path && trainer->steps >= program->steps) {
+        path[count] = program->merged_path;
+        bytes[count++] = rt_model_out_check(program, program->merged_path, RT_OUT_MERGED);
+    }
+    rt_need_space(path, bytes, count);
+}
+
+/* When all steps of the spec are done; again only where a folder is not there. */
+static void write_folder(const Trainer *trainer, const char *path, RtOutKind kind, int trained) {
+    if (!path || trainer->state.step < trainer->program->steps || !trainer->folder.dir) return;
+    if (!trained && access(path, F_OK) == 0) return;
+    char *checkpoint = rt_folder_newest(&trainer->folder);
+    int64_t bytes = rt_model_out(checkpoint, trainer->program->weights_path, path, kind);
+    if (!trainer->options.quiet) rt_say(stderr, "%s: %.2f MiB\n", path, (double)bytes / (1 << 20));
+    free(checkpoint);
+}
+
 static void finish(Trainer *trainer, int trained) {
     const RtProgram *program = trainer->program;
     int64_t sample = trainer->options.sample;
+    write_folder(trainer, program->adapter_path, RT_OUT_ADAPTER, trained);
+    write_folder(trainer, program->merged_path, RT_OUT_MERGED, trained);
     if (sample < 0)
         sample = trained && trainer->train.format == RT_BYTES && !trainer->options.quiet ? 256 : 0;
     if (sample > 0 && !program->sample) rt_warn("this program was built without sampling");
@@ -404,6 +447,7 @@ static int train(Trainer *trainer, RtProgram *program) {
     if (!trained && !options->quiet)
         fprintf(stderr, "nothing to do: %lld of %lld steps are done\n", (long long)trainer->state.step,
                 (long long)trainer->steps);
+    check_saving(trainer);
     int code = loop(trainer);
     if (code == 0) finish(trainer, trained);
     if (trainer->run.profile) rt_profile_print(trainer->run.profile, stderr);

@@ -62,8 +62,8 @@ _Noreturn static void bad_index(const WeightFiles *files, const char *what, cons
 }
 
 static void read_map(JsonReader *reader, WeightFiles *files) {
-    int capacity = 0, good = json_expect(reader, '{', "an object should stand here");
-    if (good && !json_accept(reader, '}')) {
+    int capacity = 0, good = reader_expect(reader, '{', "an object should stand here");
+    if (good && !reader_accept(reader, '}')) {
         do {
             if (files->entries == capacity) {
                 capacity = capacity ? 2 * capacity : 256;
@@ -72,10 +72,11 @@ static void read_map(JsonReader *reader, WeightFiles *files) {
             }
             IndexEntry *entry = &files->entry[files->entries++];
             *entry = (IndexEntry){0};
-            good = json_string(reader, &entry->tensor) && json_expect(reader, ':', "':' should stand here") &&
-                   json_string(reader, &entry->shard);
-        } while (good && json_accept(reader, ','));
-        good = good && json_expect(reader, '}', "an object should end here");
+            good = reader_string(reader, &entry->tensor) &&
+                   reader_expect(reader, ':', "':' should stand here") &&
+                   reader_string(reader, &entry->shard);
+        } while (good && reader_accept(reader, ','));
+        good = good && reader_expect(reader, '}', "an object should end here");
     }
     if (!good) rt_fail(RT_EXIT_IO, "weights: '%s': %s", files->index_path, reader->error->text);
 }
@@ -84,22 +85,22 @@ static void read_map(JsonReader *reader, WeightFiles *files) {
 static void read_index(WeightFiles *files, int64_t bytes) {
     RtError error;
     JsonReader reader = {files->index_text, files->index_text + bytes, files->index_text, "index", &error};
-    int good = json_utf8(&reader) && json_expect(&reader, '{', "an object should stand here"), maps = 0;
-    if (good && !json_accept(&reader, '}')) {
+    int good = reader_utf8(&reader) && reader_expect(&reader, '{', "an object should stand here"), maps = 0;
+    if (good && !reader_accept(&reader, '}')) {
         do {
             const char *key;
-            good = json_string(&reader, &key) && json_expect(&reader, ':', "':' should stand here");
+            good = reader_string(&reader, &key) && reader_expect(&reader, ':', "':' should stand here");
             if (!good) break;
             if (strcmp(key, "weight_map") != 0)
-                good = json_skip(&reader);
+                good = reader_skip(&reader);
             else if (maps++)
-                good = json_bad(&reader, "a second weight_map");
+                good = reader_bad(&reader, "a second weight_map");
             else
                 read_map(&reader, files);
-        } while (good && json_accept(&reader, ','));
-        good = good && json_expect(&reader, '}', "the index should end here");
+        } while (good && reader_accept(&reader, ','));
+        good = good && reader_expect(&reader, '}', "the index should end here");
     }
-    good = good && json_end(&reader);
+    good = good && reader_end(&reader);
     if (good && !files->entries) good = rt_error(&error, "its weight_map names no tensor");
     if (!good) rt_fail(RT_EXIT_IO, "weights: '%s': %s", files->index_path, error.text);
 }
@@ -140,8 +141,8 @@ static int lies_in(const char *path, const char *folder) {
 
 /* Links may lead anywhere in the folder, and in the hub's cache, where a snapshot is a folder of links, to
  * the blobs of the same model: models--ORGANISATION--NAME/{snapshots/REVISION,blobs}. */
-static void check_links(const WeightFiles *files, const char *path) {
-    char *real = realpath(path, NULL), *folder = realpath(files->path, NULL);
+void weight_files_check_link(const char *of, const char *path) {
+    char *real = realpath(path, NULL), *folder = realpath(of, NULL);
     if (!real || !folder) rt_fail(RT_EXIT_IO, "weights: '%s': %s", path, strerror(errno));
     int inside = lies_in(real, folder);
     for (int up = 0; up < 2 && !inside; up++) {
@@ -177,7 +178,7 @@ static void open_shards(WeightFiles *files) {
         if (access(path, F_OK) != 0)
             rt_fail(RT_EXIT_IO, "weights: '%s' names the shard '%s': %s", files->index_path,
                     files->entry[i].shard, strerror(errno));
-        check_links(files, path);
+        weight_files_check_link(files->path, path);
         add_file(files, path);
         free(path);
     }

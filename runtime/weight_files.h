@@ -38,6 +38,8 @@ typedef struct Found {
 
 void weight_files_open(WeightFiles *files, const char *path);
 void weight_files_close(WeightFiles *files);
+/* Exits where `path`, in `folder`, is a link out of it, but for the blobs of the hub's cache. */
+void weight_files_check_link(const char *folder, const char *path);
 /* The tensor of that name, or the only one whose name differs by a leading "model." or "transformer.". */
 Found weight_files_find(const WeightFiles *files, const char *name);
 void weight_files_use(const WeightFiles *files, Found found);

@@ -79,6 +79,10 @@ bool import_config(const char *json, size_t length, const char *name, const char
         out->error = "more than 1 MiB: this is no model's config.json";
         return false;
     }
+    if (memchr(json, 0, length)) { /* which jansson passes over behind a number */
+        out->error = "not JSON: a NUL byte";
+        return false;
+    }
     json_error_t error;
     json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, &error);
     if (!root) {

@@ -12,7 +12,7 @@ const char *const section_key[SECTION_COUNT][8] = {
     [SECTION_DTYPE] = {"compute", "accumulate", "frozen", "trained", "gradient", "optimizer"},
     [SECTION_TRAIN] = {"steps", "epochs", "tokens_per_step", "optimizer", "schedule", "clip_norm", "seed"},
     [SECTION_DATA] = {"train", "validate"},
-    [SECTION_SAVE] = {"dir", "every", "keep"},
+    [SECTION_SAVE] = {"dir", "every", "keep", "adapter", "merged"},
 };
 const char *const item_word[ITEM_KIND_COUNT] = {
 #define ITEM(id, word, token) [ITEM_##id] = word,

@@ -85,7 +85,7 @@ static Section *section_wanted(Ast *ast, SectionKind kind) {
 
 static bool set_entry(const Option *option, SectionKind kind, const char *key) {
     Entry *entry = (Entry *)ast_entry(option->ast, kind, key);
-    bool path = (kind == SECTION_SAVE && !strcmp(key, "dir")) || kind == SECTION_DATA;
+    bool path = (kind == SECTION_SAVE && strcmp(key, "every") && strcmp(key, "keep")) || kind == SECTION_DATA;
     Expr *value = option_value(option, kind == SECTION_DIMS ? WANT_DIM : path ? WANT_TEXT : WANT_VALUE);
     if (!value) return false;
     if (!entry) {

@@ -405,7 +405,9 @@ static void read_data(Lower *l, Spec *out) {
 static void read_save(Lower *l, Spec *out) {
     const Entry *dir = ast_entry(l->ast, SECTION_SAVE, "dir"),
                 *every = ast_entry(l->ast, SECTION_SAVE, "every"),
-                *keep = ast_entry(l->ast, SECTION_SAVE, "keep");
+                *keep = ast_entry(l->ast, SECTION_SAVE, "keep"),
+                *adapter = ast_entry(l->ast, SECTION_SAVE, "adapter"),
+                *merged = ast_entry(l->ast, SECTION_SAVE, "merged");
     if (!l->ast->section[SECTION_SAVE]) return;
     check_clauses(l, dir, NULL, 0, NULL);
     check_clauses(l, every, NULL, 0, "steps");
@@ -414,10 +416,28 @@ static void read_save(Lower *l, Spec *out) {
         read_text(l, dir, &out->save_dir);
     else
         missing(l, SECTION_SAVE, "dir", "save { dir \"out/\" }");
+    check_clauses(l, adapter, NULL, 0, NULL);
+    check_clauses(l, merged, NULL, 0, NULL);
+    if (adapter) read_text(l, adapter, &out->adapter_path), out->adapter_span = adapter->key.span;
+    if (merged) read_text(l, merged, &out->merged_path), out->merged_span = merged->key.span;
     out->save_keep = 1;
     if (every && !every->unit.text) diag_error(l->diag, E0401, every->span, "save: every how many steps?");
     if (every) read_count(l, every->value, "every", 1, INT64_C(1) << 40, &out->save_every_steps);
     if (keep) read_count(l, keep->value, "keep", 1, 1000000, &out->save_keep);
+}
+
+/* The folders of `save`: what they are made of is there. */
+static void check_saved_folders(Lower *l, const Spec *out) {
+    if (out->adapter_path && !out->adapt.rank) {
+        diag_error(l->diag, E0406, out->adapter_span, "adapter: without `adapt` there is none");
+        diag_help(l->diag, "a model that is trained whole goes into merged \"%s\"", out->adapter_path);
+    }
+    const Span *span = out->merged_path ? &out->merged_span : &out->adapter_span;
+    if ((out->merged_path || out->adapter_path) && !out->weights_path)
+        diag_error(l->diag, E0406, *span, "save: a folder for other tools is made from a published one");
+    else
+        return;
+    diag_help(l->diag, "weights \"PATH\" names it");
 }
 
 /* ---- device, budget, pins, what is not there yet ---- */
@@ -532,6 +552,7 @@ void settings_read(Lower *l, Spec *out) {
     read_save(l, out);
     read_weights(l, out);
     read_adapt(l, &out->adapt);
+    check_saved_folders(l, out);
     read_place(l, out);
     read_items(l, out);
 }

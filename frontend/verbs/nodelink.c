@@ -233,6 +233,8 @@ const char *nodelink_read(const char *text, size_t length, NodeLink *graph, int 
     Reader r = {.arena = arena};
     json_error_t error;
     *line = *column = 0;
+    if (memchr(text, 0, length))
+        return "not JSON: a NUL byte"; /* which jansson passes over behind a number */
     r.root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
     if (!r.root) {
         *line = error.line;

@@ -41,6 +41,8 @@ if(TARGET rematc AND NOT REMAT_SANITIZE)
   campaign(adapters_campaign adapters)
   add_custom_target(published COMMAND ${REMAT_PYTHON} ${campaign}/published.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/published DEPENDS rematc USES_TERMINAL VERBATIM)
+  add_custom_target(exported COMMAND ${REMAT_PYTHON} ${campaign}/exported.py $<TARGET_FILE:rematc>
+                    ${CMAKE_BINARY_DIR}/campaign/exported DEPENDS rematc USES_TERMINAL VERBATIM)
   if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     add_library(fail_shim MODULE EXCLUDE_FROM_ALL ${campaign}/fail_shim.c)
     target_link_libraries(fail_shim PRIVATE ${CMAKE_DL_LIBS})

@@ -16,6 +16,10 @@ add_test(NAME pipeline_weights COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/w
          ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/weights $<TARGET_FILE:publish>)
 set_tests_properties(pipeline_weights PROPERTIES TIMEOUT ${test_timeout})
 list(APPEND pipeline_tests pipeline_weights)
+add_test(NAME pipeline_export COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/export.sh $<TARGET_FILE:rematc>
+         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/export $<TARGET_FILE:publish>)
+set_tests_properties(pipeline_export PROPERTIES TIMEOUT ${test_timeout})
+list(APPEND pipeline_tests pipeline_export)
 # What may include what: the table of rooms in docs/design.md.
 add_test(NAME pipeline_includes COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/includes.sh ${CMAKE_SOURCE_DIR}
          ${CMAKE_BINARY_DIR}/pipeline/includes)

@@ -1,0 +1,38 @@
+/* The verb `export`. In: a checkpoint of a trainer, or a folder of them; out: a folder for other tools,
+ * written by the code that a trainer has for `save { merged ".." adapter ".." }` (runtime/model_out.c), which
+ * ends the process where something is wrong. */
+#include "frontend/verbs/verb.h"
+
+#include "frontend/driver/message.h"
+#include "frontend/driver/output.h"
+#include "runtime/model_out.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+int verb_export(Compilation *c) {
+    const Options *options = c->options;
+    struct stat status;
+    const char *checkpoint = options->file;
+    if (!options->output)
+        return message_fail_help(options, EXIT_USAGE, "-o DIR names it",
+                                 "export: no folder to write is given");
+    if (stat(checkpoint, &status))
+        return message_fail(options, EXIT_IO, "cannot read '%s': %s", checkpoint, strerror(errno));
+    rt_called = "rematc";
+    if (S_ISDIR(status.st_mode)) {
+        char *newest = rt_folder_newest_in(checkpoint);
+        if (!newest) return message_fail(options, EXIT_IO, "there is no checkpoint in '%s'", checkpoint);
+        checkpoint = arena_strdup(c->arena, newest);
+    }
+    int64_t bytes = rt_model_out(checkpoint, options->onto, options->output,
+                                 options->adapter ? RT_OUT_ADAPTER : RT_OUT_MERGED);
+    char size[24];
+    Text out = {.arena = c->arena};
+    text_add_printable(&out, options->output, "");
+    text_add(&out, ": %s from ", format_bytes(bytes, size));
+    text_add_printable(&out, checkpoint, "");
+    text_add(&out, "\n");
+    return output_print(options, &out);
+}

@@ -1,0 +1,42 @@
+/* What must be known of a trained model to hand it on, beside its tensors: which published model it began
+ * from, what of that was trained, adapted or quantised, and how files of weights have it. A trainer knows it
+ * from its program, and writes it into its checkpoints as text, so that these can be handed on without the
+ * program:
+ *
+ *     weights ../SmolLM2-135M             as `weights` names them; these lines are there where the program
+ * has any base 0123456789abcdef               the checksum of what of them is frozen adapt 16 32 0.05 0 rank,
+ * alpha, dropout, 1 where the scale is alpha / sqrt(rank) transposed h.0.attn.c_attn.weight   a matrix that
+ * files of weights hold as [in, out] tie lm_head.weight                  another name of ... of wte.weight
+ * ... this one nf4 h.0.attn.c_attn.weight          is frozen in this packed type */
+#ifndef REMAT_MODEL_H
+#define REMAT_MODEL_H
+
+#include "internal.h"
+
+typedef struct RtNames {
+    char **at;
+    int count, room;
+} RtNames;
+
+typedef struct RtModel {
+    char *weights; /* NULL: none */
+    uint64_t base;
+    int64_t rank; /* 0: no adapters */
+    double alpha, dropout;
+    int rank_stabilized;
+    RtNames transposed, tie, tied_to, packed;
+    int *packed_dtype;
+} RtModel;
+
+void rt_names_add(RtNames *names, const char *name);
+void rt_names_free(RtNames *names);
+int rt_names_find(const RtNames *names, const char *name); /* -1: not there */
+
+RtModel rt_model_of(const RtProgram *program, uint64_t base);
+char *rt_model_text(const RtModel *model);
+/* 0 with an error. NULL is a model that began from the seed. */
+int rt_model_parse(RtModel *model, const char *text, RtError *error);
+void rt_model_free(RtModel *model);
+double rt_model_scale(const RtModel *model); /* of what an adapter adds */
+
+#endif

@@ -1,0 +1,23 @@
+/* A trained model as other tools read it: a folder like the published one it began from, with what was
+ * trained in place of what was there, or the adapters alone as PEFT has them. Made of a checkpoint and the
+ * published folder, whose other files are carried over; the device has no part in it.
+ *
+ *     merged     every tensor of the base under its name, in its shape and type, in shards of 5 GB. Adapters
+ * are added in f32, to what a quantised weight stands for where one was trained beside it. adapter
+ * adapter_config.json and adapter_model.safetensors, always F32
+ *
+ * The folder is written beside its place, synced and renamed. Everything here ends the program with exit code
+ * 6 and one message where it cannot be done. */
+#ifndef REMAT_MODEL_OUT_H
+#define REMAT_MODEL_OUT_H
+
+#include "model.h"
+
+typedef enum RtOutKind { RT_OUT_ADAPTER, RT_OUT_MERGED } RtOutKind;
+
+/* Before anything is trained: that the folder could be written there, and how many bytes it will take. */
+int64_t rt_model_out_check(const RtProgram *program, const char *out, RtOutKind kind);
+/* `base` in place of the folder that the checkpoint names; NULL: that one. Returns the bytes written. */
+int64_t rt_model_out(const char *checkpoint, const char *base, const char *out, RtOutKind kind);
+
+#endif

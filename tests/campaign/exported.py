@@ -1,0 +1,119 @@
+"""What is handed on, in the tools that it is for: small random models of every imported family are trained for ten
+steps, whole, with adapters, with adapters beside NF4 weights, with a norm trained beside adapters, and written out as
+a model and as an adapter. transformers and peft must load both without a word, under the base's names and shapes;
+their logits must agree with each other, and their loss with that of the trainer's next step.
+
+    python3 exported.py REMATC WORK_DIR [MODEL...]       (needs torch, transformers, peft and safetensors)
+"""
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import warnings
+
+import peft
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
+
+from published import BATCH, CONTEXT, MODELS, RATE, STEPS, random_model
+
+LOGITS, LOSS = 1e-4, 1e-5  # differences that are allowed: of logits, and of the loss, which is their mean
+LORA = "adapt=lora(rank = 4, alpha = 6{})"
+
+
+def train(rematc, folder, place, tokens, *more):
+    """Losses of the steps, and of one more from the last checkpoint."""
+    data, program, log = place / "tokens.u16", place / "program", place / "log.jsonl"
+    data.write_bytes(b"".join(int(t).to_bytes(2, "little") for t in tokens))
+    settings = [f"B={BATCH}", f"T={CONTEXT}", f"tokens_per_step={BATCH * CONTEXT}", f"steps={STEPS + 1}",
+                f"optimizer.lr={RATE}", "schedule=constant", "clip_norm=0", f"data.train={data}", "validate=0", *more]
+    flags = [word for setting in settings for word in ("--set", setting)]
+    subprocess.run([rematc, "build", folder, "-o", program, "--quiet", *flags], check=True, stdout=subprocess.DEVNULL)
+    save = ["--save-dir", place / "saves"]
+    subprocess.run([program / "train", "--quiet", "--steps", str(STEPS), "--fresh", *save], check=True,
+                   stdout=subprocess.DEVNULL)
+    shutil.copytree(place / "saves", place / "ten")
+    subprocess.run([program / "train", "--quiet", "--log", log, *save], check=True)
+    return [json.loads(line)["loss"] for line in log.read_text().splitlines() if '"loss"' in line][-1]
+
+
+def export(rematc, place, name, *more):
+    subprocess.run([rematc, "export", place / "ten", "-o", place / name, *more], check=True, stdout=subprocess.DEVNULL)
+    return place / name
+
+
+def load(folder):
+    """The model, and whether a tensor was missing, unexpected or of another shape."""
+    model, said = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    return model.eval(), all(not said[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+
+
+def logits_and_loss(model, tokens):
+    windows = torch.stack([tokens[i * CONTEXT : i * CONTEXT + CONTEXT + 1] for i in range(BATCH)])
+    with torch.no_grad():
+        logits = model(windows[:, :-1], use_cache=False).logits
+    return logits, torch.nn.functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten()).item()
+
+
+def tensors_of(folder):
+    return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
+
+
+def compare(rematc, name, folder, place, tokens, adapted, quantised, *more):
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    ours = train(rematc, folder, place, tokens, *more)
+    merged = export(rematc, place, "merged")
+    base, out = tensors_of(folder), tensors_of(merged)
+    same = base.keys() == out.keys() and all(base[k].shape == out[k].shape and base[k].dtype == out[k].dtype
+                                             for k in base)
+    model, whole = load(merged)
+    logits, loss = logits_and_loss(model, tokens)
+    apart, other = abs(loss - ours), 0.0
+    if adapted:
+        adapter = export(rematc, place, "adapter", "--adapter")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # PEFT warns of adapters that find no place
+            warnings.simplefilter("ignore", FutureWarning)
+            beside = peft.PeftModel.from_pretrained(load(folder)[0], adapter).eval()
+        wanted = set(peft.get_peft_model_state_dict(beside))
+        whole &= wanted == set(load_file(adapter / "adapter_model.safetensors"))
+        if not quantised:
+            other = (logits_and_loss(beside, tokens)[0] - logits).abs().max().item()
+    fine = same and whole and apart < LOSS and other < LOGITS
+    print(f"{name:32} loss {ours:.6f}: {apart:.1e} apart; logits of adapter and merged {other:.1e} apart"
+          f"{'' if same else ', other tensors'}{'' if whole else ', not all found'}{'' if fine else '  FAILED'}", flush=True)
+    return not fine
+
+
+def main():
+    only = sys.argv[3:]
+    rematc, work = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
+    failed = tried = 0
+    logging.disable_progress_bar()
+    for seed, (name, config) in enumerate(MODELS.items()):
+        if only and name not in only:
+            continue
+        folder = work / name / "model"
+        shutil.rmtree(work / name, ignore_errors=True)
+        model = random_model(config, seed)
+        model.save_pretrained(folder, **({"max_shard_size": "60KB"} if seed % 2 else {}))
+        tokens = torch.randint(0, config.vocab_size, (BATCH * CONTEXT + 1,))
+        norm = "adapt.train=*ln_f" if "gpt2" in name else "adapt.train=model.norm"
+        runs = {"whole": (False, False), "lora": (True, False, LORA.format("")),
+                "rslora and a norm": (True, False, LORA.format(", rslora"), norm),
+                "lora on one": (True, False, LORA.format(""),
+                                "adapt.on=" + ("*.c_attn" if "gpt2" in name else "*.1.self_attn.{q,v}_proj")),
+                "qlora": (True, True, LORA.format(""), "dtype.frozen=nf4")}
+        for run, settings in runs.items():
+            place = work / name / run.replace(" ", "-")
+            failed += compare(rematc, f"{name} {run}", folder, place, tokens, *settings)
+            tried += 1
+    print(f"{tried - failed} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
+main()

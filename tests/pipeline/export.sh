@@ -1,0 +1,141 @@
+#!/bin/sh
+# What was trained is handed on: export.sh REMATC SOURCE_DIR WORK_DIR PUBLISH. A model and an adapter as folders for other
+# tools, from a trainer and from its checkpoint, the same bytes; a merged model goes on where the training ended; what
+# would be lost is refused.
+. "$(dirname "$0")/common.sh"
+publish=$4
+mkdir -p model
+printf '{"model_type": "gpt2", "vocab_size": 64, "n_positions": 32, "n_embd": 32, "n_layer": 2, "n_head": 2,
+  "resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}\n' >model/config.json
+echo '{"a": 1}' >model/tokenizer.json
+echo terms >model/LICENSE
+echo old >model/pytorch_model.bin
+echo notes >model/README.md
+# four windows, which every step goes through
+awk 'BEGIN { for (i = 0; i < 65; i++) printf "%c%c", i * i % 61 + 1, 0 }' >tokens.u16
+settings="--set B=2 --set T=16 --set tokens_per_step=64 --set schedule=constant --set data.train=tokens.u16
+  --set validate=0 --set optimizer.lr=1e-2 --set clip_norm=0"
+# shellcheck disable=SC2086
+expect 0 "$rematc" import model -o model.remat $settings --set steps=4
+sed '/^weights/d' model.remat >seed.remat
+expect 0 "$rematc" build seed.remat -o seed --quiet
+expect 0 seed/train --quiet --save-dir seed.save
+"$publish" "$(echo seed.save/step-*4.safetensors)" model 3 transformer.
+header() { tail -c +9 "$1" | head -c "$(od -An -tu8 -N8 "$1" | tr -d ' ')"; }
+first_loss() { losses "$1" | head -n 1 | cut -d' ' -f2; }
+
+# -- every weight trained: the folder has the base's names and shapes, and begins where the run ended --
+sed 's|^save .*|save { dir "out/"  merged "merged" }|' model.remat >whole.remat
+expect 0 "$rematc" build whole.remat -o whole --quiet
+expect 0 whole/train
+grep -q '^merged: ' stderr.txt || fail "nothing is said of the folder"
+[ "$(ls merged | tr '\n' ' ')" = "LICENSE config.json model.safetensors tokenizer.json " ] || fail "carried over: $(ls merged)"
+cmp model/config.json merged/config.json || fail "another configuration"
+for file in model/*.safetensors; do header "$file"; done | sed 's/, /,/g' | grep -o '"transformer[^"]*":{"dtype":"[A-Z0-9]*","shape":[^"]*' |
+    sort >want.txt
+header merged/model.safetensors | grep -o '"transformer[^"]*":{"dtype":"[A-Z0-9]*","shape":[^"]*' | sort >got.txt
+[ "$(wc -l <want.txt)" = 28 ] && cmp want.txt got.txt || fail "other names or shapes"
+expect 0 "$rematc" export out -o again
+diff -r merged again || fail "another folder from the checkpoint"
+expect 0 "$rematc" build whole.remat --set steps=5 --set save.merged=unused -o on --quiet
+cp -r out on.save
+expect 0 on/train --quiet --save-dir on.save --log on.jsonl
+sed 's|^weights "model"|weights "merged"|; s|^save .*|save { dir "next/" }|' model.remat >next.remat
+expect 0 "$rematc" build next.remat --set steps=1 -o next --quiet
+expect 0 next/train --quiet --log next.jsonl
+echo "$(first_loss on.jsonl) $(first_loss next.jsonl)" | awk '{ exit !($1 > 0 && ($1 - $2) ^ 2 < 1e-12) }' ||
+    fail "goes on with a loss of $(first_loss on.jsonl), the folder with $(first_loss next.jsonl)"
+[ -d unused ] || fail "a run that went on wrote no folder"
+
+# -- an earlier run's folder is set aside; another's is left alone --
+expect 0 whole/train --fresh --quiet
+[ -d merged.old ] && diff -r merged merged.old || fail "an earlier folder was not set aside"
+rm -r merged
+expect 0 whole/train --quiet
+diff -r merged merged.old || fail "a folder that is missing was not written again"
+mkdir mine && echo mine >mine/notes.txt
+expect 6 "$rematc" export out -o mine
+grep -q "no model that was written here" stderr.txt || fail "somebody's folder"
+[ "$(cat mine/notes.txt)" = mine ] || fail "somebody's folder was touched"
+for target in model model/in .; do
+    expect 6 "$rematc" export out -o $target
+    grep -q "would write over the published model" stderr.txt || fail "$target: the base"
+done
+ln -s model link
+expect 6 "$rematc" export out -o link
+expect 6 "$rematc" export out -o link/in
+expect 6 "$rematc" export out -o none/there
+expect 6 "$rematc" export tokens.u16 -o other
+expect 2 "$rematc" export out
+expect 6 "$rematc" export out --adapter -o other
+grep -q "no adapters were trained" stderr.txt || fail "an adapter of none"
+expect 6 "$rematc" export seed.save -o other
+grep -q "not trained from a published model" stderr.txt || fail "a model from the seed"
+[ ! -e other ] || fail "a refused folder was begun"
+# before the first step, too
+sed 's|^save .*|save { dir "late/"  merged "model/in" }|' model.remat >late.remat
+expect 0 "$rematc" build late.remat -o late --quiet
+expect 6 late/train --quiet
+[ -z "$(find late -name 'step-*' 2>/dev/null)" ] || fail "it was noticed after training"
+
+# -- adapters --
+lora='lora(rank = 4, alpha = 8, dropout = 0.1, rslora)'
+expect 0 "$rematc" build whole.remat --set "adapt=$lora" --set adapt.on='*.{c_attn,c_fc}' --set adapt.train='ln_f' \
+    --set save.dir=lora/ --set save.adapter=adapter --set save.merged=adapted -o lora.train --quiet
+expect 0 lora.train/train --quiet
+expect 0 "$rematc" export lora --adapter -o adapter.again
+expect 0 "$rematc" export lora -o adapted.again
+diff -r adapter adapter.again && diff -r adapted adapted.again || fail "other folders from the checkpoint"
+cat >want.json <<'END'
+{
+  "peft_type": "LORA",
+  "task_type": "CAUSAL_LM",
+  "base_model_name_or_path": "model",
+  "r": 4,
+  "lora_alpha": 8,
+  "lora_dropout": 0.1,
+  "target_modules": [
+    "c_attn",
+    "c_fc"
+  ],
+  "modules_to_save": [
+    "transformer.ln_f"
+  ],
+  "bias": "none",
+  "fan_in_fan_out": true,
+  "use_rslora": true,
+  "use_dora": false,
+  "init_lora_weights": true,
+  "inference_mode": true,
+  "rank_pattern": {},
+  "alpha_pattern": {}
+}
+END
+diff want.json adapter/adapter_config.json || fail "adapter_config.json"
+header adapter/adapter_model.safetensors >header.txt
+for entry in 'transformer.h.0.attn.c_attn.lora_A.weight":{"dtype":"F32","shape":\[4,32\]' \
+    'transformer.h.1.mlp.c_fc.lora_B.weight":{"dtype":"F32","shape":\[128,4\]' 'transformer.ln_f.bias":{"dtype":"F32","shape":\[32\]'; do
+    grep -q "\"base_model.model.$entry" header.txt || fail "the adapter has no $entry"
+done
+[ "$(grep -o lora_ header.txt | wc -l)" = 8 ] || fail "not eight factors"
+cmp -s adapted/model.safetensors merged/model.safetensors && fail "nothing was added"
+# -- another base is refused --
+cp -r model model.first
+printf '\001' | dd of=model/model-00001-of-00003.safetensors bs=1 seek=9000 conv=notrunc 2>dd.txt
+expect 6 lora.train/train --quiet --steps 5
+grep -q 'are not those that the checkpoint' stderr.txt || { cat stderr.txt >&2; fail "another base"; }
+rm -r model && mv model.first model
+# -- what a killed run left is cleared away; configurations are cut --
+mkdir .fresh.0123456789abcdef.tmp && echo half >.fresh.0123456789abcdef.tmp/model.safetensors
+mkdir .fresh.mine && sed -i 's/"n_head": 2,/"n_head": 2, "quantization_config": {"a": [1, "}"]},/' model/config.json
+expect 0 "$rematc" export lora -o fresh
+[ ! -e .fresh.0123456789abcdef.tmp ] && [ -d .fresh.mine ] || fail "leftovers"
+cmp fresh/config.json merged/config.json || fail "a quantization_config stays"
+# -- what a spec cannot ask for --
+sed 's|^save .*|save { dir "out/"  adapter "a" }|' model.remat >no.remat
+expect 1 "$rematc" check no.remat
+grep -q 'without `adapt` there is none' stderr.txt || fail "an adapter without adapters"
+sed 's|^save .*|save { dir "out/"  merged "a" }|' seed.remat >no.remat
+expect 1 "$rematc" check no.remat
+grep -q 'made from a published one' stderr.txt || fail "a folder from the seed"
+echo "models and adapters are handed on, the same from trainers and checkpoints; nothing of the base is touched"
