@@ -26,7 +26,7 @@ static const struct {
     [FATE_RECOMPUTED] = {"#fdc98a", "#d9730d", "recomputed in the backward pass"},
     [FATE_OFFLOADED] = {"#b8e0b0", "#2e8b3d", "copied to host memory and back"},
 };
-static const char weight_fill[] = "#ddd0ee", peak_line[] = "#d3122b";
+static const char weight_fill[] = "#ddd0ee", frozen_fill[] = "#dfe3e6", peak_line[] = "#d3122b";
 
 typedef struct Point {
     double x, y;
@@ -39,7 +39,7 @@ typedef struct Drawing {
     Agnode_t **forward, **backward; /* by shown box; backward NULL when there is none */
     Agnode_t **band, **header;      /* by shown box that begins a group: its background and its name */
     Agnode_t *title, *legend, *update;
-    int64_t weight_bytes, optimizer_bytes;
+    int64_t weight_bytes, frozen_bytes, optimizer_bytes;
     Point *size, *at; /* by node sequence number, in points: width and height; centre */
 } Drawing;
 
@@ -124,10 +124,11 @@ static Agnode_t *add_box(Drawing *d, const char *name, const char *html) {
 }
 
 /* Norm weights and biases are too small to mention. */
-static void add_weight(Drawing *d, Text *html, int64_t bytes) {
-    if (bytes > d->weight_bytes / 2000)
-        text_add(html, "<tr><td bgcolor=\"%s\"><font point-size=\"13\">weights %s</font></td></tr>",
-                 weight_fill, bytes_text(d, bytes));
+static void add_weights(Drawing *d, Text *html, int64_t trained, int64_t frozen) {
+    static const char row[] = "<tr><td bgcolor=\"%s\"><font point-size=\"13\">%s %s</font></td></tr>";
+    if (trained > d->weight_bytes / 2000) text_add(html, row, weight_fill, "weights", bytes_text(d, trained));
+    if (frozen > d->frozen_bytes / 2000)
+        text_add(html, row, frozen_fill, "frozen weights", bytes_text(d, frozen));
 }
 
 static const char *forward_label(Drawing *d, uint32_t shown) {
@@ -143,7 +144,7 @@ static const char *forward_label(Drawing *d, uint32_t shown) {
         text_add(&html, " <font point-size=\"13\">%s</font>", op_info[node->op].name);
     text_add(&html, "<br/><font point-size=\"13\">%s   %s</font></td></tr>",
              type_text(d->arena, &d->p->g->value.at[node->out[0]].type), bytes_text(d, row->bytes));
-    add_weight(d, &html, row->weight_bytes);
+    add_weights(d, &html, row->weight_bytes, row->frozen_bytes);
     if (peak) add_peak(d, &html);
     text_add(&html, "</table>");
     return html.at;
@@ -162,7 +163,7 @@ static const char *group_label(Drawing *d, uint32_t shown) {
             text_add(&html, "<tr><td bgcolor=\"%s\"><font point-size=\"13\">%s: %s%s</font></td></tr>",
                      fate_look[f].fill, fate_look[f].label, bytes_text(d, group->bytes[f]),
                      group->block.count > 1 ? " a layer" : "");
-    add_weight(d, &html, group->weight_bytes);
+    add_weights(d, &html, group->weight_bytes, group->frozen_bytes);
     if (peak) add_peak(d, &html);
     text_add(&html, "</table>");
     return html.at;
@@ -249,9 +250,11 @@ static void draw_title(Drawing *d, const char *title, const Plan *plan, const Co
              "point-size=\"28\"><b>%s</b></font>%s",
              line, escape(d->arena, title), end);
     text_add(&html,
-             "%sarena %s: weights %s, optimizer %s,<br align=\"left\"/>the rest activations, gradients and "
+             "%sarena %s: weights %s, %soptimizer %s,<br align=\"left\"/>the rest activations, gradients and "
              "workspace<br align=\"left\"/>%s",
              line, bytes_text(d, plan->peak_bytes), bytes_text(d, d->weight_bytes),
+             d->frozen_bytes ? arena_printf(d->arena, "frozen weights %s, ", bytes_text(d, d->frozen_bytes))
+                             : "",
              bytes_text(d, d->optimizer_bytes), end);
     if (plan->host_bytes)
         text_add(&html, "%spinned host memory %s<br align=\"left\"/>%s", line,
@@ -280,15 +283,16 @@ static void draw_legend(Drawing *d) {
                        arena_printf(d->arena, "%s: %u tensor%s, %s", fate_look[f].label, d->p->tensors[f],
                                     d->p->tensors[f] == 1 ? "" : "s", bytes_text(d, d->p->bytes[f])));
     add_legend(&html, weight_fill, "#6f4fa0", 1, "weights, always in memory");
+    if (d->frozen_bytes) add_legend(&html, frozen_fill, "#6b7780", 1, "frozen weights, always in memory");
     add_legend(&html, "#ffffff", peak_line, 4, "where memory peaks");
     text_add(&html, "</table>");
     d->legend = add_box(d, "legend", html.at);
 }
 
-static int64_t persistent_bytes(const Picture *p, Role role) {
+static int64_t bytes_of_kind(const Picture *p, ValueKind kind, Role role) {
     int64_t bytes = 0;
     for (ValueId v = 0; v < p->g->value.count; v++)
-        if (p->g->value.at[v].kind != VALUE_ACTIVATION && p->g->value.at[v].role == role)
+        if (p->g->value.at[v].kind == kind && p->g->value.at[v].role == role)
             bytes += value_bytes(&p->g->value.at[v]);
     return bytes;
 }
@@ -301,8 +305,9 @@ static void draw_nodes(Drawing *d, const char *title, const Plan *plan, const Co
     agattr(d->graph, AGRAPH, "bgcolor", "white");
     agattr(d->graph, AGRAPH, "outputorder", "nodesfirst");
     agattr(d->graph, AGRAPH, "pad", "0.2");
-    d->weight_bytes = persistent_bytes(d->p, ROLE_WEIGHT);
-    d->optimizer_bytes = persistent_bytes(d->p, ROLE_OPTIMIZER);
+    d->weight_bytes = bytes_of_kind(d->p, VALUE_PARAM, ROLE_WEIGHT);
+    d->frozen_bytes = bytes_of_kind(d->p, VALUE_FROZEN, ROLE_WEIGHT);
+    d->optimizer_bytes = bytes_of_kind(d->p, VALUE_STATE, ROLE_OPTIMIZER);
     draw_title(d, title, plan, cost);
     draw_legend(d);
     draw_boxes(d);

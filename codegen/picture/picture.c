@@ -76,7 +76,8 @@ static void add_row(Picture *p, NodeId n, const Fate *fate, Arena *arena) {
     }
     for (uint32_t i = 0; i < node->nin; i++) {
         const Value *value = &g->value.at[graph_root(g, node->in[i])];
-        if (value->kind == VALUE_PARAM || value->kind == VALUE_FROZEN) row.weight_bytes += value_bytes(value);
+        if (value->kind == VALUE_PARAM) row.weight_bytes += value_bytes(value);
+        if (value->kind == VALUE_FROZEN) row.frozen_bytes += value_bytes(value);
     }
     p->row_of_node[n] = p->row.count;
     *vec_add(arena, &p->row) = row;
@@ -136,7 +137,8 @@ static void find_rows(Picture *p, const Fate *fate, Arena *arena) {
 static uint64_t row_hash(const Picture *p, const Row *row, uint64_t hash) {
     const Node *node = &p->g->node.at[row->node];
     const Type *type = &p->g->value.at[node->out[0]].type;
-    int64_t word[] = {node->op,   row->fate, row->bytes, row->weight_bytes, (int64_t)row->backward,
+    int64_t word[] = {node->op,          row->fate,         row->bytes,
+                      row->weight_bytes, row->frozen_bytes, (int64_t)row->backward,
                       type->dtype};
     return hash_bytes(hash, word, sizeof word);
 }
@@ -165,6 +167,7 @@ static uint32_t *find_groups(Picture *p, int layer, Arena *arena) {
         if (group->block.at[0] != row->block) continue;
         group->bytes[row->fate] += row->bytes;
         group->weight_bytes += row->weight_bytes;
+        group->frozen_bytes += row->frozen_bytes;
     }
     return group_of;
 }

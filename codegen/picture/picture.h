@@ -13,7 +13,8 @@ typedef struct Row {
     uint32_t block;       /* NONE outside of repeated blocks */
     Fate fate;            /* of the largest output */
     int64_t bytes;        /* of the outputs */
-    int64_t weight_bytes; /* of the parameters it reads */
+    int64_t weight_bytes; /* of the trained parameters it reads */
+    int64_t frozen_bytes; /* of the others */
     bool has_backward;
     uint64_t backward; /* hash of the backward operations */
     uint32_t shown;
@@ -29,7 +30,7 @@ typedef struct Group {
     VEC(uint32_t) block;
     bool whole;                /* drawn as one box */
     int64_t bytes[FATE_COUNT]; /* of one block */
-    int64_t weight_bytes;
+    int64_t weight_bytes, frozen_bytes;
 } Group;
 
 typedef enum EdgeKind { EDGE_FORWARD, EDGE_SAVED, EDGE_GRADIENT } EdgeKind;

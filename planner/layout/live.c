@@ -196,10 +196,17 @@ Layout *live_analyse(const Graph *g, const Cost *cost, const Plan *plan, Arena *
     return layout;
 }
 
-/* A buffer counts under the role of the value last written to it: in place, a gradient takes over an
+static uint32_t column_of(const Graph *g, ValueId v) {
+    const Value *value = &g->value.at[v];
+    if (value->kind == VALUE_FROZEN) return LIVE_FROZEN;
+    bool dequantized = value->def != NONE && g->node.at[value->def].op == OP_DEQUANTIZE;
+    return dequantized ? LIVE_DEQUANTIZED : value->role;
+}
+
+/* A buffer counts under the column of the value last written to it: in place, a gradient takes over an
  * activation. Host memory does not count. */
 int64_t *live_by_role(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena) {
-    enum { WIDTH = ROLE_COUNT + 1 };
+    enum { WIDTH = LIVE_COLUMNS };
     uint32_t steps = plan->step.count;
     int64_t *table = NEW_ARRAY(arena, int64_t, (size_t)(steps + 1) * WIDTH);
     Arena *scratch = arena_new();
@@ -207,7 +214,7 @@ int64_t *live_by_role(const Graph *g, const Plan *plan, const Layout *layout, Ar
     for (uint32_t b = 0; b < layout->buf.count; b++) {
         const Buf *buf = &layout->buf.at[b];
         if (buf->kind == BUF_HOST) continue;
-        column[b] = buf->kind == BUF_WORKSPACE ? ROLE_COUNT : g->value.at[buf->value].role;
+        column[b] = buf->kind == BUF_WORKSPACE ? LIVE_WORKSPACE : column_of(g, buf->value);
         table[(size_t)buf->lo * WIDTH + column[b]] += buf->bytes;
     }
     for (uint32_t i = 0; i < steps; i++) {
@@ -215,10 +222,10 @@ int64_t *live_by_role(const Graph *g, const Plan *plan, const Layout *layout, Ar
         if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) continue;
         const Node *node = &g->node.at[step->node];
         for (uint32_t k = 0; k < node->nout - node->nmut; k++) {
-            uint32_t b = layout->bind.at[layout->first[i] + k], role = g->value.at[node->out[k]].role;
+            uint32_t b = layout->bind.at[layout->first[i] + k], now = column_of(g, node->out[k]);
             table[(size_t)i * WIDTH + column[b]] -= layout->buf.at[b].bytes;
-            table[(size_t)i * WIDTH + role] += layout->buf.at[b].bytes;
-            column[b] = role;
+            table[(size_t)i * WIDTH + now] += layout->buf.at[b].bytes;
+            column[b] = now;
         }
     }
     for (uint32_t b = 0; b < layout->buf.count; b++)
@@ -233,7 +240,8 @@ const char *const live_label[LIVE_COLUMNS] = {
     [ROLE_ACTIVATION] = "activations", [ROLE_GRADIENT] = "activation gradients",
     [ROLE_WGRAD] = "weight gradients", [ROLE_WEIGHT] = "weights",
     [ROLE_OPTIMIZER] = "optimizer",    [ROLE_INPUT] = "inputs",
-    [ROLE_METRIC] = "metrics",         [ROLE_COUNT] = "workspace"};
+    [ROLE_METRIC] = "metrics",         [LIVE_WORKSPACE] = "workspace",
+    [LIVE_FROZEN] = "frozen weights",  [LIVE_DEQUANTIZED] = "dequantised weights"};
 
 const int64_t *live_at_peak(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena) {
     const int64_t *table = live_by_role(g, plan, layout, arena), *peak = table;

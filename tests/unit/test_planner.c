@@ -46,9 +46,9 @@ static void roles_add_up(const PlanRequest *request, const PlanResult *result, A
     int64_t highest = 0;
     for (uint32_t step = 0; step < result->plan.step.count; step++) {
         int64_t sum = 0;
-        for (int role = 0; role <= ROLE_COUNT; role++) {
-            assert_true(table[step * (ROLE_COUNT + 1) + (uint32_t)role] >= 0);
-            sum += table[step * (ROLE_COUNT + 1) + (uint32_t)role];
+        for (int column = 0; column < LIVE_COLUMNS; column++) {
+            assert_true(table[step * LIVE_COLUMNS + (uint32_t)column] >= 0);
+            sum += table[step * LIVE_COLUMNS + (uint32_t)column];
         }
         if (sum > highest) highest = sum;
     }
