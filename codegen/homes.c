@@ -143,6 +143,13 @@ uint32_t homes_of_buffer(const Homes *homes, const Graph *g, const Buf *buf) {
     return home != NONE && homes->home.at[home].offset == buf->offset ? home : NONE;
 }
 
+static const char *table_type(const Graph *g, const HomeTable *table) {
+    const DType first = g->value.at[table->column.at[0].first].type.dtype;
+    for (uint32_t c = 1; c < table->column.count; c++)
+        if (g->value.at[table->column.at[c].first].type.dtype != first) return "more than one type";
+    return dtype_name[first];
+}
+
 static void print_table(const Homes *homes, const HomeTable *table, Text *out) {
     const Graph *g = homes->graph;
     const Family *family = &homes->blocks->families.at[table->family];
@@ -157,9 +164,9 @@ static void print_table(const Homes *homes, const HomeTable *table, Text *out) {
         if (home->offset > most) most = home->offset;
     }
     int width = snprintf(NULL, 0, "%" PRId64, most);
-    DType dtype = g->value.at[table->column.at[0].first].type.dtype;
+    const char *type = table_type(g, table);
     text_add(out, "/* %s of %s, in %s: a row a block, a column a tensor */\nstatic const struct %s ",
-             kind_text[table->kind], name_comment(homes->arena, family->name), dtype_name[dtype], table->row);
+             kind_text[table->kind], name_comment(homes->arena, family->name), type, table->row);
     bool first = true; /* of its type of rows */
     int longest = 0;   /* name of a column */
     for (uint32_t c = 0; c < columns; c++) {

@@ -259,6 +259,26 @@ static bool updates_within(const Part *part) {
     return false;
 }
 
+/* Where documents are told apart, in training and in sampling. */
+static bool add_documents(Text *out, const Part *train, const Part *sample) {
+    const Graph *g = train->graph, *one = sample->graph;
+    if (g->first_key == NONE && g->positions == NONE) return false;
+    text_add(out, "static const RtDocumentInputs documents = {\n");
+    const struct {
+        const char *name;
+        int64_t offset;
+    } field[] = {{"first_key_offset", offset_of(train, g->first_key)},
+                 {"last_query_offset", offset_of(train, g->last_query)},
+                 {"positions_offset", offset_of(train, g->positions)},
+                 {"sample_first_key_offset", offset_of(sample, one->first_key)},
+                 {"sample_last_query_offset", offset_of(sample, one->last_query)},
+                 {"sample_positions_offset", offset_of(sample, one->positions)}};
+    for (size_t i = 0; i < COUNT_OF(field); i++)
+        text_add(out, "    .%s = INT64_C(%" PRId64 "),\n", field[i].name, field[i].offset);
+    text_add(out, "};\n\n");
+    return true;
+}
+
 void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes *homes, Text *out) {
     const Spec *spec = request->spec;
     const Part *train = &request->train;
@@ -266,14 +286,13 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
     static const char *const schedule[] = {[SCHEDULE_CONSTANT] = "RT_CONSTANT",
                                            [SCHEDULE_COSINE] = "RT_COSINE",
                                            [SCHEDULE_LINEAR] = "RT_LINEAR"};
-    static const char *const format[] = {[DATA_AUTO] = "RT_AUTO",
-                                         [DATA_BYTES] = "RT_BYTES",
-                                         [DATA_U16] = "RT_U16",
-                                         [DATA_U32] = "RT_U32",
-                                         [DATA_LLMC] = "RT_LLMC"};
+    static const char *const format[] = {
+        [DATA_AUTO] = "RT_AUTO", [DATA_BYTES] = "RT_BYTES", [DATA_U16] = "RT_U16",
+        [DATA_U32] = "RT_U32",   [DATA_LLMC] = "RT_LLMC",   [DATA_DOCUMENTS] = "RT_DOCUMENTS"};
     TensorCounts tensors = add_tensors(out, homes);
     uint32_t categories = add_categories(out, train);
     uint32_t ties = add_ties(out, g), transposed = add_transposed(out, g);
+    bool documents = add_documents(out, train, &request->sample);
     const Value *sampled = &request->sample.graph->value.at[request->sample.graph->logits];
     const Type *logits = &sampled->type;
     char digits[32];
@@ -313,6 +332,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
     FIELD_INT("tokens_offset", offset_of(train, g->tokens));
     FIELD_INT("targets_offset", offset_of(train, g->targets));
     FIELD_INT("mask_offset", offset_of(train, g->mask));
+    if (documents) FIELD_NAME("documents", "&documents");
     FIELD_INT("loss_offset", offset_of(train, g->loss_sum));
     FIELD_INT("norm_offset", offset_of(train, g->norm_sum));
     FIELD_NAME("micro_step", names->micro);
@@ -329,6 +349,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
                   sampled->room / (type_elements(logits) / logits->dim[logits->rank - 1]));
     text_add(out, "    .sample_logits_dtype = %s,\n", logits->dtype == DT_BF16 ? "K_BF16" : "K_F32");
     FIELD_INT("steps", spec->steps);
+    if (spec->epochs) FIELD_INT("epochs", spec->epochs);
     FIELD_REAL("learning_rate", spec->learning_rate);
     FIELD_REAL("floor", spec->floor);
     FIELD_NAME("schedule", schedule[spec->schedule]);

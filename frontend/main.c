@@ -5,6 +5,7 @@
 #include "planner/problem/stats.h"
 
 int main(int argc, char **argv) {
+    alloc_keep_freed();
     output_begin();
     json_tree_begin();
     Arena *arena = arena_new();

@@ -4,6 +4,9 @@
 #include "runtime/printable.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +42,13 @@ static void *must(void *memory) {
         exit(EXIT_INTERNAL);
     }
     return memory;
+}
+
+void alloc_keep_freed(void) {
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
 }
 
 void *alloc_or_exit(size_t bytes) {

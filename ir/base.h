@@ -33,6 +33,9 @@ char *arena_strdup(Arena *arena, const char *text);
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(Arena *arena, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 bool ends_in(const char *text, const char *tail); /* and is longer than it */
+/* Once, at the start: what arenas free is kept for those that come after, since getting it again from the
+ * system takes longer than filling it. */
+void alloc_keep_freed(void);
 /* Of malloc, with the same end, for libraries that allocate by themselves and free by free(). */
 void *alloc_or_exit(size_t bytes);
 #define NEW(arena, Type)          ((Type *)arena_alloc((arena), sizeof(Type)))

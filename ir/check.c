@@ -395,8 +395,7 @@ static const char *check_params(Check *c) {
         if (trained && frozen_seen) return value_wrong(c, v, "is trained and listed after a frozen one");
         frozen_seen |= !trained;
         c->param_of[v] = p;
-        if ((unsigned)param->init >= INIT_KIND_COUNT)
-            return value_wrong(c, v, "has no initialisation");
+        if ((unsigned)param->init >= INIT_KIND_COUNT) return value_wrong(c, v, "has no initialisation");
 
         const ValueId state[] = {param->moment1, param->moment2, param->master, param->accumulator};
         for (uint32_t i = 0; i < COUNT_OF(state); i++) {
@@ -430,7 +429,7 @@ static const char *check_update(Check *c) {
     uint32_t *updates = NEW_ARRAY(c->arena, uint32_t, g->param.count);
     for (NodeId id = 0; id < c->nodes; id++) {
         const Node *node = &g->node.at[id];
-        if (node->op != OP_ADAMW) continue;
+        if (op_info[node->op].over != OVER_STATES) continue;
         if (node->phase != PHASE_UPDATE) return node_wrong(c, id, "outside the update");
         const ValueId *in = node->in + node->nin - node->nmut;
         uint32_t p = c->param_of[in[0]];
@@ -472,6 +471,12 @@ static const char *check_fields(Check *c) {
     if (g->targets != NONE && !is_batch(c, g->targets, DT_I32))
         return "targets are no i32 [batch, context] input";
     if (g->mask != NONE && !is_batch(c, g->mask, DT_F32)) return "the mask is no f32 [batch, context] input";
+    const ValueId of_documents[] = {g->first_key, g->last_query, g->positions};
+    for (size_t i = 0; i < COUNT_OF(of_documents); i++)
+        if (of_documents[i] != NONE && !is_batch(c, of_documents[i], DT_I32))
+            return "what tells documents apart is no i32 [batch, context] input";
+    if ((g->first_key == NONE) != (g->last_query == NONE))
+        return "a first key without a last query, or without a first key one";
     if (g->loss_sum != NONE && !is_metric(c, g->loss_sum)) return "loss_sum is no f32 [1] metric";
     if (g->norm_sum != NONE && !is_metric(c, g->norm_sum)) return "norm_sum is no f32 [1] metric";
     bool in_chunks = g->logits == NONE && c->losses > 1;

@@ -33,6 +33,7 @@ Graph *graph_new(Arena *arena) {
     Graph *g = NEW(arena, Graph);
     g->arena = arena;
     g->tokens = g->targets = g->mask = g->logits = g->loss_sum = g->norm_sum = NONE;
+    g->first_key = g->last_query = g->positions = NONE;
     g->batch = g->context = g->accumulate = 1;
     return g;
 }

@@ -49,7 +49,7 @@ typedef enum Phase { PHASE_FORWARD, PHASE_BACKWARD, PHASE_UPDATE, PHASE_COUNT } 
 extern const char *const phase_name[PHASE_COUNT];
 
 typedef enum ValueKind {
-    VALUE_INPUT,      /* a batch from the data: tokens, targets, mask; filled before each micro-step */
+    VALUE_INPUT,      /* a batch from the data: tokens, targets, mask, ..; filled before each micro-step */
     VALUE_PARAM,      /* trained; persistent */
     VALUE_FROZEN,     /* read only; persistent */
     VALUE_STATE,      /* optimizer moments, master weights, gradient accumulators, metrics; persistent */
@@ -128,6 +128,7 @@ typedef struct Graph {
     VEC(Param) param;      /* trained parameters in order of declaration, then frozen ones */
     VEC(const char *) block; /* names of repeated block instances: "h.0", "h.1", ... */
     ValueId tokens, targets, mask; /* inputs; mask may be NONE, and is f32 [B, T] */
+    ValueId first_key, last_query, positions; /* inputs i32 [B, T] where data are documents (kernels.h); else NONE */
     ValueId logits;        /* [B, T, V]; NONE where the loss is in chunks of tokens */
     ValueId loss_sum;      /* state f32 [1]: sum over unmasked tokens of all micro-steps so far */
     ValueId norm_sum;      /* state f32 [1]: squared gradient norm; NONE before autodiff */

@@ -271,12 +271,24 @@ static const char *shape_same(Shape *s) {
         if (!type_equal(&s->in[i], x))
             return arena_printf(s->arena, "operands %s and %s differ", say_type(s, x),
                                 say_type(s, &s->in[i]));
-    if (s->op == OP_ROPE && (x->rank != 4 || last(x) % 2))
-        return arena_printf(s->arena, "the input must be [B, T, H, E] with E even, is %s", say_type(s, x));
-    if (s->op == OP_ROPE && !(s->attr->theta > 0)) return "theta must be above 0";
     if (s->op == OP_DROPOUT && !(s->attr->p >= 0 && s->attr->p < 1))
         return "the probability must be in [0, 1)";
     if (s->op == OP_CLIP_SCALE) TRY(expect(s, "the squared norm", x, vector(DT_F32, 1)));
+    return give(s, 0, *x);
+}
+
+/* A number of each token of x [B, T, ..]. */
+static const char *expect_per_token(Shape *s, const char *what, const Type *got, const Type *x) {
+    return expect(s, what, got, matrix(DT_I32, x->dim[0], x->dim[1]));
+}
+
+static const char *shape_rope(Shape *s) {
+    const Type *x = &s->in[0];
+    TRY(expect_float(s, "the input", x));
+    if (x->rank != 4 || last(x) % 2)
+        return arena_printf(s->arena, "the input must be [B, T, H, E] with E even, is %s", say_type(s, x));
+    if (!(s->attr->theta > 0)) return "theta must be above 0";
+    if (s->nin > 1) TRY(expect_per_token(s, "the position of each token", &s->in[1], x));
     return give(s, 0, *x);
 }
 
@@ -305,12 +317,21 @@ static const char *check_heads(Shape *s, const Type *q, const Type *k, const Typ
     return NULL;
 }
 
+/* What each token of q sees and is seen by, behind `operands` others. */
+static const char *check_sight(Shape *s, uint32_t operands, const Type *q) {
+    if (s->nin == operands) return NULL;
+    if (s->nin != operands + 2) return "the first key comes with the last query";
+    TRY(expect_per_token(s, "the first key of each token", &s->in[operands], q));
+    return expect_per_token(s, "the last query of each token", &s->in[operands + 1], q);
+}
+
 static Type attend_lse(const Type *q) {
     return (Type){.dtype = DT_F32, .rank = 3, .dim = {q->dim[0], q->dim[2], q->dim[1]}};
 }
 
 static const char *shape_attend(Shape *s) {
     TRY(check_heads(s, &s->in[0], &s->in[1], &s->in[2]));
+    TRY(check_sight(s, 3, &s->in[0]));
     TRY(give(s, 0, s->in[0]));
     return give(s, 1, attend_lse(&s->in[0]));
 }
@@ -417,6 +438,7 @@ static const char *shape_attend_bwd(Shape *s) {
     TRY(expect(s, "the gradient", &s->in[0], *q));
     TRY(expect(s, "the output", &s->in[4], *q));
     TRY(expect(s, "the log-sum-exp", &s->in[5], attend_lse(q)));
+    TRY(check_sight(s, 6, q));
     for (uint32_t i = 0; i < 3; i++) TRY(give(s, i, s->in[1 + i]));
     return NULL;
 }
@@ -439,7 +461,15 @@ static const char *shape_adamw(Shape *s) {
     if (s->nin < states + 1 || s->nin > states + 2)
         return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, states);
     const Type *w = &s->in[first];
-    for (uint32_t i = 0; i < s->nin; i++) TRY(expect_float(s, "an operand", &s->in[i]));
+    for (uint32_t i = 0; i < s->nin; i++) {
+        const bool is_moment = i == first + 1 || i == first + 2;
+        const DType packed = i == first + 1 ? DT_DYNAMIC8 : DT_UDYNAMIC8;
+        if (!is_moment || s->op == OP_ADAMW)
+            TRY(expect_float(s, "an operand", &s->in[i]));
+        else if (s->in[i].dtype != packed)
+            return arena_printf(s->arena, "a moment is %s, must be in %s", say_type(s, &s->in[i]),
+                                dtype_name[packed]);
+    }
     if (first == 2) TRY(expect(s, "the scale", &s->in[1], vector(DT_F32, 1)));
     if (!same_dims(&s->in[0], w))
         return arena_printf(s->arena, "gradient %s does not match weight %s", say_type(s, &s->in[0]),

@@ -6,7 +6,7 @@
 #include "ir/pin.h"
 
 typedef enum ScheduleKind { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR } ScheduleKind;
-typedef enum DataFormat { DATA_AUTO, DATA_BYTES, DATA_U16, DATA_U32, DATA_LLMC } DataFormat;
+typedef enum DataFormat { DATA_AUTO, DATA_BYTES, DATA_U16, DATA_U32, DATA_LLMC, DATA_DOCUMENTS } DataFormat;
 
 /* Low-rank adapters beside frozen weights (Hu et al. 2021, LoRA): y = W x + scale B A x, of which A [rank, in] and
  * B [out, rank] are trained. */
@@ -33,8 +33,10 @@ typedef struct Spec {
 
     DType compute, trained, gradient, moment;
     DType frozen, frozen_matrix; /* frozen weights; those that only linear layers read, but for the logits' */
+    bool moments_8bit; /* adamw8bit: `moment` is that of small tensors alone */
 
-    int64_t steps;
+    int64_t steps;  /* 0: epochs */
+    int64_t epochs; /* 0: steps; the trainer counts what they come to */
     double learning_rate, beta1, beta2, eps, decay, clip_norm; /* clip_norm 0: none */
     ScheduleKind schedule;
     int64_t warmup_steps;

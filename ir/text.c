@@ -131,6 +131,9 @@ void graph_print(const Graph *g, Text *out) {
     print_id(out, " tokens=", g->tokens);
     print_id(out, " targets=", g->targets);
     print_id(out, " mask=", g->mask);
+    print_id(out, " first_key=", g->first_key);
+    print_id(out, " last_query=", g->last_query);
+    print_id(out, " positions=", g->positions);
     print_id(out, " logits=", g->logits);
     print_id(out, " loss_sum=", g->loss_sum);
     print_id(out, " norm_sum=", g->norm_sum);
@@ -441,6 +444,12 @@ static void take_header(Reader *r) {
             g->targets = take_id(r);
         else if (!strcmp(word, "mask"))
             g->mask = take_id(r);
+        else if (!strcmp(word, "first_key"))
+            g->first_key = take_id(r);
+        else if (!strcmp(word, "last_query"))
+            g->last_query = take_id(r);
+        else if (!strcmp(word, "positions"))
+            g->positions = take_id(r);
         else if (!strcmp(word, "logits"))
             g->logits = take_id(r);
         else if (!strcmp(word, "loss_sum"))

@@ -4,9 +4,11 @@
  *
  * Scores are kept transposed, S^T [key, query], so that the softmax runs down columns with queries in the
  * vector lanes, and only Q^T (and dO^T) need packing: every other operand is read as it lies (panel.h). A
- * tile that is all masked is skipped. Forward: one task a (batch, head, query tile). Backward: one a (batch,
- * kv head), which sums dK and dV over its query heads and tiles in order. Heads whose width is no multiple of
- * the vector, and bf16, go through padded copies; their dK and dV are summed in the workspace (attention.h).
+ * tile that is all masked is skipped, and what lies before the first key or behind the last that a tile of
+ * queries sees where tokens see only some (documents). Forward: one task a (batch, head, query tile).
+ * Backward: one a (batch, kv head), which sums dK and dV over its query heads and tiles in order. Heads whose
+ * width is no multiple of the vector, and bf16, go through padded copies; their dK and dV are summed in the
+ * workspace (attention.h).
  */
 #include "attention.h"
 #include "panel.h"
@@ -20,19 +22,26 @@ typedef struct Heads {
     int64_t batch, time, query_heads, kv_heads, width, padded; /* B, T, H, K, E, E rounded up to K_LANES */
     real scale;
     int causal;
+    const int32_t *first_key, *last_query; /* [B, T]; NULL: all keys are seen, but for causal */
 } Heads;
+
+typedef struct Keys { /* that some query of a tile sees: [begin, end) */
+    int64_t begin, end;
+} Keys;
 
 typedef struct Block { /* rows of E numbers, padded with zeros when copied */
     const real *data;
     int64_t stride;
 } Block;
 
-static Heads heads_of(const KTensor *q, const KTensor *k, const KAttr *attr) {
+/* `sight`: first key and last query; NULL: none. */
+static Heads heads_of(const KTensor *q, const KTensor *k, const KTensor *sight, const KAttr *attr) {
     Heads h = {.batch = q->dim[0], .time = q->dim[1], .query_heads = q->dim[2], .kv_heads = k->dim[2]};
     h.width = q->dim[3];
     h.padded = k_attend_padded(h.width);
     h.scale = (real)(1 / sqrt((double)h.width));
     h.causal = attr->causal != 0;
+    if (sight) h.first_key = sight[0].data, h.last_query = sight[1].data;
     if (h.width > MAX_WIDTH) {
         fprintf(stderr, "attend: heads of more than %d numbers are not supported\n", MAX_WIDTH);
         exit(70);
@@ -79,14 +88,45 @@ static void block_scores(const Heads *h, Block x, int64_t keys, const real *xt, 
     k_panel(keys, TILE, h->padded, x.data, x.stride, 1, xt, TILE, 0, s, TILE);
 }
 
-/* Scores after the diagonal become -infinity; key and query are the positions of s[0]. */
-static void mask_scores(real *s, int64_t keys, int64_t key, int64_t query) {
-    for (int64_t j = 0; j < keys; j++)
+/* Of queries [t, t + n). */
+static Keys keys_seen(const Heads *h, int64_t b, int64_t t, int64_t n) {
+    Keys keys = {0, h->causal ? t + n : h->time};
+    if (!h->first_key) return keys;
+    const int32_t *first = h->first_key + b * h->time + t, *last = h->last_query + b * h->time + t;
+    int64_t low = t, high = 0;
+    for (int64_t i = 0; i < n; i++) {
+        low = k_min(low, first[i]);
+        high = last[i] > high ? last[i] : high;
+    }
+    keys.begin = low > 0 ? low : 0;
+    if (!h->causal) keys.end = k_min(h->time, high + 1);
+    return keys;
+}
+
+/* Scores of keys that a query does not see become -infinity, those of a first key that is none NaN; key and
+ * query are the positions of s[0]. */
+static void mask_scores(const Heads *h, int64_t b, real *s, int64_t keys, int64_t key, int64_t query) {
+    for (int64_t j = 0; h->causal && j < keys; j++)
         for (int64_t i = 0; i < k_min(TILE, key + j - query); i++) s[j * TILE + i] = (real)-INFINITY;
+    if (!h->first_key) return;
+    const int32_t *first = h->first_key + b * h->time + query, *last = h->last_query + b * h->time + query;
+    for (int64_t i = 0; i < k_min(TILE, h->time - query); i++) {
+        const int64_t before = first[i] < 0 ? keys : k_min(keys, first[i] - key);
+        const real hidden = first[i] < 0 ? (real)NAN : (real)-INFINITY;
+        for (int64_t j = 0; j < before; j++) s[j * TILE + i] = hidden;
+        for (int64_t j = last[i] + 1 > key ? last[i] + 1 - key : 0; !h->causal && j < keys; j++)
+            s[j * TILE + i] = (real)-INFINITY;
+    }
+}
+
+/* Whether some of the scores of keys [key, key + keys) are masked. */
+static int masks(const Heads *h, int64_t key, int64_t keys, int64_t query) {
+    return h->first_key || (h->causal && key + keys > query);
 }
 
 /* One tile of the running softmax: s becomes exp(s scale - maximum); the sums so far are multiplied by
- * `fade`. */
+ * `fade`. A query that has seen no key yet has a maximum of -infinity, which is not subtracted from itself.
+ */
 static void soften(const Heads *h, real *s, int64_t keys, real *maximum, real *sum, real *fade) {
     real top[TILE];
     memcpy(top, maximum, sizeof top);
@@ -100,8 +140,10 @@ static void soften(const Heads *h, real *s, int64_t keys, real *maximum, real *s
     }
 #pragma omp simd
     for (int64_t i = 0; i < TILE; i++) {
+        const real highest = top[i];
+        top[i] = highest == (real)-INFINITY ? 0 : highest;
         fade[i] = k_exp(maximum[i] - top[i]);
-        maximum[i] = top[i];
+        maximum[i] = highest;
         sum[i] *= fade[i];
     }
     for (int64_t j = 0; j < keys; j++) {
@@ -119,17 +161,17 @@ static void attend_tile(const Heads *h, const KTensor *out, const KTensor *in, i
     _Alignas(64) real qt[MAX_WIDTH * TILE], s[TILE * TILE], o[TILE * MAX_WIDTH], copy[TILE * MAX_WIDTH];
     real maximum[TILE], sum[TILE] = {0}, fade[TILE];
     const int64_t n = k_min(TILE, h->time - t), kv = head / (h->query_heads / h->kv_heads);
-    const int64_t end = h->causal ? t + n : h->time;
+    const Keys seen = keys_seen(h, b, t, n);
 
     block_transpose(h, block_load(h, &in[0], b, t, head, n, copy), n, qt);
     memset(o, 0, (size_t)(n * h->padded) * sizeof(real));
     for (int64_t i = 0; i < TILE; i++) maximum[i] = (real)-INFINITY;
-    for (int64_t key = 0; key < end; key += TILE) {
-        const int64_t keys = k_min(TILE, end - key);
+    for (int64_t key = seen.begin; key < seen.end; key += TILE) {
+        const int64_t keys = k_min(TILE, seen.end - key);
         block_scores(h, block_load(h, &in[1], b, key, kv, keys, copy), keys, qt, s);
-        if (h->causal && key + keys > t) mask_scores(s, keys, key, t);
+        if (masks(h, key, keys, t)) mask_scores(h, b, s, keys, key, t);
         soften(h, s, keys, maximum, sum, fade);
-        for (int64_t i = 0; key > 0 && i < n; i++)
+        for (int64_t i = 0; key > seen.begin && i < n; i++)
 #pragma omp simd
             for (int64_t e = 0; e < h->padded; e++) o[i * h->padded + e] *= fade[i];
         Block v = block_load(h, &in[2], b, key, kv, keys, copy);
@@ -146,8 +188,8 @@ static void attend_tile(const Heads *h, const KTensor *out, const KTensor *in, i
 }
 
 void k_attend(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    (void)cx, (void)nout, (void)nin;
-    const Heads h = heads_of(&in[0], &in[1], attr);
+    (void)cx, (void)nout;
+    const Heads h = heads_of(&in[0], &in[1], nin > 3 ? &in[3] : NULL, attr);
     const int64_t tiles = (h.time + TILE - 1) / TILE, heads = h.batch * h.query_heads;
 #pragma omp parallel for schedule(dynamic)
     for (int64_t task = 0; task < heads * tiles; task++) {
@@ -205,7 +247,8 @@ static void attend_bwd_tile(const Heads *h, const Operands *op, const Sums *sums
     _Alignas(64) real q_copy[TILE * MAX_WIDTH], d_copy[TILE * MAX_WIDTH], copy[TILE * MAX_WIDTH];
     _Alignas(64) real dq[TILE * MAX_WIDTH];
     real lse[TILE], dot[TILE];
-    const int64_t n = k_min(TILE, h->time - t), end = h->causal ? t + n : h->time;
+    const int64_t n = k_min(TILE, h->time - t);
+    const Keys seen = keys_seen(h, b, t, n);
 
     const Block q = block_load(h, op->q, b, t, head, n, q_copy),
                 d = block_load(h, op->dout, b, t, head, n, d_copy);
@@ -213,13 +256,13 @@ static void attend_bwd_tile(const Heads *h, const Operands *op, const Sums *sums
     block_transpose(h, d, n, dot_t);
     row_terms(h, op, b, head, t, n, d, lse, dot);
     memset(dq, 0, (size_t)(n * h->padded) * sizeof(real));
-    for (int64_t key = 0; key < end; key += TILE) {
-        const int64_t keys = k_min(TILE, end - key), width = h->padded;
+    for (int64_t key = seen.begin; key < seen.end; key += TILE) {
+        const int64_t keys = k_min(TILE, seen.end - key), width = h->padded;
         real *dk = sums->dk + key * sums->stride, *dv = sums->dv + key * sums->stride;
         block_scores(h, block_load(h, op->v, b, key, kv, keys, copy), keys, dot_t, dp);
         const Block k = block_load(h, op->k, b, key, kv, keys, copy);
         block_scores(h, k, keys, qt, p);
-        if (h->causal && key + keys > t) mask_scores(p, keys, key, t);
+        if (masks(h, key, keys, t)) mask_scores(h, b, p, keys, key, t);
         score_gradient(h, p, dp, keys, lse, dot);
         k_panel(keys, width, n, p, TILE, 1, d.data, d.stride, 1, dv, sums->stride);
         k_panel(keys, width, n, dp, TILE, 1, q.data, q.stride, 1, dk, sums->stride);
@@ -249,9 +292,9 @@ static Sums sums_of(const KCtx *cx, const Heads *h, const Operands *op, int64_t 
 
 void k_attend_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                   const KAttr *attr) {
-    (void)nout, (void)nin;
+    (void)nout;
     const Operands op = {&in[0], &in[1], &in[2], &in[3], &in[4], &in[5], &out[0], &out[1], &out[2]};
-    const Heads h = heads_of(op.q, op.k, attr);
+    const Heads h = heads_of(op.q, op.k, nin > 6 ? &in[6] : NULL, attr);
     const int64_t group = h.query_heads / h.kv_heads;
 #pragma omp parallel for schedule(dynamic)
     for (int64_t task = 0; task < h.batch * h.kv_heads; task++) {

@@ -7,8 +7,9 @@
  * columns tx + 16 j, so the 16 threads of a row are half a warp. Tiles of q, k, v, do lie in shared memory as
  * f32 rows of STRIDE numbers, zero where there is no row; results of width E are held as chunks of four
  * columns, tx * 4 + 64 g. Forward and dq: a block has (b, head, query tile) and walks the keys. dk and dv: a
- * block has (b, kv head, key tile) and walks its query heads and their tiles in order. Nothing is shared
- * between blocks, so the bits never change. */
+ * block has (b, kv head, key tile) and walks its query heads and their tiles in order. Of documents, only the
+ * tiles that some row of the block's sees, or is seen by, are walked. Nothing is shared between blocks, so
+ * the bits never change. */
 #include "attention_mma.h"
 #include "cuda.cuh"
 
@@ -17,6 +18,7 @@ enum { THREADS = 256 };
 struct Attend {
     KView q, k, v, o, dout, dq, dk, dv;
     float *lse, *delta; /* [B, H, T]; delta = rowsum(do * o) */
+    KSight sight;
     int64_t batch, time, heads, kv_heads;
     int width, padded; /* E, E rounded up to chunks */
     float scale;
@@ -125,8 +127,32 @@ template <int ROWS, int GROUPS> static __device__ inline void clear(float4 (&sum
         for (int g = 0; g < GROUPS; g++) sum[i][g] = make_float4(0, 0, 0, 0);
 }
 
-static __device__ inline bool attends(const Attend &p, int64_t query, int64_t key) {
-    return key < p.time && (!p.causal || key <= query);
+/* Keys [low, high) that a query sees; low < 0: nobody said. */
+struct Seen {
+    int64_t low, high;
+};
+static __device__ inline Seen keys_seen(const Attend &p, int64_t b, int64_t query) {
+    const int64_t end = p.causal && query < p.time ? query + 1 : p.time;
+    if (!p.sight.first_key || query >= p.time) return {0, end};
+    const int64_t at = b * p.time + query;
+    return {p.sight.first_key[at], p.causal ? end : (int64_t)p.sight.last_query[at] + 1};
+}
+static __device__ inline bool attends(Seen seen, int64_t key) {
+    return key >= seen.low && key < seen.high && seen.low >= 0;
+}
+
+/* Tiles of keys that a tile of queries sees begin in [begin, end). */
+struct Walk {
+    int64_t begin, end;
+};
+template <class S> static __device__ inline Walk walk_keys(const Attend &p, int64_t b, int64_t t) {
+    Walk walk = {0, p.causal && t + S::QUERIES < p.time ? t + S::QUERIES : p.time};
+    if (!p.sight.first_key) return walk;
+    const int rows = (int)(p.time - t < S::QUERIES ? p.time - t : S::QUERIES);
+    const int low = k_lowest(p.sight.first_key + b * p.time + t, rows);
+    walk.begin = low > 0 ? low / S::KEYS * S::KEYS : 0;
+    if (!p.causal) walk.end = (int64_t)k_highest(p.sight.last_query + b * p.time + t, rows) + 1;
+    return walk;
 }
 
 /* Sum or maximum over the 16 threads of a row of scores. */
@@ -151,7 +177,7 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_kernel(A
     /* long rows of causal tiles first */
     const int64_t t = (tiles - 1 - blockIdx.x % tiles) * S::QUERIES, head = blockIdx.x / tiles % p.heads;
     const int64_t b = blockIdx.x / tiles / p.heads, kv_head = head / (p.heads / p.kv_heads);
-    const int64_t end = p.causal ? (t + S::QUERIES < p.time ? t + S::QUERIES : p.time) : p.time;
+    const Walk walk = walk_keys<S>(p, b, t);
 
     float4 sum[S::ROWS][S::GROUPS];
     float maximum[S::ROWS], total[S::ROWS], factor[S::ROWS];
@@ -159,22 +185,23 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_kernel(A
 #pragma unroll
     for (int i = 0; i < S::ROWS; i++) maximum[i] = -INFINITY, total[i] = 0;
     load_tile<S::STRIDE>(p, q, p.q, b, t, head, p.heads, S::QUERIES);
-    for (int64_t s = 0; s < end; s += S::KEYS) {
+    for (int64_t s = walk.begin; s < walk.end; s += S::KEYS) {
         load_tile<S::STRIDE>(p, kv, p.k, b, s, kv_head, p.kv_heads, S::KEYS);
         __syncthreads();
         float score[S::ROWS][S::COLUMNS];
         dot_tile<S::ROWS, S::COLUMNS, S::STRIDE>(score, q, kv, p.padded);
 #pragma unroll
         for (int i = 0; i < S::ROWS; i++) {
+            const Seen seen = keys_seen(p, b, t + ty + 16 * i);
+            const float hidden = seen.low < 0 ? NAN : -INFINITY;
             float top = maximum[i];
 #pragma unroll
             for (int j = 0; j < S::COLUMNS; j++) {
-                const bool seen = attends(p, t + ty + 16 * i, s + tx + 16 * j);
-                score[i][j] = seen ? score[i][j] * p.scale : -INFINITY;
+                score[i][j] = attends(seen, s + tx + 16 * j) ? score[i][j] * p.scale : hidden;
                 top = fmaxf(top, score[i][j]);
             }
             top = row_maximum(top);
-            factor[i] = expf(maximum[i] - top);
+            factor[i] = top == -INFINITY ? 0.0f : expf(maximum[i] - top); /* the row has seen no key yet */
             maximum[i] = top;
             float here = 0;
 #pragma unroll
@@ -224,8 +251,9 @@ __global__ void attend_delta_kernel(Attend p) {
 /* The probability of score[i][j], and the score's gradient in its place of dp[i][j]. */
 template <int ROWS, int COLUMNS>
 static __device__ inline void softmax_back(const Attend &p, float (&score)[ROWS][COLUMNS],
-                                           float (&dp)[ROWS][COLUMNS], int64_t row_of_head, int64_t t,
+                                           float (&dp)[ROWS][COLUMNS], int64_t b, int64_t head, int64_t t,
                                            int64_t s) {
+    const int64_t row_of_head = (b * p.heads + head) * p.time;
     const int ty = (int)threadIdx.x / 16, tx = (int)threadIdx.x % 16;
 #pragma unroll
     for (int i = 0; i < ROWS; i++) {
@@ -233,11 +261,13 @@ static __device__ inline void softmax_back(const Attend &p, float (&score)[ROWS]
         const bool there = row < p.time;
         const float lse = there ? p.lse[row_of_head + row] : 0.0f;
         const float delta = there ? p.delta[row_of_head + row] : 0.0f;
+        const Seen seen = keys_seen(p, b, row);
+        const float hidden = seen.low < 0 ? NAN : 0.0f;
 #pragma unroll
         for (int j = 0; j < COLUMNS; j++) {
-            const bool seen = there && attends(p, row, s + tx + 16 * j);
-            score[i][j] = seen ? expf(score[i][j] * p.scale - lse) : 0.0f;
-            dp[i][j] = seen ? score[i][j] * (dp[i][j] - delta) * p.scale : 0.0f;
+            const bool sees = there && attends(seen, s + tx + 16 * j);
+            score[i][j] = sees ? expf(score[i][j] * p.scale - lse) : hidden;
+            dp[i][j] = sees ? score[i][j] * (dp[i][j] - delta) * p.scale : hidden;
         }
     }
 }
@@ -261,20 +291,20 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_dq_kerne
     const int64_t tiles = (p.time + S::QUERIES - 1) / S::QUERIES;
     const int64_t t = (tiles - 1 - blockIdx.x % tiles) * S::QUERIES, head = blockIdx.x / tiles % p.heads;
     const int64_t b = blockIdx.x / tiles / p.heads, kv_head = head / (p.heads / p.kv_heads);
-    const int64_t end = p.causal ? (t + S::QUERIES < p.time ? t + S::QUERIES : p.time) : p.time;
+    const Walk walk = walk_keys<S>(p, b, t);
 
     float4 sum[S::ROWS][S::GROUPS];
     clear(sum);
     load_tile<S::STRIDE>(p, q, p.q, b, t, head, p.heads, S::QUERIES);
     load_tile<S::STRIDE>(p, dout, p.dout, b, t, head, p.heads, S::QUERIES);
-    for (int64_t s = 0; s < end; s += S::KEYS) {
+    for (int64_t s = walk.begin; s < walk.end; s += S::KEYS) {
         load_tile<S::STRIDE>(p, k, p.k, b, s, kv_head, p.kv_heads, S::KEYS);
         load_tile<S::STRIDE>(p, v, p.v, b, s, kv_head, p.kv_heads, S::KEYS);
         __syncthreads();
         float score[S::ROWS][S::COLUMNS], dp[S::ROWS][S::COLUMNS];
         dot_tile<S::ROWS, S::COLUMNS, S::STRIDE>(score, q, k, p.padded);
         dot_tile<S::ROWS, S::COLUMNS, S::STRIDE>(dp, dout, v, p.padded);
-        softmax_back(p, score, dp, (b * p.heads + head) * p.time, t, s);
+        softmax_back(p, score, dp, b, head, t, s);
         put_scores(dscore, S::SCORE_STRIDE, 1, dp);
         __syncthreads();
         add_product<S::ROWS, S::GROUPS, S::KEYS, S::SCORE_STRIDE, S::STRIDE>(sum, dscore, k, p.padded);
@@ -294,6 +324,11 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_dkv_kern
     const int64_t s = blockIdx.x % tiles * S::KEYS, kv_head = blockIdx.x / tiles % p.kv_heads;
     const int64_t b = blockIdx.x / tiles / p.kv_heads;
     const int64_t first = p.causal ? s / S::QUERIES * S::QUERIES : 0;
+    int64_t end = p.time; /* of the queries that see these keys */
+    if (p.sight.last_query)
+        end = (int64_t)k_highest(p.sight.last_query + b * p.time + s,
+                                 (int)(p.time - s < S::KEYS ? p.time - s : S::KEYS)) +
+              1;
 
     float4 dk[S::COLUMNS][S::GROUPS], dv[S::COLUMNS][S::GROUPS];
     clear(dk);
@@ -301,14 +336,14 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_dkv_kern
     load_tile<S::STRIDE>(p, k, p.k, b, s, kv_head, p.kv_heads, S::KEYS);
     load_tile<S::STRIDE>(p, v, p.v, b, s, kv_head, p.kv_heads, S::KEYS);
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; head++)
-        for (int64_t t = first; t < p.time; t += S::QUERIES) {
+        for (int64_t t = first; t < end; t += S::QUERIES) {
             load_tile<S::STRIDE>(p, q, p.q, b, t, head, p.heads, S::QUERIES);
             load_tile<S::STRIDE>(p, dout, p.dout, b, t, head, p.heads, S::QUERIES);
             __syncthreads();
             float score[S::ROWS][S::COLUMNS], dp[S::ROWS][S::COLUMNS];
             dot_tile<S::ROWS, S::COLUMNS, S::STRIDE>(score, q, k, p.padded);
             dot_tile<S::ROWS, S::COLUMNS, S::STRIDE>(dp, dout, v, p.padded);
-            softmax_back(p, score, dp, (b * p.heads + head) * p.time, t, s);
+            softmax_back(p, score, dp, b, head, t, s);
             put_scores(turned, 1, S::TURNED_STRIDE, score);
             __syncthreads();
             add_product<S::COLUMNS, S::GROUPS, S::QUERIES, S::TURNED_STRIDE, S::STRIDE>(dv, turned, dout,
@@ -329,8 +364,11 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_dkv_kern
 
 /* ---- host side ---- */
 
-static Attend attend_of(const KTensor *q, const KTensor *k, const KTensor *v, const KAttr *attr) {
+/* `sight`: first key and last query, or NULL. */
+static Attend attend_of(const KTensor *q, const KTensor *k, const KTensor *v, const KTensor *sight,
+                        const KAttr *attr) {
     Attend p = {};
+    if (sight) p.sight = {(const int32_t *)sight[0].data, (const int32_t *)sight[1].data};
     p.q = k_view(q);
     p.k = k_view(k);
     p.v = k_view(v);
@@ -397,6 +435,7 @@ static AttendMma mma_of(const Attend &p, const KTensor *q, const KTensor *k, con
     m.v = rows_of(v);
     m.lse = p.lse;
     m.delta = p.delta;
+    m.sight = p.sight;
     m.batch = (int)p.batch;
     m.time = (int)p.time;
     m.heads = (int)p.heads;
@@ -408,7 +447,7 @@ static AttendMma mma_of(const Attend &p, const KTensor *q, const KTensor *k, con
 }
 
 void k_attend(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    Attend p = attend_of(&in[0], &in[1], &in[2], attr);
+    Attend p = attend_of(&in[0], &in[1], &in[2], nin > 3 ? &in[3] : NULL, attr);
     p.o = k_view(&out[0]);
     p.lse = (float *)out[1].data;
     if (k_count(&in[0]) == 0) return;
@@ -428,7 +467,7 @@ void k_attend(const KCtx *cx, int nout, const KTensor *out, int nin, const KTens
 /* do, q, k, v, o, lse -> dq, dk, dv */
 void k_attend_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                   const KAttr *attr) {
-    Attend p = attend_of(&in[1], &in[2], &in[3], attr);
+    Attend p = attend_of(&in[1], &in[2], &in[3], nin > 6 ? &in[6] : NULL, attr);
     p.dout = k_view(&in[0]);
     p.o = k_view(&in[4]);
     p.lse = (float *)in[5].data;

@@ -8,7 +8,9 @@
  * dO and dk += dS^T Q as they stand. What is walked through comes in two tiles: while one is used, the next
  * is copied; backwards, the scores of SPAN of its rows are in registers at a time. Probabilities are powers
  * of two of scores times scale * log2(e); P and dS are rounded to bf16 as operands, sums are f32. Nothing is
- * shared between blocks, so the bits never change. Blocks with the longest rows come first. */
+ * shared between blocks, so the bits never change. Blocks with the longest rows come first. Of documents
+ * (SIGHT), a block walks the tiles that some row of its own sees, or is seen by; the others compile as if
+ * there were none. */
 #include "attention_mma.cuh"
 
 static constexpr float LOG2_E = 1.44269504088896340736f;
@@ -25,6 +27,53 @@ struct Place {
 static __device__ inline Place place_of(const AttendMma &p, int heads) {
     const int block = (int)blockIdx.x, all = p.batch * heads;
     return {block / all, block % all / heads, block % heads};
+}
+
+/* The first and the last of some rows' first keys, or last queries. */
+struct Range {
+    int low, high;
+};
+template <bool SIGHT>
+static __device__ inline Range range_of(const AttendMma &p, const int32_t *of, int b, int row, int rows) {
+    if (!SIGHT || row >= p.time) return {0, p.time - 1};
+    const int32_t *from = of + (int64_t)b * p.time + row;
+    const int count = p.time - row < rows ? p.time - row : rows;
+    return {k_lowest(from, count), k_highest(from, count)};
+}
+
+/* Tiles of KEYS keys that begin in [begin, end): those that a block's queries [t, t + queries) see. */
+template <bool SIGHT, int KEYS>
+static __device__ inline int keys_begin(const AttendMma &p, int b, int t, int queries) {
+    if (!SIGHT) return 0;
+    const int low = range_of<SIGHT>(p, p.sight.first_key, b, t, queries).low;
+    return low > 0 ? low / KEYS * KEYS : 0;
+}
+template <bool SIGHT> static __device__ inline int keys_end(const AttendMma &p, int b, int t, int queries) {
+    return range_of<SIGHT>(p, p.sight.last_query, b, t, queries).high + 1;
+}
+
+/* Keys from key0 on that a row of the warp's scores sees too much of become -infinity, by what documents say;
+ * a row of which nobody said it, NaN. */
+template <int BLOCKS, int N>
+static __device__ inline void mask_sight(const AttendMma &p, float (&score)[BLOCKS][N][4], int b, int row0,
+                                         int key0) {
+    const int column = lane_of() % 4 * 2;
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + 16 * m + 8 * half + lane_of() / 4;
+            if (row >= p.time) continue;
+            const int first = p.sight.first_key[(int64_t)b * p.time + row];
+            const int last = p.causal ? p.time : p.sight.last_query[(int64_t)b * p.time + row];
+            const float hidden = first < 0 ? NAN : -INFINITY;
+            const int begin = (first < 0 ? p.time : first) - key0 - column, end = last - key0 - column;
+#pragma unroll
+            for (int n = 0; n < N; n++)
+#pragma unroll
+                for (int i = 0; i < 2; i++)
+                    if (8 * n + i < begin || 8 * n + i > end) score[m][n][2 * half + i] = hidden;
+        }
 }
 
 /* Keys from key0 on that a row of the warp's scores does not see become -infinity. */
@@ -100,7 +149,7 @@ static __device__ inline void raise_maxima(const float (&score)[BLOCKS][N][4],
         }
 }
 
-template <int WIDTH, int QUERIES, int KEYS, int WARPS, int RESIDENT>
+template <bool SIGHT, int WIDTH, int QUERIES, int KEYS, int WARPS, int RESIDENT>
 __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_kernel(AttendMma p) {
     K_SHARED(uint16_t, shared);
     constexpr int THREADS = 32 * WARPS, BLOCKS = QUERIES / WARPS / 16, KEY_BYTES = KEYS * WIDTH * 2;
@@ -109,13 +158,16 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_kernel(Attend
     const uint32_t q_rows = q_tile + (uint32_t)(warp_of() * BLOCKS * 16 * WIDTH * 2);
     const Place at = place_of(p, p.heads);
     const int t = ((p.time - 1) / QUERIES - at.tile) * QUERIES, kv_head = at.head / (p.heads / p.kv_heads);
-    const int end = p.causal && t + QUERIES < p.time ? t + QUERIES : p.time;
+    const int last = p.causal && t + QUERIES < p.time ? t + QUERIES : p.time;
+    const int begin = keys_begin<SIGHT, KEYS>(p, at.b, t, QUERIES);
+    const int end = SIGHT && !p.causal ? keys_end<SIGHT>(p, at.b, t, QUERIES) : last;
     const int row0 = t + warp_of() * 16 * BLOCKS; /* the warp's */
+    const Range firsts = range_of<SIGHT>(p, p.sight.first_key, at.b, row0, 16 * BLOCKS);
     const float scale = p.scale * LOG2_E;
 
     copy_tile<WIDTH, QUERIES, THREADS>(p, q_tile, p.q, at.b, t, at.head);
-    copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles, p.k, at.b, 0, kv_head);
-    copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles + KEY_BYTES, p.v, at.b, 0, kv_head);
+    copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles, p.k, at.b, begin, kv_head);
+    copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles + KEY_BYTES, p.v, at.b, begin, kv_head);
     k_copy_commit();
     k_copy_wait<0>();
     __syncthreads();
@@ -129,7 +181,7 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_kernel(Attend
         total[m][0] = total[m][1] = 0;
     }
     uint32_t now = kv_tiles, next = kv_tiles + 2 * KEY_BYTES;
-    for (int s = 0; s < end; s += KEYS) {
+    for (int s = begin; s < end; s += KEYS) {
         k_copy_wait<0>();
         __syncthreads();
         if (s + KEYS < end) {
@@ -137,7 +189,8 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_kernel(Attend
             copy_tile<WIDTH, KEYS, THREADS>(p, next + KEY_BYTES, p.v, at.b, s + KEYS, kv_head);
             k_copy_commit();
         }
-        if (!p.causal || s < row0 + 16 * BLOCKS) { /* else the warp sees none of these keys */
+        /* else the warp sees none of these keys */
+        if ((!p.causal || s < row0 + 16 * BLOCKS) && (!SIGHT || s + KEYS > firsts.low)) {
             float score[BLOCKS][KEYS / 8][4];
             clear(score);
             if constexpr (KEEP)
@@ -145,12 +198,18 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_kernel(Attend
             else
                 score_tiles<WIDTH, KEYS>(score, q_rows, now);
             if (s + KEYS > keys_seen(p, row0)) mask_keys(p, score, row0, s);
+            if (SIGHT && (!p.causal || s < firsts.high || firsts.low < 0))
+                mask_sight(p, score, at.b, row0, s);
             raise_maxima(score, sum, maximum, total, scale);
             float shift[BLOCKS][2];
 #pragma unroll
             for (int m = 0; m < BLOCKS; m++)
 #pragma unroll
-                for (int half = 0; half < 2; half++) shift[m][half] = maximum[m][half] * scale;
+                for (int half = 0; half < 2; half++) {
+                    shift[m][half] = maximum[m][half] * scale;
+                    if (SIGHT && maximum[m][half] == -INFINITY)
+                        shift[m][half] = 0; /* it has seen no key yet */
+                }
             add_weighted<WIDTH, KEYS>(sum, score, now + KEY_BYTES, [&](int m, int n, int i) {
                 score[m][n][i] = k_exp2(score[m][n][i] * scale - shift[m][i / 2]);
                 total[m][i / 2] += score[m][n][i];
@@ -219,7 +278,7 @@ static __device__ inline void store_deltas(const AttendMma &p, const uint4 (&o)[
     }
 }
 
-template <int WIDTH, int QUERIES, int KEYS, int SPAN, int WARPS, int RESIDENT>
+template <bool SIGHT, int WIDTH, int QUERIES, int KEYS, int SPAN, int WARPS, int RESIDENT>
 __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(AttendMma p) {
     K_SHARED(uint16_t, shared);
     constexpr int THREADS = 32 * WARPS, BLOCKS = QUERIES / WARPS / 16, KEY_BYTES = KEYS * WIDTH * 2;
@@ -231,8 +290,11 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(Att
     const uint32_t rows = (uint32_t)(warp_of() * BLOCKS * 16 * WIDTH * 2); /* the warp's, in a tile */
     const Place at = place_of(p, p.heads);
     const int t = ((p.time - 1) / QUERIES - at.tile) * QUERIES, kv_head = at.head / (p.heads / p.kv_heads);
-    const int end = p.causal && t + QUERIES < p.time ? t + QUERIES : p.time;
+    const int last = p.causal && t + QUERIES < p.time ? t + QUERIES : p.time;
+    const int begin = keys_begin<SIGHT, KEYS>(p, at.b, t, QUERIES);
+    const int end = SIGHT && !p.causal ? keys_end<SIGHT>(p, at.b, t, QUERIES) : last;
     const int row0 = t + warp_of() * 16 * BLOCKS;
+    const Range firsts = range_of<SIGHT>(p, p.sight.first_key, at.b, row0, 16 * BLOCKS);
     const float scale = p.scale * LOG2_E;
     /* lse, -delta [QUERIES]; lse is infinity past the end, so that P and dS are zero there */
     float *terms = (float *)(shared + (2 * QUERIES + 4 * KEYS) * WIDTH);
@@ -241,8 +303,8 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(Att
 
     copy_tile<WIDTH, QUERIES, THREADS>(p, q_tile, p.q, at.b, t, at.head);
     copy_tile<WIDTH, QUERIES, THREADS>(p, dout_tile, p.dout, at.b, t, at.head);
-    copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles, p.k, at.b, 0, kv_head);
-    copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles + KEY_BYTES, p.v, at.b, 0, kv_head);
+    copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles, p.k, at.b, begin, kv_head);
+    copy_tile<WIDTH, KEYS, THREADS>(p, kv_tiles + KEY_BYTES, p.v, at.b, begin, kv_head);
     k_copy_commit();
     uint4 o[QUERIES * WIDTH / 8 / THREADS];
     load_outputs<WIDTH, QUERIES, THREADS>(p, o, at.b, t, at.head);
@@ -264,7 +326,7 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(Att
         if (KEEP_DOUT) load_rows<WIDTH>(dout[m], dout_tile + rows + (uint32_t)(m * 16 * WIDTH * 2));
     }
     uint32_t now = kv_tiles, next = kv_tiles + 2 * KEY_BYTES;
-    for (int s = 0; s < end; s += KEYS) {
+    for (int s = begin; s < end; s += KEYS) {
         k_copy_wait<0>();
         __syncthreads();
         if (s + KEYS < end) {
@@ -276,6 +338,7 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(Att
         for (int from = 0; from < KEYS; from += SPAN) {
             const int key0 = s + from;
             if (p.causal && row0 + 16 * BLOCKS <= key0) continue; /* the warp sees none of these keys */
+            if (SIGHT && key0 + SPAN <= firsts.low) continue;
             const uint32_t k = now + (uint32_t)(from * WIDTH * 2), v = k + KEY_BYTES;
             float score[BLOCKS][SPAN / 8][4], dscore[BLOCKS][SPAN / 8][4], shift[BLOCKS][2];
             clear(score);
@@ -284,6 +347,8 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dq_kernel(Att
             else
                 score_tiles<WIDTH, SPAN>(score, q_tile + rows, k);
             if (key0 + SPAN > keys_seen(p, row0)) mask_keys(p, score, row0, key0);
+            if (SIGHT && (!p.causal || key0 < firsts.high || firsts.low < 0))
+                mask_sight(p, score, at.b, row0, key0);
 #pragma unroll
             for (int m = 0; m < BLOCKS; m++)
 #pragma unroll
@@ -332,6 +397,28 @@ static __device__ inline void mask_queries(float (&score)[BLOCKS][N][4], int key
         }
 }
 
+/* The same by what documents say. */
+template <int BLOCKS, int N>
+static __device__ inline void mask_seen_by(const AttendMma &p, float (&score)[BLOCKS][N][4], int b, int key0,
+                                           int query0) {
+    const int column = lane_of() % 4 * 2;
+#pragma unroll
+    for (int m = 0; m < BLOCKS; m++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int key = key0 + 16 * m + 8 * half + lane_of() / 4;
+            if (key >= p.time) continue;
+            const int first = p.causal ? 0 : p.sight.first_key[(int64_t)b * p.time + key];
+            const int begin = first - query0 - column;
+            const int end = p.sight.last_query[(int64_t)b * p.time + key] - query0 - column;
+#pragma unroll
+            for (int n = 0; n < N; n++)
+#pragma unroll
+                for (int i = 0; i < 2; i++)
+                    if (8 * n + i < begin || 8 * n + i > end) score[m][n][2 * half + i] = -INFINITY;
+        }
+}
+
 /* lse and -delta of a tile's queries, one number a thread: the first QUERIES threads have lse, the next
  * -delta. Queries past the end get lse = infinity, so that P and dS are zero there. */
 template <int QUERIES> static __device__ inline float row_term(const AttendMma &p, int b, int t, int head) {
@@ -343,7 +430,7 @@ template <int QUERIES> static __device__ inline float row_term(const AttendMma &
     return of_lse ? p.lse[at] * LOG2_E : -p.delta[at];
 }
 
-template <int WIDTH, int KEYS, int QUERIES, int SPAN, int WARPS, int RESIDENT>
+template <bool SIGHT, int WIDTH, int KEYS, int QUERIES, int SPAN, int WARPS, int RESIDENT>
 __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(AttendMma p) {
     K_SHARED(uint16_t, shared);
     constexpr int THREADS = 32 * WARPS, BLOCKS = KEYS / WARPS / 16, QUERY_BYTES = QUERIES * WIDTH * 2;
@@ -355,7 +442,10 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(At
     float *terms = (float *)(shared + (2 * KEYS + 4 * QUERIES) * WIDTH); /* two tiles' lse, delta [QUERIES] */
     const Place at = place_of(p, p.kv_heads);
     const int s = at.tile * KEYS, key0 = s + warp_of() * 16 * BLOCKS, group = p.heads / p.kv_heads;
-    const int first = p.causal ? s / QUERIES * QUERIES : 0, tiles = (p.time - first + QUERIES - 1) / QUERIES;
+    const int first = p.causal ? s / QUERIES * QUERIES : 0; /* of the queries that see the keys */
+    const int end = SIGHT ? range_of<SIGHT>(p, p.sight.last_query, at.b, s, KEYS).high + 1 : p.time;
+    const int tiles = (end - first + QUERIES - 1) / QUERIES;
+    const Range lasts = range_of<SIGHT>(p, p.sight.last_query, at.b, key0, 16 * BLOCKS);
     const int column = lane_of() % 4 * 2; /* of the lane, in an accumulator's eight */
     const float scale = p.scale * LOG2_E;
 
@@ -389,7 +479,7 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(At
         __syncthreads();
         if (more) {
             t += QUERIES;
-            if (t >= p.time) {
+            if (t >= (SIGHT ? end : p.time)) { /* `end` would take a register that there is not */
                 t = first;
                 head++;
             }
@@ -401,6 +491,7 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(At
 #pragma unroll
         for (int from = 0; from < QUERIES; from += SPAN) {
             if (p.causal && query0 + from + SPAN <= key0) continue; /* no query sees the warp's keys */
+            if (SIGHT && query0 + from > lasts.high) continue;
             const uint32_t q = now + (uint32_t)(from * WIDTH * 2), dout = q + QUERY_BYTES;
             const float *lse = term + from + column, *minus_delta = lse + QUERIES;
             float score[BLOCKS][SPAN / 8][4], dscore[BLOCKS][SPAN / 8][4]; /* [key, query] */
@@ -410,6 +501,8 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(At
             else
                 score_tiles<WIDTH, SPAN>(score, k_tile + rows, q);
             if (p.causal && query0 + from < key0 + 16 * BLOCKS - 1) mask_queries(score, key0, query0 + from);
+            if (SIGHT && (!p.causal || query0 + from + SPAN - 1 > lasts.low))
+                mask_seen_by(p, score, at.b, key0, query0 + from);
 #pragma unroll
             for (int n = 0; n < SPAN / 8; n++) {
                 const float2 x = *(const float2 *)(minus_delta + 8 * n);
@@ -456,18 +549,21 @@ static void launch(Kernel kernel, void *stream, const AttendMma *p, int rows, in
 
 template <int WIDTH, int QUERIES, int KEYS, int WARPS, int RESIDENT>
 static void forward(void *stream, const AttendMma *p) {
-    launch(attend_mma_kernel<WIDTH, QUERIES, KEYS, WARPS, RESIDENT>, stream, p, QUERIES, p->heads, WARPS,
-           k_cuda_attend_mma_bytes(WIDTH, 1, QUERIES, KEYS));
+    launch(p->sight.first_key ? attend_mma_kernel<true, WIDTH, QUERIES, KEYS, WARPS, RESIDENT>
+                              : attend_mma_kernel<false, WIDTH, QUERIES, KEYS, WARPS, RESIDENT>,
+           stream, p, QUERIES, p->heads, WARPS, k_cuda_attend_mma_bytes(WIDTH, 1, QUERIES, KEYS));
 }
 template <int WIDTH, int KEYS, int QUERIES, int SPAN, int WARPS, int RESIDENT>
 static void backward_kv(void *stream, const AttendMma *p) {
-    launch(attend_mma_dkv_kernel<WIDTH, KEYS, QUERIES, SPAN, WARPS, RESIDENT>, stream, p, KEYS, p->kv_heads,
-           WARPS, k_cuda_attend_dkv_bytes(WIDTH, KEYS, QUERIES));
+    launch(p->sight.first_key ? attend_mma_dkv_kernel<true, WIDTH, KEYS, QUERIES, SPAN, WARPS, RESIDENT>
+                              : attend_mma_dkv_kernel<false, WIDTH, KEYS, QUERIES, SPAN, WARPS, RESIDENT>,
+           stream, p, KEYS, p->kv_heads, WARPS, k_cuda_attend_dkv_bytes(WIDTH, KEYS, QUERIES));
 }
 template <int WIDTH, int QUERIES, int KEYS, int SPAN, int WARPS, int RESIDENT>
 static void backward_q(void *stream, const AttendMma *p) {
-    launch(attend_mma_dq_kernel<WIDTH, QUERIES, KEYS, SPAN, WARPS, RESIDENT>, stream, p, QUERIES, p->heads,
-           WARPS, k_cuda_attend_dq_bytes(WIDTH, QUERIES, KEYS));
+    launch(p->sight.first_key ? attend_mma_dq_kernel<true, WIDTH, QUERIES, KEYS, SPAN, WARPS, RESIDENT>
+                              : attend_mma_dq_kernel<false, WIDTH, QUERIES, KEYS, SPAN, WARPS, RESIDENT>,
+           stream, p, QUERIES, p->heads, WARPS, k_cuda_attend_dq_bytes(WIDTH, QUERIES, KEYS));
 }
 void k_attend_mma(void *stream, const AttendMma *p) {
 #define BF16(most, queries, keys, warps, resident, ...)                                                      \

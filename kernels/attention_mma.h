@@ -12,11 +12,17 @@ typedef struct AttendRows {
     int64_t stride;
 } AttendRows;
 
+/* What tokens see and are seen by, i32 [B, T] (kernels.h); NULL: as far as causal says. */
+typedef struct KSight {
+    const int32_t *first_key, *last_query;
+} KSight;
+
 typedef struct AttendMma {
     AttendRows q, k, v, o, dout, dq, dk, dv;
     float *lse, *delta; /* [B, H, T]; delta = rowsum(do * o) */
     int batch, time, heads, kv_heads, width, causal;
     float scale;
+    KSight sight;
 } AttendMma;
 
 void k_attend_mma(void *stream, const AttendMma *p);

@@ -232,6 +232,28 @@ static __device__ inline float k_warp_sum(float x) {
     return x;
 }
 
+/* Of `count` whole numbers, at least one, the same in every lane. All lanes of the warp call it. */
+static __device__ inline int k_highest(const int32_t *from, int count) {
+    int x = from[0];
+    for (int i = (int)threadIdx.x % 32; i < count; i += 32) x = from[i] > x ? from[i] : x;
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) {
+        const int other = (int)__shfl_xor_sync(0xffffffffu, (uint32_t)x, step);
+        x = other > x ? other : x;
+    }
+    return x;
+}
+static __device__ inline int k_lowest(const int32_t *from, int count) {
+    int x = from[0];
+    for (int i = (int)threadIdx.x % 32; i < count; i += 32) x = from[i] < x ? from[i] : x;
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) {
+        const int other = (int)__shfl_xor_sync(0xffffffffu, (uint32_t)x, step);
+        x = other < x ? other : x;
+    }
+    return x;
+}
+
 /* Sum over the block, the same bits in every thread; scratch has room for 32 numbers. All threads call it. */
 static __device__ inline float k_block_sum(float x, float *scratch) {
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32, warps = (int)blockDim.x / 32;

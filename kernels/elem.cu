@@ -388,7 +388,8 @@ void k_join_rows(const KCtx *cx, int nout, const KTensor *out, int nin, const KT
 struct Rope {
     double theta, factor, low, high, original, direction;
     int64_t batch, time, heads, half;
-    int positions; /* of a block */
+    int positions;         /* of a block */
+    const int32_t *places; /* [B, T]: of each token, where they are no places of the row; else NULL */
 };
 constexpr int ROPE_TURNS = 2; /* of a thread at once */
 constexpr int ROPE_THREADS = 128, ROPE_BLOCKS = 1024;
@@ -403,25 +404,28 @@ static __device__ double rope_frequency(Rope r, int64_t pair) {
     return (1 - smooth) * f / r.factor + smooth * f;
 }
 
-/* x [B, T, H, E]. A block has some positions of the sequence, in every gridDim.y-th batch: its threads share
- * their sines and cosines, then turn N pairs at a time of all heads. */
-template <int N, class T>
-__global__ void __launch_bounds__(ROPE_THREADS, 8) rope_kernel(T *y, const T *x, Rope r) {
-    K_SHARED(float, sines); /* [positions of the block, half], then as many cosines */
+/* Sines, then cosines, of a block's positions; of one batch, where they differ by batch. */
+static __device__ inline void rope_angles(Rope r, float *sines, int64_t first, int64_t batch) {
     const int half = (int)r.half, angles = r.positions * half;
-    const int64_t first = (int64_t)blockIdx.x * r.positions;
-    float *cosines = sines + angles;
     for (int i = (int)threadIdx.x; i < angles; i += (int)blockDim.x) {
-        double sine, cosine;
-        sincos(r.direction * (double)(first + i / half) * rope_frequency(r, i % half), &sine, &cosine);
+        const int64_t t = first + i / half;
+        double place = (double)t, sine, cosine;
+        if (r.places && t < r.time) place = r.places[batch * r.time + t];
+        if (place < 0) place = NAN;
+        sincos(r.direction * place * rope_frequency(r, i % half), &sine, &cosine);
         sines[i] = (float)sine;
-        cosines[i] = (float)cosine;
+        sines[i + angles] = (float)cosine;
     }
-    __syncthreads();
-    const int packs = half / N, heads = (int)r.heads;
+}
+
+/* The block's positions of `batches` batches, from `from` on gridDim.y apart, by the angles it has. */
+template <int N, class T>
+static __device__ inline void rope_turn(T *y, const T *x, Rope r, const float *sines, int64_t first,
+                                        int64_t from, int batches) {
+    const int half = (int)r.half, packs = half / N, heads = (int)r.heads;
+    const float *cosines = sines + r.positions * half;
     const int here = r.time - first < r.positions ? (int)(r.time - first) : r.positions;
     const int turns = here * heads * packs; /* of a batch */
-    const int batches = (int)((r.batch - blockIdx.y + gridDim.y - 1) / gridDim.y);
     const int threads = (int)blockDim.x, all = batches * turns;
     for (int start = (int)threadIdx.x; start < all; start += ROPE_TURNS * threads) {
         KPack<T, N> a[ROPE_TURNS], b[ROPE_TURNS];
@@ -429,7 +433,7 @@ __global__ void __launch_bounds__(ROPE_THREADS, 8) rope_kernel(T *y, const T *x,
 #pragma unroll
         for (int k = 0; k < ROPE_TURNS; k++) {
             const int i = start + k * threads, turn = i % turns;
-            const int64_t batch = blockIdx.y + (int64_t)(i / turns) * gridDim.y;
+            const int64_t batch = from + (int64_t)(i / turns) * gridDim.y;
             at[k] = ((batch * r.time + first) * heads + turn / packs) * 2 * half + turn % packs * N;
             if (i >= all) continue;
             a[k] = k_load_pack<N>(x + at[k]);
@@ -452,6 +456,31 @@ __global__ void __launch_bounds__(ROPE_THREADS, 8) rope_kernel(T *y, const T *x,
         }
     }
 }
+
+/* x [B, T, H, E]. A block has some positions of the sequence, in every gridDim.y-th batch: its threads share
+ * their sines and cosines, then turn N pairs at a time of all heads. */
+template <int N, class T>
+__global__ void __launch_bounds__(ROPE_THREADS, 8) rope_kernel(T *y, const T *x, Rope r) {
+    K_SHARED(float, sines); /* [positions of the block, half], then as many cosines */
+    const int64_t first = (int64_t)blockIdx.x * r.positions;
+    rope_angles(r, sines, first, 0);
+    __syncthreads();
+    rope_turn<N>(y, x, r, sines, first, blockIdx.y,
+                 (int)((r.batch - blockIdx.y + gridDim.y - 1) / gridDim.y));
+}
+
+/* The same where each batch has places of its own: one batch after the other. */
+template <int N, class T>
+__global__ void __launch_bounds__(ROPE_THREADS, 8) rope_places_kernel(T *y, const T *x, Rope r) {
+    K_SHARED(float, sines);
+    const int64_t first = (int64_t)blockIdx.x * r.positions;
+    for (int64_t batch = blockIdx.y; batch < r.batch; batch += gridDim.y) {
+        rope_angles(r, sines, first, batch);
+        __syncthreads();
+        rope_turn<N>(y, x, r, sines, first, batch, 1);
+        __syncthreads(); /* the next batch's angles come where these are */
+    }
+}
 template <int N> static void launch_rope(const KCtx *cx, const KTensor *out, const KTensor *in, Rope r) {
     const int64_t blocks = k_cuda_ceil(r.time, r.positions);
     const dim3 grid = k_grid(
@@ -459,12 +488,12 @@ template <int N> static void launch_rope(const KCtx *cx, const KTensor *out, con
     const size_t shared_bytes = 2 * (size_t)(r.positions * r.half) * sizeof(float);
     k_by_type(in->dtype, [&](auto t) {
         using T = decltype(t);
-        K_LAUNCH((rope_kernel<N, T>), grid, ROPE_THREADS, shared_bytes, cx->stream, (T *)out->data,
-                 (const T *)in->data, r);
+        K_LAUNCH((r.places ? rope_places_kernel<N, T> : rope_kernel<N, T>), grid, ROPE_THREADS, shared_bytes,
+                 cx->stream, (T *)out->data, (const T *)in->data, r);
     });
 }
 void k_rope(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    (void)nout, (void)nin;
+    (void)nout;
     Rope r = {attr->theta,
               attr->rope_factor,
               attr->rope_low,
@@ -475,7 +504,8 @@ void k_rope(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor
               in->dim[1],
               in->dim[2],
               in->dim[3] / 2,
-              1};
+              1,
+              nin > 1 ? (const int32_t *)in[1].data : NULL};
     if (k_count(in) == 0) return;
     r.positions = (int)k_cuda_clamp(ROPE_THREADS / r.half, 1, ROPE_THREADS);
     if (r.half % K_PACK == 0)

@@ -28,6 +28,7 @@
  *   - What is written over without being read leaves no trace of what it held: outputs, the workspace, accumulators
  *     with acc = 0 or in the first micro-step of acc = 2, weights beside their master copy.
  *   - A token outside the vocabulary (-1, too) makes a row of NaN, and no gradient. A negative target is a masked one.
+ *     A negative position or first key makes a row of NaN.
  *   - The norm of clip_scale: NaN makes NaN, infinity makes 0.
  *
  * Tests compile the host files with -DK_REAL=double: then K_F32 tensors hold doubles and every
@@ -112,10 +113,14 @@ KFunction k_add;
 KFunction k_add_broadcast; /* x[.., s] + b[s] */
 KFunction k_mul;
 KFunction k_scale;         /* x * factor */
-KFunction k_rope;          /* x [B, T, H, E]: pairs (i, i + E/2) rotated by t / theta^(2i/E); Llama-3 frequency scaling
-                              when rope_factor > 0; inverse rotates backwards */
+KFunction k_rope;          /* x [B, T, H, E]: pairs (i, i + E/2) rotated by t / theta^(2i/E), t the token's place or what
+                              positions [B, T] say; Llama-3 frequency scaling when rope_factor > 0; inverse rotates
+                              backwards */
 KFunction k_attend;        /* o = softmax(q k^T / sqrt(E)) v over keys (causal: 0..t); head h reads kv head h / (H/K);
-                              lse = log sum exp of the scaled scores. No T x T matrix in memory. */
+                              lse = log sum exp of the scaled scores. No T x T matrix in memory. With first_key and
+                              last_query [B, T], token t sees keys first_key[t]..t if causal, else ..last_query[t], and
+                              queries t, else first_key[t], ..last_query[t] see it: the two say the same. Each token
+                              sees itself */
 KFunction k_dropout;       /* x keep / (1 - p), keep = k_random(..., attr.rng, attr.element + i) >= p; its own
                               backward */
 KFunction k_cross_entropy; /* lse = log sum exp(logits); loss += sum mask (lse - logits[target]), always
@@ -139,6 +144,7 @@ KFunction k_square_norm;   /* sum (+)= |g|^2 */
 KFunction k_clip_scale;
 KFunction k_adamw;         /* decoupled weight decay, bias-corrected by cx->step + 1; g is multiplied by scale if given;
                               with a master copy, the master is updated and w is its rounding */
+KFunction k_adamw8bit;     /* the same with m in dynamic8, v in udynamic8; the decay multiplies the updated weight */
 /* fused */
 KFunction k_swiglu;
 KFunction k_swiglu_bwd;

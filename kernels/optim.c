@@ -1,6 +1,9 @@
-/* The update on the host: squared gradient norm, clipping factor, AdamW. AdamW is one pass over memory: it
- * loads a run of every operand, updates it and stores it. Sums go to K_LANES lanes, fixed by the number of
- * elements alone. Compile with -fno-math-errno, or the square roots do not vectorise. */
+/* The update on the host: squared gradient norm, clipping factor, AdamW with moments as floats or as 8-bit
+ * codes. AdamW is one pass over memory: it loads a run of every operand, updates it and stores it. Sums go to
+ * K_LANES lanes, fixed by the number of elements alone. Compile with -fno-math-errno, or the square roots do
+ * not vectorise. */
+#include "codes.h"
+#include "packed.h"
 #include "host.h"
 
 enum { SERIAL_ELEMENTS = 16384 };
@@ -48,8 +51,33 @@ void k_clip_scale(const KCtx *cx, int nout, const KTensor *out, int nin, const K
 }
 
 typedef struct AdamW {
-    real scale, beta1, rest1, beta2, rest2, correct1, correct2, eps, rate, decay;
+    real scale, beta1, rest1, beta2, rest2, correct1, correct2, eps, rate, decay, keep;
 } AdamW;
+
+/* `keep` multiplies the updated weight: 1, unless the decay comes last. */
+static AdamW adamw_rule(const KCtx *cx, real scale, const KAttr *attr, int decay_last) {
+    const double time = (double)(cx->step + 1), rate = (double)cx->learning_rate;
+    return (AdamW){
+        .scale = scale,
+        .beta1 = (real)attr->beta1,
+        .rest1 = (real)(1 - attr->beta1),
+        .beta2 = (real)attr->beta2,
+        .rest2 = (real)(1 - attr->beta2),
+        .correct1 = (real)(1 / (1 - pow(attr->beta1, time))),
+        .correct2 = (real)(1 / (1 - pow(attr->beta2, time))),
+        .eps = (real)attr->eps,
+        .rate = (real)cx->learning_rate,
+        .decay = decay_last ? 0 : (real)attr->decay,
+        .keep = decay_last ? (real)(1 - rate * attr->decay) : 1,
+    };
+}
+
+/* The weight after a step by the moments. */
+static inline real stepped(const AdamW *a, real w, real first, real second) {
+    real root = K_REAL_IS_DOUBLE ? (real)sqrt((double)(second * a->correct2))
+                                 : (real)sqrtf((float)(second * a->correct2));
+    return (w - a->rate * (first * a->correct1 / (root + a->eps) + a->decay * w)) * a->keep;
+}
 
 static void adamw_run(const AdamW *rule, int64_t n, const real *g, real *w, real *m, real *v) {
     const AdamW a = *rule;
@@ -60,9 +88,7 @@ static void adamw_run(const AdamW *rule, int64_t n, const real *g, real *w, real
         real second = a.beta2 * v[i] + a.rest2 * (slope * slope);
         m[i] = first;
         v[i] = second;
-        real root = K_REAL_IS_DOUBLE ? (real)sqrt((double)(second * a.correct2))
-                                     : (real)sqrtf((float)(second * a.correct2));
-        w[i] -= a.rate * (first * a.correct1 / (root + a.eps) + a.decay * w[i]);
+        w[i] = stepped(&a, w[i], first, second);
     }
 }
 
@@ -73,24 +99,20 @@ static inline real *open_run(const KTensor *t, int64_t first, int64_t n, real *b
     return to;
 }
 
+/* The weight beside its master copy. */
+static inline void put_rounded(const KTensor *to, int64_t first, int64_t n, const real *w, real *buffer) {
+    real *rounded = k_target(to, first, buffer);
+    if (rounded != buffer) memcpy(rounded, w, (size_t)n * sizeof(real));
+    k_store(to, first, n, w);
+}
+
 /* g, scale [1]?, w, m, v, master? -> w, m, v, master?. The arithmetic is Loshchilov and Hutter 2019,
  * algorithm 2, with the rate's schedule in cx->learning_rate and time counted from 1. */
 void k_adamw(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     const KTensor *g = &in[0], *master = nout > 3 ? &out[3] : NULL;
     const int64_t n = k_count(g), runs = (n + K_RUN - 1) / K_RUN;
-    const double time = (double)(cx->step + 1);
-    const AdamW rule = {
-        .scale = nin > nout + 1 ? k_get(&in[1], 0) : (real)1,
-        .beta1 = (real)attr->beta1,
-        .rest1 = (real)(1 - attr->beta1),
-        .beta2 = (real)attr->beta2,
-        .rest2 = (real)(1 - attr->beta2),
-        .correct1 = (real)(1 / (1 - pow(attr->beta1, time))),
-        .correct2 = (real)(1 / (1 - pow(attr->beta2, time))),
-        .eps = (real)attr->eps,
-        .rate = (real)cx->learning_rate,
-        .decay = (real)attr->decay,
-    };
+    const AdamW rule =
+        adamw_rule(cx, nin > nout + 1 ? k_get(&in[1], 0) : (real)1, attr, attr->decay_last != 0);
 #pragma omp parallel for schedule(static) if (n > SERIAL_ELEMENTS)
     for (int64_t r = 0; r < runs; r++) {
         real g_buffer[K_RUN], w_buffer[K_RUN], m_buffer[K_RUN], v_buffer[K_RUN];
@@ -103,10 +125,77 @@ void k_adamw(const KCtx *cx, int nout, const KTensor *out, int nin, const KTenso
         k_store(exact, first, count, w);
         k_store(&out[1], first, count, m);
         k_store(&out[2], first, count, v);
-        if (master) {
-            real *rounded = k_target(&out[0], first, g_buffer);
-            if (rounded != g_buffer) memcpy(rounded, w, (size_t)count * sizeof(real));
-            k_store(&out[0], first, count, w);
-        }
+        if (master) put_rounded(&out[0], first, count, w, g_buffer);
+    }
+}
+
+/* ---- moments in 8 bits ---- */
+
+typedef struct Moment { /* one of a packed type: codes and scales */
+    unsigned char *code;
+    float *scale, map[256], middle[K_DYNAMIC_MIDDLES];
+} Moment;
+
+static Moment moment_of(const KTensor *t) {
+    const int is_signed = t->dtype == K_DYNAMIC8;
+    const KSections at = k_sections(k_packing(t->dtype), k_count(t));
+    Moment m = {.code = t->data, .scale = (float *)(void *)((char *)t->data + at.scales)};
+    for (int c = 0; c < 256; c++) m.map[c] = k_dynamic_value(is_signed, c);
+    k_dynamic_middles(is_signed, m.middle);
+    return m;
+}
+
+static void load_moment(const Moment *m, int64_t block, int64_t n, real *x) {
+    const unsigned char *code = m->code + block * K_DYNAMIC_BLOCK;
+    for (int64_t i = 0; i < n; i++) x[i] = (real)(m->map[code[i]] * m->scale[block]);
+}
+
+static void store_moment(const Moment *m, int64_t block, int64_t n, const real *x) {
+    float narrow[K_DYNAMIC_BLOCK];
+    for (int64_t i = 0; i < n; i++) narrow[i] = (float)x[i];
+    const float most = m->scale[block] = k_largest(narrow, n), divisor = k_divisor(most);
+    for (int64_t i = 0; i < n; i++) narrow[i] /= divisor;
+    k_dynamic_codes(narrow, n, m->middle, m->code + block * K_DYNAMIC_BLOCK);
+}
+
+static inline real fused(real a, real b, real c) {
+    return K_REAL_IS_DOUBLE ? (real)fma((double)a, (double)b, (double)c)
+                            : (real)fmaf((float)a, (float)b, (float)c);
+}
+
+/* The moments as bitsandbytes' reference rounds them: a bit more or less is now and then another code. */
+static void adamw8bit_run(const AdamW *rule, int64_t n, const real *g, real *w, real *m, real *v) {
+    const AdamW a = *rule;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        real slope = g[i] * a.scale;
+        m[i] = fused(slope, a.rest1, m[i] * a.beta1);
+        v[i] = fused(a.rest2 * slope, slope, v[i] * a.beta2);
+        w[i] = stepped(&a, w[i], m[i], v[i]);
+    }
+}
+
+/* As k_adamw, but for where the moments lie and for the decay, which comes last. The weight is updated by the
+ * new moments before these are rounded to codes. Dettmers et al. 2022, "8-bit Optimizers via Block-wise
+ * Quantization". */
+void k_adamw8bit(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                 const KAttr *attr) {
+    const KTensor *g = &in[0], *master = nout > 3 ? &out[3] : NULL, *exact = master ? master : &out[0];
+    const int64_t n = k_count(g), blocks = (n + K_DYNAMIC_BLOCK - 1) / K_DYNAMIC_BLOCK;
+    const AdamW rule = adamw_rule(cx, nin > nout + 1 ? k_get(&in[1], 0) : (real)1, attr, 1);
+    const Moment moment1 = moment_of(&out[1]), moment2 = moment_of(&out[2]);
+#pragma omp parallel for schedule(static) if (n > SERIAL_ELEMENTS)
+    for (int64_t b = 0; b < blocks; b++) {
+        real g_buffer[K_DYNAMIC_BLOCK], w_buffer[K_DYNAMIC_BLOCK], m[K_DYNAMIC_BLOCK], v[K_DYNAMIC_BLOCK];
+        const int64_t first = b * K_DYNAMIC_BLOCK, count = k_min(K_DYNAMIC_BLOCK, n - first);
+        const real *slope = k_load(g, first, count, g_buffer);
+        real *w = open_run(exact, first, count, w_buffer);
+        load_moment(&moment1, b, count, m);
+        load_moment(&moment2, b, count, v);
+        adamw8bit_run(&rule, count, slope, w, m, v);
+        k_store(exact, first, count, w);
+        store_moment(&moment1, b, count, m);
+        store_moment(&moment2, b, count, v);
+        if (master) put_rounded(&out[0], first, count, w, g_buffer);
     }
 }

@@ -2,6 +2,8 @@
  * 2). The norm's partial sums lie where k_cuda_square_blocks puts them, whatever the device, and the last
  * block to be done adds them in a fixed tree; a small tensor has one block and no partial sums. AdamW loads
  * every operand of a pack, updates it and writes it back. */
+#include "codes.h"
+#include "packed.h"
 #include "cuda.cuh"
 
 constexpr int THREADS = 256;
@@ -91,7 +93,7 @@ void k_clip_scale(const KCtx *cx, int nout, const KTensor *out, int nin, const K
 struct AdamW {
     KView g, w, m, v, master; /* master.data NULL: w is exact */
     const float *scale;       /* NULL: 1 */
-    float beta1, rest1, beta2, rest2, correct1, correct2, eps, rate, decay;
+    float beta1, rest1, beta2, rest2, correct1, correct2, eps, rate, decay, keep;
     int64_t count;
 };
 
@@ -112,13 +114,18 @@ struct EitherPack {
     }
 };
 
+/* The weight after a step by the moments. */
+static __device__ inline float stepped(const AdamW &p, float w, float m, float v) {
+    const float root = sqrtf(v * p.correct2);
+    return (w - p.rate * (m * p.correct1 / (root + p.eps) + p.decay * w)) * p.keep;
+}
+
 static __device__ inline void adamw_element(const AdamW &p, float scale, float g, float *w, float *m,
                                             float *v) {
     const float slope = g * scale;
     *m = p.beta1 * *m + p.rest1 * slope;
     *v = p.beta2 * *v + p.rest2 * (slope * slope);
-    const float root = sqrtf(*v * p.correct2);
-    *w -= p.rate * (*m * p.correct1 / (root + p.eps) + p.decay * *w);
+    *w = stepped(p, *w, *m, *v);
 }
 
 __global__ void adamw_kernel(AdamW p) {
@@ -154,14 +161,15 @@ __global__ void adamw_kernel(AdamW p) {
     }
 }
 
-/* g, scale [1]?, w, m, v, master? -> w, m, v, master?; time is counted from 1 */
-void k_adamw(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
+/* All but the moments; time is counted from 1. `keep` multiplies the updated weight: 1, unless the decay
+ * comes last. */
+static AdamW adamw_rule(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                        const KAttr *attr, int decay_last) {
     const double time = (double)(cx->step + 1);
     AdamW p;
     p.g = k_view(&in[0]);
     p.w = k_view(&out[0]);
-    p.m = k_view(&out[1]);
-    p.v = k_view(&out[2]);
+    p.m = p.v = k_no_view();
     p.master = nout > 3 ? k_view(&out[3]) : k_no_view();
     p.scale = nin > nout + 1 ? (const float *)in[1].data : NULL;
     p.beta1 = (float)attr->beta1;
@@ -172,8 +180,145 @@ void k_adamw(const KCtx *cx, int nout, const KTensor *out, int nin, const KTenso
     p.correct2 = (float)(1 / (1 - pow(attr->beta2, time)));
     p.eps = (float)attr->eps;
     p.rate = cx->learning_rate;
-    p.decay = (float)attr->decay;
+    p.decay = decay_last ? 0 : (float)attr->decay;
+    p.keep = decay_last ? (float)(1 - (double)cx->learning_rate * attr->decay) : 1;
     p.count = k_count(&in[0]);
+    return p;
+}
+
+/* g, scale [1]?, w, m, v, master? -> w, m, v, master? */
+void k_adamw(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
+    AdamW p = adamw_rule(cx, nout, out, nin, in, attr, attr->decay_last != 0);
+    p.m = k_view(&out[1]);
+    p.v = k_view(&out[2]);
     if (p.count == 0) return;
     K_LAUNCH(adamw_kernel, k_grid(k_cuda_ceil(p.count, THREADS * K_PACK)), THREADS, 0, cx->stream, p);
+}
+
+/* ---- moments in 8 bits ---- */
+
+constexpr int ROUNDS = 8; /* of a block of threads, so that its tables are made once for many elements */
+static_assert(32 * K_PACK == K_DYNAMIC_BLOCK, "a warp has a block of elements that share a scale");
+static_assert(THREADS == 256, "a thread for each value of a map");
+
+struct Moment {
+    unsigned char *code;
+    float *scale;
+};
+struct Moments {
+    Moment at[2];
+};
+struct Tables { /* in shared memory: of each moment */
+    float map[2][256], middle[2][256];
+};
+
+static __device__ inline void make_tables(Tables *table) {
+    const int me = (int)threadIdx.x;
+    for (int s = 0; s < 2; s++) table->map[s][me] = k_dynamic_value(s == 0, me);
+    __syncthreads();
+    for (int s = 0; s < 2; s++)
+        if (me < K_DYNAMIC_MIDDLES) table->middle[s][me] = (table->map[s][me] + table->map[s][me + 1]) * 0.5f;
+    __syncthreads();
+}
+
+/* Eight codes and their scale. */
+static __device__ inline void load_moment(const Moment &m, const float *map, int64_t i, int n, float *x) {
+    const float scale = m.scale[i / K_DYNAMIC_BLOCK];
+    KPack<unsigned char, K_PACK> code = {};
+    if (n == K_PACK)
+        code = k_load_pack<K_PACK>((const unsigned char *)m.code + i);
+    else
+        for (int j = 0; j < n; j++) code.at[j] = m.code[i + j];
+#pragma unroll
+    for (int j = 0; j < K_PACK; j++) x[j] = j < n ? map[code.at[j]] * scale : 0;
+}
+
+/* The largest magnitude of the warp's is its scale; a bit pattern of NaN is larger than those of numbers. */
+static __device__ inline void store_moment(const Moment &m, const float *middle, int64_t i, int n,
+                                           const float *x) {
+    unsigned most = 0;
+#pragma unroll
+    for (int j = 0; j < K_PACK; j++) {
+        const unsigned size = __float_as_uint(x[j]) & 0x7fffffffu;
+        most = size > most ? size : most;
+    }
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) {
+        const unsigned other = __shfl_xor_sync(0xffffffffu, most, step);
+        most = other > most ? other : most;
+    }
+    const float largest = k_from_bits(most);
+    const float scale = largest + (largest - largest), divisor = k_divisor(scale); /* infinity: NaN */
+    KPack<unsigned char, K_PACK> code;
+#pragma unroll
+    for (int j = 0; j < K_PACK; j++) code.at[j] = (unsigned char)k_dynamic_code(middle, x[j] / divisor);
+    if (n == K_PACK)
+        *(KPack<unsigned char, K_PACK> *)(m.code + i) = code;
+    else
+        for (int j = 0; j < n; j++) m.code[i + j] = code.at[j];
+    if (threadIdx.x % 32 == 0) m.scale[i / K_DYNAMIC_BLOCK] = scale;
+}
+
+/* The moments as the host rounds them. */
+static __device__ inline void adamw8bit_element(const AdamW &p, float scale, float g, float *w, float *m,
+                                                float *v) {
+    const float slope = g * scale;
+    *m = fmaf(slope, p.rest1, *m * p.beta1);
+    *v = fmaf(p.rest2 * slope, slope, *v * p.beta2);
+    *w = stepped(p, *w, *m, *v);
+}
+
+/* Elements [i, i + n), zeros after them. */
+static __device__ inline void get_some(KView v, int64_t i, int n, float *x) {
+    if (n == K_PACK) {
+        k_get_pack<K_PACK>(v, i, x);
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < K_PACK; j++) x[j] = j < n ? k_get(v, i + j) : 0;
+}
+static __device__ inline void put_some(KView v, int64_t i, int n, const float *x) {
+    if (n == K_PACK)
+        k_put_pack<K_PACK>(v, i, x);
+    else
+        for (int j = 0; j < n; j++) k_put(v, i + j, x[j]);
+}
+
+__global__ void adamw8bit_kernel(AdamW p, Moments at) {
+    K_SHARED(Tables, table);
+    make_tables(table);
+    const float scale = p.scale ? p.scale[0] : 1.0f;
+    const KView exact = p.master.data ? p.master : p.w;
+    for (int round = 0; round < ROUNDS; round++) {
+        const int64_t i = (((int64_t)blockIdx.x * ROUNDS + round) * THREADS + threadIdx.x) * K_PACK;
+        if (i / K_DYNAMIC_BLOCK * K_DYNAMIC_BLOCK >= p.count) return; /* all of the warp */
+        const int n = (int)(p.count - i < 0 ? 0 : p.count - i < K_PACK ? p.count - i : K_PACK);
+        float g[K_PACK], w[K_PACK], m[K_PACK], v[K_PACK];
+        get_some(p.g, i, n, g);
+        get_some(exact, i, n, w);
+        load_moment(at.at[0], table->map[0], i, n, m);
+        load_moment(at.at[1], table->map[1], i, n, v);
+#pragma unroll
+        for (int j = 0; j < K_PACK; j++) adamw8bit_element(p, scale, g[j], &w[j], &m[j], &v[j]);
+        put_some(exact, i, n, w);
+        if (p.master.data) put_some(p.w, i, n, w);
+        store_moment(at.at[0], table->middle[0], i, n, m);
+        store_moment(at.at[1], table->middle[1], i, n, v);
+    }
+}
+
+static Moment moment_of(const KTensor *t) {
+    unsigned char *data = (unsigned char *)t->data;
+    return {data, (float *)(data + k_sections(k_packing(t->dtype), k_count(t)).scales)};
+}
+
+/* The same with m and v in 8 bits; the weight is updated by the new moments before these are rounded to
+ * codes. */
+void k_adamw8bit(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                 const KAttr *attr) {
+    const AdamW p = adamw_rule(cx, nout, out, nin, in, attr, 1);
+    const Moments at = {{moment_of(&out[1]), moment_of(&out[2])}};
+    if (p.count == 0) return;
+    K_LAUNCH(adamw8bit_kernel, k_grid(k_cuda_ceil(p.count, ROUNDS * THREADS * K_PACK)), THREADS,
+             sizeof(Tables), cx->stream, p, at);
 }

@@ -1,5 +1,6 @@
 /* Packed weights to floats on the host. Two elements are a byte of codes: they are looked up together, then
  * multiplied by the scale of their block, in f32 whatever `real` is, because packed.h defines them so. */
+#include "codes.h"
 #include "packed.h"
 #include "host.h"
 

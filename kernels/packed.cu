@@ -1,6 +1,7 @@
 /* Packed weights to floats on CUDA, at the speed of memory: a thread reads the codes of eight elements at
  * once and writes the elements as one pack; a warp's packs lie side by side. The values of codes, and of
  * scale codes, are looked up in shared memory. */
+#include "codes.h"
 #include "packed.h"
 #include "cuda.cuh"
 

@@ -1,6 +1,7 @@
 /* Rotary position embedding (Su et al. 2021) with Llama-3's frequency scaling: x [B, T, H, E] turned pair by
- * pair (i, i + E/2) by t * frequency[i]. Angles are reduced in double, so long contexts stay exact. Each pair
- * is read before it is written: x and y may be one storage. */
+ * pair (i, i + E/2) by t * frequency[i], t the token's place in the row or in its document. Angles are
+ * reduced in double, so long contexts stay exact. Each pair is read before it is written: x and y may be one
+ * storage. */
 #include "host.h"
 
 #include <stdlib.h>
@@ -59,18 +60,22 @@ static void rotate(const KTensor *y, const KTensor *x, int64_t first, int64_t ha
 }
 
 void k_rope(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    (void)cx, (void)nout, (void)nin;
+    (void)cx, (void)nout;
     const int64_t batch = in->dim[0], time = in->dim[1], heads = in->dim[2], width = in->dim[3],
                   half = width / 2;
+    const int32_t *positions = nin > 1 ? in[1].data : NULL; /* [B, T] */
     double f[MAX_PAIRS];
     if (half > MAX_PAIRS) abort();
     for (int64_t i = 0; i < half; i++) f[i] = frequency(attr, i, width);
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < time; t++) {
         real c[MAX_PAIRS], s[MAX_PAIRS];
-        turn(attr->inverse ? -(double)t : (double)t, f, half, c, s);
-        for (int64_t b = 0; b < batch; b++)
+        for (int64_t b = 0; b < batch; b++) {
+            double place = positions ? positions[b * time + t] : (double)t;
+            if (place < 0) place = NAN;
+            if (b == 0 || positions) turn(attr->inverse ? -place : place, f, half, c, s);
             for (int64_t h = 0; h < heads; h++)
                 rotate(&out[0], &in[0], ((b * time + t) * heads + h) * width, half, c, s);
+        }
     }
 }

@@ -6,6 +6,7 @@
 #include "atomic_file.h"
 #include "model.h"
 #include "safetensors.h"
+#include "../kernels/packed.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -44,6 +45,15 @@ static void put_quoted(Text *text, const char *string) {
     free(quoted);
 }
 
+/* A tensor of a packed type is saved as the bytes it has. */
+static void shape_text(char *text, size_t size, const RtTensor *tensor) {
+    const int64_t bytes = rt_tensor_bytes(tensor);
+    if (k_packing(tensor->dtype).code_bits)
+        st_shape_text(text, size, 1, &bytes);
+    else
+        st_shape_text(text, size, tensor->rank, tensor->dim);
+}
+
 static void build_header(Text *text, const RtProgram *program, const RtState *state) {
     char line[512], shape[128];
     int length =
@@ -70,7 +80,7 @@ static void build_header(Text *text, const RtProgram *program, const RtState *st
         int64_t end = begin + rt_tensor_bytes(tensor);
         put(text, ",", 1);
         put_quoted(text, tensor->name);
-        st_shape_text(shape, sizeof shape, tensor->rank, tensor->dim);
+        shape_text(shape, sizeof shape, tensor);
         length = snprintf(line, sizeof line, ":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%lld,%lld]}",
                           st_dtype_name(tensor->dtype), shape, (long long)begin, (long long)end);
         put(text, line, (size_t)length);
@@ -173,7 +183,7 @@ static int match_tensors(const StFile *file, const RtRun *run, const RtProgram *
         if (!found) return rt_error(error, "it has no tensor '%s'", tensor->name);
         char have[128], want[128];
         st_shape_text(have, sizeof have, found->rank, found->dim);
-        st_shape_text(want, sizeof want, tensor->rank, tensor->dim);
+        shape_text(want, sizeof want, tensor);
         const char *dtype = st_dtype_name(tensor->dtype);
         if (strcmp(have, want) != 0 || strcmp(found->dtype, dtype) != 0)
             return rt_error(error, "its tensor '%s' is %s %s where the program has %s %s", tensor->name,

@@ -2,7 +2,8 @@
  * tokens, T apart, each read when it is wanted: a file that is cut short meanwhile is an error, not a fault
  * of the memory it would be mapped to. A window is found by a counter alone: epoch = position / count picks
  * the key of a permutation of [0, count), so a data cursor is one number and resuming needs no history. Every
- * token handed out is below the vocabulary. Little-endian files on little-endian machines. */
+ * token handed out is below the vocabulary. Little-endian files on little-endian machines. What is not cut
+ * into windows but into documents is read by documents.c. */
 #include "internal.h"
 #include "../kernels/random.h"
 
@@ -19,7 +20,7 @@
 enum { LLMC_HEADER_BYTES = 1024, LLMC_GPT2 = 20240520, LLMC_LLAMA3 = 20240801 };
 enum { LLMC_GPT2_VERSION = 1, LLMC_LLAMA3_VERSION = 7 };
 static const int64_t scan_tokens = INT64_C(1) << 28; /* checked at the start; the rest when handed out */
-enum { SCAN_BLOCK = 65536 };
+enum { SCAN_BLOCK = RT_DATA_BLOCK / 4 };             /* tokens */
 
 /* Shards stay open, but for so many that descriptors could run out: data and validation take a
  * quarter each of what the process may have. */
@@ -52,7 +53,7 @@ static void open_file(RtData *data, RtShard *shard) {
     *slot = shard;
 }
 
-static void read_bytes(RtData *data, RtShard *shard, int64_t offset, int64_t bytes) {
+void rt_data_read(RtData *data, RtShard *shard, int64_t offset, int64_t bytes) {
     RtError error;
     if (shard->fd < 0) open_file(data, shard);
     if (rt_read_at(shard->fd, data->buffer, bytes, offset, &error)) return;
@@ -66,12 +67,26 @@ static int has_suffix(const char *path, const char *suffix) {
     return length >= tail && strcmp(path + length - tail, suffix) == 0;
 }
 
+/* A program that masks nothing, and lets tokens of one document see another, would train on the wrong thing.
+ */
+static void refuse_documents(RtData *data, RtShard *shard) {
+    enum { MAGIC_BYTES = 8 };
+    if (shard->bytes < MAGIC_BYTES) return;
+    rt_data_read(data, shard, 0, MAGIC_BYTES);
+    if (rt_documents_magic(data->buffer))
+        rt_fail(
+            RT_EXIT_IO,
+            "data: '%s' holds documents, and this program was not made for them: write data { train \"..\" "
+            "documents } and compile again",
+            shard->path);
+}
+
 /* llm.c by its magic, then by the name: .bin and .u16 are raw uint16 (uint32 where the vocabulary needs it),
  * .u32 is raw uint32, anything else is bytes. */
 static int guess_format(RtData *data, RtShard *shard) {
     int32_t magic = 0;
     if (shard->bytes >= LLMC_HEADER_BYTES) {
-        read_bytes(data, shard, 0, sizeof magic);
+        rt_data_read(data, shard, 0, sizeof magic);
         memcpy(&magic, data->buffer, sizeof magic);
     }
     if (magic == LLMC_GPT2 || magic == LLMC_LLAMA3) return RT_LLMC;
@@ -85,7 +100,7 @@ static void read_llmc(RtData *data, RtShard *shard) {
     int32_t header[3] = {0, 0, 0};
     if (shard->bytes < LLMC_HEADER_BYTES)
         rt_fail(RT_EXIT_IO, "data: '%s' is too short for the header of llm.c's format", shard->path);
-    read_bytes(data, shard, 0, sizeof header);
+    rt_data_read(data, shard, 0, sizeof header);
     memcpy(header, data->buffer, sizeof header);
     int gpt2 = header[0] == LLMC_GPT2 && header[1] == LLMC_GPT2_VERSION;
     int llama3 = header[0] == LLMC_LLAMA3 && header[1] == LLMC_LLAMA3_VERSION;
@@ -131,10 +146,12 @@ static int64_t largest_token(const unsigned char *from, int token_bytes, int64_t
     return largest;
 }
 
-/* Tokens [begin, begin + count) of a shard into the buffer; every one is below the vocabulary. */
-static void read_tokens(RtData *data, RtShard *shard, int64_t begin, int64_t count) {
+int64_t rt_data_token(const RtData *data, const RtShard *shard, int64_t index) {
+    return token_at(data->buffer, shard->token_bytes, index);
+}
+
+void rt_data_check_tokens(const RtData *data, const RtShard *shard, int64_t begin, int64_t count) {
     int size = shard->token_bytes;
-    read_bytes(data, shard, shard->first_byte + begin * size, count * size);
     if (data->vocab >= INT64_C(1) << (8 * size)) return;
     if (largest_token(data->buffer, size, count) < data->vocab) return;
     int64_t at = 0;
@@ -144,22 +161,33 @@ static void read_tokens(RtData *data, RtShard *shard, int64_t begin, int64_t cou
             (long long)data->vocab);
 }
 
+void rt_data_read_tokens(RtData *data, RtShard *shard, int64_t begin, int64_t count) {
+    int size = shard->token_bytes;
+    rt_data_read(data, shard, shard->first_byte + begin * size, count * size);
+    rt_data_check_tokens(data, shard, begin, count);
+}
+
 /* At the start, as far as that is quick; the rest is checked when it is handed out. */
 static void check_tokens(RtData *data, RtShard *shard) {
     if (data->vocab >= INT64_C(1) << (8 * shard->token_bytes)) return;
     int64_t count = shard->tokens < scan_tokens ? shard->tokens : scan_tokens;
     for (int64_t begin = 0; begin < count; begin += SCAN_BLOCK)
-        read_tokens(data, shard, begin, begin + SCAN_BLOCK < count ? SCAN_BLOCK : count - begin);
+        rt_data_read_tokens(data, shard, begin, begin + SCAN_BLOCK < count ? SCAN_BLOCK : count - begin);
 }
 
 static void open_shard(RtData *data, RtShard *shard, char *path, int format) {
     *shard = (RtShard){.path = path, .fd = -1};
     open_file(data, shard);
     if (!shard->bytes) rt_fail(RT_EXIT_IO, "data: '%s' is empty", path);
+    if (format != RT_DOCUMENTS) refuse_documents(data, shard);
     int chosen = format == RT_AUTO ? guess_format(data, shard) : format;
     if (data->format != RT_AUTO && data->format != chosen)
         rt_fail(RT_EXIT_IO, "data: '%s' has another format than '%s'", path, data->shard[0].path);
     data->format = chosen;
+    if (chosen == RT_DOCUMENTS) {
+        rt_documents_open(data, shard);
+        return;
+    }
     if (chosen == RT_LLMC) {
         read_llmc(data, shard);
     } else {
@@ -191,7 +219,7 @@ static char **find_paths(const char *path, int *count) {
 void rt_data_open(RtData *data, const char *path, int format, int64_t batch, int64_t context, int64_t vocab) {
     *data = (RtData){.context = context, .vocab = vocab, .format = RT_AUTO};
     char **paths = find_paths(path, &data->shards);
-    int64_t window = 4 * (context + 1), block = 4 * SCAN_BLOCK;
+    int64_t window = 4 * (context + 1), block = RT_DATA_BLOCK;
     data->shard = rt_allocate((size_t)data->shards * sizeof *data->shard);
     data->most_open = most_open();
     data->open = rt_allocate((size_t)data->most_open * sizeof *data->open);
@@ -199,7 +227,9 @@ void rt_data_open(RtData *data, const char *path, int format, int64_t batch, int
     for (int i = 0; i < data->shards; i++) open_shard(data, &data->shard[i], paths[i], format);
     free(paths);
     data->count = data->windows;
-    if (data->windows < batch) {
+    if (data->format == RT_DOCUMENTS) {
+        if (!data->windows) rt_fail(RT_EXIT_IO, "data: '%s' has no document of two tokens or more", path);
+    } else if (data->windows < batch) {
         int64_t tokens = 0;
         for (int i = 0; i < data->shards; i++) tokens += data->shard[i].tokens;
         rt_fail(RT_EXIT_IO, "data: '%s' has %lld tokens; a batch of %lld rows of %lld needs at least %lld",
@@ -210,13 +240,18 @@ void rt_data_open(RtData *data, const char *path, int format, int64_t batch, int
 
 void rt_data_split(RtData *train, RtData *validate, double fraction, int64_t batch) {
     int64_t held = (int64_t)((double)train->windows * fraction + 0.5);
+    int documents = train->format == RT_DOCUMENTS;
     if (held < 1) held = 1;
-    if (train->windows - held < batch)
+    if (documents && train->windows - held < 1)
+        rt_fail(RT_EXIT_IO, "data: '%s' has %lld documents: too few to hold %g of them back",
+                train->shard[0].path, (long long)train->windows, fraction);
+    if (!documents && train->windows - held < batch)
         rt_fail(RT_EXIT_IO,
                 "data: '%s' has %lld windows of %lld tokens: too few to hold %g of them back and fill a "
                 "batch of %lld",
                 train->shard[0].path, (long long)train->windows, (long long)train->context, fraction,
                 (long long)batch);
+    rt_documents_close(train, 1); /* rows were those of the whole */
     *validate = *train;
     train->count = train->windows - held;
     validate->first = train->count;
@@ -224,6 +259,8 @@ void rt_data_split(RtData *train, RtData *validate, double fraction, int64_t bat
 }
 
 void rt_data_close(RtData *data) {
+    rt_documents_close(data, data->first > 0);
+    if (data->first > 0) return; /* the files are those of what it was split off */
     for (int i = 0; i < data->shards; i++) {
         if (data->shard[i].fd >= 0) close(data->shard[i].fd);
         free(data->shard[i].path);
@@ -266,7 +303,7 @@ int64_t rt_data_shuffle(uint64_t seed, int64_t position, int64_t count) {
 void rt_data_window(RtData *data, int64_t window, int32_t *tokens, int32_t *targets) {
     RtShard *shard = data->shard;
     for (window += data->first; window >= shard->windows; shard++) window -= shard->windows;
-    read_tokens(data, shard, window * data->context, data->context + 1);
+    rt_data_read_tokens(data, shard, window * data->context, data->context + 1);
     for (int64_t i = 0; i <= data->context; i++) {
         int32_t token = (int32_t)token_at(data->buffer, shard->token_bytes, i);
         if (i < data->context) tokens[i] = token;

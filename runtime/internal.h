@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The exit codes of a trainer, beside 0 and 1; docs/trainer.md lists them. rematc has a table of its own, and where
- * both have one for the same thing it is the same number. */
+/* The exit codes of a trainer, beside 0 and 1; docs/trainer.md lists them. rematc has a table of its own, and
+ * where both have one for the same thing it is the same number. */
 enum { RT_EXIT_USAGE = 2, RT_EXIT_MEMORY = 3, RT_EXIT_DEVICE = 5, RT_EXIT_IO = 6, RT_EXIT_SAVED = 75 };
 enum { RT_CHUNK_BYTES = 4 << 20 }; /* transfers go through one buffer of this size; checksums are per chunk */
 
@@ -37,9 +37,9 @@ int rt_error(RtError *error, const char *format, ...) RT_PRINTF(2, 3); /* always
 int rt_error_errno(RtError *error, const char *what);   /* "what: why", or why alone; always 0 */
 void *rt_allocate(size_t bytes);                        /* zeroed; exits 3 */
 char *rt_text(const char *format, ...) RT_PRINTF(1, 2); /* a formatted copy, from rt_allocate */
-int rt_distance(const char *a, const char *b);          /* of two names, in letters to change; 999: long ones */
-double rt_seconds(void);                                /* monotonic */
-int64_t rt_dtype_bytes(int dtype); /* of an element, where the type is not packed */
+int rt_distance(const char *a, const char *b); /* of two names, in letters to change; 999: long ones */
+double rt_seconds(void);                       /* monotonic */
+int64_t rt_dtype_bytes(int dtype);             /* of an element, where the type is not packed */
 int64_t rt_tensor_count(const RtTensor *tensor);
 int64_t rt_tensor_bytes(const RtTensor *tensor);
 static inline float rt_from_bf16(uint16_t bits) {
@@ -99,34 +99,99 @@ typedef struct RtOptions {
 /* Returns -1 to go on, else the exit code (--help, --version, a usage error). */
 int rt_options_parse(RtOptions *options, const RtProgram *program, int argc, char **argv);
 
-/* ---- data.c: token windows ---- */
+/* ---- data.c: tokens of files, cut into windows ---- */
+enum { RT_DATA_BLOCK = 1 << 18 }; /* bytes that RtData.buffer holds at least */
 typedef struct RtShard {
     int fd; /* -1: closed for now */
     uint64_t device, inode;
     int64_t bytes, first_byte, tokens, windows;
-    int token_bytes; /* 1, 2, 4 */
+    int64_t mask_byte; /* documents: where the loss mask begins */
+    int token_bytes;   /* 1, 2, 4 */
     char *path;
 } RtShard;
-typedef struct RtData { /* windows of T+1 tokens, T apart, none across two shards */
+typedef struct RtDocument { /* one with a target to learn: of at least two tokens */
+    int64_t start;          /* which token of its shard it begins with */
+    uint32_t tokens;        /* that are used: at most T + 1 */
+    uint32_t targets;       /* that count, by its loss mask */
+    uint32_t shard;
+} RtDocument;
+typedef struct RtPack { /* the rows of an epoch: row r holds the documents member[begin[r] .. begin[r + 1]) */
+    int64_t epoch;
+    uint32_t rows, *begin, *member; /* NULL: nothing is packed */
+} RtPack;
+enum { RT_PACKS = 2 };  /* a step may begin in one epoch and end in the next */
+typedef struct RtData { /* windows of T+1 tokens, T apart, none across two shards; or documents */
     RtShard *shard;
     int shards;
     RtShard **open; /* a ring of those whose descriptors are open */
     int64_t most_open, opened;
     unsigned char *buffer;
     int format; /* RtFormat, never RT_AUTO */
-    int64_t context, vocab, windows;
-    int64_t first, count; /* this split's windows: [first, first + count) */
+    int64_t context, vocab;
+    int64_t windows;                     /* or documents */
+    int64_t first, count;                /* of this split: [first, first + count) */
+    RtDocument *document;                /* [windows]; NULL: windows */
+    int64_t cut_documents, cut_tokens;   /* longer than T + 1, and what that leaves out */
+    int64_t short_documents;             /* of fewer than two tokens */
+    uint64_t seed;                       /* of the order of documents */
+    int shuffled;                        /* 0: in the order of the files */
+    RtPack pack[RT_PACKS];               /* of two epochs */
+    int64_t epochs, *rows_before, epoch; /* known: rows_before[0 .. epochs]; looked at last */
 } RtData;
 /* Opens the file or the shards of a pattern; checks length and token range. Exits 6. */
 void rt_data_open(RtData *data, const char *path, int format, int64_t batch, int64_t context, int64_t vocab);
-/* Cuts the last `fraction` of the windows off into `validate`. Exits 6 where either side is too short. */
+/* Cuts the last `fraction` of the windows or documents off into `validate`. Exits 6 where either side is too
+ * short. */
 void rt_data_split(RtData *train, RtData *validate, double fraction, int64_t batch);
-void rt_data_close(RtData *data); /* of a split, only the part that was opened */
+void rt_data_close(RtData *data); /* before the data that it was split off */
 /* The window at `position` of an endless run of seeded permutations of [0, count). */
 int64_t rt_data_shuffle(uint64_t seed, int64_t position, int64_t count);
 /* Fills a row [T] of tokens and one of targets with the split's window `window`. Exits 6. */
 void rt_data_window(RtData *data, int64_t window, int32_t *tokens, int32_t *targets);
 int rt_data_holds(const RtData *data, uint64_t device, uint64_t inode); /* whether that file is one of it */
+/* Of a shard, into the buffer: bytes; tokens, which are below the vocabulary. Exit 6. */
+void rt_data_read(RtData *data, RtShard *shard, int64_t offset, int64_t bytes);
+void rt_data_read_tokens(RtData *data, RtShard *shard, int64_t begin, int64_t count);
+/* Tokens that are in the buffer, `begin` the place in its shard of the first. */
+void rt_data_check_tokens(const RtData *data, const RtShard *shard, int64_t begin, int64_t count);
+int64_t rt_data_token(const RtData *data, const RtShard *shard, int64_t index);
+
+/* ---- documents.c: documents packed into rows ---- */
+typedef struct RtRows { /* [.., T] each; the last three are NULL but for documents */
+    int32_t *tokens, *targets;
+    float *mask;
+    int32_t *first_key, *last_query, *positions; /* kernels.h: attend, rope */
+} RtRows;
+int rt_documents_magic(const void *bytes); /* do these 8 bytes begin a file of documents? */
+/* Checks all of a shard that was opened and adds its documents. Exits 6. */
+void rt_documents_open(RtData *data, RtShard *shard);
+/* Says what they are and what of them is left out; exits 6 where nothing is to be learnt from this split. */
+void rt_documents_look(const RtData *data, const char *path, int quiet);
+/* How many rows so many epochs have. */
+int64_t rt_documents_rows(RtData *data, uint64_t seed, int64_t epochs);
+/* Of the row at `position`, counted through all epochs: how many targets count; its tokens and all the rest.
+ */
+int64_t rt_documents_targets(RtData *data, uint64_t seed, int64_t position);
+void rt_documents_row(RtData *data, uint64_t seed, int64_t position, const RtRows *to);
+/* The same without epochs, in the order of the files; how many targets of the row count. */
+int64_t rt_documents_rows_in_order(RtData *data);
+int64_t rt_documents_row_in_order(RtData *data, int64_t row, const RtRows *to);
+void rt_documents_close(RtData *data, int borrowed); /* borrowed: the documents are another split's */
+
+/* ---- batch.c: the rows of a micro-step ---- */
+void rt_batch_open(RtRows *batch, const RtProgram *program); /* [B, T] */
+void rt_batch_close(RtRows *batch);
+/* Rows from `position` on, counted through all epochs, into the arena. */
+void rt_batch_train(RtRows *batch, const RtRun *run, const RtProgram *program, RtData *data, uint64_t seed,
+                    int64_t position);
+/* Row `position` and those after it of `rows` that are spread over the whole data; how many targets count. */
+int64_t rt_batch_validate(RtRows *batch, const RtRun *run, const RtProgram *program, RtData *data,
+                          int64_t position, int64_t rows);
+/* How many targets count of the rows from `position` on. */
+int64_t rt_batch_targets(RtData *data, uint64_t seed, int64_t position, int64_t rows);
+/* Rows of so many epochs; rows to validate on. */
+int64_t rt_batch_epochs(RtData *data, uint64_t seed, int64_t epochs);
+int64_t rt_batch_rows(RtData *data);
 
 /* ---- safetensors.c is in safetensors.h; init.c, weights.c ---- */
 /* Both: every tensor, or those alone that no checkpoint holds. */
@@ -170,9 +235,9 @@ typedef struct RtLogFile {
 } RtLogFile;
 /* Opens and looks, changing nothing: exits 6 where it cannot be written or holds anything but a log. */
 void rt_log_file_open(RtLogFile *file, const char *path);
-/* The run goes on after `step`: lines beyond are cut off, and where they go on for longer than the `save_every`
- * steps that a kill can have cost (0: not known), all lines stay as PATH.old first. A run from the start sets
- * earlier lines aside as PATH.old, a fresh one not before rt_log_file_hand_over. Exits 6. */
+/* The run goes on after `step`: lines beyond are cut off, and where they go on for longer than the
+ * `save_every` steps that a kill can have cost (0: not known), all lines stay as PATH.old first. A run from
+ * the start sets earlier lines aside as PATH.old, a fresh one not before rt_log_file_hand_over. Exits 6. */
 void rt_log_file_begin(RtLogFile *file, int64_t step, int64_t save_every, int fresh);
 /* The lines that a fresh run has written so far take their place; 0 with an error. May be begun again. */
 int rt_log_file_hand_over(RtLogFile *file, RtError *error);
@@ -214,7 +279,8 @@ typedef struct RtLog {
 } RtLog;
 typedef struct RtStepRecord {
     int64_t step, steps;
-    float loss;
+    float loss;           /* NaN: no target counted, and nothing was done */
+    int64_t targets;      /* that count, of documents; -1: all do */
     double gradient_norm; /* negative: not known */
     double learning_rate, seconds;
 } RtStepRecord;

@@ -98,7 +98,7 @@ static double batch_tokens(const RtProgram *program) {
 /* One line that fits the terminal, over the last one. */
 static void rewrite_line(RtLog *log, const RtProgram *program, const RtRun *run, const RtStepRecord *record,
                          double left) {
-    char planned[32], measured[32], time_left[32], share[32] = "", shown[256];
+    char planned[32], measured[32], time_left[32], share[32] = "", loss[32] = "none", shown[256];
     struct winsize window = {0};
     int width = ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 ? window.ws_col - 1 : 255;
     size_text(planned, sizeof planned, program->arena_bytes);
@@ -107,9 +107,10 @@ static void rewrite_line(RtLog *log, const RtProgram *program, const RtRun *run,
     if (program->peak_flops > 0)
         snprintf(share, sizeof share, "  mfu %.0f%%",
                  100 * program->flops / (record->seconds * program->peak_flops));
+    if (!isnan(record->loss)) snprintf(loss, sizeof loss, "%.4f", (double)record->loss);
     snprintf(shown, sizeof shown,
-             "step %lld/%lld  loss %.4f  norm %.2f  lr %.1e  %.3f s  %.0f tok/s%s  left %s  mem %s of %s",
-             (long long)record->step, (long long)record->steps, (double)record->loss,
+             "step %lld/%lld  loss %s  norm %.2f  lr %.1e  %.3f s  %.0f tok/s%s  left %s  mem %s of %s",
+             (long long)record->step, (long long)record->steps, loss,
              record->gradient_norm >= 0 ? record->gradient_norm : 0.0, record->learning_rate, record->seconds,
              batch_tokens(program) / record->seconds, share, time_left, measured, planned);
     printf("\r\033[K%.*s", width, shown);
@@ -126,13 +127,16 @@ void rt_log_step(RtLog *log, const RtProgram *program, const RtRun *run, const R
     if (program->peak_flops > 0)
         snprintf(mfu, sizeof mfu, "%.4f", program->flops / (record->seconds * program->peak_flops));
     if (record->gradient_norm >= 0) snprintf(norm, sizeof norm, "%.9g", record->gradient_norm);
-    char line[512];
+    char line[512], loss[32], targets[48] = "";
+    if (record->targets >= 0)
+        snprintf(targets, sizeof targets, "\"loss_tokens\":%lld,", (long long)record->targets);
     snprintf(line, sizeof line,
-             "{\"step\":%lld,\"loss\":%.9g,\"grad_norm\":%s,\"learning_rate\":%s,\"step_seconds\":%.6f,"
+             "{\"step\":%lld,\"loss\":%s,%s\"grad_norm\":%s,\"learning_rate\":%s,\"step_seconds\":%.6f,"
              "\"tokens_per_second\":%.1f,\"mfu\":%s,\"planned_bytes\":%lld,\"measured_bytes\":%lld,"
              "\"time_left_seconds\":%.1f}",
-             (long long)record->step, (double)record->loss, norm, number_text(rate, record->learning_rate),
-             record->seconds, batch_tokens(program) / record->seconds, mfu, (long long)program->arena_bytes,
+             (long long)record->step, number_text(loss, (double)record->loss), targets, norm,
+             number_text(rate, record->learning_rate), record->seconds,
+             batch_tokens(program) / record->seconds, mfu, (long long)program->arena_bytes,
              (long long)run->high_water_bytes, left);
     emit(log, line);
     if (!log->quiet && log->terminal) rewrite_line(log, program, run, record, left);

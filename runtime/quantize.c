@@ -1,35 +1,15 @@
 /* See quantize.h. */
 #include "quantize.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Below it a scale's reciprocal is no number. */
-static const float least_scale = 1e-38f;
-
-static float reciprocal(float scale) {
-    return 1 / (scale < least_scale ? least_scale : scale);
-}
-
-/* The largest magnitude; NaN where one is not finite. */
-static float largest(const float *x, int64_t count) {
-    float most = 0, spoilt = 0;
-#pragma omp simd reduction(max : most) reduction(+ : spoilt)
-    for (int64_t i = 0; i < count; i++) {
-        const float size = fabsf(x[i]);
-        most = size > most ? size : most;
-        spoilt += x[i] * 0.0f;
-    }
-    return most + spoilt;
-}
 
 static void quantize_block(const float *x, int64_t count, unsigned char *codes, float *scale) {
     static const float value[K_NF4_CODES] = K_NF4_VALUES;
     unsigned char code[RT_NF4_BLOCK] = {0};
     float scaled[RT_NF4_BLOCK] = {0}; /* elements past the last one are 0 */
-    *scale = largest(x, count);
-    const float inverse = reciprocal(*scale);
+    *scale = k_largest(x, count);
+    const float inverse = 1 / k_divisor(*scale);
     for (int64_t i = 0; i < count; i++) scaled[i] = x[i] * inverse;
     for (int c = 1; c < K_NF4_CODES; c++) { /* a tie is of the lower code */
         const float middle = (value[c - 1] + value[c]) * 0.5f;
@@ -56,17 +36,16 @@ float rt_nf4_offset(const float *scale, int64_t blocks) {
 }
 
 void rt_nf4_group(const float *scale, int64_t blocks, float offset, unsigned char *code, float *group_scale) {
-    enum { GROUP = 256 };
+    enum { GROUP = K_DYNAMIC_BLOCK };
     float middle[K_DYNAMIC_MIDDLES];
     k_dynamic_middles(1, middle);
     for (int64_t first = 0; first < blocks; first += GROUP) {
         const int64_t count = blocks - first < GROUP ? blocks - first : GROUP;
         float rest[GROUP];
         for (int64_t i = 0; i < count; i++) rest[i] = scale[first + i] - offset;
-        const float most = largest(rest, count), inverse = reciprocal(most);
-        for (int64_t i = 0; i < count; i++)
-            code[first + i] = (unsigned char)k_dynamic_code(middle, rest[i] * inverse);
-        group_scale[first / GROUP] = most;
+        const float most = group_scale[first / GROUP] = k_largest(rest, count), inverse = 1 / k_divisor(most);
+        for (int64_t i = 0; i < count; i++) rest[i] *= inverse;
+        k_dynamic_codes(rest, count, middle, code + first);
     }
 }
 

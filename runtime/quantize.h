@@ -5,6 +5,7 @@
 #define REMAT_QUANTIZE_H
 
 #include "internal.h"
+#include "../kernels/codes.h"
 #include "../kernels/packed.h"
 
 enum { RT_NF4_BLOCK = 64, RT_QUANTIZE_MOST = 1 << 19 }; /* elements at a time */

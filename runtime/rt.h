@@ -47,7 +47,12 @@ typedef struct RtCategory {     /* planned memory, for the start-up table */
 } RtCategory;
 
 typedef enum RtSchedule { RT_CONSTANT, RT_COSINE, RT_LINEAR } RtSchedule;
-typedef enum RtFormat { RT_AUTO, RT_BYTES, RT_U16, RT_U32, RT_LLMC } RtFormat;
+typedef enum RtFormat { RT_AUTO, RT_BYTES, RT_U16, RT_U32, RT_LLMC, RT_DOCUMENTS } RtFormat;
+
+typedef struct RtDocumentInputs { /* which document a token is of: i32 [B,T] each, -1: the program reads none */
+    int64_t first_key_offset, last_query_offset, positions_offset;
+    int64_t sample_first_key_offset, sample_last_query_offset, sample_positions_offset; /* [1,T]: of all of them */
+} RtDocumentInputs;
 
 typedef struct RtRun RtRun;
 typedef void RtSteps(RtRun *run);
@@ -79,6 +84,7 @@ typedef struct RtProgram {
 
     int64_t batch, context, vocab, accumulate;
     int64_t tokens_offset, targets_offset, mask_offset; /* i32 [B,T], i32 [B,T], f32 [B,T]; mask -1: none */
+    const RtDocumentInputs *documents;                  /* NULL: data without documents, or nothing that asks */
     int64_t loss_offset, norm_offset;                   /* f32 [1] each */
 
     RtSteps *micro_step;        /* gradients and the loss sum; writes no parameter and no optimizer state ... */
@@ -92,6 +98,7 @@ typedef struct RtProgram {
     int sample_logits_dtype;
 
     int64_t steps;
+    int64_t epochs;             /* instead of steps: so often all of the data, rounded up to whole steps; 0: `steps` */
     double learning_rate, floor;
     int schedule;               /* RtSchedule */
     int64_t warmup_steps;
@@ -155,6 +162,8 @@ void rt_wait(RtRun *run, int ticket);
 #define I32(offset, ...)   RT_TENSOR(K_I32, 0, offset, __VA_ARGS__)
 #define NF4(offset, ...)   RT_TENSOR(K_NF4, 0, offset, __VA_ARGS__)
 #define NF4_F32(offset, ...) RT_TENSOR(K_NF4_F32, 0, offset, __VA_ARGS__)
+#define DYNAMIC8(offset, ...) RT_TENSOR(K_DYNAMIC8, 0, offset, __VA_ARGS__)
+#define UDYNAMIC8(offset, ...) RT_TENSOR(K_UDYNAMIC8, 0, offset, __VA_ARGS__)
 /* ROOM(elements, BF16, at_logits, 16, 1024, 50257): a tensor with more room than elements (kernels.h). */
 #define ROOM(elements, type, offset, ...) RT_TENSOR(K_##type, elements, offset, __VA_ARGS__)
 #define OUT(...)           __VA_ARGS__

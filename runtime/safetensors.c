@@ -21,7 +21,7 @@ static const struct {
               {"F6_E2M3", 6}, {"F6_E3M2", 6}};
 
 const char *st_dtype_name(int dtype) {
-    return dtype == K_F32 ? "F32" : dtype == K_BF16 ? "BF16" : "I32";
+    return dtype == K_F32 ? "F32" : dtype == K_BF16 ? "BF16" : dtype == K_I32 ? "I32" : "U8";
 }
 
 void st_shape_text(char *text, size_t size, int rank, const int64_t *dim) {

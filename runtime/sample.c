@@ -54,6 +54,21 @@ static char *numbers_text(const int32_t *token, int64_t count) {
     return text;
 }
 
+/* All of the window is one document. */
+static void upload_document(RtRun *run, const RtDocumentInputs *inputs, int64_t context) {
+    if (!inputs) return;
+    int32_t *number = rt_allocate((size_t)context * sizeof *number);
+    const int64_t bytes = context * (int64_t)sizeof *number;
+    const int64_t first = inputs->sample_first_key_offset, last = inputs->sample_last_query_offset,
+                  positions = inputs->sample_positions_offset;
+    if (first >= 0) rt_device_upload(run->arena + first, number, bytes);
+    for (int64_t i = 0; i < context; i++) number[i] = (int32_t)context - 1;
+    if (last >= 0) rt_device_upload(run->arena + last, number, bytes);
+    for (int64_t i = 0; i < context; i++) number[i] = (int32_t)i;
+    if (positions >= 0) rt_device_upload(run->arena + positions, number, bytes);
+    free(number);
+}
+
 char *rt_sample_text(RtRun *run, const RtProgram *program, int format, uint64_t seed, int64_t step,
                      int64_t most, const volatile sig_atomic_t *stop) {
     enum { STREAM = 0x73616d70 };
@@ -64,6 +79,7 @@ char *rt_sample_text(RtRun *run, const RtProgram *program, int format, uint64_t 
     token[0] = format == RT_BYTES && program->vocab > '\n' ? '\n' : 0;
     run->cx.step = step;
     run->cx.micro = 0;
+    upload_document(run, program->documents, context);
     int64_t made = 0;
     for (; made < most && !*stop; made++) {
         int64_t have = made + 1, begin = have > context ? have - context : 0;

@@ -2,6 +2,7 @@
 #include "saved_nf4.h"
 
 #include "json_reader.h"
+#include "../kernels/codes.h"
 #include "quantize.h"
 #include "../kernels/packed.h"
 

@@ -28,8 +28,7 @@ typedef struct Trainer {
     RtFolder folder;
     RtWatch watch;
     int64_t steps, saved_step;
-    int32_t *tokens, *targets; /* [B, T] */
-    float *ones;               /* [B, T] */
+    RtRows batch;
     void *chunk;
 } Trainer;
 
@@ -90,16 +89,12 @@ static void check_memory(const RtProgram *program, int quiet) {
 
 static void allocate(Trainer *trainer) {
     const RtProgram *program = trainer->program;
-    size_t rows = (size_t)(program->batch * program->context);
     trainer->run.arena = rt_device_alloc(program->arena_bytes);
     if (program->host_bytes > 0)
         trainer->run.host =
             rt_device_alloc_host(program->host_bytes, program->copies, trainer->options.poison);
-    trainer->tokens = rt_allocate(rows * sizeof *trainer->tokens);
-    trainer->targets = rt_allocate(rows * sizeof *trainer->targets);
-    trainer->ones = rt_allocate(rows * sizeof *trainer->ones);
+    rt_batch_open(&trainer->batch, program);
     trainer->chunk = rt_allocate(RT_CHUNK_BYTES);
-    for (size_t i = 0; i < rows; i++) trainer->ones[i] = 1;
     rt_warm_up(&trainer->run, program, trainer->options.quiet);
     if (trainer->options.profile) trainer->run.profile = rt_allocate(sizeof *trainer->run.profile);
     trainer->run.poison = trainer->options.poison;
@@ -116,6 +111,26 @@ static void open_data(Trainer *trainer) {
                      program->vocab);
     else if (validates && program->validate_fraction > 0)
         rt_data_split(&trainer->train, &trainer->validate, program->validate_fraction, program->batch);
+    if (trainer->train.document) rt_documents_look(&trainer->train, path, trainer->options.quiet);
+    if (trainer->validate.document)
+        rt_documents_look(&trainer->validate, program->validate_path ? program->validate_path : path, 1);
+}
+
+/* Steps of as many epochs as the spec asks for; known once the seed is. */
+static void count_steps(Trainer *trainer, RtProgram *program) {
+    const RtOptions *options = &trainer->options;
+    if (program->epochs) {
+        const int64_t each = program->batch * program->accumulate;
+        const int64_t rows = rt_batch_epochs(&trainer->train, trainer->state.seed, program->epochs);
+        program->steps = (rows + each - 1) / each;
+        if (program->warmup_steps > program->steps)
+            rt_fail(RT_EXIT_USAGE, "warmup: %lld steps are more than the %lld of %lld epochs of this data",
+                    (long long)program->warmup_steps, (long long)program->steps, (long long)program->epochs);
+        if (!options->quiet)
+            fprintf(stderr, "%lld epochs: %lld rows of %lld tokens, %lld steps\n", (long long)program->epochs,
+                    (long long)rows, (long long)program->context, (long long)program->steps);
+    }
+    trainer->steps = options->steps >= 0 ? options->steps : program->steps;
 }
 
 /* Before it is opened, which would make a file of that name. */
@@ -180,9 +195,9 @@ static void initialise(Trainer *trainer) {
         rt_warn("the checkpoint was made with seed %llu; from here on the seed is %llu",
                 (unsigned long long)saved.seed, (unsigned long long)state->seed);
     if (saved.windows != state->windows)
-        rt_warn(
-            "the training data had %lld windows and has %lld: the order differs from an uninterrupted run's",
-            (long long)saved.windows, (long long)state->windows);
+        rt_warn("the training data had %lld %s and has %lld: the order differs from an uninterrupted run's",
+                (long long)saved.windows, trainer->train.document ? "documents" : "windows",
+                (long long)state->windows);
     state->step = saved.step;
     state->cursor = saved.cursor;
     trainer->saved_step = saved.step;
@@ -201,23 +216,6 @@ static double learning_rate(const RtProgram *program, int64_t step) {
     double shape =
         program->schedule == RT_COSINE ? 0.5 * (1 + cos(3.14159265358979323846 * progress)) : 1 - progress;
     return program->learning_rate * (program->floor + (1 - program->floor) * shape);
-}
-
-/* The split's windows for one batch: training shuffles, validation takes `count` evenly spread ones in order.
- */
-static void upload_batch(Trainer *trainer, RtData *data, int64_t position, int64_t spread) {
-    const RtProgram *program = trainer->program;
-    int64_t context = program->context, bytes = program->batch * context * 4;
-    for (int64_t row = 0; row < program->batch; row++) {
-        int64_t at = position + row;
-        int64_t window = spread ? at % spread * data->count / spread
-                                : rt_data_shuffle(trainer->state.seed, at, data->count);
-        rt_data_window(data, window, trainer->tokens + row * context, trainer->targets + row * context);
-    }
-    rt_device_upload(trainer->run.arena + program->tokens_offset, trainer->tokens, bytes);
-    rt_device_upload(trainer->run.arena + program->targets_offset, trainer->targets, bytes);
-    if (program->mask_offset >= 0)
-        rt_device_upload(trainer->run.arena + program->mask_offset, trainer->ones, bytes);
 }
 
 static float download_float(const Trainer *trainer, int64_t offset) {
@@ -257,13 +255,33 @@ static void watch_loss(Trainer *trainer, double loss) {
         loss, step, watch->guessing);
 }
 
+static void step_done(Trainer *trainer, const RtStepRecord *record) {
+    const RtProgram *program = trainer->program;
+    RtStepRecord said = *record;
+    trainer->state.step++;
+    trainer->state.cursor += program->accumulate * program->batch;
+    said.step = trainer->state.step;
+    said.steps = trainer->steps;
+    rt_log_step(&trainer->log, program, &trainer->run, &said);
+}
+
 /* One optimizer step; 0 when a signal came before its update: nothing has changed then. A loss that is no
  * number may have gone into the weights already: the program ends without saving them. */
 static int one_step(Trainer *trainer) {
     const RtProgram *program = trainer->program;
     RtRun *run = &trainer->run;
     double begin = rt_seconds(), rate = learning_rate(program, trainer->state.step);
-    double targets = (double)(program->batch * program->context * program->accumulate);
+    const int64_t counted = rt_batch_targets(&trainer->train, trainer->state.seed, trainer->state.cursor,
+                                             program->batch * program->accumulate);
+    const double targets = (double)counted;
+    RtStepRecord record = {.loss = NAN, .targets = trainer->train.document ? counted : -1};
+    record.gradient_norm = -1;
+    record.learning_rate = rate;
+    if (!counted) { /* nothing to learn: weights and states stay as they are */
+        record.seconds = fmax(rt_seconds() - begin, 1e-9);
+        step_done(trainer, &record);
+        return 1;
+    }
     run->cx.seed = trainer->state.seed;
     run->cx.step = trainer->state.step;
     run->cx.learning_rate = (float)rate;
@@ -272,7 +290,8 @@ static int one_step(Trainer *trainer) {
     for (int64_t micro = 0; micro < program->accumulate; micro++) {
         if (signals) return 0;
         run->cx.micro = micro;
-        upload_batch(trainer, &trainer->train, trainer->state.cursor + micro * program->batch, 0);
+        rt_batch_train(&trainer->batch, run, program, &trainer->train, trainer->state.seed,
+                       trainer->state.cursor + micro * program->batch);
         program->micro_step(run);
     }
     float loss = (float)((double)download_float(trainer, program->loss_offset) / targets);
@@ -280,36 +299,34 @@ static int one_step(Trainer *trainer) {
     if (!signals || program->updates_within) watch_loss(trainer, (double)loss);
     if (signals && !program->updates_within) return 0;
     if (program->update) program->update(run);
-    double norm = -1;
     if (program->norm_offset >= 0) {
-        norm = sqrt((double)download_float(trainer, program->norm_offset));
-        if (!isfinite(norm)) diverged(trainer, "gradient norm", norm);
+        record.gradient_norm = sqrt((double)download_float(trainer, program->norm_offset));
+        if (!isfinite(record.gradient_norm)) diverged(trainer, "gradient norm", record.gradient_norm);
     }
     rt_device_sync();
-    double seconds = fmax(rt_seconds() - begin, 1e-9);
-    trainer->state.step++;
-    trainer->state.cursor += program->accumulate * program->batch;
-    rt_log_step(&trainer->log, program, run,
-                &(RtStepRecord){trainer->state.step, trainer->steps, loss, norm, rate, seconds});
+    record.loss = loss;
+    record.seconds = fmax(rt_seconds() - begin, 1e-9);
+    step_done(trainer, &record);
     return 1;
 }
 
 static void validate(Trainer *trainer) {
     const RtProgram *program = trainer->program;
-    int64_t batches = trainer->validate.count / program->batch, most = program->validate_batches;
+    const int64_t all = rt_batch_rows(&trainer->validate), most = program->validate_batches;
+    int64_t batches = all / program->batch, targets = 0;
     if (batches < 1) batches = 1;
     if (most > 0 && batches > most) batches = most;
-    int64_t rows = batches * program->batch,
-            spread = rows < trainer->validate.count ? rows : trainer->validate.count;
+    const int64_t rows = batches * program->batch, spread = rows < all ? rows : all;
     double sum = 0;
     trainer->run.cx.micro = 0;
     for (int64_t i = 0; i < batches; i++) {
-        upload_batch(trainer, &trainer->validate, i * program->batch, spread);
+        targets += rt_batch_validate(&trainer->batch, &trainer->run, program, &trainer->validate,
+                                     i * program->batch, spread);
         rt_device_fill(trainer->run.arena + program->loss_offset, 0, sizeof(float));
         program->evaluate(&trainer->run);
         sum += (double)download_float(trainer, program->loss_offset);
     }
-    rt_log_validation(&trainer->log, trainer->state.step, sum / (double)(rows * program->context));
+    rt_log_validation(&trainer->log, trainer->state.step, targets ? sum / (double)targets : NAN);
 }
 
 static void save(Trainer *trainer) {
@@ -413,7 +430,7 @@ static void finish(Trainer *trainer, int trained) {
 
 /* Everything between the device's opening and its closing. Nothing of an earlier run's is touched before all
  * that this one needs is known to be there. */
-static int train(Trainer *trainer) {
+static int train(Trainer *trainer, RtProgram *program) {
     const RtOptions *options = &trainer->options;
     const char *dir = options->save_dir ? options->save_dir : trainer->program->save_dir;
     open_data(trainer);
@@ -423,6 +440,7 @@ static int train(Trainer *trainer) {
     if (dir) open_folder(trainer, dir);
     allocate(trainer);
     initialise(trainer);
+    count_steps(trainer, program);
     rt_log_file_begin(&trainer->log.file, trainer->state.step, trainer->program->save_every,
                       options->fresh && dir);
     int trained = trainer->state.step < trainer->steps;
@@ -451,13 +469,11 @@ static int end_output(Trainer *trainer, int code) {
 
 static void release(Trainer *trainer) {
     rt_folder_close(&trainer->folder);
-    if (trainer->validate.shard != trainer->train.shard) rt_data_close(&trainer->validate);
+    rt_data_close(&trainer->validate);
     rt_data_close(&trainer->train);
     rt_device_close(&trainer->run);
     free(trainer->run.profile);
-    free(trainer->tokens);
-    free(trainer->targets);
-    free(trainer->ones);
+    rt_batch_close(&trainer->batch);
     free(trainer->chunk);
 }
 
@@ -470,7 +486,6 @@ int rt_main(const RtProgram *program, int argc, char **argv) {
     trainer.program = &whole;
     rt_device_prepare(argv);
     const RtOptions *options = &trainer.options;
-    trainer.steps = options->steps >= 0 ? options->steps : program->steps;
 #ifdef _OPENMP
     if (options->threads) omp_set_num_threads(options->threads);
 #else
@@ -487,7 +502,7 @@ int rt_main(const RtProgram *program, int argc, char **argv) {
         if (!options->quiet) fprintf(stderr, "allocated; this was a dry run\n");
         code = 0;
     } else {
-        code = end_output(&trainer, train(&trainer));
+        code = end_output(&trainer, train(&trainer, &whole));
     }
     release(&trainer);
     rt_whole_free(program, &whole);

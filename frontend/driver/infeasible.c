@@ -146,7 +146,7 @@ static void offer_savings(Compilation *c, const Program *trial, int64_t smallest
     uint32_t count = 0, found = 0;
     Saving early = without_gradients(c, trial->graph->accumulate);
     if (early.what) all[count++] = early;
-    if (c->spec.moment == DT_F32)
+    if (c->spec.moment == DT_F32 && !c->spec.moments_8bit)
         all[count++] = (Saving){"with the optimizer's moments in bf16", {"dtype.optimizer=bf16"}};
     if (c->spec.gradient == DT_F32)
         all[count++] = (Saving){"with weight gradients in bf16", {"dtype.gradient=bf16"}};
@@ -166,6 +166,33 @@ static void offer_savings(Compilation *c, const Program *trial, int64_t smallest
     if (together) add_saving(c, together, found == 2 ? "with both" : "with all three", &out);
     if (out.length)
         *vec_add(c->arena, &answer->help) = arena_printf(c->arena, "less is needed otherwise: %s", out.at);
+}
+
+/* Weights that are loaded need not all be trained: adapters beside them, and these beside 4-bit weights where
+ * the first do not fit. */
+static void offer_adapters(Compilation *c, int64_t smallest, Infeasible *answer) {
+    const Saving adapters = {"with adapters beside frozen weights (--set 'adapt=lora(rank = 16)')",
+                             {"adapt=lora(rank = 16)"}};
+    const Saving packed = {"with frozen weights in 4 bits (--set 'dtype.frozen=nf4(double_quant)')",
+                           {"dtype.frozen=nf4(double_quant)"}};
+    if (!c->spec.weights_path) return;
+    Text out = {.arena = c->arena};
+    Saving saving[2];
+    uint32_t count = 0;
+    int64_t bytes = smallest;
+    if (!c->spec.adapt.rank) {
+        saving[count++] = adapters;
+        bytes = smallest_with(c, saving, count);
+        if (bytes && bytes < smallest) add_saving(c, bytes, adapters.what, &out);
+    }
+    if (bytes > c->budget.device_bytes && dtype_bytes[c->spec.frozen_matrix]) {
+        saving[count++] = packed;
+        int64_t less = smallest_with(c, saving, count);
+        if (less && less < bytes) add_saving(c, less, packed.what, &out);
+    }
+    if (out.length)
+        *vec_add(c->arena, &answer->help) =
+            arena_printf(c->arena, "fine-tuning in other ways needs less: %s", out.at);
 }
 
 /* ---- other cards ---- */
@@ -274,6 +301,7 @@ int infeasible_answer(Compilation *c) {
         if (!batch_search_takes_seconds(&trial)) {
             offer_sizes(c, &trial, &answer);
             offer_savings(c, &trial, answer.smallest_bytes, &answer);
+            offer_adapters(c, answer.smallest_bytes, &answer);
         }
         offer_devices(c, answer.smallest_bytes, &answer);
     } else {

@@ -90,7 +90,8 @@ static TrainRule train_rule(const Spec *spec, int64_t accumulate) {
                        .clip_norm = spec->clip_norm,
                        .accumulate = accumulate,
                        .gradient = spec->gradient,
-                       .moment = spec->moment};
+                       .moment = spec->moment,
+                       .moments_8bit = spec->moments_8bit};
 }
 
 void stages_run(const Compilation *c, Program *p, Stage last, Arena *arena) {

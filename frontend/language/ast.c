@@ -10,7 +10,7 @@ const char *const section_name[SECTION_COUNT] = {
 };
 const char *const section_key[SECTION_COUNT][8] = {
     [SECTION_DTYPE] = {"compute", "accumulate", "frozen", "trained", "gradient", "optimizer"},
-    [SECTION_TRAIN] = {"steps", "tokens_per_step", "optimizer", "schedule", "clip_norm", "seed"},
+    [SECTION_TRAIN] = {"steps", "epochs", "tokens_per_step", "optimizer", "schedule", "clip_norm", "seed"},
     [SECTION_DATA] = {"train", "validate"},
     [SECTION_SAVE] = {"dir", "every", "keep", "adapter", "merged"},
 };

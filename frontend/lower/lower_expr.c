@@ -133,6 +133,15 @@ void coincidence(Lower *l, Span span, const char *what, const Shape *a, const Sh
 
 static const char *const batch_input[3] = {"data.tokens", "data.targets", "data.loss_mask"};
 
+Operand batch_tensor(Lower *l, ValueId *id, DType dtype, const char *name, Span span) {
+    const NamedDim *b = dims_find(l, "B"), *t = dims_find(l, "T");
+    if (!b || !t || b->state != DIM_KNOWN || t->state != DIM_KNOWN) return poison();
+    Shape shape = {2, {b->dim, t->dim}};
+    if (*id == NONE)
+        *id = graph_value(l->graph, shape_type(&shape, dtype), VALUE_INPUT, ROLE_INPUT, name, span);
+    return tensor_of(l, *id, &shape);
+}
+
 static Operand batch_operand(Lower *l, const Expr *expr) {
     Graph *g = l->graph;
     int which = 0;
@@ -143,14 +152,8 @@ static Operand batch_operand(Lower *l, const Expr *expr) {
             diag_help(l->diag, "it has data.tokens, data.targets and data.loss_mask");
         return poison();
     }
-    const NamedDim *b = dims_find(l, "B"), *t = dims_find(l, "T");
-    if (!b || !t || b->state != DIM_KNOWN || t->state != DIM_KNOWN) return poison();
     ValueId *id = which == 0 ? &g->tokens : which == 1 ? &g->targets : &g->mask;
-    Shape shape = {2, {b->dim, t->dim}};
-    if (*id == NONE)
-        *id = graph_value(g, shape_type(&shape, which == 2 ? DT_F32 : DT_I32), VALUE_INPUT, ROLE_INPUT,
-                          batch_input[which], expr->span);
-    return tensor_of(l, *id, &shape);
+    return batch_tensor(l, id, which == 2 ? DT_F32 : DT_I32, batch_input[which], expr->span);
 }
 
 static Operand name_lower(Lower *l, const Expr *expr) {

@@ -2,14 +2,11 @@
  * symbol and by number and appends the nodes.
  *
  * In: a call. Out: an Operand. A name in quotes names the operation's weight and the node: scope + name;
- * other nodes are called scope + block + operation, numbered from the second on. The shape rules of ir/ops.c
- * have the last word [E0322]. */
+ * other nodes are called scope + block + operation, numbered from the second on. */
 #include "frontend/lower/lower_parts.h"
 #include "ir/ops.h"
 
 #include <string.h>
-
-enum { MAX_TENSORS = 8 };
 
 typedef struct Call {
     Op op;
@@ -35,77 +32,9 @@ typedef struct Signature {
     Lowering *lower;
 } Signature;
 
-/* ---- nodes ---- */
-
-const char *unique_name(Lower *l, const char *stem, uint32_t nout) {
-    /* outputs after the first are called NAME.1, NAME.2: those must be free as well */
-    uint32_t number = map_get(l->next_suffix, stem);
-    for (number = number == NONE ? 1 : number;; number++) {
-        const char *name = number == 1 ? stem : arena_printf(l->arena, "%s.%u", stem, number);
-        bool taken = map_get(l->names, name) != NONE;
-        for (uint32_t i = 1; i < nout && !taken; i++)
-            taken = map_get(l->names, arena_printf(l->arena, "%s.%u", name, i)) != NONE;
-        if (taken) continue;
-        map_set(l->next_suffix, stem, number + 1);
-        return name;
-    }
-}
-
-const char *node_name(Lower *l, const char *word, uint32_t nout) {
-    return unique_name(l,
-                       l->block_name ? arena_printf(l->arena, "%s%s.%s", l->scope, l->block_name, word)
-                                     : arena_printf(l->arena, "%s%s", l->scope, word),
-                       nout);
-}
-
-NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut, uint32_t nout,
-                const Type *wish, const Attr *attr, const char *name, Span span) {
-    enum { MAX_NODES = 1 << 16 };
-    Graph *g = l->graph;
-    if (l->too_large) return NONE;
-    if (g->node.count >= MAX_NODES) {
-        too_large(l, span, "more than 65536 operations");
-        return NONE;
-    }
-    Type types[MAX_TENSORS], made[MAX_TENSORS] = {{0}};
-    for (uint32_t i = 0; i < nin; i++) types[i] = g->value.at[in[i]].type;
-    for (uint32_t i = 0; wish && i < nout; i++) made[i] = wish[i];
-    const char *wrong = op_infer(op, types, nin, attr, made, nout, l->arena);
-    if (wrong) {
-        const char *limit = op_limit(op, types, nin, l->arena);
-        Code code = limit && !strcmp(limit, wrong) ? E0326 : E0322;
-        diag_error(l->diag, code, span, "%s: %s", op_info[op].name, wrong);
-        if (code == E0326 && (op == OP_ATTEND || op == OP_ROPE))
-            diag_help(l->diag, "more heads of the same model width are narrower");
-        return NONE;
-    }
-    NodeId id = graph_node_as(g, op, in, nin, nmut, nout, wish, attr, PHASE_FORWARD, l->block, name, span);
-    for (uint32_t i = 0; i < nout; i++)
-        map_set(l->names, g->value.at[g->node.at[id].out[i]].name, g->node.at[id].out[i]);
-    return id;
-}
-
-Operand node_same(Lower *l, Op op, const Operand *in, uint32_t nin, const Attr *attr, Span span) {
-    ValueId ids[MAX_TENSORS];
-    for (uint32_t i = 0; i < nin; i++) ids[i] = in[i].value;
-    const char *word = op == OP_ADD_BROADCAST ? "add" : op_info[op].name;
-    NodeId node = node_add(l, op, ids, nin, 0, 1, NULL, attr, node_name(l, word, 1), span);
-    return node == NONE ? poison() : tensor_of(l, l->graph->node.at[node].out[0], &in[0].shape);
-}
-
 /* Name of a node with a weight: scope + "attn.qkv". The second use of a tied name is numbered. */
 static const char *weighted_name(Lower *l, const Expr *name, uint32_t nout) {
     return unique_name(l, arena_printf(l->arena, "%s%s", l->scope, name->text), nout);
-}
-
-ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span) {
-    Type wish = l->graph->value.at[value].type;
-    if (wish.dtype == l->spec->compute) return value;
-    Op op = dtype_bytes[wish.dtype] ? OP_CAST : OP_DEQUANTIZE;
-    wish.dtype = l->spec->compute;
-    NodeId node = node_add(l, op, &value, 1, 0, 1, &wish, NULL,
-                           unique_name(l, arena_printf(l->arena, "%s.%s", name, op_info[op].name), 1), span);
-    return node == NONE ? NONE : l->graph->node.at[node].out[0];
 }
 
 static Operand first_output(Lower *l, NodeId node, const Shape *shape) {
@@ -130,6 +59,16 @@ static bool named_number(Lower *l, const Call *call, const char *name, double lo
     return false;
 }
 
+/* ---- documents: what tells them apart is part of the batch ---- */
+
+static bool has_documents(const Lower *l) {
+    return l->spec->train_format == DATA_DOCUMENTS;
+}
+
+static Operand document_positions(Lower *l, Span span) {
+    return batch_tensor(l, &l->graph->positions, DT_I32, "data.positions", span);
+}
+
 /* ---- weights ---- */
 
 static bool table_shape(Lower *l, const Call *call, const char *is) {
@@ -137,6 +76,19 @@ static bool table_shape(Lower *l, const Call *call, const char *is) {
     diag_error(l->diag, E0323, call->shape_expr->span, "%s: the weight must be %s, not %s",
                call->expr->callee.text, is, shape_symbols(l, &call->shape));
     return false;
+}
+
+/* The rows of the call's table that `index` names. */
+static Operand lookup(Lower *l, const Call *call, const Operand *index) {
+    Shape shape = index->shape;
+    shape.dim[shape.rank++] = call->shape.dim[1];
+    ValueId in[2] = {index->value,
+                     weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, USE_ANY)};
+    if (in[1] == NONE) return poison();
+    Type wish = shape_type(&shape, l->spec->compute);
+    NodeId node =
+        node_add(l, OP_EMBED, in, 2, 0, 1, &wish, NULL, weighted_name(l, call->name, 1), call->expr->span);
+    return first_output(l, node, &shape);
 }
 
 static Operand lower_embed(Lower *l, Call *call) {
@@ -147,16 +99,8 @@ static Operand lower_embed(Lower *l, Call *call) {
                    "embed: %s is no token: embed looks up data.tokens", expr_text(l, call->tensor_expr[0]));
         return poison();
     }
-    Shape shape = tokens->shape;
-    shape.dim[shape.rank++] = call->shape.dim[1];
     l->embedding = call->shape;
-    ValueId in[2] = {tokens->value,
-                     weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, USE_ANY)};
-    if (in[1] == NONE) return poison();
-    Type wish = shape_type(&shape, l->spec->compute);
-    NodeId node =
-        node_add(l, OP_EMBED, in, 2, 0, 1, &wish, NULL, weighted_name(l, call->name, 1), call->expr->span);
-    return first_output(l, node, &shape);
+    return lookup(l, call, tokens);
 }
 
 static Operand lower_positions(Lower *l, Call *call) {
@@ -168,6 +112,10 @@ static Operand lower_positions(Lower *l, Call *call) {
                    dim_text(l, &call->shape.dim[0]), (long long)call->shape.dim[0].value,
                    (long long)t->dim.value);
         return poison();
+    }
+    if (has_documents(l)) {
+        const Operand place = document_positions(l, call->expr->span);
+        return lookup(l, call, &place);
     }
     ValueId weight = weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, USE_ANY);
     if (weight == NONE) return poison();
@@ -387,7 +335,9 @@ static Operand lower_rope(Lower *l, Call *call) {
             note_defined(l, call->tensor_expr[i]);
             return poison();
         }
-        out.item[i] = node_same(l, OP_ROPE, x, 1, &attr, call->expr->span);
+        Operand in[2] = {*x};
+        if (has_documents(l)) in[1] = document_positions(l, call->expr->span);
+        out.item[i] = node_same(l, OP_ROPE, in, has_documents(l) ? 2 : 1, &attr, call->expr->span);
         if (out.item[i].kind == OPERAND_POISON) return poison();
     }
     return call->tensors == 1 ? out.item[0] : out;
@@ -421,8 +371,13 @@ static Operand lower_attend(Lower *l, Call *call) {
                                             "%s = %lld query heads do not divide over %s = %lld key heads",
                                             dim_text(l, &q->dim[2]), (long long)q->dim[2].value,
                                             dim_text(l, &k->dim[2]), (long long)k->dim[2].value));
-    ValueId in[3] = {call->tensor[0].value, call->tensor[1].value, call->tensor[2].value};
-    NodeId node = node_add(l, OP_ATTEND, in, 3, 0, 2, NULL, &(Attr){.causal = call->flag},
+    ValueId in[5] = {call->tensor[0].value, call->tensor[1].value, call->tensor[2].value};
+    uint32_t n = 3;
+    if (has_documents(l)) {
+        in[n++] = batch_tensor(l, &l->graph->first_key, DT_I32, "data.first_key", call->expr->span).value;
+        in[n++] = batch_tensor(l, &l->graph->last_query, DT_I32, "data.last_query", call->expr->span).value;
+    }
+    NodeId node = node_add(l, OP_ATTEND, in, n, 0, 2, NULL, &(Attr){.causal = call->flag},
                            node_name(l, "attend", 2), call->expr->span);
     return first_output(l, node, q);
 }
@@ -452,6 +407,12 @@ static Operand lower_cross_entropy(Lower *l, Call *call) {
         if (mask.kind != OPERAND_TENSOR) return poison();
         if (mask.value != g->mask || shape_match(&rows, &mask.shape) != DIM_SAME)
             return rows_mismatch(l, call, mask_arg->value, &mask);
+    }
+    if (has_documents(l) && !mask_arg) {
+        diag_error(l->diag, E0406, call->expr->span,
+                   "cross_entropy: the data are documents with a loss mask, and the loss does not take it");
+        diag_help(l->diag, "write cross_entropy(logits, data.targets, mask = data.loss_mask)");
+        return poison();
     }
     if (g->loss_sum != NONE) {
         diag_error(l->diag, E0211, call->expr->span, "the model already has a loss");

@@ -3,6 +3,7 @@
  *     lower_dim.c       dims and shapes, by number and by symbol
  *     lower_expr.c      names, operators, block calls
  *     lower_op.c        the operations of the language
+ *     lower_node.c      nodes of the graph, and their names
  *     lower_weight.c    parameters: names, ties, how they start
  *     lower_adapt.c     which of them are trained; low-rank adapters beside the others
  *     lower_settings.c  sections and top-level settings
@@ -160,6 +161,8 @@ void variable_set(Lower *l, Name name, Operand operand);
 /* Leaves the scope of every variable from `first` on; says so where one was never read. */
 void variables_drop(Lower *l, uint32_t first);
 Operand expr_lower(Lower *l, const Expr *expr);
+/* An input [B, T] of the graph, whose place in it is `id`; made where it is first asked for. */
+Operand batch_tensor(Lower *l, ValueId *id, DType dtype, const char *name, Span span);
 /* The same, which must be worth a tensor. */
 Operand expr_tensor(Lower *l, const Expr *expr);
 const char *expr_text(Lower *l, const Expr *expr); /* its source, shortened */
@@ -171,10 +174,8 @@ void help_fitting(Lower *l, const Expr *instead, const Shape *want, bool last_on
 /* "equal here, but not by definition" [E0313], about two shapes that coincide. */
 void coincidence(Lower *l, Span span, const char *what, const Shape *a, const Shape *b);
 
-/* ---- lower_op.c ---- */
-bool op_known(const char *name);
-Operand op_lower(Lower *l, const Expr *expr);
-void op_suggest(Lower *l, const char *name);
+/* ---- lower_node.c ---- */
+enum { MAX_TENSORS = 8 }; /* that an operation takes, or gives */
 /* Appends a node, or reports what the shape rule says [E0322]. Returns its id or NONE. */
 NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut, uint32_t nout,
                 const Type *wish, const Attr *attr, const char *name, Span span);
@@ -186,6 +187,11 @@ const char *node_name(Lower *l, const char *word, uint32_t nout);
 const char *unique_name(Lower *l, const char *stem, uint32_t nout);
 /* The value in the storage type activations have, by a node called `name`.cast; NONE after an error. */
 ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span);
+
+/* ---- lower_op.c ---- */
+bool op_known(const char *name);
+Operand op_lower(Lower *l, const Expr *expr);
+void op_suggest(Lower *l, const char *name);
 
 /* ---- lower_rope.c ---- */
 /* linear(4), llama3(8, low = 1, high = 4, original = 8192). False after an error. */

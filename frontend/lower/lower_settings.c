@@ -109,12 +109,7 @@ static void check_keys(Lower *l) {
             while (k < known && strcmp(section_key[kind][k], key->text)) k++;
             if (k < known) continue;
             diag_error(l->diag, E0204, key->span, "%s knows no '%s'", section_name[kind], key->text);
-            if (kind == SECTION_TRAIN && (!strcmp(key->text, "epochs") || !strcmp(key->text, "epoch")))
-                diag_help(l->diag,
-                          "the length of a run is its `steps`: epochs * tokens of the data / tokens a "
-                          "step (tokens_per_step, or B*T without it)");
-            else
-                diag_suggest(l->diag, key->text, section_key[kind], known);
+            diag_suggest(l->diag, key->text, section_key[kind], known);
         }
     }
 }
@@ -214,8 +209,11 @@ static void read_dtypes(Lower *l, Spec *out) {
 
 /* ---- train ---- */
 
+static const int64_t MOST_STEPS = INT64_C(1) << 40;
+
 static void read_optimizer(Lower *l, Spec *out) {
-    static const char *const known[] = {"adamw"}, *const names[] = {"lr", "betas", "eps", "decay"};
+    static const char *const known[] = {"adamw", "adamw8bit"}, *const names[] = {"lr", "betas", "eps",
+                                                                                 "decay"};
     const Entry *entry = ast_entry(l->ast, SECTION_TRAIN, "optimizer");
     if (!entry) {
         missing(l, SECTION_TRAIN, "optimizer", "train { steps 300  optimizer adamw(lr = 1e-3) }");
@@ -228,16 +226,24 @@ static void read_optimizer(Lower *l, Spec *out) {
         wrong_kind(l, e, "optimizer", "adamw(lr = ..)");
         return;
     }
-    if (read_word(l, e->span, "optimizer", word, known, 1) < 0) return;
+    const int which = read_word(l, e->span, "optimizer", word, known, COUNT_OF(known));
+    if (which < 0) return;
+    out->moments_8bit = which == 1;
     check_arguments(l, e, names, COUNT_OF(names), NULL);
     if (e->kind != EXPR_CALL || !call_named(e, "lr")) {
-        diag_error(l->diag, E0405, e->span, "adamw lacks the learning rate");
-        diag_help(l->diag, "optimizer adamw(lr = 1e-3)");
+        diag_error(l->diag, E0405, e->span, "%s lacks the learning rate", word);
+        diag_help(l->diag, "optimizer %s(lr = 1e-3)", word);
         return;
     }
     argument_number(l, e, "lr", 0, 100, &out->learning_rate);
     argument_number(l, e, "eps", 1e-30, 1, &out->eps);
     argument_number(l, e, "decay", 0, 100, &out->decay);
+    const Entry *moment = ast_entry(l->ast, SECTION_DTYPE, "optimizer");
+    if (out->moments_8bit && moment && out->moment != DT_F32) {
+        diag_error(l->diag, E0406, moment->value->span,
+                   "optimizer: adamw8bit keeps moments in 8 bits, those of small tensors in f32");
+        diag_help(l->diag, "remove the line, or train by adamw");
+    }
     const Arg *betas = call_named(e, "betas");
     if (!betas) return;
     if (betas->value->kind != EXPR_TUPLE || betas->value->items.count != 2) {
@@ -246,6 +252,22 @@ static void read_optimizer(Lower *l, Spec *out) {
     }
     read_number(l, betas->value->items.at[0], "betas", 0, 0.999999999, &out->beta1);
     read_number(l, betas->value->items.at[1], "betas", 0, 0.999999999, &out->beta2);
+}
+
+/* Steps, or epochs, which the trainer counts. */
+static void read_length(Lower *l, Spec *out) {
+    const Entry *steps = ast_entry(l->ast, SECTION_TRAIN, "steps"),
+                *epochs = ast_entry(l->ast, SECTION_TRAIN, "epochs");
+    check_clauses(l, steps, NULL, 0, NULL);
+    check_clauses(l, epochs, NULL, 0, NULL);
+    if (steps) read_count(l, steps->value, "steps", 1, MOST_STEPS, &out->steps);
+    if (epochs) read_count(l, epochs->value, "epochs", 1, 1000000, &out->epochs);
+    if (!steps && !epochs)
+        missing(l, SECTION_TRAIN, "steps", "train { steps 300  optimizer adamw(lr = 1e-3) }, or epochs 2");
+    if (!steps || !epochs) return;
+    diag_error(l->diag, E0406, epochs->span, "train: steps or epochs, not both");
+    diag_note(l->diag, steps->span, "the run has so many steps");
+    out->epochs = 0;
 }
 
 /* Requires that the number of steps was read. */
@@ -311,27 +333,22 @@ static void check_tokens(Lower *l, Spec *out, Span span) {
 }
 
 static void read_train(Lower *l, Spec *out) {
-    const int64_t many = INT64_C(1) << 40;
-    const Entry *steps = ast_entry(l->ast, SECTION_TRAIN, "steps");
     const Entry *tokens = ast_entry(l->ast, SECTION_TRAIN, "tokens_per_step");
     const Entry *clip = ast_entry(l->ast, SECTION_TRAIN, "clip_norm"),
                 *seed = ast_entry(l->ast, SECTION_TRAIN, "seed");
     out->beta1 = 0.9;
     out->beta2 = 0.95;
     out->eps = 1e-8;
-    const Entry *plain[] = {steps, tokens, clip, seed};
+    const Entry *plain[] = {tokens, clip, seed};
     for (size_t i = 0; i < COUNT_OF(plain); i++) check_clauses(l, plain[i], NULL, 0, NULL);
     if (!l->ast->section[SECTION_TRAIN]) {
         missing(l, SECTION_TRAIN, NULL, "train { steps 300  optimizer adamw(lr = 1e-3) }");
         return;
     }
-    if (steps)
-        read_count(l, steps->value, "steps", 1, many, &out->steps);
-    else
-        missing(l, SECTION_TRAIN, "steps", "train { steps 300  optimizer adamw(lr = 1e-3) }");
+    read_length(l, out);
     read_optimizer(l, out);
     read_schedule(l, out);
-    if (tokens && read_count(l, tokens->value, "tokens_per_step", 1, many, &out->tokens_per_step))
+    if (tokens && read_count(l, tokens->value, "tokens_per_step", 1, MOST_STEPS, &out->tokens_per_step))
         check_tokens(l, out, tokens->value->span);
     if (clip) read_number(l, clip->value, "clip_norm", 0, 1e30, &out->clip_norm);
     int64_t number = 0;
@@ -341,13 +358,20 @@ static void read_train(Lower *l, Spec *out) {
 
 /* ---- data, save ---- */
 
+/* The graph has inputs that other data have not, so the file's name alone must tell. */
+static bool names_documents(const char *path) {
+    static const char end[] = ".docs";
+    size_t length = path ? strlen(path) : 0;
+    return length >= strlen(end) && !strcmp(path + length - strlen(end), end);
+}
+
 static void read_data(Lower *l, Spec *out) {
     static const char *const formats[] = {
         "",
 #define FORMAT(word) word,
 #include "frontend/language/words.def"
     };
-    _Static_assert(COUNT_OF(formats) == DATA_LLMC + 1, "a word for each DataFormat");
+    _Static_assert(COUNT_OF(formats) == DATA_DOCUMENTS + 1, "a word for each DataFormat");
     static const char *const checks[] = {"every", "batches"};
     const Entry *train = ast_entry(l->ast, SECTION_DATA, "train"),
                 *validate = ast_entry(l->ast, SECTION_DATA, "validate");
@@ -365,6 +389,7 @@ static void read_data(Lower *l, Spec *out) {
             diag_error(l->diag, E0406, entry_clause(train, formats[i])->span, "train: one format, not two");
         out->train_format = (DataFormat)i;
     }
+    if (!out->train_format && names_documents(out->train_path)) out->train_format = DATA_DOCUMENTS;
     if (!validate) return;
     if (validate->value->kind == EXPR_STRING)
         read_text(l, validate, &out->validate_path);

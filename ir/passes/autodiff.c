@@ -8,10 +8,14 @@
  *
  * Griewank, Walther 2008: "Evaluating Derivatives", chapter 3 (reverse accumulation). */
 #include "ir/passes/gradient.h"
+#include "ir/ops.h"
 
 #include <string.h>
 
 enum { MOST_PIECES = 16 };
+enum {
+    LEAST_8BIT = 4096
+}; /* elements of a weight with moments in 8 bits: the rest are few, and as good as they may be */
 
 /* Gradients of slices of one value, in order of rows, until they are all there. */
 typedef struct Pieces {
@@ -283,8 +287,9 @@ static void add_adamw(GradContext *cx, uint32_t p, ValueId scale) {
     ValueId weight = g->param.at[p].value, in[6];
     uint32_t nin = 0, nmut = 3;
     Param *param = &g->param.at[p];
-    param->moment1 = add_state(cx, "m", p, rule->moment);
-    param->moment2 = add_state(cx, "v", p, rule->moment);
+    const bool packed = rule->moments_8bit && type_elements(&g->value.at[weight].type) >= LEAST_8BIT;
+    param->moment1 = add_state(cx, "m", p, packed ? DT_DYNAMIC8 : rule->moment);
+    param->moment2 = add_state(cx, "v", p, packed ? DT_UDYNAMIC8 : rule->moment);
     if (g->value.at[weight].type.dtype != DT_F32)
         param->master = add_state(cx, "master", p, DT_F32), nmut = 4;
     in[nin++] = cx->sum[p];
@@ -296,9 +301,12 @@ static void add_adamw(GradContext *cx, uint32_t p, ValueId scale) {
     Attr attr = {.beta1 = rule->beta1,
                  .beta2 = rule->beta2,
                  .eps = rule->eps,
-                 .decay = param->decays ? rule->decay : 0};
-    const char *name = grad_name(cx, arena_printf(g->arena, "%s.adamw", g->value.at[weight].name), nmut);
-    graph_node(g, OP_ADAMW, in, nin, nmut, nmut, &attr, PHASE_UPDATE, NONE, name, (Span){0});
+                 .decay = param->decays ? rule->decay : 0,
+                 .decay_last = rule->moments_8bit && !packed};
+    const Op op = packed ? OP_ADAMW8BIT : OP_ADAMW;
+    const char *name =
+        grad_name(cx, arena_printf(g->arena, "%s.%s", g->value.at[weight].name, op_info[op].name), nmut);
+    graph_node(g, op, in, nin, nmut, nmut, &attr, PHASE_UPDATE, NONE, name, (Span){0});
 }
 
 /* Parameters in the order their gradients are finished, so that without clipping each gradient dies as soon

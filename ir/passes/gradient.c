@@ -225,7 +225,11 @@ static void grad_scale(GradContext *cx, const ValueId *dy, const bool *want, Val
 static void grad_rope(GradContext *cx, const ValueId *dy, const bool *want, ValueId *dx) {
     Attr attr = cx->node.attr;
     attr.inverse = !attr.inverse;
-    if (want[0]) grad_with_attr(cx, OP_ROPE, dy[0], &attr, dx);
+    ValueId operand[] = {dy[0], cx->node.nin > 1 ? cx->node.in[1] : NONE};
+    if (want[0]) {
+        NodeId id = grad_node(cx, OP_ROPE, operand, cx->node.nin, 0, 1, NULL, &attr, "bwd");
+        dx[0] = cx->g->node.at[id].out[0];
+    }
 }
 
 /* The same stream draws the same zeros. */
@@ -235,8 +239,10 @@ static void grad_dropout(GradContext *cx, const ValueId *dy, const bool *want, V
 
 static void grad_attend(GradContext *cx, const ValueId *dy, const bool *want, ValueId *dx) {
     const ValueId *in = cx->node.in, *out = cx->node.out;
-    ValueId operand[] = {dy[0], in[0], in[1], in[2], out[0], out[1]};
-    NodeId id = grad_node(cx, OP_ATTEND_BWD, operand, 6, 0, 3, NULL, &cx->node.attr, "bwd");
+    uint32_t documents = cx->node.nin > 3;
+    ValueId operand[] = {
+        dy[0], in[0], in[1], in[2], out[0], out[1], documents ? in[3] : NONE, documents ? in[4] : NONE};
+    NodeId id = grad_node(cx, OP_ATTEND_BWD, operand, documents ? 8 : 6, 0, 3, NULL, &cx->node.attr, "bwd");
     for (int i = 0; i < 3; i++)
         if (want[i]) dx[i] = cx->g->node.at[id].out[i];
 }

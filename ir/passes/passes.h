@@ -39,6 +39,7 @@ typedef struct TrainRule {
     double clip_norm;       /* 0: no clipping (the norm is still measured) */
     int64_t accumulate;     /* > 1: gradients live in persistent accumulators */
     DType gradient, moment; /* storage of parameter gradients and of AdamW's moments */
+    bool moments_8bit;      /* of large weights in dynamic8 and udynamic8 instead: adamw8bit */
 } TrainRule;
 Graph *autodiff(const Graph *forward, const TrainRule *rule, Arena *arena);
 

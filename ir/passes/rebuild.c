@@ -50,6 +50,9 @@ Graph *graph_rebuild(const Graph *from, const Node *node, const ValueId *order, 
     g->tokens = moved(now, from->tokens);
     g->targets = moved(now, from->targets);
     g->mask = moved(now, from->mask);
+    g->first_key = moved(now, from->first_key);
+    g->last_query = moved(now, from->last_query);
+    g->positions = moved(now, from->positions);
     g->logits = moved(now, from->logits);
     g->loss_sum = moved(now, from->loss_sum);
     g->norm_sum = moved(now, from->norm_sum);

@@ -363,6 +363,9 @@ static void copy_fields(Tile *t, bool chunked) {
     g->tokens = moved(t, from->tokens);
     g->targets = moved(t, from->targets);
     g->mask = moved(t, from->mask);
+    g->first_key = moved(t, from->first_key);
+    g->last_query = moved(t, from->last_query);
+    g->positions = moved(t, from->positions);
     g->logits = chunked ? NONE : moved(t, from->logits);
     g->batch = from->batch;
     g->context = from->context;

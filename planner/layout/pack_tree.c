@@ -7,8 +7,7 @@
 PackTree pack_tree_new(uint32_t times, Arena *arena) {
     PackTree tree = {.arena = arena, .leaves = 1};
     while (tree.leaves < times) tree.leaves *= 2;
-    tree.across = NEW_ARRAY(arena, PackRangeSet, tree.leaves * 2);
-    tree.within = NEW_ARRAY(arena, PackRangeSet, tree.leaves * 2);
+    tree.node = NEW_ARRAY(arena, PackNode, tree.leaves * 2);
     return tree;
 }
 
@@ -42,6 +41,7 @@ bool pack_tree_is_on_top(const PackTree *tree) {
 
 static void range_add(PackTree *tree, PackRangeSet *set, int64_t beg, int64_t end) {
     if (!set->count) *vec_add(tree->arena, &tree->used) = set;
+    if (!set->at) set->at = set->near, set->capacity = PACK_NEAR;
     if (pack_tree_is_on_top(tree) && set->count) { /* only the highest end is asked for from here on */
         if (set->at[set->count - 1].end < end) set->at[set->count - 1].end = end;
         return;
@@ -96,15 +96,15 @@ static uint32_t tree_visit(const PackTree *tree, uint32_t lo, uint32_t hi,
                            const PackRangeSet *visit[VISIT_MAX]) {
     uint32_t count = 0, low_leaf = lo + tree->leaves, high_leaf = hi - 1 + tree->leaves;
     for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
-        if (l & 1 && tree->within[l].count) visit[count++] = &tree->within[l];
+        if (l & 1 && tree->node[l].within.count) visit[count++] = &tree->node[l].within;
         if (l & 1) l++;
-        if (h & 1 && tree->within[h - 1].count) visit[count++] = &tree->within[h - 1];
+        if (h & 1 && tree->node[h - 1].within.count) visit[count++] = &tree->node[h - 1].within;
         if (h & 1) h--;
     }
     /* Every ancestor of both end leaves; those inside a canonical node only repeat what it holds. */
     for (uint32_t l = low_leaf, h = high_leaf; l; l /= 2, h /= 2) {
-        if (tree->across[l].count) visit[count++] = &tree->across[l];
-        if (h != l && tree->across[h].count) visit[count++] = &tree->across[h];
+        if (tree->node[l].across.count) visit[count++] = &tree->node[l].across;
+        if (h != l && tree->node[h].across.count) visit[count++] = &tree->node[h].across;
     }
     return count;
 }
@@ -112,18 +112,18 @@ static uint32_t tree_visit(const PackTree *tree, uint32_t lo, uint32_t hi,
 void pack_tree_add(PackTree *tree, uint32_t lo, uint32_t hi, int64_t beg, int64_t end) {
     uint32_t low_leaf = lo + tree->leaves, high_leaf = hi - 1 + tree->leaves;
     for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
-        if (l & 1) range_add(tree, &tree->across[l++], beg, end);
-        if (h & 1) range_add(tree, &tree->across[--h], beg, end);
+        if (l & 1) range_add(tree, &tree->node[l++].across, beg, end);
+        if (h & 1) range_add(tree, &tree->node[--h].across, beg, end);
     }
     for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
-        if (l & 1) range_add(tree, &tree->within[l++], beg, end);
-        if (h & 1) range_add(tree, &tree->within[--h], beg, end);
+        if (l & 1) range_add(tree, &tree->node[l++].within, beg, end);
+        if (h & 1) range_add(tree, &tree->node[--h].within, beg, end);
     }
     /* Ancestors: exactly those nodes above the end leaves whose span holds a canonical node. */
     for (uint32_t l = low_leaf / 2, h = high_leaf / 2, span = 2; l; l /= 2, h /= 2, span *= 2) {
         uint32_t first = l * span - tree->leaves, other = h * span - tree->leaves;
-        if (lo > first || hi < first + span) range_add(tree, &tree->within[l], beg, end);
-        if (h != l && (lo > other || hi < other + span)) range_add(tree, &tree->within[h], beg, end);
+        if (lo > first || hi < first + span) range_add(tree, &tree->node[l].within, beg, end);
+        if (h != l && (lo > other || hi < other + span)) range_add(tree, &tree->node[h].within, beg, end);
     }
 }
 

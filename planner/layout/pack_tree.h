@@ -9,15 +9,25 @@
 typedef struct PackRange {
     int64_t beg, end;
 } PackRange;
-typedef VEC(PackRange) PackRangeSet; /* disjoint, ascending, not touching */
+/* Disjoint, ascending, not touching; a VEC whose first lie where it lies itself: sets are many, most are
+ * small, and looking for one elsewhere takes longer than looking at it. */
+enum { PACK_NEAR = 1 };
+typedef struct PackRangeSet {
+    PackRange *at;
+    uint32_t count, capacity;
+    PackRange near[PACK_NEAR];
+} PackRangeSet;
 
 /* Leaf i is compressed time i. `across` of a tree node: bytes of the items that cover its whole span but not
  * its parent's; `within`: bytes of the items placed at it or below. A lifetime meets `across` of the
  * ancestors of its canonical nodes and `within` of those nodes. */
+typedef struct PackNode {
+    PackRangeSet across, within;
+} PackNode;
 typedef struct PackTree {
     Arena *arena;
     uint32_t leaves; /* a power of two */
-    PackRangeSet *across, *within;
+    PackNode *node;
     VEC(PackRangeSet *) used; /* those that may not be empty */
     uint64_t work;            /* sets looked at and ranges passed while fitting */
 } PackTree;

@@ -40,7 +40,8 @@ static Graph *training_graph(const char *path, int64_t batch, Spec *spec, Arena 
                       .clip_norm = spec->clip_norm,
                       .accumulate = forward->accumulate,
                       .gradient = spec->gradient,
-                      .moment = spec->moment};
+                      .moment = spec->moment,
+                      .moments_8bit = spec->moments_8bit};
     return fuse(autodiff(forward, &rule, arena), arena);
 }
 

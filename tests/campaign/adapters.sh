@@ -36,7 +36,7 @@ gaps() { # SPEC OPTIONS...
         most=0.01
         [ "$tenth" != 5 ] || most=0.002
         awk "BEGIN { exit !($gap <= $most) }" || report "a gap of $gap at $budget bytes ($tenth tenths): $*"
-        worst=$(awk "BEGIN { print $gap > $worst ? $gap : $worst }")
+        worst=$(awk "BEGIN { print (($gap > $worst) ? $gap : $worst) }")
     done
     echo "gap of $(basename "$1") $(echo "$*" | grep -o 'frozen=.*\|adapt=.*' | head -1): at most $worst"
 }

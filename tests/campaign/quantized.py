@@ -1,13 +1,17 @@
 """What bitsandbytes makes of tensors that tests/unit/test_quantize.c makes too: the numbers of tests/unit/quantized.def.
+And ten steps of its 8-bit AdamW on a million numbers beside those of our kernel.
 
-    python3 quantized.py > quantized.def        (needs torch and bitsandbytes)
+    python3 quantized.py > quantized.def        (needs torch, triton and bitsandbytes)
+    python3 quantized.py SOURCE_DIR libops_kernels_float.so
 
 The oracle is bitsandbytes' portable implementation, which its CUDA kernels agree with. Its native library for CPUs
 is left out: it looks 8-bit codes up on a grid of 65536 points, and takes another than the nearest for some.
 """
 import ctypes
 import os
+import re
 import struct
+import sys
 
 load_library = ctypes.cdll.LoadLibrary
 
@@ -87,10 +91,106 @@ def nf4(name, x, dtype):
     print(f"CODES({name}, {x.numel()}, 0x{offset:08x},\n    {', '.join(fields)})")
 
 
+# ---- 8-bit AdamW ----
+
+STEPS, RATE, BETAS, EPS, DECAY = 10, 0.01, (0.9, 0.999), 1e-8, 0.1
+
+
+def gradient(step, count):
+    """Of sizes from 1 to 1e-5 in one block."""
+    g = numbers(step + 2, count, 24)
+    return g * g * g
+
+
+class Library:
+    """bitsandbytes' reference of its 8-bit update, but for the decay: its CUDA kernel multiplies by it last."""
+
+    def __init__(self, w):
+        blocks = (w.numel() + 255) // 256
+        self.w = w.clone()
+        self.codes = [torch.zeros(w.numel(), dtype=torch.uint8) for _ in range(2)]
+        self.scales = [torch.zeros(blocks) for _ in range(2)]
+        self.maps = [functional.create_dynamic_map(signed=signed) for signed in (True, False)]
+
+    def step(self, number, g):
+        from bitsandbytes.backends.triton.kernels_optim import optimizer_update_8bit_blockwise_pytorch as update
+
+        update(self.w, g, *self.codes, *BETAS, 0.0, 0.0, EPS, number + 1, RATE, *self.maps, *self.scales, 0.0, 1.0, False,
+               optimizer_name="adam")
+        self.w.mul_(1 - RATE * DECAY)
+
+
+def adamw(count):
+    library = Library(numbers(1, count, 24))
+    for step in range(STEPS):
+        library.step(step, gradient(step, count))
+    for block in range(0, count, 256):
+        end = min(block + 256, count)
+        sums = [int(c[block:end].sum()) for c in library.codes]
+        scales = [f"{s[block // 256].item():.9g}f" for s in library.scales]
+        print(f"ADAMW({count}, {sums[0]}, {sums[1]}, {scales[0]}, {scales[1]}, "
+              f"{library.w[block:end].double().sum().item():.12g})")
+
+
+# ---- the kernel itself ----
+
+def ours(source, path):
+    """k_adamw8bit of the operation tests' module."""
+    kernel = load_library(path).k_adamw8bit
+    fields = re.findall(r"^ATTR_([FI])\((\w+)\)", open(f"{source}/kernels/attr.def").read(), re.M)
+    types = re.findall(r"^(?:DTYPE|PACKED)\((\w+),", open(f"{source}/kernels/dtype.def").read(), re.M)
+
+    class Tensor(ctypes.Structure):
+        _fields_ = [("data", ctypes.c_void_p), ("dtype", ctypes.c_int), ("rank", ctypes.c_int),
+                    ("dim", ctypes.c_int64 * 4), ("room", ctypes.c_int64)]
+
+    class Attr(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_double if kind == "F" else ctypes.c_int64) for kind, name in fields]
+
+    class Context(ctypes.Structure):
+        _fields_ = [("workspace", ctypes.c_void_p), ("workspace_bytes", ctypes.c_size_t), ("stream", ctypes.c_void_p),
+                    ("blas", ctypes.c_void_p), ("seed", ctypes.c_uint64), ("step", ctypes.c_int64),
+                    ("micro", ctypes.c_int64), ("learning_rate", ctypes.c_float), ("loss_scale", ctypes.c_float)]
+
+    def tensor(data, dtype, count):
+        return Tensor(data.data_ptr(), types.index(dtype), 1, (ctypes.c_int64 * 4)(count))
+
+    def step(number, g, w, m, v):
+        count = w.numel()
+        states = [tensor(w, "f32", count), tensor(m, "dynamic8", count), tensor(v, "udynamic8", count)]
+        attr = Attr(beta1=BETAS[0], beta2=BETAS[1], eps=EPS, decay=DECAY)
+        kernel(ctypes.byref(Context(step=number, learning_rate=RATE)), 3, (Tensor * 3)(*states), 4,
+               (Tensor * 4)(tensor(g, "f32", count), *states), ctypes.byref(attr))
+
+    return step
+
+
+def compare(source, path):
+    count, step = 1 << 20, ours(source, path)
+    w = numbers(1, count, 24)
+    library, m, v = Library(w), *(torch.zeros(count + count // 64, dtype=torch.uint8) for _ in range(2))
+    worst = 0
+    for number in range(STEPS):
+        g = gradient(number, count)
+        library.step(number, g)
+        step(number, g, w, m, v)
+    for name, got, want in (("m", m, library.codes[0]), ("v", v, library.codes[1])):
+        apart = (got[:count].int() - want.int()).abs()
+        share = (apart > 0).double().mean().item()
+        print(f"{name}: {share:.2e} of {count} codes differ, by {apart.max().item()} at most")
+        worst = max(worst, share / 1e-4, apart.max().item())
+    print(f"w: {(w - library.w).abs().max().item():.2e} apart at most")
+    sys.exit(worst > 1)
+
+
+if len(sys.argv) == 3:
+    compare(*sys.argv[1:])
 print("/* Made by tests/campaign/quantized.py from bitsandbytes: change nothing by hand.")
 print(" * MAP(is_signed, hash of 256 values)")
 print(" * CODES(numbers, how many, bits of the offset, hashes: codes, scales, scale codes, group scales, and the elements")
-print(" *     with scales in f32, with grouped scales, and these in bf16) */")
+print(" *     with scales in f32, with grouped scales, and these in bf16)")
+print(" * ADAMW(elements, then of a block of 256 after ten steps: sums of m's and of v's codes, their scales, sum of the")
+print(" *     weights) */")
 for signed in (1, 0):
     print(f"MAP({signed}, {checksum(bits(functional.create_dynamic_map(signed=bool(signed))))})")
 CASES = [("NUMBERS_24", numbers(1, 64 * 256 * 3 + 64 * 5, 24), torch.float32),
@@ -101,3 +201,4 @@ CASES = [("NUMBERS_24", numbers(1, 64 * 256 * 3 + 64 * 5, 24), torch.float32),
          ("SPECIAL", special(1), torch.float32)]
 for case in CASES:
     nf4(*case)
+adamw(256 * 16 + 77)

@@ -36,11 +36,17 @@ build() { # NAME [PROGRAM]: kernels and runtime are the same for all
     ${CXX:-c++} -o ${2:-train} ./*.o ../obj/*.o -lm
     cd - > /dev/null
 }
+losses_near() { # TYPE NAME NAME: but for rounding
+    paste "$work/$2.loss" "$work/$3.loss" |
+        awk -v near="$([ $1 = f32 ] && echo 1e-4 || echo 3e-2)" \
+            '{ d = $1 - $2; if (d < 0) d = -d; if (!(d <= near * $2)) bad = 1 } END { exit bad }' ||
+        fail "$1: host and device differ"
+}
 losses() { # NAME OPTIONS...
     name=$1
     shift
     rm -f "$work/$name.jsonl"
-    (cd "$work/$name" && ./train --data "$work/text.txt" --save-dir "$work/out-$name" --fresh --quiet --sample 0 \
+    (cd "$work/$name" && ./train --data "${data:-$work/text.txt}" --save-dir "$work/out-$name" --fresh --quiet --sample 0 \
         --steps 3 --log "$work/$name.jsonl" "$@") || fail "$name"
     sed -n 's/.*"loss":\([^,]*\),.*/\1/p' "$work/$name.jsonl" > "$work/$name.loss"
     [ "$(wc -l < "$work/$name.loss")" = 3 ] || fail "$name: $(cat "$work/$name.jsonl")"

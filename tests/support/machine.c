@@ -185,9 +185,36 @@ static void run_steps(Machine *m, uint32_t from, uint32_t to) {
     }
 }
 
+void machine_run(Machine *m, double loss_scale, int64_t micro) {
+    if (micro == 0) machine_reals(m, m->graph->loss_sum)[0] = 0;
+    m->cx.micro = micro;
+    m->cx.loss_scale = (float)loss_scale;
+    m->cx.learning_rate = 1e-2f; /* updates may stand within */
+    run_steps(m, 0, m->plan->update_begin);
+}
+
 /* The mask of token i of a micro-batch: about one in five is masked. */
 static bool unmasked(const Graph *g, uint64_t seed, int64_t micro, int64_t i) {
     return g->mask == NONE || k_random24(k_random_key(seed, 1, micro, 5), (uint64_t)i) % 5 != 0;
+}
+
+/* Documents of one to five tokens, where the graph tells them apart. */
+static void fill_documents(const Machine *m, uint64_t seed, int64_t micro) {
+    const Graph *g = m->graph;
+    int32_t *first = g->first_key == NONE ? NULL : machine_bytes(m, g->first_key),
+            *last = g->first_key == NONE ? NULL : machine_bytes(m, g->last_query),
+            *position = g->positions == NONE ? NULL : machine_bytes(m, g->positions);
+    uint64_t key = k_random_key(seed, 2, micro, 4);
+    for (int64_t b = 0; b < g->batch; b++)
+        for (int64_t t = 0, end; t < g->context; t = end) {
+            end = t + 1 + (int64_t)(k_random24(key, (uint64_t)(b * g->context + t)) % 5);
+            if (end > g->context) end = g->context;
+            for (int64_t i = t; i < end; i++) {
+                const int64_t at = b * g->context + i;
+                if (first) first[at] = (int32_t)t, last[at] = (int32_t)end - 1;
+                if (position) position[at] = (int32_t)(i - t);
+            }
+        }
 }
 
 void machine_micro_step(Machine *m, uint64_t seed, int64_t micro) {
@@ -204,13 +231,10 @@ void machine_micro_step(Machine *m, uint64_t seed, int64_t micro) {
         target[i] = (int32_t)(k_random24(key, (uint64_t)(2 * i + 1)) % vocab);
         if (mask) mask[i] = unmasked(g, seed, micro, i);
     }
+    fill_documents(m, seed, micro);
     for (int64_t u = 0; u < g->accumulate; u++)
         for (int64_t i = 0; i < tokens; i++) count += unmasked(g, seed, u, i);
-    if (micro == 0) machine_reals(m, g->loss_sum)[0] = 0;
-    m->cx.micro = micro;
-    m->cx.loss_scale = (float)(1.0 / (double)(count ? count : 1));
-    m->cx.learning_rate = 1e-2f; /* updates may stand within */
-    run_steps(m, 0, m->plan->update_begin);
+    machine_run(m, 1.0 / (double)(count ? count : 1), micro);
 }
 
 void machine_update(Machine *m) {

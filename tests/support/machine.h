@@ -26,6 +26,8 @@ void machine_free(Machine *m);
 void machine_init(Machine *m, uint64_t seed);
 /* One micro-step on a batch drawn from (seed, micro). */
 void machine_micro_step(Machine *m, uint64_t seed, int64_t micro);
+/* One on what the inputs hold. */
+void machine_run(Machine *m, double loss_scale, int64_t micro);
 void machine_update(Machine *m);
 /* accumulate micro-steps and the update; the loss. */
 double machine_step(Machine *m, uint64_t seed, int64_t step);

@@ -88,9 +88,11 @@ int parse_specs(const char *text, Spec *spec) {
 }
 
 int spec_dtype(const Spec *spec, int mode) {
-    if (spec->letter == 'i') return K_I32;
+    if (strchr("iflp", spec->letter)) return K_I32;
     if (spec->letter == 'q') return K_NF4;
     if (spec->letter == 'Q') return K_NF4_F32;
+    if (spec->letter == 'd') return K_DYNAMIC8;
+    if (spec->letter == 'u') return K_UDYNAMIC8;
     if (spec->letter == 'a') return mode & MODE_BF16_ACTIVATION ? K_BF16 : K_F32;
     if (spec->letter == 'w' || spec->letter == 'v') return mode & MODE_BF16_WEIGHT ? K_BF16 : K_F32;
     return K_F32;
@@ -121,9 +123,27 @@ double unit_random(void) {
     return (double)(state >> 11) * 0x1p-53;
 }
 
+/* Where a document begins, of `bound` tokens on average. */
+static bool begins_document(const Spec *spec, int64_t i) {
+    return i % spec->dim[1] == 0 || (uint64_t)(i + 1) * 2654435761u % 1000003 % (uint64_t)spec->bound == 0;
+}
+
+static double *document_values(const Spec *spec, double *value) {
+    for (int64_t first = 0, end; first < spec->count; first = end) {
+        for (end = first + 1; end < spec->count && !begins_document(spec, end);) end++;
+        const int64_t row = first / spec->dim[1] * spec->dim[1];
+        for (int64_t i = first; i < end; i++)
+            value[i] = (double)(spec->letter == 'f'   ? first - row
+                                : spec->letter == 'l' ? end - 1 - row
+                                                      : i - first);
+    }
+    return value;
+}
+
 double *random_values(const Spec *spec, int mode) {
     double *value = pool_alloc(sizeof(double) * (size_t)spec->count);
     int dtype = spec_dtype(spec, mode);
+    if (strchr("flp", spec->letter)) return document_values(spec, value);
     for (int64_t i = 0; i < spec->count; i++) {
         double u = unit_random(), x;
         switch (spec->letter) {
@@ -212,6 +232,10 @@ static void write_elements(const Library *library, const KTensor *t, const Spec 
 
 static double *read_elements(const Library *library, const KTensor *t, const Spec *spec) {
     double *value = pool_alloc(sizeof(double) * (size_t)spec->count);
+    if (k_packing(t->dtype).code_bits) {
+        unpack(spec, t->data, value);
+        return value;
+    }
     for (int64_t e = 0; e < spec->count; e++)
         value[e] = read_element(library, t->dtype, t->data, place_of(t, spec, e));
     return value;

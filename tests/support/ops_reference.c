@@ -50,12 +50,24 @@ static void rope(const Call *call, const double *x, double *y) {
     const int64_t *dim = call->in[0].dim, heads = dim[2], width = dim[3], half = width / 2;
     for (int64_t row = 0; row < dim[0] * dim[1] * heads; row++)
         for (int64_t i = 0; i < half; i++) {
-            const double t = (double)(row / heads % dim[1]);
+            const double t = call->nin > 1 ? call->value[1][row / heads] : (double)(row / heads % dim[1]);
             const double angle = t * rope_frequency(&call->attr, i, width) * (call->attr.inverse ? -1 : 1);
             const double a = x[row * width + i], b = x[row * width + i + half];
             y[row * width + i] = a * cos(angle) - b * sin(angle);
             y[row * width + i + half] = b * cos(angle) + a * sin(angle);
         }
+}
+
+typedef struct Keys {
+    int64_t begin, end;
+} Keys;
+
+/* Of the token at `place` of [B, T]; the first of both operands that say so is number `sight`. */
+static Keys keys_seen(const Call *call, int sight, int64_t place) {
+    const int64_t time = call->in[1].dim[1], t = place % time;
+    if (call->nin == sight) return (Keys){0, call->attr.causal ? t + 1 : time};
+    return (Keys){(int64_t)call->value[sight][place],
+                  1 + (call->attr.causal ? t : (int64_t)call->value[sight + 1][place])};
 }
 
 static void attend(const Call *call, Values in, double *o, double *lse) {
@@ -64,11 +76,12 @@ static void attend(const Call *call, Values in, double *o, double *lse) {
     for (int64_t b = 0; b < q_dim[0]; b++)
         for (int64_t h = 0; h < heads; h++)
             for (int64_t t = 0; t < time; t++) {
-                const int64_t keys = call->attr.causal ? t + 1 : time, kv = h / (heads / kv_heads);
+                const int64_t kv = h / (heads / kv_heads);
+                const Keys keys = keys_seen(call, 3, b * time + t);
                 const double *q = in[0] + ((b * time + t) * heads + h) * width;
                 double *y = o + ((b * time + t) * heads + h) * width, sum = 0;
                 memset(y, 0, sizeof(double) * (size_t)width);
-                for (int64_t s = 0; s < keys; s++) {
+                for (int64_t s = keys.begin; s < keys.end; s++) {
                     const int64_t at = ((b * time + s) * kv_heads + kv) * width;
                     double score = 0;
                     for (int64_t e = 0; e < width; e++) score += q[e] * in[1][at + e] / sqrt((double)width);
@@ -96,17 +109,19 @@ void attend_terms(const Call *call, double *spread[MAX_OPERANDS]) {
     for (int o = 0; o < call->nout; o++) memset(spread[o], 0, sizeof(double) * (size_t)call->out[o].count);
     for (int64_t row = 0; row < q_spec->count / width; row++) { /* of [B, T, H] */
         const int64_t h = row % heads, t = row / heads % time, b = row / heads / time;
-        const int64_t keys = call->attr.causal ? t + 1 : time, kv = h / (heads / kv_heads);
+        const int64_t kv = h / (heads / kv_heads);
+        const Keys keys = keys_seen(call, back ? 6 : 3, b * time + t);
         const int64_t first = (b * time * kv_heads + kv) * width, step = kv_heads * width, at = row * width;
         double lse = 0, delta = 0;
         if (back) {
             lse = in[5][(b * heads + h) * time + t];
             delta = dot(in[0] + at, in[4] + at, width);
         } else {
-            for (int64_t s = 0; s < keys; s++) lse += exp(dot(q + at, k + first + s * step, width) * scale);
+            for (int64_t s = keys.begin; s < keys.end; s++)
+                lse += exp(dot(q + at, k + first + s * step, width) * scale);
             lse = log(lse);
         }
-        for (int64_t s = 0; s < keys; s++) {
+        for (int64_t s = keys.begin; s < keys.end; s++) {
             const int64_t key = first + s * step;
             const double p = exp(dot(q + at, k + key, width) * scale - lse);
             const double ds = back ? fabs(p * (dot(in[0] + at, v + key, width) - delta)) * scale : 0;
@@ -142,34 +157,6 @@ static void cross_entropy_bwd(const Call *call, Values in, double *dx) {
         const double hot = (int64_t)in[1][r] == i % width;
         dx[i] =
             (exp(in[0][i] - in[2][r]) - hot) * (call->nin > 3 ? in[3][r] : 1) * (double)call->cx.loss_scale;
-    }
-}
-
-static void adamw(const Call *call, Values in, Values out) {
-    const int states = call->nin - call->nout; /* w's place among the inputs */
-    const bool master = call->nout == 4;
-    const double scale = states > 1 ? *in[1] : 1, time = (double)(call->cx.step + 1);
-    const KAttr *a = &call->attr;
-    for (int64_t i = 0; i < call->in[0].count; i++) {
-        const double g = in[0][i] * scale, w = master ? in[states + 3][i] : in[states][i];
-        const double m = a->beta1 * in[states + 1][i] + (1 - a->beta1) * g;
-        const double v = a->beta2 * in[states + 2][i] + (1 - a->beta2) * g * g;
-        const double step = m / (1 - pow(a->beta1, time)) / (sqrt(v / (1 - pow(a->beta2, time))) + a->eps);
-        const double next = w - (double)call->cx.learning_rate * (step + a->decay * w);
-        out[0][i] = next;
-        out[1][i] = m;
-        out[2][i] = v;
-        if (master) out[3][i] = next;
-    }
-}
-
-static void linear(const Call *call, Values in, double *y) {
-    const int64_t width = last(&call->in[0]), units = call->in[1].dim[0];
-    for (int64_t i = 0; i < call->out[0].count; i++) {
-        double sum = call->nin > 2 ? in[2][i % units] : 0;
-        for (int64_t k = 0; k < width; k++)
-            sum += in[0][i / units * width + k] * in[1][i % units * width + k];
-        y[i] = sum;
     }
 }
 
@@ -224,7 +211,12 @@ void unpack(const Spec *spec, const void *storage, double *value) {
     const float *group = (const float *)(const void *)(bytes + codes + (blocks + 15) / 16 * 16);
     const float *scale = (const float *)(const void *)(bytes + codes);
     float map[256];
-    dynamic_map(true, map);
+    dynamic_map(spec->letter != 'u', map);
+    if (strchr("du", spec->letter)) {
+        scale = (const float *)(const void *)(bytes + (spec->count + 15) / 16 * 16);
+        for (int64_t i = 0; i < spec->count; i++) value[i] = (double)(map[bytes[i]] * scale[i / 256]);
+        return;
+    }
     for (int64_t i = 0; i < spec->count; i++) {
         const int code = i % 2 ? bytes[i / 2] % 16 : bytes[i / 2] / 16;
         float by = spec->letter == 'Q' ? scale[i / 64] : 0;
@@ -234,6 +226,59 @@ void unpack(const Spec *spec, const void *storage, double *value) {
             by = part + group[(blocks + 255) / 256];
         }
         value[i] = (double)(nf4[code] * by);
+    }
+}
+
+/* x, in blocks of 256, as what its codes stand for: the nearest of the map, times the largest of the block.
+ */
+static void round_to_codes(bool both_signs, int64_t count, double *x) {
+    float map[256];
+    dynamic_map(both_signs, map);
+    for (int64_t first = 0; first < count; first += 256) {
+        const int64_t end = first + 256 < count ? first + 256 : count;
+        float scale = 0;
+        for (int64_t i = first; i < end; i++) scale = fmaxf(scale, fabsf((float)x[i]));
+        for (int64_t i = first; i < end; i++) {
+            int nearest = 0;
+            const double at = x[i] / (double)scale;
+            for (int c = 1; c < 256; c++)
+                if (fabs((double)map[c] - at) < fabs((double)map[nearest] - at)) nearest = c;
+            x[i] = (double)(map[nearest] * scale);
+        }
+    }
+}
+
+static void adamw(const Call *call, Values in, Values out) {
+    const int states = call->nin - call->nout; /* w's place among the inputs */
+    const bool master = call->nout == 4;
+    const double scale = states > 1 ? *in[1] : 1, time = (double)(call->cx.step + 1);
+    const KAttr *a = &call->attr;
+    for (int64_t i = 0; i < call->in[0].count; i++) {
+        const double g = in[0][i] * scale, w = master ? in[states + 3][i] : in[states][i];
+        const double m = a->beta1 * in[states + 1][i] + (1 - a->beta1) * g;
+        const double v = a->beta2 * in[states + 2][i] + (1 - a->beta2) * g * g;
+        const double step = m / (1 - pow(a->beta1, time)) / (sqrt(v / (1 - pow(a->beta2, time))) + a->eps);
+        const double rate = (double)call->cx.learning_rate;
+        const bool last = call->op == OP_ADAMW8BIT || a->decay_last;
+        const double next =
+            last ? (w - rate * step) * (1 - rate * a->decay) : w - rate * (step + a->decay * w);
+        out[0][i] = next;
+        out[1][i] = m;
+        out[2][i] = v;
+        if (master) out[3][i] = next;
+    }
+    if (call->op != OP_ADAMW8BIT) return;
+    round_to_codes(true, call->out[1].count, out[1]);
+    round_to_codes(false, call->out[2].count, out[2]);
+}
+
+static void linear(const Call *call, Values in, double *y) {
+    const int64_t width = last(&call->in[0]), units = call->in[1].dim[0];
+    for (int64_t i = 0; i < call->out[0].count; i++) {
+        double sum = call->nin > 2 ? in[2][i % units] : 0;
+        for (int64_t k = 0; k < width; k++)
+            sum += in[0][i / units * width + k] * in[1][i % units * width + k];
+        y[i] = sum;
     }
 }
 
@@ -285,7 +330,8 @@ bool reference(const Call *call, double *out[MAX_OPERANDS]) {
     case OP_ATTEND: attend(call, in, out[0], out[1]); return true;
     case OP_CROSS_ENTROPY: cross_entropy(call, in, out[0], out[1]); return true;
     case OP_CROSS_ENTROPY_BWD: cross_entropy_bwd(call, in, out[0]); return true;
-    case OP_ADAMW: adamw(call, in, out); return true;
+    case OP_ADAMW:
+    case OP_ADAMW8BIT: adamw(call, in, out); return true;
     case OP_CLIP_SCALE: out[0][0] = fmin(1, call->attr.max_norm / sqrt(in[0][0])); return true;
     case OP_SQUARE_NORM:
         out[0][0] = call->attr.acc ? in[1][0] : 0;

@@ -59,6 +59,7 @@ static inline void k_model_grad(const KCtx *cx, int nout, const KTensor *out, in
     (void)nout, (void)nin, (void)attr;
     const float *x = in[0].data;
     const int32_t *token = in[1].data, *target = in[2].data;
+    const float *mask = in[3].data;
     float *table = out[0].data, *bias = out[1].data;
     uint64_t key = k_random_key(cx->seed, cx->step, cx->micro, 7);
     for (int64_t i = 0; cx->micro == 0 && i < MODEL_V * MODEL_V; i++) table[i] = 0;
@@ -68,8 +69,8 @@ static inline void k_model_grad(const KCtx *cx, int nout, const KTensor *out, in
         for (int64_t j = 0; j < MODEL_V; j++) total += expf(x[r * MODEL_V + j]);
         for (int64_t j = 0; j < MODEL_V; j++) {
             float noise = 1 + 0.1f * ((float)k_random24(key, (uint64_t)(r * MODEL_V + j)) * 0x1p-24f - 0.5f);
-            float g =
-                (expf(x[r * MODEL_V + j]) / total - (j == target[r] ? 1.0f : 0.0f)) * noise * cx->loss_scale;
+            float g = (expf(x[r * MODEL_V + j]) / total - (j == target[r] ? 1.0f : 0.0f)) * noise *
+                      cx->loss_scale * mask[r];
             table[token[r] * MODEL_V + j] += g;
             bias[j] += g;
         }
@@ -128,7 +129,7 @@ static inline void model_micro_step(RtRun *run) {
     model_forward(run);
     CALL(model_grad, OUT(TABLE_OF(GRAD_TABLE), BIAS_OF(GRAD_BIAS)),
          IN(F32(at_logits, MODEL_B, MODEL_T, MODEL_V), I32(at_tokens, MODEL_B, MODEL_T),
-            I32(at_targets, MODEL_B, MODEL_T)),
+            I32(at_targets, MODEL_B, MODEL_T), F32(at_mask, MODEL_B, MODEL_T)),
          NO_ATTR, NO_WORKSPACE);
     FREE(at_logits, MODEL_B * MODEL_T * MODEL_V * 4);
 }

@@ -6,6 +6,7 @@
 #include "runtime/internal.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -69,6 +70,21 @@ static inline void assert_same_files(const char *left, const char *right) {
     assert_memory_equal(one, two, a);
     free(one);
     free(two);
+}
+
+/* The n-th number after "key": in the file's lines; NAN where there are fewer. */
+static inline double logged(const char *path, const char *key, int n) {
+    char *text = read_text(path, NULL), *at = text;
+    double value = NAN;
+    for (int i = 0; at && (at = strstr(at, key)); i++) {
+        at += strlen(key);
+        if (i == n) {
+            value = strtod(at, NULL);
+            break;
+        }
+    }
+    free(text);
+    return value;
 }
 
 /* Starts rt_main with words split at spaces; stdout and stderr go to files of these names. */

@@ -143,6 +143,14 @@ static void test_examples(void **state) {
             tiled->node.count <= forward->node.count + forward->block.count * 4)
             fail_msg("%s: not tiled", example[e].file);
         check_gradients(tiled, arena_printf(arena, "%s in tiles", example[e].file), arena);
+        if (forward->mask != NONE) {
+            spec.train_format = DATA_DOCUMENTS;
+            forward = lower_graph(ast, &spec, 0, 0, diag, arena);
+            assert_true(forward && forward->first_key != NONE && forward->positions != NONE);
+            check_gradients(forward, arena_printf(arena, "%s, documents", example[e].file), arena);
+            check_gradients(tile_tokens(forward, &rule, arena),
+                            arena_printf(arena, "%s, documents in tiles", example[e].file), arena);
+        }
         arena_free(arena);
     }
 }

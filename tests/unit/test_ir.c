@@ -25,6 +25,14 @@
     {                                                                                                        \
         .dtype = DT_NF4, .rank = COUNT_OF(((int[]){__VA_ARGS__})), .dim = { __VA_ARGS__ }                    \
     }
+#define D8(...)                                                                                              \
+    {                                                                                                        \
+        .dtype = DT_DYNAMIC8, .rank = COUNT_OF(((int[]){__VA_ARGS__})), .dim = { __VA_ARGS__ }               \
+    }
+#define U8(...)                                                                                              \
+    {                                                                                                        \
+        .dtype = DT_UDYNAMIC8, .rank = COUNT_OF(((int[]){__VA_ARGS__})), .dim = { __VA_ARGS__ }              \
+    }
 #define I(...)                                                                                               \
     {                                                                                                        \
         .dtype = DT_I32, .rank = COUNT_OF(((int[]){__VA_ARGS__})), .dim = { __VA_ARGS__ }                    \
@@ -71,6 +79,7 @@ static const ShapeCase good_shape[] = {
     {OP_RMSNORM_BWD_G, {F(2, 8), F(2, 8), F(2)}, 1, F(8), 0, "f32[8]"},
     {OP_SQUARE_NORM, {H(3, 8), F(1)}, 1, {0}, 0, "f32[1]"},
     {OP_ADAMW, {F(3), F(3), F(3), F(3)}, 3, {0}, 0, "f32[3] f32[3] f32[3]"},
+    {OP_ADAMW8BIT, {F(3), F(3), D8(3), U8(3)}, 3, {0}, 0, "f32[3] dynamic8[3] udynamic8[3]"},
     {OP_ADAMW, {F(3), F(1), H(3), F(3), H(3), F(3)}, 4, {0}, 0, "bf16[3] f32[3] bf16[3] f32[3]"},
     {OP_SWIGLU_BWD, {F(2, 8), F(2, 8), F(2, 8)}, 2, {0}, 0, "f32[2, 8] f32[2, 8]"},
     {OP_ADD_RMSNORM, {H(2, 8), H(2, 8), H(8)}, 3, {0}, 0, "bf16[2, 8] bf16[2, 8] f32[2]"},
@@ -110,6 +119,7 @@ static const ShapeCase bad_shape[] = {
     {OP_ADD_BROADCAST, {F(2, 5, 8), F(2, 8)}, 1, {0}, 0, "cannot be added"},
     {OP_ROPE, {F(2, 5, 2, 3)}, 1, {0}, 1e4, "E even"},
     {OP_ROPE, {F(2, 5, 2, 4)}, 1, {0}, 0, "theta"},
+    {OP_ROPE, {F(2, 5, 2, 4), I(5)}, 1, {0}, 1e4, "the position of each token is i32[5], must be i32[2, 5]"},
     {OP_DROPOUT, {F(2)}, 1, {0}, 1, "probability"},
     {OP_ATTEND,
      {F(2, 5, 6, 4), F(2, 5, 4, 4), F(2, 5, 4, 4)},
@@ -119,6 +129,18 @@ static const ShapeCase bad_shape[] = {
      "6 query heads do not divide over 4"},
     {OP_ATTEND, {F(2, 5, 6, 4), F(2, 5, 3, 4), F(2, 5, 2, 4)}, 2, {0}, 0, "differ"},
     {OP_ATTEND, {F(2, 5, 6, 4), F(2, 4, 3, 4), F(2, 4, 3, 4)}, 2, {0}, 0, "does not match query"},
+    {OP_ATTEND,
+     {F(2, 5, 6, 4), F(2, 5, 3, 4), F(2, 5, 3, 4), I(2, 5)},
+     2,
+     {0},
+     0,
+     "comes with the last query"},
+    {OP_ATTEND,
+     {F(2, 5, 6, 4), F(2, 5, 3, 4), F(2, 5, 3, 4), I(2, 5), I(2, 6)},
+     2,
+     {0},
+     0,
+     "the last query of each token is i32[2, 6], must be i32[2, 5]"},
     {OP_CROSS_ENTROPY, {F(2, 5, 9), I(2, 4), F(1)}, 2, {0}, 0, "targets i32[2, 4] do not match"},
     {OP_CROSS_ENTROPY, {F(2, 5, 9), I(2, 5), F(2, 4), F(1)}, 2, {0}, 0, "the mask"},
     {OP_SUM_LEADING, {F(2, 5, 8)}, 1, F(5), 0, "cannot be summed into"},
@@ -128,6 +150,9 @@ static const ShapeCase bad_shape[] = {
     {OP_EMBED_BWD, {F(2, 5, 8), I(2, 4)}, 1, F(9, 8), 0, "cannot be summed into"},
     {OP_ADAMW, {F(3), F(4), F(4), F(4)}, 3, {0}, 0, "does not match weight"},
     {OP_ADAMW, {F(3), F(3), F(3), F(3)}, 4, {0}, 0, "do not go with"},
+    {OP_ADAMW, {F(3), F(3), D8(3), F(3)}, 3, {0}, 0, "dynamic8[3], must be of a float type"},
+    {OP_ADAMW8BIT, {F(3), F(3), F(3), U8(3)}, 3, {0}, 0, "a moment is f32[3], must be in dynamic8"},
+    {OP_ADAMW8BIT, {F(3), F(3), D8(3), D8(3)}, 3, {0}, 0, "must be in udynamic8"},
     {OP_GELU, {I(3)}, 1, {0}, 0, "float"},
     {OP_GELU, {F(3, 0)}, 1, {0}, 0, "dimension of 0"},
     {OP_CONCAT, {F(1, 1 << 28, 1 << 28), F(1, 1 << 28, 1 << 28)}, 1, {0}, 0, "too large"},
@@ -256,6 +281,8 @@ SPOIL(probability, named(g, "h.0.dropout.bwd")->attr.p = 0.25)
 SPOIL(shared_stream, named(g, "h.1.dropout")->attr.rng = named(g, "h.0.dropout")->attr.rng)
 SPOIL(dead, named(g, "h.0.mid.bwd_sum")->in[1] = named(g, "h.0.mid.bwd_sum")->in[0])
 SPOIL(tokens, g->tokens = g->targets + 1)
+SPOIL(first_key, g->first_key = g->tokens)
+SPOIL(positions, g->positions = g->logits)
 SPOIL(logits, g->logits = g->tokens)
 SPOIL(loss_sum, g->loss_sum = g->norm_sum)
 SPOIL(norm_sum, g->norm_sum = NONE)
@@ -313,6 +340,8 @@ static const struct {
     {spoil_shared_stream, "shares random stream"},
     {spoil_dead, "nothing uses what it makes"},
     {spoil_tokens, "tokens are no"},
+    {spoil_first_key, "a first key without a last query"},
+    {spoil_positions, "what tells documents apart"},
     {spoil_logits, "logits are no"},
     {spoil_loss_sum, "does not add to loss_sum"},
     {spoil_norm_sum, "without norm_sum"},
@@ -372,9 +401,9 @@ static void random_graphs_are_right(void **state) {
 /* ---- text ---- */
 
 static bool same_param(const Param *a, const Param *b) {
-    return a->value == b->value && a->adapter == b->adapter && a->init == b->init && a->init_value == b->init_value &&
-           a->decays == b->decays && a->moment1 == b->moment1 && a->moment2 == b->moment2 &&
-           a->master == b->master && a->accumulator == b->accumulator;
+    return a->value == b->value && a->adapter == b->adapter && a->init == b->init &&
+           a->init_value == b->init_value && a->decays == b->decays && a->moment1 == b->moment1 &&
+           a->moment2 == b->moment2 && a->master == b->master && a->accumulator == b->accumulator;
 }
 
 static bool same_node(const Node *a, const Node *b) {

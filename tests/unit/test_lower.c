@@ -85,8 +85,8 @@ static void examples_have_the_known_sizes(void **state) {
         uint32_t blocks;
     } known[] = {
         {"gpt2-124m.remat", 124439808, 12},  {"gpt2-xl.remat", 1557611200, 48},
-        {"llama3-8b.remat", 8030261248, 32}, {"qwen2-0.5b.remat", 494032768, 24},
-        {"bytes-gpt.remat", 0, 0},
+        {"llama3-8b.remat", 8030261248, 32}, {"llama3-8b-qlora.remat", 8072204288, 32},
+        {"qwen2-0.5b.remat", 494032768, 24}, {"bytes-gpt.remat", 0, 0},
     };
     for (size_t i = 0; i < COUNT_OF(known); i++) {
         Lowered l = lower_file(REMAT_EXAMPLES, known[i].file);

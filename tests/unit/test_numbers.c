@@ -5,6 +5,7 @@
 #include "tests/support/copies.h"
 #include "tests/support/machine.h"
 #include "tests/support/random_graph.h"
+#include "tests/support/small_net.h"
 #include "ir/check.h"
 #include "tests/support/both_checks.h"
 
@@ -198,8 +199,34 @@ static void test_tiles(void **state) {
     assert_true(tiled > 60);
 }
 
+/* Moments in 8 bits, of weights large enough: the same bits under every plan, updates early or late. */
+static void test_moments_8bit(void **state) {
+    (void)state;
+    uint32_t infeasible = 0;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        Arena *arena = arena_new();
+        const NetOptions options = {
+            .layers = 2, .width = 32, .stored = seed % 2 ? DT_F32 : DT_BF16, .compute = DT_F32};
+        const TrainRule rule = {.beta1 = 0.9,
+                                .beta2 = 0.95,
+                                .eps = 1e-8,
+                                .decay = 0.1,
+                                .accumulate = 1,
+                                .clip_norm = seed > 2,
+                                .moments_8bit = true};
+        Graph *g = trained(small_net(&options, arena), &rule, arena);
+        const char *broken = graph_check(g, arena);
+        if (broken) fail_msg("%s", broken);
+        assert_true(count_op(g, OP_ADAMW8BIT) == 4 && count_op(g, OP_ADAMW) > 4); /* [128, 32] and its turn */
+        check_plans(g, seed, &infeasible, arena);
+        arena_free(arena);
+    }
+    assert_int_equal(infeasible, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_graphs),
-                                       cmocka_unit_test(test_early_updates), cmocka_unit_test(test_tiles)};
+                                       cmocka_unit_test(test_early_updates), cmocka_unit_test(test_tiles),
+                                       cmocka_unit_test(test_moments_8bit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -83,7 +83,7 @@ static double tolerance_of(const Call *call) {
 }
 
 static bool floats(const Spec *spec) {
-    return !strchr("imqQ", spec->letter);
+    return !strchr("imflpqQdu", spec->letter);
 }
 
 /* ---- programs of calls: the notation of ops_cases.def ---- */
@@ -263,13 +263,35 @@ static void check_seed(const Call *call, const Result *base, const Library *libr
         CHECK("the same", "another seed, and op.def says OPF_RANDOM");
 }
 
+/* NaN in an output. */
+static bool shows(const Call *call, const Result *result) {
+    bool nan = false;
+    for (int o = 0; o < call->nout; o++)
+        for (int64_t e = 0; e < call->out[o].count; e++) nan |= isnan(result->value[o][e]);
+    return nan;
+}
+
+/* Memory that nobody has written holds -1: as a position or a first key it shows. */
+static void check_unwritten(Call *call, const Library *library) {
+    for (int i = 0; i < call->nin; i++) {
+        if (!strchr("fp", call->in[i].letter)) continue;
+        double *at = &call->value[i][call->in[i].count / 2], saved = *at;
+        *at = -1;
+        Result result;
+        How how = how_of(library);
+        CHECK(execute(call, &how, &result), "with -1");
+        *at = saved;
+        if (!shows(call, &result)) CHECK("does not reach any output", "-1 in input %d", i);
+    }
+}
+
 /* The NaN rule of kernels.h. A NaN among what is read reaches an output; of an operation that reads
  * everything, one NaN does. */
 static void check_nan(Call *call, const Result *base, const Library *library) {
     const bool keeps = op_row[call->op].nan == NAN_KEEPS;
     for (int i = 0; i < call->nin; i++) {
         const bool overwritten =
-            call->op == OP_ADAMW && call->nout == 4 && i == call->nin - 4; /* the rounded w */
+            op_row[call->op].over == OVER_STATES && call->nout == 4 && i == call->nin - 4; /* the rounded w */
         if (!floats(&call->in[i]) || call->in[i].shared == '+') continue;
         double *saved = call->value[i], *poisoned = pool_alloc(sizeof(double) * (size_t)call->in[i].count);
         for (int64_t e = 0; e < call->in[i].count; e++) poisoned[e] = keeps ? saved[e] : NAN;
@@ -283,10 +305,7 @@ static void check_nan(Call *call, const Result *base, const Library *library) {
             CHECK(same_bits(call, base, &result), "NaN in input %d, which is only written over", i);
             continue;
         }
-        bool kept = false;
-        for (int o = 0; o < call->nout; o++)
-            for (int64_t e = 0; e < call->out[o].count; e++) kept |= isnan(result.value[o][e]);
-        if (!kept) CHECK("does not reach any output", "NaN in input %d", i);
+        if (!shows(call, &result)) CHECK("does not reach any output", "NaN in input %d", i);
     }
 }
 
@@ -357,6 +376,32 @@ static const char *close_to_rounded(const Spec *spec, const double *got, const d
     return NULL;
 }
 
+/* Of a packed type that the kernel rounds to: where a number lies between two values of the map, its last bit
+ * says which it becomes. One in a hundred may, to the next, which is less than 1/64 of the scale away. */
+static const char *close_to_codes(const Spec *spec, const double *got, const double *want) {
+    static char message[160];
+    int64_t moved = 0;
+    for (int64_t first = 0; first < spec->count; first += 256) {
+        const int64_t end = first + 256 < spec->count ? first + 256 : spec->count;
+        double scale = 0;
+        for (int64_t i = first; i < end; i++) scale = fmax(scale, fabs(want[i]));
+        for (int64_t i = first; i < end; i++) {
+            const double off = fabs(got[i] - want[i]);
+            moved += off > 3e-5 * fabs(want[i]) + 1e-30;
+            if (off <= scale / 64) continue;
+            snprintf(message, sizeof message, "element %lld is %.9g, expected %.9g, in a block up to %.3g",
+                     (long long)i, got[i], want[i], scale);
+            return message;
+        }
+    }
+    snprintf(message, sizeof message, "%lld elements have other codes", (long long)moved);
+    return moved > 1 + spec->count / 100 ? message : NULL;
+}
+
+static bool is_packed(const Call *call, int output) {
+    return spec_dtype(&call->out[output], call->mode) >= K_NF4;
+}
+
 /* The same inputs in double are the truth for float and bf16; naive formulas are the truth for double. */
 static void check_values(const Call *call, const Result *base) {
     Call wide = *call;
@@ -370,15 +415,18 @@ static void check_values(const Call *call, const Result *base) {
     if (rounds) attend_terms(call, naive);
     for (int o = 0; o < call->nout; o++) {
         const bool rounded = rounds && spec_dtype(&call->out[o], call->mode) == K_BF16;
-        CHECK(rounded ? close_to_rounded(&call->out[o], base->value[o], truth.value[o], naive[o])
-                      : close_to(&call->out[o], base->value[o], truth.value[o],
-                                 rounds ? 3e-5 : tolerance_of(call)),
+        CHECK(is_packed(call, o) ? close_to_codes(&call->out[o], base->value[o], truth.value[o])
+              : rounded          ? close_to_rounded(&call->out[o], base->value[o], truth.value[o], naive[o])
+                                 : close_to(&call->out[o], base->value[o], truth.value[o],
+                                   rounds ? 3e-5 : tolerance_of(call)),
               "output %d against double", o);
     }
     if (!reference(&wide, naive)) return;
     has_formula[call->op] = true;
     for (int o = 0; o < call->nout; o++)
-        CHECK(close_to(&call->out[o], truth.value[o], naive[o], 1e-9), "output %d against its formula", o);
+        CHECK(is_packed(call, o) ? close_to_codes(&call->out[o], truth.value[o], naive[o])
+                                 : close_to(&call->out[o], truth.value[o], naive[o], 1e-9),
+              "output %d against its formula", o);
 }
 
 /* The graph's shape rules leave no product of two types, and cuBLASLt has none. */
@@ -408,6 +456,7 @@ static void check_case(const Case *c) {
         check_bits(call, &base, &library_float);
         check_values(call, &base);
         check_nan(call, &base, &library_float);
+        check_unwritten(call, &library_float);
         check_seed(call, &base, &library_float);
         if (call->in[call->nin - 1].shared == '+') check_accumulation(call, &base, &library_float);
         if (c->composition) check_composition(c, call, &base, &library_float);

@@ -1,6 +1,6 @@
-/* NF4 as bitsandbytes has it: the same maps, codes, scales and elements, to the bit, by numbers that its own
- * code made (quantized.def). The offset is a mean whose order of summation is the library's own: within 2
- * ulp, and what depends on it is compared with the library's. */
+/* NF4 and 8-bit moments as bitsandbytes has them: the same maps, codes, scales and elements, to the bit, by
+ * numbers that its own code made (quantized.def). The offset is a mean whose order of summation is the
+ * library's own: within 2 ulp, and what depends on it is compared with the library's. */
 #include "ir/base.h"
 #include "kernels/kernels.h"
 #include "runtime/quantize.h"
@@ -16,8 +16,8 @@
 
 typedef void Numbers(float *x, int64_t count);
 
-static void numbers(float *x, int64_t count, int bits, bool cubed) {
-    uint64_t state = 1;
+static void numbers(float *x, int64_t count, uint64_t seed, int bits, bool cubed) {
+    uint64_t state = seed;
     const double half = (double)((uint64_t)1 << (bits - 1));
     for (int64_t i = 0; i < count; i++) {
         const float u = (float)((double)(random_next(&state) >> (64 - bits)) / half - 1);
@@ -26,13 +26,13 @@ static void numbers(float *x, int64_t count, int bits, bool cubed) {
 }
 
 static void NUMBERS_24(float *x, int64_t count) {
-    numbers(x, count, 24, true);
+    numbers(x, count, 1, 24, true);
 }
 static void NUMBERS_11(float *x, int64_t count) { /* f16 holds them */
-    numbers(x, count, 11, false);
+    numbers(x, count, 1, 11, false);
 }
 static void NUMBERS_8(float *x, int64_t count) { /* bf16 does */
-    numbers(x, count, 8, false);
+    numbers(x, count, 1, 8, false);
 }
 /* A block of zeros, one with a tie at every midpoint, one of numbers below the smallest scale. */
 static void SPECIAL(float *x, int64_t count) {
@@ -58,9 +58,11 @@ static void test_maps(void **state) {
     } row[] = {
 #define MAP(is_signed, hash) {is_signed, hash},
 #define CODES(...)
+#define ADAMW(...)
 #include "tests/unit/quantized.def"
 #undef MAP
 #undef CODES
+#undef ADAMW
     };
     for (size_t i = 0; i < COUNT_OF(row); i++) {
         float map[256], middle[K_DYNAMIC_MIDDLES];
@@ -86,10 +88,12 @@ typedef struct Expected {
 
 static const Expected expected[] = {
 #define MAP(...)
+#define ADAMW(...)
 #define CODES(...) {__VA_ARGS__},
 #include "tests/unit/quantized.def"
 #undef MAP
 #undef CODES
+#undef ADAMW
 };
 
 static uint64_t hash_of_elements(int dtype, const void *storage, int to, int64_t count) {
@@ -139,6 +143,70 @@ static void test_nf4(void **state) {
     }
 }
 
+/* ---- 8-bit AdamW ---- */
+
+typedef struct Block { /* of 256 elements, after ten steps */
+    int64_t count;     /* of all blocks */
+    int m_sum, v_sum;  /* of codes */
+    float m_scale, v_scale;
+    double w_sum;
+} Block;
+
+static const Block block[] = {
+#define MAP(...)
+#define CODES(...)
+#define ADAMW(...) {__VA_ARGS__},
+#include "tests/unit/quantized.def"
+#undef MAP
+#undef CODES
+#undef ADAMW
+};
+enum { ADAMW_COUNT = 256 * 16 + 77, ADAMW_STEPS = 10 };
+
+/* Ten steps by gradients of very different sizes. */
+static void run_adamw(float *w, unsigned char *m, unsigned char *v) {
+    static float g[ADAMW_COUNT];
+    const KAttr attr = {.eps = 1e-8, .beta1 = 0.9, .beta2 = 0.999, .decay = 0.1};
+    KTensor of[4] = {{g, K_F32, 1, {ADAMW_COUNT}, 0},
+                     {w, K_F32, 1, {ADAMW_COUNT}, 0},
+                     {m, K_DYNAMIC8, 1, {ADAMW_COUNT}, 0},
+                     {v, K_UDYNAMIC8, 1, {ADAMW_COUNT}, 0}};
+    NUMBERS_24(w, ADAMW_COUNT);
+    for (int step = 0; step < ADAMW_STEPS; step++) {
+        const KCtx cx = {.step = step, .learning_rate = 0.01f};
+        numbers(g, ADAMW_COUNT, (uint64_t)step + 2, 24, true);
+        for (int i = 0; i < ADAMW_COUNT; i++) g[i] = g[i] * g[i] * g[i];
+        k_adamw8bit(&cx, 3, of + 1, 4, of, &attr);
+    }
+}
+
+/* The same codes as the library's, but for one in ten thousand, which may be the next. */
+static void test_adamw(void **state) {
+    (void)state;
+    const int64_t bytes = k_storage_bytes(K_DYNAMIC8, ADAMW_COUNT);
+    const KSections at = k_sections(k_packing(K_DYNAMIC8), ADAMW_COUNT);
+    static float w[ADAMW_COUNT];
+    unsigned char *m = calloc(1, (size_t)bytes), *v = calloc(1, (size_t)bytes);
+    const float *m_scale = (float *)(void *)(m + at.scales), *v_scale = (float *)(void *)(v + at.scales);
+    run_adamw(w, m, v);
+    assert_int_equal(at.blocks, COUNT_OF(block));
+    int apart = 0;
+    for (int64_t b = 0; b < at.blocks; b++) {
+        int m_sum = 0, v_sum = 0;
+        double w_sum = 0;
+        assert_int_equal(block[b].count, ADAMW_COUNT);
+        for (int64_t i = 256 * b; i < 256 * (b + 1) && i < ADAMW_COUNT; i++)
+            m_sum += m[i], v_sum += v[i], w_sum += (double)w[i];
+        apart += abs(m_sum - block[b].m_sum) + abs(v_sum - block[b].v_sum);
+        assert_true(fabsf(m_scale[b] - block[b].m_scale) <= 1e-6f * block[b].m_scale);
+        assert_true(fabsf(v_scale[b] - block[b].v_scale) <= 1e-6f * block[b].v_scale);
+        assert_true(fabs(w_sum - block[b].w_sum) <= 1e-4);
+    }
+    assert_true(apart <= 1 + 2 * ADAMW_COUNT / 10000);
+    free(m);
+    free(v);
+}
+
 /* ---- what is not the library's ---- */
 
 /* 4.127 bits an element, or 4.5; an odd number of elements, one alone. */
@@ -150,6 +218,8 @@ static void test_bytes(void **state) {
     assert_int_equal(k_storage_bytes(K_NF4, 1), 16 + 16 + 8);
     assert_int_equal(k_storage_bytes(K_NF4, 65), 48 + 16 + 8);
     assert_int_equal(k_storage_bytes(K_BF16, 65), 130);
+    assert_int_equal(2 * k_storage_bytes(K_DYNAMIC8, 4096), 8320); /* 2.03 bytes a parameter */
+    assert_int_equal(k_storage_bytes(K_UDYNAMIC8, 257), 272 + 8);
 }
 
 /* A tensor comes in parts of any size, and is the same as in one. */
@@ -196,8 +266,8 @@ static void test_not_finite(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_maps), cmocka_unit_test(test_nf4),
-                                       cmocka_unit_test(test_bytes), cmocka_unit_test(test_parts),
-                                       cmocka_unit_test(test_not_finite)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_maps),  cmocka_unit_test(test_nf4),
+                                       cmocka_unit_test(test_adamw), cmocka_unit_test(test_bytes),
+                                       cmocka_unit_test(test_parts), cmocka_unit_test(test_not_finite)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,21 +28,6 @@ static int make_reference(void **state) {
     return train(&program, "--save-dir ref --log ref.jsonl --sample 40");
 }
 
-/* The n-th number after "key": in the file's lines; NAN where there are fewer. */
-static double logged(const char *path, const char *key, int n) {
-    char *text = read_text(path, NULL), *at = text;
-    double value = NAN;
-    for (int i = 0; at && (at = strstr(at, key)); i++) {
-        at += strlen(key);
-        if (i == n) {
-            value = strtod(at, NULL);
-            break;
-        }
-    }
-    free(text);
-    return value;
-}
-
 /* Steps 1..count each once, with the reference's losses and norms, and its validation losses. */
 static void assert_log_like_reference(const char *path, int count) {
     static const char *const keys[] = {"\"loss\":", "\"grad_norm\":", "\"learning_rate\":"};
