@@ -2,9 +2,7 @@
  * one after the other is made, in parts where it is large, and written. */
 #include "model_out.h"
 
-#include "atomic_file.h"
-#include "elements.h"
-#include "model_folder.h"
+#include "model_plan.h"
 #include "quantize.h"
 #include "saved_nf4.h"
 
@@ -15,29 +13,10 @@
 
 enum { PART_ELEMENTS = 1 << 20 }; /* at a time, of what need not be whole */
 static const int64_t SHARD_BYTES = INT64_C(5000000000);
-static const char a_tail[] = ".lora_A.weight", b_tail[] = ".lora_B.weight", weight_tail[] = ".weight";
-
-typedef struct Out { /* a tensor of the base, and what becomes of it */
-    Found base;
-    char *name;                       /* of the weight in the program; NULL: the program has none */
-    int trained, adapted, transposed; /* in the checkpoint as it is; as its adapters; [in, out] in the base */
-    int packed;                       /* the type it is frozen in, or saved in; -1: none */
-    int left_out;                     /* lies beside a saved quantised weight */
-    RtElement type;                   /* NONE: its bytes are copied */
-    int rank;
-    int64_t dim[K_MAX_RANK], bytes;
-} Out;
-
-typedef struct Plan {
-    const RtModel *model;
-    WeightFiles files;
-    Out **of; /* by file: an Out for each of its tensors */
-    const StFile *checkpoint;
-} Plan;
 
 /* ---- planning ---- */
 
-static int ends_in(const char *name, const char *tail) {
+int plan_ends_in(const char *name, const char *tail) {
     size_t length = strlen(name), ending = strlen(tail);
     return length > ending && !strcmp(name + length - ending, tail);
 }
@@ -57,10 +36,11 @@ static Out *need(const Plan *plan, const char *name) {
 
 /* A weight that is trained, an adapter, or nothing that a model has. */
 static void plan_weight(Plan *plan, const char *name) {
-    if (ends_in(name, b_tail)) return;
-    int adapted = ends_in(name, a_tail);
-    char *weight = adapted ? rt_text("%.*s%s", (int)(strlen(name) - strlen(a_tail)), name, weight_tail)
-                           : rt_text("%s", name);
+    if (plan_ends_in(name, plan_b_tail)) return;
+    int adapted = plan_ends_in(name, plan_a_tail);
+    char *weight = adapted
+                       ? rt_text("%.*s%s", (int)(strlen(name) - strlen(plan_a_tail)), name, plan_weight_tail)
+                       : rt_text("%s", name);
     Out *out = need(plan, weight);
     out->name = weight;
     out->adapted |= adapted;
@@ -161,7 +141,7 @@ static void read_checkpoint(const Plan *plan, const StTensor *tensor, int64_t be
 }
 
 /* A weight's unrounded value where the checkpoint has one. */
-static const StTensor *value_of(const Plan *plan, const char *name) {
+const StTensor *plan_value(const Plan *plan, const char *name) {
     char *master = rt_text("master.%s", name);
     const StTensor *tensor = st_find(plan->checkpoint, master);
     free(master);
@@ -197,10 +177,10 @@ typedef struct Delta {
 } Delta;
 
 static Delta read_delta(const Plan *plan, const Out *out) {
-    int stem = (int)(strlen(out->name) - strlen(weight_tail));
-    char *a_name = rt_text("%.*s%s", stem, out->name, a_tail),
-         *b_name = rt_text("%.*s%s", stem, out->name, b_tail);
-    const StTensor *a = value_of(plan, a_name), *b = value_of(plan, b_name);
+    int stem = (int)(strlen(out->name) - strlen(plan_weight_tail));
+    char *a_name = rt_text("%.*s%s", stem, out->name, plan_a_tail),
+         *b_name = rt_text("%.*s%s", stem, out->name, plan_b_tail);
+    const StTensor *a = plan_value(plan, a_name), *b = plan_value(plan, b_name);
     int64_t rows = out->dim[out->transposed], columns = out->dim[!out->transposed]; /* [out, in] */
     if (out->rank != 2 || a->rank != 2 || b->rank != 2 || a->dim[1] != columns || b->dim[0] != rows ||
         a->dim[0] != b->dim[1])
@@ -257,12 +237,6 @@ static float *read_quantised(const Plan *plan, const Out *out) {
 
 /* ---- writing ---- */
 
-typedef struct Writer {
-    ModelFolder *folder;
-    AtomicFile file;
-    char *name;
-} Writer;
-
 static void put(Writer *to, const void *bytes, int64_t count) {
     if (atomic_file_write(&to->file, bytes, count)) return;
     const char *why = strerror(errno);
@@ -270,7 +244,7 @@ static void put(Writer *to, const void *bytes, int64_t count) {
     model_folder_fail(to->folder, to->name, why);
 }
 
-static void begin_file(Writer *to, ModelFolder *folder, const char *name, const char *header, size_t length) {
+void writer_begin(Writer *to, ModelFolder *folder, const char *name, const char *header, size_t length) {
     *to = (Writer){.folder = folder, .name = rt_text("%s", name)};
     char *path = model_folder_file(folder, name);
     if (!atomic_file_open(&to->file, path)) model_folder_fail(folder, name, strerror(errno));
@@ -281,7 +255,7 @@ static void begin_file(Writer *to, ModelFolder *folder, const char *name, const 
     put(to, header, (int64_t)length);
 }
 
-static void end_file(Writer *to) {
+void writer_end(Writer *to) {
     if (!atomic_file_commit(&to->file)) model_folder_fail(to->folder, to->name, strerror(errno));
     free(to->name);
 }
@@ -310,8 +284,7 @@ static void put_copy(const Plan *plan, const Out *out, Writer *to) {
 }
 
 /* A weight of the checkpoint, as files of weights have it. */
-static void put_value(const Plan *plan, const StTensor *value, int is_transposed, RtElement type,
-                      Writer *to) {
+void plan_put_value(const Plan *plan, const StTensor *value, int is_transposed, RtElement type, Writer *to) {
     RtElement from = elements_named(value->dtype);
     if (is_transposed) {
         float *x = turned(read_floats(plan, value), value->dim[0], value->dim[1]);
@@ -330,13 +303,13 @@ static void put_value(const Plan *plan, const StTensor *value, int is_transposed
 }
 
 static void put_trained(const Plan *plan, const Out *out, Writer *to) {
-    const StTensor *value = value_of(plan, out->name);
+    const StTensor *value = plan_value(plan, out->name);
     int turn = out->transposed;
     int same = value->rank == out->rank && (!turn || value->rank == 2);
     for (int d = 0; same && d < out->rank; d++) same = value->dim[d] == out->dim[turn ? 1 - d : d];
     if (!same)
         rt_fail(RT_EXIT_IO, "'%s' of the checkpoint has another shape in '%s'", out->name, plan->files.path);
-    put_value(plan, value, turn, out->type, to);
+    plan_put_value(plan, value, turn, out->type, to);
 }
 
 static void put_adapted(const Plan *plan, const Out *out, Writer *to) {
@@ -383,21 +356,21 @@ static const char *type_name(RtElement type) {
     return type == RT_ELEMENT_F32 ? "F32" : type == RT_ELEMENT_BF16 ? "BF16" : "F16";
 }
 
-static FILE *open_text(char **text, size_t *length) {
+FILE *plan_open_text(char **text, size_t *length) {
     FILE *out = open_memstream(text, length);
     if (!out) rt_fail(RT_EXIT_MEMORY, "out of memory for a header");
     return out;
 }
 
 /* Blanks behind it, so that the data begin at a multiple of 8 bytes. */
-static void close_header(FILE *out) {
+void plan_close_header(FILE *out) {
     fputc('}', out);
     while (ftell(out) % 8) fputc(' ', out);
     if (fclose(out) != 0) rt_fail(RT_EXIT_MEMORY, "out of memory for a header");
 }
 
-static void add_entry(FILE *out, const char *name, const char *dtype, int rank, const int64_t *dim,
-                      int64_t begin, int64_t end) {
+void plan_add_entry(FILE *out, const char *name, const char *dtype, int rank, const int64_t *dim,
+                    int64_t begin, int64_t end) {
     char *quoted = rt_json_string(name);
     fprintf(out, ",%s:{\"dtype\":\"%s\",\"shape\":[", quoted, dtype);
     for (int d = 0; d < rank; d++) fprintf(out, "%s%lld", d ? "," : "", (long long)dim[d]);
@@ -405,10 +378,8 @@ static void add_entry(FILE *out, const char *name, const char *dtype, int rank, 
     free(quoted);
 }
 
-static const char metadata[] = "{\"__metadata__\":{\"format\":\"pt\",\"" MODEL_FOLDER_KEY "\":\"1\"}";
-
 /* All that is written, in the order of the base. */
-static Out **in_order(const Plan *plan, int *count) {
+Out **plan_order(const Plan *plan, int *count) {
     int all = 0;
     *count = 0;
     for (int i = 0; i < plan->files.count; i++) all += plan->files.at[i].file.tensors;
@@ -434,21 +405,21 @@ static void put_shard(const Plan *plan, ModelFolder *folder, const char *name, O
     char *header = NULL;
     size_t length = 0;
     int64_t at = 0;
-    FILE *text = open_text(&header, &length);
-    fputs(metadata, text);
+    FILE *text = plan_open_text(&header, &length);
+    fputs(plan_metadata, text);
     for (int i = first; i < end; i++) {
         const Out *out = order[i];
         const StTensor *base = out->base.tensor;
         int copied = out->type == RT_ELEMENT_NONE;
-        add_entry(text, base->name, copied ? base->dtype : type_name(out->type),
-                  copied ? base->rank : out->rank, copied ? base->dim : out->dim, at, at + out->bytes);
+        plan_add_entry(text, base->name, copied ? base->dtype : type_name(out->type),
+                       copied ? base->rank : out->rank, copied ? base->dim : out->dim, at, at + out->bytes);
         at += out->bytes;
     }
-    close_header(text);
+    plan_close_header(text);
     Writer to;
-    begin_file(&to, folder, name, header, length);
+    writer_begin(&to, folder, name, header, length);
     for (int i = first; i < end; i++) put_tensor(plan, order[i], &to);
-    end_file(&to);
+    writer_end(&to);
     free(header);
 }
 
@@ -457,10 +428,10 @@ static int64_t put_merged(const Plan *plan, ModelFolder *folder) {
     int64_t sum = 0;
     char *index = NULL;
     size_t length = 0;
-    Out **order = in_order(plan, &count);
+    Out **order = plan_order(plan, &count);
     for (int i = 0; i < count; i++) sum += order[i]->bytes;
     for (int first = 0; first < count; shards++) first = shard_end(order, count, first);
-    FILE *text = open_text(&index, &length);
+    FILE *text = plan_open_text(&index, &length);
     fprintf(text, "{\n  \"metadata\": {\"total_size\": %lld},\n  \"weight_map\": {", (long long)sum);
     for (int first = 0, end; first < count; first = end) {
         end = shard_end(order, count, first);
@@ -479,153 +450,6 @@ static int64_t put_merged(const Plan *plan, ModelFolder *folder) {
     if (shards > 1) model_folder_put(folder, "model.safetensors.index.json", index, length);
     free(index), free(order);
     return sum;
-}
-
-/* ---- adapters, as PEFT has them ---- */
-
-/* Where the layer is in the model as transformers builds it, whatever the files of the base leave out. */
-static char *module_of(const Out *out, const char *root) {
-    const char *name = out->base.tensor->name, *dot = strrchr(name, '.');
-    int stem = (int)(dot ? dot - name : (long)strlen(name));
-    int whole =
-        !strncmp(name, "model.", 6) || !strncmp(name, "transformer.", 12) || !strncmp(name, "lm_head.", 8);
-    return rt_text("%s%.*s", whole ? "" : root, stem, name);
-}
-
-static const char *last_part(const char *module) {
-    const char *dot = strrchr(module, '.');
-    return dot ? dot + 1 : module;
-}
-
-/* Whether all matrices of the base whose layer's name ends so are adapted: then that says it all. */
-static int says_it_all(Out **order, int count, const char *part) {
-    char *tail = rt_text(".%s%s", part, weight_tail);
-    int all = 1;
-    for (int i = 0; i < count; i++) all &= order[i]->adapted || !ends_in(order[i]->base.tensor->name, tail);
-    free(tail);
-    return all;
-}
-
-static int by_name(const void *left, const void *right) {
-    return strcmp(*(char *const *)left, *(char *const *)right);
-}
-
-static void put_names(FILE *out, const char *key, const RtNames *names) {
-    if (names->count) qsort(names->at, (size_t)names->count, sizeof *names->at, by_name);
-    fprintf(out, "  \"%s\": ", key);
-    if (!names->count) {
-        fprintf(out, "null,\n");
-        return;
-    }
-    for (int i = 0; i < names->count; i++) {
-        char *quoted = rt_json_string(names->at[i]);
-        fprintf(out, "%s\n    %s", i ? "," : "[", quoted);
-        free(quoted);
-    }
-    fprintf(out, "\n  ],\n");
-}
-
-/* As short as it reads back the same. */
-static void put_number(FILE *out, const char *key, double value) {
-    char text[32];
-    int digits = 1, whole = value > -1e15 && value < 1e15 && value == (double)(long long)value;
-    do snprintf(text, sizeof text, whole ? "%.*f" : "%.*g", whole ? 0 : digits, value);
-    while (strtod(text, NULL) != value && ++digits < 18);
-    fprintf(out, "  \"%s\": %s,\n", key, text);
-}
-
-static void put_adapter_config(const Plan *plan, ModelFolder *folder, Out **order, int count,
-                               const char *root) {
-    const RtModel *model = plan->model;
-    RtNames targets = {0}, saved = {0}, parts = {0};
-    int short_names = 1, turned_layers = 0;
-    for (int i = 0; i < count; i++) {
-        char *module = module_of(order[i], root);
-        if (order[i]->adapted) {
-            rt_names_add(&targets, module);
-            turned_layers |= order[i]->transposed;
-            if (rt_names_find(&parts, last_part(module)) < 0) rt_names_add(&parts, last_part(module));
-        }
-        if (order[i]->trained && rt_names_find(&saved, module) < 0) rt_names_add(&saved, module);
-        free(module);
-    }
-    for (int i = 0; i < parts.count; i++) short_names &= says_it_all(order, count, parts.at[i]);
-    char *text = NULL, *base = rt_json_string(plan->files.path);
-    size_t length = 0;
-    FILE *out = open_text(&text, &length);
-    fprintf(out, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n");
-    fprintf(out, "  \"base_model_name_or_path\": %s,\n  \"r\": %lld,\n", base, (long long)model->rank);
-    put_number(out, "lora_alpha", model->alpha);
-    put_number(out, "lora_dropout", model->dropout);
-    put_names(out, "target_modules", short_names ? &parts : &targets);
-    put_names(out, "modules_to_save", &saved);
-    fprintf(
-        out,
-        "  \"bias\": \"none\",\n  \"fan_in_fan_out\": %s,\n  \"use_rslora\": %s,\n  \"use_dora\": false,\n"
-        "  \"init_lora_weights\": true,\n  \"inference_mode\": true,\n  \"rank_pattern\": {},\n"
-        "  \"alpha_pattern\": {}\n}\n",
-        turned_layers ? "true" : "false", model->rank_stabilized ? "true" : "false");
-    if (fclose(out) != 0) rt_fail(RT_EXIT_MEMORY, "out of memory for adapter_config.json");
-    model_folder_put(folder, "adapter_config.json", text, length);
-    rt_names_free(&targets), rt_names_free(&saved), rt_names_free(&parts);
-    free(text), free(base);
-}
-
-typedef struct Piece { /* of adapter_model.safetensors */
-    const StTensor *value;
-    int transposed;
-} Piece;
-
-static void add_piece(const Plan *plan, FILE *text, char *key, const char *name, const Out *out, int64_t *at,
-                      Piece *piece) {
-    int turn = out->trained && out->transposed && ends_in(name, weight_tail);
-    const StTensor *value = value_of(plan, name);
-    int64_t dim[K_MAX_RANK];
-    if (value->rank > K_MAX_RANK)
-        rt_fail(RT_EXIT_IO, "the checkpoint's '%s' has %d dimensions", name, value->rank);
-    for (int d = 0; d < value->rank; d++) dim[d] = value->dim[turn && value->rank == 2 ? 1 - d : d];
-    add_entry(text, key, "F32", value->rank, dim, *at, *at + value->elements * 4);
-    *at += value->elements * 4;
-    *piece = (Piece){value, turn && value->rank == 2};
-    free(key);
-}
-
-static int64_t put_adapter(const Plan *plan, ModelFolder *folder) {
-    int count, pieces = 0;
-    int64_t at = 0;
-    size_t length = 0;
-    Out **order = in_order(plan, &count);
-    char *header = NULL, *type = model_folder_config(plan->files.path, "model_type");
-    const char *root = type && !strcmp(type, "gpt2") ? "transformer." : "model.";
-    Piece *piece = rt_allocate((size_t)(2 * count + 1) * sizeof *piece);
-    FILE *text = open_text(&header, &length);
-    fputs(metadata, text);
-    for (int i = 0; i < count; i++) {
-        const Out *out = order[i];
-        if (!out->adapted && !out->trained) continue;
-        char *module = module_of(out, root);
-        if (out->trained)
-            add_piece(plan, text,
-                      rt_text("base_model.model.%s%s", module, strrchr(out->base.tensor->name, '.')),
-                      out->name, out, &at, &piece[pieces++]);
-        for (int b = 0; out->adapted && b < 2; b++) {
-            const char *tail = b ? b_tail : a_tail;
-            char *name = rt_text("%.*s%s", (int)(strlen(out->name) - strlen(weight_tail)), out->name, tail);
-            add_piece(plan, text, rt_text("base_model.model.%s%s", module, tail), name, out, &at,
-                      &piece[pieces++]);
-            free(name);
-        }
-        free(module);
-    }
-    close_header(text);
-    Writer to;
-    begin_file(&to, folder, "adapter_model.safetensors", header, length);
-    for (int i = 0; i < pieces; i++)
-        put_value(plan, piece[i].value, piece[i].transposed, RT_ELEMENT_F32, &to);
-    end_file(&to);
-    put_adapter_config(plan, folder, order, count, root);
-    free(order), free(header), free(type), free(piece);
-    return at;
 }
 
 /* ---- all of it ---- */
@@ -655,7 +479,7 @@ int64_t rt_model_out_check(const RtProgram *program, const char *out, RtOutKind 
     plan_sizes(&plan);
     if (kind == RT_OUT_MERGED) {
         int count;
-        Out **order = in_order(&plan, &count);
+        Out **order = plan_order(&plan, &count);
         for (int i = 0; i < count; i++) bytes += order[i]->bytes;
         bytes += model_folder_carry_over(NULL, model.weights, 0);
         free(order);
@@ -690,7 +514,7 @@ int64_t rt_model_out(const char *checkpoint, const char *base, const char *out, 
     for (int i = 0; i < file.tensors; i++)
         if (!is_state(&file, file.tensor[i].name)) plan_weight(&plan, file.tensor[i].name);
     plan_sizes(&plan);
-    int64_t bytes = kind == RT_OUT_ADAPTER ? put_adapter(&plan, &folder) : put_merged(&plan, &folder);
+    int64_t bytes = kind == RT_OUT_ADAPTER ? plan_put_adapter(&plan, &folder) : put_merged(&plan, &folder);
     if (kind == RT_OUT_MERGED) bytes += model_folder_carry_over(&folder, base, 1);
     model_folder_commit(&folder);
     free_plan(&plan);

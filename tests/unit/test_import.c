@@ -440,6 +440,17 @@ static void errors_have_their_place(void **state) {
     }
 }
 
+/* Which the library that reads JSON passes over behind a number. */
+static void a_nul_is_no_json(void **state) {
+    (void)state;
+    static const char json[] = "{\"model_type\": \"gpt2\", \"n_layer\": 2\0}";
+    Arena *arena = arena_new();
+    Import made;
+    assert_false(import_config(json, sizeof json - 1, "m", NULL, arena, &made));
+    assert_non_null(strstr(made.error, "a NUL byte"));
+    arena_free(arena);
+}
+
 static void names_of_every_sort(void **state) {
     (void)state;
     static const struct {
@@ -490,6 +501,7 @@ int main(void) {
         cmocka_unit_test(every_row_of_the_tables_holds),
         cmocka_unit_test(unknown_keys_are_named),
         cmocka_unit_test(errors_have_their_place),
+        cmocka_unit_test(a_nul_is_no_json),
         cmocka_unit_test(names_of_every_sort),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

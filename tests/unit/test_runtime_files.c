@@ -2,7 +2,10 @@
  * safetensors headers are refused unless they are sound (a seeded fuzz included). */
 #include "tests/support/runtime_model.h"
 #include "tests/support/runtime_process.h"
+#include "runtime/model.h"
 #include "runtime/safetensors.h"
+
+#include <sys/statvfs.h>
 
 #include <dirent.h>
 
@@ -423,8 +426,57 @@ static void test_initial_values(void **state) {
     rt_device_close(&run);
 }
 
+/* ---- what a checkpoint says of its model, and room for what will be saved ---- */
+
+static void test_model_text(void **state) {
+    (void)state;
+    static const char text[] = "weights ../a b\nbase 0123456789abcdef\nadapt 16 32 0.050000000000000003 1\n"
+                               "transposed h.0.w\ntie lm_head.weight\nof wte.weight\nnf4 q\nnf4_f32 r\n";
+    static const char *const bad[] = {
+        "x y\n",           "weights",         "base 12\n",       "base 0123456789abcdeg\n", "adapt 16 32\n",
+        "adapt 0 1 0 0\n", "adapt 8 x 0 0\n", "adapt 8 1 1 0\n", "adapt 8 1 0 0 9\n",       "tie a\n",
+        "of a\n",          "nf5 a\n"};
+    RtModel model;
+    RtError error;
+    assert_true(rt_model_parse(&model, text, &error));
+    assert_true(model.base == 0x0123456789abcdef && model.rank == 16 && model.dropout == 0.05);
+    assert_true(rt_model_scale(&model) == 8); /* 32 / sqrt(16) */
+    assert_int_equal(model.packed_dtype[1], K_NF4_F32);
+    char *again = rt_model_text(&model);
+    assert_string_equal(again, text);
+    free(again);
+    rt_model_free(&model);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (rt_model_parse(&model, bad[i], &error)) fail_msg("'%s' is understood", bad[i]);
+    assert_true(rt_model_parse(&model, NULL, &error) && !model.weights);
+}
+
+static int has_space(int64_t here, int64_t there) {
+    const char *const path[] = {"new/folder", "."};
+    const int64_t bytes[] = {here, there};
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        if (!freopen("stderr", "w", stderr)) _exit(99);
+        rt_need_space(path, bytes, 2);
+        _exit(0);
+    }
+    return await(child);
+}
+
+static void test_space(void **state) {
+    (void)state;
+    struct statvfs space;
+    assert_int_equal(statvfs(".", &space), 0);
+    int64_t left = (int64_t)space.f_bavail * (int64_t)space.f_frsize;
+    assert_int_equal(has_space(1, 1), 0);
+    assert_int_equal(has_space(left / 4 * 3, left / 4 * 3), RT_EXIT_IO); /* each fits, both do not */
+    assert_in_file("stderr", "GiB are free");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_model_text),       cmocka_unit_test(test_space),
         cmocka_unit_test(test_shuffle),          cmocka_unit_test(test_formats),
         cmocka_unit_test(test_shards_and_split), cmocka_unit_test(test_bad_data),
         cmocka_unit_test(test_sound_headers),    cmocka_unit_test(test_hostile_headers),
