@@ -9,6 +9,7 @@
 #include "planner/layout/live.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 /* "mlp.fc.tile3" -> "mlp.fc.tile*": pieces of tokens are alike. */
@@ -208,13 +209,15 @@ void report_plan(const PlanReport *report, Text *out) {
     if (request->arena_bytes > packed)
         text_add(out, "    %-21s %s\n", "evaluation, sampling",
                  format_bytes(request->arena_bytes - packed, a));
-    text_add(out, "  keep-all peak   %s; this plan saves %.1f%%\n", format_bytes(result->keep_all_bytes, a),
-             100.0 * (1 - (double)request->arena_bytes / (double)result->keep_all_bytes));
+    /* a plan that keeps dequantised weights takes more memory than policy none, and less time */
+    double saved = 100.0 * (1 - (double)request->arena_bytes / (double)result->keep_all_bytes);
+    double over = 100 * (train->plan->seconds / result->keep_all_seconds - 1);
+    text_add(out, "  keep-all peak   %s; this plan %s %.1f%%%s\n", format_bytes(result->keep_all_bytes, a),
+             saved < 0 ? "takes" : "saves", fabs(saved), saved < 0 ? " more" : "");
     text_add(out, "  smallest budget %s\n", format_bytes_up(report->smallest_bytes, a));
-    text_add(out, "  step time       %s, of which recomputation %s (%.2f%% over keep-all), %.0f tokens/s\n",
+    text_add(out, "  step time       %s, of which recomputation %s (%.2f%% %s keep-all), %.0f tokens/s\n",
              seconds_text(train->plan->seconds, a), seconds_text(train->plan->recompute_seconds, b),
-             100 * (train->plan->seconds / result->keep_all_seconds - 1),
-             tokens_of(g) / train->plan->seconds);
+             fabs(over), over < 0 ? "under" : "over", tokens_of(g) / train->plan->seconds);
     text_add(out, "  computed from   %s\n", sources_text(request, out->arena));
     if (train->plan->host_bytes)
         text_add(out, "  host memory     %s of %s; %s go out and back in a micro-step, operations wait %s\n",
