@@ -23,33 +23,22 @@ int64_t elements_bytes(RtElement type) {
 
 /* ---- half precision: 1 bit of sign, 5 of exponent, 10 of fraction ---- */
 
-static inline float as_float(uint32_t word) {
-    float value;
-    memcpy(&value, &word, sizeof value);
-    return value;
-}
-
-static inline uint32_t as_word(float value) {
-    uint32_t word;
-    memcpy(&word, &value, sizeof word);
-    return word;
-}
-
 /* Without branches, so that loops over it are vectorised. Below 2^-14 the fraction counts units of 2^-24,
  * which are the last bits of numbers from 0.5 on. */
 static inline float from_f16(uint16_t bits) {
     uint32_t sign = (uint32_t)(bits & 0x8000) << 16, magnitude = bits & 0x7fff;
     uint32_t normal = (magnitude << 13) + (magnitude >= 0x7c00 ? 0x70000000 : 0x38000000);
-    uint32_t small = as_word(as_float(0x3f000000 | magnitude) - 0.5f);
-    return as_float(sign | (magnitude < 0x400 ? small : normal));
+    uint32_t small = rt_word_of(rt_float_of(0x3f000000 | magnitude) - 0.5f);
+    return rt_float_of(sign | (magnitude < 0x400 ? small : normal));
 }
 
 /* To the nearest, ties to even; infinite from 65520 on. */
 static inline uint16_t to_f16(float value) {
-    uint32_t sign = as_word(value) >> 16 & 0x8000, magnitude = as_word(value) & 0x7fffffff;
+    uint32_t sign = rt_word_of(value) >> 16 & 0x8000, magnitude = rt_word_of(value) & 0x7fffffff;
     if (magnitude > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (magnitude >> 13 & 0x1ff));
     if (magnitude >= 0x477ff000) return (uint16_t)(sign | 0x7c00);
-    if (magnitude < 0x38800000) return (uint16_t)(sign | (as_word(as_float(magnitude) + 0.5f) - 0x3f000000));
+    if (magnitude < 0x38800000)
+        return (uint16_t)(sign | (rt_word_of(rt_float_of(magnitude) + 0.5f) - 0x3f000000));
     return (uint16_t)(sign | (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13);
 }
 

@@ -42,16 +42,22 @@ double rt_seconds(void);                       /* monotonic */
 int64_t rt_dtype_bytes(int dtype);             /* of an element, where the type is not packed */
 int64_t rt_tensor_count(const RtTensor *tensor);
 int64_t rt_tensor_bytes(const RtTensor *tensor);
-static inline float rt_from_bf16(uint16_t bits) {
-    uint32_t word = (uint32_t)bits << 16;
+static inline float rt_float_of(uint32_t word) { /* the bits of one as the other */
     float value;
     memcpy(&value, &word, sizeof value);
     return value;
 }
-/* Round to nearest even; NaN stays NaN. */
-static inline uint16_t rt_to_bf16(float value) {
+static inline uint32_t rt_word_of(float value) {
     uint32_t word;
     memcpy(&word, &value, sizeof word);
+    return word;
+}
+static inline float rt_from_bf16(uint16_t bits) {
+    return rt_float_of((uint32_t)bits << 16);
+}
+/* Round to nearest even; NaN stays NaN. */
+static inline uint16_t rt_to_bf16(float value) {
+    uint32_t word = rt_word_of(value);
     return (uint16_t)((word & 0x7fffffffu) > 0x7f800000u ? word >> 16 | 0x40
                                                          : (word + 0x7fffu + (word >> 16 & 1)) >> 16);
 }

@@ -8,17 +8,9 @@ for type in f32 bf16; do
     sed -e "s/compute bf16/compute $type/; /^weights/d; s/\"train.bin\"  validate \"val.bin\"/\"text\" bytes  validate 0.1/" \
         "$source/examples/llama3-8b-qlora.remat" > "$work/$type.remat"
     [ $type = f32 ] || sed -i 's/optimizer adamw(/optimizer adamw8bit(/' "$work/$type.remat"
-    emit $type-keep "$work/$type.remat" --target cuda --device h100 --budget 8GiB --policy none
-    emit $type-block "$work/$type.remat" --target cuda --device h100 --budget 8GiB --policy every-block
-    emit $type-host "$work/$type.remat" --device host --budget 1GiB --policy none
+    emit_three $type
     grep -q 'dequantize, ' "$work/$type-keep/train.cu" || fail "nothing is in 4 bits"
-    build $type-keep
-    build $type-block
-    make -s -C "$work/$type-host" OBJ="$work/obj-host" > "$work/host.log" 2>&1 || fail "$(cat "$work/host.log")"
-    losses $type-keep
-    losses $type-block --poison
-    losses $type-host
-    cmp "$work/$type-keep.loss" "$work/$type-block.loss" || fail "$type: two plans, two results"
+    run_three $type
     cmp "$work"/out-$type-keep/step-*3.safetensors "$work"/out-$type-block/step-*3.safetensors || fail "$type: other adapters"
     losses_near $type $type-keep $type-host
 done

@@ -36,6 +36,21 @@ build() { # NAME [PROGRAM]: kernels and runtime are the same for all
     ${CXX:-c++} -o ${2:-train} ./*.o ../obj/*.o -lm
     cd - > /dev/null
 }
+# TYPE, whose spec is TYPE.remat: TYPE-keep keeps everything, TYPE-block recomputes layers, TYPE-host is for the host
+emit_three() {
+    emit $1-keep "$work/$1.remat" --target cuda --device h100 --budget 8GiB --policy none
+    emit $1-block "$work/$1.remat" --target cuda --device h100 --budget 8GiB --policy every-block
+    emit $1-host "$work/$1.remat" --device host --budget 1GiB --policy none
+}
+run_three() {
+    build $1-keep
+    build $1-block
+    make -s -C "$work/$1-host" OBJ="$work/obj-host" > "$work/host.log" 2>&1 || fail "$(cat "$work/host.log")"
+    losses $1-keep
+    losses $1-block --poison
+    losses $1-host
+    cmp "$work/$1-keep.loss" "$work/$1-block.loss" || fail "$1: two plans, two results"
+}
 losses_near() { # TYPE NAME NAME: but for rounding
     paste "$work/$2.loss" "$work/$3.loss" |
         awk -v near="$([ $1 = f32 ] && echo 1e-4 || echo 3e-2)" \

@@ -19,17 +19,9 @@ shape="$shape --set train=$data --set validate=$data"
 for type in f32 bf16; do
     sed -e "s/compute bf16/compute $type/; s/trained bf16/trained $type/; s/^budget.*//; /^weights/d" \
         -e 's/train "train.bin"/& documents/' "$source/examples/llama3-8b.remat" > "$work/$type.remat"
-    emit $type-keep "$work/$type.remat" --target cuda --device h100 --budget 8GiB --policy none
-    emit $type-block "$work/$type.remat" --target cuda --device h100 --budget 8GiB --policy every-block
-    emit $type-host "$work/$type.remat" --device host --budget 1GiB --policy none
+    emit_three $type
     grep -q 'RtDocumentInputs' "$work/$type-keep/train.cu" || fail "no inputs for documents"
-    build $type-keep
-    build $type-block
-    make -s -C "$work/$type-host" OBJ="$work/obj-host" > "$work/host.log" 2>&1 || fail "$(cat "$work/host.log")"
-    losses $type-keep
-    losses $type-block --poison
-    losses $type-host
-    cmp "$work/$type-keep.loss" "$work/$type-block.loss" || fail "$type: two plans, two results"
+    run_three $type
     losses_near $type $type-keep $type-host
 done
 echo ok

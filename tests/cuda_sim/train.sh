@@ -10,16 +10,8 @@ spec=$source/examples/bytes-gpt.remat
 sed 's/^train {/dtype { compute bf16  trained bf16  gradient f32 }\n&/' "$spec" > "$work/bf16.remat"
 cp "$spec" "$work/f32.remat"
 for type in f32 bf16; do
-    emit $type-keep "$work/$type.remat" --target cuda --device h100 --budget 8GiB --policy none
-    emit $type-block "$work/$type.remat" --target cuda --device h100 --budget 8GiB --policy every-block
-    emit $type-host "$work/$type.remat" --device host --budget 1GiB --policy none
-    build $type-keep
-    build $type-block
-    make -s -C "$work/$type-host" OBJ="$work/obj-host" > "$work/host.log" 2>&1 || fail "$(cat "$work/host.log")"
-    losses $type-keep
-    losses $type-block --poison
-    losses $type-host
-    cmp "$work/$type-keep.loss" "$work/$type-block.loss" || fail "$type: two plans, two results"
+    emit_three $type
+    run_three $type
     "$emit_copies" 5 3 emit "$work/$type.remat" $shape --target cuda --device h100 --budget 8GiB --policy none \
         -o "$work/$type-copies" --force
     build $type-copies

@@ -50,20 +50,13 @@ check_room() {
 }
 
 for type in f32 bf16 cast; do
-    emit $type-keep "$work/$type.remat" --target cuda --device h100 --budget 8GiB --policy none
-    emit $type-block "$work/$type.remat" --target cuda --device h100 --budget 8GiB --policy every-block
-    emit $type-host "$work/$type.remat" --device host --budget 1GiB --policy none
+    emit_three $type
     grep -q 'linear, OUT(ROOM(.*, 2, 24, 517))' "$work/$type-keep/train.cu" || fail "$type: logits are not padded"
     grep -q 'cross_entropy_bwd, OUT(ROOM(.*, 2, 24, 517))' "$work/$type-keep/train.cu" ||
         fail "$type: their gradient is not padded"
     grep -q 'ROOM(' "$work/$type-host/train.c" && fail "$type: padding on the host"
     check_room $type-block
-    build $type-keep
-    build $type-block
-    make -s -C "$work/$type-host" OBJ="$work/obj-host" > "$work/host.log" 2>&1 || fail "$(cat "$work/host.log")"
-    losses $type-keep
-    losses $type-block --poison
-    losses $type-host
+    run_three $type
     same $type-keep $type-block
     near $type-keep $type-host "$([ $type = f32 ] && echo 1e-4 || echo 3e-2)"
     as_planned $type-keep
