@@ -435,7 +435,7 @@ __global__ void __launch_bounds__(32 * WARPS, RESIDENT) attend_mma_dkv_kernel(At
     K_SHARED(uint16_t, shared);
     constexpr int THREADS = 32 * WARPS, BLOCKS = KEYS / WARPS / 16, QUERY_BYTES = QUERIES * WIDTH * 2;
     constexpr bool KEEP =
-        BLOCKS * (WIDTH * 3 / 2 + SPAN) <= 224; /* k and v fit in registers, beside all sums */
+        !SIGHT && BLOCKS * (WIDTH * 3 / 2 + SPAN) <= 224; /* k and v fit in registers, beside all sums */
     static_assert(2 * QUERIES <= THREADS, "lse and delta are one number a thread");
     const uint32_t k_tile = k_shared_address(shared), v_tile = k_tile + KEYS * WIDTH * 2;
     const uint32_t q_tiles = v_tile + KEYS * WIDTH * 2;
@@ -553,16 +553,22 @@ static void forward(void *stream, const AttendMma *p) {
                               : attend_mma_kernel<false, WIDTH, QUERIES, KEYS, WARPS, RESIDENT>,
            stream, p, QUERIES, p->heads, WARPS, k_cuda_attend_mma_bytes(WIDTH, 1, QUERIES, KEYS));
 }
+/* What documents say takes registers that scores of a whole span would spill. */
+static constexpr int sight_span(int span) {
+    return span > 16 ? span / 2 : span;
+}
 template <int WIDTH, int KEYS, int QUERIES, int SPAN, int WARPS, int RESIDENT>
 static void backward_kv(void *stream, const AttendMma *p) {
-    launch(p->sight.first_key ? attend_mma_dkv_kernel<true, WIDTH, KEYS, QUERIES, SPAN, WARPS, RESIDENT>
-                              : attend_mma_dkv_kernel<false, WIDTH, KEYS, QUERIES, SPAN, WARPS, RESIDENT>,
+    launch(p->sight.first_key
+               ? attend_mma_dkv_kernel<true, WIDTH, KEYS, QUERIES, sight_span(SPAN), WARPS, RESIDENT>
+               : attend_mma_dkv_kernel<false, WIDTH, KEYS, QUERIES, SPAN, WARPS, RESIDENT>,
            stream, p, KEYS, p->kv_heads, WARPS, k_cuda_attend_dkv_bytes(WIDTH, KEYS, QUERIES));
 }
 template <int WIDTH, int QUERIES, int KEYS, int SPAN, int WARPS, int RESIDENT>
 static void backward_q(void *stream, const AttendMma *p) {
-    launch(p->sight.first_key ? attend_mma_dq_kernel<true, WIDTH, QUERIES, KEYS, SPAN, WARPS, RESIDENT>
-                              : attend_mma_dq_kernel<false, WIDTH, QUERIES, KEYS, SPAN, WARPS, RESIDENT>,
+    launch(p->sight.first_key
+               ? attend_mma_dq_kernel<true, WIDTH, QUERIES, KEYS, sight_span(SPAN), WARPS, RESIDENT>
+               : attend_mma_dq_kernel<false, WIDTH, QUERIES, KEYS, SPAN, WARPS, RESIDENT>,
            stream, p, QUERIES, p->heads, WARPS, k_cuda_attend_dq_bytes(WIDTH, QUERIES, KEYS));
 }
 void k_attend_mma(void *stream, const AttendMma *p) {

@@ -404,14 +404,15 @@ static __device__ double rope_frequency(Rope r, int64_t pair) {
     return (1 - smooth) * f / r.factor + smooth * f;
 }
 
-/* Sines, then cosines, of a block's positions; of one batch, where they differ by batch. */
-static __device__ inline void rope_angles(Rope r, float *sines, int64_t first, int64_t batch) {
+/* Sines, then cosines, of a block's positions; of one batch, where PLACES differ by batch. */
+template <bool PLACES>
+static __device__ inline void rope_angles(const Rope &r, float *sines, int64_t first, int64_t batch) {
     const int half = (int)r.half, angles = r.positions * half;
     for (int i = (int)threadIdx.x; i < angles; i += (int)blockDim.x) {
         const int64_t t = first + i / half;
         double place = (double)t, sine, cosine;
-        if (r.places && t < r.time) place = r.places[batch * r.time + t];
-        if (place < 0) place = NAN;
+        if (PLACES && t < r.time) place = r.places[batch * r.time + t];
+        if (PLACES && place < 0) place = NAN;
         sincos(r.direction * place * rope_frequency(r, i % half), &sine, &cosine);
         sines[i] = (float)sine;
         sines[i + angles] = (float)cosine;
@@ -420,8 +421,8 @@ static __device__ inline void rope_angles(Rope r, float *sines, int64_t first, i
 
 /* The block's positions of `batches` batches, from `from` on gridDim.y apart, by the angles it has. */
 template <int N, class T>
-static __device__ inline void rope_turn(T *y, const T *x, Rope r, const float *sines, int64_t first,
-                                        int64_t from, int batches) {
+static __device__ inline void rope_turn(T *y, const T *x, const Rope &r, const float *sines, int64_t first,
+                                        unsigned from, int batches) {
     const int half = (int)r.half, packs = half / N, heads = (int)r.heads;
     const float *cosines = sines + r.positions * half;
     const int here = r.time - first < r.positions ? (int)(r.time - first) : r.positions;
@@ -463,7 +464,7 @@ template <int N, class T>
 __global__ void __launch_bounds__(ROPE_THREADS, 8) rope_kernel(T *y, const T *x, Rope r) {
     K_SHARED(float, sines); /* [positions of the block, half], then as many cosines */
     const int64_t first = (int64_t)blockIdx.x * r.positions;
-    rope_angles(r, sines, first, 0);
+    rope_angles<false>(r, sines, first, 0);
     __syncthreads();
     rope_turn<N>(y, x, r, sines, first, blockIdx.y,
                  (int)((r.batch - blockIdx.y + gridDim.y - 1) / gridDim.y));
@@ -475,9 +476,9 @@ __global__ void __launch_bounds__(ROPE_THREADS, 8) rope_places_kernel(T *y, cons
     K_SHARED(float, sines);
     const int64_t first = (int64_t)blockIdx.x * r.positions;
     for (int64_t batch = blockIdx.y; batch < r.batch; batch += gridDim.y) {
-        rope_angles(r, sines, first, batch);
+        rope_angles<true>(r, sines, first, batch);
         __syncthreads();
-        rope_turn<N>(y, x, r, sines, first, batch, 1);
+        rope_turn<N>(y, x, r, sines, first, (unsigned)batch, 1);
         __syncthreads(); /* the next batch's angles come where these are */
     }
 }
@@ -488,8 +489,9 @@ template <int N> static void launch_rope(const KCtx *cx, const KTensor *out, con
     const size_t shared_bytes = 2 * (size_t)(r.positions * r.half) * sizeof(float);
     k_by_type(in->dtype, [&](auto t) {
         using T = decltype(t);
-        K_LAUNCH((r.places ? rope_places_kernel<N, T> : rope_kernel<N, T>), grid, ROPE_THREADS, shared_bytes,
-                 cx->stream, (T *)out->data, (const T *)in->data, r);
+        constexpr int PAIRS = N * sizeof(T) > 16 ? N / 2 : N; /* 16 bytes a load: more spills registers */
+        K_LAUNCH((r.places ? rope_places_kernel<PAIRS, T> : rope_kernel<PAIRS, T>), grid, ROPE_THREADS,
+                 shared_bytes, cx->stream, (T *)out->data, (const T *)in->data, r);
     });
 }
 void k_rope(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
