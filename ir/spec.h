@@ -8,8 +8,8 @@
 typedef enum ScheduleKind { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR } ScheduleKind;
 typedef enum DataFormat { DATA_AUTO, DATA_BYTES, DATA_U16, DATA_U32, DATA_LLMC, DATA_DOCUMENTS } DataFormat;
 
-/* Low-rank adapters beside frozen weights (Hu et al. 2021, LoRA): y = W x + scale B A x, of which A [rank, in] and
- * B [out, rank] are trained. */
+/* Low-rank adapters beside frozen weights (Hu et al. 2021, LoRA): y = W x + scale B A x, of which A [rank,
+ * in] and B [out, rank] are trained. */
 typedef struct Adapt {
     int64_t rank; /* 0: none, and every weight is trained */
     double alpha, dropout;
@@ -33,7 +33,7 @@ typedef struct Spec {
 
     DType compute, trained, gradient, moment;
     DType frozen, frozen_matrix; /* frozen weights; those that only linear layers read, but for the logits' */
-    bool moments_8bit; /* adamw8bit: `moment` is that of small tensors alone */
+    bool moments_8bit;           /* adamw8bit: `moment` is that of small tensors alone */
 
     int64_t steps;  /* 0: epochs */
     int64_t epochs; /* 0: steps; the trainer counts what they come to */
@@ -53,7 +53,7 @@ typedef struct Spec {
     int64_t save_every_steps; /* 0: at the end only */
     int64_t save_keep;
 
-    const char *weights_path; /* NULL: initialised from the seed */
+    const char *weights_path;               /* NULL: initialised from the seed */
     const char *adapter_path, *merged_path; /* folders to write when training is done; NULL: not */
     Span adapter_span, merged_span;
     Adapt adapt;

@@ -44,7 +44,7 @@ const char *st_metadata(const StFile *file, const char *key);  /* NULL: not ther
 /* Bytes [offset, offset + bytes) of a tensor. */
 int st_read(const StFile *file, const StTensor *tensor, int64_t offset, void *to, int64_t bytes,
             RtError *error);
-const char *st_dtype_name(int dtype);                                      /* of a KDType; a packed one is bytes */
+const char *st_dtype_name(int dtype); /* of a KDType; a packed one is bytes */
 void st_shape_text(char *text, size_t size, int rank, const int64_t *dim); /* "[4, 8]" */
 
 #endif

@@ -22,7 +22,7 @@ typedef struct Compilation {
     Graph *forward;            /* as written; of the smallest batch where the file leaves that open */
     struct Stats *stats;       /* of --stats (planner/problem/stats.h); NULL without */
     struct Programs *programs; /* all that were made of it (programs.h) */
-    struct Memo *known;        /* what the planner found for blocks and packings of all of them, and of variants */
+    struct Memo *known; /* what the planner found for blocks and packings of all of them, and of variants */
 } Compilation;
 
 /* Each returns -1 to go on, or the exit code to leave with after the messages were printed. */

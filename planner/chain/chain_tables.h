@@ -35,7 +35,8 @@ typedef struct Chain {
     int64_t *pass_bytes; /* by link: the least a forward pass over it takes */
     int64_t incoming_most, incoming_least;
     Move *move;
-    uint32_t *first; /* by move that is a choice: the first slot it is possible at; whether another beats it */
+    uint32_t
+        *first; /* by move that is a choice: the first slot it is possible at; whether another beats it */
     bool *beaten;
 } Chain;
 

@@ -56,7 +56,7 @@ typedef struct Problem {
     uint32_t *node_op, *value_storage; /* NONE for views; NONE for persistent storages */
     ValueId *value_root;
     struct Memo *known; /* choices for blocks that other graphs have too (memo.h); NULL: none are kept */
-    Stats *stats;           /* NULL: nothing is measured */
+    Stats *stats;       /* NULL: nothing is measured */
 } Problem;
 
 static inline uint32_t list_begin(const Lists *lists, uint32_t i) {

@@ -34,7 +34,8 @@ static void check(const PlanRequest *request, const PlanResult *result, uint64_t
     if (result->gap < -1e-9)
         fail_msg("seed %d, %s: gap %g below zero", (int)seed, policy_name[request->policy], result->gap);
     assert_true(result->plan.recompute_seconds <= result->plan.seconds);
-    bool packed = false; /* then policy none runs some operations twice, and more memory makes a plan faster */
+    bool packed =
+        false; /* then policy none runs some operations twice, and more memory makes a plan faster */
     for (NodeId n = 0; n < request->graph->node.count; n++)
         packed |= request->graph->node.at[n].op == OP_DEQUANTIZE;
     assert_true(packed || result->plan.seconds >= result->keep_all_seconds * (1 - 1e-12));
