@@ -65,10 +65,12 @@ void mdoc_add_tag(Text *out, const char *prose) {
     text_add(out, "\n");
 }
 
+/* A number with a dot ends one where a capital follows: "4.13. They", and not "1. the first". */
 static bool ends_sentence(const char *word, size_t length) {
+    const char *next = word + length + strspn(word + length, " \n");
     while (length && strchr(")\"`", word[length - 1])) length--;
-    return length > 1 && strchr(".!?", word[length - 1]) && !isdigit((unsigned char)word[length - 2]) &&
-           word[length - 2] != '.';
+    return length > 1 && strchr(".!?", word[length - 1]) && word[length - 2] != '.' &&
+           (!isdigit((unsigned char)word[length - 2]) || isupper((unsigned char)*next));
 }
 
 void mdoc_add_prose(Text *out, const char *prose) {
