@@ -168,27 +168,37 @@ static void offer_savings(Compilation *c, const Program *trial, int64_t smallest
         *vec_add(c->arena, &answer->help) = arena_printf(c->arena, "less is needed otherwise: %s", out.at);
 }
 
+/* Whether the weights alone are not more than the budget already. */
+static bool weights_fit(const Compilation *c, const Saving *saving) {
+    Compilation other;
+    bool fit = variant_of(c, saving->set, 1, &other) && weight_bytes(other.forward) <= c->budget.device_bytes;
+    arena_free(other.arena);
+    return fit;
+}
+
 /* Weights that are loaded need not all be trained: adapters beside them, and these beside 4-bit weights where
  * the first do not fit. */
 static void offer_adapters(Compilation *c, int64_t smallest, Infeasible *answer) {
-    const Saving adapters = {"with adapters beside frozen weights (--set 'adapt=lora(rank = 16)')",
-                             {"adapt=lora(rank = 16)"}};
-    const Saving packed = {"with frozen weights in 4 bits (--set 'dtype.frozen=nf4(double_quant)')",
-                           {"dtype.frozen=nf4(double_quant)"}};
+#define ADAPT  "adapt=lora(rank = 16)"
+#define PACKED "dtype.frozen=nf4(double_quant)"
+    static const Saving adapters = {"with adapters beside frozen weights (--set '" ADAPT "')", {ADAPT}},
+                        packed = {"with frozen weights in 4 bits (--set '" PACKED "')", {PACKED}},
+                        both = {"with adapters beside 4-bit weights (--set '" ADAPT "' --set '" PACKED "')",
+                                {ADAPT, PACKED}};
+#undef ADAPT
+#undef PACKED
     if (!c->spec.weights_path) return;
     Text out = {.arena = c->arena};
-    Saving saving[2];
-    uint32_t count = 0;
-    int64_t bytes = smallest;
-    if (!c->spec.adapt.rank) {
-        saving[count++] = adapters;
-        bytes = smallest_with(c, saving, count);
+    bool adapted = c->spec.adapt.rank > 0, fits = false;
+    if (!adapted && weights_fit(c, &adapters)) {
+        int64_t bytes = smallest_with(c, &adapters, 1);
+        fits = bytes && bytes <= c->budget.device_bytes;
         if (bytes && bytes < smallest) add_saving(c, bytes, adapters.what, &out);
     }
-    if (bytes > c->budget.device_bytes && dtype_bytes[c->spec.frozen_matrix]) {
-        saving[count++] = packed;
-        int64_t less = smallest_with(c, saving, count);
-        if (less && less < bytes) add_saving(c, less, packed.what, &out);
+    if (!fits && dtype_bytes[c->spec.frozen_matrix]) {
+        const Saving *saving = adapted ? &packed : &both;
+        int64_t bytes = smallest_with(c, saving, 1);
+        if (bytes && bytes < smallest) add_saving(c, bytes, saving->what, &out);
     }
     if (out.length)
         *vec_add(c->arena, &answer->help) =
