@@ -15,6 +15,8 @@ command -v mmdebstrap >/dev/null || { echo "bare_debian.sh: no mmdebstrap: apt-g
 work=$(mktemp -d "${REMAT_BARE_DIR:-/tmp}/bare_debian.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
+# processes and devices as a machine has them, which go with the session
+mounts='mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && exec chroot "$1" sh /root/session.sh'
 
 for release; do
     root=$work/$release
@@ -64,7 +66,7 @@ SESSION
     env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb \
         ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
         BARE_TESTS="${REMAT_BARE_TESTS:-}" BARE_PARTS="${REMAT_BARE_PARTS:-demo test install}" \
-        chroot "$root" sh /root/session.sh
+        unshare --mount --pid --fork sh -c "$mounts" sh "$root"
     echo "== $release: fine =="
     rm -rf "$root"
 done
