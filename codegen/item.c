@@ -5,7 +5,7 @@
 
 #include <inttypes.h>
 
-static const char *const dtype_macro[DT_COUNT] = {
+const char *const dtype_macro[DT_COUNT] = {
 #define DTYPE(name, NAME, bytes) #NAME,
 #include "kernels/dtype.def"
 #undef DTYPE

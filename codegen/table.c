@@ -1,6 +1,7 @@
 /* In: a planned training program. Out: its tables as C: persistent tensors, planned memory by category, and
  * the RtProgram that rt_main runs (runtime/rt.h says what every field means). */
 #include "codegen/emit.h"
+#include "codegen/item.h"
 #include "codegen/homes.h"
 #include "planner/layout/live.h"
 
@@ -129,15 +130,10 @@ static uint32_t repeated_rows(const Homes *homes, const Rows *rows, uint32_t beg
 static void add_row(Text *out, const Homes *homes, const Row *row, bool repeated) {
     const Value *value = &homes->graph->value.at[row->id];
     const Home *home = home_of(homes, row->id);
-    static const char *const dtype[DT_COUNT] = {
-#define DTYPE(name, NAME, bytes) "K_" #NAME,
-#include "kernels/dtype.def"
-#undef DTYPE
-    };
     char digits[32];
     text_add(out, "    {");
     emit_string(out, repeated ? name_with(homes, row->id, "*") : value->name);
-    text_add(out, ", %s, %s, %d, {", row->kind, dtype[value->type.dtype], value->type.rank);
+    text_add(out, ", %s, K_%s, %d, {", row->kind, dtype_macro[value->type.dtype], value->type.rank);
     for (int i = 0; i < value->type.rank; i++) text_add(out, "%s%" PRId64, i ? ", " : "", value->type.dim[i]);
     text_add(out, "}, INT64_C(%" PRId64 "), %d, %s, %u", repeated ? 0 : home->offset, row->init,
              format_number(row->init_value, digits), row->of);

@@ -76,6 +76,7 @@ static bool are_tokens(const Graph *g, ValueId v) {
  * means, reciprocal deviations, sums of exponentials. */
 static const char *fill_of(const Graph *g, ValueId v) {
     const Value *value = &g->value.at[v];
+    if (v == g->last_query) return "LAST"; /* a document a row: its first keys, and positions, may be 0 */
     if (value->type.dtype == DT_I32) return are_tokens(g, v) ? "TOKENS" : "ZEROS";
     if (value->type.dtype != DT_F32 && value->type.dtype != DT_BF16) return "BYTES";
     if (value->role == ROLE_OPTIMIZER || value->role == ROLE_METRIC) return "POSITIVE";
@@ -98,12 +99,7 @@ static int64_t vocabulary(const Graph *g) {
 /* ---- printing ---- */
 
 static void print_tensor(int64_t bytes, DType dtype, const char *fill, Text *out) {
-    static const char *const name[DT_COUNT] = {
-#define DTYPE(name, NAME, bytes) [DT_##NAME] = "K_" #NAME,
-#include "kernels/dtype.def"
-#undef DTYPE
-    };
-    text_add(out, "    {INT64_C(%" PRId64 "), %s, RT_FILL_%s},\n", bytes, name[dtype], fill);
+    text_add(out, "    {INT64_C(%" PRId64 "), K_%s, RT_FILL_%s},\n", bytes, dtype_macro[dtype], fill);
 }
 
 /* The function of an operation and the table of what it needs. */
@@ -185,8 +181,10 @@ void emit_tuner_source(const EmitRequest *request, Text *out) {
              ",\n"
              "    .kernels = \"%016" PRIx64 "\",\n    .capability = %d,\n    .multiprocessors = %d,\n"
              "    .memory_bytes = INT64_C(%" PRId64 "),\n    .vocab = INT64_C(%" PRId64 "),\n"
+             "    .context = INT64_C(%" PRId64 "),\n"
              "    .operation = operations,\n    .operations = %u,\n};\n\n",
              emit_kernels_hash(request->cuda), device->capability, device->multiprocessors,
-             device->memory_pretended ? 0 : device->memory_bytes, vocabulary(part->graph), kinds.count);
+             device->memory_pretended ? 0 : device->memory_bytes, vocabulary(part->graph),
+             part->graph->context, kinds.count);
     text_add(out, "int main(int argc, char **argv) {\n    return rt_tune_main(&tuner, argc, argv);\n}\n");
 }

@@ -173,20 +173,19 @@ bool value_persistent(const Graph *g, ValueId v) {
     return g->value.at[graph_root(g, v)].kind != VALUE_ACTIVATION;
 }
 
-int64_t graph_parameters(const Graph *g) {
-    int64_t count = graph_trained_parameters(g);
+static int64_t count_parameters(const Graph *g, bool frozen_too) {
+    int64_t count = 0;
     for (uint32_t p = 0; p < g->param.count; p++) {
         const Value *value = &g->value.at[g->param.at[p].value];
-        if (value->kind == VALUE_FROZEN) count += type_elements(&value->type);
+        if (frozen_too || value->kind != VALUE_FROZEN) count += type_elements(&value->type);
     }
     return count;
 }
 
+int64_t graph_parameters(const Graph *g) {
+    return count_parameters(g, true);
+}
+
 int64_t graph_trained_parameters(const Graph *g) {
-    int64_t count = 0;
-    for (uint32_t p = 0; p < g->param.count; p++) {
-        const Value *value = &g->value.at[g->param.at[p].value];
-        if (value->kind != VALUE_FROZEN) count += type_elements(&value->type);
-    }
-    return count;
+    return count_parameters(g, false);
 }

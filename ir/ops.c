@@ -3,6 +3,7 @@
  * In: types of the inputs, attributes, and for a few operations the wished output type. Out: the types of the
  * outputs, or what does not fit, in words a user can act on. A rule checks everything the kernels rely on. */
 #include "ir/ops.h"
+#include "ir/limits.h"
 
 #include <string.h>
 
@@ -318,7 +319,7 @@ static const char *check_heads(Shape *s, const Type *q, const Type *k, const Typ
 }
 
 /* What each token of q sees and is seen by, behind `operands` others. */
-static const char *check_sight(Shape *s, uint32_t operands, const Type *q) {
+static const char *check_key_ranges(Shape *s, uint32_t operands, const Type *q) {
     if (s->nin == operands) return NULL;
     if (s->nin != operands + 2) return "the first key comes with the last query";
     TRY(expect_per_token(s, "the first key of each token", &s->in[operands], q));
@@ -331,7 +332,7 @@ static Type attend_lse(const Type *q) {
 
 static const char *shape_attend(Shape *s) {
     TRY(check_heads(s, &s->in[0], &s->in[1], &s->in[2]));
-    TRY(check_sight(s, 3, &s->in[0]));
+    TRY(check_key_ranges(s, 3, &s->in[0]));
     TRY(give(s, 0, s->in[0]));
     return give(s, 1, attend_lse(&s->in[0]));
 }
@@ -438,7 +439,7 @@ static const char *shape_attend_bwd(Shape *s) {
     TRY(expect(s, "the gradient", &s->in[0], *q));
     TRY(expect(s, "the output", &s->in[4], *q));
     TRY(expect(s, "the log-sum-exp", &s->in[5], attend_lse(q)));
-    TRY(check_sight(s, 6, q));
+    TRY(check_key_ranges(s, 6, q));
     for (uint32_t i = 0; i < 3; i++) TRY(give(s, i, s->in[1 + i]));
     return NULL;
 }
@@ -525,8 +526,7 @@ Op op_find(const char *name) {
     return OP_COUNT;
 }
 
-/* Dimensions above 0 and fewer bytes than an int64_t counts. */
-static const char *check_size(const Type *t, const char *what, Arena *arena) {
+const char *type_wrong(const Type *t, const char *what, Arena *arena) {
     if (t->rank < 1 || t->rank > MAX_RANK) return arena_printf(arena, "%s has rank %d", what, t->rank);
     int64_t room = (int64_t)1 << 56;
     for (int i = 0; i < t->rank; i++) {
@@ -538,71 +538,6 @@ static const char *check_size(const Type *t, const char *what, Arena *arena) {
     return NULL;
 }
 
-typedef enum Limit {
-#define LIMIT(NAME, most, what) LIMIT_##NAME,
-#include "kernels/limits.def"
-#undef LIMIT
-} Limit;
-
-static const char *within(int64_t size, Limit limit, Arena *arena) {
-    static const struct {
-        int64_t most;
-        const char *what;
-    } table[] = {
-#define LIMIT(NAME, most, what) [LIMIT_##NAME] = {most, what},
-#include "kernels/limits.def"
-#undef LIMIT
-    };
-    if (size <= table[limit].most) return NULL;
-    return arena_printf(arena, "%lld %s; the kernels take at most %lld", (long long)size, table[limit].what,
-                        (long long)table[limit].most);
-}
-
-/* Of a node's first input and those after it. */
-typedef const char *LimitRule(const Type *in, uint32_t nin, Arena *arena);
-
-static const char *limit_none(const Type *in, uint32_t nin, Arena *arena) {
-    (void)in, (void)nin, (void)arena;
-    return NULL;
-}
-
-static const char *limit_rows(const Type *in, uint32_t nin, Arena *arena) {
-    (void)nin;
-    return within(type_elements(in) / last(in), LIMIT_ROWS, arena);
-}
-
-static const char *limit_attend(const Type *in, uint32_t nin, Arena *arena) {
-    TRY(within(last(in), LIMIT_HEAD_WIDTH, arena));
-    return limit_rows(in, nin, arena);
-}
-
-static const char *limit_rope(const Type *in, uint32_t nin, Arena *arena) {
-    (void)nin;
-    return within(last(in), LIMIT_ROPE_WIDTH, arena);
-}
-
-static const char *limit_embed(const Type *in, uint32_t nin, Arena *arena) {
-    if (nin > 1) TRY(within(in[1].dim[0], LIMIT_VOCABULARY, arena));
-    return within(type_elements(in), LIMIT_ROWS, arena);
-}
-
-static const char *limit_loss(const Type *in, uint32_t nin, Arena *arena) {
-    TRY(within(last(in), LIMIT_VOCABULARY, arena));
-    return limit_rows(in, nin, arena);
-}
-
-static LimitRule *const limit_rule[OP_COUNT] = {
-#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, ...)         \
-    [OP_##NAME] = limit_##limit,
-#include "ir/op.def"
-#undef OP
-};
-
-const char *op_limit(Op op, const Type *in, uint32_t nin, Arena *arena) {
-    if (!nin || check_size(&in[0], "an input", arena)) return NULL; /* that is for op_infer to say */
-    return limit_rule[op](in, nin, arena);
-}
-
 const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type *out, uint32_t nout,
                      Arena *arena) {
     const OpInfo *info = &op_info[op];
@@ -610,13 +545,13 @@ const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type
         return arena_printf(arena, "takes %d to %d inputs, not %u", info->min_in, info->max_in, nin);
     if (nout < (uint32_t)info->min_out || nout > (uint32_t)info->max_out)
         return arena_printf(arena, "makes %d to %d outputs, not %u", info->min_out, info->max_out, nout);
-    for (uint32_t i = 0; i < nin; i++) TRY(check_size(&in[i], "an input", arena));
+    for (uint32_t i = 0; i < nin; i++) TRY(type_wrong(&in[i], "an input", arena));
     for (uint32_t i = 0; i < nout; i++)
-        if (out[i].rank) TRY(check_size(&out[i], "an output", arena));
+        if (out[i].rank) TRY(type_wrong(&out[i], "an output", arena));
     static const Attr no_attr;
     Shape s = {op, in, nin, attr ? attr : &no_attr, out, nout, arena};
     TRY(shape_rule[op](&s));
     TRY(op_limit(op, in, nin, arena));
-    for (uint32_t i = 0; i < nout; i++) TRY(check_size(&out[i], "an output", arena));
+    for (uint32_t i = 0; i < nout; i++) TRY(type_wrong(&out[i], "an output", arena));
     return NULL;
 }

@@ -1,4 +1,4 @@
-/* What is true of an operation: its row of op.def, its shape rule, and what the kernels cannot take. */
+/* What is true of an operation: its row of op.def and its shape rule. */
 #ifndef REMAT_IR_OPS_H
 #define REMAT_IR_OPS_H
 
@@ -44,8 +44,8 @@ Op op_find(const char *name); /* OP_COUNT when there is none */
 const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type *out, uint32_t nout,
                      Arena *arena);
 
-/* What of kernels/limits.def the operation exceeds: "257 numbers a head; the kernels take at most 256". NULL
- * when nothing; `op_infer` asks too. */
-const char *op_limit(Op op, const Type *in, uint32_t nin, Arena *arena);
+/* NULL for dimensions above 0 and fewer bytes than an int64_t counts; else what is wrong with `what`, in the
+ * arena. */
+const char *type_wrong(const Type *t, const char *what, Arena *arena);
 
 #endif

@@ -29,24 +29,16 @@ Policy policy_find(const char *name) {
     return POLICY_COUNT;
 }
 
-static bool is_four_bit(const Graph *g) {
-    for (uint32_t p = 0; p < g->param.count; p++) {
-        DType dtype = g->value.at[g->param.at[p].value].type.dtype;
-        if (dtype == DT_NF4 || dtype == DT_NF4_F32) return true;
-    }
-    return false;
-}
-
 /* Whether the rule of thumb would checkpoint. It speaks of the size a card is sold with; a device without
  * memory of its own has the budget's. */
-static bool heuristic(const PlanRequest *request, PlanResult *result, Arena *arena) {
+static bool heuristic(const PlanRequest *request, const Problem *p, PlanResult *result, Arena *arena) {
     const Device *device = request->device;
     int64_t vram = request->budget.limited ? request->budget.device_bytes : 0;
     if (device && device->memory_bytes)
         vram = device->memory_pretended ? device->memory_bytes : device->board.bytes;
     Reasons reasons = {0};
     bool enable = retain_heuristic((double)graph_parameters(request->graph), (double)vram,
-                                   request->graph->context, is_four_bit(request->graph), &reasons, arena);
+                                   request->graph->context, p->dequantized != NULL, &reasons, arena);
     result->reason.at = reasons.at;
     result->reason.count = reasons.count;
     result->reason.capacity = reasons.capacity;
@@ -61,7 +53,7 @@ typedef void PolicyRule(const PlanRequest *request, const Problem *p, const Bloc
 static void policy_all(const PlanRequest *request, const Problem *p, const Blocks *blocks, PlanResult *result,
                        Keep *retain, Arena *arena) {
     (void)request, (void)result, (void)arena;
-    retain_all_but_unpacked(p, blocks->boundary, retain);
+    retain_all_but_dequantized(p, blocks->boundary, retain);
 }
 
 static void policy_every_block(const PlanRequest *request, const Problem *p, const Blocks *blocks,
@@ -89,7 +81,7 @@ static void policy_offload_blocks(const PlanRequest *request, const Problem *p, 
 
 static void policy_heuristic(const PlanRequest *request, const Problem *p, const Blocks *blocks,
                              PlanResult *result, Keep *retain, Arena *arena) {
-    PolicyRule *choice = heuristic(request, result, arena) ? policy_every_block : policy_all;
+    PolicyRule *choice = heuristic(request, p, result, arena) ? policy_every_block : policy_all;
     choice(request, p, blocks, result, retain, arena);
 }
 
@@ -237,6 +229,7 @@ static void add_fixed_policies(const PlanRequest *request, const Problem *p, con
                                Front *front, Arena *scratch) {
     for (int policy = 0; policy < POLICY_COUNT; policy++) {
         Beside when = policy_beside[policy];
+        if (policy == POLICY_NONE && !p->dequantized) continue; /* the search has it */
         if (when == BESIDE_NEVER || (when == BESIDE_WITH_HOST && p->host_bytes <= 0)) continue;
         Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
         Sequence sequence = {0};
@@ -293,15 +286,15 @@ static Realised keep_all(const PlanRequest *request, const Problem *p, uint32_t 
                          Keep *retain, int64_t *live, PlanResult *result, Arena *arena) {
     Realised all = {.retain = retain};
     Plan none = {0};
-    if (p->unpacked) {
-        retain_all_but_unpacked(p, boundary, retain);
+    if (p->dequantized) {
+        retain_all_but_dequantized(p, boundary, retain);
         realise(request, r, retain, &none, arena);
     }
     retain_all(p, retain);
     all.layout = realise(request, r, retain, &all.plan, arena);
     memcpy(live, replay_live(r), sizeof *live * p->ops); /* nothing runs twice: run i is operation i */
-    result->keep_all_bytes = p->unpacked ? none.peak_bytes : all.plan.peak_bytes;
-    result->keep_all_seconds = p->unpacked ? none.seconds : all.plan.seconds;
+    result->keep_all_bytes = p->dequantized ? none.peak_bytes : all.plan.peak_bytes;
+    result->keep_all_seconds = p->dequantized ? none.seconds : all.plan.seconds;
     return all;
 }
 

@@ -242,6 +242,7 @@ static void make_numbers(const Tune *tune, int fill, int dtype, void *chunk) {
         for (int64_t i = 0; i < RT_CHUNK_BYTES / 4; i++) {
             word[i] = next_random(&random);
             if (fill == RT_FILL_TOKENS) word[i] %= bound;
+            if (fill == RT_FILL_LAST) word[i] = (uint32_t)(tune->tuner->context - 1);
         }
         return;
     }

@@ -11,12 +11,13 @@ extern "C" {
 #endif
 
 /* What a tensor holds when it is measured: numbers of either sign; of 0.5 to 1.5, where others make no sense;
- * tokens of the vocabulary; bytes; zeros. */
+ * tokens of the vocabulary; the last place of a row; bytes; zeros. */
 typedef enum RtFill {
     RT_FILL_NONE,
     RT_FILL_SIGNED,
     RT_FILL_POSITIVE,
     RT_FILL_TOKENS,
+    RT_FILL_LAST,
     RT_FILL_BYTES,
     RT_FILL_ZEROS,
     RT_FILL_COUNT
@@ -41,7 +42,7 @@ typedef struct RtTuner {
     const char *model, *target, *device, *kernels; /* kernels: the hash of their sources */
     int capability, multiprocessors;               /* of the device; 0: not known */
     int64_t memory_bytes;                          /* as programs see it; 0: not known */
-    int64_t vocab;                                 /* tokens are below it */
+    int64_t vocab, context;                        /* tokens are below vocab; places of a row */
     const RtTuneOperation *operation;              /* those that take most of a step first */
     int operations;
 } RtTuner;

@@ -5,11 +5,10 @@
 #include "frontend/driver/message.h"
 #include "planner/cost/profile.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
-const char *profiles_words(const char *word, Arena *arena) {
+const char *profile_text(const char *word, Arena *arena) {
     char *text = arena_strdup(arena, word);
     for (char *at = text; *at; at++)
         if (*at == '_') *at = ' ';

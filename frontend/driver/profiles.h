@@ -11,6 +11,6 @@
 int profiles_read(const Options *options, Arena *arena, Device *device);
 
 /* "NVIDIA_H100_80GB_HBM3" with blanks for what stands for them. */
-const char *profiles_words(const char *word, Arena *arena);
+const char *profile_text(const char *word, Arena *arena);
 
 #endif

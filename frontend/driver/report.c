@@ -172,8 +172,11 @@ static const char *sources_text(const EmitRequest *request, Arena *arena) {
     const ProfileOrigin *origin = profile_origin(device->profile);
     double share = 100 * measured_share(&request->train);
     const char *times =
-        arena_printf(arena, "times measured on %s (driver %s, %s)", profiles_words(origin->card, arena),
-                     profiles_words(origin->driver, arena), profiles_words(origin->compiler, arena));
+        arena_printf(arena, "times measured on %s (driver %s, %s)", profile_text(origin->card, arena),
+                     profile_text(origin->driver, arena), profile_text(origin->compiler, arena));
+    if (device->profile->others)
+        times = arena_printf(arena, "%s, %u under another driver, clock or compiler left out", times,
+                             device->profile->others);
     if (share > 99.95) return times; /* what the rest is from makes no difference */
     return arena_printf(arena, "%s, %.1f%% of the step, and %s", times, share, figures);
 }

@@ -83,11 +83,26 @@ static Section *section_wanted(Ast *ast, SectionKind kind) {
     return ast->section[kind];
 }
 
+/* The length of a run is its steps or its epochs: one takes the other's place. */
+static void drop_other_length(Ast *ast, const char *key) {
+    const char *other = !strcmp(key, "steps") ? "epochs" : !strcmp(key, "epochs") ? "steps" : NULL;
+    Section *train = ast->section[SECTION_TRAIN];
+    if (!other || !train) return;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < train->entry.count; i++)
+        if (strcmp(train->entry.at[i].key.text, other)) train->entry.at[left++] = train->entry.at[i];
+    train->entry.count = left;
+}
+
 static bool set_entry(const Option *option, SectionKind kind, const char *key) {
     Entry *entry = (Entry *)ast_entry(option->ast, kind, key);
     bool path = (kind == SECTION_SAVE && strcmp(key, "every") && strcmp(key, "keep")) || kind == SECTION_DATA;
     Expr *value = option_value(option, kind == SECTION_DIMS ? WANT_DIM : path ? WANT_TEXT : WANT_VALUE);
     if (!value) return false;
+    if (kind == SECTION_TRAIN) {
+        drop_other_length(option->ast, key);
+        entry = (Entry *)ast_entry(option->ast, kind, key);
+    }
     if (!entry) {
         entry = vec_add(option->ast->arena, &section_wanted(option->ast, kind)->entry);
         entry->key = (Name){arena_strdup(option->ast->arena, key), option->name_span};
@@ -160,8 +175,9 @@ static bool set_memory(const Option *option) {
 
 /* The value of a setting that takes arguments; NULL when the file has none. */
 static Expr **value_with_arguments(Ast *ast, const char *key) {
-    Entry *entry = (Entry *)ast_entry(ast, SECTION_TRAIN, key);
-    Item *adapt = !strcmp(key, item_word[ITEM_ADAPT]) ? ast->single[ITEM_ADAPT] : NULL;
+    bool is_adapt = !strcmp(key, item_word[ITEM_ADAPT]);
+    Entry *entry = is_adapt ? NULL : (Entry *)ast_entry(ast, SECTION_TRAIN, key);
+    Item *adapt = is_adapt ? ast->single[ITEM_ADAPT] : NULL;
     Expr **value = entry ? &entry->value : adapt ? &adapt->value : NULL;
     return value && ((*value)->kind == EXPR_CALL || (*value)->kind == EXPR_NAME) ? value : NULL;
 }
@@ -172,10 +188,12 @@ static Expr **setting_with_arguments(const Option *option, const char **argument
     static const char *const keys[] = {"optimizer", "schedule", "adapt"};
     const char *name = option->name;
     size_t head = strlen(section_name[SECTION_TRAIN]);
-    if (!strncmp(name, section_name[SECTION_TRAIN], head) && name[head] == '.') name += head + 1;
+    bool in_train = !strncmp(name, section_name[SECTION_TRAIN], head) && name[head] == '.';
+    if (in_train) name += head + 1;
     for (size_t i = 0; i < COUNT_OF(keys); i++) {
         size_t length = strlen(keys[i]);
         if (strncmp(name, keys[i], length) || name[length] != '.' || !name[length + 1]) continue;
+        if (in_train && !strcmp(keys[i], item_word[ITEM_ADAPT])) continue;
         *argument = name + length + 1;
         return value_with_arguments(option->ast, keys[i]);
     }
@@ -286,6 +304,10 @@ static void unknown_setting(const Option *option) {
     }
     if (meant) {
         diag_help(option->diag, "did you mean '%s'?", meant);
+        return;
+    }
+    if (!ast->single[ITEM_ADAPT] && !strncmp(option->name, "adapt.", strlen("adapt."))) {
+        diag_help(option->diag, "the file has no adapt; --set 'adapt=lora(rank = 16)' comes before it");
         return;
     }
     if (diag_suggest(option->diag, option->name, known.at, known.count)) return;

@@ -38,13 +38,12 @@ bool makes_logits(Lower *l, const Shape *weight) {
 static bool is_adapted(Lower *l, const char *base, const Shape *weight, Span span) {
     const Adapt *adapt = &l->spec->adapt;
     if (!adapt->rank) return false;
-    if (!l->adapted) return !makes_logits(l, weight);
-    if (!glob_matches(l->adapted, base)) return false;
-    uint32_t tie = map_get(l->tied, base);
-    if (tie == NONE) return true;
-    diag_error(l->diag, E0406, adapt->on_span,
-               "adapt: '%s' is tied to '%s': an adapter would be of one of them only", base,
-               l->ast->item.at[tie]->other.text);
+    if (l->adapted ? !glob_matches(l->adapted, base) : makes_logits(l, weight)) return false;
+    const Item *tie = tie_of(l, base);
+    if (!tie) return true;
+    diag_error(l->diag, E0406, adapt->on ? adapt->on_span : tie->span,
+               "adapt: '%s' is tied to '%s': an adapter would be of one of them only", tie->name.text,
+               tie->other.text);
     diag_note(l->diag, span, "it is used here");
     return false;
 }
@@ -64,27 +63,18 @@ static ValueId factor(Lower *l, const char *name, Dim rows, Dim columns, InitKin
 static Operand product(Lower *l, const char *name, const Operand *x, ValueId weight, Dim width, Span span) {
     ValueId in[2] = {x->value, weight};
     Shape shape = shape_with_last(&x->shape, width);
-    NodeId node = weight == NONE
-                      ? NONE
-                      : node_add(l, OP_LINEAR, in, 2, 0, 1, NULL, NULL, unique_name(l, name, 1), span);
-    return node == NONE ? poison() : tensor_of(l, l->graph->node.at[node].out[0], &shape);
-}
-
-/* An operation with one output like its first input, called `base`.`word`. */
-static Operand same(Lower *l, Op op, const char *base, const char *word, const Operand *a, const Operand *b,
-                    const Attr *attr, Span span) {
-    ValueId in[2] = {a->value, b ? b->value : NONE};
-    const char *name = unique_name(l, arena_printf(l->arena, "%s.%s", base, word), 1);
-    NodeId node = node_add(l, op, in, b ? 2 : 1, 0, 1, NULL, attr, name, span);
-    return node == NONE ? poison() : tensor_of(l, l->graph->node.at[node].out[0], &a->shape);
+    if (weight == NONE) return poison();
+    return first_output(l, node_add(l, OP_LINEAR, in, 2, 0, 1, NULL, NULL, unique_name(l, name, 1), span),
+                        &shape);
 }
 
 Operand adapt_linear(Lower *l, const char *base, const Operand *x, const Shape *weight, Operand y,
                      Span span) {
     const Adapt *adapt = &l->spec->adapt;
-    if (!l->a_linear || !makes_logits(l, weight)) l->a_linear = base;
+    if (!makes_logits(l, weight)) l->linear_example = base;
     if (y.kind != OPERAND_TENSOR || !is_adapted(l, base, weight, span)) return y;
     l->any_adapted = true;
+#define NAMED(word) unique_name(l, arena_printf(l->arena, "%s." word, base), 1)
     const char *a_name = arena_printf(l->arena, "%s.lora_A", base),
                *b_name = arena_printf(l->arena, "%s.lora_B", base);
     Dim rank = dim_of_number(l, adapt->rank);
@@ -92,7 +82,7 @@ Operand adapt_linear(Lower *l, const char *base, const Operand *x, const Shape *
     Operand part = *x;
     if (adapt->dropout > 0) {
         Attr attr = {.p = adapt->dropout, .rng = FIRST_STREAM + ++l->adapter_dropouts};
-        part = same(l, OP_DROPOUT, base, "lora_dropout", x, NULL, &attr, span);
+        part = node_same(l, OP_DROPOUT, x, 1, &attr, NAMED("lora_dropout"), span);
     }
     if (part.kind != OPERAND_TENSOR) return part;
     ValueId a =
@@ -101,8 +91,10 @@ Operand adapt_linear(Lower *l, const char *base, const Operand *x, const Shape *
     part = product(l, a_name, &part, a, rank, span);
     if (part.kind == OPERAND_TENSOR) part = product(l, b_name, &part, b, weight->dim[0], span);
     if (part.kind == OPERAND_TENSOR && scale != 1)
-        part = same(l, OP_SCALE, base, "lora_scale", &part, NULL, &(Attr){.factor = scale}, span);
-    return part.kind == OPERAND_TENSOR ? same(l, OP_ADD, base, "lora_add", &y, &part, NULL, span) : part;
+        part = node_same(l, OP_SCALE, &part, 1, &(Attr){.factor = scale}, NAMED("lora_scale"), span);
+    if (part.kind != OPERAND_TENSOR) return part;
+    return node_same(l, OP_ADD, (Operand[]){y, part}, 2, NULL, NAMED("lora_add"), span);
+#undef NAMED
 }
 
 static void nothing_fits(Lower *l, Span span, const char *what, const char *pattern, const char *like) {
@@ -133,9 +125,11 @@ void adapt_finish(Lower *l) {
     const Adapt *adapt = &l->spec->adapt;
     if (!adapt->rank) return;
     bool stay = ties_stay(l);
-    if (!l->any_adapted)
-        nothing_fits(l, adapt->on ? adapt->on_span : NO_SPAN, "linear layer", adapt->on ? adapt->on : "*",
-                     l->a_linear);
+    if (!l->any_adapted && adapt->on)
+        nothing_fits(l, adapt->on_span, "linear layer", adapt->on, l->linear_example);
+    else if (!l->any_adapted)
+        diag_error(l->diag, E0406, l->ast->single[ITEM_ADAPT]->span,
+                   "adapt: the only linear layer makes the logits, and is adapted only where `on` names it");
     if (stay && l->trained && !l->any_trained)
         nothing_fits(l, adapt->train_span, "weight", adapt->train,
                      l->weight.count ? l->weight.at[0].name : NULL);

@@ -185,7 +185,7 @@ static Operand no_operator(Lower *l, const Expr *expr, const char *why) {
 }
 
 static Operand scaled(Lower *l, const Operand *x, double factor, Span span) {
-    return node_same(l, OP_SCALE, x, 1, &(Attr){.factor = factor}, span);
+    return node_same(l, OP_SCALE, x, 1, &(Attr){.factor = factor}, NULL, span);
 }
 
 /* S of [.., S]: the last `rank` dims. */
@@ -223,10 +223,10 @@ static Operand tensors_combine(Lower *l, const Expr *expr, const Operand *a, con
     Operand side[2] = {*a, *b};
     if (expr->op == '-') side[1] = scaled(l, b, -1, expr->span);
     if (side[1].kind != OPERAND_TENSOR) return poison();
-    if (expr->op == '*') return node_same(l, OP_MUL, side, 2, NULL, expr->span);
-    if (big->shape.rank == small->shape.rank) return node_same(l, OP_ADD, side, 2, NULL, expr->span);
+    if (expr->op == '*') return node_same(l, OP_MUL, side, 2, NULL, NULL, expr->span);
+    if (big->shape.rank == small->shape.rank) return node_same(l, OP_ADD, side, 2, NULL, NULL, expr->span);
     Operand pair[2] = {side[big == b], side[big == a]};
-    return node_same(l, OP_ADD_BROADCAST, pair, 2, NULL, expr->span);
+    return node_same(l, OP_ADD_BROADCAST, pair, 2, NULL, NULL, expr->span);
 }
 
 static Operand binary_lower(Lower *l, const Expr *expr) {

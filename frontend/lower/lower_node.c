@@ -1,6 +1,7 @@
 /* Nodes of the graph as lowering makes them: their names, their shapes by the rules of ir/ops.c, which have
  * the last word [E0322], and the limits of the kernels [E0326]. */
 #include "frontend/lower/lower_parts.h"
+#include "ir/limits.h"
 #include "ir/ops.h"
 
 #include <string.h>
@@ -53,12 +54,16 @@ NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut,
     return id;
 }
 
-Operand node_same(Lower *l, Op op, const Operand *in, uint32_t nin, const Attr *attr, Span span) {
+Operand first_output(Lower *l, NodeId node, const Shape *shape) {
+    return node == NONE ? poison() : tensor_of(l, l->graph->node.at[node].out[0], shape);
+}
+
+Operand node_same(Lower *l, Op op, const Operand *in, uint32_t nin, const Attr *attr, const char *name,
+                  Span span) {
     ValueId ids[MAX_TENSORS];
     for (uint32_t i = 0; i < nin; i++) ids[i] = in[i].value;
-    const char *word = op == OP_ADD_BROADCAST ? "add" : op_info[op].name;
-    NodeId node = node_add(l, op, ids, nin, 0, 1, NULL, attr, node_name(l, word, 1), span);
-    return node == NONE ? poison() : tensor_of(l, l->graph->node.at[node].out[0], &in[0].shape);
+    if (!name) name = node_name(l, op == OP_ADD_BROADCAST ? "add" : op_info[op].name, 1);
+    return first_output(l, node_add(l, op, ids, nin, 0, 1, NULL, attr, name, span), &in[0].shape);
 }
 
 ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span) {

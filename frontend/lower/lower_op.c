@@ -37,10 +37,6 @@ static const char *weighted_name(Lower *l, const Expr *name, uint32_t nout) {
     return unique_name(l, arena_printf(l->arena, "%s%s", l->scope, name->text), nout);
 }
 
-static Operand first_output(Lower *l, NodeId node, const Shape *shape) {
-    return node == NONE ? poison() : tensor_of(l, l->graph->node.at[node].out[0], shape);
-}
-
 static bool is_float(Lower *l, const Call *call, uint32_t i) {
     if (call->tensor[i].dtype != DT_I32) return true;
     diag_error(l->diag, E0325, call->tensor_expr[i]->span, "%s: %s holds whole numbers (i32), not values",
@@ -151,7 +147,9 @@ static Operand lower_linear(Lower *l, Call *call) {
         coincidence(l, call->expr->span, "linear", &width, &takes);
         return poison();
     }
-    WeightUse use = makes_logits(l, &call->shape) ? USE_ANY : USE_MATRIX;
+    const char *base = arena_printf(l->arena, "%s%s", l->scope, call->name->text);
+    /* what two operations share is stored for both */
+    WeightUse use = makes_logits(l, &call->shape) || tie_of(l, base) ? USE_ANY : USE_MATRIX;
     ValueId in[3] = {x->value, weight_get(l, call->name, ".weight", &call->shape, INIT_NORMAL, 0.02, use),
                      NONE};
     Shape out = {1, {call->shape.dim[0]}};
@@ -163,7 +161,6 @@ static Operand lower_linear(Lower *l, Call *call) {
     Shape shape = shape_with_last(&x->shape, call->shape.dim[0]);
     Operand y = first_output(
         l, node_add(l, OP_LINEAR, in, call->flag ? 3 : 2, 0, 1, NULL, NULL, name, call->expr->span), &shape);
-    const char *base = arena_printf(l->arena, "%s%s", l->scope, call->name->text);
     return adapt_linear(l, base, x, &call->shape, y, call->expr->span);
 }
 
@@ -184,12 +181,14 @@ static Operand lower_norm(Lower *l, Call *call) {
 /* ---- element-wise ---- */
 
 static Operand lower_unary(Lower *l, Call *call) {
-    return is_float(l, call, 0) ? node_same(l, call->op, call->tensor, 1, NULL, call->expr->span) : poison();
+    return is_float(l, call, 0) ? node_same(l, call->op, call->tensor, 1, NULL, NULL, call->expr->span)
+                                : poison();
 }
 
 static Operand lower_scale(Lower *l, Call *call) {
     Attr attr = {.factor = call->number};
-    return is_float(l, call, 0) ? node_same(l, OP_SCALE, call->tensor, 1, &attr, call->expr->span) : poison();
+    return is_float(l, call, 0) ? node_same(l, OP_SCALE, call->tensor, 1, &attr, NULL, call->expr->span)
+                                : poison();
 }
 
 static Operand lower_dropout(Lower *l, Call *call) {
@@ -200,7 +199,7 @@ static Operand lower_dropout(Lower *l, Call *call) {
         return poison();
     }
     Attr attr = {.p = call->number, .rng = ++l->dropouts};
-    return call->number > 0 ? node_same(l, OP_DROPOUT, call->tensor, 1, &attr, call->expr->span)
+    return call->number > 0 ? node_same(l, OP_DROPOUT, call->tensor, 1, &attr, NULL, call->expr->span)
                             : call->tensor[0];
 }
 
@@ -337,7 +336,7 @@ static Operand lower_rope(Lower *l, Call *call) {
         }
         Operand in[2] = {*x};
         if (has_documents(l)) in[1] = document_positions(l, call->expr->span);
-        out.item[i] = node_same(l, OP_ROPE, in, has_documents(l) ? 2 : 1, &attr, call->expr->span);
+        out.item[i] = node_same(l, OP_ROPE, in, has_documents(l) ? 2 : 1, &attr, NULL, call->expr->span);
         if (out.item[i].kind == OPERAND_POISON) return poison();
     }
     return call->tensors == 1 ? out.item[0] : out;

@@ -4,6 +4,7 @@
  *     lower_expr.c      names, operators, block calls
  *     lower_op.c        the operations of the language
  *     lower_node.c      nodes of the graph, and their names
+ *     lower_rope.c      how rope's frequencies are scaled
  *     lower_weight.c    parameters: names, ties, how they start
  *     lower_adapt.c     which of them are trained; low-rank adapters beside the others
  *     lower_settings.c  sections and top-level settings
@@ -89,7 +90,6 @@ typedef struct Weight {
     Shape shape;
     Span span;
     bool declared; /* false while only a tie has asked for it */
-    bool adapter;  /* of a low-rank adapter */
 } Weight;
 
 typedef struct Lower {
@@ -115,7 +115,7 @@ typedef struct Lower {
     bool *tie_used;
     Glob *adapted, *trained; /* patterns of `adapt`; NULL without one */
     bool any_adapted, any_trained;
-    const char *a_linear; /* the last one's name */
+    const char *linear_example; /* the name of one that makes no logits, if there is any */
     int64_t dropouts, adapter_dropouts;
     Shape embedding; /* of the table that data.tokens index; rank 0: none yet */
     int depth;
@@ -179,13 +179,17 @@ enum { MAX_TENSORS = 8 }; /* that an operation takes, or gives */
 /* Appends a node, or reports what the shape rule says [E0322]. Returns its id or NONE. */
 NodeId node_add(Lower *l, Op op, const ValueId *in, uint32_t nin, uint32_t nmut, uint32_t nout,
                 const Type *wish, const Attr *attr, const char *name, Span span);
-/* An unnamed operation with one output like its first input. */
-Operand node_same(Lower *l, Op op, const Operand *in, uint32_t nin, const Attr *attr, Span span);
+/* An operation with one output like its first input; `name` NULL: called after the operation. */
+Operand node_same(Lower *l, Op op, const Operand *in, uint32_t nin, const Attr *attr, const char *name,
+                  Span span);
+/* What the first output of a node is, of that shape; poison of NONE. */
+Operand first_output(Lower *l, NodeId node, const Shape *shape);
 /* "h.3.layer.gelu", ".2" and so on for repetitions. */
 const char *node_name(Lower *l, const char *word, uint32_t nout);
 /* The same for a whole name. */
 const char *unique_name(Lower *l, const char *stem, uint32_t nout);
-/* The value in the storage type activations have, by a node called `name`.cast; NONE after an error. */
+/* The value in the storage type activations have, by a node called `name`.cast or, of a packed type,
+ * `name`.dequantize; NONE after an error. */
 ValueId cast_to_compute(Lower *l, ValueId value, const char *name, Span span);
 
 /* ---- lower_op.c ---- */
@@ -205,6 +209,8 @@ typedef enum WeightUse {
     USE_ADAPTER /* a low-rank adapter: it is trained */
 } WeightUse;
 void ties_read(Lower *l);
+/* The tie that a weight's name, without suffix, stands on either side of; NULL: none. */
+const Item *tie_of(const Lower *l, const char *name);
 /* The parameter "scope + name + suffix" of the given shape, made on first use; NONE after an error. */
 ValueId weight_get(Lower *l, const Expr *name, const char *suffix, const Shape *shape, InitKind init,
                    double value, WeightUse use);

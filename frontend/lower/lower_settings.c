@@ -69,12 +69,17 @@ static void check_arguments(Lower *l, const Expr *call, const char *const *known
         uint32_t k = 0;
         while (arg->name.text && k < count && strcmp(known[k], arg->name.text)) k++;
         if (arg->name.text ? k < count : flag && expr_is_name(arg->value, flag)) continue;
-        if (arg->name.text) {
+        if (arg->name.text && flag && !strcmp(arg->name.text, flag)) {
+            diag_error(l->diag, E0301, arg->span, "%s: '%s' stands alone", call->callee.text, flag);
+            diag_help(l->diag, "as in %s(%s = .., %s)", call->callee.text, known[0], flag);
+        } else if (arg->name.text) {
             diag_error(l->diag, E0204, arg->name.span, "%s knows no '%s'", call->callee.text, arg->name.text);
             diag_suggest(l->diag, arg->name.text, known, count);
         } else {
             diag_error(l->diag, E0301, arg->span, "%s: write name = value", call->callee.text);
-            if (count) diag_help(l->diag, "as in %s(%s = ..)", call->callee.text, known[0]);
+            if (count)
+                diag_help(l->diag, "as in %s(%s = ..)%s%s", call->callee.text, known[0],
+                          flag ? ", or the word " : "", flag ? flag : "");
         }
     }
 }
@@ -149,7 +154,7 @@ static bool read_text(Lower *l, const Entry *entry, const char **out) {
 
 static DType read_dtype(Lower *l, const char *key, DType otherwise) {
     static const char *const later[] = {"nf4", "f16", "fp8", "e4m3", "e5m2", "i8", "int8", "u8", "f64"};
-    static const char *const known[] = {"f32", "bf16"};
+    static const char *const known[] = {"f32", "bf16", "nf4"};
     const Entry *entry = ast_entry(l->ast, SECTION_DTYPE, key);
     if (!entry) return otherwise;
     check_clauses(l, entry, NULL, 0, NULL);
@@ -158,13 +163,14 @@ static DType read_dtype(Lower *l, const char *key, DType otherwise) {
         wrong_kind(l, entry->value, key, "a storage type such as bf16");
         return otherwise;
     }
+    bool frozen = !strcmp(key, "frozen");
     for (size_t i = 0; i < COUNT_OF(later); i++)
         if (!strcmp(word, later[i])) {
             diag_error(l->diag, E0502, entry->value->span, "%s: storage in %s is not there yet", key, word);
-            diag_help(l->diag, "f32 and bf16 are%s", strcmp(word, "nf4") ? "" : "; nf4 is for `frozen`");
+            diag_help(l->diag, frozen ? "f32, bf16 and nf4 are" : "f32 and bf16 are; nf4 is for `frozen`");
             return otherwise;
         }
-    int which = read_word(l, entry->value->span, key, word, known, 2);
+    int which = read_word(l, entry->value->span, key, word, known, frozen ? 3 : 2); /* nf4 was read before */
     if (which >= 0 && entry->value->kind == EXPR_CALL)
         diag_error(l->diag, E0401, entry->value->span, "%s: %s takes no arguments", key, word);
     return which == 0 ? DT_F32 : which == 1 ? DT_BF16 : otherwise;
@@ -203,7 +209,7 @@ static void read_dtypes(Lower *l, Spec *out) {
     if (!frozen || !read_nf4(l, frozen, &out->frozen_matrix))
         out->frozen = out->frozen_matrix = read_dtype(l, "frozen", out->compute);
     if (!frozen || l->ast->single[ITEM_ADAPT]) return;
-    diag_error(l->diag, E0406, frozen->span, "frozen: without `adapt` every weight is trained");
+    diag_error(l->diag, E0406, frozen->value->span, "frozen: without `adapt` every weight is trained");
     diag_help(l->diag, "remove the line; `trained` says how weights are stored");
 }
 
@@ -265,8 +271,8 @@ static void read_length(Lower *l, Spec *out) {
     if (!steps && !epochs)
         missing(l, SECTION_TRAIN, "steps", "train { steps 300  optimizer adamw(lr = 1e-3) }, or epochs 2");
     if (!steps || !epochs) return;
-    diag_error(l->diag, E0406, epochs->span, "train: steps or epochs, not both");
-    diag_note(l->diag, steps->span, "the run has so many steps");
+    diag_error(l->diag, E0406, epochs->value->span, "train: steps or epochs, not both");
+    diag_note(l->diag, steps->value->span, "the run has so many steps");
     out->epochs = 0;
 }
 
@@ -358,13 +364,6 @@ static void read_train(Lower *l, Spec *out) {
 
 /* ---- data, save ---- */
 
-/* The graph has inputs that other data have not, so the file's name alone must tell. */
-static bool names_documents(const char *path) {
-    static const char end[] = ".docs";
-    size_t length = path ? strlen(path) : 0;
-    return length >= strlen(end) && !strcmp(path + length - strlen(end), end);
-}
-
 static void read_data(Lower *l, Spec *out) {
     static const char *const formats[] = {
         "",
@@ -389,7 +388,9 @@ static void read_data(Lower *l, Spec *out) {
             diag_error(l->diag, E0406, entry_clause(train, formats[i])->span, "train: one format, not two");
         out->train_format = (DataFormat)i;
     }
-    if (!out->train_format && names_documents(out->train_path)) out->train_format = DATA_DOCUMENTS;
+    /* the graph has inputs that other data have not, so the file's name alone must tell */
+    if (!out->train_format && out->train_path && ends_in(out->train_path, ".docs"))
+        out->train_format = DATA_DOCUMENTS;
     if (!validate) return;
     if (validate->value->kind == EXPR_STRING)
         read_text(l, validate, &out->validate_path);

@@ -40,6 +40,15 @@ void ties_read(Lower *l) {
     }
 }
 
+const Item *tie_of(const Lower *l, const char *name) {
+    for (uint32_t i = 0; i < l->ast->item.count; i++) {
+        const Item *item = l->ast->item.at[i];
+        if (item->kind != ITEM_TIE || !item->name.text || !item->other.text) continue;
+        if (!strcmp(item->name.text, name) || !strcmp(item->other.text, name)) return item;
+    }
+    return NULL;
+}
+
 /* ---- one weight ---- */
 
 ValueId weight_make(Lower *l, const char *full, const Shape *shape, Span span, bool declared, InitKind init,
@@ -60,8 +69,8 @@ ValueId weight_make(Lower *l, const char *full, const Shape *shape, Span span, b
                                             .accumulator = NONE};
     map_set(l->weight_index, full, l->weight.count);
     map_set(l->names, full, id);
-    *vec_add(l->arena, &l->weight) = (Weight){
-        .name = full, .value = id, .shape = *shape, .span = span, .declared = declared, .adapter = adapter};
+    *vec_add(l->arena, &l->weight) =
+        (Weight){.name = full, .value = id, .shape = *shape, .span = span, .declared = declared};
     return id;
 }
 
@@ -141,21 +150,33 @@ static void check_ties(Lower *l) {
 
 /* ---- how they start ---- */
 
-/* The weight a value was multiplied by: x itself, or x before dropout, scaling and what an adapter adds; NONE
- * when there is none. */
-static ValueId weight_behind(const Graph *g, const bool *adapter, ValueId x) {
+/* The weight of the linear layer that made a value, or made it before dropout and scaling; NONE when there is
+ * none. */
+static ValueId weight_of_product(const Graph *g, ValueId x) {
     while (g->value.at[x].def != NONE) {
         const Node *n = &g->node.at[g->value.at[x].def];
         if (n->op == OP_LINEAR) {
             ValueId w = n->in[1];
             return g->value.at[w].def == NONE ? w : g->node.at[g->value.at[w].def].in[0];
         }
-        if (n->op == OP_ADD) {
-            ValueId added = weight_behind(g, adapter, n->in[1]);
-            if (added == NONE || !adapter[added]) return NONE;
-        } else if (n->op != OP_DROPOUT && n->op != OP_SCALE) {
-            return NONE;
-        }
+        if (n->op != OP_DROPOUT && n->op != OP_SCALE) return NONE;
+        x = n->in[0];
+    }
+    return NONE;
+}
+
+/* The sum of what a layer makes and what its adapter makes. */
+static bool adds_adapter(const Graph *g, const bool *adapter, const Node *n) {
+    ValueId w = n->op == OP_ADD ? weight_of_product(g, n->in[1]) : NONE;
+    return w != NONE && adapter[w];
+}
+
+/* The same through dropout, scaling and what an adapter adds. */
+static ValueId weight_behind(const Graph *g, const bool *adapter, ValueId x) {
+    while (g->value.at[x].def != NONE) {
+        const Node *n = &g->node.at[g->value.at[x].def];
+        if (n->op == OP_LINEAR) return weight_of_product(g, x);
+        if (n->op != OP_DROPOUT && n->op != OP_SCALE && !adds_adapter(g, adapter, n)) return NONE;
         x = n->in[0];
     }
     return NONE;
@@ -169,10 +190,8 @@ static void scale_residuals(Lower *l) {
     for (uint32_t i = 0; i < g->param.count; i++) adapter[g->param.at[i].value] = g->param.at[i].adapter;
     for (uint32_t i = 0; i < g->node.count; i++) {
         const Node *n = &g->node.at[i];
-        if (n->op != OP_ADD) continue;
+        if (n->op != OP_ADD || adds_adapter(g, adapter, n)) continue;
         bool any = false;
-        ValueId added = weight_behind(g, adapter, n->in[1]);
-        if (added != NONE && adapter[added]) continue; /* a layer and its adapter, not a residual sum */
         for (uint32_t j = 0; j < 2; j++) {
             ValueId w = weight_behind(g, adapter, n->in[j]);
             if (w != NONE) writes[w] = any = true;
@@ -215,7 +234,6 @@ static bool read_init(Lower *l, const Expr *e, InitKind *kind, double *value) {
 /* Vectors (gains, biases) keep their start unless the pattern names them to the end: "*.bias". Adapters begin
  * by adding nothing. */
 static bool init_matches(const char *pattern, Glob *glob, const Weight *w) {
-    if (w->adapter) return false;
     if (!glob) return w->shape.rank >= 2;
     if (!glob_matches(glob, w->name)) return false;
     const char *last = strrchr(pattern, '.'), *suffix = strrchr(w->name, '.');
@@ -231,8 +249,8 @@ static void apply_inits(Lower *l) {
         bool any = false;
         Glob *glob = item->name.text ? glob_new(l->arena, item->name.text) : NULL;
         for (uint32_t j = 0; j < l->weight.count; j++) {
-            if (!init_matches(item->name.text, glob, &l->weight.at[j])) continue;
             Param *p = &l->graph->param.at[j]; /* one Param a Weight, in the same order */
+            if (p->adapter || !init_matches(item->name.text, glob, &l->weight.at[j])) continue;
             p->init = kind;
             p->init_value = value;
             any = true;
@@ -252,7 +270,7 @@ static void apply_transposed(Lower *l) {
     Glob *glob = glob_new(l->arena, item->other.text);
     for (uint32_t i = 0; i < l->weight.count; i++) {
         const Weight *w = &l->weight.at[i];
-        if (w->adapter || w->shape.rank != 2 || !glob_matches(glob, w->name)) continue;
+        if (l->graph->param.at[i].adapter || w->shape.rank != 2 || !glob_matches(glob, w->name)) continue;
         l->graph->param.at[i].transposed = any = true; /* one Param a Weight, in the same order */
     }
     if (any) return;
@@ -276,7 +294,7 @@ static void check_pins(Lower *l) {
 }
 
 /* Trained parameters first, as graphs have them. */
-static void part_frozen(Lower *l) {
+static void trained_first(Lower *l) {
     Graph *g = l->graph;
     uint32_t count = g->param.count, next = 0;
     Param *all = NEW_ARRAY(l->arena, Param, count + 1);
@@ -294,5 +312,5 @@ void weights_finish(Lower *l) {
     apply_inits(l);
     apply_transposed(l);
     check_pins(l);
-    part_frozen(l); /* last: until here there is one Param a Weight, in the same order */
+    trained_first(l); /* last: until here there is one Param a Weight, in the same order */
 }

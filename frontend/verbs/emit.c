@@ -12,10 +12,8 @@
 
 static int emitted(Compilation *c, Planned *planned, const char **dir) {
     const char *wanted = c->options->output;
-    if (wanted && (!*wanted || !strcmp(wanted, "-")))
-        return message_fail(c->options, EXIT_USAGE, "-o '%s' names no folder%s", wanted,
-                            *wanted ? "; one that is called so is './-'" : "");
-    int code = verbs_plan(c, planned);
+    int code = verbs_names_place(c, "-o", wanted, "folder");
+    if (code < 0) code = verbs_plan(c, planned);
     if (code >= 0) return code;
     *dir = wanted ? wanted : verbs_default_path(c, ".train");
     EmitPlace place = {.dir = *dir, .input = c->options->file, .force = c->options->force};

@@ -27,13 +27,13 @@ static int run_tuner(const Compilation *c, const char *dir) {
 int verb_tune(Compilation *c) {
     Planned planned = {0};
     const char *dir = c->options->folder, *error = NULL;
-    if (dir && (!*dir || !strcmp(dir, "-")))
-        return message_fail(c->options, EXIT_USAGE, "--folder '%s' names no folder", dir);
-    if (c->options->output && (!*c->options->output || !strcmp(c->options->output, "-")))
-        return message_fail(c->options, EXIT_USAGE, "-o '%s' names no file", c->options->output);
-    if (c->options->emit_only && c->options->output)
-        return message_fail(c->options, EXIT_USAGE, "--emit measures nothing here; it goes without -o");
-    int code = verbs_plan(c, &planned);
+    int code = verbs_names_place(c, "--folder", dir, "folder");
+    if (code < 0) code = verbs_names_place(c, "-o", c->options->output, "file");
+    if (code >= 0) return code;
+    if (c->options->emit_only && (c->options->output || c->options->rest_count))
+        return message_fail(c->options, EXIT_USAGE, "--emit measures nothing here; it goes without %s",
+                            c->options->output ? "-o" : "`--`");
+    code = verbs_plan(c, &planned);
     if (code >= 0) return code;
     if (!dir) dir = verbs_default_path(c, ".tune");
     EmitPlace place = {.dir = dir, .input = c->options->file, .force = c->options->force};

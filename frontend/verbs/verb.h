@@ -17,4 +17,8 @@ int verbs_plan(Compilation *c, Planned *planned);
 /* Where results go that the command line gives no name: "examples/bytes-gpt.remat" -> "bytes-gpt.train" */
 const char *verbs_default_path(const Compilation *c, const char *ending);
 
+/* Whether what an option says can be the name of a file or folder (`what`): NULL can, "" and "-" cannot. -1,
+ * or the exit code after the message. */
+int verbs_names_place(const Compilation *c, const char *option, const char *path, const char *what);
+
 #endif

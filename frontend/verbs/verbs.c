@@ -1,6 +1,8 @@
 /* See verb.h. */
 #include "frontend/verbs/verb.h"
 
+#include "frontend/driver/message.h"
+
 #include "frontend/driver/infeasible.h"
 
 #include <string.h>
@@ -26,4 +28,10 @@ const char *verbs_default_path(const Compilation *c, const char *ending) {
     const char *dot = strrchr(base, '.');
     if (c->imported || !strcmp(base, "-")) base = c->spec.model, dot = NULL;
     return arena_printf(c->arena, "%.*s%s", dot ? (int)(dot - base) : (int)strlen(base), base, ending);
+}
+
+int verbs_names_place(const Compilation *c, const char *option, const char *path, const char *what) {
+    if (!path || (*path && strcmp(path, "-"))) return -1;
+    return message_fail(c->options, EXIT_USAGE, "%s '%s' names no %s%s", option, path, what,
+                        *path ? "; one that is called so is './-'" : "");
 }

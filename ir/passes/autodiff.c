@@ -15,7 +15,7 @@
 enum { MOST_PIECES = 16 };
 enum {
     LEAST_8BIT = 4096
-}; /* elements of a weight with moments in 8 bits: the rest are few, and as good as they may be */
+}; /* elements of a weight whose moments are kept in 8 bits, as bitsandbytes has it */
 
 /* Gradients of slices of one value, in order of rows, until they are all there. */
 typedef struct Pieces {

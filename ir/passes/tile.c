@@ -32,6 +32,7 @@ typedef struct Tile {
     uint32_t *region; /* by node: index in `regions`, NONE */
     bool *adapter;    /* by value: a weight of a low-rank adapter, or its cast */
     NodeId *base;     /* by node: of what adds an adapter's part, the linear layer it is added to; NONE */
+    NodeId *second;   /* by node: of the same, the adapter's second layer */
     bool *adapted;    /* by node: such a layer */
     bool *begins;     /* by node: its input is the region's, whatever makes it */
     VEC(Region) regions;
@@ -65,9 +66,11 @@ static void find_adapters(Tile *t) {
         t->begins[n] = node->op == OP_LINEAR;
         if (node->op == OP_CAST) t->adapter[node->out[0]] = t->adapter[node->in[0]];
         if (node->op != OP_ADD) continue;
-        const Node *part = maker(t, node->in[1]);
-        if (part && part->op == OP_SCALE) part = maker(t, part->in[0]);
-        if (!part || !is_adapter(t, part)) continue;
+        ValueId part = node->in[1];
+        const Node *def = maker(t, part);
+        if (def && def->op == OP_SCALE) part = def->in[0], def = maker(t, part);
+        if (!def || !is_adapter(t, def)) continue;
+        t->second[n] = g->value.at[part].def;
         t->base[n] = g->value.at[node->in[0]].def;
         t->adapted[t->base[n]] = true;
     }
@@ -77,12 +80,10 @@ static void find_adapters(Tile *t) {
  */
 static void begin_adapted(Tile *t, NodeId sum, bool begins) {
     const Graph *g = t->from;
-    const Node *b = maker(t, g->node.at[sum].in[1]);
-    if (b->op == OP_SCALE) b = maker(t, b->in[0]);
-    NodeId layer = t->base[sum], a = g->value.at[b->in[0]].def;
+    NodeId layer = t->base[sum], b = t->second[sum], a = g->value.at[g->node.at[b].in[0]].def;
     ValueId x = g->node.at[a].in[0];
     bool drops = x != g->node.at[layer].in[0];
-    t->begins[g->value.at[b->out[0]].def] = false;
+    t->begins[b] = false;
     t->begins[a] = begins && !drops;
     if (drops) t->begins[g->value.at[x].def] = begins;
     t->begins[layer] = begins;
@@ -383,6 +384,7 @@ Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena) {
     t.region = NEW_ARRAY(t.scratch, uint32_t, forward->node.count);
     t.adapter = NEW_ARRAY(t.scratch, bool, forward->value.count);
     t.base = NEW_ARRAY(t.scratch, NodeId, forward->node.count);
+    t.second = NEW_ARRAY(t.scratch, NodeId, forward->node.count);
     t.adapted = NEW_ARRAY(t.scratch, bool, forward->node.count);
     t.begins = NEW_ARRAY(t.scratch, bool, forward->node.count);
     t.now = NEW_ARRAY(t.scratch, ValueId, forward->value.count);

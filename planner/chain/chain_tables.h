@@ -35,9 +35,8 @@ typedef struct Chain {
     int64_t *pass_bytes; /* by link: the least a forward pass over it takes */
     int64_t incoming_most, incoming_least;
     Move *move;
-    uint32_t
-        *first; /* by move that is a choice: the first slot it is possible at; whether another beats it */
-    bool *beaten;
+    uint32_t *first; /* by move that is a choice: the first slot it is possible at */
+    bool *beaten;    /* .. and whether another beats it */
 } Chain;
 
 static inline const Kind *chain_kind(const Chain *c, uint32_t i) {

@@ -215,13 +215,10 @@ static bool is_better(const ProfileTime *a, const ProfileTime *b) {
 
 static const char *const copy_name[] = {"offload", "fetch"};
 
-static bool is_operation(const char *key) {
-    size_t length = strcspn(key, " ");
-    for (int op = 0; op < OP_COUNT; op++)
-        if (strlen(op_info[op].name) == length && !strncmp(op_info[op].name, key, length)) return true;
-    for (size_t i = 0; i < COUNT_OF(copy_name); i++)
-        if (strlen(copy_name[i]) == length && !strncmp(copy_name[i], key, length)) return true;
-    return false;
+static bool is_operation(const char *key, Arena *arena) {
+    const char *word = arena_strndup(arena, key, strcspn(key, " "));
+    bool copy = !strcmp(word, copy_name[0]) || !strcmp(word, copy_name[1]);
+    return copy || op_find(word) != OP_COUNT;
 }
 
 bool profile_choose(Profile *p, const char *device, const char *kernels, Arena *arena, ProfileError *error) {
@@ -246,7 +243,7 @@ bool profile_choose(Profile *p, const char *device, const char *kernels, Arena *
             p->others += fits(&p->origin.at[time->origin], device, kernels);
             continue;
         }
-        if (!is_operation(time->key)) {
+        if (!is_operation(time->key, arena)) {
             *error = (ProfileError){time->line, arena_printf(arena, "there is no operation '%.*s'",
                                                              (int)strcspn(time->key, " "), time->key)};
             return false;

@@ -205,7 +205,7 @@ static uint32_t column_of(const Graph *g, ValueId v) {
 
 /* A buffer counts under the column of the value last written to it: in place, a gradient takes over an
  * activation. Host memory does not count. */
-int64_t *live_by_role(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena) {
+int64_t *live_by_column(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena) {
     enum { WIDTH = LIVE_COLUMNS };
     uint32_t steps = plan->step.count;
     int64_t *table = NEW_ARRAY(arena, int64_t, (size_t)(steps + 1) * WIDTH);
@@ -244,7 +244,7 @@ const char *const live_label[LIVE_COLUMNS] = {
     [LIVE_FROZEN] = "frozen weights",  [LIVE_DEQUANTIZED] = "dequantised weights"};
 
 const int64_t *live_at_peak(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena) {
-    const int64_t *table = live_by_role(g, plan, layout, arena), *peak = table;
+    const int64_t *table = live_by_column(g, plan, layout, arena), *peak = table;
     int64_t most = -1;
     for (uint32_t s = 0; s < plan->step.count; s++) {
         const int64_t *row = &table[(size_t)s * LIVE_COLUMNS];

@@ -16,7 +16,7 @@ typedef enum LiveColumn {
     LIVE_COLUMNS
 } LiveColumn;
 /* Live bytes at each step: table[step * LIVE_COLUMNS + column]. */
-int64_t *live_by_role(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena);
+int64_t *live_by_column(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena);
 /* The row of that table with the most bytes, and what its columns are called for people. */
 const int64_t *live_at_peak(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena);
 extern const char *const live_label[LIVE_COLUMNS];

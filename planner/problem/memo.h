@@ -6,8 +6,8 @@
 #include "ir/base.h"
 
 typedef struct Memo Memo;
-Memo *
-memo_new(Arena *arena); /* the arena must live as long as requests use it, and what is kept lies in it */
+/* What is kept lies in the arena, which must live as long as requests use it. */
+Memo *memo_new(Arena *arena);
 Arena *memo_arena(const Memo *memo);
 
 /* What was kept under a key, compared byte by byte; NULL: nothing. Keys of different kinds of results begin

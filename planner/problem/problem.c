@@ -46,14 +46,14 @@ static bool *find_overwritten(const Graph *g, const Problem *p, Arena *arena) {
 }
 
 /* Storages of dequantised weights; NULL where there are none. */
-static bool *find_unpacked(const Graph *g, const Problem *p, Arena *arena) {
-    bool *unpacked = NULL;
+static bool *find_dequantized(const Graph *g, const Problem *p, Arena *arena) {
+    bool *dequantized = NULL;
     for (uint32_t n = 0; n < g->node.count; n++) {
         if (g->node.at[n].op != OP_DEQUANTIZE) continue;
-        if (!unpacked) unpacked = NEW_ARRAY(arena, bool, p->storages + 1);
-        unpacked[p->value_storage[g->node.at[n].out[0]]] = true;
+        if (!dequantized) dequantized = NEW_ARRAY(arena, bool, p->storages + 1);
+        dequantized[p->value_storage[g->node.at[n].out[0]]] = true;
     }
-    return unpacked;
+    return dequantized;
 }
 
 /* graph_root of every value in one pass: an operation's inputs come before its outputs. */
@@ -133,7 +133,7 @@ Problem *problem_from_graph(const Graph *g, const Cost *cost, Arena *arena) {
     find_roots(g, p, arena);
     number_storages(g, p, arena);
     bool *overwritten = p->overwritten = find_overwritten(g, p, arena);
-    p->unpacked = find_unpacked(g, p, arena);
+    p->dequantized = find_dequantized(g, p, arena);
     p->maker = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     p->seconds = NEW_ARRAY(arena, double, g->node.count + 1);
     p->workspace_bytes = NEW_ARRAY(arena, int64_t, g->node.count + 1);

@@ -39,7 +39,7 @@ typedef struct Problem {
     int64_t *bytes;
     uint32_t *maker;
     bool *overwritten; /* some operation writes over it; NULL: none is */
-    bool *unpacked;    /* a weight made of its packed, persistent form; NULL: none is */
+    bool *dequantized; /* a weight made of its packed, persistent form; NULL: none is */
     /* by gap; those of storage s are gap_first[s] .. gap_first[s + 1] - 1 */
     uint32_t *gap_first, *gap_begin, *gap_end; /* times; the last gap of a storage ends at `ops` */
     bool *may_drop;                            /* its maker may run again until the gap's end */

@@ -18,10 +18,10 @@ static void drop_over(const Problem *p, uint32_t s, uint32_t boundary, uint32_t 
     }
 }
 
-void retain_all_but_unpacked(const Problem *p, uint32_t boundary, Keep *retain) {
+void retain_all_but_dequantized(const Problem *p, uint32_t boundary, Keep *retain) {
     retain_all(p, retain);
-    for (uint32_t s = 0; p->unpacked && s < p->storages; s++)
-        if (p->unpacked[s]) drop_over(p, s, boundary, boundary, retain);
+    for (uint32_t s = 0; p->dequantized && s < p->storages; s++)
+        if (p->dequantized[s]) drop_over(p, s, boundary, boundary, retain);
 }
 
 /* The gap in which storage `s` may be in host memory over the boundary; NONE without a reader at its end. */

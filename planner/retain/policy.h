@@ -7,7 +7,7 @@
 /* Keeps every gap throughout. */
 void retain_all(const Problem *p, Keep *retain);
 /* The same, but for dequantised weights: each is made again where it is read after the boundary. */
-void retain_all_but_unpacked(const Problem *p, uint32_t boundary, Keep *retain);
+void retain_all_but_dequantized(const Problem *p, uint32_t boundary, Keep *retain);
 /* Keeps, over the boundary, only what lies outside blocks and what a segment of `length` blocks reads from
  * outside. A segment is recomputed at its first need; `nested` keeps its block inputs then, and each block's
  * inside only once that block's own backward pass begins. */

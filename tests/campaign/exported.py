@@ -1,7 +1,7 @@
 """What is handed on, in the tools that it is for: small random models of every imported family are trained for ten
 steps, whole, with adapters, with adapters beside NF4 weights, with a norm trained beside adapters, and written out as
 a model and as an adapter. transformers and peft must load both without a word, under the base's names and shapes;
-their logits must agree with each other, and their loss with that of the trainer's next step.
+their logits must agree with each other (but for 4-bit weights, beside which an adapter has another base), and their loss with that of the trainer's next step.
 
     python3 exported.py REMATC WORK_DIR [MODEL...]       (needs torch, transformers, peft and safetensors)
 """
@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
-from published import BATCH, CONTEXT, MODELS, RATE, STEPS, random_model
+from published import BATCH, CONTEXT, MODELS, STEPS, build_program, random_model
 
 LOGITS, LOSS = 1e-4, 1e-5  # differences that are allowed: of logits, and of the loss, which is their mean
 LORA = "adapt=lora(rank = 4, alpha = 6{})"
@@ -26,12 +26,7 @@ LORA = "adapt=lora(rank = 4, alpha = 6{})"
 
 def train(rematc, folder, place, tokens, *more):
     """Losses of the steps, and of one more from the last checkpoint."""
-    data, program, log = place / "tokens.u16", place / "program", place / "log.jsonl"
-    data.write_bytes(b"".join(int(t).to_bytes(2, "little") for t in tokens))
-    settings = [f"B={BATCH}", f"T={CONTEXT}", f"tokens_per_step={BATCH * CONTEXT}", f"steps={STEPS + 1}",
-                f"optimizer.lr={RATE}", "schedule=constant", "clip_norm=0", f"data.train={data}", "validate=0", *more]
-    flags = [word for setting in settings for word in ("--set", setting)]
-    subprocess.run([rematc, "build", folder, "-o", program, "--quiet", *flags], check=True, stdout=subprocess.DEVNULL)
+    program, log = build_program(rematc, folder, place, tokens, STEPS + 1, *more)
     save = ["--save-dir", place / "saves"]
     subprocess.run([program / "train", "--quiet", "--steps", str(STEPS), "--fresh", *save], check=True,
                    stdout=subprocess.DEVNULL)

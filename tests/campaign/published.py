@@ -79,14 +79,20 @@ def by_transformers(model, tokens):
     return losses, norms, first
 
 
-def by_remat(rematc, folder, work, tokens, *more):
-    data, program, log = work / "tokens.u16", work / "program", work / "log.jsonl"
+def build_program(rematc, folder, work, tokens, steps, *more):
+    """A trainer of so many steps on the tokens, with plain settings, which `more` replaces; the place of its log."""
+    data, program = work / "tokens.u16", work / "program"
     data.write_bytes(b"".join(int(t).to_bytes(2, "little") for t in tokens))
-    settings = [f"B={BATCH}", f"T={CONTEXT}", f"tokens_per_step={BATCH * CONTEXT}", f"steps={STEPS}",
+    settings = [f"B={BATCH}", f"T={CONTEXT}", f"tokens_per_step={BATCH * CONTEXT}", f"steps={steps}",
                 f"optimizer.lr={RATE}", "schedule=constant", "clip_norm=0", f"data.train={data}", "validate=0", *more]
     flags = [word for setting in settings for word in ("--set", setting)]
     subprocess.run([rematc, "build", folder, "-o", program, "--quiet", *flags], check=True,
                    stdout=subprocess.DEVNULL)
+    return program, work / "log.jsonl"
+
+
+def by_remat(rematc, folder, work, tokens, *more):
+    program, log = build_program(rematc, folder, work, tokens, STEPS, *more)
     save = ["--save-dir", work / "saves", "--fresh"]
     subprocess.run([program / "train", "--quiet", "--log", log, *save], check=True)
     lines = [json.loads(line) for line in log.read_text().splitlines()]

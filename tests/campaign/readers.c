@@ -1,8 +1,10 @@
 /* What our readers say of files that a script makes: answers, one byte each, to records on standard input.
  *
- *     record    kind, 4 bytes of length (little-endian), so many bytes
- *     kind      s  a safetensors file          i  model.safetensors.index.json beside two shards of a small
- * model c  a config.json answer    y  accepted                    n  refused, with a message
+ *     record   kind, 4 bytes of length (little-endian), so many bytes
+ *     kind     s: a safetensors file
+ *              i: model.safetensors.index.json beside two shards of a small model
+ *              c: a config.json
+ *     answer   y: accepted; n: refused, with a message
  *
  * Whatever else happens ends the process: an exit code that is no answer, a sanitizer's report. With -v the
  * messages go to standard error. */
@@ -20,18 +22,6 @@ static const RtTensor tensor[] = {
 };
 static const RtProgram program = {.model = "tiny", .target = "host", .tensor = tensor, .tensors = 2};
 static char arena[512], chunk[RT_CHUNK_BYTES];
-
-static void put_shard(const char *name, const char *header, size_t data_bytes) {
-    uint8_t file[256] = {(uint8_t)strlen(header)};
-    memcpy(file + 8, header, strlen(header));
-    memset(file + 8 + strlen(header), 'x', data_bytes);
-    folder_put(name, file, 8 + strlen(header) + data_bytes);
-}
-
-static void put_shards(void) {
-    put_shard("1.safetensors", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
-    put_shard("2.safetensors", "{\"b\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[0,8]}}", 8);
-}
 
 static void load(void *path) {
     RtRun run = {.arena = arena};
@@ -92,7 +82,7 @@ int main(int argc, char **argv) {
     bool talks = argc > 1 && !strcmp(argv[1], "-v");
     unsigned char head[5];
     if (!talks && !freopen("/dev/null", "w", stderr)) return 1;
-    put_shards();
+    folder_put_shards();
     while (read_all(head, sizeof head)) {
         size_t count = head[1] | head[2] << 8 | head[3] << 16 | (size_t)head[4] << 24;
         char *bytes = malloc(count + 1);

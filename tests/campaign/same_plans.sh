@@ -32,11 +32,13 @@ one() {
             "$rematc" emit "$spec" --budget "$budget" --target "$target" -o "$side/$target" || echo "emit: exit $?"
         done
     } >"$side/said" 2>&1
-    # where it was written is no part of what is compared, nor are the sources that are carried along, nor what is
-    # made of them: the name of the folder for their objects, and the objects
+    # where it was written is no part of what is compared, nor are the sources that are carried along, the name of the
+    # folder for their objects, and the runtime's objects
     sed -i "s#$side/#SIDE/#g" "$side/said"
     rm -rf "$side"/*/kernels "$side"/*/runtime "$side"/*/rematc.manifest
-    for makefile in "$side"/*/Makefile; do [ ! -f "$makefile" ] || sed -i '/^OBJECT_DIR = /d; /^    .(OBJECT_DIR).*[.]o/d' "$makefile"; done
+    for makefile in "$side"/*/Makefile; do
+        [ ! -f "$makefile" ] || sed -i '/^OBJECT_DIR = /d; /^    .(OBJECT_DIR).runtime.*[.]o/d' "$makefile"
+    done
 }
 
 for spec in "$source_dir"/examples/*.remat; do

@@ -76,6 +76,14 @@ for kind in nf4 'nf4(double_quant)'; do
     awk 'NR == FNR { want[$1] = $2; next } { d = $2 / want[$1] - 1; if (d > 0.02 || d < -0.02) bad = 1 } END { exit bad }' \
         want.txt packed.txt || fail "$kind: losses far from those of f32"
 done
+# -- on the command line --
+expect 2 "$rematc" check "$spec" --set adapt.rank=3
+grep -q "the file has no adapt; --set 'adapt=lora(rank = 16)' comes before it" stderr.txt || fail "no hint at adapt"
+expect 2 adapted check --set train.adapt.rank=3
+expect 2 adapted check --set adapt.rslora=1
+grep -q "lora: 'rslora' stands alone" stderr.txt || fail "rslora = 1 is answered with something else"
+expect 0 adapted check --set epochs=2
+expect 0 adapted check --set epochs=2 --set steps=3
 # -- trained beside them: both are saved --
 expect 0 adapted build --set 'adapt.train=ln_f' -o more --quiet
 expect 0 more/train --quiet --steps 2 --save-dir more.save --log more.jsonl

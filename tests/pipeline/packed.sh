@@ -82,6 +82,9 @@ done
 [ "$(wc -l <lora.none.losses)" = "$steps" ] && cmp lora.none.losses lora.every-block.losses || fail "adapters: two plans, two results"
 
 # what does not go together
+# what is measured is one document in each row: attention over none would take no time
+expect 0 "$rematc" tune model.remat --emit --folder times
+grep -q 'K_I32, RT_FILL_LAST' times/tune.c || fail "last queries are not the last"
 expect 6 whole/train --data silent.docs --fresh --save-dir save.no
 grep -q "nothing in 'silent.docs' is to be learnt" stderr.txt || fail "$(cat stderr.txt)"
 expect 6 whole/train --data model.remat --fresh --save-dir save.no

@@ -87,6 +87,7 @@ expect 0 "$rematc" tune mine.remat $small --device host --budget 4MiB $quick --o
 [ -s mine.profile ] && [ -x mine.tune/tune ] || fail "tune left no mine.profile"
 ! grep -q '^time [0-9a-f]* linear' mine.profile || fail "--only measured more"
 expect 2 "$rematc" tune mine.remat --emit -o x.profile
+expect 2 "$rematc" tune mine.remat --emit -- --only linear
 expect 2 "$rematc" tune mine.remat -o -
 expect 2 program/tune --seconds nothing
 expect 0 program/tune --help

@@ -41,7 +41,11 @@ for folder in model single; do
     grep -q 'no use' stderr.txt && fail "$folder: something was left out"
     losses $folder.jsonl | cmp - want.txt || fail "$folder: other losses than from the checkpoint"
 done
-# what they say of where they came from differs
+# all but the metadata, which say where they came from
+header_of() { tail -c +9 "$1" | head -c "$(od -An -tu8 -N8 "$1" | tr -d ' ')" | sed 's/^{"__metadata__":{[^}]*},//; s/ *$//'; }
+header_of own.save/step-*4.safetensors >own.header
+grep -q '"m.h.1.mlp.c_fc.weight":{"dtype":"F32","shape":' own.header || fail "no header"
+header_of model.save/step-*4.safetensors | cmp - own.header || fail "other tensors"
 data_of() { tail -c +$((9 + $(od -An -tu8 -N8 "$1"))) "$1"; }
 data_of own.save/step-*4.safetensors >own.data
 data_of model.save/step-*4.safetensors | cmp - own.data || fail "other weights"

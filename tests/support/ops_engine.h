@@ -42,8 +42,8 @@ typedef struct Call {
     int nin, nout, mode;
     Spec in[MAX_OPERANDS], out[MAX_OPERANDS];
     double *value[MAX_OPERANDS]; /* of the inputs, already rounded to their storage types */
-    void
-        *packed[MAX_OPERANDS]; /* of those of packed types: their storage, of which `value` is the elements */
+    /* of those of packed types: their storage, of which `value` is the elements */
+    void *packed[MAX_OPERANDS];
     KAttr attr;
     KCtx cx;
 } Call;

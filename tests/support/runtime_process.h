@@ -112,6 +112,22 @@ static inline int await(pid_t child) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
+/* The exit code of opening data, and of looking through it where it is documents. */
+static inline int opens(const char *path, int format, int64_t context, int64_t vocab) {
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        RtData data;
+        if (!freopen("stderr", "w", stderr)) _exit(99);
+        rt_data_open(&data, path, format, 2, context, vocab);
+        if (data.document) rt_documents_look(&data, path, 0);
+        rt_data_close(&data);
+        fflush(NULL);
+        _exit(0);
+    }
+    return await(child);
+}
+
 static inline int train(const RtProgram *program, const char *words) {
     return await(start(program, words, 0));
 }

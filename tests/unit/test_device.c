@@ -1,4 +1,5 @@
 /* The account of a device's memory, and the format of .device files. */
+#include "tests/support/replaced.h"
 #include "planner/cost/device_file.h"
 
 #include <setjmp.h>
@@ -68,9 +69,7 @@ static void a_wrong_line_is_named(void **state) {
     };
     Arena *arena = arena_new();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *at = strstr(whole, cases[i].from);
-        char *text = arena_printf(arena, "%.*s%s%s", (int)(at - whole), whole, cases[i].to,
-                                  at + strlen(cases[i].from));
+        char *text = replaced(arena, whole, cases[i].from, cases[i].to);
         Device d;
         DeviceError error = {0};
         assert_false(device_parse(text, strlen(text), arena, &d, &error));

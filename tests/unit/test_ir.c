@@ -2,6 +2,7 @@
 #include "tests/support/random_graph.h"
 #include "tests/support/small_net.h"
 #include "ir/check.h"
+#include "ir/limits.h"
 #include "ir/ops.h"
 #include "ir/text.h"
 

@@ -1,4 +1,5 @@
 /* Profiles: what is read and refused, which records are used, and that costs are theirs. */
+#include "tests/support/replaced.h"
 #include "ir/ops.h"
 #include "planner/cost/cost.h"
 #include "tests/support/transformer.h"
@@ -136,10 +137,7 @@ static void a_wrong_line_is_named(void **state) {
     };
     Arena *arena = arena_new();
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        const char *at = strstr(whole, cases[i].from);
-        assert_non_null(at);
-        char *text = arena_printf(arena, "%.*s%s%s", (int)(at - whole), whole, cases[i].to,
-                                  at + strlen(cases[i].from));
+        char *text = replaced(arena, whole, cases[i].from, cases[i].to);
         ProfileError error = {0};
         assert_null(profile_read(text, strlen(text), arena, &error));
         if (error.line != cases[i].line || !strstr(error.text, cases[i].said))

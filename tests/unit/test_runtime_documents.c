@@ -175,28 +175,13 @@ static void test_many(void **state) {
 
 /* ---- files that are wrong ---- */
 
-static int opens_as(const char *path, int format, int64_t vocab) {
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        RtData data;
-        if (!freopen("stderr", "w", stderr)) _exit(99);
-        rt_data_open(&data, path, format, 2, T, vocab);
-        rt_documents_look(&data, path, 0);
-        rt_data_close(&data);
-        fflush(NULL);
-        _exit(0);
-    }
-    return await(child);
-}
-
 static void spoilt(const DocumentsFile *good, size_t at, uint64_t value, size_t bytes, const char *says) {
     unsigned char *file = malloc(good->bytes);
     memcpy(file, good->at, good->bytes);
     memcpy(file + at, &value, bytes);
     if (at != 32) documents_seal(file, good->bytes);
     write_bytes("spoilt.docs", file, good->bytes);
-    assert_int_equal(opens_as("spoilt.docs", RT_DOCUMENTS, 256), 6);
+    assert_int_equal(opens("spoilt.docs", RT_DOCUMENTS, T, 256), 6);
     assert_in_file("stderr", says);
     free(file);
 }
@@ -204,7 +189,7 @@ static void spoilt(const DocumentsFile *good, size_t at, uint64_t value, size_t 
 static void test_wrong_files(void **state) {
     (void)state;
     DocumentsFile good = write_sample("sample.docs", 2);
-    assert_int_equal(opens_as("sample.docs", RT_DOCUMENTS, 256), 0);
+    assert_int_equal(opens("sample.docs", RT_DOCUMENTS, T, 256), 0);
     assert_in_file("stderr", "documents are longer than 17 tokens and cut there");
     assert_in_file("stderr", "have fewer than two tokens and are left out");
     spoilt(&good, 0, 'x', 1, "it holds no documents");
@@ -223,20 +208,20 @@ static void test_wrong_files(void **state) {
     spoilt(&good, documents_token_at(&good, 77), 256, 2,
            "token 256 at position 77 is outside the vocabulary of 256");
     spoilt(&good, documents_mask_at(&good, 5), 2, 1, "the mask of token 5 is 2, not 0 or 1");
-    assert_int_equal(opens_as("sample.docs", RT_AUTO, 256), 6);
+    assert_int_equal(opens("sample.docs", RT_AUTO, T, 256), 6);
     assert_in_file("stderr", "'sample.docs' holds documents, and this program was not made for them");
-    assert_int_equal(opens_as("sample.docs", RT_BYTES, 256), 6);
+    assert_int_equal(opens("sample.docs", RT_BYTES, T, 256), 6);
     write_bytes("text.txt", "rematdoc", 8);
-    assert_int_equal(opens_as("text.txt", RT_DOCUMENTS, 256), 6);
+    assert_int_equal(opens("text.txt", RT_DOCUMENTS, T, 256), 6);
     assert_in_file("stderr", "too short for the header");
     int length[2] = {1, 0}, long_enough[1] = {4};
     DocumentsFile none = documents_make(length, 2, 2, token_of, mask_of);
     write_bytes("none.docs", none.at, none.bytes);
-    assert_int_equal(opens_as("none.docs", RT_DOCUMENTS, 256), 6);
+    assert_int_equal(opens("none.docs", RT_DOCUMENTS, T, 256), 6);
     assert_in_file("stderr", "has no document of two tokens or more");
     DocumentsFile masked = documents_make(long_enough, 1, 2, token_of, mask_none);
     write_bytes("masked.docs", masked.at, masked.bytes);
-    assert_int_equal(opens_as("masked.docs", RT_DOCUMENTS, 256), 6);
+    assert_int_equal(opens("masked.docs", RT_DOCUMENTS, T, 256), 6);
     assert_in_file("stderr", "nothing in 'masked.docs' is to be learnt");
     free(none.at);
     free(masked.at);
@@ -255,7 +240,7 @@ static void test_damaged_files(void **state) {
         size_t at = (size_t)(random % good.bytes), bytes = round % 3 ? good.bytes : at;
         if (round % 3) file[at] ^= (unsigned char)(1 << (random >> 40) % 8);
         write_bytes("damaged.docs", file, bytes);
-        assert_int_equal(opens_as("damaged.docs", RT_DOCUMENTS, INT64_C(1) << 32), 6);
+        assert_int_equal(opens("damaged.docs", RT_DOCUMENTS, T, INT64_C(1) << 32), 6);
         free(file);
     }
     free(good.at);

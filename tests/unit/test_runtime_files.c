@@ -139,41 +139,29 @@ static void test_many_shards(void **state) {
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
-static int opens(const char *path, int format, int64_t vocab) {
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        RtData data;
-        if (!freopen("stderr", "w", stderr)) _exit(99);
-        rt_data_open(&data, path, format, 2, T, vocab);
-        _exit(0);
-    }
-    return await(child);
-}
-
 static void test_bad_data(void **state) {
     (void)state;
     write_formats();
-    assert_int_equal(opens("data.txt", RT_AUTO, 256), 0);
-    assert_int_equal(opens("none_*.bin", RT_AUTO, 256), 6);
+    assert_int_equal(opens("data.txt", RT_AUTO, T, 256), 0);
+    assert_int_equal(opens("none_*.bin", RT_AUTO, T, 256), 6);
     assert_in_file("stderr", "no file matches 'none_*.bin'");
-    assert_int_equal(opens("data.txt", RT_LLMC, 256), 6);
-    assert_int_equal(opens("data.bin", RT_LLMC, 256), 6);
+    assert_int_equal(opens("data.txt", RT_LLMC, T, 256), 6);
+    assert_int_equal(opens("data.bin", RT_LLMC, T, 256), 6);
     assert_in_file("stderr", "not of llm.c's format");
     write_bytes("odd.u16", "abc", 3);
-    assert_int_equal(opens("odd.u16", RT_AUTO, 256), 6);
+    assert_int_equal(opens("odd.u16", RT_AUTO, T, 256), 6);
     assert_in_file("stderr", "no whole number of 2-byte tokens");
     assert_int_equal(truncate("gpt2.bin", 2000), 0);
-    assert_int_equal(opens("gpt2.bin", RT_AUTO, 256), 6);
+    assert_int_equal(opens("gpt2.bin", RT_AUTO, T, 256), 6);
     assert_in_file("stderr", "promises 1000 tokens but holds 488");
     uint16_t tokens[TOKENS] = {0};
     tokens[777] = 50257;
     write_bytes("large.u16", tokens, sizeof tokens);
-    assert_int_equal(opens("large.u16", RT_AUTO, 50257), 6);
+    assert_int_equal(opens("large.u16", RT_AUTO, T, 50257), 6);
     assert_in_file("stderr", "'large.u16': token 50257 at position 777 is outside the vocabulary of 50257");
-    assert_int_equal(opens("large.u16", RT_AUTO, 50258), 0);
+    assert_int_equal(opens("large.u16", RT_AUTO, T, 50258), 0);
     assert_int_equal(system("cp data.txt mix_a.xyz && cp data.u32 mix_b.u32"), 0);
-    assert_int_equal(opens("mix_*", RT_AUTO, 256), 6);
+    assert_int_equal(opens("mix_*", RT_AUTO, T, 256), 6);
     assert_in_file("stderr", "has another format than");
 }
 

@@ -46,6 +46,18 @@ void folder_put(const char *name, const uint8_t *bytes, size_t count) {
     MUST(close(fd) == 0);
 }
 
+static void put_shard(const char *name, const char *header, size_t data_bytes) {
+    uint8_t file[256] = {(uint8_t)strlen(header)};
+    memcpy(file + 8, header, strlen(header));
+    memset(file + 8 + strlen(header), 'x', data_bytes);
+    folder_put(name, file, 8 + strlen(header) + data_bytes);
+}
+
+void folder_put_shards(void) {
+    put_shard("1.safetensors", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
+    put_shard("2.safetensors", "{\"b\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[0,8]}}", 8);
+}
+
 void folder_clear(const char *but) {
     DIR *listing = opendir(folder_path());
     MUST(listing);

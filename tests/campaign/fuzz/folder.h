@@ -9,6 +9,8 @@ const char *folder_path(void); /* made by the first call, removed when the proce
 /* DIR/NAME; overwritten by the eighth call after it. */
 const char *folder_file(const char *name);
 void folder_put(const char *name, const uint8_t *bytes, size_t count);
+/* Two shards of a small model: 1.safetensors has "a" f32 [1], 2.safetensors "b" f32 [1, 2], each byte 'x'. */
+void folder_put_shards(void);
 void folder_clear(const char *but); /* removes all files but one (NULL: all) */
 
 #endif

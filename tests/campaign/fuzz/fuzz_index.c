@@ -21,13 +21,6 @@ static const RtProgram program = {.model = "tiny",
                                   .transposed_count = 1};
 static char arena[512], chunk[RT_CHUNK_BYTES];
 
-static void put_shard(const char *name, const char *header, size_t data_bytes) {
-    uint8_t file[256] = {(uint8_t)strlen(header)};
-    memcpy(file + 8, header, strlen(header));
-    memset(file + 8 + strlen(header), 'x', data_bytes);
-    folder_put(name, file, 8 + strlen(header) + data_bytes);
-}
-
 static void load(void *path) {
     RtRun run = {.arena = arena};
     rt_weights_load(&run, &program, path, 0, chunk, 1);
@@ -35,10 +28,7 @@ static void load(void *path) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     static int shards;
-    if (!shards++) {
-        put_shard("1.safetensors", "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4);
-        put_shard("2.safetensors", "{\"b\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[0,8]}}", 8);
-    }
+    if (!shards++) folder_put_shards();
     folder_put("model.safetensors.index.json", bytes, count);
     memset(arena, 0, sizeof arena);
     int code = run_to_exit(load, (void *)folder_path());
