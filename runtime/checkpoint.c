@@ -230,6 +230,18 @@ int rt_checkpoint_step(const char *path, int64_t *step, RtError *error) {
     return good;
 }
 
+int rt_checkpoint_check(const char *path, RtError *error) {
+    StFile file;
+    RtState state;
+    if (!st_open(&file, path, error)) return 0;
+    char **nowhere = rt_allocate((size_t)file.tensors * sizeof *nowhere);
+    void *chunk = rt_allocate(RT_CHUNK_BYTES);
+    int good = read_state(&file, &state, error) && read_tensors(&file, nowhere, chunk, error);
+    free(nowhere), free(chunk);
+    st_close(&file);
+    return good;
+}
+
 int rt_checkpoint_read(RtRun *run, const RtProgram *program, const char *path, RtState *state, void *chunk,
                        RtError *error) {
     StFile file;

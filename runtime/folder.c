@@ -280,17 +280,6 @@ char *rt_folder_newest(const RtFolder *folder) {
     return path_of(folder->dir, folder->newest_step);
 }
 
-char *rt_folder_newest_in(const char *dir) {
-    Names names;
-    int count;
-    if (!list_names(dir, &names)) return NULL;
-    int64_t *steps = steps_of(&names, NAME_CHECKPOINT, &count);
-    char *path = count ? path_of(dir, steps[0]) : NULL;
-    free(steps);
-    free_names(&names);
-    return path;
-}
-
 int64_t rt_folder_growth(const RtFolder *folder, const RtProgram *program, int64_t left) {
     Names names;
     int count = 0;
@@ -309,9 +298,28 @@ int64_t rt_folder_growth(const RtFolder *folder, const RtProgram *program, int64
 
 /* A sound checkpoint of another step: somebody has given it this name. */
 static void warn_of_name(const char *path, int64_t within) {
-    rt_warn("'%s' holds step %lld: it is left as it is and not resumed; to go on from it, name it "
+    rt_warn("'%s' holds step %lld: it is left as it is and not used; to go on from it, name it "
             "step-%06lld.safetensors",
             path, (long long)within, (long long)within);
+}
+
+char *rt_folder_newest_in(const char *dir) {
+    Names names;
+    int count;
+    if (!list_names(dir, &names)) return NULL;
+    int64_t *steps = steps_of(&names, NAME_CHECKPOINT, &count), within;
+    char *path = NULL;
+    for (int i = 0; i < count && !path; i++) {
+        RtError error;
+        path = path_of(dir, steps[i]);
+        if (!rt_checkpoint_step(path, &within, &error) || within == steps[i]) continue;
+        warn_of_name(path, within);
+        free(path);
+        path = NULL;
+    }
+    free(steps);
+    free_names(&names);
+    return path;
 }
 
 static void warn_of_spellings(const char *dir, const Names *names) {

@@ -227,6 +227,8 @@ int rt_checkpoint_read(RtRun *run, const RtProgram *program, const char *path, R
 int64_t rt_checkpoint_bytes(const RtProgram *program);
 /* The step its metadata tell, from the header alone; 0 with an error. */
 int rt_checkpoint_step(const char *path, int64_t *step, RtError *error);
+/* Whether it is a checkpoint as it was written, to the last byte; 0 with an error. */
+int rt_checkpoint_check(const char *path, RtError *error);
 
 /* ---- log_file.c: the file that --log names ---- */
 typedef struct RtLogFile {
@@ -269,7 +271,8 @@ int rt_folder_load(RtFolder *folder, RtRun *run, const RtProgram *program, RtSta
 int rt_folder_save(RtFolder *folder, const RtRun *run, const RtProgram *program, const RtState *state,
                    RtLogFile *log, void *chunk, RtError *error);
 char *rt_folder_newest(const RtFolder *folder); /* the path of what was saved or loaded last, from rt_allocate */
-/* The same of a folder that nothing is saved into now; NULL: there is none, or it cannot be read. */
+/* The same of a folder that nothing is saved into now; NULL: there is none, or it cannot be read. What holds
+ * another step than its name says is warned of and passed over. */
 char *rt_folder_newest_in(const char *dir);
 /* How many checkpoints may come to lie in the folder beside those that are there: of `left` that will be saved. */
 int64_t rt_folder_growth(const RtFolder *folder, const RtProgram *program, int64_t left);

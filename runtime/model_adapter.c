@@ -105,12 +105,10 @@ static void add_piece(const Plan *plan, FILE *text, char *key, const char *name,
     int turn = out->trained && out->transposed && plan_ends_in(name, plan_weight_tail);
     const StTensor *value = plan_value(plan, name);
     int64_t dim[K_MAX_RANK];
-    if (value->rank > K_MAX_RANK)
-        rt_fail(RT_EXIT_IO, "the checkpoint's '%s' has %d dimensions", name, value->rank);
-    for (int d = 0; d < value->rank; d++) dim[d] = value->dim[turn && value->rank == 2 ? 1 - d : d];
+    for (int d = 0; d < value->rank; d++) dim[d] = value->dim[turn ? 1 - d : d];
     plan_add_entry(text, key, "F32", value->rank, dim, *at, *at + value->elements * 4);
     *at += value->elements * 4;
-    *piece = (Piece){value, turn && value->rank == 2};
+    *piece = (Piece){value, turn};
     free(key);
 }
 
@@ -128,10 +126,10 @@ int64_t plan_put_adapter(const Plan *plan, ModelFolder *folder) {
         const Out *out = order[i];
         if (!out->adapted && !out->trained) continue;
         char *module = module_of(out, root);
+        const char *dot = strrchr(out->base.tensor->name, '.');
         if (out->trained)
-            add_piece(plan, text,
-                      rt_text("base_model.model.%s%s", module, strrchr(out->base.tensor->name, '.')),
-                      out->name, out, &at, &piece[pieces++]);
+            add_piece(plan, text, rt_text("base_model.model.%s%s", module, dot ? dot : ""), out->name, out,
+                      &at, &piece[pieces++]);
         for (int b = 0; out->adapted && b < 2; b++) {
             const char *tail = b ? plan_b_tail : plan_a_tail;
             char *name =

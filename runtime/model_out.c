@@ -34,6 +34,13 @@ static Out *need(const Plan *plan, const char *name) {
     return out_of(plan, found);
 }
 
+/* What the program calls the weight. */
+static void name_out(const Plan *plan, Out *out, const char *name) {
+    free(out->name);
+    out->name = rt_text("%s", name);
+    out->transposed = rt_names_find(&plan->model->transposed, name) >= 0;
+}
+
 /* A weight that is trained, an adapter, or nothing that a model has. */
 static void plan_weight(Plan *plan, const char *name) {
     if (plan_ends_in(name, plan_b_tail)) return;
@@ -42,10 +49,10 @@ static void plan_weight(Plan *plan, const char *name) {
                        ? rt_text("%.*s%s", (int)(strlen(name) - strlen(plan_a_tail)), name, plan_weight_tail)
                        : rt_text("%s", name);
     Out *out = need(plan, weight);
-    out->name = weight;
+    name_out(plan, out, weight);
     out->adapted |= adapted;
     out->trained |= !adapted;
-    out->transposed = rt_names_find(&plan->model->transposed, weight) >= 0;
+    free(weight);
 }
 
 static void plan_ties(Plan *plan) {
@@ -55,7 +62,7 @@ static void plan_ties(Plan *plan) {
         Out *of = need(plan, model->tied_to.at[i]);
         if (!other.tensor || other.tensor == of->base.tensor || !of->trained) continue;
         Out *out = out_of(plan, other);
-        out->name = rt_text("%s", of->name);
+        name_out(plan, out, of->name);
         out->trained = 1;
     }
 }
@@ -93,8 +100,7 @@ static void plan_base(Plan *plan, const RtModel *model, const char *base) {
         Out *out = need(plan, model->packed.at[i]);
         if (out->packed >= 0) continue; /* saved so */
         out->packed = model->packed_dtype[i];
-        out->name = rt_text("%s", model->packed.at[i]);
-        out->transposed = rt_names_find(&model->transposed, out->name) >= 0;
+        name_out(plan, out, model->packed.at[i]);
     }
 }
 
@@ -176,15 +182,19 @@ typedef struct Delta {
     float scale;
 } Delta;
 
-static Delta read_delta(const Plan *plan, const Out *out) {
+/* The factors of what is added to it, A [rank, in] and B [out, rank]. */
+static void find_factors(const Plan *plan, const Out *out, const StTensor **a, const StTensor **b) {
     int stem = (int)(strlen(out->name) - strlen(plan_weight_tail));
     char *a_name = rt_text("%.*s%s", stem, out->name, plan_a_tail),
          *b_name = rt_text("%.*s%s", stem, out->name, plan_b_tail);
-    const StTensor *a = plan_value(plan, a_name), *b = plan_value(plan, b_name);
+    *a = plan_value(plan, a_name), *b = plan_value(plan, b_name);
+    free(a_name), free(b_name);
+}
+
+static Delta read_delta(const Plan *plan, const Out *out) {
+    const StTensor *a, *b;
+    find_factors(plan, out, &a, &b);
     int64_t rows = out->dim[out->transposed], columns = out->dim[!out->transposed]; /* [out, in] */
-    if (out->rank != 2 || a->rank != 2 || b->rank != 2 || a->dim[1] != columns || b->dim[0] != rows ||
-        a->dim[0] != b->dim[1])
-        rt_fail(RT_EXIT_IO, "the adapters of '%s' do not fit it in '%s'", out->name, plan->files.path);
     Delta delta = {.rank = a->dim[0], .columns = out->dim[1], .scale = (float)rt_model_scale(plan->model)};
     delta.left = read_floats(plan, out->transposed ? a : b);
     delta.right = read_floats(plan, out->transposed ? b : a);
@@ -192,8 +202,35 @@ static Delta read_delta(const Plan *plan, const Out *out) {
         delta.left = turned(delta.left, delta.rank, columns);
         delta.right = turned(delta.right, rows, delta.rank);
     }
-    free(a_name), free(b_name);
     return delta;
+}
+
+static void check_trained(const Plan *plan, const Out *out) {
+    const StTensor *value = plan_value(plan, out->name);
+    int turn = out->transposed;
+    int same = value->rank == out->rank && (!turn || value->rank == 2);
+    for (int d = 0; same && d < out->rank; d++) same = value->dim[d] == out->dim[turn ? 1 - d : d];
+    if (!same)
+        rt_fail(RT_EXIT_IO, "'%s' of the checkpoint has another shape in '%s'", out->name, plan->files.path);
+}
+
+static void check_adapted(const Plan *plan, const Out *out) {
+    const StTensor *a, *b;
+    find_factors(plan, out, &a, &b);
+    if (out->rank != 2 || a->rank != 2 || b->rank != 2 || a->dim[1] != out->dim[!out->transposed] ||
+        b->dim[0] != out->dim[out->transposed] || a->dim[0] != b->dim[1])
+        rt_fail(RT_EXIT_IO, "the adapters of '%s' do not fit it in '%s'", out->name, plan->files.path);
+}
+
+/* Whether the checkpoint has what is to be written, in the shapes of the base. */
+static void check_shapes(const Plan *plan) {
+    for (int i = 0; i < plan->files.count; i++)
+        for (int k = 0; k < plan->files.at[i].file.tensors; k++) {
+            const Out *out = &plan->of[i][k];
+            if (out->left_out) continue;
+            if (out->trained) check_trained(plan, out);
+            if (out->adapted) check_adapted(plan, out);
+        }
 }
 
 /* Rows [first, first + rows). Products are exact in double, so that a compiler that merges them with the sum
@@ -239,9 +276,7 @@ static float *read_quantised(const Plan *plan, const Out *out) {
 
 static void put(Writer *to, const void *bytes, int64_t count) {
     if (atomic_file_write(&to->file, bytes, count)) return;
-    const char *why = strerror(errno);
-    atomic_file_abandon(&to->file);
-    model_folder_fail(to->folder, to->name, why);
+    model_folder_fail(to->folder, to->name, strerror(errno));
 }
 
 void writer_begin(Writer *to, ModelFolder *folder, const char *name, const char *header, size_t length) {
@@ -271,13 +306,13 @@ static void put_floats(Writer *to, const float *x, RtElement type, int64_t count
 }
 
 static void put_copy(const Plan *plan, const Out *out, Writer *to) {
-    const StFile *file = &plan->files.at[out->base.file].file;
+    const WeightFile *from = &plan->files.at[out->base.file];
     char *part = rt_allocate(RT_CHUNK_BYTES);
     for (int64_t at = 0; at < out->bytes; at += RT_CHUNK_BYTES) {
         RtError error;
         int64_t some = out->bytes - at < RT_CHUNK_BYTES ? out->bytes - at : RT_CHUNK_BYTES;
-        if (!st_read(file, out->base.tensor, at, part, some, &error))
-            model_folder_fail(to->folder, to->name, error.text);
+        if (!st_read(&from->file, out->base.tensor, at, part, some, &error))
+            rt_fail(RT_EXIT_IO, "'%s': %s", from->path, error.text);
         put(to, part, some);
     }
     free(part);
@@ -303,13 +338,7 @@ void plan_put_value(const Plan *plan, const StTensor *value, int is_transposed, 
 }
 
 static void put_trained(const Plan *plan, const Out *out, Writer *to) {
-    const StTensor *value = plan_value(plan, out->name);
-    int turn = out->transposed;
-    int same = value->rank == out->rank && (!turn || value->rank == 2);
-    for (int d = 0; same && d < out->rank; d++) same = value->dim[d] == out->dim[turn ? 1 - d : d];
-    if (!same)
-        rt_fail(RT_EXIT_IO, "'%s' of the checkpoint has another shape in '%s'", out->name, plan->files.path);
-    plan_put_value(plan, value, turn, out->type, to);
+    plan_put_value(plan, plan_value(plan, out->name), out->transposed, out->type, to);
 }
 
 static void put_adapted(const Plan *plan, const Out *out, Writer *to) {
@@ -481,7 +510,7 @@ int64_t rt_model_out_check(const RtProgram *program, const char *out, RtOutKind 
         int count;
         Out **order = plan_order(&plan, &count);
         for (int i = 0; i < count; i++) bytes += order[i]->bytes;
-        bytes += model_folder_carry_over(NULL, model.weights, 0);
+        bytes += model_folder_carry_over(NULL, model.weights);
         free(order);
     }
     free_plan(&plan);
@@ -489,10 +518,14 @@ int64_t rt_model_out_check(const RtProgram *program, const char *out, RtOutKind 
     return bytes;
 }
 
-/* Moments and masters are called PREFIX.NAME after a weight that is there. */
+/* Moments and masters are called PREFIX.NAME after a weight that is there (rt.h, RtTensor). */
 static int is_state(const StFile *file, const char *name) {
-    const char *dot = strchr(name, '.');
-    return dot && st_find(file, dot + 1) != NULL;
+    static const char *const prefix[] = {"m.", "v.", "master."};
+    for (int i = 0; i < 3; i++) {
+        size_t length = strlen(prefix[i]);
+        if (!strncmp(name, prefix[i], length) && st_find(file, name + length)) return 1;
+    }
+    return 0;
 }
 
 int64_t rt_model_out(const char *checkpoint, const char *base, const char *out, RtOutKind kind) {
@@ -501,21 +534,21 @@ int64_t rt_model_out(const char *checkpoint, const char *base, const char *out, 
     RtError error;
     Plan plan;
     ModelFolder folder;
-    if (!st_open(&file, checkpoint, &error)) rt_fail(RT_EXIT_IO, "'%s': %s", checkpoint, error.text);
-    if (!st_metadata(&file, "remat_checkpoint"))
-        rt_fail(RT_EXIT_IO, "'%s' is no checkpoint of a trainer", checkpoint);
-    if (!rt_model_parse(&model, st_metadata(&file, "model_text"), &error))
-        rt_fail(RT_EXIT_IO, "'%s': %s", checkpoint, error.text);
+    if (!rt_checkpoint_check(checkpoint, &error) || !st_open(&file, checkpoint, &error) ||
+        !rt_model_parse(&model, st_metadata(&file, "model_text"), &error))
+        rt_fail(RT_EXIT_IO, "the checkpoint '%s': %s", checkpoint, error.text);
     if (!base) base = model.weights;
     need_kind(&model, kind, base);
-    model_folder_begin(&folder, out, base);
+    model_folder_check(out, base);
     plan_base(&plan, &model, base);
     plan.checkpoint = &file;
     for (int i = 0; i < file.tensors; i++)
         if (!is_state(&file, file.tensor[i].name)) plan_weight(&plan, file.tensor[i].name);
     plan_sizes(&plan);
+    check_shapes(&plan);
+    model_folder_begin(&folder, out);
     int64_t bytes = kind == RT_OUT_ADAPTER ? plan_put_adapter(&plan, &folder) : put_merged(&plan, &folder);
-    if (kind == RT_OUT_MERGED) bytes += model_folder_carry_over(&folder, base, 1);
+    if (kind == RT_OUT_MERGED) bytes += model_folder_carry_over(&folder, base);
     model_folder_commit(&folder);
     free_plan(&plan);
     rt_model_free(&model);

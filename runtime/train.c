@@ -441,13 +441,13 @@ static int train(Trainer *trainer, RtProgram *program) {
     allocate(trainer);
     initialise(trainer);
     count_steps(trainer, program);
+    check_saving(trainer);
     rt_log_file_begin(&trainer->log.file, trainer->state.step, trainer->program->save_every,
                       options->fresh && dir);
     int trained = trainer->state.step < trainer->steps;
     if (!trained && !options->quiet)
         fprintf(stderr, "nothing to do: %lld of %lld steps are done\n", (long long)trainer->state.step,
                 (long long)trainer->steps);
-    check_saving(trainer);
     int code = loop(trainer);
     if (code == 0) finish(trainer, trained);
     if (trainer->run.profile) rt_profile_print(trainer->run.profile, stderr);
