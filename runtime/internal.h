@@ -29,6 +29,7 @@ typedef struct RtError {
 #endif
 
 extern const char *rt_called; /* what messages begin with: "train" */
+extern int rt_memory_exit;    /* the code of whoever is called so where memory is short: RT_EXIT_MEMORY */
 _Noreturn void rt_fail(int code, const char *format, ...) RT_PRINTF(2, 3);
 void rt_warn(const char *format, ...) RT_PRINTF(1, 2);
 /* Writes text of others too, made safe for a terminal (printable.h). */
@@ -270,11 +271,13 @@ int rt_folder_load(RtFolder *folder, RtRun *run, const RtProgram *program, RtSta
 /* Saves, then removes the oldest beyond the program's save_keep (0: none); 0 with an error. */
 int rt_folder_save(RtFolder *folder, const RtRun *run, const RtProgram *program, const RtState *state,
                    RtLogFile *log, void *chunk, RtError *error);
-char *rt_folder_newest(const RtFolder *folder); /* the path of what was saved or loaded last, from rt_allocate */
+char *
+rt_folder_newest(const RtFolder *folder); /* the path of what was saved or loaded last, from rt_allocate */
 /* The same of a folder that nothing is saved into now; NULL: there is none, or it cannot be read. What holds
  * another step than its name says is warned of and passed over. */
 char *rt_folder_newest_in(const char *dir);
-/* How many checkpoints may come to lie in the folder beside those that are there: of `left` that will be saved. */
+/* How many checkpoints may come to lie in the folder beside those that are there: of `left` that will be
+ * saved. */
 int64_t rt_folder_growth(const RtFolder *folder, const RtProgram *program, int64_t left);
 void rt_folder_close(RtFolder *folder);
 

@@ -1,11 +1,13 @@
 /* NF4 weights as transformers saves those that bitsandbytes quantised. Beside the codes, under the weight's
  * own name W, U8 [(n + 1) / 2, 1], lie
  *
- *     W.absmax                            scales: F32 [blocks], or with double quantisation their codes, U8
- * [blocks] W.nested_absmax, .nested_quant_map  group scales F32 [groups], and what codes of scales stand for,
- * F32 [256] W.quant_map                         what codes stand for, F32 [16]
- *     W.quant_state.bitsandbytes__nf4     JSON as U8: quant_type, blocksize, shape, nested_blocksize,
- * nested_offset ..
+ *     W.absmax                           scales, F32 [blocks]; with double quantisation their codes,
+ *                                        U8 [blocks], and then
+ *     W.nested_absmax                    group scales, F32 [groups]
+ *     W.nested_quant_map                 what codes of scales stand for, F32 [256]
+ *     W.quant_map                        what codes stand for, F32 [16]
+ *     W.quant_state.bitsandbytes__nf4    JSON as U8: quant_type, blocksize, shape and dtype of the
+ *                                        weight, nested_blocksize, nested_offset
  *
  * and go to the arena as they are. Ends the program with exit code 6 where they are not as they must be. */
 #ifndef REMAT_SAVED_NF4_H

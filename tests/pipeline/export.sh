@@ -180,6 +180,14 @@ mkdir .fresh.mine && sed -i 's/"n_head": 2,/"n_head": 2, "quantization_config": 
 expect 0 "$rematc" export lora -o fresh
 [ ! -e .fresh.0123456789abcdef.tmp ] && [ -d .fresh.mine ] || fail "leftovers"
 cmp fresh/config.json merged/config.json || fail "a quantization_config stays"
+# -- memory that runs out is no plan that does not fit, and leaves nothing either --
+if ! grep -q __asan_init "$rematc"; then
+    truncate -s 250M model/vocab.json
+    (ulimit -v 200000; expect 70 "$rematc" export lora -o short)
+    grep -q 'out of memory' stderr.txt || fail "out of memory: $(cat stderr.txt)"
+    [ ! -e short ] && [ -z "$(find . -name '.short.*')" ] || fail "left of a folder: $(find . -name '*short*')"
+    rm model/vocab.json
+fi
 # -- what a spec cannot ask for --
 sed 's|^save .*|save { dir "out/"  adapter "a" }|' model.remat >no.remat
 expect 1 "$rematc" check no.remat
