@@ -263,6 +263,7 @@ int64_t rt_checkpoint_bytes(const RtProgram *program) {
     enum { HEADER_OF_A_TENSOR = 256 }; /* a generous line in the header */
     int64_t bytes = 0;
     for (int i = 0; i < program->tensors; i++)
-        if (is_saved(&program->tensor[i])) bytes += rt_tensor_bytes(&program->tensor[i]) + HEADER_OF_A_TENSOR;
+        bytes +=
+            HEADER_OF_A_TENSOR + (is_saved(&program->tensor[i]) ? rt_tensor_bytes(&program->tensor[i]) : 0);
     return bytes;
 }

@@ -59,9 +59,10 @@ RtModel rt_model_of(const RtProgram *program, uint64_t base) {
     }
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
+        if (tensor->kind != RT_FROZEN) continue;
+        if (model.weights) rt_names_add(&model.frozen, tensor->name);
         for (int k = 0; k < PACKED_TYPES; k++)
-            if (tensor->kind == RT_FROZEN && tensor->dtype == packed_type[k].dtype)
-                add_packed(&model, tensor->name, tensor->dtype);
+            if (tensor->dtype == packed_type[k].dtype) add_packed(&model, tensor->name, tensor->dtype);
     }
     return model;
 }
@@ -88,6 +89,7 @@ char *rt_model_text(const RtModel *model) {
         fprintf(out, "transposed %s\n", model->transposed.at[i]);
     for (int i = 0; i < model->tie.count; i++)
         fprintf(out, "tie %s\nof %s\n", model->tie.at[i], model->tied_to.at[i]);
+    for (int i = 0; i < model->frozen.count; i++) fprintf(out, "frozen %s\n", model->frozen.at[i]);
     for (int i = 0; i < model->packed.count; i++)
         fprintf(out, "%s %s\n", packed_name(model->packed_dtype[i]), model->packed.at[i]);
     if (fclose(out) != 0) rt_fail(RT_EXIT_MEMORY, "out of memory for what a checkpoint says of its model");
@@ -121,6 +123,8 @@ static int read_line(RtModel *model, const char *line) {
         rt_names_add(&model->transposed, rest);
     } else if ((rest = after(line, "tie"))) {
         rt_names_add(&model->tie, rest);
+    } else if ((rest = after(line, "frozen"))) {
+        rt_names_add(&model->frozen, rest);
     } else if ((rest = after(line, "of"))) {
         rt_names_add(&model->tied_to, rest);
     } else {
@@ -149,6 +153,7 @@ void rt_model_free(RtModel *model) {
     rt_names_free(&model->transposed);
     rt_names_free(&model->tie);
     rt_names_free(&model->tied_to);
+    rt_names_free(&model->frozen);
     rt_names_free(&model->packed);
     free(model->packed_dtype);
     *model = (RtModel){0};

@@ -9,6 +9,7 @@
  *     transposed h.0.attn.c_attn.weight    a matrix that files of weights hold as [in, out]
  *     tie lm_head.weight                   another name ...
  *     of wte.weight                        ... of this one
+ *     frozen h.0.attn.c_attn.weight        is read only: these make the checksum
  *     nf4 h.0.attn.c_attn.weight           is frozen in this packed type */
 #ifndef REMAT_MODEL_H
 #define REMAT_MODEL_H
@@ -26,7 +27,7 @@ typedef struct RtModel {
     int64_t rank; /* 0: no adapters */
     double alpha, dropout;
     int rank_stabilized;
-    RtNames transposed, tie, tied_to, packed;
+    RtNames transposed, tie, tied_to, frozen, packed;
     int *packed_dtype;
 } RtModel;
 

@@ -233,6 +233,27 @@ static void check_shapes(const Plan *plan) {
         }
 }
 
+/* Are the frozen weights of the base those that the rest was trained beside? Another base, which was asked
+ * for, may hold them in other types. */
+static void check_frozen(const Plan *plan) {
+    const RtModel *model = plan->model;
+    uint64_t sum = 0;
+    void *buffer = rt_allocate(WEIGHT_PART_BYTES);
+    for (int i = 0; i < model->frozen.count; i++) {
+        Found found = need(plan, model->frozen.at[i])->base;
+        sum += saved_nf4(&plan->files, found) ? saved_nf4_sum(&plan->files, found, buffer)
+                                              : weight_files_sum(&plan->files, found, buffer);
+    }
+    free(buffer);
+    if (!model->frozen.count || sum == model->base) return;
+    char *what = rt_text("the frozen weights in '%s' are not those that the checkpoint was trained beside "
+                         "(checksum %016llx, not %016llx)",
+                         plan->files.path, (unsigned long long)sum, (unsigned long long)model->base);
+    if (!strcmp(plan->files.path, model->weights)) rt_fail(RT_EXIT_IO, "%s", what);
+    rt_warn("%s", what);
+    free(what);
+}
+
 /* Rows [first, first + rows). Products are exact in double, so that a compiler that merges them with the sum
  * makes the same bits. */
 static void add_delta(const Delta *delta, float *w, int64_t first, int64_t rows) {
@@ -546,6 +567,7 @@ int64_t rt_model_out(const char *checkpoint, const char *base, const char *out, 
         if (!is_state(&file, file.tensor[i].name)) plan_weight(&plan, file.tensor[i].name);
     plan_sizes(&plan);
     check_shapes(&plan);
+    check_frozen(&plan);
     model_folder_begin(&folder, out);
     int64_t bytes = kind == RT_OUT_ADAPTER ? plan_put_adapter(&plan, &folder) : put_merged(&plan, &folder);
     if (kind == RT_OUT_MERGED) bytes += model_folder_carry_over(&folder, base);

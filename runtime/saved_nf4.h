@@ -21,6 +21,8 @@ int saved_nf4(const WeightFiles *files, Found found); /* is this such a weight? 
 void saved_nf4_check(const WeightFiles *files, Found found, const RtTensor *tensor);
 /* The shape and the packed type of one as its state has them, checked; the type its values had. */
 RtElement saved_nf4_type(const WeightFiles *files, Found found, RtTensor *tensor);
+/* Of what was checked: the checksums of the codes and of what lies beside them (weight_files_sum). */
+uint64_t saved_nf4_sum(const WeightFiles *files, Found found, void *buffer);
 /* Of what was checked: as the values they stand for. */
 void saved_nf4_read(const WeightFiles *files, Found found, float *x);
 /* Of what was checked. */

@@ -113,7 +113,8 @@ static void open_data(Trainer *trainer) {
         rt_data_split(&trainer->train, &trainer->validate, program->validate_fraction, program->batch);
     if (trainer->train.document) rt_documents_look(&trainer->train, path, trainer->options.quiet);
     if (trainer->validate.document)
-        rt_documents_look(&trainer->validate, program->validate_path ? program->validate_path : path, 1);
+        rt_documents_look(&trainer->validate, program->validate_path ? program->validate_path : path,
+                          trainer->options.quiet || !program->validate_path);
 }
 
 /* Steps of as many epochs as the spec asks for; known once the seed is. */

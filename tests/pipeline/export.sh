@@ -168,11 +168,28 @@ LC_ALL=C sed -i '1s/\[32, 96\]/[96, 32]/g' other.base/model-*
 refused "the adapters of 'h.0.attn.c_attn.weight' do not fit it in 'other.base'" lora --onto other.base -o other
 refused "the adapters of 'h.0.attn.c_attn.weight' do not fit it in 'other.base'" lora --onto other.base --adapter -o other
 [ ! -e other ] || fail "a refused folder was begun"
+# -- beside weights in 4 bits: added to what those stand for; the checksum is that of the base's own bytes --
+expect 0 "$rematc" build whole.remat --set "adapt=$lora" --set adapt.on='*.{c_attn,c_fc}' --set 'frozen=nf4(double_quant)' \
+    --set save.dir=qlora/ --set save.merged=dequantised -o qlora.train --quiet
+expect 0 qlora.train/train --quiet
+expect 0 "$rematc" export qlora -o dequantised.again
+[ ! -s stderr.txt ] && diff -r dequantised dequantised.again || fail "another folder from the checkpoint: $(cat stderr.txt)"
+cmp -s dequantised/model.safetensors adapted/model.safetensors && fail "nothing was quantised"
 # -- another base is refused --
 cp -r model model.first
 printf '\001' | dd of=model/model-00001-of-00003.safetensors bs=1 seek=9000 conv=notrunc 2>dd.txt
 expect 6 lora.train/train --quiet --steps 5
 grep -q 'are not those that the checkpoint' stderr.txt || { cat stderr.txt >&2; fail "another base"; }
+refused "the frozen weights in 'model' are not those that the checkpoint was trained beside" lora -o other
+refused "the frozen weights in 'model' are not those that the checkpoint was trained beside" lora --adapter -o other
+[ ! -e other ] || fail "a refused folder was begun"
+expect 0 "$rematc" export out -o other # with nothing frozen there is nothing that must not differ
+rm -r other && mv model model.other && cp -r model.first model
+expect 0 "$rematc" export lora --onto model.other -o other
+grep -q "warning: the frozen weights in 'model.other' are not those" stderr.txt || fail "nothing is said of another base"
+rm -r other model.other
+expect 0 "$rematc" export lora --onto model.first -o other
+[ ! -s stderr.txt ] && diff -r adapted other || fail "a copy of the base: $(cat stderr.txt)"
 rm -r model && mv model.first model
 # -- what a killed run left is cleared away; configurations are cut --
 mkdir .fresh.0123456789abcdef.tmp && echo half >.fresh.0123456789abcdef.tmp/model.safetensors
