@@ -116,6 +116,11 @@ char *rt_text(const char *format, ...) {
     return text;
 }
 
+int rt_ends_in(const char *name, const char *tail) {
+    size_t length = strlen(name), ending = strlen(tail);
+    return length >= ending && !strcmp(name + length - ending, tail);
+}
+
 double rt_seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

@@ -39,8 +39,9 @@ int rt_error_errno(RtError *error, const char *what);   /* "what: why", or why a
 void *rt_allocate(size_t bytes);                        /* zeroed; exits 3 */
 char *rt_text(const char *format, ...) RT_PRINTF(1, 2); /* a formatted copy, from rt_allocate */
 int rt_distance(const char *a, const char *b); /* of two names, in letters to change; 999: long ones */
-double rt_seconds(void);                       /* monotonic */
-int64_t rt_dtype_bytes(int dtype);             /* of an element, where the type is not packed */
+int rt_ends_in(const char *name, const char *tail);
+double rt_seconds(void);           /* monotonic */
+int64_t rt_dtype_bytes(int dtype); /* of an element, where the type is not packed */
 int64_t rt_tensor_count(const RtTensor *tensor);
 int64_t rt_tensor_bytes(const RtTensor *tensor);
 static inline float rt_float_of(uint32_t word) { /* the bits of one as the other */
@@ -65,6 +66,16 @@ static inline uint16_t rt_to_bf16(float value) {
 
 /* ---- files.c ---- */
 struct stat;
+typedef struct RtNames {
+    char **at;
+    int count, room;
+} RtNames;
+void rt_names_add(RtNames *names, const char *name);
+int rt_names_find(const RtNames *names, const char *name); /* -1: not there */
+void rt_names_free(RtNames *names);
+/* A text to write into; it is `text`, from malloc, once it is closed. Exit with 3. */
+FILE *rt_text_open(char **text, size_t *length);
+void rt_text_close(FILE *text);
 /* A descriptor for reading, or -1 with an error; what is no regular file is refused without waiting for it.
  */
 int rt_open_regular(const char *path, struct stat *status, RtError *error);

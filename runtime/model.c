@@ -11,29 +11,6 @@ static const struct {
 } packed_type[] = {{"nf4", K_NF4}, {"nf4_f32", K_NF4_F32}};
 enum { PACKED_TYPES = sizeof packed_type / sizeof *packed_type };
 
-/* ---- names ---- */
-
-void rt_names_add(RtNames *names, const char *name) {
-    if (names->count == names->room) {
-        names->room = names->room ? 2 * names->room : 32;
-        char **grown = realloc(names->at, (size_t)names->room * sizeof *grown);
-        if (!grown) rt_fail(RT_EXIT_MEMORY, "out of memory for names");
-        names->at = grown;
-    }
-    names->at[names->count++] = rt_text("%s", name);
-}
-
-int rt_names_find(const RtNames *names, const char *name) {
-    for (int i = 0; i < names->count; i++)
-        if (!strcmp(names->at[i], name)) return i;
-    return -1;
-}
-
-void rt_names_free(RtNames *names) {
-    for (int i = 0; i < names->count; i++) free(names->at[i]);
-    free(names->at);
-}
-
 static void add_packed(RtModel *model, const char *name, int dtype) {
     rt_names_add(&model->packed, name);
     int *grown = realloc(model->packed_dtype, (size_t)model->packed.room * sizeof *grown);
@@ -78,8 +55,7 @@ static const char *packed_name(int dtype) {
 char *rt_model_text(const RtModel *model) {
     char *text = NULL;
     size_t length = 0;
-    FILE *out = open_memstream(&text, &length);
-    if (!out) rt_fail(RT_EXIT_MEMORY, "out of memory for what a checkpoint says of its model");
+    FILE *out = rt_text_open(&text, &length);
     if (model->weights)
         fprintf(out, "weights %s\nbase %016llx\n", model->weights, (unsigned long long)model->base);
     if (model->rank)
@@ -92,7 +68,7 @@ char *rt_model_text(const RtModel *model) {
     for (int i = 0; i < model->frozen.count; i++) fprintf(out, "frozen %s\n", model->frozen.at[i]);
     for (int i = 0; i < model->packed.count; i++)
         fprintf(out, "%s %s\n", packed_name(model->packed_dtype[i]), model->packed.at[i]);
-    if (fclose(out) != 0) rt_fail(RT_EXIT_MEMORY, "out of memory for what a checkpoint says of its model");
+    rt_text_close(out);
     return text;
 }
 

@@ -16,11 +16,6 @@
 
 #include "internal.h"
 
-typedef struct RtNames {
-    char **at;
-    int count, room;
-} RtNames;
-
 typedef struct RtModel {
     char *weights; /* NULL: none */
     uint64_t base;
@@ -30,10 +25,6 @@ typedef struct RtModel {
     RtNames transposed, tie, tied_to, frozen, packed;
     int *packed_dtype;
 } RtModel;
-
-void rt_names_add(RtNames *names, const char *name);
-void rt_names_free(RtNames *names);
-int rt_names_find(const RtNames *names, const char *name); /* -1: not there */
 
 RtModel rt_model_of(const RtProgram *program, uint64_t base);
 char *rt_model_text(const RtModel *model);

@@ -25,7 +25,7 @@ static int says_it_all(Out **order, int count, const char *part) {
     char *tail = rt_text(".%s%s", part, plan_weight_tail);
     int all = 1;
     for (int i = 0; i < count; i++)
-        all &= order[i]->adapted || !plan_ends_in(order[i]->base.tensor->name, tail);
+        all &= order[i]->adapted || !rt_ends_in(order[i]->base.tensor->name, tail);
     free(tail);
     return all;
 }
@@ -76,7 +76,7 @@ static void put_adapter_config(const Plan *plan, ModelFolder *folder, Out **orde
     for (int i = 0; i < parts.count; i++) short_names &= says_it_all(order, count, parts.at[i]);
     char *text = NULL, *base = rt_json_string(plan->files.path);
     size_t length = 0;
-    FILE *out = plan_open_text(&text, &length);
+    FILE *out = rt_text_open(&text, &length);
     fprintf(out, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n");
     fprintf(out, "  \"base_model_name_or_path\": %s,\n  \"r\": %lld,\n", base, (long long)model->rank);
     put_number(out, "lora_alpha", model->alpha);
@@ -89,7 +89,7 @@ static void put_adapter_config(const Plan *plan, ModelFolder *folder, Out **orde
         "  \"init_lora_weights\": true,\n  \"inference_mode\": true,\n  \"rank_pattern\": {},\n"
         "  \"alpha_pattern\": {}\n}\n",
         turned_layers ? "true" : "false", model->rank_stabilized ? "true" : "false");
-    if (fclose(out) != 0) rt_fail(RT_EXIT_MEMORY, "out of memory for adapter_config.json");
+    rt_text_close(out);
     model_folder_put(folder, "adapter_config.json", text, length);
     rt_names_free(&targets), rt_names_free(&saved), rt_names_free(&parts);
     free(text), free(base);
@@ -102,11 +102,11 @@ typedef struct Piece { /* of adapter_model.safetensors */
 
 static void add_piece(const Plan *plan, FILE *text, char *key, const char *name, const Out *out, int64_t *at,
                       Piece *piece) {
-    int turn = out->trained && out->transposed && plan_ends_in(name, plan_weight_tail);
+    int turn = out->trained && out->transposed && rt_ends_in(name, plan_weight_tail);
     const StTensor *value = plan_value(plan, name);
     int64_t dim[K_MAX_RANK];
     for (int d = 0; d < value->rank; d++) dim[d] = value->dim[turn ? 1 - d : d];
-    plan_add_entry(text, key, "F32", value->rank, dim, *at, *at + value->elements * 4);
+    st_add_entry(text, key, "F32", value->rank, dim, *at, *at + value->elements * 4);
     *at += value->elements * 4;
     *piece = (Piece){value, turn};
     free(key);
@@ -120,7 +120,7 @@ int64_t plan_put_adapter(const Plan *plan, ModelFolder *folder) {
     char *header = NULL, *type = model_folder_config(plan->files.path, "model_type");
     const char *root = type && !strcmp(type, "gpt2") ? "transformer." : "model.";
     Piece *piece = rt_allocate((size_t)(2 * count + 1) * sizeof *piece);
-    FILE *text = plan_open_text(&header, &length);
+    FILE *text = rt_text_open(&header, &length);
     fputs(plan_metadata, text);
     for (int i = 0; i < count; i++) {
         const Out *out = order[i];
@@ -140,7 +140,7 @@ int64_t plan_put_adapter(const Plan *plan, ModelFolder *folder) {
         }
         free(module);
     }
-    plan_close_header(text);
+    st_close_header(text);
     Writer to;
     writer_begin(&to, folder, "adapter_model.safetensors", header, length);
     for (int i = 0; i < pieces; i++)

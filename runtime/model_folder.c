@@ -17,11 +17,6 @@
 
 enum { MOST_CARRIED_BYTES = 1 << 28 }; /* of one file: a tokenizer has some tens of millions */
 
-static int ends_in(const char *name, const char *tail) {
-    size_t length = strlen(name), ending = strlen(tail);
-    return length >= ending && !strcmp(name + length - ending, tail);
-}
-
 /* ---- where it may be ---- */
 
 /* The real path of what is there, or of its parent and its own name where it is not. */
@@ -49,7 +44,7 @@ static int is_ours(const char *path) {
     for (struct dirent *entry; (entry = readdir(listing));) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
         files++;
-        if (!ends_in(entry->d_name, ".safetensors")) continue;
+        if (!rt_ends_in(entry->d_name, ".safetensors")) continue;
         RtError error;
         StFile file;
         char *name = rt_text("%s/%s", path, entry->d_name);
@@ -253,9 +248,9 @@ char *model_folder_config(const char *base, const char *key) {
 static int is_carried(const char *name) {
     static const char *const tail[] = {".json", ".txt", ".model", ".jinja", ".tiktoken", ".py"},
                              *const head[] = {"LICENSE", "LICENCE", "NOTICE", "USE_POLICY"};
-    if (name[0] == '.' || ends_in(name, ".index.json") || !strncmp(name, "adapter_", 8)) return 0;
+    if (name[0] == '.' || rt_ends_in(name, ".index.json") || !strncmp(name, "adapter_", 8)) return 0;
     for (size_t i = 0; i < sizeof tail / sizeof *tail; i++)
-        if (ends_in(name, tail[i])) return 1;
+        if (rt_ends_in(name, tail[i])) return 1;
     for (size_t i = 0; i < sizeof head / sizeof *head; i++)
         if (!strncmp(name, head[i], strlen(head[i]))) return 1;
     return 0;

@@ -16,11 +16,6 @@ static const int64_t SHARD_BYTES = INT64_C(5000000000);
 
 /* ---- planning ---- */
 
-int plan_ends_in(const char *name, const char *tail) {
-    size_t length = strlen(name), ending = strlen(tail);
-    return length > ending && !strcmp(name + length - ending, tail);
-}
-
 static Out *out_of(const Plan *plan, Found found) {
     return &plan->of[found.file][found.tensor - plan->files.at[found.file].file.tensor];
 }
@@ -43,8 +38,8 @@ static void name_out(const Plan *plan, Out *out, const char *name) {
 
 /* A weight that is trained, an adapter, or nothing that a model has. */
 static void plan_weight(Plan *plan, const char *name) {
-    if (plan_ends_in(name, plan_b_tail)) return;
-    int adapted = plan_ends_in(name, plan_a_tail);
+    if (rt_ends_in(name, plan_b_tail)) return;
+    int adapted = rt_ends_in(name, plan_a_tail);
     char *weight = adapted
                        ? rt_text("%.*s%s", (int)(strlen(name) - strlen(plan_a_tail)), name, plan_weight_tail)
                        : rt_text("%s", name);
@@ -305,9 +300,9 @@ void writer_begin(Writer *to, ModelFolder *folder, const char *name, const char 
     char *path = model_folder_file(folder, name);
     if (!atomic_file_open(&to->file, path)) model_folder_fail(folder, name, strerror(errno));
     free(path);
-    unsigned char bytes[8];
-    for (int i = 0; i < 8; i++) bytes[i] = (unsigned char)(length >> (8 * i));
-    put(to, bytes, 8);
+    unsigned char bytes[ST_LENGTH_BYTES];
+    st_length_bytes(bytes, length);
+    put(to, bytes, sizeof bytes);
     put(to, header, (int64_t)length);
 }
 
@@ -406,28 +401,6 @@ static const char *type_name(RtElement type) {
     return type == RT_ELEMENT_F32 ? "F32" : type == RT_ELEMENT_BF16 ? "BF16" : "F16";
 }
 
-FILE *plan_open_text(char **text, size_t *length) {
-    FILE *out = open_memstream(text, length);
-    if (!out) rt_fail(RT_EXIT_MEMORY, "out of memory for a header");
-    return out;
-}
-
-/* Blanks behind it, so that the data begin at a multiple of 8 bytes. */
-void plan_close_header(FILE *out) {
-    fputc('}', out);
-    while (ftell(out) % 8) fputc(' ', out);
-    if (fclose(out) != 0) rt_fail(RT_EXIT_MEMORY, "out of memory for a header");
-}
-
-void plan_add_entry(FILE *out, const char *name, const char *dtype, int rank, const int64_t *dim,
-                    int64_t begin, int64_t end) {
-    char *quoted = rt_json_string(name);
-    fprintf(out, ",%s:{\"dtype\":\"%s\",\"shape\":[", quoted, dtype);
-    for (int d = 0; d < rank; d++) fprintf(out, "%s%lld", d ? "," : "", (long long)dim[d]);
-    fprintf(out, "],\"data_offsets\":[%lld,%lld]}", (long long)begin, (long long)end);
-    free(quoted);
-}
-
 /* All that is written, in the order of the base. */
 Out **plan_order(const Plan *plan, int *count) {
     int all = 0;
@@ -455,17 +428,17 @@ static void put_shard(const Plan *plan, ModelFolder *folder, const char *name, O
     char *header = NULL;
     size_t length = 0;
     int64_t at = 0;
-    FILE *text = plan_open_text(&header, &length);
+    FILE *text = rt_text_open(&header, &length);
     fputs(plan_metadata, text);
     for (int i = first; i < end; i++) {
         const Out *out = order[i];
         const StTensor *base = out->base.tensor;
         int copied = out->type == RT_ELEMENT_NONE;
-        plan_add_entry(text, base->name, copied ? base->dtype : type_name(out->type),
-                       copied ? base->rank : out->rank, copied ? base->dim : out->dim, at, at + out->bytes);
+        st_add_entry(text, base->name, copied ? base->dtype : type_name(out->type),
+                     copied ? base->rank : out->rank, copied ? base->dim : out->dim, at, at + out->bytes);
         at += out->bytes;
     }
-    plan_close_header(text);
+    st_close_header(text);
     Writer to;
     writer_begin(&to, folder, name, header, length);
     for (int i = first; i < end; i++) put_tensor(plan, order[i], &to);
@@ -481,7 +454,7 @@ static int64_t put_merged(const Plan *plan, ModelFolder *folder) {
     Out **order = plan_order(plan, &count);
     for (int i = 0; i < count; i++) sum += order[i]->bytes;
     for (int first = 0; first < count; shards++) first = shard_end(order, count, first);
-    FILE *text = plan_open_text(&index, &length);
+    FILE *text = rt_text_open(&index, &length);
     fprintf(text, "{\n  \"metadata\": {\"total_size\": %lld},\n  \"weight_map\": {", (long long)sum);
     for (int first = 0, end; first < count; first = end) {
         end = shard_end(order, count, first);
@@ -496,7 +469,7 @@ static int64_t put_merged(const Plan *plan, ModelFolder *folder) {
         free(name);
     }
     fprintf(text, "\n  }\n}\n");
-    if (fclose(text) != 0) rt_fail(RT_EXIT_MEMORY, "out of memory for the index");
+    rt_text_close(text);
     if (shards > 1) model_folder_put(folder, "model.safetensors.index.json", index, length);
     free(index), free(order);
     return sum;

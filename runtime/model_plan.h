@@ -32,7 +32,6 @@ typedef struct Plan {
     const StFile *checkpoint;
 } Plan;
 
-int plan_ends_in(const char *name, const char *tail);
 /* All that is written, in the order of the base; from rt_allocate. */
 Out **plan_order(const Plan *plan, int *count);
 /* A weight's unrounded value where the checkpoint has one. Exits 6. */
@@ -48,11 +47,6 @@ void writer_begin(Writer *to, ModelFolder *folder, const char *name, const char 
 void writer_end(Writer *to);
 /* A weight of the checkpoint, as files of weights have it. */
 void plan_put_value(const Plan *plan, const StTensor *value, int is_transposed, RtElement type, Writer *to);
-FILE *plan_open_text(char **text, size_t *length);
-void plan_add_entry(FILE *out, const char *name, const char *dtype, int rank, const int64_t *dim,
-                    int64_t begin, int64_t end);
-/* Blanks behind it, so that the data begin at a multiple of 8 bytes. */
-void plan_close_header(FILE *out);
 
 /* ---- model_adapter.c ---- */
 int64_t plan_put_adapter(const Plan *plan, ModelFolder *folder); /* the bytes */

@@ -136,8 +136,7 @@ static void count_steps(Trainer *trainer, RtProgram *program) {
 
 /* Before it is opened, which would make a file of that name. */
 static void check_log_name(const char *path) {
-    size_t length = path ? strlen(path) : 0, tail = strlen(".safetensors");
-    if (length >= tail && !strcmp(path + length - tail, ".safetensors"))
+    if (path && rt_ends_in(path, ".safetensors"))
         rt_fail(RT_EXIT_USAGE, "--log '%s' is the name of weights or a checkpoint", path);
 }
 

@@ -130,8 +130,7 @@ static int by_tensor(const void *left, const void *right) {
 /* A name that an index may give a shard: of a file that lies in its own folder. */
 static int is_shard_name(const char *name) {
     static const char tail[] = ".safetensors";
-    size_t length = strlen(name);
-    return length >= sizeof tail && !strchr(name, '/') && !strcmp(name + length - (sizeof tail - 1), tail);
+    return rt_ends_in(name, tail) && strcmp(name, tail) != 0 && !strchr(name, '/');
 }
 
 static int lies_in(const char *path, const char *folder) {
@@ -337,13 +336,8 @@ static int is_constant(const StTensor *tensor) {
         const char *tail;
         int rank;
     } constant[] = {{".attn.bias", 4}, {".attn.masked_bias", 0}, {".rotary_emb.inv_freq", 1}};
-    size_t length = strlen(tensor->name);
-    for (size_t i = 0; i < sizeof constant / sizeof *constant; i++) {
-        size_t tail = strlen(constant[i].tail);
-        if (length >= tail && !strcmp(tensor->name + length - tail, constant[i].tail) &&
-            tensor->rank == constant[i].rank)
-            return 1;
-    }
+    for (size_t i = 0; i < sizeof constant / sizeof *constant; i++)
+        if (rt_ends_in(tensor->name, constant[i].tail) && tensor->rank == constant[i].rank) return 1;
     return 0;
 }
 

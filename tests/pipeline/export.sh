@@ -21,7 +21,7 @@ sed '/^weights/d' model.remat >seed.remat
 expect 0 "$rematc" build seed.remat -o seed --quiet
 expect 0 seed/train --quiet --save-dir seed.save
 "$publish" "$(echo seed.save/step-*4.safetensors)" model 3 transformer.
-header() { tail -c +9 "$1" | head -c "$(od -An -tu8 -N8 "$1" | tr -d ' ')"; }
+header() { tail -c +9 "$1" | head -c "$(od -An -tu8 -N8 "$1" | tr -d ' ')" | sed 's/, /,/g'; }
 numbers() { tail -c +$((9 + $(od -An -tu8 -N8 "$1" | tr -d ' '))) "$1"; } # behind the header
 first_loss() { losses "$1" | head -n 1 | cut -d' ' -f2; }
 # refused TEXT ARGUMENTS...: an export that says so and leaves nothing half written beside its target
@@ -40,7 +40,7 @@ expect 0 whole/train
 grep -q '^merged: ' stderr.txt || fail "nothing is said of the folder"
 [ "$(ls merged | tr '\n' ' ')" = "LICENSE config.json model.safetensors tokenizer.json " ] || fail "carried over: $(ls merged)"
 cmp model/config.json merged/config.json || fail "another configuration"
-for file in model/*.safetensors; do header "$file"; done | sed 's/, /,/g' | grep -o '"transformer[^"]*":{"dtype":"[A-Z0-9]*","shape":[^"]*' |
+for file in model/*.safetensors; do header "$file"; done | grep -o '"transformer[^"]*":{"dtype":"[A-Z0-9]*","shape":[^"]*' |
     sort >want.txt
 header merged/model.safetensors | grep -o '"transformer[^"]*":{"dtype":"[A-Z0-9]*","shape":[^"]*' | sort >got.txt
 [ "$(wc -l <want.txt)" = 28 ] && cmp want.txt got.txt || fail "other names or shapes"
