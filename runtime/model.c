@@ -1,15 +1,23 @@
 /* See model.h. */
 #include "model.h"
 
+#include "../kernels/packed.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-    const char *name;
-    int dtype;
-} packed_type[] = {{"nf4", K_NF4}, {"nf4_f32", K_NF4_F32}};
-enum { PACKED_TYPES = sizeof packed_type / sizeof *packed_type };
+static const char *const packed_name[K_DTYPE_COUNT] = {
+#define DTYPE(name, NAME, bytes)
+#define PACKED(name, NAME, ...) [K_##NAME] = #name,
+#include "../kernels/dtype.def"
+#undef DTYPE
+};
+
+/* Weights are quantised to the types of 4 bits (quantize.h). */
+static int is_of_weights(int dtype) {
+    return k_packing(dtype).code_bits == 4;
+}
 
 static void add_packed(RtModel *model, const char *name, int dtype) {
     rt_names_add(&model->packed, name);
@@ -38,19 +46,12 @@ RtModel rt_model_of(const RtProgram *program, uint64_t base) {
         const RtTensor *tensor = &program->tensor[i];
         if (tensor->kind != RT_FROZEN) continue;
         if (model.weights) rt_names_add(&model.frozen, tensor->name);
-        for (int k = 0; k < PACKED_TYPES; k++)
-            if (tensor->dtype == packed_type[k].dtype) add_packed(&model, tensor->name, tensor->dtype);
+        if (is_of_weights(tensor->dtype)) add_packed(&model, tensor->name, tensor->dtype);
     }
     return model;
 }
 
 /* ---- as text ---- */
-
-static const char *packed_name(int dtype) {
-    for (int i = 0; i < PACKED_TYPES; i++)
-        if (packed_type[i].dtype == dtype) return packed_type[i].name;
-    abort(); /* add_packed takes these alone */
-}
 
 char *rt_model_text(const RtModel *model) {
     char *text = NULL;
@@ -67,7 +68,7 @@ char *rt_model_text(const RtModel *model) {
         fprintf(out, "tie %s\nof %s\n", model->tie.at[i], model->tied_to.at[i]);
     for (int i = 0; i < model->frozen.count; i++) fprintf(out, "frozen %s\n", model->frozen.at[i]);
     for (int i = 0; i < model->packed.count; i++)
-        fprintf(out, "%s %s\n", packed_name(model->packed_dtype[i]), model->packed.at[i]);
+        fprintf(out, "%s %s\n", packed_name[model->packed_dtype[i]], model->packed.at[i]);
     rt_text_close(out);
     return text;
 }
@@ -104,8 +105,8 @@ static int read_line(RtModel *model, const char *line) {
     } else if ((rest = after(line, "of"))) {
         rt_names_add(&model->tied_to, rest);
     } else {
-        for (int i = 0; i < PACKED_TYPES && !rest; i++)
-            if ((rest = after(line, packed_type[i].name))) add_packed(model, rest, packed_type[i].dtype);
+        for (int type = 0; type < K_DTYPE_COUNT && !rest; type++)
+            if (is_of_weights(type) && (rest = after(line, packed_name[type]))) add_packed(model, rest, type);
         return rest != NULL;
     }
     return 1;
