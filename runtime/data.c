@@ -62,11 +62,6 @@ void rt_data_read(RtData *data, RtShard *shard, int64_t offset, int64_t bytes) {
             (long long)shard->bytes);
 }
 
-static int has_suffix(const char *path, const char *suffix) {
-    size_t length = strlen(path), tail = strlen(suffix);
-    return length >= tail && strcmp(path + length - tail, suffix) == 0;
-}
-
 /* A program that masks nothing, and lets tokens of one document see another, would train on the wrong thing.
  */
 static void refuse_documents(RtData *data, RtShard *shard) {
@@ -90,8 +85,8 @@ static int guess_format(RtData *data, RtShard *shard) {
         memcpy(&magic, data->buffer, sizeof magic);
     }
     if (magic == LLMC_GPT2 || magic == LLMC_LLAMA3) return RT_LLMC;
-    if (has_suffix(shard->path, ".u32")) return RT_U32;
-    if (has_suffix(shard->path, ".u16") || has_suffix(shard->path, ".bin"))
+    if (rt_ends_in(shard->path, ".u32")) return RT_U32;
+    if (rt_ends_in(shard->path, ".u16") || rt_ends_in(shard->path, ".bin"))
         return data->vocab > 65536 ? RT_U32 : RT_U16;
     return RT_BYTES;
 }

@@ -89,6 +89,38 @@ char *rt_json_string(const char *text) {
     return quoted;
 }
 
+void rt_names_add(RtNames *names, const char *name) {
+    if (names->count == names->room) {
+        names->room = names->room ? 2 * names->room : 32;
+        char **grown = realloc(names->at, (size_t)names->room * sizeof *grown);
+        if (!grown) rt_fail(RT_EXIT_MEMORY, "out of memory for names");
+        names->at = grown;
+    }
+    names->at[names->count++] = rt_text("%s", name);
+}
+
+int rt_names_find(const RtNames *names, const char *name) {
+    for (int i = 0; i < names->count; i++)
+        if (!strcmp(names->at[i], name)) return i;
+    return -1;
+}
+
+void rt_names_free(RtNames *names) {
+    for (int i = 0; i < names->count; i++) free(names->at[i]);
+    free(names->at);
+    *names = (RtNames){0};
+}
+
+FILE *rt_text_open(char **text, size_t *length) {
+    FILE *to = open_memstream(text, length);
+    if (!to) rt_fail(RT_EXIT_MEMORY, "out of memory for a text");
+    return to;
+}
+
+void rt_text_close(FILE *text) {
+    if (fclose(text) != 0) rt_fail(RT_EXIT_MEMORY, "out of memory for a text");
+}
+
 /* Four lanes of multiply and rotate over 32 bytes at a time, then the finaliser of random.h. */
 uint64_t rt_checksum(uint64_t seed, const void *data, int64_t bytes) {
     const unsigned char *at = data;

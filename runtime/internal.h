@@ -29,6 +29,7 @@ typedef struct RtError {
 #endif
 
 extern const char *rt_called; /* what messages begin with: "train" */
+extern int rt_memory_exit;    /* the code of whoever is called so where memory is short: RT_EXIT_MEMORY */
 _Noreturn void rt_fail(int code, const char *format, ...) RT_PRINTF(2, 3);
 void rt_warn(const char *format, ...) RT_PRINTF(1, 2);
 /* Writes text of others too, made safe for a terminal (printable.h). */
@@ -38,8 +39,9 @@ int rt_error_errno(RtError *error, const char *what);   /* "what: why", or why a
 void *rt_allocate(size_t bytes);                        /* zeroed; exits 3 */
 char *rt_text(const char *format, ...) RT_PRINTF(1, 2); /* a formatted copy, from rt_allocate */
 int rt_distance(const char *a, const char *b); /* of two names, in letters to change; 999: long ones */
-double rt_seconds(void);                       /* monotonic */
-int64_t rt_dtype_bytes(int dtype);             /* of an element, where the type is not packed */
+int rt_ends_in(const char *name, const char *tail);
+double rt_seconds(void);           /* monotonic */
+int64_t rt_dtype_bytes(int dtype); /* of an element, where the type is not packed */
 int64_t rt_tensor_count(const RtTensor *tensor);
 int64_t rt_tensor_bytes(const RtTensor *tensor);
 static inline float rt_float_of(uint32_t word) { /* the bits of one as the other */
@@ -64,6 +66,16 @@ static inline uint16_t rt_to_bf16(float value) {
 
 /* ---- files.c ---- */
 struct stat;
+typedef struct RtNames {
+    char **at;
+    int count, room;
+} RtNames;
+void rt_names_add(RtNames *names, const char *name);
+int rt_names_find(const RtNames *names, const char *name); /* -1: not there */
+void rt_names_free(RtNames *names);
+/* A text to write into; it is `text`, from malloc, once it is closed. Exit with 3. */
+FILE *rt_text_open(char **text, size_t *length);
+void rt_text_close(FILE *text);
 /* A descriptor for reading, or -1 with an error; what is no regular file is refused without waiting for it.
  */
 int rt_open_regular(const char *path, struct stat *status, RtError *error);
@@ -227,6 +239,8 @@ int rt_checkpoint_read(RtRun *run, const RtProgram *program, const char *path, R
 int64_t rt_checkpoint_bytes(const RtProgram *program);
 /* The step its metadata tell, from the header alone; 0 with an error. */
 int rt_checkpoint_step(const char *path, int64_t *step, RtError *error);
+/* Whether it is a checkpoint as it was written, to the last byte; 0 with an error. */
+int rt_checkpoint_check(const char *path, RtError *error);
 
 /* ---- log_file.c: the file that --log names ---- */
 typedef struct RtLogFile {
@@ -268,10 +282,13 @@ int rt_folder_load(RtFolder *folder, RtRun *run, const RtProgram *program, RtSta
 /* Saves, then removes the oldest beyond the program's save_keep (0: none); 0 with an error. */
 int rt_folder_save(RtFolder *folder, const RtRun *run, const RtProgram *program, const RtState *state,
                    RtLogFile *log, void *chunk, RtError *error);
-char *rt_folder_newest(const RtFolder *folder); /* the path of what was saved or loaded last, from rt_allocate */
-/* The same of a folder that nothing is saved into now; NULL: there is none, or it cannot be read. */
+char *
+rt_folder_newest(const RtFolder *folder); /* the path of what was saved or loaded last, from rt_allocate */
+/* The same of a folder that nothing is saved into now; NULL: there is none, or it cannot be read. What holds
+ * another step than its name says is warned of and passed over. */
 char *rt_folder_newest_in(const char *dir);
-/* How many checkpoints may come to lie in the folder beside those that are there: of `left` that will be saved. */
+/* How many checkpoints may come to lie in the folder beside those that are there: of `left` that will be
+ * saved. */
 int64_t rt_folder_growth(const RtFolder *folder, const RtProgram *program, int64_t left);
 void rt_folder_close(RtFolder *folder);
 

@@ -1,6 +1,7 @@
-/* The contract between an emitted program and the runtime. An emitted train.c holds tables and four
- * functions (one micro-step, the update, one evaluation batch, one sampling pass) and hands them to rt_main, which does the rest: arena, data, loop, log, checkpoints, signals. The runtime knows nothing of
- * the compiler; the same sources serve both targets, but for device_host.c | device_cuda.c. */
+/* The contract between an emitted program and the runtime. An emitted train.c holds tables and four functions
+ * (one micro-step, the update, one evaluation batch, one sampling pass) and hands them to rt_main, which does
+ * the rest: arena, data, loop, log, checkpoints, signals. The runtime knows nothing of the compiler; the same
+ * sources serve both targets, but for device_host.c | device_cuda.c. */
 #ifndef REMAT_RT_H
 #define REMAT_RT_H
 
@@ -204,7 +205,6 @@ void rt_device_upload(char *to, const void *from, int64_t bytes);
 void rt_device_download(void *to, const char *from, int64_t bytes);
 /* Rows that lie without gaps on the host and `pitch` bytes apart in the arena. */
 void rt_device_upload_rows(char *to, int64_t pitch, const void *from, int64_t row_bytes, int64_t rows);
-void rt_device_download_rows(void *to, const char *from, int64_t pitch, int64_t row_bytes, int64_t rows);
 void rt_device_fill(char *to, int value, int64_t bytes);
 void rt_device_sync(void);
 int64_t rt_device_used_bytes(void);            /* by this process, context included; -1: not known */

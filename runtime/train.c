@@ -113,7 +113,8 @@ static void open_data(Trainer *trainer) {
         rt_data_split(&trainer->train, &trainer->validate, program->validate_fraction, program->batch);
     if (trainer->train.document) rt_documents_look(&trainer->train, path, trainer->options.quiet);
     if (trainer->validate.document)
-        rt_documents_look(&trainer->validate, program->validate_path ? program->validate_path : path, 1);
+        rt_documents_look(&trainer->validate, program->validate_path ? program->validate_path : path,
+                          trainer->options.quiet || !program->validate_path);
 }
 
 /* Steps of as many epochs as the spec asks for; known once the seed is. */
@@ -135,8 +136,7 @@ static void count_steps(Trainer *trainer, RtProgram *program) {
 
 /* Before it is opened, which would make a file of that name. */
 static void check_log_name(const char *path) {
-    size_t length = path ? strlen(path) : 0, tail = strlen(".safetensors");
-    if (length >= tail && !strcmp(path + length - tail, ".safetensors"))
+    if (path && rt_ends_in(path, ".safetensors"))
         rt_fail(RT_EXIT_USAGE, "--log '%s' is the name of weights or a checkpoint", path);
 }
 
@@ -441,13 +441,13 @@ static int train(Trainer *trainer, RtProgram *program) {
     allocate(trainer);
     initialise(trainer);
     count_steps(trainer, program);
+    check_saving(trainer);
     rt_log_file_begin(&trainer->log.file, trainer->state.step, trainer->program->save_every,
                       options->fresh && dir);
     int trained = trainer->state.step < trainer->steps;
     if (!trained && !options->quiet)
         fprintf(stderr, "nothing to do: %lld of %lld steps are done\n", (long long)trainer->state.step,
                 (long long)trainer->steps);
-    check_saving(trainer);
     int code = loop(trainer);
     if (code == 0) finish(trainer, trained);
     if (trainer->run.profile) rt_profile_print(trainer->run.profile, stderr);
