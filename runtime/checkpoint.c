@@ -9,6 +9,7 @@
 #include "../kernels/packed.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,6 +39,10 @@ static void build_header(char **text, size_t *length, const RtProgram *program, 
             "\"step\":\"%lld\",\"cursor\":\"%lld\",\"seed\":\"%llu\",\"windows\":\"%lld\",\"model\":%s",
             checksum_key, (long long)state->step, (long long)state->cursor, (unsigned long long)state->seed,
             (long long)state->windows, quoted);
+    if (state->passed_over) fprintf(header, ",\"passed_over\":\"%lld\"", (long long)state->passed_over);
+    if (program->guard_spread > 0)
+        fprintf(header, ",\"guard\":\"%a %a %lld %lld\"", state->guard.mean, state->guard.variance,
+                (long long)state->guard.seen, (long long)state->guard.in_a_row);
     RtModel model = rt_model_of(program, state->base);
     char *about = rt_model_text(&model), *quoted_about = rt_json_string(about);
     if (*about) fprintf(header, ",\"model_text\":%s", quoted_about);
@@ -121,12 +126,31 @@ static int read_counter(const StFile *file, const char *key, uint64_t *value, Rt
     return (end && !*end && !errno) || rt_error(error, "its metadata lacks '%s'", key);
 }
 
+/* Of a run without a guard there is nothing. */
+static int read_guard(const StFile *file, RtGuard *guard, RtError *error) {
+    const char *text = st_metadata(file, "guard");
+    long long seen, in_a_row;
+    int end = 0;
+    *guard = (RtGuard){0};
+    if (!text) return 1;
+    if (sscanf(text, "%la %la %lld %lld%n", &guard->mean, &guard->variance, &seen, &in_a_row, &end) != 4 ||
+        text[end] || !isfinite(guard->mean) || !(guard->variance >= 0 && isfinite(guard->variance)) ||
+        seen < 0 || in_a_row < 0)
+        return rt_error(error, "its metadata 'guard' is malformed");
+    guard->seen = seen;
+    guard->in_a_row = in_a_row;
+    return 1;
+}
+
 static int read_state(const StFile *file, RtState *state, RtError *error) {
-    uint64_t step = 0, cursor = 0, windows = 0;
+    uint64_t step = 0, cursor = 0, windows = 0, passed_over = 0;
     if (!read_counter(file, "remat_checkpoint", &step, error) || !read_counter(file, "step", &step, error) ||
         !read_counter(file, "cursor", &cursor, error) || !read_counter(file, "windows", &windows, error) ||
         !read_counter(file, "seed", &state->seed, error))
         return 0;
+    if (st_metadata(file, "passed_over") && !read_counter(file, "passed_over", &passed_over, error)) return 0;
+    if (!read_guard(file, &state->guard, error)) return 0;
+    state->passed_over = (int64_t)passed_over;
     state->step = (int64_t)step;
     state->cursor = (int64_t)cursor;
     state->windows = (int64_t)windows;
@@ -135,7 +159,8 @@ static int read_state(const StFile *file, RtState *state, RtError *error) {
     state->base = model.base;
     rt_model_free(&model);
     const uint64_t most = UINT64_C(1) << 60; /* no run gets there, and what is added to it stays a number */
-    return (step <= most && cursor <= most && windows <= most) || rt_error(error, "a counter is too large");
+    return (step <= most && cursor <= most && windows <= most && passed_over <= step) ||
+           rt_error(error, "a counter is too large");
 }
 
 /* Where each of the file's tensors belongs in the arena; 0 with the first difference. */

@@ -5,6 +5,7 @@
  * token handed out is below the vocabulary. Little-endian files on little-endian machines. What is not cut
  * into windows but into documents is read by documents.c. */
 #include "internal.h"
+#include "documents_format.h"
 #include "../kernels/random.h"
 
 #include <errno.h>
@@ -53,9 +54,13 @@ static void open_file(RtData *data, RtShard *shard) {
     *slot = shard;
 }
 
+void rt_data_reopen(RtData *data, RtShard *shard) {
+    if (shard->fd < 0) open_file(data, shard);
+}
+
 void rt_data_read(RtData *data, RtShard *shard, int64_t offset, int64_t bytes) {
     RtError error;
-    if (shard->fd < 0) open_file(data, shard);
+    rt_data_reopen(data, shard);
     if (rt_read_at(shard->fd, data->buffer, bytes, offset, &error)) return;
     if (error.reason) cannot_read(shard, &error);
     rt_fail(RT_EXIT_IO, "data: '%s' had %lld bytes and was cut short while it was read", shard->path,
@@ -65,10 +70,9 @@ void rt_data_read(RtData *data, RtShard *shard, int64_t offset, int64_t bytes) {
 /* A program that masks nothing, and lets tokens of one document see another, would train on the wrong thing.
  */
 static void refuse_documents(RtData *data, RtShard *shard) {
-    enum { MAGIC_BYTES = 8 };
-    if (shard->bytes < MAGIC_BYTES) return;
-    rt_data_read(data, shard, 0, MAGIC_BYTES);
-    if (rt_documents_magic(data->buffer))
+    if (shard->bytes < DOCUMENTS_MAGIC_BYTES) return;
+    rt_data_read(data, shard, 0, DOCUMENTS_MAGIC_BYTES);
+    if (documents_magic(data->buffer))
         rt_fail(
             RT_EXIT_IO,
             "data: '%s' holds documents, and this program was not made for them: write data { train \"..\" "
@@ -174,7 +178,7 @@ static void open_shard(RtData *data, RtShard *shard, char *path, int format) {
     *shard = (RtShard){.path = path, .fd = -1};
     open_file(data, shard);
     if (!shard->bytes) rt_fail(RT_EXIT_IO, "data: '%s' is empty", path);
-    if (format != RT_DOCUMENTS) refuse_documents(data, shard);
+    if (format != RT_DOCUMENTS && format != RT_TEXT) refuse_documents(data, shard);
     int chosen = format == RT_AUTO ? guess_format(data, shard) : format;
     if (data->format != RT_AUTO && data->format != chosen)
         rt_fail(RT_EXIT_IO, "data: '%s' has another format than '%s'", path, data->shard[0].path);
@@ -185,6 +189,8 @@ static void open_shard(RtData *data, RtShard *shard, char *path, int format) {
     }
     if (chosen == RT_LLMC) {
         read_llmc(data, shard);
+    } else if (chosen == RT_TEXT) {
+        rt_documents_open(data, shard);
     } else {
         shard->token_bytes = chosen == RT_BYTES ? 1 : chosen == RT_U16 ? 2 : 4;
         shard->tokens = shard->bytes / shard->token_bytes;
@@ -192,7 +198,7 @@ static void open_shard(RtData *data, RtShard *shard, char *path, int format) {
             rt_fail(RT_EXIT_IO, "data: '%s' has %lld bytes, no whole number of %d-byte tokens", path,
                     (long long)shard->bytes, shard->token_bytes);
     }
-    check_tokens(data, shard);
+    if (chosen != RT_TEXT) check_tokens(data, shard); /* else all of them were */
     shard->windows = shard->tokens > data->context ? (shard->tokens - 1) / data->context : 0;
     data->windows += shard->windows;
 }

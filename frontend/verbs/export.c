@@ -19,6 +19,8 @@ int verb_export(Compilation *c) {
     if (!options->output)
         return message_fail_help(options, EXIT_USAGE, "-o DIR names it",
                                  "export: no folder to write is given");
+    int code = verbs_names_place(c, "-o", options->output, "folder");
+    if (code >= 0) return code;
     if (stat(checkpoint, &status))
         return message_fail(options, EXIT_IO, "cannot read '%s': %s", checkpoint, strerror(errno));
     rt_called = "rematc";

@@ -201,7 +201,7 @@ static void test_wrong_files(void **state) {
     spoilt(&good, 24, good.tokens - 1, 8, "is it cut short?");
     spoilt(&good, 24, UINT64_MAX / 3 + 1, 8, "is it cut short?");
     spoilt(&good, 32, 0, 4, "its checksum is wrong");
-    spoilt(&good, 40, 1, 1, "bytes 36 to 63 must be zero");
+    spoilt(&good, 36, 1, 1, "bytes 36 to 39 must be zero");
     spoilt(&good, 64, 1, 8, "document 0 begins at token 1");
     spoilt(&good, 64 + 8 * 9, 0, 8, "document 9 begins at token 0");
     spoilt(&good, 64 + 8 * 9, UINT64_MAX, 8, "document 9 begins at token 18446744073709551615");
