@@ -27,16 +27,6 @@ static int64_t take(File *file, int64_t offset, int64_t end) {
     return bytes;
 }
 
-/* The sum of its parts is the file's size; nothing here overflows. */
-static int is_whole(const DocumentsHead *head, uint64_t held) {
-    if (head->documents > held / DOCUMENTS_START_BYTES || head->tokens > held ||
-        head->vocabulary_bytes > held)
-        return 0;
-    return head->documents * DOCUMENTS_START_BYTES + head->tokens * (head->token_bytes + 1) +
-               head->vocabulary_bytes ==
-           held;
-}
-
 /* Files of one pattern are made alike. */
 static void check_origin(const File *file) {
     const RtData *data = file->data;
@@ -65,7 +55,7 @@ static void read_header(File *file) {
                 head->token_bytes);
     if (!zeros) malformed(file, "bytes 36 to 39 must be zero");
     if (head->documents > INT32_MAX) malformed(file, "it promises more than 2147483647 documents");
-    if (!is_whole(head, (uint64_t)shard->bytes - DOCUMENTS_HEADER_BYTES))
+    if (!documents_is_whole(head, (uint64_t)shard->bytes))
         rt_fail(
             RT_EXIT_IO,
             "data: '%s' promises %llu documents of %llu tokens, which are no %lld bytes: is it cut short?",

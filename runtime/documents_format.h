@@ -38,6 +38,8 @@ int documents_magic(const void *bytes);
 void documents_put_head(const DocumentsHead *head, unsigned char bytes[DOCUMENTS_HEADER_BYTES]);
 /* 0 where bytes that must be zero are not; the rest is as it stands there. */
 int documents_get_head(const unsigned char bytes[DOCUMENTS_HEADER_BYTES], DocumentsHead *head);
+/* Whether its parts are so many bytes together, whatever stands in it. */
+int documents_is_whole(const DocumentsHead *head, uint64_t bytes);
 
 /* CRC-32 as zlib, PNG and gzip have it. */
 typedef struct Crc {

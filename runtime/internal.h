@@ -5,6 +5,7 @@
 #ifndef REMAT_RT_INTERNAL_H
 #define REMAT_RT_INTERNAL_H
 
+#include "checksum.h"
 #include "rt.h"
 
 #include <signal.h>
@@ -89,8 +90,6 @@ char *rt_json_string(const char *text);
 
 /* That so many bytes can be written at each of the paths, those of one file system together. Exits 6. */
 void rt_need_space(const char *const *path, const int64_t *bytes, int count);
-/* Of the bytes, and of those whose checksum `seed` is. */
-uint64_t rt_checksum(uint64_t seed, const void *data, int64_t bytes);
 
 /* ---- host_memory.c ---- */
 /* What this process may still take: -1 where it is not known. */

@@ -24,11 +24,7 @@ static DataFormat read_format(Lower *l, const Entry *train, const char *path) {
     if (found || !path) return found;
     /* the graph has inputs that other data have not, so the file's name alone must tell */
     if (ends_in(path, ".docs")) return DATA_DOCUMENTS;
-    if (!ends_in(path, ".jsonl")) return DATA_AUTO;
-    diag_error(l->diag, E0405, train->value->span, "train: what are the lines of '%s'?", path);
-    diag_help(l->diag, "behind the path, `chat` says conversations (\"messages\"), `jsonl` \"text\", or "
-                       "\"prompt\" and \"completion\"");
-    return DATA_CHAT;
+    return ends_in(path, ".jsonl") ? DATA_JSONL : DATA_AUTO;
 }
 
 /* A word of one of the keys that say what becomes of text: 0 or 1, -1 where there is none. `belongs`: that it

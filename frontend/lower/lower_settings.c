@@ -193,8 +193,7 @@ static void read_guard(Lower *l, Spec *out) {
     const char *word = setting_word(e);
     setting_clauses(l, entry, NULL, 0, NULL);
     if (!word || e->kind != EXPR_CALL || e->args.count != 1 || e->args.at[0].name.text) {
-        setting_wrong_kind(l, e, "guard",
-                           "spike(6), with how many deviations above recent losses one is a spike");
+        setting_wrong_kind(l, e, "guard", "spike(K)");
         return;
     }
     if (setting_choice(l, e->span, "guard", word, (const char *const[]){"spike"}, 1) < 0) return;
