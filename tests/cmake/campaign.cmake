@@ -18,8 +18,8 @@ function(campaign name script)
                     ${CMAKE_BINARY_DIR}/campaign/${script} ${paths} DEPENDS rematc ${ARGN} USES_TERMINAL VERBATIM)
 endfunction()
 
-# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft and bitsandbytes.
-set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft and bitsandbytes, for campaigns")
+# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft, bitsandbytes and trl.
+set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft, bitsandbytes and trl, for campaigns")
 # Files of weights against the libraries that define them; in a build with REMAT_SANITIZE, watched.
 add_executable(readers EXCLUDE_FROM_ALL ${campaign}/readers.c ${campaign}/fuzz/exits.c ${campaign}/fuzz/folder.c)
 target_include_directories(readers PRIVATE ${CMAKE_SOURCE_DIR})
@@ -31,6 +31,16 @@ list(TRANSFORM wrapped PREPEND "-Wl,--wrap=")
 target_link_options(readers PRIVATE ${wrapped})
 add_custom_target(weight_files COMMAND ${REMAT_PYTHON} ${campaign}/weight_files.py $<TARGET_FILE:readers>
                   ${CMAKE_SOURCE_DIR}/tests/cases/weights DEPENDS readers USES_TERMINAL VERBATIM)
+
+# Chat templates against transformers, which runs them.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+add_executable(chats EXCLUDE_FROM_ALL ${campaign}/chats.c)
+target_include_directories(chats PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(chats PRIVATE remat_text PkgConfig::JANSSON)
+add_custom_target(chat_templates COMMAND ${REMAT_PYTHON} ${campaign}/chats.py $<TARGET_FILE:chats>
+                  ${CMAKE_SOURCE_DIR}/tests/cases/chat ${CMAKE_BINARY_DIR}/campaign/chats
+                  DEPENDS chats USES_TERMINAL VERBATIM)
 
 # What is watched here is the program as it is used: sanitizers have allocations and signals of their own.
 if(TARGET rematc AND NOT REMAT_SANITIZE)
