@@ -326,6 +326,7 @@ def campaign(program, cases, work, only):
             every[name] = template
         seen.add(template.removesuffix("\n"))
     ours = {name: Ours(program, pathlib.Path(work) / name.replace(":", "-"), template) for name, template in every.items()}
+    total = {}
     known = {name: o.found for name, o in ours.items() if "error" not in o.found}
     for name, found in sorted(known.items(), key=lambda item: (item[1]["name"], item[0])):
         if only and not any(word in name for word in only):
@@ -336,8 +337,13 @@ def campaign(program, cases, work, only):
         refused, reasons, used = try_template(name, found["name"], every[name], ours[name], references)
         print(f"{found['name']:16} {found['fingerprint']} {name}: {COUNT} conversations, {refused} refused, "
               f"{sum(reasons.values())} here alone; spans as {', '.join(used)}", flush=True)
+        for why, count in reasons.items():
+            total[why] = total.get(why, 0) + count
     for o in ours.values():
         o.end()
+    print("refused here alone:")
+    for why, count in sorted(total.items(), key=lambda item: -item[1]):
+        print(f"{count:8} {why}")
     print(f"{len(known)} templates are known, {len(every) - len(known)} are not")
 
 
