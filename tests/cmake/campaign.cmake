@@ -37,7 +37,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 add_executable(chats EXCLUDE_FROM_ALL ${campaign}/chats.c)
 target_include_directories(chats PRIVATE ${CMAKE_SOURCE_DIR})
-target_link_libraries(chats PRIVATE remat_frontend PkgConfig::JANSSON)
+target_link_libraries(chats PRIVATE remat_text PkgConfig::JANSSON)
 add_custom_target(chat_templates COMMAND ${REMAT_PYTHON} ${campaign}/chats.py $<TARGET_FILE:chats>
                   ${CMAKE_SOURCE_DIR}/tests/cases/chat ${CMAKE_BINARY_DIR}/campaign/chats
                   DEPENDS chats USES_TERMINAL VERBATIM)
