@@ -155,22 +155,25 @@ static bool messages_are_read(Render *r) {
     return true;
 }
 
+/* About no message. Always false. */
+static bool cannot(Render *r, const char *format) __attribute__((format(printf, 2, 0)));
+static bool cannot(Render *r, const char *format) {
+    r->out->error = arena_printf(r->arena, format, r->row->name);
+    return false;
+}
+
 static bool options_are_read(Render *r) {
     const ChatOptions *o = r->options;
-    const char *wrong = NULL;
-    if (o->no_thinking && !(r->row->traits & CHAT_THINKS))
-        wrong = "thinking cannot be switched off in the template of %s, which has none";
-    if (o->date && !(r->row->traits & CHAT_DATE)) wrong = "the template of %s writes no date";
-    if (json_is_null(o->tools) || !o->tools) {
-        if (wrong) r->out->error = arena_printf(r->arena, wrong, r->row->name);
-        return !wrong;
-    }
-    if (!(r->row->traits & CHAT_TOOLS)) wrong = "%s is written here without tools";
-    if (!json_is_array(o->tools)) wrong = "tools: a list is wanted";
+    unsigned traits = r->row->traits;
+    if (o->no_thinking && !(traits & CHAT_THINKS))
+        return cannot(r, "thinking cannot be switched off in the template of %s, which has none");
+    if (o->date && !(traits & CHAT_DATE)) return cannot(r, "the template of %s writes no date");
+    if (!o->tools || json_is_null(o->tools)) return true;
+    if (!(traits & CHAT_TOOLS)) return cannot(r, "%s is written here without tools");
+    if (!json_is_array(o->tools)) return cannot(r, "tools of %s: a list is wanted");
     for (size_t i = 0; i < json_array_size(o->tools); i++)
-        if (!json_is_object(json_array_get(o->tools, i))) wrong = "tools: each is an object";
-    if (wrong) r->out->error = arena_printf(r->arena, wrong, r->row->name);
-    return !wrong;
+        if (!json_is_object(json_array_get(o->tools, i))) return cannot(r, "tools of %s: each is an object");
+    return true;
 }
 
 bool chat_render(Arena *arena, const ChatTemplate *template, const json_t *conversation,

@@ -33,8 +33,8 @@ enum {
     CHAT_THINKS = 1 << 13,            /* thoughts are, in the answers since the last question */
     CHAT_ALWAYS_THINKS = 1 << 14,     /* in every answer */
     CHAT_NEEDS_CONTENT = 1 << 15,     /* a call of tools has a content, empty or not */
-    CHAT_EARLY_SPAN = 1 << 16,        /* a completion begins with the newline in front of the answer */
-    CHAT_EMPTY_CALLS = 1 << 17,       /* an empty list of calls is taken for a call, and the content lost */
+    CHAT_QWEN_2_5 = 1 << 16, /* an answer has the newline in front of it, and calls no texts for arguments */
+    CHAT_EMPTY_CALLS = 1 << 17, /* an empty list of calls is taken for a call, and the content lost */
 };
 
 /* What stands around a message, and what the template refuses. BOS and EOS in these texts are the folder's

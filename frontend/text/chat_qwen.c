@@ -103,7 +103,7 @@ static bool thoughts_of(const Render *r, uint32_t index, Piece *out) {
 /* ---- answers ---- */
 
 static bool add_calls(Render *r, uint32_t index, bool newline_first) {
-    bool texts = r->row->shape->prompt && !(r->row->traits & CHAT_EARLY_SPAN);
+    bool texts = !(r->row->traits & CHAT_QWEN_2_5); /* arguments that are a text already are written as it */
     for (uint32_t i = 0; i < chat_call_count(r, index); i++) {
         ToolCall call;
         if (!chat_call(r, index, i, true, texts, &call)) return false;
@@ -200,7 +200,7 @@ bool chat_render_qwen(Render *r) {
         case ROLE_user: fine = add_text(r, i, s->user_open, s->user_close); break;
         case ROLE_tool: fine = add_result(r, i); break;
         case ROLE_assistant:
-            fine = r->row->traits & CHAT_EARLY_SPAN ? add_answer_2_5(r, i) : add_answer_3(r, i, question);
+            fine = r->row->traits & CHAT_QWEN_2_5 ? add_answer_2_5(r, i) : add_answer_3(r, i, question);
             break;
         }
         if (!fine) return false;

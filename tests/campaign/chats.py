@@ -230,7 +230,7 @@ def stricter(model, tokenizer, request):
         return "tools in the first message, which is no user's"
     if request.get("date") is not None and "date_string" not in template:
         return "a date that is not written"
-    if request.get("no_thinking") and not ("enable_thinking" in template):
+    if request.get("no_thinking") and "enable_thinking is defined" not in template:
         return "no thoughts to leave out"
     for i, m in enumerate(messages):
         if is_lost(tokenizer, request, i, put_content) and (m.get("content") or not m.get("tool_calls")):
@@ -326,6 +326,7 @@ def campaign(program, cases, work, only):
             every[name] = template
         seen.add(template.removesuffix("\n"))
     ours = {name: Ours(program, pathlib.Path(work) / name.replace(":", "-"), template) for name, template in every.items()}
+    total = {}
     known = {name: o.found for name, o in ours.items() if "error" not in o.found}
     for name, found in sorted(known.items(), key=lambda item: (item[1]["name"], item[0])):
         if only and not any(word in name for word in only):
@@ -336,8 +337,13 @@ def campaign(program, cases, work, only):
         refused, reasons, used = try_template(name, found["name"], every[name], ours[name], references)
         print(f"{found['name']:16} {found['fingerprint']} {name}: {COUNT} conversations, {refused} refused, "
               f"{sum(reasons.values())} here alone; spans as {', '.join(used)}", flush=True)
+        for why, count in reasons.items():
+            total[why] = total.get(why, 0) + count
     for o in ours.values():
         o.end()
+    print("refused here alone:")
+    for why, count in sorted(total.items(), key=lambda item: -item[1]):
+        print(f"{count:8} {why}")
     print(f"{len(known)} templates are known, {len(every) - len(known)} are not")
 
 
@@ -354,7 +360,8 @@ def expected(cases):
                 made[path.stem].append({"text": rendered[0], "spans": spans})
             else:
                 made[path.stem].append(None)
-    (cases / "expected.json").write_text(json.dumps(made, indent=1, ensure_ascii=True) + "\n")
+    lists = (f'"{name}": [\n' + ",\n".join(json.dumps(one) for one in every) + "]" for name, every in made.items())
+    (cases / "expected.json").write_text("{" + ",\n".join(lists) + "}\n")
 
 
 def model_of(template):

@@ -365,8 +365,8 @@ static void options_that_are_not_read_are_refused(void **state) {
         {"chatml", {.date = "today"}, "the template of ChatML writes no date"},
         {"qwen2_5", {.no_thinking = true}, "thinking cannot be switched off in the template of Qwen2.5"},
         {"chatml", {.tools = tools}, "ChatML is written here without tools"},
-        {"qwen3", {.tools = no_list}, "tools: a list is wanted"},
-        {"qwen3", {.tools = no_objects}, "tools: each is an object"},
+        {"qwen3", {.tools = no_list}, "tools of Qwen3: a list is wanted"},
+        {"qwen3", {.tools = no_objects}, "tools of Qwen3: each is an object"},
         {"qwen3", {.tools = tools, .no_thinking = true}, NULL},
         {"llama3_1", {.tools = tools, .date = "\1\2"}, NULL},
     };
