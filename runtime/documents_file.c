@@ -173,15 +173,18 @@ void rt_documents_open(RtData *data, RtShard *shard) {
 }
 
 void rt_documents_look(const RtData *data, const char *path, int quiet) {
-    int64_t tokens = 0, targets = 0;
+    int64_t tokens = 0, targets = 0, without = 0;
     for (int64_t d = 0; d < data->count; d++) {
         tokens += data->document[data->first + d].tokens;
         targets += data->document[data->first + d].targets;
+        without += !data->document[data->first + d].targets;
     }
     if (!targets) rt_fail(RT_EXIT_IO, "data: by the loss mask, nothing in '%s' is to be learnt", path);
     if (quiet) return;
     rt_say(stderr, "%s: %lld documents, %lld tokens, loss on %.1f%%\n", path, (long long)data->count,
            (long long)tokens, 100.0 * (double)targets / (double)tokens);
+    if (without)
+        rt_say(stderr, "%s: %lld of its documents have no token with loss\n", path, (long long)without);
     if (data->cut_documents)
         rt_say(
             stderr,

@@ -17,7 +17,8 @@
 
 typedef struct Figures {
     int64_t documents, tokens,
-        losses; /* as a trainer uses them; windows of a text that is not cut into documents */
+        losses;           /* as a trainer uses them; windows of a text that is not cut into documents */
+    int64_t without_loss; /* documents of which no target counts */
     int64_t shortest, half, most, longest; /* tokens of a document; of nine in ten: at most `most` */
     int64_t rows, places;                  /* of an epoch: rows of T places, how many of which have a token */
 } Figures;
@@ -40,6 +41,7 @@ static Figures figures(const Compilation *c, RtData *data) {
         size[d] = data->document[d].tokens;
         f.tokens += size[d];
         f.losses += data->document[d].targets;
+        f.without_loss += !data->document[d].targets;
         f.places += size[d] - 1;
     }
     qsort(size, (size_t)data->count, sizeof *size, by_size);
@@ -93,6 +95,10 @@ static void add_figures(Text *out, const Compilation *c, const TextFile *file, c
         add_count(out, data->cut_tokens);
         text_add(out, " tokens are left out\n");
     }
+    if (f->without_loss) {
+        add_line(out, "no token with loss", f->without_loss);
+        text_add(out, "\n");
+    }
     if (data->short_documents) {
         add_line(out, "fewer than two tokens", data->short_documents);
         text_add(out, ", left out\n");
@@ -112,6 +118,7 @@ static json_t *figures_json(const TextFile *file, const RtData *data, const Figu
     } number[] = {{"documents", data->document ? f->documents : 0},
                   {"tokens", f->tokens},
                   {"loss_tokens", f->losses},
+                  {"documents_without_loss", f->without_loss},
                   {"cut_documents", data->cut_documents},
                   {"cut_tokens", data->cut_tokens},
                   {"short_documents", data->short_documents},
