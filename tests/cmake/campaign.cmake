@@ -32,6 +32,12 @@ target_link_options(readers PRIVATE ${wrapped})
 add_custom_target(weight_files COMMAND ${REMAT_PYTHON} ${campaign}/weight_files.py $<TARGET_FILE:readers>
                   ${CMAKE_SOURCE_DIR}/tests/cases/weights DEPENDS readers USES_TERMINAL VERBATIM)
 
+# Tokenizers against the library that defines them.
+add_executable(tokenize EXCLUDE_FROM_ALL ${campaign}/tokenize.c)
+target_link_libraries(tokenize PRIVATE remat_frontend)
+add_custom_target(tokenizer_files COMMAND ${REMAT_PYTHON} ${campaign}/tokenizer_files.py $<TARGET_FILE:tokenize>
+                  ${CMAKE_BINARY_DIR}/campaign/tokenizer_files DEPENDS tokenize USES_TERMINAL VERBATIM)
+
 # What is watched here is the program as it is used: sanitizers have allocations and signals of their own.
 if(TARGET rematc AND NOT REMAT_SANITIZE)
   campaign(kill_campaign kill)
