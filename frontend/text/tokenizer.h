@@ -37,7 +37,7 @@ typedef struct Encoding {
     const char *error; /* why there is none: not UTF-8, or a limit; in the tokenizer's memory as well */
 } Encoding;
 
-enum { TOKENIZER_LONGEST_TEXT = 1 << 30 }; /* bytes of one text */
+enum { TOKENIZER_LONGEST_TEXT = 256 << 20 }; /* bytes of one text */
 
 /* As `encode(text, add_special_tokens=False)`: added tokens, special ones too, are recognised in the text;
  * nothing is put around it. Memory is kept for the next text: it grows with the longest, not with their
