@@ -131,6 +131,13 @@ static int find_texts(const Compilation *c, const char *path, const char *const 
     return -1;
 }
 
+/* Where the chat template lies: the tokenizer's folder, which may be named by its tokenizer.json. */
+static const char *folder_of(const char *tokenizer, Arena *arena) {
+    const char *slash = strrchr(tokenizer, '/');
+    if (!ends_in(tokenizer, ".json")) return tokenizer;
+    return slash ? arena_strndup(arena, tokenizer, (size_t)(slash - tokenizer)) : ".";
+}
+
 /* What makes tokens of text. */
 static int read_tools(const Compilation *c, Preparation *out) {
     const Spec *spec = &c->spec;
@@ -147,7 +154,9 @@ static int read_tools(const Compilation *c, Preparation *out) {
     if (out->form == FORM_TEXT) return -1;
     ChatTemplate *chat = NEW(c->arena, ChatTemplate);
     out->chat = chat;
-    if (chat_template_read(c->arena, spec->tokenizer_path, chat) || out->form == FORM_LINES) return -1;
+    if (chat_template_read(c->arena, folder_of(spec->tokenizer_path, c->arena), chat) ||
+        out->form == FORM_LINES)
+        return -1;
     return message_fail_help(c->options, EXIT_IO, chat->help, "%s", chat->error);
 }
 

@@ -15,7 +15,7 @@ enum { LONGEST_LINE = 1 << 28, BLOCK = 1 << 20 };
 uint64_t prepare_fingerprint(const Preparation *p) {
     const uint64_t part[] = {RULES,
                              (uint64_t)p->form,
-                             p->all,
+                             (uint64_t)p->all + 2 * (uint64_t)p->completions,
                              tokenizer_fingerprint(p->tokenizer),
                              tokenizer_named(p->tokenizer, "eos_token"),
                              p->chat ? p->chat->fingerprint : 0};
@@ -96,8 +96,8 @@ static bool add_text(Maker *m, const char *text, size_t length, const ChatSpan *
     }
     for (uint32_t i = 0; i < encoding.count; i++) {
         const Token *token = &encoding.token[i];
-        while (k < spans && span[k].end <= token->begin) k++;
-        const bool inside = k < spans && token->begin < token->end && span[k].begin < token->end;
+        while (span && k < spans && span[k].end <= token->begin) k++;
+        const bool inside = span && k < spans && token->begin < token->end && span[k].begin < token->end;
         if (!add_token(m, token->id, !span || inside)) return false;
     }
     return true;
@@ -156,7 +156,8 @@ static bool add_line(Maker *m, const json_t *line) {
         return fail(m, "`loss completions`, and \"text\" does not say which part is one");
     if (text) return add_framed(m, text, length, NULL, 0);
     if (!prompt || !completion)
-        return fail(m, "a list \"messages\", a string \"text\", or two, \"prompt\" and \"completion\", are wanted");
+        return fail(
+            m, "a list \"messages\", a string \"text\", or two, \"prompt\" and \"completion\", are wanted");
     char *both = arena_alloc_raw(m->scratch, prompt_length + completion_length + 1);
     memcpy(both, prompt, prompt_length);
     memcpy(both + prompt_length, completion, completion_length);
