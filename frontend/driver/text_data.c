@@ -192,27 +192,29 @@ static int make_file(const Compilation *c, const Preparation *preparation, const
     return -1;
 }
 
-int text_data(const Compilation *c, TextData *out) {
-    const Spec *spec = &c->spec;
-    Preparation preparation;
-    *out = (TextData){.train.text = spec->train_path, .validate.text = spec->validate_path};
-    int code = read_tools(c, &preparation);
-    if (code >= 0) return code;
+/* With what makes tokens at hand; the folder is this process's meanwhile. */
+static int make_files(const Compilation *c, const Preparation *preparation, TextData *out) {
     char *folder = (char *)text_data_folder(c->arena);
     if (!folder)
         return message_fail_help(c->options, EXIT_ENVIRONMENT, "set REMAT_CACHE to one",
                                  "data: there is no folder for prepared text: HOME is not set");
-    out->encoding = prepare_fingerprint(&preparation);
     const int lock = make_folder(folder) ? lock_folder(folder, c->arena) : -1;
-    if (lock < 0) {
-        code = message_fail_help(c->options, EXIT_IO, "REMAT_CACHE names another folder",
+    if (lock < 0)
+        return message_fail_help(c->options, EXIT_IO, "REMAT_CACHE names another folder",
                                  "data: cannot write into '%s': %s", folder, strerror(errno));
-    } else {
-        code = make_file(c, &preparation, folder, out->encoding, &out->train);
-        if (code < 0 && out->validate.text)
-            code = make_file(c, &preparation, folder, out->encoding, &out->validate);
-        close(lock);
-    }
+    out->encoding = prepare_fingerprint(preparation);
+    int code = make_file(c, preparation, folder, out->encoding, &out->train);
+    if (code < 0 && out->validate.text)
+        code = make_file(c, preparation, folder, out->encoding, &out->validate);
+    close(lock);
+    return code;
+}
+
+int text_data(const Compilation *c, TextData *out) {
+    Preparation preparation;
+    *out = (TextData){.train.text = c->spec.train_path, .validate.text = c->spec.validate_path};
+    int code = read_tools(c, &preparation);
+    if (code < 0) code = make_files(c, &preparation, out);
     tokenizer_close(preparation.tokenizer);
     return code;
 }

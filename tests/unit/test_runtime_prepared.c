@@ -211,10 +211,10 @@ static void test_wrong_vocabularies(void **state) {
         memcpy(file + at + wrong[i].at, &wrong[i].value, 4);
         documents_seal(file, good.bytes);
         write_bytes("chat.docs", file, good.bytes);
+        free(file); /* a child is about to exit with what it has */
         clear_run();
         assert_int_equal(train(&program, "--sample 2"), 6);
         assert_in_file("stderr", "malformed");
-        free(file);
     }
     free(good.at);
 }
