@@ -14,20 +14,21 @@ struct DocumentsWriter {
     Arena *arena;
     const char *path;
     FILE *part[PARTS];
+    const char *name[PARTS]; /* that a part still has; NULL: none */
     uint32_t token_bytes;
     uint64_t documents, tokens;
     int failed; /* errno; 0: nothing has */
 };
 
 /* A file that has no name any more, in the folder of `path`: there is the room that is needed in the end. */
-static FILE *nameless_file(Arena *arena, const char *path) {
-    char *name = arena_printf(arena, "%s.XXXXXX", path);
+static bool open_part(DocumentsWriter *w, int i) {
+    char *name = arena_printf(w->arena, "%s.XXXXXX", w->path);
     const int fd = mkstemp(name);
-    if (fd < 0) return NULL;
-    unlink(name);
-    FILE *file = fdopen(fd, "w+b");
-    if (!file) close(fd);
-    return file;
+    if (fd < 0) return false;
+    if (unlink(name) != 0) w->name[i] = name;
+    w->part[i] = fdopen(fd, "w+b");
+    if (!w->part[i]) close(fd);
+    return w->part[i] != NULL;
 }
 
 DocumentsWriter *documents_begin(Arena *arena, const char *path, uint32_t token_bytes) {
@@ -36,7 +37,7 @@ DocumentsWriter *documents_begin(Arena *arena, const char *path, uint32_t token_
     w->path = path;
     w->token_bytes = token_bytes;
     for (int i = 0; i < PARTS; i++)
-        if (!(w->part[i] = nameless_file(arena, path))) {
+        if (!open_part(w, i)) {
             const int why = errno;
             documents_abandon(w);
             errno = why;
@@ -124,6 +125,8 @@ bool documents_commit(DocumentsWriter *w, DocumentsHead *head, const void *vocab
 void documents_abandon(DocumentsWriter *w) {
     for (int i = 0; w && i < PARTS; i++) {
         if (w->part[i]) fclose(w->part[i]);
+        if (w->name[i]) unlink(w->name[i]);
         w->part[i] = NULL;
+        w->name[i] = NULL;
     }
 }
