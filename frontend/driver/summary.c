@@ -30,8 +30,7 @@ static double measured_share(const Part *part) {
     return all > 0 ? measured / all : 0;
 }
 
-/* Where a step's seconds are from. */
-static const char *sources_text(const EmitRequest *request, Arena *arena) {
+const char *summary_sources(const EmitRequest *request, Arena *arena) {
     const Device *device = request->device;
     const char *figures =
         device->cuda
@@ -91,7 +90,7 @@ void summary_plan(const PlanSummary *summary, Text *out) {
     text_add(out, "  step time       %s, of which recomputation %s (%.2f%% %s keep-all), %.0f tokens/s\n",
              format_seconds(train->plan->seconds, a), format_seconds(train->plan->recompute_seconds, b),
              fabs(over), over < 0 ? "under" : "over", tokens_of(g) / train->plan->seconds);
-    text_add(out, "  computed from   %s\n", sources_text(request, out->arena));
+    text_add(out, "  computed from   %s\n", summary_sources(request, out->arena));
     if (train->plan->host_bytes)
         text_add(out, "  host memory     %s of %s; %s go out and back in a micro-step, operations wait %s\n",
                  format_bytes(train->plan->host_bytes, a), format_bytes(request->spec->host_bytes, b),

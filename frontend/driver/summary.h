@@ -19,6 +19,8 @@ void summary_plan(const PlanSummary *summary, Text *out);
 /* What summary_plan_json prints. */
 json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena);
 void summary_plan_json(const PlanSummary *summary, Text *out);
+/* Where a step's seconds are from. */
+const char *summary_sources(const EmitRequest *request, Arena *arena);
 
 /* For every forward operation that `pattern` matches: what became of it and what speaks for that. How many
  * there were. */

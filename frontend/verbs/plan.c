@@ -4,7 +4,6 @@
 
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
-#include "frontend/driver/summary.h"
 
 static CompareRow compare_row(const Compilation *c, Policy policy) {
     Budget budget = c->budget; /* where the file gives no host memory, what the policy would take of it */
@@ -75,19 +74,7 @@ int verb_plan(Compilation *c) {
     Planned planned = {0};
     int code = verbs_plan(c, &planned);
     if (code >= 0) return code;
-    const PlanResult *result = planned.train.result;
-    PlanSummary summary = {
-        .request = &planned.request, .result = result, .tile = planned.train.tile, .budget = c->budget};
-    /* where everything is kept, more memory buys nothing */
-    if (c->budget.limited && c->policy == POLICY_OPTIMAL && result->plan.seconds > result->keep_all_seconds) {
-        Budget larger = c->budget;
-        summary.more_bytes = (int64_t)512 << 20;
-        if (summary.more_bytes > larger.device_bytes / 10) summary.more_bytes = larger.device_bytes / 10;
-        larger.device_bytes += summary.more_bytes;
-        PlanResult *more = planned_again(c, &planned, POLICY_OPTIMAL, larger);
-        if (more->feasible && more->plan.seconds < result->plan.seconds)
-            summary.more_seconds = more->plan.seconds;
-    }
+    PlanSummary summary = verbs_summary(c, &planned);
     if (!c->options->why) summary.smallest_bytes = planned_least_bytes(c, c->policy);
     Text out = {.arena = c->arena};
     if (c->options->why) {
