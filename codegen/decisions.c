@@ -29,39 +29,65 @@ static const char *general_name(const Graph *g, const Node *node, const char *na
     return without_pieces(name, arena);
 }
 
+/* The first step with the most live bytes. */
+static uint32_t find_peak(const Part *part, Arena *arena) {
+    const Layout *layout = part->layout;
+    uint32_t steps = part->plan->step.count, peak = 0;
+    int64_t *live = NEW_ARRAY(arena, int64_t, steps + 1), bytes = 0, most = -1;
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        const Buf *buf = &layout->buf.at[b];
+        if (buf->kind == BUF_HOST) continue;
+        live[buf->lo] += buf->bytes;
+        if (buf->hi <= steps) live[buf->hi] -= buf->bytes;
+    }
+    for (uint32_t s = 0; s < steps; s++) {
+        bytes += live[s];
+        if (bytes > most) most = bytes, peak = s;
+    }
+    return peak;
+}
+
+/* What a step writes: buffers pass on in place. */
+static void hand_over(const Part *part, uint32_t s, ValueId *occupant, Fates *fates, Arena *arena) {
+    const Layout *layout = part->layout;
+    const Node *node = &part->graph->node.at[part->plan->step.at[s].node];
+    for (uint32_t o = 0; o < node->nout; o++) {
+        uint32_t b = layout->bind.at[layout->first[s] + o];
+        ValueId root = graph_root(part->graph, node->out[o]);
+        if (root != occupant[b])
+            *vec_add(arena, &fates->handover) = (Handover){.step = s, .buffer = b, .value = root};
+        occupant[b] = root;
+    }
+}
+
 Fates decisions_fates(const Part *part, Arena *arena) {
     const Graph *g = part->graph;
     const Plan *plan = part->plan;
     const Layout *layout = part->layout;
     Fates fates = {.again = NEW_ARRAY(arena, uint32_t, g->node.count),
                    .kept = NEW_ARRAY(arena, bool, g->value.count),
-                   .moved = NEW_ARRAY(arena, uint32_t, g->value.count)};
+                   .moved = NEW_ARRAY(arena, uint32_t, g->value.count),
+                   .peak_step = find_peak(part, arena)};
     for (uint32_t v = 0; v < g->value.count; v++) fates.moved[v] = NONE;
-    ValueId *occupant = NEW_ARRAY(arena, ValueId, layout->buf.count + 1); /* buffers pass on in place */
-    int64_t *live = NEW_ARRAY(arena, int64_t, plan->step.count + 1), bytes = 0, most = -1;
+    ValueId *occupant = NEW_ARRAY(arena, ValueId, layout->buf.count + 1);
+    ValueId *at_turn = NEW_ARRAY(arena, ValueId, layout->buf.count + 1);
     uint32_t turn = NONE; /* the first backward step */
-    for (uint32_t b = 0; b < layout->buf.count; b++) {
-        occupant[b] = layout->buf.at[b].value;
-        if (layout->buf.at[b].kind == BUF_HOST) continue;
-        live[layout->buf.at[b].lo] += layout->buf.at[b].bytes;
-        if (layout->buf.at[b].hi <= plan->step.count) live[layout->buf.at[b].hi] -= layout->buf.at[b].bytes;
-    }
+    for (uint32_t b = 0; b < layout->buf.count; b++) occupant[b] = layout->buf.at[b].value;
     for (uint32_t s = 0; s < plan->step.count; s++) {
         const Step *step = &plan->step.at[s];
-        bytes += live[s];
-        if (bytes > most) most = bytes, fates.peak_step = s;
         if (step->kind == STEP_RECOMPUTE) fates.again[step->node]++;
         if (step->kind == STEP_OFFLOAD && fates.moved[step->value] == NONE) fates.moved[step->value] = s;
         if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) continue;
-        const Node *node = &g->node.at[step->node];
-        if (turn == NONE && node->phase != PHASE_FORWARD) turn = s;
-        for (uint32_t o = 0; turn == NONE && o < node->nout; o++)
-            occupant[layout->bind.at[layout->first[s] + o]] = node->out[o];
+        if (turn == NONE && g->node.at[step->node].phase != PHASE_FORWARD) {
+            turn = s;
+            memcpy(at_turn, occupant, sizeof *occupant * layout->buf.count);
+        }
+        hand_over(part, s, occupant, &fates, arena);
     }
     for (uint32_t b = 0; b < layout->buf.count; b++) {
         const Buf *buf = &layout->buf.at[b];
         if (buf->kind == BUF_VALUE && !buf->persistent && buf->lo < turn && buf->hi > turn)
-            fates.kept[occupant[b]] = fates.moved[occupant[b]] == NONE;
+            fates.kept[at_turn[b]] = fates.moved[at_turn[b]] == NONE;
     }
     return fates;
 }

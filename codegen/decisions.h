@@ -5,12 +5,19 @@
 
 #include "codegen/emit.h"
 
+/* A value takes over the buffer of one that it is made of, in place. */
+typedef struct Handover {
+    uint32_t step, buffer;
+    ValueId value; /* the root of what lies there from then on */
+} Handover;
+
 /* What became of every forward value and operation. */
 typedef struct Fates {
-    uint32_t *again;    /* by node: how often it is recomputed in a micro-step */
-    bool *kept;         /* by value: it lies in memory when the backward phase begins */
-    uint32_t *moved;    /* by value: the step that copies it to host memory, NONE if none does */
-    uint32_t peak_step; /* the first with the most live bytes */
+    uint32_t *again;        /* by node: how often it is recomputed in a micro-step */
+    bool *kept;             /* by value: it lies in memory when the backward phase begins */
+    uint32_t *moved;        /* by value: the step that copies it to host memory, NONE if none does */
+    uint32_t peak_step;     /* the first with the most live bytes */
+    VEC(Handover) handover; /* in order of steps */
 } Fates;
 Fates decisions_fates(const Part *part, Arena *arena);
 

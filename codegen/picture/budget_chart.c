@@ -41,11 +41,16 @@ static Frame frame_of(const BudgetChart *chart, Text *out) {
     widen(&f, chart->mark.bytes, chart->mark.value);
     const double far = 2;
     f.logarithmic = f.top > far * f.bottom;
-    double room = (f.top - f.bottom) * 0.08, least = f.top * 0.02;
-    if (room < least) room = least; /* what is flat stays flat */
-    if (f.logarithmic) room = f.bottom * 0.08;
-    f.top += f.logarithmic ? f.top * 0.08 : room;
-    f.bottom = f.bottom > room ? f.bottom - room : 0;
+    const double above = 0.06, below = 0.22; /* below: room for what names the mark */
+    double span_up = f.logarithmic ? log(f.top / f.bottom) : f.top - f.bottom, flat = f.top * 0.04;
+    if (f.logarithmic) {
+        f.top *= exp(above * span_up);
+        f.bottom /= exp(below * span_up);
+    } else {
+        if (span_up < flat) span_up = flat; /* what is flat stays flat */
+        f.top += above * span_up;
+        f.bottom = fmax(0, f.bottom - below * span_up);
+    }
     int64_t span = f.high - f.low, margin = span > 0 ? span / 25 : f.high / 10;
     f.low = f.low > margin ? f.low - margin : 0;
     f.high += margin + 1;
@@ -112,23 +117,22 @@ static void draw_line(const Frame *f, const BudgetLine *line, uint32_t number, b
     text_add(f->out, "\"/>\n");
 }
 
-/* At each budget the bound of the fastest plan; where no line is faster than another the first counts. */
+/* The bound of the fastest plan, at each budget of the line that has most. */
 static BudgetLine bounds_of(const BudgetChart *chart, Arena *arena) {
     BudgetLine bounds = {.name = "lower bound"};
-    for (uint32_t i = 0; i < chart->lines; i++)
-        for (uint32_t k = 0; k < chart->line[i].point.count; k++) {
-            const BudgetPoint *point = &chart->line[i].point.at[k];
-            uint32_t at = 0;
-            while (at < bounds.point.count && bounds.point.at[at].budget_bytes < point->budget_bytes) at++;
-            if (at < bounds.point.count && bounds.point.at[at].budget_bytes == point->budget_bytes) {
-                if (point->value < bounds.point.at[at].value) bounds.point.at[at] = *point;
-                continue;
+    const BudgetLine *most = &chart->line[0];
+    for (uint32_t i = 1; i < chart->lines; i++)
+        if (chart->line[i].point.count > most->point.count) most = &chart->line[i];
+    for (uint32_t k = 0; k < most->point.count; k++) {
+        BudgetPoint fastest = most->point.at[k];
+        for (uint32_t i = 0; i < chart->lines; i++)
+            for (uint32_t j = 0; j < chart->line[i].point.count; j++) {
+                const BudgetPoint *point = &chart->line[i].point.at[j];
+                if (point->budget_bytes == fastest.budget_bytes && point->value < fastest.value)
+                    fastest = *point;
             }
-            (void)vec_add(arena, &bounds.point);
-            for (uint32_t move = bounds.point.count - 1; move > at; move--)
-                bounds.point.at[move] = bounds.point.at[move - 1];
-            bounds.point.at[at] = *point;
-        }
+        if (fastest.bound > 0) *vec_add(arena, &bounds.point) = fastest;
+    }
     return bounds;
 }
 

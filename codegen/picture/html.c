@@ -36,6 +36,17 @@ void html_fill(Text *out, const char *const *part, size_t count) {
     if (next != count) die("markup with a text too many: %s", part[0]);
 }
 
+const char *html_name(const char *name, Arena *arena) {
+    Text text = {.arena = arena}, out = {.arena = arena};
+    html_text(&text, name);
+    text_add(&out, "%s", "");
+    for (const char *at = text.length ? text.at : ""; *at; at++) {
+        text_add_n(&out, at, 1);
+        if (*at == '.') text_add(&out, "<wbr>");
+    }
+    return out.at;
+}
+
 void html_json(Text *out, const char *id, json_t *tree) {
     char *json = json_dumps(tree, JSON_COMPACT | JSON_PRESERVE_ORDER);
     if (!json) die("no JSON text");

@@ -14,6 +14,8 @@ void html_fill(Text *out, const char *const *part, size_t count);
 /* `text` between tags and in attributes in double quotes: what could end either, and what could turn the
  * order of what is shown (runtime/printable.h), is spelled out. */
 void html_text(Text *out, const char *text);
+/* Markup of a name of parts with dots between, which may go on in the next line behind one. */
+const char *html_name(const char *name, Arena *arena);
 /* A block of JSON for scripts: no text in it ends the block, and none is a line of its own. Gives the tree
  * up. */
 void html_json(Text *out, const char *id, json_t *tree);

@@ -102,7 +102,11 @@
 
   /* -- the arena -- */
   const arena = document.getElementById('arena-chart'), plane = arena.querySelector('.plane');
-  const buffer = b => ({name: nameText(data.buffers[6 * b], data.buffers[6 * b + 1]), offset: data.buffers[6 * b + 2],
+  /* what lies in a buffer, one after the other */
+  const names = Array.from({length: buffers}, (_, b) => [nameText(data.buffers[6 * b], data.buffers[6 * b + 1])]);
+  for (let i = 0; i < data.handovers.length; i += 4)
+    names[data.handovers[i]].push(nameText(data.handovers[i + 2], data.handovers[i + 3]));
+  const buffer = b => ({name: names[b].join(', then in its place\n'), offset: data.buffers[6 * b + 2],
     bytes: data.buffers[6 * b + 3], from: data.buffers[6 * b + 4], to: data.buffers[6 * b + 5]});
   const heightOf = bytes => {
     const {base, top, share} = data.scale;

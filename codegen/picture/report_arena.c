@@ -92,11 +92,13 @@ static void tell_script(Page *page) {
     enum { MILLION = 1000000 };
     const Layout *layout = page->train->layout;
     const Plan *plan = page->train->plan;
-    json_t *buffers = json_array(), *steps = json_array();
+    json_t *buffers = json_array(), *steps = json_array(), *handovers = json_array();
+    uint32_t *number = NEW_ARRAY(page->arena, uint32_t, layout->buf.count + 1), count = 0;
     uint32_t *begin = NEW_ARRAY(page->arena, uint32_t, plan->step.count + 1);
     for (uint32_t b = 0; b < layout->buf.count; b++) {
         const Buf *buf = &layout->buf.at[b];
         if (!in_arena(buf)) continue;
+        number[b] = count++;
         add_name(page, buffers, name_of(page, buf));
         json_add(buffers, json_integer(buf->offset));
         json_add(buffers, json_integer(buf->bytes));
@@ -109,9 +111,16 @@ static void tell_script(Page *page) {
         json_add(steps, json_integer(step->kind));
         add_name(page, steps, runs ? page->g->node.at[step->node].name : page->g->value.at[step->value].name);
     }
+    for (uint32_t i = 0; i < page->fates.handover.count; i++) {
+        const Handover *handover = &page->fates.handover.at[i];
+        json_add(handovers, json_integer(number[handover->buffer]));
+        json_add(handovers, json_integer(handover->step));
+        add_name(page, handovers, page->g->value.at[handover->value].name);
+    }
     for (uint32_t s = 0; s <= plan->step.count; s++)
         begin[s] = (uint32_t)(timeline_share(&page->timeline, s) * MILLION);
     json_set(page->script, "buffers", buffers);
+    json_set(page->script, "handovers", handovers);
     json_set(page->script, "steps", steps);
     json_set(page->script, "begin", flat(begin, plan->step.count + 1));
     json_set(page->script, "seconds", json_number(page->timeline.end_seconds));

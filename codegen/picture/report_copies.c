@@ -90,15 +90,17 @@ void report_copies(Page *page) {
     Text *out = page->out;
     if (!page->train->layout->host_bytes) return;
     text_add(out, "<section id=\"copies\"><h2>Host memory and its copies</h2>\n");
-    html_add(out,
-             "<p>In every micro-step @ leave for host memory and come back, $. Operations wait @ a step for "
-             "them. Pinned host memory holds @ of the @ that the file "
-             "gives.</p>\n<figure>\n",
+    html_add(out, "<p>In every micro-step @ leave for host memory and come back, $. ",
              page_number(page, "span", "offload_bytes", FORM_BYTES),
              page->request->emit->device->copies_beside
                  ? "beside the computation, one copy each way at a time"
-                 : "in the processor's own time",
-             page_number(page, "span", "wait_seconds", FORM_SECONDS),
+                 : "in the processor's own time");
+    if (page_double(page, "wait_seconds") > 0)
+        html_add(out, "Operations wait @ a step for them. ",
+                 page_number(page, "span", "wait_seconds", FORM_SECONDS));
+    else
+        text_add(out, "Nothing waits for them. ");
+    html_add(out, "Pinned host memory holds @ of the @ that the file gives.</p>\n<figure>\n",
              page_number(page, "span", "host_bytes", FORM_BYTES),
              page_number(page, "span", "host_budget_bytes", FORM_BYTES));
     draw_lanes(page);

@@ -140,7 +140,7 @@ static const char *row_number(const Page *page, uint32_t row, const char *key, F
 static void add_row(const Page *page, const Places *places, uint32_t i) {
     const DecisionRow *row = &page->decisions.row.at[i];
     Text *out = page->out;
-    html_add(out, "<tr><th scope=\"row\"><b class=\"name\">$</b>", row->name);
+    html_add(out, "<tr><th scope=\"row\"><b class=\"name\">@</b>", html_name(row->name, page->arena));
     const char *last = strrchr(row->name, '.');
     if (strcmp(last ? last + 1 : row->name, row->op) != 0) html_add(out, " <i class=\"name\">$</i>", row->op);
     text_add(out, "</th><td class=\"cells\">");

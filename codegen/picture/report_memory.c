@@ -147,10 +147,14 @@ static void add_largest(Page *page) {
     const Layout *layout = page->train->layout;
     VEC(Sum) sum = {0};
     uint32_t peak = page->fates.peak_step;
+    ValueId *occupant = NEW_ARRAY(page->arena, ValueId, layout->buf.count + 1);
+    for (uint32_t b = 0; b < layout->buf.count; b++) occupant[b] = layout->buf.at[b].value;
+    for (uint32_t i = 0; i < page->fates.handover.count && page->fates.handover.at[i].step <= peak; i++)
+        occupant[page->fates.handover.at[i].buffer] = page->fates.handover.at[i].value;
     for (uint32_t b = 0; b < layout->buf.count; b++) {
         const Buf *buf = &layout->buf.at[b];
         if (buf->kind != BUF_VALUE || buf->persistent || buf->lo > peak || buf->hi <= peak) continue;
-        uint32_t name = names_of(&page->names, page->g->value.at[buf->value].name).name, i = 0;
+        uint32_t name = names_of(&page->names, page->g->value.at[occupant[b]].name).name, i = 0;
         while (i < sum.count && sum.at[i].name != name) i++;
         if (i == sum.count) *vec_add(page->arena, &sum) = (Sum){.name = name};
         sum.at[i].count++;
@@ -164,7 +168,8 @@ static void add_largest(Page *page) {
              "<tbody>\n");
     for (uint32_t i = 0; i < sum.count && i < ROWS; i++) {
         const char *name = page->names.general.at[sum.at[i].name];
-        html_add(out, "<tr><th scope=\"row\" class=\"name\">$@</th><td>@</td></tr>\n", name,
+        html_add(out, "<tr><th scope=\"row\" class=\"name\">@@</th><td>@</td></tr>\n",
+                 html_name(name, page->arena),
                  sum.at[i].count == 1
                      ? ""
                      : arena_printf(page->arena, " <i>\u00d7%s</i>",

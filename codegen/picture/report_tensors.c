@@ -10,7 +10,7 @@ static const struct {
     uint32_t rows;
     const char *said, *becomes;
 } sort_look[SORTS] = {
-    [SORT_FORWARD] = {14, "made by the forward pass: the plan decides on them", NULL},
+    [SORT_FORWARD] = {14, "made by the forward pass: the plan decides on them", ""},
     [SORT_SHORT] = {6, "gradients and what else lives for its readers alone", "freed when read"},
     [SORT_PERSISTENT] = {8, "weights and states", "always there"}};
 
@@ -48,61 +48,67 @@ static void add_fate(const Page *page, Group *group, ValueId v) {
         group->freed++;
 }
 
+/* Of all that has storage of its own. */
 static Groups find_groups(Page *page) {
-    const Layout *layout = page->train->layout;
     Groups groups = {0};
-    bool *seen = NEW_ARRAY(page->arena, bool, page->g->value.count + 1);
-    for (uint32_t b = 0; b < layout->buf.count; b++) {
-        const Buf *buf = &layout->buf.at[b];
-        if (buf->kind != BUF_VALUE || seen[buf->value]) continue;
-        seen[buf->value] = true;
-        uint32_t name = names_of(&page->names, page->g->value.at[buf->value].name).name, i = 0;
-        while (i < groups.count && (groups.at[i].name != name || groups.at[i].bytes != buf->bytes)) i++;
+    for (ValueId v = 0; v < page->g->value.count; v++) {
+        const Value *value = &page->g->value.at[v];
+        if (graph_root(page->g, v) != v) continue;
+        int64_t bytes = value_bytes(value);
+        uint32_t name = names_of(&page->names, value->name).name, i = 0;
+        while (i < groups.count && (groups.at[i].name != name || groups.at[i].bytes != bytes)) i++;
         if (i == groups.count)
-            *vec_add(page->arena, &groups) = (Group){.name = name,
-                                                     .value = buf->value,
-                                                     .bytes = buf->bytes,
-                                                     .sort = buf->persistent ? SORT_PERSISTENT : SORT_SHORT};
+            *vec_add(page->arena, &groups) =
+                (Group){.name = name,
+                        .value = v,
+                        .bytes = bytes,
+                        .sort = value->kind == VALUE_ACTIVATION ? SORT_SHORT : SORT_PERSISTENT};
         groups.at[i].count++;
-        add_fate(page, &groups.at[i], buf->value);
+        add_fate(page, &groups.at[i], v);
     }
     if (groups.count) qsort(groups.at, groups.count, sizeof *groups.at, larger_first);
     return groups;
 }
 
-static void add_count(Text *out, const char *what, uint32_t count, uint32_t of, const char *said) {
+static void add_count(const Page *page, const Group *group, const char *what, uint32_t count,
+                      const char *said) {
+    Arena *arena = page->arena;
+    const char *key = arena_printf(arena, "tensor.%s.%s", page->names.general.at[group->name], what);
+    const char *of = arena_printf(arena, "tensor.%s.count", page->names.general.at[group->name]);
     if (!count) return;
     html_add(
-        out,
+        page->out,
         "<span class=\"fate\"><svg class=\"swatch\" width=\"12\" height=\"12\" aria-hidden=\"true\"><rect "
         "width=\"12\" height=\"12\" rx=\"2\" class=\"f-$\"/></svg>$@</span> ",
-        what, said, count == of ? "" : arena_printf(out->arena, " <i>%u of %u</i>", count, of));
+        what, said,
+        count == group->count
+            ? ""
+            : arena_printf(arena, " <i>%s of %s</i>", page_value(page, "span", key, count, FORM_COUNT),
+                           page_value(page, "span", of, group->count, FORM_COUNT)));
 }
 
 static void add_row(const Page *page, const Group *group) {
     Text *out = page->out;
     Arena *arena = page->arena;
-    const char *name = page->names.general.at[group->name];
-    const char *key = arena_printf(arena, "tensor.%s", name);
-    const Value *value = &page->g->value.at[group->value];
+    const char *name = page->names.general.at[group->name], *key = arena_printf(arena, "tensor.%s", name);
     LiveColumn column = live_column(page->g, group->value);
     html_add(
         out,
-        "<tr><th scope=\"row\" class=\"name\">$</th><td class=\"words\"><svg class=\"swatch\" width=\"12\" "
-        "height=\"12\" aria-hidden=\"true\"><rect width=\"12\" height=\"12\" rx=\"2\" class=\"c$\"/></svg>$"
-        "</td><td class=\"name\">$</td><td>@</td><td>@</td><td>@</td><td class=\"words\">",
-        name, arena_printf(arena, "%u", stack_place(column)), live_label[column],
-        type_text(arena, &value->type),
-        page_value(page, "span", arena_printf(arena, "%s.bytes", key), (double)group->bytes, FORM_BYTES),
-        page_value(page, "span", arena_printf(arena, "%s.count", key), group->count, FORM_COUNT),
-        page_value(page, "span", arena_printf(arena, "%s.total", key), (double)total_bytes(group),
-                   FORM_BYTES));
-    add_count(out, "kept", group->kept, group->count, "kept");
-    add_count(out, "again", group->again, group->count, "computed again");
-    add_count(out, "away", group->away, group->count, "in host memory");
-    add_count(out, "freed", group->freed, group->count, "freed at once");
-    if (sort_look[group->sort].becomes) text_add(out, "%s", sort_look[group->sort].becomes);
-    text_add(out, "</td></tr>\n");
+        "<tr><th scope=\"row\" class=\"name\">@</th><td class=\"words\"><svg class=\"swatch\" width=\"12\" "
+        "height=\"12\" aria-hidden=\"true\"><rect width=\"12\" height=\"12\" rx=\"2\" class=\"c$\"/></svg>"
+        "<span>$</span></td><td class=\"name shape\">$</td>",
+        html_name(name, arena), arena_printf(arena, "%u", stack_place(column)), live_label[column],
+        type_text(arena, &page->g->value.at[group->value].type));
+    html_add(out, "<td>@</td><td>@</td><td>@</td><td class=\"words\">",
+             page_value(page, "span", arena_printf(arena, "%s.bytes", key), (double)group->bytes, FORM_BYTES),
+             page_value(page, "span", arena_printf(arena, "%s.count", key), group->count, FORM_COUNT),
+             page_value(page, "span", arena_printf(arena, "%s.total", key), (double)total_bytes(group),
+                        FORM_BYTES));
+    add_count(page, group, "kept", group->kept, "kept");
+    add_count(page, group, "again", group->again, "computed again");
+    add_count(page, group, "away", group->away, "in host memory");
+    add_count(page, group, "freed", group->freed, "freed at once");
+    html_add(out, "$</td></tr>\n", sort_look[group->sort].becomes);
 }
 
 void report_tensors(Page *page) {
@@ -112,7 +118,8 @@ void report_tensors(Page *page) {
              "<section id=\"tensors\"><h2>The largest tensors, and their fate</h2>\n<div class=\"wide\" "
              "tabindex=\"0\" role=\"region\" aria-label=\"The largest tensors\"><table class=\"numbers\">"
              "<thead><tr><th scope=\"col\">tensor</th><th scope=\"col\" class=\"words\">is</th>"
-             "<th scope=\"col\">shape</th><th scope=\"col\">each</th><th scope=\"col\">how many</th>"
+             "<th scope=\"col\" class=\"shape\">shape</th><th scope=\"col\">each</th><th scope=\"col\">how "
+             "many</th>"
              "<th scope=\"col\">together</th><th scope=\"col\" "
              "class=\"words\">becomes</th></tr></thead>\n");
     for (int sort = 0; sort < SORTS; sort++) {

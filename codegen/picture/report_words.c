@@ -83,7 +83,7 @@ static void add_bound(const Page *page) {
 }
 
 static void add_figure(const Page *page, const char *what, const char *value, const char *more) {
-    html_add(page->out, "<div><dt>$</dt><dd>@</dd><dd class=\"more\">@</dd></div>\n", what, value, more);
+    html_add(page->out, "<li>$<b>@</b><span class=\"more\">@</span></li>\n", what, value, more);
 }
 
 /* From nothing to what keeping everything takes: where the smallest budget, the peak and the budget are. */
@@ -118,7 +118,7 @@ static const char *time_meter(const Page *page) {
 static void add_figures(const Page *page) {
     double tokens =
         page_double(page, "batch") * page_double(page, "context") * page_double(page, "accumulate");
-    text_add(page->out, "<dl class=\"figures\">\n");
+    text_add(page->out, "<ul class=\"figures\">\n");
     add_figure(page, "peak memory", page_number(page, "span", "peak_bytes", FORM_BYTES), memory_meter(page));
     add_figure(page, "step time", page_number(page, "span", "seconds", FORM_SECONDS), time_meter(page));
     add_figure(page, "gap to the bound", page_number(page, "span", "gap", FORM_PERCENT),
@@ -129,7 +129,7 @@ static void add_figures(const Page *page) {
                             page_number(page, "span", "keep_all_bytes", FORM_BYTES)));
     add_figure(page, "tokens a second", page_number(page, "span", "tokens_per_second", FORM_COUNT),
                arena_printf(page->arena, "%s a step", derived(page, "tokens", tokens, FORM_COUNT)));
-    text_add(page->out, "</dl>\n");
+    text_add(page->out, "</ul>\n");
 }
 
 void report_words(Page *page) {
