@@ -49,44 +49,74 @@ static Curve curve_of(const RunLog *run, bool losses, Arena *arena) {
     return curve;
 }
 
-static void draw_curve(const Page *page, const Curve *curve, const char *id, const char *label,
-                       double planned) {
+typedef struct Axis {
+    double low, high;
+    bool seconds;
+} Axis;
+
+static double up(const Axis *axis, double value) {
+    double share = (axis->high - value) / (axis->high - axis->low);
+    return share < 0 ? 0 : share;
+}
+
+static void draw_axes(const Page *page, const Axis *axis, const char *what) {
     enum { MOST_TICKS = 4 };
     Text *out = page->out;
     const RunLog *run = page->request->run;
-    bool seconds = planned > 0;
-    double low = seconds ? 0 : curve->low, high = seconds ? fmax(curve->high, planned) : curve->high;
-    double room = high > low ? (high - low) * 0.08 : 1;
-    high += room;
-    if (!seconds) low -= room;
-    text_add(out, "<figure>\n");
-    chart_open(out, id, "", 180, label);
-    double step = tick_step(high - low, MOST_TICKS);
-    for (double at = ceil(low / step) * step; at <= high; at += step) {
-        const char *y = percent((high - at) / (high - low), page->arena);
+    double step = tick_step(axis->high - axis->low, MOST_TICKS);
+    for (double at = ceil(axis->low / step) * step; at <= axis->high; at += step) {
+        const char *y = percent(up(axis, at), page->arena);
         html_add(out, "<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"$\" y2=\"$\"/>", y, y);
         html_add(out, "<text class=\"tick y\" x=\"-8\" y=\"$\" dy=\".32em\">$</text>\n", y,
-                 seconds ? seconds_tick(at, high, page->arena) : arena_printf(page->arena, "%.6g", at));
+                 axis->seconds ? seconds_tick(at, axis->high, page->arena)
+                               : arena_printf(page->arena, "%.6g", at));
     }
-    chart_plane_open(out);
-    text_add(out, "<path class=\"line s0\" d=\"");
-    for (uint32_t i = 0; i < curve->count; i++)
-        text_add(out, "%c%d %d", i ? 'L' : 'M', (int)(curve->at[i] * PLANE),
-                 (int)((high - curve->value[i]) / (high - low) * PLANE));
-    text_add(out, "\"/>\n");
-    chart_plane_close(out);
-    if (seconds) {
-        const char *y = percent((high - planned) / (high - low), page->arena);
-        html_add(out, "<line class=\"budget\" x1=\"0\" x2=\"100%\" y1=\"$\" y2=\"$\"/>", y, y);
-        html_add(out, "<text class=\"note budget\" x=\"0\" y=\"$\" dx=\"4\" dy=\"-5\">planned @</text>\n", y,
-                 page_number(page, "tspan", "seconds", FORM_SECONDS));
-    }
+    html_add(out, "<text class=\"tick\" x=\"0\" y=\"-6\">\u2191 $</text>", what);
     html_add(out, "<text class=\"tick x first\" x=\"0\" y=\"100%\" dy=\"1.5em\">step $</text>",
              arena_printf(page->arena, "%" PRId64, run->step.at[0].step));
     html_add(out, "<text class=\"tick x last\" x=\"100%\" y=\"100%\" dy=\"1.5em\">step $</text>\n",
              arena_printf(page->arena, "%" PRId64, run->step.at[run->step.count - 1].step));
+}
+
+static void draw_curve(const Page *page, const Curve *curve, const Axis *axis, const char *id,
+                       const char *what, const char *label) {
+    Text *out = page->out;
+    text_add(out, "<figure>\n");
+    chart_open(out, id, "", 170, label);
+    draw_axes(page, axis, what);
+    chart_plane_open(out);
+    text_add(out, "<path class=\"line s0\" d=\"");
+    for (uint32_t i = 0; i < curve->count; i++)
+        text_add(out, "%c%d %d", i ? 'L' : 'M', (int)(curve->at[i] * PLANE),
+                 (int)(up(axis, curve->value[i]) * PLANE));
+    text_add(out, "\"/>\n");
+    chart_plane_close(out);
+    if (axis->seconds) {
+        const char *y = percent(up(axis, page_double(page, "seconds")), page->arena);
+        html_add(out, "<line class=\"budget\" x1=\"0\" x2=\"100%\" y1=\"$\" y2=\"$\"/>", y, y);
+        html_add(out, "<text class=\"note budget left\" x=\"100%\" y=\"$\" dy=\"-5\">planned @</text>\n", y,
+                 page_number(page, "tspan", "seconds", FORM_SECONDS));
+    }
     chart_close(out);
-    html_add(out, "<figcaption>$</figcaption></figure>\n", label);
+    text_add(out, "</figure>\n");
+}
+
+/* From nothing to three times what is usual: what takes longer ends at the top. */
+static void draw_times(const Page *page, double middle) {
+    const double far = 3;
+    Curve curve = curve_of(page->request->run, false, page->arena);
+    double usual = fmax(middle, page_double(page, "seconds"));
+    Axis axis = {.high = 1.08 * fmin(fmax(curve.high, usual), far * usual), .seconds = true};
+    if (curve.count)
+        draw_curve(page, &curve, &axis, "time-chart", "time of a step",
+                   "Seconds of each step, and as planned");
+}
+
+static void draw_losses(const Page *page) {
+    Curve curve = curve_of(page->request->run, true, page->arena);
+    double room = fmax(0.08 * (curve.high - curve.low), 1e-3);
+    Axis axis = {.low = curve.low - room, .high = curve.high + room};
+    if (curve.count) draw_curve(page, &curve, &axis, "loss-chart", "loss", "Loss of each step");
 }
 
 static void add_memory(const Page *page) {
@@ -125,20 +155,22 @@ void report_run(Page *page) {
     if (!run) return;
     double *seconds = NEW_ARRAY(page->arena, double, run->step.count + 1);
     for (uint32_t i = 0; i < run->step.count; i++) seconds[i] = run->step.at[i].seconds;
-    double middle = median(seconds, run->step.count), planned = page_double(page, "seconds");
+    double middle = median(seconds, run->step.count), slowest = 0;
+    for (uint32_t i = 0; i < run->step.count; i++) slowest = fmax(slowest, run->step.at[i].seconds);
     html_add(
         out,
         "<section id=\"run\"><h2>What a run measured</h2>\n<p>The log <b class=\"name\">$</b> has @ steps.",
         run->path, page_value(page, "span", "run.steps", run->step.count, FORM_COUNT));
     if (isfinite(middle))
-        html_add(out, " The median step took @, @ of the @ that were planned.",
-                 page_value(page, "span", "run.median_seconds", middle, FORM_SECONDS),
-                 page_value(page, "span", "run.time_share", middle / planned, FORM_PERCENT),
-                 page_number(page, "span", "seconds", FORM_SECONDS));
+        html_add(
+            out, " The median step took @, @ of the @ that were planned; the slowest @.",
+            page_value(page, "span", "run.median_seconds", middle, FORM_SECONDS),
+            page_value(page, "span", "run.time_share", middle / page_double(page, "seconds"), FORM_PERCENT),
+            page_number(page, "span", "seconds", FORM_SECONDS),
+            page_value(page, "span", "run.slowest_seconds", slowest, FORM_SECONDS));
     text_add(out, "</p>\n");
     add_memory(page);
-    Curve times = curve_of(run, false, page->arena), losses = curve_of(run, true, page->arena);
-    if (times.count) draw_curve(page, &times, "time-chart", "Seconds of each step, and as planned", planned);
-    if (losses.count) draw_curve(page, &losses, "loss-chart", "Loss of each step", 0);
+    draw_times(page, middle);
+    draw_losses(page);
     text_add(out, "</section>\n");
 }

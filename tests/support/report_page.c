@@ -148,6 +148,7 @@ static double of_log(const Page *p, const char *name) {
     double median = (seconds.at[(seconds.count - 1) / 2] + seconds.at[seconds.count / 2]) / 2;
     if (!strcmp(name, "steps")) return steps;
     if (!strcmp(name, "median_seconds")) return median;
+    if (!strcmp(name, "slowest_seconds")) return seconds.at[seconds.count - 1];
     if (!strcmp(name, "time_share")) return median / of_plan(p, "seconds");
     if (!strcmp(name, "off_bytes")) return fabs(measured - planned);
     return last;
