@@ -196,10 +196,10 @@ void report_layers(Page *page) {
     }
     text_add(out, "</tbody></table></div>\n");
     if (dropped)
-        html_add(
-            out,
-            "<p class=\"aside\">@ more operations are left out: nobody reads their results in the backward "
-            "pass, and they are freed at once.</p>\n",
-            page_value(page, "span", "freed_rows", dropped, FORM_COUNT));
+        html_add(out,
+                 "<p class=\"aside\">Left out: @ operation$ whose results nobody reads in the backward pass. "
+                 "They are freed "
+                 "at once.</p>\n",
+                 page_value(page, "span", "freed_rows", dropped, FORM_COUNT), dropped == 1 ? "" : "s");
     text_add(out, "</section>\n");
 }

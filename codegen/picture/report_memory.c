@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+enum { MANY_STEPS = 5000 }; /* lines between areas would hide them */
 enum { COLUMNS = 1250, WIDTH = PLANE / COLUMNS };
 
 static int64_t total_at(const Page *page, uint32_t step) {
@@ -222,8 +223,8 @@ void report_memory(Page *page) {
     text_add(out, "<section id=\"memory\"><h2>Memory over a step</h2>\n");
     add_caption(page);
     text_add(out, "<div class=\"beside\"><figure>\n");
-    chart_open(out, "memory-chart", "timed", 340,
-               "Live memory over a step, stacked by category; the table beside it has the peak");
+    chart_open(out, "memory-chart", page->train->plan->step.count < MANY_STEPS ? "timed outlined" : "timed",
+               340, "Live memory over a step, stacked by category; the table beside it has the peak");
     chart_bytes_axis(out, &page->scale);
     chart_plane_open(out);
     for (uint32_t k = 0; k < LIVE_COLUMNS; k++)
