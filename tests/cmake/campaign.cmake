@@ -20,6 +20,8 @@ endfunction()
 
 # REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft, bitsandbytes and trl.
 set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft, bitsandbytes and trl, for campaigns")
+# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft and bitsandbytes; for pages, selenium.
+set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft, bitsandbytes and selenium, for campaigns")
 # Files of weights against the libraries that define them; in a build with REMAT_SANITIZE, watched.
 add_executable(readers EXCLUDE_FROM_ALL ${campaign}/readers.c ${campaign}/fuzz/exits.c ${campaign}/fuzz/folder.c)
 target_include_directories(readers PRIVATE ${CMAKE_SOURCE_DIR})
@@ -56,6 +58,8 @@ if(TARGET rematc AND NOT REMAT_SANITIZE)
   campaign(adapters_campaign adapters)
   add_custom_target(published COMMAND ${REMAT_PYTHON} ${campaign}/published.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/published DEPENDS rematc USES_TERMINAL VERBATIM)
+  add_custom_target(report_pages COMMAND ${REMAT_PYTHON} ${campaign}/report.py $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
+                    ${CMAKE_BINARY_DIR}/campaign/report DEPENDS rematc USES_TERMINAL VERBATIM)
   add_custom_target(exported COMMAND ${REMAT_PYTHON} ${campaign}/exported.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/exported DEPENDS rematc USES_TERMINAL VERBATIM)
   add_custom_target(chat_model COMMAND ${REMAT_PYTHON} ${campaign}/chat_model.py $<TARGET_FILE:rematc>

@@ -40,6 +40,14 @@ foreach(name command_line output answers)
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
+# The page of `report`, read beside the plan that it is of.
+add_executable(report_page support/report_page.c)
+target_include_directories(report_page PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(report_page PRIVATE remat_ir PkgConfig::JANSSON)
+add_test(NAME pipeline_report COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/report.sh $<TARGET_FILE:rematc>
+         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/report $<TARGET_FILE:report_page>)
+set_tests_properties(pipeline_report PROPERTIES TIMEOUT ${test_timeout})
+list(APPEND pipeline_tests pipeline_report)
 # What is installed, and what shells offer; each says what it left out for want of a program.
 add_test(NAME pipeline_install COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/install.sh $<TARGET_FILE:rematc>
          ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/install ${CMAKE_BINARY_DIR} ${CMAKE_COMMAND}

@@ -1,7 +1,6 @@
-/* In: a plan and its layout. Out: text or JSON for people and programs. Nothing is decided here. */
-#include "frontend/driver/report.h"
+/* See summary.h. In: a plan and its layout. Nothing is decided here. */
+#include "frontend/driver/summary.h"
 
-#include "codegen/json_tree.h"
 #include "ir/glob.h"
 #include "frontend/driver/options.h"
 #include "frontend/driver/profiles.h"
@@ -11,135 +10,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-
-/* "mlp.fc.tile3" -> "mlp.fc.tile*": pieces of tokens are alike. */
-static const char *without_pieces(const char *name, Arena *arena) {
-    static const char *const piece[] = {".tile", ".slice"};
-    for (size_t i = 0; i < COUNT_OF(piece); i++) {
-        const char *at = strstr(name, piece[i]);
-        if (!at) continue;
-        at += strlen(piece[i]);
-        size_t digits = strspn(at, "0123456789");
-        if (digits) return arena_printf(arena, "%.*s*%s", (int)(at - name), name, at + digits);
-    }
-    return name;
-}
-
-/* "h.3.attn.qkv" in block "h.3" -> "h.*.attn.qkv". */
-static const char *general_name(const Graph *g, const Node *node, const char *name, Arena *arena) {
-    if (node->block == NONE) return without_pieces(name, arena);
-    const char *block = g->block.at[node->block], *dot = strrchr(block, '.');
-    size_t length = strlen(block);
-    if (dot && !strncmp(name, block, length))
-        name = arena_printf(arena, "%.*s.*%s", (int)(dot - block), block, name + length);
-    return without_pieces(name, arena);
-}
-
-/* What became of every forward value and operation. */
-typedef struct Fates {
-    uint32_t *again; /* by node: how often it is recomputed in a micro-step */
-    bool *kept;      /* by value: it lies in memory when the backward phase begins */
-    uint32_t *moved; /* by value: the step that copies it to host memory, NONE if none does */
-    uint32_t peak_step;
-} Fates;
-
-static Fates fates_of(const Part *part, Arena *arena) {
-    const Graph *g = part->graph;
-    const Plan *plan = part->plan;
-    const Layout *layout = part->layout;
-    Fates fates = {.again = NEW_ARRAY(arena, uint32_t, g->node.count),
-                   .kept = NEW_ARRAY(arena, bool, g->value.count),
-                   .moved = NEW_ARRAY(arena, uint32_t, g->value.count)};
-    for (uint32_t v = 0; v < g->value.count; v++) fates.moved[v] = NONE;
-    ValueId *occupant = NEW_ARRAY(arena, ValueId, layout->buf.count + 1); /* buffers pass on in place */
-    int64_t *live = NEW_ARRAY(arena, int64_t, plan->step.count + 1), bytes = 0, most = -1;
-    uint32_t turn = NONE; /* the first backward step */
-    for (uint32_t b = 0; b < layout->buf.count; b++) {
-        occupant[b] = layout->buf.at[b].value;
-        if (layout->buf.at[b].kind == BUF_HOST) continue;
-        live[layout->buf.at[b].lo] += layout->buf.at[b].bytes;
-        if (layout->buf.at[b].hi <= plan->step.count) live[layout->buf.at[b].hi] -= layout->buf.at[b].bytes;
-    }
-    for (uint32_t s = 0; s < plan->step.count; s++) {
-        const Step *step = &plan->step.at[s];
-        bytes += live[s];
-        if (bytes > most) most = bytes, fates.peak_step = s;
-        if (step->kind == STEP_RECOMPUTE) fates.again[step->node]++;
-        if (step->kind == STEP_OFFLOAD && fates.moved[step->value] == NONE) fates.moved[step->value] = s;
-        if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) continue;
-        const Node *node = &g->node.at[step->node];
-        if (turn == NONE && node->phase != PHASE_FORWARD) turn = s;
-        for (uint32_t o = 0; turn == NONE && o < node->nout; o++)
-            occupant[layout->bind.at[layout->first[s] + o]] = node->out[o];
-    }
-    for (uint32_t b = 0; b < layout->buf.count; b++) {
-        const Buf *buf = &layout->buf.at[b];
-        if (buf->kind == BUF_VALUE && !buf->persistent && buf->lo < turn && buf->hi > turn)
-            fates.kept[occupant[b]] = fates.moved[occupant[b]] == NONE;
-    }
-    return fates;
-}
-
-static bool decided(const Graph *g, const Node *node) {
-    return node->phase == PHASE_FORWARD && !(op_info[node->op].flags & OPF_VIEW) &&
-           !value_persistent(g, node->out[0]);
-}
-
-static int64_t kept_bytes(const Graph *g, const Fates *fates, const Node *node) {
-    int64_t bytes = 0;
-    for (uint32_t o = 0; o < node->nout; o++)
-        if (fates->kept[node->out[o]]) bytes += value_bytes(&g->value.at[node->out[o]]);
-    return bytes;
-}
-
-static int64_t moved_bytes(const Graph *g, const Fates *fates, const Node *node) {
-    int64_t bytes = 0;
-    for (uint32_t o = 0; o < node->nout; o++)
-        if (fates->moved[node->out[o]] != NONE) bytes += value_bytes(&g->value.at[node->out[o]]);
-    return bytes;
-}
-
-Decisions plan_decisions(const Part *part, Arena *arena) {
-    const Graph *g = part->graph;
-    Fates fates = fates_of(part, arena);
-    Decisions decisions = {0};
-    Map *index = map_new(arena);
-    for (uint32_t n = 0; n < g->node.count; n++) {
-        const Node *node = &g->node.at[n];
-        if (!decided(g, node)) continue;
-        const char *name = general_name(g, node, node->name, arena);
-        uint32_t i = map_get(index, name);
-        if (i == NONE) {
-            i = decisions.row.count;
-            *vec_add(arena, &decisions.row) = (DecisionRow){.name = name, .op = op_info[node->op].name};
-            map_set(index, name, i);
-        }
-        DecisionRow *row = &decisions.row.at[i];
-        int64_t bytes = kept_bytes(g, &fates, node), moved = moved_bytes(g, &fates, node);
-        row->kept_bytes += bytes;
-        row->moved_bytes += moved;
-        decisions.moves |= moved > 0;
-        if (moved) row->moved++;
-        if (fates.again[n])
-            row->recomputed++,
-                row->recompute_seconds += (double)(fates.again[n] * g->accumulate) * part->cost[n].seconds;
-        else if (bytes)
-            row->kept++;
-        else if (!moved)
-            row->dropped++;
-    }
-    return decisions;
-}
-
-static const char *seconds_text(double seconds, char out[24]) {
-    if (seconds < 1e-3)
-        snprintf(out, 24, "%.1f us", seconds * 1e6);
-    else if (seconds < 1)
-        snprintf(out, 24, "%.2f ms", seconds * 1e3);
-    else
-        snprintf(out, 24, "%.3f s", seconds);
-    return out;
-}
 
 static double tokens_of(const Graph *g) {
     return (double)(g->batch * g->context * g->accumulate);
@@ -160,8 +30,7 @@ static double measured_share(const Part *part) {
     return all > 0 ? measured / all : 0;
 }
 
-/* Where a step's seconds are from. */
-static const char *sources_text(const EmitRequest *request, Arena *arena) {
+const char *summary_sources(const EmitRequest *request, Arena *arena) {
     const Device *device = request->device;
     const char *figures =
         device->cuda
@@ -181,9 +50,9 @@ static const char *sources_text(const EmitRequest *request, Arena *arena) {
     return arena_printf(arena, "%s, %.1f%% of the step, and %s", times, share, figures);
 }
 
-void report_plan(const PlanReport *report, Text *out) {
-    const EmitRequest *request = report->request;
-    const PlanResult *result = report->result;
+void summary_plan(const PlanSummary *summary, Text *out) {
+    const EmitRequest *request = summary->request;
+    const PlanResult *result = summary->result;
     const Part *train = &request->train;
     const Graph *g = train->graph;
     char a[24], b[24], c[24], d[24];
@@ -193,8 +62,8 @@ void report_plan(const PlanReport *report, Text *out) {
              "  micro-batch     B = %" PRId64 ", T = %" PRId64 ", %" PRId64
              " micro-step%s a step (%.0f tokens)\n",
              g->batch, g->context, g->accumulate, g->accumulate == 1 ? "" : "s", tokens_of(g));
-    if (report->budget.limited)
-        text_add(out, "  budget          %s%s\n", format_bytes(report->budget.device_bytes, a),
+    if (summary->budget.limited)
+        text_add(out, "  budget          %s%s\n", format_bytes(summary->budget.device_bytes, a),
                  request->device->reserved_bytes
                      ? arena_printf(out->arena, " (%s of it reserved for the context)",
                                     format_bytes(request->device->reserved_bytes, b))
@@ -217,24 +86,24 @@ void report_plan(const PlanReport *report, Text *out) {
     double over = 100 * (train->plan->seconds / result->keep_all_seconds - 1);
     text_add(out, "  keep-all peak   %s; this plan %s %.1f%%%s\n", format_bytes(result->keep_all_bytes, a),
              saved < 0 ? "takes" : "saves", fabs(saved), saved < 0 ? " more" : "");
-    text_add(out, "  smallest budget %s\n", format_bytes_up(report->smallest_bytes, a));
+    text_add(out, "  smallest budget %s\n", format_bytes_up(summary->smallest_bytes, a));
     text_add(out, "  step time       %s, of which recomputation %s (%.2f%% %s keep-all), %.0f tokens/s\n",
-             seconds_text(train->plan->seconds, a), seconds_text(train->plan->recompute_seconds, b),
+             format_seconds(train->plan->seconds, a), format_seconds(train->plan->recompute_seconds, b),
              fabs(over), over < 0 ? "under" : "over", tokens_of(g) / train->plan->seconds);
-    text_add(out, "  computed from   %s\n", sources_text(request, out->arena));
+    text_add(out, "  computed from   %s\n", summary_sources(request, out->arena));
     if (train->plan->host_bytes)
         text_add(out, "  host memory     %s of %s; %s go out and back in a micro-step, operations wait %s\n",
                  format_bytes(train->plan->host_bytes, a), format_bytes(request->spec->host_bytes, b),
-                 format_bytes(train->plan->offload_bytes, c), seconds_text(train->plan->wait_seconds, d));
-    text_add(out, "  lower bound     %s; gap %.3f%%\n", seconds_text(result->lower_bound_seconds, a),
+                 format_bytes(train->plan->offload_bytes, c), format_seconds(train->plan->wait_seconds, d));
+    text_add(out, "  lower bound     %s; gap %.3f%%\n", format_seconds(result->lower_bound_seconds, a),
              100 * result->gap);
-    if (report->more_seconds > 0)
-        text_add(out, "  %s more         %s a step (%.2f%% faster)\n", format_bytes(report->more_bytes, a),
-                 seconds_text(report->more_seconds, b),
-                 100 * (train->plan->seconds / report->more_seconds - 1));
+    if (summary->more_seconds > 0)
+        text_add(out, "  %s more         %s a step (%.2f%% faster)\n", format_bytes(summary->more_bytes, a),
+                 format_seconds(summary->more_seconds, b),
+                 100 * (train->plan->seconds / summary->more_seconds - 1));
     for (uint32_t i = 0; i < result->reason.count; i++)
         text_add(out, "  because         %s\n", result->reason.at[i]);
-    Decisions decisions = plan_decisions(train, out->arena);
+    Decisions decisions = decisions_of(train, out->arena);
     text_add(out, "\n  %-40s %-16s %6s %6s %12s %12s%s\n", "forward operation", "op", "kept", "again",
              "kept bytes", "again time", decisions.moves ? "   away   away bytes" : "");
     for (uint32_t i = 0; i < decisions.row.count; i++) {
@@ -242,7 +111,7 @@ void report_plan(const PlanReport *report, Text *out) {
         if (!row->kept && !row->recomputed && !row->moved) continue;
         text_add(out, "  %-40s %-16s %6u %6u %12s %12s", row->name, row->op, row->kept, row->recomputed,
                  row->kept_bytes ? format_bytes(row->kept_bytes, a) : "-",
-                 row->recomputed ? seconds_text(row->recompute_seconds, b) : "-");
+                 row->recomputed ? format_seconds(row->recompute_seconds, b) : "-");
         if (decisions.moves)
             text_add(out, " %6u %12s", row->moved, row->moved ? format_bytes(row->moved_bytes, c) : "-");
         text_add(out, "\n");
@@ -294,9 +163,9 @@ static double chain_seconds(const Part *part, const Fates *fates, NodeId n, bool
 }
 
 /* When a node's outputs leave for host memory, when they come back, and what that takes. */
-static void report_moved(const PlanReport *report, const Fates *fates, const Node *node, int64_t bytes,
-                         Text *out) {
-    const Part *part = &report->request->train;
+static void add_moved(const PlanSummary *summary, const Fates *fates, const Node *node, int64_t bytes,
+                      Text *out) {
+    const Part *part = &summary->request->train;
     const Plan *plan = part->plan;
     char a[24], b[24];
     uint32_t leaves = NONE, gone = NONE, back = NONE;
@@ -315,10 +184,10 @@ static void report_moved(const PlanReport *report, const Fates *fates, const Nod
         out,
         "  away in host memory: %s copied out at step %u, off the device from step %u to %u; %s each way\n",
         format_bytes(bytes, a), leaves, gone, back,
-        seconds_text((double)bytes / report->request->device->copy_bytes_per_second, b));
+        format_seconds((double)bytes / summary->request->device->copy_bytes_per_second, b));
 }
 
-static void report_source(const Cost *cost, Text *out) {
+static void add_source(const Cost *cost, Text *out) {
     const ProfileTime *time = cost->measured;
     char a[24], b[24];
     if (!time) {
@@ -326,44 +195,45 @@ static void report_source(const Cost *cost, Text *out) {
         return;
     }
     text_add(out, "  its time was measured: the median of %" PRId64 ", of which 80%% took %s to %s\n",
-             time->count, seconds_text(time->p10_seconds, a), seconds_text(time->p90_seconds, b));
+             time->count, format_seconds(time->p10_seconds, a), format_seconds(time->p90_seconds, b));
 }
 
-uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
-    const Part *part = &report->request->train;
+uint32_t summary_why(const PlanSummary *summary, const char *pattern, Text *out) {
+    const Part *part = &summary->request->train;
     const Graph *g = part->graph;
-    Fates fates = fates_of(part, out->arena);
+    Fates fates = decisions_fates(part, out->arena);
     /* what a byte is worth: the time that a little more budget saves, over what it adds */
-    double price = report->more_seconds > 0
-                       ? (part->plan->seconds - report->more_seconds) / (double)report->more_bytes
+    double price = summary->more_seconds > 0
+                       ? (part->plan->seconds - summary->more_seconds) / (double)summary->more_bytes
                        : 0;
     uint32_t found = 0;
     char a[24], b[24], c[24];
-    Glob *wanted = glob_new(out->arena, pattern), **pinned = pin_globs(report->request->spec, out->arena);
+    Glob *wanted = glob_new(out->arena, pattern), **pinned = pin_globs(summary->request->spec, out->arena);
     for (uint32_t n = 0; n < g->node.count; n++) {
         const Node *node = &g->node.at[n];
-        if (!decided(g, node) || !glob_matches(wanted, node->name)) continue;
+        if (!decisions_covers(g, node) || !glob_matches(wanted, node->name)) continue;
         found++;
-        int64_t bytes = 0, kept = kept_bytes(g, &fates, node);
+        int64_t bytes = 0, kept = decisions_kept_bytes(g, &fates, node);
         for (uint32_t o = 0; o < node->nout; o++) bytes += value_bytes(&g->value.at[node->out[o]]);
         double seconds = part->cost[n].seconds * (double)g->accumulate;
         double chain = chain_seconds(part, &fates, n, NEW_ARRAY(out->arena, bool, g->node.count)) *
                        (double)g->accumulate;
-        const char *reader = backward_reader(g, node), *pin = pin_of(report->request->spec, pinned, node);
+        const char *reader = backward_reader(g, node), *pin = pin_of(summary->request->spec, pinned, node);
         uint64_t runs = (uint64_t)g->accumulate * (1 + fates.again[n]);
         text_add(out, "%s: %s, %s, %s a run, %" PRIu64 " run%s a step\n", node->name, op_info[node->op].name,
-                 format_bytes(bytes, a), seconds_text(part->cost[n].seconds, b), runs, runs == 1 ? "" : "s");
-        report_source(&part->cost[n], out);
+                 format_bytes(bytes, a), format_seconds(part->cost[n].seconds, b), runs,
+                 runs == 1 ? "" : "s");
+        add_source(&part->cost[n], out);
         if (pin) text_add(out, "  pinned by the file: %s\n", pin);
         if (fates.again[n])
             text_add(out, "  recomputed %u time%s a micro-step, %s a step, for %s\n", fates.again[n],
-                     fates.again[n] == 1 ? "" : "s", seconds_text(seconds * fates.again[n], b),
+                     fates.again[n] == 1 ? "" : "s", format_seconds(seconds * fates.again[n], b),
                      reader ? reader : "what is recomputed after it");
         if (kept)
             text_add(out, "  kept, %s, from forward to backward%s%s\n", format_bytes(kept, a),
                      reader ? " for " : "", reader ? reader : "");
-        int64_t moved = moved_bytes(g, &fates, node);
-        if (moved) report_moved(report, &fates, node, moved, out);
+        int64_t moved = decisions_moved_bytes(g, &fates, node);
+        if (moved) add_moved(summary, &fates, node, moved, out);
         if (!fates.again[n] && !kept && !moved)
             text_add(out, reader ? "  in memory only around its readers\n"
                                  : "  freed at once: the backward phase does not read it\n");
@@ -372,9 +242,9 @@ uint32_t report_why(const PlanReport *report, const char *pattern, Text *out) {
                 out,
                 "  keeping costs its bytes over the peak at step %u (%s at this budget's price of %s a MiB);"
                 " making it again from what is kept costs %s; both a step\n",
-                fates.peak_step, seconds_text(price * (double)bytes, a), seconds_text(price * 0x1p20, b),
-                seconds_text(chain, c));
-        else if (kept && part->plan->seconds <= report->result->keep_all_seconds)
+                fates.peak_step, format_seconds(price * (double)bytes, a), format_seconds(price * 0x1p20, b),
+                format_seconds(chain, c));
+        else if (kept && part->plan->seconds <= summary->result->keep_all_seconds)
             text_add(
                 out,
                 "  nothing is gained by recomputing it: a larger budget would not make the step faster\n");
@@ -394,9 +264,9 @@ static void add_device(json_t *root, const Device *device) {
     json_set(root, "memory_pretended", json_boolean(device->memory_pretended));
 }
 
-void report_plan_json(const PlanReport *report, Text *out) {
-    const EmitRequest *request = report->request;
-    const PlanResult *result = report->result;
+json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena) {
+    const EmitRequest *request = summary->request;
+    const PlanResult *result = summary->result;
     const Part *train = &request->train;
     const Graph *g = train->graph;
     json_t *root = json_object(), *peak = json_object(), *list = json_array();
@@ -406,16 +276,16 @@ void report_plan_json(const PlanReport *report, Text *out) {
     json_set(root, "policy", json_text(policy_name[train->plan->policy]));
     json_set(root, "batch", json_integer(g->batch));
     json_set(root, "context", json_integer(g->context));
-    json_set(root, "loss_chunks", json_integer(report->tile.loss_chunks));
-    json_set(root, "mlp_tiles", json_integer(report->tile.mlp_tiles));
+    json_set(root, "loss_chunks", json_integer(summary->tile.loss_chunks));
+    json_set(root, "mlp_tiles", json_integer(summary->tile.mlp_tiles));
     json_set(root, "accumulate", json_integer(g->accumulate));
-    json_set(root, "budget_bytes", json_integer(report->budget.device_bytes));
+    json_set(root, "budget_bytes", json_integer(summary->budget.device_bytes));
     json_set(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
     json_set(root, "peak_bytes", json_integer(request->arena_bytes));
     json_set(root, "live_bytes", json_integer(train->layout->live_bytes));
     json_set(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
     json_set(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
-    json_set(root, "smallest_bytes", json_integer(report->smallest_bytes));
+    json_set(root, "smallest_bytes", json_integer(summary->smallest_bytes));
     json_set(root, "seconds", json_number(train->plan->seconds));
     json_set(root, "recompute_seconds", json_number(train->plan->recompute_seconds));
     json_set(root, "wait_seconds", json_number(train->plan->wait_seconds));
@@ -427,15 +297,15 @@ void report_plan_json(const PlanReport *report, Text *out) {
     json_set(root, "gap", json_number(result->gap));
     if (request->device->profile) json_set(root, "measured_share", json_number(measured_share(train)));
     json_set(root, "tokens_per_second", json_number(tokens_of(g) / train->plan->seconds));
-    if (report->more_seconds > 0) {
-        json_set(root, "more_bytes", json_integer(report->more_bytes));
-        json_set(root, "more_seconds", json_number(report->more_seconds));
+    if (summary->more_seconds > 0) {
+        json_set(root, "more_bytes", json_integer(summary->more_bytes));
+        json_set(root, "more_seconds", json_number(summary->more_seconds));
     }
-    const int64_t *roles = live_at_peak(g, train->plan, train->layout, out->arena);
+    const int64_t *roles = live_at_peak(g, train->plan, train->layout, arena);
     for (int r = 0; r < LIVE_COLUMNS; r++) json_set(peak, live_label[r], json_integer(roles[r]));
     json_set(root, "peak", peak);
     json_set(root, "reasons", texts(result->reason.at, result->reason.count));
-    Decisions decisions = plan_decisions(train, out->arena);
+    Decisions decisions = decisions_of(train, arena);
     for (uint32_t i = 0; i < decisions.row.count; i++) {
         const DecisionRow *row = &decisions.row.at[i];
         json_add(list,
@@ -445,10 +315,14 @@ void report_plan_json(const PlanReport *report, Text *out) {
                            json_number(row->recompute_seconds), "away_bytes", (json_int_t)row->moved_bytes));
     }
     json_set(root, "decisions", list);
-    json_tree_print(root, 2, out);
+    return root;
 }
 
-void report_infeasible_json(const Infeasible *answer, Text *out) {
+void summary_plan_json(const PlanSummary *summary, Text *out) {
+    json_tree_print(summary_plan_tree(summary, out->arena), 2, out);
+}
+
+void summary_infeasible_json(const Infeasible *answer, Text *out) {
     json_t *root = json_object(), *floor = json_object(), *error = json_object();
     json_set(root, "feasible", json_false());
     json_set(root, "model", json_text(answer->spec->model));
@@ -489,7 +363,7 @@ static void compare_head(const Comparison *all, Text *out) {
     text_add(out, "\n");
 }
 
-void report_compare(const Comparison *all, Text *out) {
+void summary_compare(const Comparison *all, Text *out) {
     const CompareRow *row = all->row;
     char a[24], b[24], c[24];
     bool host = false, limit = all->budget.limited;
@@ -500,7 +374,7 @@ void report_compare(const Comparison *all, Text *out) {
     for (uint32_t i = 0; i < all->rows; i++)
         text_add(out, "%-14s %5" PRId64 " %12s %7.1f%% %12s %8.2f%% %10.0f%s%s\n", policy_name[row[i].policy],
                  row[i].batch, format_bytes(row[i].peak_bytes, a), 100 * saving(&row[i]),
-                 seconds_text(row[i].seconds, b), 100 * slowdown(&row[i]), row[i].tokens_per_second,
+                 format_seconds(row[i].seconds, b), 100 * slowdown(&row[i]), row[i].tokens_per_second,
                  !host ? ""
                        : arena_printf(out->arena, " %12s",
                                       row[i].host_bytes ? format_bytes(row[i].host_bytes, c) : "-"),
@@ -513,7 +387,7 @@ void report_compare(const Comparison *all, Text *out) {
     text_add(out, "smallest budget %s\n", format_bytes_up(all->smallest_bytes, a));
 }
 
-void report_compare_json(const Comparison *all, Text *out) {
+void summary_compare_json(const Comparison *all, Text *out) {
     json_t *root = json_object(), *list = json_array();
     bool any = false;
     for (uint32_t i = 0; i < all->rows; i++) any |= all->row[i].feasible;

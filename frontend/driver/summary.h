@@ -1,26 +1,12 @@
 /* What people read about a plan: the summary, the comparison of policies, why nothing fits. */
-#ifndef REMAT_REPORT_H
-#define REMAT_REPORT_H
+#ifndef REMAT_SUMMARY_H
+#define REMAT_SUMMARY_H
 
-#include "codegen/emit.h"
+#include "codegen/decisions.h"
+#include "codegen/json_tree.h"
 #include "ir/passes/passes.h"
 
-/* Which storages a plan keeps from forward to backward and which it makes again, summed over equal layers. */
-typedef struct DecisionRow {
-    const char *name; /* "h.*.attn.qkv" */
-    const char *op;
-    /* storages: alive at the turn; made again; in host memory in between; needed no more */
-    uint32_t kept, recomputed, moved, dropped;
-    int64_t kept_bytes, moved_bytes;
-    double recompute_seconds; /* a step */
-} DecisionRow;
-typedef struct Decisions {
-    VEC(DecisionRow) row;
-    bool moves; /* some are moved to host memory */
-} Decisions;
-Decisions plan_decisions(const Part *part, Arena *arena);
-
-typedef struct PlanReport {
+typedef struct PlanSummary {
     const EmitRequest *request;
     const PlanResult *result;
     TileRule tile;
@@ -28,13 +14,17 @@ typedef struct PlanReport {
     int64_t smallest_bytes; /* the smallest such budget that the file can be planned with */
     int64_t more_bytes;     /* a budget that much larger ... */
     double more_seconds;    /* ... takes this long a step; 0: nothing is left to gain, or not asked */
-} PlanReport;
-void report_plan(const PlanReport *report, Text *out);
-void report_plan_json(const PlanReport *report, Text *out);
+} PlanSummary;
+void summary_plan(const PlanSummary *summary, Text *out);
+/* What summary_plan_json prints. */
+json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena);
+void summary_plan_json(const PlanSummary *summary, Text *out);
+/* Where a step's seconds are from. */
+const char *summary_sources(const EmitRequest *request, Arena *arena);
 
 /* For every forward operation that `pattern` matches: what became of it and what speaks for that. How many
  * there were. */
-uint32_t report_why(const PlanReport *report, const char *pattern, Text *out);
+uint32_t summary_why(const PlanSummary *summary, const char *pattern, Text *out);
 
 /* Why nothing fits: what the smallest plan is made of, and what would do. */
 typedef struct FloorPart {
@@ -52,7 +42,7 @@ typedef struct Infeasible {
     const char *message;
     VEC(const char *) note, help;
 } Infeasible;
-void report_infeasible_json(const Infeasible *answer, Text *out);
+void summary_infeasible_json(const Infeasible *answer, Text *out);
 
 typedef struct CompareRow {
     Policy policy;
@@ -68,12 +58,12 @@ typedef struct CompareRow {
 typedef struct Comparison {
     const Spec *spec;
     const Device *device;
-    Budget budget; /* as in a PlanReport */
+    Budget budget; /* as in a PlanSummary */
     int64_t smallest_bytes;
     CompareRow row[POLICY_COUNT];
     uint32_t rows;
 } Comparison;
-void report_compare(const Comparison *all, Text *out);
-void report_compare_json(const Comparison *all, Text *out);
+void summary_compare(const Comparison *all, Text *out);
+void summary_compare_json(const Comparison *all, Text *out);
 
 #endif
