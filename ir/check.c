@@ -125,11 +125,8 @@ static const char *check_links(Check *c, NodeId id) {
     if (node->phase != PHASE_UPDATE || g->accumulate != 1) c->phase = node->phase;
     if (node->block != NONE && node->block >= g->block.count)
         return node_wrong(c, id, "block %u", node->block);
-    const OpInfo *info = &op_info[node->op];
-    if (node->nin < (uint32_t)info->min_in || (info->max_in >= 0 && node->nin > (uint32_t)info->max_in))
-        return node_wrong(c, id, "%u inputs", node->nin);
-    if (node->nout < (uint32_t)info->min_out || node->nout > (uint32_t)info->max_out)
-        return node_wrong(c, id, "%u outputs", node->nout);
+    if (!op_takes(node->op, node->nin, node->nout))
+        return node_wrong(c, id, "%u inputs, %u outputs", node->nin, node->nout);
     for (uint32_t i = 0; i < node->nin; i++) {
         if (node->in[i] >= c->values) return node_wrong(c, id, "input %u is no value", i);
         NodeId def = g->value.at[node->in[i]].def;
@@ -422,6 +419,26 @@ static const char *check_params(Check *c) {
     return NULL;
 }
 
+/* Weight `t` of those that the node updates: a parameter, its states and its gradient; one more update of it.
+ */
+static const char *check_updated(Check *c, NodeId id, uint32_t t, uint32_t *updates) {
+    const Graph *g = c->g;
+    const Node *node = &g->node.at[id];
+    const uint32_t states = node->nmut / op_tensors(node);
+    const ValueId *in = node->in + node->nin - node->nmut + t * states;
+    uint32_t p = c->param_of[in[0]];
+    if (p == NONE || g->param.at[p].value != in[0]) return node_wrong(c, id, "updates what is no parameter");
+    const Param *param = &g->param.at[p];
+    if (in[1] != param->moment1 || in[2] != param->moment2 || (states == 4 ? in[3] : NONE) != param->master)
+        return node_wrong(c, id, "has not the states of its parameter");
+    const Value *gradient = &g->value.at[c->storage[node->in[t]]];
+    if (gradient->role != ROLE_WGRAD ||
+        (gradient->kind == VALUE_STATE && c->storage[node->in[t]] != param->accumulator))
+        return node_wrong(c, id, "has not the gradient of its parameter");
+    updates[p]++;
+    return NULL;
+}
+
 /* Each parameter with optimizer state is updated once, from its own states and its own gradient; a gradient
  * sum over an accumulator writes over one that is listed. */
 static const char *check_update(Check *c) {
@@ -431,19 +448,10 @@ static const char *check_update(Check *c) {
         const Node *node = &g->node.at[id];
         if (op_info[node->op].over != OVER_STATES) continue;
         if (node->phase != PHASE_UPDATE) return node_wrong(c, id, "outside the update");
-        const ValueId *in = node->in + node->nin - node->nmut;
-        uint32_t p = c->param_of[in[0]];
-        if (p == NONE || g->param.at[p].value != in[0])
-            return node_wrong(c, id, "updates what is no parameter");
-        const Param *param = &g->param.at[p];
-        if (in[1] != param->moment1 || in[2] != param->moment2 ||
-            (node->nmut == 4 ? in[3] : NONE) != param->master)
-            return node_wrong(c, id, "has not the states of its parameter");
-        const Value *gradient = &g->value.at[c->storage[node->in[0]]];
-        if (gradient->role != ROLE_WGRAD ||
-            (gradient->kind == VALUE_STATE && c->storage[node->in[0]] != param->accumulator))
-            return node_wrong(c, id, "has not the gradient of its parameter");
-        updates[p]++;
+        for (uint32_t t = 0; t < op_tensors(node); t++) {
+            const char *wrong = check_updated(c, id, t, updates);
+            if (wrong) return wrong;
+        }
     }
     for (uint32_t p = 0; p < g->param.count; p++)
         if (updates[p] != (g->param.at[p].moment1 != NONE))

@@ -140,10 +140,12 @@ KFunction k_silu_bwd;
 KFunction k_attend_bwd;
 KFunction k_cross_entropy_bwd; /* (exp(logits - lse) - onehot) mask loss_scale */
 /* update */
-KFunction k_square_norm;   /* sum (+)= |g|^2 */
+KFunction k_square_norm;   /* sum (+)= |g|^2 of each gradient */
 KFunction k_clip_scale;
 KFunction k_adamw;         /* decoupled weight decay, bias-corrected by cx->step + 1; g is multiplied by scale if given;
-                              with a master copy, the master is updated and w is its rounding */
+                              with a master copy, the master is updated and w is its rounding. One call may update
+                              attr.tensors weights of the same storage types, each as if by itself; the decay is for
+                              the first attr.decayed of them */
 KFunction k_adamw8bit;     /* the same with m in dynamic8, v in udynamic8; the decay multiplies the updated weight */
 /* fused */
 KFunction k_swiglu;
@@ -166,6 +168,9 @@ static inline int64_t k_count(const KTensor *t) {
 }
 static inline int64_t k_last(const KTensor *t) { return t->rank ? t->dim[t->rank - 1] : 1; }
 static inline int64_t k_room(const KTensor *t) { return t->room ? t->room : k_count(t); }
+/* How many weights a call of adamw updates, and of how many of them it decays. */
+static inline int k_tensors(const KAttr *attr) { return attr->tensors > 1 ? (int)attr->tensors : 1; }
+static inline int k_decayed(const KAttr *attr) { return attr->tensors > 1 ? (int)attr->decayed : 1; }
 /* Elements from a row of logits to the next. */
 static inline int64_t k_pitch(const KTensor *t) {
     return t->room ? t->room / (k_count(t) / k_last(t)) : k_last(t);

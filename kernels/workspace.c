@@ -18,7 +18,7 @@ static size_t host_bytes(const char *name, const KTensor *out, const KTensor *in
     return 0;
 }
 
-static size_t cuda_bytes(const char *name, const KTensor *out, const KTensor *in) {
+static size_t cuda_bytes(const char *name, const KTensor *out, int nin, const KTensor *in) {
     if (strcmp(name, "linear") == 0 || strcmp(name, "linear_bwd_x") == 0 || strcmp(name, "linear_bwd_w") == 0)
         return k_cuda_product_bytes(in, strcmp(name, "linear_bwd_w") == 0, out);
     if (strcmp(name, "attend_bwd") == 0) return (size_t)k_rows(&in[1]) * sizeof(float); /* f32 [B, H, T] */
@@ -30,7 +30,8 @@ static size_t cuda_bytes(const char *name, const KTensor *out, const KTensor *in
     if (strcmp(name, "embed_bwd") == 0) return k_cuda_sort_bytes(k_count(&in[1]));
     if (strcmp(name, "cross_entropy") == 0) return (size_t)k_rows(in) * sizeof(double);
     if (strcmp(name, "square_norm") == 0) {
-        const int64_t blocks = k_cuda_square_blocks(k_count(in));
+        int64_t blocks = 0;
+        for (int i = 0; i + 1 < nin; i++) blocks += k_cuda_square_blocks(k_count(&in[i]));
         return blocks > 1 ? (size_t)blocks * sizeof(double) : 0;
     }
     return 0;
@@ -38,6 +39,6 @@ static size_t cuda_bytes(const char *name, const KTensor *out, const KTensor *in
 
 size_t k_workspace(KTarget target, const char *name, int nout, const KTensor *out, int nin, const KTensor *in,
                    const KAttr *attr) {
-    (void)nout, (void)nin, (void)attr;
-    return target == K_HOST ? host_bytes(name, out, in) : cuda_bytes(name, out, in);
+    (void)nout, (void)attr;
+    return target == K_HOST ? host_bytes(name, out, in) : cuda_bytes(name, out, nin, in);
 }

@@ -151,7 +151,7 @@ static void run_steps(Machine *m, uint32_t from, uint32_t to) {
             continue;
         }
         const Node *node = &m->graph->node.at[step->node];
-        KTensor out[8], *in = calloc(node->nin + 1, sizeof *in);
+        KTensor *in = calloc(node->nin + node->nout + 1, sizeof *in), *out = in + node->nin;
         uint32_t workspace = bind[node->nout + node->nin];
         for (uint32_t i = 0; i < node->nout; i++) out[i] = tensor(m, node->out[i], bind[i]);
         for (uint32_t i = 0; i < node->nin; i++) {

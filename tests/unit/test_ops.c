@@ -290,9 +290,11 @@ static void check_unwritten(Call *call, const Library *library) {
 static void check_nan(Call *call, const Result *base, const Library *library) {
     const bool keeps = op_row[call->op].nan == NAN_KEEPS;
     for (int i = 0; i < call->nin; i++) {
-        const bool overwritten =
-            op_row[call->op].over == OVER_STATES && call->nout == 4 && i == call->nin - 4; /* the rounded w */
+        const int states = call->nout / k_tensors(&call->attr), first = call->nin - call->nout;
+        const bool overwritten = op_row[call->op].over == OVER_STATES && states == 4 && i >= first &&
+                                 (i - first) % states == 0; /* the rounded w */
         if (!floats(&call->in[i]) || call->in[i].shared == '+') continue;
+        if (call->nin > 64 && i % 13) continue; /* of very many, some */
         double *saved = call->value[i], *poisoned = pool_alloc(sizeof(double) * (size_t)call->in[i].count);
         for (int64_t e = 0; e < call->in[i].count; e++) poisoned[e] = keeps ? saved[e] : NAN;
         poisoned[call->in[i].count / 2] = NAN;
@@ -321,7 +323,7 @@ static void check_accumulation(const Call *base_call, const Result *base, const 
     call->value[last] = nans;
     CHECK(execute(call, &how, &plain), "acc = 0 over NaN");
     CHECK(same_bits(call, base, &plain), "acc = 0 over NaN");
-    if (last >= op_row[call->op].min_in) {
+    if (op_row[call->op].over == OVER_GRADIENT) {
         call->nin--;
         CHECK(execute(call, &how, &plain), "no accumulator");
         CHECK(same_bits(call, base, &plain), "no accumulator");

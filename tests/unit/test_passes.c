@@ -333,6 +333,45 @@ static void fusing_twice_changes_nothing(void **state) {
     }
 }
 
+/* The only node of an operation. */
+static const Node *only_node(const Graph *g, Op op) {
+    assert_int_equal(count_op(g, op), 1);
+    NodeId n = 0;
+    while (g->node.at[n].op != op) n++;
+    return &g->node.at[n];
+}
+
+/* One node each where gradients are clipped or add up over micro-steps; weights that decay stand first. */
+static void the_update_is_few_nodes(void **state) {
+    for (int variant = 0; variant < 4; variant++) {
+        TrainRule rule = plain;
+        rule.decay = 0.1;
+        rule.clip_norm = variant == 0 || variant == 3 ? 1 : 0;
+        rule.accumulate = variant == 1 ? 4 : 1;
+        rule.moments_8bit = variant == 3;
+        const Graph *apart = train(&(NetOptions){.layers = 2, .width = 64}, &rule, *state);
+        Graph *g = fused(apart, *state);
+        if (variant == 2) {
+            assert_int_equal(count_op(g, OP_ADAMW), count_op(apart, OP_ADAMW));
+            continue;
+        }
+        const uint32_t weights = count_op(apart, OP_SQUARE_NORM);
+        assert_int_equal(op_tensors(only_node(g, OP_SQUARE_NORM)), weights);
+        const Node *update = only_node(g, OP_ADAMW);
+        uint32_t decays = 0, updated = op_tensors(update);
+        if (variant == 3) updated += op_tensors(only_node(g, OP_ADAMW8BIT));
+        assert_int_equal(updated, weights);
+        for (uint32_t t = 0; t < op_tensors(update); t++) {
+            const Value *weight = &g->value.at[update->in[update->nin - update->nmut + t * 3]];
+            const bool decays_here = weight->type.rank > 1;
+            assert_int_equal(decays_here, t < update->attr.decayed);
+            decays += decays_here;
+        }
+        assert_true(variant == 3 || decays > 5);
+        assert_true(decays == 0 || update->attr.decay == 0.1);
+    }
+}
+
 /* ---- the forward part alone ---- */
 
 static void forward_only_is_for_evaluation(void **state) {
@@ -518,6 +557,7 @@ int main(void) {
         TEST(blocks_have_one_input),
         TEST(nothing_is_fused_that_others_read),
         TEST(fusing_twice_changes_nothing),
+        TEST(the_update_is_few_nodes),
         TEST(updates_follow_their_gradients),
         TEST(tied_weights_wait_for_all),
         TEST(casts_may_be_made_again),
