@@ -165,6 +165,7 @@ static const char *check_accumulation(Check *c, NodeId id) {
     switch (rule) {
     case OVER_NOTHING: break;
     case OVER_GRADIENT: want = node->nin - (uint32_t)op_info[node->op].min_in; break;
+    case OVER_SUMS: want = node->attr.acc ? node->nout - 1 : 0; break;
     case OVER_LOSS:
     case OVER_NORM: want = 1; break;
     case OVER_STATES: want = node->nout;
@@ -174,7 +175,7 @@ static const char *check_accumulation(Check *c, NodeId id) {
     const Value *over = node->nmut ? &g->value.at[node->in[node->nin - node->nmut]] : NULL;
     bool begins = over && over->kind == VALUE_STATE;
     int64_t acc = 0;
-    if (rule == OVER_GRADIENT)
+    if (rule == OVER_GRADIENT || rule == OVER_SUMS)
         acc = !over ? 0 : begins ? 2 : 1;
     else if (rule == OVER_NORM)
         acc = !begins;
@@ -182,6 +183,10 @@ static const char *check_accumulation(Check *c, NodeId id) {
         return node_wrong(c, id, "acc is %lld, must be %lld", (long long)node->attr.acc, (long long)acc);
     if (acc == 2 && g->accumulate == 1) return node_wrong(c, id, "an accumulator without accumulation");
     return NULL;
+}
+
+static bool sums_gradients(Op op) {
+    return op_info[op].over == OVER_GRADIENT || op_info[op].over == OVER_SUMS;
 }
 
 /* Roles follow the phase: what is made, and what may be written over. */
@@ -201,11 +206,10 @@ static const char *check_roles(Check *c, NodeId id) {
                        ? role == ROLE_WGRAD
                        : role == ROLE_METRIC || role == ROLE_WEIGHT || role == ROLE_OPTIMIZER;
         } else {
-            fits =
-                node->phase == PHASE_FORWARD ? role == ROLE_ACTIVATION
-                : node->phase == PHASE_BACKWARD
-                    ? role == ROLE_GRADIENT || (role == ROLE_WGRAD && op_info[node->op].over == OVER_GRADIENT)
-                    : role == ROLE_METRIC;
+            fits = node->phase == PHASE_FORWARD ? role == ROLE_ACTIVATION
+                   : node->phase == PHASE_BACKWARD
+                       ? role == ROLE_GRADIENT || (role == ROLE_WGRAD && sums_gradients(node->op))
+                       : role == ROLE_METRIC;
             if (role == ROLE_WGRAD && g->accumulate > 1)
                 return node_wrong(c, id, "a gradient that does not outlive its micro-step");
         }

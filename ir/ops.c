@@ -422,15 +422,38 @@ static const char *shape_linear_bwd_x(Shape *s) {
 }
 
 /* dy, x, then g and statistics (norms) or a bias (gelu), then a residual gradient to add: out like dy */
-static const char *shape_first(Shape *s) {
+static const char *check_first(Shape *s) {
     const Type *dy = &s->in[0];
     TRY(expect_float(s, "the gradient", dy));
     TRY(expect(s, "the input", &s->in[1], *dy));
     uint32_t operands = (uint32_t)op_info[s->op].min_in;
     if (operands > 2) TRY(expect_vector(s, "the gain or bias", &s->in[2], last(dy)));
     for (uint32_t i = 3; i < operands; i++) TRY(expect(s, "a row statistic", &s->in[i], per_row(dy)));
-    if (s->nin > operands) TRY(expect(s, "the gradient to add", &s->in[operands], *dy));
-    return give(s, 0, *dy);
+    return NULL;
+}
+
+static const char *shape_first(Shape *s) {
+    const uint32_t operands = (uint32_t)op_info[s->op].min_in;
+    TRY(check_first(s));
+    if (s->nin > operands) TRY(expect(s, "the gradient to add", &s->in[operands], s->in[0]));
+    return give(s, 0, s->in[0]);
+}
+
+/* The same, then sums over rows: where attr.acc is set, over as many accumulators. */
+static const char *shape_first_sums(Shape *s) {
+    const uint32_t more = s->attr->residual != 0, operands = (uint32_t)op_info[s->op].min_in + more;
+    const uint32_t over = s->attr->acc ? s->nout - 1 : 0;
+    TRY(check_first(s));
+    if (s->nin != operands + over)
+        return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, s->nout);
+    if (more) TRY(expect(s, "the gradient to add", &s->in[operands - 1], s->in[0]));
+    TRY(give(s, 0, s->in[0]));
+    for (uint32_t i = 1; i < s->nout; i++) {
+        if (over) TRY(give(s, i, s->in[operands + i - 1]));
+        if (!s->out[i].rank) return "a sum of gradients needs the type to sum in";
+        TRY(expect_vector(s, "a sum", &s->out[i], last(&s->in[0])));
+    }
+    return NULL;
 }
 
 static const char *shape_attend_bwd(Shape *s) {

@@ -152,6 +152,9 @@ KFunction k_swiglu;
 KFunction k_swiglu_bwd;
 KFunction k_bias_gelu;
 KFunction k_bias_gelu_bwd;
+KFunction k_bias_gelu_bwd_sums; /* and the bias's gradient, the sum of dx over rows */
+KFunction k_layernorm_bwd_sums; /* the three of layernorm; where there is one more output, the sum of dx over rows */
+KFunction k_rmsnorm_bwd_sums;   /* the same of rmsnorm. Where these add, all sums do */
 KFunction k_add_layernorm; /* s is rounded to its storage type before it is normalised, as the unfused pair does */
 KFunction k_add_rmsnorm;
 

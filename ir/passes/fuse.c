@@ -1,20 +1,21 @@
-/* Pairs of operations that one kernel does in one pass over memory become one node.
+/* Operations that one kernel does in one pass over memory become one node.
  *
  * Requires: a graph after autodiff (one without a backward part is fused too). Produces: a new graph that
- * computes the same up to rounding:
+ * computes the same up to rounding. Here, pairs of neighbours:
  *
- *     a = silu(g); y = mul(a, u)      y = swiglu(g, u)           and their three backward nodes swiglu_bwd
- *     y = linear(x, w, b); gelu(y)    y = linear(x, w); bias_gelu(y, b)      gelu_bwd(d, y) bias_gelu_bwd(d,
- * y, b) s = add(a, b); norm(s, ..)      s, .. = add_norm(a, b, ..) d = norm_bwd_x(..); add(d, r)
- * norm_bwd_x(.., r)
+ *     a = silu(g); y = mul(a, u)         y = swiglu(g, u)           and their three backward nodes swiglu_bwd
+ *     y = linear(x, w, b); gelu(y)       y = linear(x, w); bias_gelu(y, b)
+ *     gelu_bwd(d, y)                     bias_gelu_bwd(d, y, b)
+ *     s = add(a, b); norm(s, ..)         s, .. = add_norm(a, b, ..)
+ *     d = norm_bwd_x(..); add(d, r)      norm_bwd_x(.., r)
  *
- * and, where gradients wait for the update anyway, all norms of gradients one, all of AdamW one
- * (fuse_update.c).
+ * In fuse_sums.c, sums over rows join what has the rows in its hands; in fuse_update.c, where gradients wait for
+ * the update anyway, all their norms become one node and all of AdamW one.
  *
  * Forward nodes are fused only within one block. The input of a repeated block is thus always one value made
- * outside it, and running the block again needs that value alone, not both operands of the sum it came from.
- */
+ * outside it, and running the block again needs that value alone, not both operands of the sum it came from. */
 #include "ir/passes/fuse.h"
+#include "ir/passes/fuse_sums.h"
 #include "ir/passes/fuse_update.h"
 #include "ir/ops.h"
 #include "ir/passes/passes.h"
@@ -187,6 +188,7 @@ Graph *fuse(const Graph *g, Arena *arena) {
         default: break;
         }
     }
+    fuse_sums(&f);
     if (!updates_may_move(g)) fuse_update(&f);
 
     bool *made = NEW_ARRAY(arena, bool, g->value.count);

@@ -46,6 +46,14 @@ static void assert_reads(const Graph *g, const char *node, const char *operands)
     assert_string_equal(text.at, operands);
 }
 
+/* The names of a node's outputs. */
+static void assert_makes(const Graph *g, const char *node, const char *names) {
+    Text text = {.arena = g->arena};
+    const Node *n = node_at(g, node);
+    for (uint32_t i = 0; i < n->nout; i++) text_add(&text, "%s%s", i ? " " : "", name_of(g, n->out[i]));
+    assert_string_equal(text.at, names);
+}
+
 static const Param *param_of(const Graph *g, const char *name) {
     for (uint32_t p = 0; p < g->param.count; p++)
         if (!strcmp(name_of(g, g->param.at[p].value), name)) return &g->param.at[p];
@@ -245,11 +253,13 @@ static void fusions_are_counted(void **state) {
     assert_int_equal(count_op(g, OP_ADD_LAYERNORM), 3); /* ln_2; never over the border of a block */
     assert_int_equal(count_op(g, OP_LAYERNORM), 3 + 1);
     assert_int_equal(count_op(g, OP_ADD), 3 + 3); /* block outputs; the joins of gate and up */
-    assert_int_equal(count_op(g, OP_LAYERNORM_BWD_X), 7);
+    assert_int_equal(count_op(g, OP_LAYERNORM_BWD_SUMS), 7);
+    assert_int_equal(count_op(g, OP_LAYERNORM_BWD_X) + count_op(g, OP_LAYERNORM_BWD_G), 0);
 
     g = fused(train(&(NetOptions){.layers = 3}, &plain, *state), *state);
     assert_int_equal(count_op(g, OP_BIAS_GELU), 3);
-    assert_int_equal(count_op(g, OP_BIAS_GELU_BWD), 3);
+    assert_int_equal(count_op(g, OP_BIAS_GELU_BWD_SUMS), 3);
+    assert_int_equal(count_op(g, OP_BIAS_GELU_BWD), 0);
     assert_int_equal(count_op(g, OP_GELU) + count_op(g, OP_GELU_BWD), 0);
     assert_int_equal(count_op(g, OP_ADD), 3);
 }
@@ -277,7 +287,26 @@ static void fused_nodes_read_the_right_values(void **state) {
     assert_reads(g, "h.0.fc", "h.0.ln_2 h.0.fc.w");
     assert_reads(g, "h.0.gelu", "h.0.fc h.0.fc.b");
     assert_reads(g, "h.0.gelu.bwd", "h.0.down.bwd_x h.0.fc h.0.fc.b");
-    assert_reads(g, "h.0.fc.bwd_b", "h.0.gelu.bwd");
+    assert_makes(g, "h.0.gelu.bwd", "h.0.gelu.bwd h.0.fc.bwd_b");
+}
+
+/* Sums over rows join the node whose rows they are: of its own block, and of weights that are trained. */
+static void sums_are_made_beside(void **state) {
+    Graph *g = fused(train(&(NetOptions){.layers = 2}, &plain, *state), *state);
+    assert_makes(g, "h.1.ln_2.bwd_x", "h.1.mid.bwd_sum h.1.ln_2.bwd_g h.1.ln_2.bwd_b h.1.proj.bwd_b");
+    assert_int_equal(node_at(g, "h.1.ln_2.bwd_x")->attr.residual, 1);
+    assert_int_equal(node_at(g, "h.1.ln_2.bwd_x")->nmut, 0);
+    assert_makes(g, "ln_f.bwd_x", "ln_f.bwd_x ln_f.bwd_g ln_f.bwd_b");
+    assert_int_equal(node_at(g, "ln_f.bwd_x")->attr.residual, 0);
+    assert_reads(g, "h.1.down.bwd_b", "ln_f.bwd_x"); /* another block's */
+
+    TrainRule rule = plain;
+    rule.accumulate = 2;
+    g = fused(train(&(NetOptions){.layers = 1}, &rule, *state), *state);
+    const Node *norm = node_at(g, "h.0.ln_2.bwd_x");
+    assert_int_equal(norm->nmut, 3);
+    assert_int_equal(norm->attr.acc, 2);
+    assert_string_equal(name_of(g, norm->in[norm->nin - 1]), "grad.h.0.proj.b");
 }
 
 /* Each block of a fused graph is entered through one activation of its own layer's size. */
@@ -558,6 +587,7 @@ int main(void) {
         TEST(nothing_is_fused_that_others_read),
         TEST(fusing_twice_changes_nothing),
         TEST(the_update_is_few_nodes),
+        TEST(sums_are_made_beside),
         TEST(updates_follow_their_gradients),
         TEST(tied_weights_wait_for_all),
         TEST(casts_may_be_made_again),
