@@ -17,7 +17,7 @@ typedef struct Check {
     const Graph *g;
     Arena *arena;
     uint32_t nodes, values;
-    uint32_t losses; /* cross_entropy nodes: more than one when the loss is in chunks of tokens */
+    uint32_t losses; /* nodes that add to the loss: more than one when the loss is in chunks of tokens */
     Phase phase;     /* of the latest node, those of an early update left out */
     ValueId *storage;
     uint32_t *epoch, *now;
@@ -203,7 +203,7 @@ static const char *check_roles(Check *c, NodeId id) {
                 return node_wrong(c, id, "output %u is %s over %s", i, role_name[role], role_name[over]);
             fits = node->phase == PHASE_FORWARD ? role == ROLE_METRIC
                    : node->phase == PHASE_BACKWARD
-                       ? role == ROLE_WGRAD
+                       ? role == (op_info[node->op].over == OVER_LOSS ? ROLE_METRIC : ROLE_WGRAD)
                        : role == ROLE_METRIC || role == ROLE_WEIGHT || role == ROLE_OPTIMIZER;
         } else {
             fits = node->phase == PHASE_FORWARD ? role == ROLE_ACTIVATION
@@ -498,9 +498,11 @@ static const char *check_fields(Check *c) {
         return "logits are no activation [batch, context, vocabulary]";
     bool loss = false;
     for (NodeId id = 0; id < c->nodes; id++) {
-        if (g->node.at[id].op != OP_CROSS_ENTROPY) continue;
+        const Op op = g->node.at[id].op;
+        if (op_info[op].over != OVER_LOSS) continue;
         loss = true;
-        if (g->node.at[id].phase != PHASE_FORWARD) return node_wrong(c, id, "outside the forward phase");
+        if (g->node.at[id].phase != (op == OP_CROSS_ENTROPY ? PHASE_FORWARD : PHASE_BACKWARD))
+            return node_wrong(c, id, "in the %s phase", phase_name[g->node.at[id].phase]);
         if (c->storage[g->node.at[id].out[1]] != g->loss_sum)
             return node_wrong(c, id, "does not add to loss_sum");
     }
@@ -519,7 +521,7 @@ const char *graph_check(const Graph *g, Arena *arena) {
     c.param_of = NEW_ARRAY(arena, uint32_t, c.values);
     uint32_t operands = 0;
     for (NodeId id = 0; id < c.nodes; id++) {
-        c.losses += g->node.at[id].op == OP_CROSS_ENTROPY;
+        c.losses += op_info[g->node.at[id].op].over == OVER_LOSS;
         uint32_t n = g->node.at[id].nin + g->node.at[id].nout;
         if (n > operands) operands = n;
     }

@@ -473,6 +473,14 @@ static const char *shape_cross_entropy_bwd(Shape *s) {
     return give(s, 0, s->in[0]);
 }
 
+static const char *shape_cross_entropy_both(Shape *s) {
+    const Type *loss = &s->in[s->nin - 1];
+    TRY(check_loss_rows(s, &s->in[1], s->nin == 4 ? &s->in[2] : NULL));
+    TRY(expect(s, "the loss sum", loss, vector(DT_F32, 1)));
+    TRY(give(s, 0, s->in[0]));
+    return give(s, 1, *loss);
+}
+
 static const char *shape_square_norm(Shape *s) {
     const Type *sum = &s->in[s->nin - 1];
     for (uint32_t i = 0; i + 1 < s->nin; i++) {

@@ -64,7 +64,7 @@ typedef enum KDType {
 /* `room`, on CUDA: where a matrix product is to run over P > V columns of logits or of their gradient [.., V],
  * their rows lie P elements apart (k_pitch), the weight [V, D] and its gradient have room for P rows and the bias
  * for P numbers, behind what they hold. The padding of the weight, of the bias and of the logits' gradient is
- * zero: cross_entropy_bwd writes the last. That of the logits and of the weight's gradient is anything. */
+ * zero: cross_entropy_bwd and _both write the last. That of the logits and of the weight's gradient is anything. */
 typedef struct KTensor {
     void *data;
     int dtype; /* KDType */
@@ -152,6 +152,7 @@ KFunction k_swiglu;
 KFunction k_swiglu_bwd;
 KFunction k_bias_gelu;
 KFunction k_bias_gelu_bwd;
+KFunction k_cross_entropy_both; /* the loss, and dlogits; a masked row is not read */
 KFunction k_bias_gelu_bwd_sums; /* and the bias's gradient, the sum of dx over rows */
 KFunction k_layernorm_bwd_sums; /* the three of layernorm; where there is one more output, the sum of dx over rows */
 KFunction k_rmsnorm_bwd_sums;   /* the same of rmsnorm. Where these add, all sums do */

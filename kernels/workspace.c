@@ -17,6 +17,7 @@ static size_t host_bytes(const char *name, int nout, const KTensor *out, const K
     if (strcmp(name, "layernorm_bwd_sums") == 0 || strcmp(name, "rmsnorm_bwd_sums") == 0 ||
         strcmp(name, "bias_gelu_bwd_sums") == 0)
         return (size_t)(nout - 1) * lanes_bytes(&out[1], in);
+    if (strcmp(name, "cross_entropy_both") == 0) return (size_t)k_rows(in) * sizeof(double);
     if (strcmp(name, "embed_bwd") == 0) return 2 * (size_t)k_count(&in[1]) * sizeof(int32_t);
     return 0;
 }
@@ -34,7 +35,8 @@ static size_t cuda_bytes(const char *name, int nout, const KTensor *out, int nin
         return k_cuda_norm_sums_bytes(k_rows(in), k_last(in), nout - 1);
     if (strcmp(name, "bias_gelu_bwd_sums") == 0) return k_cuda_sum_lanes_bytes(k_rows(in), k_last(in), 1);
     if (strcmp(name, "embed_bwd") == 0) return k_cuda_sort_bytes(k_count(&in[1]));
-    if (strcmp(name, "cross_entropy") == 0) return (size_t)k_rows(in) * sizeof(double);
+    if (strcmp(name, "cross_entropy") == 0 || strcmp(name, "cross_entropy_both") == 0)
+        return (size_t)k_rows(in) * sizeof(double);
     if (strcmp(name, "square_norm") == 0) {
         int64_t blocks = 0;
         for (int i = 0; i + 1 < nin; i++) blocks += k_cuda_square_blocks(k_count(&in[i]));

@@ -8,12 +8,15 @@
  *     gelu_bwd(d, y)                     bias_gelu_bwd(d, y, b)
  *     s = add(a, b); norm(s, ..)         s, .. = add_norm(a, b, ..)
  *     d = norm_bwd_x(..); add(d, r)      norm_bwd_x(.., r)
+ *     lse, loss = cross_entropy(y, ..)   dy, loss = cross_entropy_both(y, ..)
+ *     dy = cross_entropy_bwd(y, lse, ..)
  *
- * In fuse_sums.c, sums over rows join what has the rows in its hands; in fuse_update.c, where gradients wait for
- * the update anyway, all their norms become one node and all of AdamW one.
+ * In fuse_sums.c, sums over rows join what has the rows in its hands; in fuse_update.c, where gradients wait
+ * for the update anyway, all their norms become one node and all of AdamW one.
  *
  * Forward nodes are fused only within one block. The input of a repeated block is thus always one value made
- * outside it, and running the block again needs that value alone, not both operands of the sum it came from. */
+ * outside it, and running the block again needs that value alone, not both operands of the sum it came from.
+ */
 #include "ir/passes/fuse.h"
 #include "ir/passes/fuse_sums.h"
 #include "ir/passes/fuse_update.h"
@@ -171,6 +174,24 @@ static void fuse_norm_bwd_add(Fuse *f, NodeId add) {
     }
 }
 
+/* The loss is taken where its gradient is: nothing in between may ask for it. */
+static void fuse_loss(Fuse *f, NodeId loss) {
+    const Node *node = &f->g->node.at[loss];
+    ValueId lse = node->out[0], sum = node->out[1], in[4];
+    NodeId back = fuse_readers(f, lse) == 1 ? fuse_reader(f, lse, 0) : NONE;
+    if (!fuse_is(f, back, OP_CROSS_ENTROPY_BWD) || f->g->node.at[back].nin != node->nin) return;
+    const ValueId *read = f->g->node.at[back].in;
+    const bool masked = node->nin == 4;
+    if (read[0] != node->in[0] || read[1] != node->in[1] || (masked && read[3] != node->in[2])) return;
+    for (uint32_t i = 0; i < fuse_readers(f, sum); i++)
+        if (fuse_reader(f, sum, i) <= back) return;
+    memcpy(in, node->in, sizeof in[0] * node->nin);
+    const uint32_t nin = node->nin;
+    fuse_become(f, back, OP_CROSS_ENTROPY_BOTH, in, nin, (ValueId[]){f->g->node.at[back].out[0], sum}, 2);
+    f->node[back].nmut = 1;
+    fuse_drop(f, loss);
+}
+
 Graph *fuse(const Graph *g, Arena *arena) {
     Fuse f = {.g = g, .arena = arena};
     f.node = NEW_ARRAY(arena, Node, g->node.count);
@@ -185,6 +206,7 @@ Graph *fuse(const Graph *g, Arena *arena) {
         case OP_LAYERNORM:
         case OP_RMSNORM: fuse_add_norm(&f, n); break;
         case OP_ADD: fuse_norm_bwd_add(&f, n); break;
+        case OP_CROSS_ENTROPY: fuse_loss(&f, n); break;
         default: break;
         }
     }

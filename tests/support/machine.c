@@ -220,7 +220,7 @@ static void fill_documents(const Machine *m, uint64_t seed, int64_t micro) {
 void machine_micro_step(Machine *m, uint64_t seed, int64_t micro) {
     const Graph *g = m->graph;
     NodeId loss = 0;
-    while (g->node.at[loss].op != OP_CROSS_ENTROPY) loss++;
+    while (op_info[g->node.at[loss].op].over != OVER_LOSS) loss++;
     const Type *logits = &g->value.at[g->node.at[loss].in[0]].type;
     int64_t tokens = g->batch * g->context, vocab = logits->dim[logits->rank - 1], count = 0;
     int32_t *token = machine_bytes(m, g->tokens), *target = machine_bytes(m, g->targets);

@@ -150,14 +150,21 @@ static void cross_entropy(const Call *call, Values in, double *lse, double *loss
     }
 }
 
-static void cross_entropy_bwd(const Call *call, Values in, double *dx) {
+/* lse, and mask or NULL */
+static void cross_entropy_bwd(const Call *call, Values in, const double *lse, const double *mask,
+                              double *dx) {
     const int64_t width = last(&call->in[0]);
     for (int64_t i = 0; i < call->in[0].count; i++) {
         const int64_t r = i / width;
         const double hot = (int64_t)in[1][r] == i % width;
-        dx[i] =
-            (exp(in[0][i] - in[2][r]) - hot) * (call->nin > 3 ? in[3][r] : 1) * (double)call->cx.loss_scale;
+        dx[i] = (exp(in[0][i] - lse[r]) - hot) * (mask ? mask[r] : 1) * (double)call->cx.loss_scale;
     }
+}
+
+static void cross_entropy_both(const Call *call, Values in, double *dx, double *loss) {
+    double *lse = pool_alloc(sizeof(double) * (size_t)(call->in[0].count / last(&call->in[0])));
+    cross_entropy(call, in, lse, loss);
+    cross_entropy_bwd(call, in, lse, call->nin > 3 ? in[2] : NULL, dx);
 }
 
 /* ---- packed types ---- */
@@ -331,7 +338,10 @@ bool reference(const Call *call, double *out[MAX_OPERANDS]) {
     case OP_ROPE: rope(call, in[0], out[0]); return true;
     case OP_ATTEND: attend(call, in, out[0], out[1]); return true;
     case OP_CROSS_ENTROPY: cross_entropy(call, in, out[0], out[1]); return true;
-    case OP_CROSS_ENTROPY_BWD: cross_entropy_bwd(call, in, out[0]); return true;
+    case OP_CROSS_ENTROPY_BWD:
+        cross_entropy_bwd(call, in, in[2], call->nin > 3 ? in[3] : NULL, out[0]);
+        return true;
+    case OP_CROSS_ENTROPY_BOTH: cross_entropy_both(call, in, out[0], out[1]); return true;
     case OP_ADAMW:
     case OP_ADAMW8BIT:
         for (int t = 0; t < k_tensors(&call->attr); t++) adamw(call, in, out, t, k_tensors(&call->attr));

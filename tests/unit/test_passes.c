@@ -290,6 +290,21 @@ static void fused_nodes_read_the_right_values(void **state) {
     assert_makes(g, "h.0.gelu.bwd", "h.0.gelu.bwd h.0.fc.bwd_b");
 }
 
+/* The loss is taken with its gradient, chunk by chunk too; not where somebody asks for it in between. */
+static void loss_and_gradient_are_one(void **state) {
+    Graph *g = fused(train(&(NetOptions){.layers = 1}, &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_CROSS_ENTROPY) + count_op(g, OP_CROSS_ENTROPY_BWD), 0);
+    assert_reads(g, "loss.bwd", "head targets loss_sum");
+    assert_int_equal(node_at(g, "loss.bwd")->nmut, 1);
+    assert_int_equal(node_at(g, "loss.bwd")->phase, PHASE_BACKWARD);
+
+    Graph *forward = small_net(&(NetOptions){.layers = 1}, *state);
+    g = fused(autodiff(tile_tokens(forward, &(TileRule){2, 1}, *state), &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_CROSS_ENTROPY_BOTH), 2);
+    g = fused(graph_forward_only(forward, *state), *state);
+    assert_int_equal(count_op(g, OP_CROSS_ENTROPY), 1);
+}
+
 /* Sums over rows join the node whose rows they are: of its own block, and of weights that are trained. */
 static void sums_are_made_beside(void **state) {
     Graph *g = fused(train(&(NetOptions){.layers = 2}, &plain, *state), *state);
@@ -421,7 +436,7 @@ static void forward_only_is_for_evaluation(void **state) {
     assert_int_equal(e->norm_sum, NONE);
     assert_int_equal(e->node.count, small_net(&(NetOptions){.layers = 2}, *state)->node.count);
 
-    Graph *f = graph_forward_only(fused(g, *state), *state);
+    Graph *f = fused(graph_forward_only(g, *state), *state);
     assert_null(graph_check(f, *state));
     assert_int_equal(count_op(f, OP_BIAS_GELU), 2);
 }
@@ -588,6 +603,7 @@ int main(void) {
         TEST(fusing_twice_changes_nothing),
         TEST(the_update_is_few_nodes),
         TEST(sums_are_made_beside),
+        TEST(loss_and_gradient_are_one),
         TEST(updates_follow_their_gradients),
         TEST(tied_weights_wait_for_all),
         TEST(casts_may_be_made_again),
