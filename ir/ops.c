@@ -539,6 +539,33 @@ static const char *shape_adamw(Shape *s) {
 
 /* ---- rules: fused ---- */
 
+/* q, k and v of heads like o's, side by side. */
+static const char *check_packed(Shape *s, const Type *qkv, const Type *o) {
+    if (o->rank != 4) return "packed attention needs the heads of its result";
+    const int64_t heads = last(qkv) / o->dim[3], kv_heads = (heads - o->dim[2]) / 2;
+    if (qkv->rank == 3 && qkv->dtype == o->dtype && qkv->dim[0] == o->dim[0] && qkv->dim[1] == o->dim[1] &&
+        kv_heads > 0 && last(qkv) == (o->dim[2] + 2 * kv_heads) * o->dim[3] && o->dim[2] % kv_heads == 0)
+        return NULL;
+    return arena_printf(s->arena, "%s are no queries, keys and values for %s", say_type(s, qkv),
+                        say_type(s, o));
+}
+
+static const char *shape_attend_packed(Shape *s) {
+    const Type *o = &s->out[0];
+    TRY(check_packed(s, &s->in[0], o));
+    TRY(check_key_ranges(s, 1, o));
+    return give(s, 1, attend_lse(o));
+}
+
+static const char *shape_attend_packed_bwd(Shape *s) {
+    const Type *dout = &s->in[0];
+    TRY(check_packed(s, &s->in[1], dout));
+    TRY(expect(s, "the output", &s->in[2], *dout));
+    TRY(expect(s, "the log-sum-exp", &s->in[3], attend_lse(dout)));
+    TRY(check_key_ranges(s, 4, dout));
+    return give(s, 0, s->in[1]);
+}
+
 static const char *shape_swiglu_bwd(Shape *s) {
     TRY(expect_float(s, "the gradient", &s->in[0]));
     for (uint32_t i = 1; i < 3; i++) TRY(expect(s, "an operand", &s->in[i], s->in[0]));

@@ -152,6 +152,8 @@ KFunction k_swiglu;
 KFunction k_swiglu_bwd;
 KFunction k_bias_gelu;
 KFunction k_bias_gelu_bwd;
+KFunction k_attend_packed;     /* attend of q, k and v side by side in the rows of one tensor (heads.h) */
+KFunction k_attend_packed_bwd;
 KFunction k_cross_entropy_both; /* the loss, and dlogits; a masked row is not read */
 KFunction k_bias_gelu_bwd_sums; /* and the bias's gradient, the sum of dx over rows */
 KFunction k_layernorm_bwd_sums; /* the three of layernorm; where there is one more output, the sum of dx over rows */

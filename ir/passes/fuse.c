@@ -11,13 +11,15 @@
  *     lse, loss = cross_entropy(y, ..)   dy, loss = cross_entropy_both(y, ..)
  *     dy = cross_entropy_bwd(y, lse, ..)
  *
- * In fuse_sums.c, sums over rows join what has the rows in its hands; in fuse_update.c, where gradients wait
- * for the update anyway, all their norms become one node and all of AdamW one.
+ * In fuse_attend.c, attention reads and writes q, k and v side by side; in fuse_sums.c, sums over rows join
+ * what has the rows in its hands; in fuse_update.c, where gradients wait for the update anyway, all their
+ * norms become one node and all of AdamW one.
  *
  * Forward nodes are fused only within one block. The input of a repeated block is thus always one value made
  * outside it, and running the block again needs that value alone, not both operands of the sum it came from.
  */
 #include "ir/passes/fuse.h"
+#include "ir/passes/fuse_attend.h"
 #include "ir/passes/fuse_sums.h"
 #include "ir/passes/fuse_update.h"
 #include "ir/ops.h"
@@ -206,6 +208,7 @@ Graph *fuse(const Graph *g, Arena *arena) {
         case OP_LAYERNORM:
         case OP_RMSNORM: fuse_add_norm(&f, n); break;
         case OP_ADD: fuse_norm_bwd_add(&f, n); break;
+        case OP_ATTEND: fuse_attend(&f, n); break;
         case OP_CROSS_ENTROPY: fuse_loss(&f, n); break;
         default: break;
         }

@@ -93,6 +93,28 @@ static void attend(const Call *call, Values in, double *o, double *lse) {
             }
 }
 
+/* The three parts of qkv, each by itself, and the call that takes them. */
+static Call unpacked(const Call *call, Values in) {
+    const Spec *o = &call->out[0];
+    const int64_t rows = o->dim[0] * o->dim[1], whole = last(&call->in[0]), width = o->dim[3];
+    Call apart = *call;
+    apart.nin = call->nin + 2;
+    int64_t first = 0;
+    for (int i = 0; i < 3; i++) {
+        apart.in[i] = *o;
+        if (i > 0) apart.in[i].dim[2] = (whole / width - o->dim[2]) / 2;
+        const int64_t columns = apart.in[i].dim[2] * width;
+        apart.in[i].count = rows * columns;
+        apart.value[i] = pool_alloc(sizeof(double) * (size_t)apart.in[i].count);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0; c < columns; c++)
+                apart.value[i][r * columns + c] = in[0][r * whole + first + c];
+        first += columns;
+    }
+    for (int i = 1; i < call->nin; i++) apart.in[i + 2] = call->in[i], apart.value[i + 2] = call->value[i];
+    return apart;
+}
+
 static double dot(const double *a, const double *b, int64_t n) {
     double sum = 0;
     for (int64_t e = 0; e < n; e++) sum += a[e] * b[e];
@@ -337,6 +359,11 @@ bool reference(const Call *call, double *out[MAX_OPERANDS]) {
     case OP_RMSNORM: norm(&call->in[0], in[0], in[1], NULL, eps, out[0], NULL, out[1]); return true;
     case OP_ROPE: rope(call, in[0], out[0]); return true;
     case OP_ATTEND: attend(call, in, out[0], out[1]); return true;
+    case OP_ATTEND_PACKED: {
+        const Call apart = unpacked(call, in);
+        attend(&apart, apart.value, out[0], out[1]);
+        return true;
+    }
     case OP_CROSS_ENTROPY: cross_entropy(call, in, out[0], out[1]); return true;
     case OP_CROSS_ENTROPY_BWD:
         cross_entropy_bwd(call, in, in[2], call->nin > 3 ? in[3] : NULL, out[0]);

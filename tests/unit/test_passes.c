@@ -305,6 +305,25 @@ static void loss_and_gradient_are_one(void **state) {
     assert_int_equal(count_op(g, OP_CROSS_ENTROPY), 1);
 }
 
+/* Queries, keys and values of one layer are not taken apart, but where somebody else reads one of them. */
+static void attention_reads_packed_heads(void **state) {
+    Graph *g = fused(train(&(NetOptions){.layers = 2}, &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_SPLIT) + count_op(g, OP_CONCAT) + count_op(g, OP_ATTEND), 0);
+    assert_reads(g, "h.1.attend", "h.1.qkv");
+    assert_reads(g, "h.1.attend.bwd", "h.1.flat.bwd h.1.qkv h.1.attend h.1.attend.1");
+    assert_makes(g, "h.1.attend.bwd", "h.1.split.bwd");
+    assert_reads(g, "h.1.qkv.bwd_x", "h.1.split.bwd h.1.qkv.w");
+
+    g = fused(graph_forward_only(small_net(&(NetOptions){.layers = 1}, *state), *state), *state);
+    assert_int_equal(count_op(g, OP_ATTEND_PACKED), 1);
+
+    Graph *forward = small_net(&(NetOptions){.layers = 1}, *state);
+    const Node *attend = node_at(forward, "h.0.attend");
+    attend->in[2] = attend->in[1]; /* values are the keys */
+    g = fused(autodiff(forward, &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_ATTEND), 1);
+}
+
 /* Sums over rows join the node whose rows they are: of its own block, and of weights that are trained. */
 static void sums_are_made_beside(void **state) {
     Graph *g = fused(train(&(NetOptions){.layers = 2}, &plain, *state), *state);
@@ -604,6 +623,7 @@ int main(void) {
         TEST(the_update_is_few_nodes),
         TEST(sums_are_made_beside),
         TEST(loss_and_gradient_are_one),
+        TEST(attention_reads_packed_heads),
         TEST(updates_follow_their_gradients),
         TEST(tied_weights_wait_for_all),
         TEST(casts_may_be_made_again),
