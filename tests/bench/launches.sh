@@ -26,8 +26,8 @@ done
 ${CXX:-c++} -Wl,--wrap=rt_call -o counted ../obj/*.o -lm
 # two runs: what is issued before the first step and after the last falls out
 for steps in 1 3; do
-    ./counted --data "$work/tokens.u16" --save-dir "$work/out" --fresh --quiet --sample 0 --steps $steps |
-        sed -n 's/^count //p' > "$work/steps-$steps"
+    ./counted --data "$work/tokens.u16" --quiet --sample 0 --steps $steps > "$work/counted"
+    sed -n 's/^count //p' "$work/counted" > "$work/steps-$steps"
 done
 awk -v spec="$(basename "$spec")" '
     NR == FNR { calls[$1] = $2; issued[$1] = $3; bytes[$1] = $4; next }
