@@ -165,7 +165,7 @@ __global__ void adamw_kernel(AdamW p) {
  * comes last. */
 static AdamW adamw_rule(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                         const KAttr *attr, int decay_last) {
-    const double time = (double)(cx->step + 1);
+    const double time = (double)(cx->step + 1 - cx->passed_over);
     AdamW p;
     p.g = k_view(&in[0]);
     p.w = k_view(&out[0]);

@@ -50,6 +50,32 @@ const char *summary_sources(const EmitRequest *request, Arena *arena) {
     return arena_printf(arena, "%s, %.1f%% of the step, and %s", times, share, figures);
 }
 
+/* What a program does in its arena, one after the other. Loading, quantising, saving and merging go through a
+ * buffer of the host's and use nothing of the arena but the tensors that stay. */
+typedef struct Phases {
+    int64_t bytes[3];
+    int highest;
+} Phases;
+static const char *const phase_word[] = {"training", "evaluation", "sampling"};
+
+static Phases phases_of(const EmitRequest *request) {
+    Phases phases = {.bytes = {request->train.layout->height_bytes, request->evaluate.layout->height_bytes,
+                               request->sample.layout->height_bytes}};
+    for (int i = 1; i < 3; i++)
+        if (phases.bytes[i] > phases.bytes[phases.highest]) phases.highest = i;
+    return phases;
+}
+
+static void add_phases(const EmitRequest *request, Text *out) {
+    const Phases phases = phases_of(request);
+    char a[24];
+    text_add(out, "  highest in      %s", phase_word[phases.highest]);
+    for (int i = 0; i < 3; i++)
+        if (i != phases.highest)
+            text_add(out, "; %s %s", phase_word[i], format_bytes(phases.bytes[i], a));
+    text_add(out, "\n");
+}
+
 void summary_plan(const PlanSummary *summary, Text *out) {
     const EmitRequest *request = summary->request;
     const PlanResult *result = summary->result;
@@ -81,6 +107,7 @@ void summary_plan(const PlanSummary *summary, Text *out) {
     if (request->arena_bytes > packed)
         text_add(out, "    %-21s %s\n", "evaluation, sampling",
                  format_bytes(request->arena_bytes - packed, a));
+    add_phases(request, out);
     /* a plan that keeps dequantised weights takes more memory than policy none, and less time */
     double saved = 100.0 * (1 - (double)request->arena_bytes / (double)result->keep_all_bytes);
     double over = 100 * (train->plan->seconds / result->keep_all_seconds - 1);
@@ -283,6 +310,10 @@ json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena) {
     json_set(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
     json_set(root, "peak_bytes", json_integer(request->arena_bytes));
     json_set(root, "live_bytes", json_integer(train->layout->live_bytes));
+    const Phases phases = phases_of(request);
+    json_t *each = json_object();
+    for (int i = 0; i < 3; i++) json_set(each, phase_word[i], json_integer(phases.bytes[i]));
+    json_set(root, "phase_bytes", each);
     json_set(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
     json_set(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
     json_set(root, "smallest_bytes", json_integer(summary->smallest_bytes));

@@ -1,13 +1,13 @@
 # The compiler and the programs it emits, from the command line.
 set(pipeline_tests "")
 foreach(name same_numbers adapters accumulate adamw8bit early resume bad_input names reports tiles tune fold endings
-             documents explain import packed)
+             data documents explain import packed)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name})
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
-set_tests_properties(pipeline_packed PROPERTIES SKIP_RETURN_CODE 77)
+set_tests_properties(pipeline_data pipeline_packed PROPERTIES SKIP_RETURN_CODE 77)
 # From published weights, which a helper makes of a checkpoint.
 add_executable(publish support/publish.c)
 target_include_directories(publish PRIVATE ${CMAKE_SOURCE_DIR})

@@ -251,7 +251,7 @@ static void round_to_codes(bool both_signs, int64_t count, double *x) {
 static void adamw(const Call *call, Values in, Values out) {
     const int states = call->nin - call->nout; /* w's place among the inputs */
     const bool master = call->nout == 4;
-    const double scale = states > 1 ? *in[1] : 1, time = (double)(call->cx.step + 1);
+    const double scale = states > 1 ? *in[1] : 1, time = (double)(call->cx.step + 1 - call->cx.passed_over);
     const KAttr *a = &call->attr;
     for (int64_t i = 0; i < call->in[0].count; i++) {
         const double g = in[0][i] * scale, w = master ? in[states + 3][i] : in[states][i];

@@ -1,13 +1,13 @@
 /* Adapters as PEFT has them: adapter_config.json, which says where they belong, and
  * adapter_model.safetensors, always F32. Layers are called as transformers calls them in the model it builds.
  */
-#include "model_plan.h"
+#include "export.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Where the layer is in the model as transformers builds it, whatever the files of the base leave out. */
-static char *module_of(const Out *out, const char *root) {
+static char *module_of(const ExportTensor *out, const char *root) {
     const char *name = out->base.tensor->name, *dot = strrchr(name, '.');
     int stem = (int)(dot ? dot - name : (long)strlen(name));
     int whole =
@@ -21,11 +21,11 @@ static const char *last_part(const char *module) {
 }
 
 /* Whether all matrices of the base whose layer's name ends so are adapted: then that says it all. */
-static int says_it_all(Out **order, int count, const char *part) {
-    char *tail = rt_text(".%s%s", part, plan_weight_tail);
+static int says_it_all(ExportTensor **order, int count, const char *part) {
+    char *tail = rt_text(".%s%s", part, export_weight_tail);
     int all = 1;
     for (int i = 0; i < count; i++)
-        all &= order[i]->adapted || !plan_ends_in(order[i]->base.tensor->name, tail);
+        all &= order[i]->adapted || !rt_ends_in(order[i]->base.tensor->name, tail);
     free(tail);
     return all;
 }
@@ -58,9 +58,9 @@ static void put_number(FILE *out, const char *key, double value) {
     fprintf(out, "  \"%s\": %s,\n", key, text);
 }
 
-static void put_adapter_config(const Plan *plan, ModelFolder *folder, Out **order, int count,
+static void put_adapter_config(const Export *ex, ModelFolder *folder, ExportTensor **order, int count,
                                const char *root) {
-    const RtModel *model = plan->model;
+    const RtModel *model = ex->model;
     RtNames targets = {0}, saved = {0}, parts = {0};
     int short_names = 1, turned_layers = 0;
     for (int i = 0; i < count; i++) {
@@ -74,9 +74,9 @@ static void put_adapter_config(const Plan *plan, ModelFolder *folder, Out **orde
         free(module);
     }
     for (int i = 0; i < parts.count; i++) short_names &= says_it_all(order, count, parts.at[i]);
-    char *text = NULL, *base = rt_json_string(plan->files.path);
+    char *text = NULL, *base = rt_json_string(ex->files.path);
     size_t length = 0;
-    FILE *out = plan_open_text(&text, &length);
+    FILE *out = rt_text_open(&text, &length);
     fprintf(out, "{\n  \"peft_type\": \"LORA\",\n  \"task_type\": \"CAUSAL_LM\",\n");
     fprintf(out, "  \"base_model_name_or_path\": %s,\n  \"r\": %lld,\n", base, (long long)model->rank);
     put_number(out, "lora_alpha", model->alpha);
@@ -89,7 +89,7 @@ static void put_adapter_config(const Plan *plan, ModelFolder *folder, Out **orde
         "  \"init_lora_weights\": true,\n  \"inference_mode\": true,\n  \"rank_pattern\": {},\n"
         "  \"alpha_pattern\": {}\n}\n",
         turned_layers ? "true" : "false", model->rank_stabilized ? "true" : "false");
-    if (fclose(out) != 0) rt_fail(RT_EXIT_MEMORY, "out of memory for adapter_config.json");
+    rt_text_close(out);
     model_folder_put(folder, "adapter_config.json", text, length);
     rt_names_free(&targets), rt_names_free(&saved), rt_names_free(&parts);
     free(text), free(base);
@@ -100,55 +100,53 @@ typedef struct Piece { /* of adapter_model.safetensors */
     int transposed;
 } Piece;
 
-static void add_piece(const Plan *plan, FILE *text, char *key, const char *name, const Out *out, int64_t *at,
-                      Piece *piece) {
-    int turn = out->trained && out->transposed && plan_ends_in(name, plan_weight_tail);
-    const StTensor *value = plan_value(plan, name);
+static void add_piece(const Export *ex, FILE *text, char *key, const char *name, const ExportTensor *out,
+                      int64_t *at, Piece *piece) {
+    int turn = out->trained && out->transposed && rt_ends_in(name, export_weight_tail);
+    const StTensor *value = export_value(ex, name);
     int64_t dim[K_MAX_RANK];
-    if (value->rank > K_MAX_RANK)
-        rt_fail(RT_EXIT_IO, "the checkpoint's '%s' has %d dimensions", name, value->rank);
-    for (int d = 0; d < value->rank; d++) dim[d] = value->dim[turn && value->rank == 2 ? 1 - d : d];
-    plan_add_entry(text, key, "F32", value->rank, dim, *at, *at + value->elements * 4);
+    for (int d = 0; d < value->rank; d++) dim[d] = value->dim[turn ? 1 - d : d];
+    st_add_entry(text, key, "F32", value->rank, dim, *at, *at + value->elements * 4);
     *at += value->elements * 4;
-    *piece = (Piece){value, turn && value->rank == 2};
+    *piece = (Piece){value, turn};
     free(key);
 }
 
-int64_t plan_put_adapter(const Plan *plan, ModelFolder *folder) {
+int64_t export_adapter(const Export *ex, ModelFolder *folder) {
     int count, pieces = 0;
     int64_t at = 0;
     size_t length = 0;
-    Out **order = plan_order(plan, &count);
-    char *header = NULL, *type = model_folder_config(plan->files.path, "model_type");
+    ExportTensor **order = export_order(ex, &count);
+    char *header = NULL, *type = model_folder_config(ex->files.path, "model_type");
     const char *root = type && !strcmp(type, "gpt2") ? "transformer." : "model.";
     Piece *piece = rt_allocate((size_t)(2 * count + 1) * sizeof *piece);
-    FILE *text = plan_open_text(&header, &length);
-    fputs(plan_metadata, text);
+    FILE *text = rt_text_open(&header, &length);
+    fputs(export_metadata, text);
     for (int i = 0; i < count; i++) {
-        const Out *out = order[i];
+        const ExportTensor *out = order[i];
         if (!out->adapted && !out->trained) continue;
         char *module = module_of(out, root);
+        const char *dot = strrchr(out->base.tensor->name, '.');
         if (out->trained)
-            add_piece(plan, text,
-                      rt_text("base_model.model.%s%s", module, strrchr(out->base.tensor->name, '.')),
-                      out->name, out, &at, &piece[pieces++]);
+            add_piece(ex, text, rt_text("base_model.model.%s%s", module, dot ? dot : ""), out->name, out, &at,
+                      &piece[pieces++]);
         for (int b = 0; out->adapted && b < 2; b++) {
-            const char *tail = b ? plan_b_tail : plan_a_tail;
+            const char *tail = b ? export_b_tail : export_a_tail;
             char *name =
-                rt_text("%.*s%s", (int)(strlen(out->name) - strlen(plan_weight_tail)), out->name, tail);
-            add_piece(plan, text, rt_text("base_model.model.%s%s", module, tail), name, out, &at,
+                rt_text("%.*s%s", (int)(strlen(out->name) - strlen(export_weight_tail)), out->name, tail);
+            add_piece(ex, text, rt_text("base_model.model.%s%s", module, tail), name, out, &at,
                       &piece[pieces++]);
             free(name);
         }
         free(module);
     }
-    plan_close_header(text);
-    Writer to;
-    writer_begin(&to, folder, "adapter_model.safetensors", header, length);
+    st_close_header(text);
+    ExportFile to;
+    export_file_begin(&to, folder, "adapter_model.safetensors", header, length);
     for (int i = 0; i < pieces; i++)
-        plan_put_value(plan, piece[i].value, piece[i].transposed, RT_ELEMENT_F32, &to);
-    writer_end(&to);
-    put_adapter_config(plan, folder, order, count, root);
+        export_put_value(ex, piece[i].value, piece[i].transposed, RT_ELEMENT_F32, &to);
+    export_file_end(&to);
+    put_adapter_config(ex, folder, order, count, root);
     free(order), free(header), free(type), free(piece);
     return at;
 }
