@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-/* "mlp.fc.tile3" -> "mlp.fc.tile*": pieces of tokens are alike. */
-static const char *without_pieces(const char *name, Arena *arena) {
+const char *decisions_without_pieces(const char *name, Arena *arena) {
     static const char *const piece[] = {".tile", ".slice"};
     for (size_t i = 0; i < COUNT_OF(piece); i++) {
         const char *at = strstr(name, piece[i]);
@@ -21,12 +20,12 @@ static const char *without_pieces(const char *name, Arena *arena) {
 
 /* "h.3.attn.qkv" in block "h.3" -> "h.*.attn.qkv". */
 static const char *general_name(const Graph *g, const Node *node, const char *name, Arena *arena) {
-    if (node->block == NONE) return without_pieces(name, arena);
+    if (node->block == NONE) return decisions_without_pieces(name, arena);
     const char *block = g->block.at[node->block], *dot = strrchr(block, '.');
     size_t length = strlen(block);
     if (dot && !strncmp(name, block, length))
         name = arena_printf(arena, "%.*s.*%s", (int)(dot - block), block, name + length);
-    return without_pieces(name, arena);
+    return decisions_without_pieces(name, arena);
 }
 
 /* The first step with the most live bytes. */

@@ -21,6 +21,8 @@ typedef struct Fates {
 } Fates;
 Fates decisions_fates(const Part *part, Arena *arena);
 
+/* "mlp.fc.tile3" is "mlp.fc.tile*": pieces of tokens are alike. */
+const char *decisions_without_pieces(const char *name, Arena *arena);
 /* Whether a plan decides on a node: views and what writes to persistent storages are left out. */
 bool decisions_covers(const Graph *g, const Node *node);
 int64_t decisions_kept_bytes(const Graph *g, const Fates *fates, const Node *node);

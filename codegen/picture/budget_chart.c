@@ -172,18 +172,77 @@ void budget_chart_key(const BudgetChart *chart, Text *out) {
              "aria-hidden=\"true\"><path class=\"bound\" d=\"M-13 0H13\"/></svg>lower bound</li></ul>\n");
 }
 
+static void draw_content(const Frame *f, const BudgetLine *bounds) {
+    const BudgetChart *chart = f->chart;
+    draw_axes(f);
+    chart_plane_open(f->out);
+    for (uint32_t i = 0; chart->apart && bounds->point.count && i < chart->lines; i++)
+        draw_line(f, &chart->line[i], i, true);
+    if (!chart->apart && bounds->point.count) draw_line(f, bounds, 0, true);
+    for (uint32_t i = chart->lines; i-- > 0;) draw_line(f, &chart->line[i], i, false);
+    chart_plane_close(f->out);
+    for (uint32_t i = 0; i < chart->lines; i++)
+        for (uint32_t k = 0; k < chart->line[i].point.count; k++)
+            draw_point(f, &chart->line[i], i, &chart->line[i].point.at[k]);
+    if (chart->mark.markup) draw_mark(f, &chart->mark);
+}
+
 void budget_chart_draw(const BudgetChart *chart, Text *out) {
     Frame f = frame_of(chart, out);
     BudgetLine bounds = bounds_of(chart, out->arena);
     chart_open(out, "budget-chart", "", 320, chart->label);
-    draw_axes(&f);
-    chart_plane_open(out);
-    draw_line(&f, &bounds, 0, true);
-    for (uint32_t i = chart->lines; i-- > 0;) draw_line(&f, &chart->line[i], i, false);
-    chart_plane_close(out);
-    for (uint32_t i = 0; i < chart->lines; i++)
-        for (uint32_t k = 0; k < chart->line[i].point.count; k++)
-            draw_point(&f, &chart->line[i], i, &chart->line[i].point.at[k]);
-    if (chart->mark.markup) draw_mark(&f, &chart->mark);
+    draw_content(&f, &bounds);
     chart_close(out);
+}
+
+/* ---- a file of its own ---- */
+
+/* For all who show SVG, so without what only browsers know. */
+static const char file_style[] =
+    "text{font:13px Helvetica,Arial,'DejaVu "
+    "Sans',sans-serif;fill:#575c66}.title{font-size:20px;font-weight:bold;"
+    "fill:#1b1d21}.grid{stroke:#e4e4de}.axis{stroke:#575c66}.tick.y{text-anchor:end}.tick.x{text-anchor:"
+    "middle}"
+    ".tick.last{text-anchor:end}.line,.bound{fill:none;stroke-width:2;vector-effect:non-scaling-stroke}"
+    ".bound{stroke:#575c66;stroke-dasharray:2 4}"
+    ".s0{stroke:#0072b2}.s1{stroke:#d55e00}.s2{stroke:#009e73}.s3{stroke:#cc79a7}.s4{stroke:#b28f00}.s5{"
+    "stroke:#56b4e9}"
+    ".mark{overflow:visible;stroke:none}.mark.s0{fill:#0072b2}.mark.s1{fill:#d55e00}.mark.s2{fill:#009e73}"
+    ".mark.s3{fill:#cc79a7}.mark.s4{fill:#b28f00}.mark.s5{fill:#56b4e9}";
+
+/* A mark and a name for each line, one after the other. */
+static void add_file_key(const BudgetChart *chart, bool bound, Text *out) {
+    int y = 62;
+    for (uint32_t i = 0; i <= chart->lines; i++, y += 20) {
+        if (i == chart->lines && !bound) break;
+        const char *at = arena_printf(out->arena, "%d", y), *text = arena_printf(out->arena, "%d", y + 4);
+        const char *number = arena_printf(out->arena, "%u", i % SHAPES);
+        if (i < chart->lines)
+            html_add(out,
+                     "<path class=\"line s$\" d=\"M20 @h30\"/><svg x=\"35\" y=\"@\" class=\"mark s$\"><path "
+                     "d=\"$\"/></svg><text x=\"60\" y=\"@\">$</text>\n",
+                     number, at, at, number, shape[i % SHAPES], text, chart->line[i].name);
+        else
+            html_add(out, "<path class=\"bound\" d=\"M20 @h30\"/><text x=\"60\" y=\"@\">lower bound</text>\n",
+                     at, text);
+    }
+}
+
+void budget_chart_file(const BudgetChart *chart, const char *title, Text *out) {
+    enum { WIDTH = 960, CHART = 320, LEFT = 90, RIGHT = 30 };
+    Frame f = frame_of(chart, out);
+    BudgetLine bounds = bounds_of(chart, out->arena);
+    int top = 90 + 20 * ((int)chart->lines + (bounds.point.count > 0)), height = top + CHART + 40;
+    text_add(out,
+             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
+             "role=\"img\">\n",
+             WIDTH, height, WIDTH, height);
+    html_add(out, "<title>$</title><style>@</style><rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
+             title, file_style);
+    html_add(out, "<text class=\"title\" x=\"20\" y=\"34\">$</text>\n", title);
+    add_file_key(chart, bounds.point.count > 0, out);
+    text_add(out, "<svg x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" overflow=\"visible\">\n", LEFT, top,
+             WIDTH - LEFT - RIGHT, CHART);
+    draw_content(&f, &bounds);
+    text_add(out, "<line class=\"axis\" x1=\"0\" x2=\"100%%\" y1=\"100%%\" y2=\"100%%\"/></svg>\n</svg>\n");
 }

@@ -30,12 +30,15 @@ typedef struct BudgetChart {
     uint32_t lines;
     BudgetMark mark;
     bool seconds;     /* else counts */
+    bool apart;       /* lines are of different devices: each has bounds of its own */
     const char *what; /* goes up */
     const char *label;
 } BudgetChart;
 
 /* Of the fastest plan at each budget, the bound; the lines' names come in a key above the chart. */
 void budget_chart_draw(const BudgetChart *chart, Text *out);
+/* The same as a file of its own, SVG, under a title. */
+void budget_chart_file(const BudgetChart *chart, const char *title, Text *out);
 void budget_chart_key(const BudgetChart *chart, Text *out);
 
 #endif

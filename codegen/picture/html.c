@@ -18,22 +18,22 @@ void html_text(Text *out, const char *text) {
     }
 }
 
-void html_fill(Text *out, const char *const *part, size_t count) {
-    size_t next = 1;
-    for (const char *at = part[0]; *at;) {
+void html_fill(Text *out, const char *markup, const char *const *text, size_t count) {
+    size_t next = 0;
+    for (const char *at = markup; *at;) {
         size_t plain = strcspn(at, "$@");
         text_add_n(out, at, plain);
         at += plain;
         if (!*at) break;
-        if (next == count) die("markup that lacks a text: %s", part[0]);
+        if (next == count) die("markup that lacks a text: %s", markup);
         if (*at == '$')
-            html_text(out, part[next]);
+            html_text(out, text[next]);
         else
-            text_add_n(out, part[next], strlen(part[next]));
+            text_add_n(out, text[next], strlen(text[next]));
         next++;
         at++;
     }
-    if (next != count) die("markup with a text too many: %s", part[0]);
+    if (next != count) die("markup with a text too many: %s", markup);
 }
 
 const char *html_name(const char *name, Arena *arena) {

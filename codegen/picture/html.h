@@ -7,9 +7,10 @@
 /* html_add(out, "<td class=\"$\">$</td>@", word, name, more): each `$` is the next text, escaped; each `@`
  * the next piece of markup that was made by this writer, as it is. Dies where they are not as many as texts.
  */
-#define html_add(out, ...)                                                                                   \
-    html_fill((out), (const char *const[]){__VA_ARGS__}, COUNT_OF(((const char *const[]){__VA_ARGS__})))
-void html_fill(Text *out, const char *const *part, size_t count);
+#define html_add(out, markup, ...)                                                                           \
+    html_fill((out), (markup), (const char *const[]){__VA_ARGS__},                                           \
+              COUNT_OF(((const char *const[]){__VA_ARGS__})))
+void html_fill(Text *out, const char *markup, const char *const *text, size_t count);
 
 /* `text` between tags and in attributes in double quotes: what could end either, and what could turn the
  * order of what is shown (runtime/printable.h), is spelled out. */

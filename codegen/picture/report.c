@@ -67,7 +67,6 @@ static void add_end(const Page *page) {
         "<code>rematc plan --json</code>, which this page holds, too.</p></footer>\n"
         "<div id=\"tip\" role=\"status\" hidden></div>\n",
         page->request->emit->spec->path);
-    json_incref(page->request->plan);
     html_json(out, "plan", page->request->plan);
     html_json(out, "script", page->script);
     text_add(out, "<script>");

@@ -30,6 +30,7 @@ typedef struct ReportRequest {
     const RunLog *run; /* NULL: none is shown */
 } ReportRequest;
 
+/* Gives the tree up. */
 void report_page(const ReportRequest *request, Text *out);
 
 #endif

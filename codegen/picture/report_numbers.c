@@ -55,10 +55,8 @@ const char *page_value(const Page *page, const char *tag, const char *key, doubl
 static const json_t *find(const json_t *tree, const char *path) {
     while (tree && *path) {
         char name[64];
-        size_t length = strcspn(path, ".");
-        if (length >= sizeof name) die("a long name in the path '%s'", path);
-        memcpy(name, path, length);
-        name[length] = 0;
+        int length = snprintf(name, sizeof name, "%.*s", (int)strcspn(path, "."), path);
+        if (length >= (int)sizeof name) die("a long name in the path '%s'", path);
         tree =
             json_is_array(tree) ? json_array_get(tree, strtoul(name, NULL, 10)) : json_object_get(tree, name);
         path += length + (path[length] == '.');

@@ -171,7 +171,8 @@ static int64_t context_budget(const Compilation *c, bool named) {
 }
 
 /* `device` NULL: the file's. */
-static int sweep_device(const Compilation *c, const char *device, bool contexts, Rows *rows) {
+static int sweep_device(const Compilation *c, const char *device, bool contexts, Rows *rows,
+                        const char **model) {
     Options *options = NEW(c->arena, Options);
     Compilation *one = NEW(c->arena, Compilation);
     *options = *c->options;
@@ -182,6 +183,7 @@ static int sweep_device(const Compilation *c, const char *device, bool contexts,
     int code = compile_parse(one);
     if (code < 0) code = compile_lower(one);
     if (code >= 0) return code;
+    *model = one->spec.model;
     options->budget = c->options->budget;
     int64_t low, high, smallest = contexts ? 0 : planned_least_bytes(one, POLICY_OPTIMAL);
     if (options->budget) {
@@ -220,15 +222,48 @@ static int say_misfit(const Options *options, const Rows *rows) {
     return EXIT_INFEASIBLE;
 }
 
+/* A line a device: what fits. */
+static void draw_rows(const Compilation *c, const Rows *rows, bool contexts, const char *model, Text *out) {
+    BudgetLine *line = NEW_ARRAY(c->arena, BudgetLine, rows->count + 1);
+    BudgetChart chart = {.line = line,
+                         .seconds = !contexts,
+                         .apart = true,
+                         .what = contexts ? "longest context (tokens)" : "step time",
+                         .label = "plans over budgets"};
+    for (uint32_t i = 0; i < rows->count; i++) {
+        const Row *row = &rows->at[i];
+        if (!row->feasible) continue;
+        const char *name = device_text(row->device, c->arena);
+        if (!chart.lines || strcmp(line[chart.lines - 1].name, name) != 0) line[chart.lines++].name = name;
+        *vec_add(c->arena, &line[chart.lines - 1].point) =
+            (BudgetPoint){.budget_bytes = row->budget_bytes,
+                          .peak_bytes = row->peak_bytes,
+                          .value = contexts ? (double)row->context : row->seconds,
+                          .bound = contexts ? 0 : row->lower_bound_seconds};
+    }
+    budget_chart_file(&chart, arena_printf(c->arena, "%s: %s over the budget", model, chart.what), out);
+}
+
+static int check_output(const Compilation *c) {
+    const char *path = c->options->output;
+    int code = verbs_names_place(c, "-o", path, "file");
+    if (code >= 0 || !path) return code;
+    if (!ends_in(path, ".svg"))
+        return message_fail(c->options, EXIT_USAGE, "a chart is FILE.svg, not '%s'", path);
+    return output_not_input(c->options);
+}
+
 int verb_sweep(Compilation *c) {
     const Options *options = c->options;
     bool contexts = options->maximize && !strcmp(options->maximize, "T");
     Rows rows = {0};
-    const char *list = options->device;
+    const char *list = options->device, *model = NULL;
+    int code = check_output(c);
+    if (code >= 0) return code;
     do {
         size_t length = list ? strcspn(list, ",") : 0;
         const char *device = list ? arena_strndup(c->arena, list, length) : NULL;
-        int code = sweep_device(c, device, contexts, &rows);
+        code = sweep_device(c, device, contexts, &rows, &model);
         if (code >= 0) return code;
         list = list && list[length] ? list + length + 1 : NULL;
     } while (list);
@@ -237,6 +272,10 @@ int verb_sweep(Compilation *c) {
         print_json(&rows, &out);
     else
         print_rows(&rows, contexts, &out);
-    int code = output_print(c->options, &out);
-    return code == EXIT_FINE ? say_misfit(c->options, &rows) : code;
+    code = output_print(options, &out);
+    if (code == EXIT_FINE) code = say_misfit(options, &rows);
+    if (code != EXIT_FINE || !options->output) return code;
+    Text chart = {.arena = c->arena};
+    draw_rows(c, &rows, contexts, model, &chart);
+    return output_write(options, options->output, &chart);
 }

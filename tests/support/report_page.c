@@ -457,6 +457,10 @@ int main(int argc, char **argv) {
     json_t *held = block(&p, "plan");
     if (!json_equal(held, p.plan)) wrong(&p, "the page holds another plan than `plan --json` prints");
     check_map(&p);
+    json_t *const read[] = {held, p.plan, p.folder, p.log};
+    for (size_t i = 0; i < COUNT_OF(read); i++) json_decref(read[i]);
     printf("%u numbers, %u wrong\n", p.numbers, p.bad);
-    return p.bad > 0 || p.numbers < 60;
+    bool bad = p.bad > 0 || p.numbers < 60;
+    arena_free(arena);
+    return bad;
 }
