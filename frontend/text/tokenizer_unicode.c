@@ -35,7 +35,7 @@ uint32_t unicode_stand_in(uint32_t c) {
 }
 
 bool unicode_is_newer(uint32_t c) {
-    if (c < since[0].first) return false;
+    if (c < NO_CHARACTER_2) return false; /* the first there is */
     const struct Since *row = since_of(c);
     if (row)
         return row->stand_in == NO_CHARACTER_2 || row->stand_in == NO_CHARACTER_3 ||

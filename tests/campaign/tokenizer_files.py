@@ -1,12 +1,14 @@
 """tokenizer_files.py PROGRAM FOLDER [FILE...]: our tokenizer against the tokenizers library.
+tokenizer_files.py --cases FOLDER: small tokenizers, and what the library makes of a few texts (tests/cases/tokenizer).
 
 One tokenizer per published kind is trained by the library with that kind's normaliser, pre-tokenizer, decoder and
-added tokens; FILEs are tokenizer.json files of others. On texts in 20 scripts, on code, on strings made to break
+added tokens; FILEs are tokenizer.json files of others, and published vocabularies that are installed with mistral_common,
+openai-whisper or dashscope are made into such files. On texts in 20 scripts, on code, on strings made to break
 things and on every character there is, ids and ranges must be the library's and ids must decode to the same bytes. Then
 both are timed in turn, on one core. PROGRAM is tests/campaign/tokenize.c. REMAT_TOKENIZERS names the kinds to run,
 REMAT_TOKENIZER_STRINGS how many strings (100000) and REMAT_TOKENIZER_MIB how much text (10).
 """
-import json, os, random, statistics, struct, subprocess, sys, sysconfig, time, unicodedata
+import base64, glob, importlib.util, json, os, random, statistics, struct, subprocess, sys, sysconfig, time, unicodedata
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
@@ -15,6 +17,7 @@ from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normaliz
 
 STRINGS = int(os.environ.get("REMAT_TOKENIZER_STRINGS", 100000))
 TEXT_BYTES = int(os.environ.get("REMAT_TOKENIZER_MIB", 10)) << 20
+SMALL = sys.argv[1:2] == ["--cases"]
 
 # ---- texts ----
 
@@ -149,7 +152,7 @@ def template(t, bos, eos=None):
 
 
 def byte_level_kind(t, texts, specials, vocab):
-    trainer = trainers.BpeTrainer(vocab_size=vocab, special_tokens=[], show_progress=False, max_token_length=40,
+    trainer = trainers.BpeTrainer(vocab_size=330 if SMALL else vocab, special_tokens=[], show_progress=False, max_token_length=40,
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     t.train_from_iterator(texts, trainer)
     t.add_special_tokens([AddedToken(x, special=True, normalized=False) for x in specials])
@@ -236,9 +239,9 @@ def fallback_model(texts, vocab, across=False):
     if not across:
         t.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     bytes_ = ["<0x%02X>" % b for b in range(256)]
-    alphabet = sorted({c for x in texts[:400] for c in x})[:2500]
-    trainer = trainers.BpeTrainer(vocab_size=vocab, special_tokens=["<unk>", "<s>", "</s>"] + bytes_, show_progress=False,
-                                  initial_alphabet=alphabet, limit_alphabet=3000, max_token_length=16)
+    alphabet = sorted({c for x in texts[:400] for c in x})[:70 if SMALL else 2500]
+    trainer = trainers.BpeTrainer(vocab_size=420 if SMALL else vocab, special_tokens=["<unk>", "<s>", "</s>"] + bytes_, show_progress=False,
+                                  initial_alphabet=alphabet, limit_alphabet=80 if SMALL else 3000, max_token_length=16)
     t.train_from_iterator([x[:200] for x in texts] if across else texts, trainer)
     file = json.loads(t.to_str())
     file["added_tokens"] = [x for x in file["added_tokens"] if not x["content"].startswith("<0x")]
@@ -300,12 +303,81 @@ def kind_unknown(texts):
     t.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex("[0-9]+"), "9"), normalizers.Replace(Regex(r"(?<=a)b|x{2,3}"), "yz")])
     t.pre_tokenizer = pre_tokenizers.Sequence([split(r"\s+", "removed"), split(r"[\p{P}\p{S}]", "contiguous"), split("[aeiou]+", "merged_with_previous"),
                                                pre_tokenizers.Digits(individual_digits=False), split(r"[A-Z]", "merged_with_next"), split(r"\w{3}".replace(r"\w", "[a-z]"), "removed", True)])
-    t.train_from_iterator(texts[:500], trainers.BpeTrainer(vocab_size=2000, special_tokens=["<unk>"], limit_alphabet=300, show_progress=False))
+    t.train_from_iterator(texts[:500], trainers.BpeTrainer(vocab_size=150 if SMALL else 2000, special_tokens=["<unk>"], limit_alphabet=60 if SMALL else 300, show_progress=False))
     t.decoder = decoders.Fuse()
     return t
 
 
 KINDS = {name[5:]: make for name, make in globals().items() if name.startswith("kind_")}
+
+# ---- vocabularies that packages have ----
+
+
+def ranked(ranks, regex, specials, first=0):
+    """A vocabulary of tiktoken: tokens by rank, and every pair of them that makes a third is a merge."""
+    shown = dict(zip(range(256), byte_characters()))
+    written = lambda token: "".join(shown[b] for b in token)
+    merges = []
+    for token, rank in ranks.items():
+        pairs = [(token[:i], token[i:]) for i in range(1, len(token)) if token[:i] in ranks and token[i:] in ranks]
+        merges += [(rank, ranks[a], ranks[b], written(a), written(b)) for a, b in pairs]
+    merges.sort()
+    vocab = {written(token): rank + first for token, rank in ranks.items()}
+    vocab.update({x: i for i, x in enumerate(specials[:first])})
+    t = Tokenizer(models.BPE(vocab, [m[3:] for m in merges], ignore_merges=True))
+    t.pre_tokenizer = pre_tokenizers.Sequence([split(regex), bytes_only()]) if regex else pre_tokenizers.ByteLevel(add_prefix_space=False)
+    t.decoder = decoders.ByteLevel()
+    t.add_special_tokens([AddedToken(x, special=True, normalized=False) for x in specials])
+    return t
+
+
+def byte_characters():
+    """The character of each byte in a byte-level vocabulary, as GPT-2 has it."""
+    seen = [b for b in range(256) if 0x21 <= b <= 0x7E or (0xA1 <= b and b != 0xAD)]
+    hidden = iter(range(256))
+    return [chr(b) if b in seen else chr(256 + next(hidden)) for b in range(256)]
+
+
+def tiktoken_file(path):
+    return {base64.b64decode(a): int(b) for a, b in (line.split() for line in open(path, "rb") if line.strip())}
+
+
+def package(name, *path):
+    found = importlib.util.find_spec(name)
+    return sorted(glob.glob(os.path.join(found.submodule_search_locations[0], *path))) if found else []
+
+
+def installed_files(folder):
+    """name: tokenizer.json, of what is installed beside the library."""
+    out = {}
+    for path in package("whisper", "assets", "*.tiktoken"):
+        out["whisper-" + os.path.basename(path)[:-9]] = lambda path=path: ranked(tiktoken_file(path), None, ["<|endoftext|>"])
+    for path in package("dashscope", "resources", "qwen.tiktoken"):
+        def qwen(path=path):
+            t = ranked(tiktoken_file(path), QWEN2, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+            t.normalizer = normalizers.NFC()
+            return t
+        out["qwen"] = qwen
+    for path in package("mistral_common", "data", "tekken_*.json"):
+        def tekken(path=path):
+            file = json.load(open(path))
+            first = file["config"]["default_num_special_tokens"]
+            ranks = {base64.b64decode(v["token_bytes"]): v["rank"] for v in file["vocab"][:file["config"]["default_vocab_size"] - first]}
+            specials = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]"]
+            return ranked(ranks, file["config"]["pattern"], specials + ["<SPECIAL_%d>" % i for i in range(len(specials), first)], first)
+        out[os.path.basename(path)[:-5]] = tekken
+    if importlib.util.find_spec("sentencepiece") and importlib.util.find_spec("transformers"):
+        for path in package("mistral_common", "data", "*.model.v[13]"):
+            def pieces(path=path):
+                from transformers import LlamaTokenizer
+                beside = os.path.join(folder, os.path.basename(path))
+                os.makedirs(beside, exist_ok=True)
+                with open(os.path.join(beside, "tokenizer.model"), "wb") as copy:
+                    copy.write(open(path, "rb").read())
+                return LlamaTokenizer.from_pretrained(beside, legacy=False)._tokenizer
+            out["sentencepiece-" + path[-2:]] = pieces
+    return out
+
 
 # ---- ours ----
 
@@ -497,29 +569,59 @@ def compare_characters(label, library, program, folder, characters, around):
     return len(different)
 
 
+CASE_TEXTS = ["", "a", " ", "Hello world", "  two  spaces ", "the theme of the thing", "naïve café", "e\u0301toile", "x\u0323\u0307y", "line\nline\r\n\r\n  end\n",
+              "12 1234 ½ x²", "it's THEY'LL we'Re", "👩‍👩‍👧 👍🏽", "日本語のテキスト", "\u1100\u1161\u11a8", "\u180e\u00a0\u3000x", "<|endoftext|>", "a<|im_start|>user\nb<|im_end|>",
+              "<s>x</s>", " <pad>  word wordy sword word", "<bos>▁▁x▁the\n\n\n", "[INST] hi [/INST]", "<tool>the", "def f(x):\n\treturn x  # no\n", "\u0000\u0001\u007f",
+              "\ufffd\U0010ffff", "\U000105c0\u0897\u1c89", "\u0344\u0958\u1ec7", "q\u0315\u0345\u0334\u0323", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+              "Привет мир", "مرحبا", "ABCdef.GHI/jkl//\n", "xxxx ab 0099", "...---!!!", "   ", "\n", "\t\t x"]
+
+
+def write_cases(folder):
+    """The library's own word on each kind: NAME.json, and NAME.expected, a list of texts, ids, ranges in bytes and decoded texts."""
+    texts = ["the theme of the thing then there that this other them\n", "Hello world, hello the world of words 12 34\n", "def return x y z # it's they'll\n",
+             "naïve café étoile été\n", "line line  two  spaces   three\n", "ABC def GHI jkl\n"] * 20
+    os.makedirs(folder, exist_ok=True)
+    for name, make in KINDS.items():
+        if name in ("qwen35", "o200k"):  # differ from others in their expressions alone
+            continue
+        library = make(texts)
+        library.save(os.path.join(folder, name + ".json"), pretty=False)
+        rows = []
+        for text in CASE_TEXTS:
+            made, places = library.encode(text, add_special_tokens=False), byte_places(text)
+            rows.append({"text": text, "ids": made.ids, "ranges": [[places[a], places[b]] for a, b in made.offsets],
+                         "decoded": library.decode(made.ids, skip_special_tokens=False), "without_special": library.decode(made.ids)})
+        with open(os.path.join(folder, name + ".expected"), "w") as file:
+            file.write("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    return 0
+
+
 def main():
+    if SMALL:
+        return write_cases(sys.argv[2])
     program, folder, files = sys.argv[1], sys.argv[2], sys.argv[3:]
     os.makedirs(folder, exist_ok=True)
     rng = random.Random(1)
     texts = corpus(rng)
     strings = [nasty(rng) for _ in range(STRINGS)]
-    wanted = os.environ.get("REMAT_TOKENIZERS", " ".join(["characters"] + list(KINDS))).split()
+    published = installed_files(folder)
+    wanted = os.environ.get("REMAT_TOKENIZERS", " ".join(["characters"] + list(KINDS) + list(published))).split()
     fine = every_character(program, folder) if "characters" in wanted else True
     slow = []
-    for name in KINDS:
+    for name in list(KINDS) + list(published):
         if name not in wanted:
             continue
         path = os.path.join(folder, name + ".json")
         if not os.path.exists(path):
-            KINDS[name](texts).save(path)
+            made = KINDS[name](texts) if name in KINDS else published[name]()
+            made.save(path)
+        files.append(path)
+    for path in files:
+        path = os.path.join(path, "tokenizer.json") if os.path.isdir(path) else path
+        name = os.path.basename(path)[:-5]
         equal, fast = run(name, Tokenizer.from_file(path), program, path, texts, strings)
         fine &= equal
         slow += [] if fast else [name]
-    for path in files:
-        path = os.path.join(path, "tokenizer.json") if os.path.isdir(path) else path
-        equal, fast = run(path[-14:], Tokenizer.from_file(path), program, path, texts, strings)
-        fine &= equal
-        slow += [] if fast else [path]
     print("all equal" if fine else "NOT equal", "; slower than the library: %s" % ", ".join(slow) if slow else "; none slower than the library")
     return 0 if fine and not slow else 1
 
