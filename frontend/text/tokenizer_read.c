@@ -21,6 +21,11 @@ static bool read_tokenizer(Tokenizer *tokenizer, Node root) {
                         " version truncation padding added_tokens normalizer pre_tokenizer post_processor "
                         "decoder model "))
         return false;
+    const char *const unused[] = {"truncation", "padding"};
+    for (size_t i = 0; i < COUNT_OF(unused); i++) {
+        Node node = node_key(root, unused[i]);
+        if (node.value && !json_is_object(node.value)) return node_unsupported(node);
+    }
     if (version.value && (!node_text(version, &text) || !text_is(text, "1.0")))
         return node_unsupported(version);
     return read_normalizer(tokenizer, node_key(root, "normalizer")) &&

@@ -204,7 +204,7 @@ bool read_model(Tokenizer *tokenizer, Node node) {
 static bool normalize(Tokenizer *tokenizer, Node node, Added *added) {
     Course *course = &tokenizer->course;
     Text made = {.arena = tokenizer->arena};
-    course->stands_in = true;
+    course->young = true;
     course_begin(course, added->content.at, added->content.length);
     for (uint32_t i = 0; i < tokenizer->normalizer.count; i++)
         course_step(course, &tokenizer->normalizer.at[i]);

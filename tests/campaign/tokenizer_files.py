@@ -5,8 +5,10 @@ One tokenizer per published kind is trained by the library with that kind's norm
 added tokens; FILEs are tokenizer.json files of others, and published vocabularies that are installed with mistral_common,
 openai-whisper or dashscope are made into such files. On texts in 20 scripts, on code, on strings made to break
 things and on every character there is, ids and ranges must be the library's and ids must decode to the same bytes. Then
-both are timed in turn, on one core. PROGRAM is tests/campaign/tokenize.c. REMAT_TOKENIZERS names the kinds to run,
-REMAT_TOKENIZER_STRINGS how many strings (100000) and REMAT_TOKENIZER_MIB how much text (10).
+both are timed in turn, on one core. PROGRAM is tests/campaign/tokenize.c. Files that are
+changed at random are refused, or read as the library reads them. REMAT_TOKENIZERS names the kinds to run ("characters", "splits" and
+"changed" are three), REMAT_TOKENIZER_STRINGS how many strings (100000), REMAT_TOKENIZER_MIB how much text (10) and
+REMAT_TOKENIZER_MUTANTS how many files (20000).
 """
 import base64, glob, importlib.util, json, os, random, statistics, struct, subprocess, sys, sysconfig, time, unicodedata
 
@@ -17,6 +19,7 @@ from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normaliz
 
 STRINGS = int(os.environ.get("REMAT_TOKENIZER_STRINGS", 100000))
 TEXT_BYTES = int(os.environ.get("REMAT_TOKENIZER_MIB", 10)) << 20
+MUTANTS = int(os.environ.get("REMAT_TOKENIZER_MUTANTS", 20000))
 SMALL = sys.argv[1:2] == ["--cases"]
 
 # ---- texts ----
@@ -125,6 +128,7 @@ def nasty(rng):
 # ---- kinds ----
 
 GPT4 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA3, QWEN2 = GPT4 % "{1,3}", GPT4 % ""
 QWEN35 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|"
           r"\s+(?!\S)|\s+")
@@ -405,6 +409,12 @@ class Ours:
         flat = struct.unpack("<%dI" % (3 * count), self.process.stdout.read(12 * count))
         return list(flat[::3]), list(zip(flat[1::3], flat[2::3])), self.number()
 
+    def read(self, path):
+        """What is wrong with it, or None."""
+        data = path.encode()
+        self.ask(b"r", len(data), data)
+        return self.process.stdout.read(self.number()).decode() if self.number() else None
+
     def decode(self, ids, skip=False):
         self.ask(b"s" if skip else b"d", len(ids), struct.pack("<%dI" % len(ids), *ids))
         status = self.number()
@@ -439,7 +449,7 @@ def byte_places(text):
 class Compare:
     def __init__(self, name, library, ours):
         self.name, self.library, self.ours = name, library, ours
-        self.texts = self.bytes = self.tokens = self.newer = self.wrong = self.refused = 0
+        self.texts = self.bytes = self.tokens = self.newer = self.wrong = 0
 
     def differs(self, what, text, theirs, ours):
         self.wrong += 1
@@ -453,7 +463,6 @@ class Compare:
         self.bytes += len(text.encode())
         self.newer += newer
         if ranges is None:
-            self.refused += 1
             return self.differs("refusal: " + ids, text, theirs.ids, [])
         self.tokens += len(ids)
         if ids != theirs.ids:
@@ -526,8 +535,8 @@ def every_character(program, folder):
     """Classes, digits, white space, words and NFC, for every character there is, in several neighbourhoods."""
     alphabet = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     characters = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
-    classes = ([r"\s", r"\S", r"\d", r"\D", ".", r"[^\s\p{L}\p{N}]", r"(?i:[sdmtk])", r"\P{L}", r"\p{^N}"] +
-               [r"\p{%s}" % x for x in "L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs Cc Cf "
+    classes = ([r"\s", r"\S", r"[\sa]", r"[\Sa]", r"\d", r"\D", ".", r"[^\s\p{L}\p{N}]", r"(?i:[sdmtk])", r"\P{L}", r"\p{^N}"] +
+               [r"\p{%s}" % x for x in "L Ll Lm Lo Lt Lu M Me N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs Cc Cf "
                 "Han Hangul Hiragana Katakana".split()])
     steps = {"class " + x: (None, [split(x, "removed")], lambda c: c) for x in classes}
     steps["digits"] = (None, [pre_tokenizers.Digits(False), split("^[0-9]|[0-9]$", "removed")], lambda c: "1" + c + "1")
@@ -551,6 +560,29 @@ def every_character(program, folder):
     return wrong == 0
 
 
+def splits(program, folder, strings):
+    """Where each published expression cuts: seen in ids, since a space is put before every piece."""
+    alphabet = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    every = "".join(chr(c) for c in range(0x32400) if not 0xD800 <= c < 0xE000)  # the last planes have no letters
+    around = ["a%s1", " %s\n", "%s\u0301A"]
+    texts = strings + ["|".join(form % c for c in every[at:at + 256]) for at in range(0, len(every), 256) for form in around]
+    expressions = {"gpt2": [GPT2], "llama3": [LLAMA3], "qwen2": [QWEN2], "qwen35": [QWEN35], "tekken": [TEKKEN], "o200k": [O200K], "cl100k": [CL100K],
+                   "deepseek": DEEPSEEK}
+    wrong = 0
+    for name, regexes in expressions.items():
+        library = Tokenizer(models.BPE(alphabet, []))
+        library.pre_tokenizer = pre_tokenizers.Sequence([split(x) for x in regexes] + [pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=False)])
+        library.decoder = decoders.ByteLevel()
+        path = os.path.join(folder, "splits.json")
+        library.save(path)
+        compare = Compare("splits of " + name, library, Ours(program, path))
+        for text in texts:
+            compare.text(text, skip_decode=True)
+        wrong += compare.wrong
+    print("splits of %d expressions in %d texts: %d wrong" % (len(expressions), len(texts), wrong), flush=True)
+    return wrong == 0
+
+
 def compare_characters(label, library, program, folder, characters, around):
     path = os.path.join(folder, "characters.json")
     library.save(path)
@@ -567,6 +599,107 @@ def compare_characters(label, library, program, folder, characters, around):
     if different:
         print("  %s: %d characters differ: %s" % (label, len(different), " ".join("%04X" % ord(c) for c in different[:30])))
     return len(different)
+
+
+# ---- files that somebody changed ----
+
+STRINGS_OF_FILES = (["NFC", "Prepend", "Replace", "Sequence", "Split", "ByteLevel", "Metaspace", "Digits", "Fuse", "Strip", "ByteFallback", "BPE", "A", "B",
+                     "Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous", "always", "first", "never", "1.0", "", " ", "▁", "a", "e\u0301",
+                     "<unk>", "<s>", "the", "<0x41>", "Ġ", "Ġt", "t h", "e", "[a-z]+", r"\p{L}+|\p{N}", r"\s", r"[^\s]", "(?i:a)", "x|", "^a", "a$", "[\r\n]+"])
+PARTS = ["normalizer", "pre_tokenizer", "post_processor", "decoder"]
+
+
+def places_in(value, out, parent=None, key=None):
+    if parent is not None:
+        out.append((parent, key))
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for k, v in inside:
+        if k in ("truncation", "padding", "pair", "tokens"):  # not looked into: nothing comes of them here
+            continue
+        # of a vocabulary or its merges a few stand for all
+        if not (isinstance(value, (dict, list)) and len(value) > 40 and random_place.random() > 4 / len(value)):
+            places_in(v, out, value, k)
+    return out
+
+
+random_place = random.Random(5)
+
+
+def change_file(file, others, rng):
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
+        if rng.random() < 0.25:
+            part = rng.choice(PARTS)
+            file[part] = json.loads(json.dumps(rng.choice(others)[part]))
+            continue
+        parent, key = rng.choice(places_in(file, []))
+        value, what = parent[key], rng.random()
+        if what < 0.1:
+            del parent[key]
+        elif what < 0.15:
+            parent[key] = rng.choice([None, [], {}, 0, "", True])
+        elif isinstance(value, bool):
+            parent[key] = not value
+        elif isinstance(value, int):
+            parent[key] = rng.choice([value + 1, max(0, value - 1), 0, 300, -1])
+        elif isinstance(value, list) and value:
+            i, k = rng.randrange(len(value)), rng.randrange(len(value))
+            value[i], value[k] = value[k], value[i]
+            if what < 0.5:
+                value.insert(i, json.loads(json.dumps(value[k])))
+            elif what < 0.6:
+                del value[i]
+        elif isinstance(value, dict) and what < 0.5:
+            value[rng.choice(STRINGS_OF_FILES)] = rng.choice([1, "x", None, len(value)])
+        else:
+            parent[key] = rng.choice(STRINGS_OF_FILES)
+    return file
+
+
+def changed_files(program, folder):
+    """What we read, the library reads too, and to the same end. What it alone reads is counted by our message."""
+    cases = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cases", "tokenizer")
+    names = sorted(glob.glob(os.path.join(cases, "*.json")))
+    files = [json.load(open(name)) for name in names]
+    rng, path = random.Random(3), os.path.join(folder, "changed.json")
+    ours = Ours(program, names[0])
+    texts = CASE_TEXTS + [nasty(rng) for _ in range(20)]
+    equal = both_refuse = wrong = 0
+    messages = {}
+    for _ in range(MUTANTS):
+        file = change_file(json.loads(json.dumps(rng.choice(files))), files, rng)
+        with open(path, "w") as out:
+            json.dump(file, out)
+        refused = ours.read(path)
+        try:
+            library, why = Tokenizer.from_file(path), None
+        except BaseException as e:  # the library panics at some
+            library, why = None, e
+        if refused is not None:
+            both_refuse += library is None
+            if library is not None:
+                message = refused.split(".json: ", 1)[-1]
+                kind = " ".join(w for w in message.split() if w.isalpha())
+                messages.setdefault(kind, [0, message])[0] += 1
+            continue
+        compare = Compare("changed", library, ours)
+        if library is None:
+            compare.differs("acceptance (%s)" % why, json.dumps(file)[:200], None, None)
+        else:
+            for text in texts:
+                try:
+                    compare.text(text)
+                except BaseException as e:
+                    if not type(e).__name__ == "PanicException":
+                        raise
+        if compare.wrong:
+            wrong += 1
+            os.replace(path, os.path.join(folder, "changed-%d.json" % wrong))
+        else:
+            equal += 1
+    print("changed files: %d equal, %d refused by both, %d wrong; refused here alone:" % (equal, both_refuse, wrong))
+    for count, message in sorted(messages.values(), reverse=True)[:40]:
+        print("  %6d  %.120s" % (count, message))
+    return wrong == 0
 
 
 CASE_TEXTS = ["", "a", " ", "Hello world", "  two  spaces ", "the theme of the thing", "naïve café", "e\u0301toile", "x\u0323\u0307y", "line\nline\r\n\r\n  end\n",
@@ -605,8 +738,12 @@ def main():
     texts = corpus(rng)
     strings = [nasty(rng) for _ in range(STRINGS)]
     published = installed_files(folder)
-    wanted = os.environ.get("REMAT_TOKENIZERS", " ".join(["characters"] + list(KINDS) + list(published))).split()
+    wanted = os.environ.get("REMAT_TOKENIZERS", " ".join(["characters", "splits", "changed"] + list(KINDS) + list(published))).split()
     fine = every_character(program, folder) if "characters" in wanted else True
+    if "splits" in wanted:
+        fine &= splits(program, folder, strings)
+    if "changed" in wanted:
+        fine &= changed_files(program, folder)
     slow = []
     for name in list(KINDS) + list(published):
         if name not in wanted:
