@@ -102,7 +102,7 @@ static void add_piece(Tokenizer *tokenizer, const Piece *piece) {
     uint32_t begin = piece->begin;
     if (tokenizer->model.words_at_metaspace) {
         for (uint32_t at = begin + 1; piece->end - begin > width && at + width <= piece->end; at++) {
-            const char *next = memchr(text + at, metaspace[0], piece->end - at);
+            const char *next = memchr(text + at, (unsigned char)metaspace[0], piece->end - at);
             if (!next) break;
             at = (uint32_t)(next - text);
             bool starts = at + width <= piece->end && !memcmp(next, metaspace, width);

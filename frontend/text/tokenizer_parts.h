@@ -20,8 +20,8 @@ bool unicode_is_young(uint32_t c);
 bool unicode_is_newer(uint32_t c);
 /* Those of a general category ("L", "Lu") or script, as ranges inside [...] of PCRE2. */
 void unicode_write_young(const char *property, Text *out);
-/* The character that begins at `at`, in text that is valid, and its bytes. */
-uint32_t unicode_read(const char *at, uint32_t *size);
+/* The character that the text begins with, which is valid, and its bytes. */
+uint32_t unicode_read(const char *text, uint32_t *size);
 uint32_t unicode_write(uint32_t c, char at[4]); /* returns the bytes */
 
 /* ---- tokenizer_nfc.c: composition ---- */

@@ -136,7 +136,8 @@ static void compose(Course *course, Buffer *to, const Piece *piece) {
 /* The next occurrence in [from, end) of the text. */
 static bool find_literal(const Course *course, Bytes pattern, uint32_t from, uint32_t end, uint32_t *begin) {
     while (end - from >= pattern.length) {
-        const char *at = memchr(course->text + from, pattern.at[0], end - from - pattern.length + 1);
+        const char *at =
+            memchr(course->text + from, (unsigned char)pattern.at[0], end - from - pattern.length + 1);
         if (!at) return false;
         *begin = (uint32_t)(at - course->text);
         if (!memcmp(at, pattern.at, pattern.length)) return true;

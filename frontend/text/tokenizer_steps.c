@@ -70,7 +70,7 @@ static bool read_replace(Tokenizer *tokenizer, Node node, Step *step) {
 }
 
 static bool normalizer_part(Tokenizer *tokenizer, Node node, int depth) {
-    Bytes type;
+    Bytes type = {"", 0};
     Step step = {0};
     if (!read_type(node, &type)) return false;
     if (text_is(type, "Sequence"))
@@ -126,7 +126,7 @@ static bool read_split(Tokenizer *tokenizer, Node node, Step *step) {
 
 /* The replacement is one character. */
 static bool read_metaspace_character(Node node, Bytes *out) {
-    uint32_t size;
+    uint32_t size = 0;
     if (!node_text(node, out)) return false;
     if (out->length) unicode_read(out->at, &size);
     return (out->length && size == out->length) || node_wrong(node, "one character is wanted");
@@ -166,7 +166,7 @@ static bool read_byte_level(Node node, ByteLevel *out) {
 }
 
 static bool pre_tokenizer_part(Tokenizer *tokenizer, Node node, int depth) {
-    Bytes type;
+    Bytes type = {"", 0};
     Step step = {0};
     ByteLevel bytes;
     bool each;
@@ -236,7 +236,7 @@ static bool read_decoders(Tokenizer *tokenizer, Node node, DecoderState *state, 
 
 static bool decoder_part(Tokenizer *tokenizer, Node node, DecoderState *state, int depth) {
     Decoder *decoder = &tokenizer->decoder;
-    Bytes type;
+    Bytes type = {"", 0};
     Step step = {0};
     ByteLevel bytes;
     if (!read_type(node, &type)) return false;
@@ -304,7 +304,7 @@ static bool add_special(Tokenizer *tokenizer, Node special_tokens, Node piece, u
     size_t more = json_array_size(ids.value);
     if (*count + more > MOST) return node_wrong(ids, "more than %d ids are not supported", MOST);
     uint32_t *wider = NEW_ARRAY(tokenizer->arena, uint32_t, *count + more);
-    if (*count) memcpy(wider, *at, sizeof *wider * *count);
+    if (*count) memcpy(wider, *at, sizeof(uint32_t) * *count);
     for (size_t i = 0; i < more; i++) {
         uint32_t id;
         if (!node_number(node_item(ids, i), UINT32_MAX - 1, &id)) return false;
@@ -360,7 +360,7 @@ static bool read_template(Tokenizer *tokenizer, Node node) {
 }
 
 static bool post_processor_part(Tokenizer *tokenizer, Node node, int depth) {
-    Bytes type;
+    Bytes type = {"", 0};
     ByteLevel bytes;
     if (!read_type(node, &type)) return false;
     if (text_is(type, "Sequence"))

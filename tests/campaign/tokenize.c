@@ -46,7 +46,7 @@ static void encode(Tokenizer *tokenizer, const char *text, size_t length, bool t
         return;
     }
     put(made.count);
-    fwrite(made.token, sizeof *made.token, made.count, stdout);
+    if (made.count) fwrite(made.token, sizeof *made.token, made.count, stdout);
     put(made.newer);
 }
 
