@@ -40,8 +40,8 @@ typedef struct Encoding {
 enum { TOKENIZER_LONGEST_TEXT = 256 << 20 }; /* bytes of one text */
 
 /* As `encode(text, add_special_tokens=False)`: added tokens, special ones too, are recognised in the text;
- * nothing is put around it. Memory is kept for the next text: it grows with the longest, not with their
- * number. False: `out->error`. */
+ * nothing is put around it, and it is neither cut nor padded where the file has `truncation` or `padding`.
+ * Memory is kept for the next text: it grows with the longest, not with their number. False: `out->error`. */
 bool tokenizer_encode(Tokenizer *tokenizer, const char *text, size_t length, Encoding *out);
 
 /* What `add_special_tokens=True` puts before and behind one text: the beginning-of-text of Llama, say. */
