@@ -94,10 +94,6 @@ void rt_device_upload_rows(char *to, int64_t pitch, const void *from, int64_t ro
     for (int64_t i = 0; i < rows; i++)
         memcpy(to + i * pitch, (const char *)from + i * row_bytes, (size_t)row_bytes);
 }
-void rt_device_download_rows(void *to, const char *from, int64_t pitch, int64_t row_bytes, int64_t rows) {
-    for (int64_t i = 0; i < rows; i++)
-        memcpy((char *)to + i * row_bytes, from + i * pitch, (size_t)row_bytes);
-}
 void rt_device_fill(char *to, int value, int64_t bytes) {
     memset(to, value, (size_t)bytes);
 }

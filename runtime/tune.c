@@ -17,7 +17,6 @@
 enum {
     ROTATED_BYTES = 256 << 20, /* of all copies of an operation's tensors */
     MOST_COPIES = 24,
-    MOST_TENSORS = 32,
     MOST_BATCHES = 101,
     LEAST_BATCHES = 5,
     COPIED_BYTES = 64 << 20, /* to host memory and back */
@@ -280,22 +279,23 @@ static void fill(Tune *tune, const RtTuneTensor *tensor, int64_t offset) {
 typedef struct Placed {
     const RtTuneOperation *operation;
     int copies;
-    int64_t at[MOST_COPIES][MOST_TENSORS];
+    int64_t *at; /* [copies, tensors] */
 } Placed;
 
 static void call_once(Tune *tune, const void *what, int64_t turn) {
     const Placed *placed = what;
-    placed->operation->call(&tune->run, placed->at[turn % placed->copies]);
+    const RtTuneOperation *operation = placed->operation;
+    operation->call(&tune->run, placed->at + turn % placed->copies * operation->tensors);
 }
 
 static void measure(Tune *tune, const RtTuneOperation *operation) {
-    static Placed placed;
+    Placed placed = {.operation = operation, .copies = copies_of(footprint(operation))};
     int64_t offset = 0;
-    placed.operation = operation;
-    placed.copies = copies_of(footprint(operation));
+    int64_t *at = placed.at =
+        rt_allocate((size_t)placed.copies * (size_t)operation->tensors * sizeof *placed.at);
     for (int copy = 0; copy < placed.copies; copy++)
         for (int i = 0; i < operation->tensors; i++) {
-            placed.at[copy][i] = offset;
+            *at++ = offset;
             fill(tune, &operation->tensor[i], offset);
             offset += aligned(operation->tensor[i].bytes);
         }
@@ -303,6 +303,7 @@ static void measure(Tune *tune, const RtTuneOperation *operation) {
     Times times = take_times(tune, call_once, &placed);
     print_times(operation->key, operation->runs, operation->planned_seconds, &times);
     add_times(tune, operation->key, &times);
+    free(placed.at);
 }
 
 static void measure_operations(Tune *tune) {
@@ -344,9 +345,12 @@ static void measure_copies(Tune *tune) {
         const char *name;
         Once *once;
     } way[] = {{"offload", copy_out}, {"fetch", copy_in}};
-    if (tune->options.only && !strstr("offload fetch", tune->options.only)) return;
     for (int i = 0; i < 2; i++) {
         char *key = rt_text("%s f32[%d] < f32[%d]", way[i].name, COPIED_BYTES / 4, COPIED_BYTES / 4);
+        if (tune->options.only && !strstr(key, tune->options.only)) {
+            free(key);
+            continue;
+        }
         if (known_seconds(tune, key) > 0) {
             tune->known++;
         } else if (is_late(tune)) {
@@ -375,7 +379,8 @@ static int usage(const RtTuner *tuner, const char *name, FILE *to) {
             "  --seconds S     begin no further operation after S seconds: what takes most of a step comes "
             "first\n"
             "  --each S        for an operation, so many seconds (0.3), and no less than 5 batches\n"
-            "  --only NAME     only operations that have NAME in their record, as `linear` or `bf16`\n"
+            "  --only NAME     only operations and copies that have NAME in their record, as\n"
+            "                  `linear` or `bf16`\n"
             "  --device NAME   this is the device NAME, not %s: the times are that one's\n\n"
             "exit codes: 0 done, 2 usage, 3 too little memory, 5 no device or another one, 6 files\n",
             name, tuner->model, tuner->device, tuner->model, tuner->device);
@@ -416,8 +421,6 @@ static void check_device(const Tune *tune) {
 static int64_t arena_bytes(const RtTuner *tuner) {
     int64_t most = COPIED_BYTES;
     for (int i = 0; i < tuner->operations; i++) {
-        if (tuner->operation[i].tensors > MOST_TENSORS)
-            rt_fail(RT_EXIT_USAGE, "an operation has too many tensors");
         int64_t bytes = footprint(&tuner->operation[i]);
         bytes *= copies_of(bytes);
         if (bytes > most) most = bytes;

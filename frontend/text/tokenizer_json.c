@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-json_t *json_file_read(JsonFile *file, Arena *arena, Arena *scratch, const char *path) {
+json_t *json_file_read(JsonFile *file, Arena *arena, Arena *scratch, const char *path, size_t flags) {
     json_error_t error;
     *file = (JsonFile){.arena = arena, .path = path};
     file->text = read_file(scratch, path, &file->length);
@@ -16,7 +16,7 @@ json_t *json_file_read(JsonFile *file, Arena *arena, Arena *scratch, const char 
         file->error = arena_printf(arena, "%s: not JSON: a NUL byte", path);
         return NULL;
     }
-    json_t *root = json_loadb(file->text, file->length, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_loadb(file->text, file->length, JSON_REJECT_DUPLICATES | flags, &error);
     if (!root)
         file->error =
             arena_printf(arena, "%s:%d:%d: not JSON: %s", path, error.line, error.column, error.text);

@@ -20,9 +20,9 @@ typedef struct Node {
     const char *path; /* "pre_tokenizer.pretokenizers[1]"; "" for the whole */
 } Node;
 
-/* Reads and parses it; NULL after an error, which for a file that is not there is "...: No such file...". The
- * caller gives the tree back by json_decref. */
-json_t *json_file_read(JsonFile *file, Arena *arena, Arena *scratch, const char *path);
+/* Reads and parses it, with flags of jansson beside those of all; NULL after an error, which for a file that
+ * is not there is "...: No such file...". The caller gives the tree back by json_decref. */
+json_t *json_file_read(JsonFile *file, Arena *arena, Arena *scratch, const char *path, size_t flags);
 
 Node node_key(Node node, const char *key);
 Node node_item(Node node, size_t index);

@@ -127,11 +127,11 @@ static const char *find_file(Arena *arena, const char *path) {
                   : path;
 }
 
-static bool read_one(Tokenizer *tokenizer, const char *path, bool (*body)(Tokenizer *, Node),
+static bool read_one(Tokenizer *tokenizer, const char *path, size_t flags, bool (*body)(Tokenizer *, Node),
                      const char **error) {
     Arena *scratch = arena_new();
     JsonFile file;
-    json_t *root = json_file_read(&file, tokenizer->arena, scratch, path);
+    json_t *root = json_file_read(&file, tokenizer->arena, scratch, path, flags);
     bool fine = root && body(tokenizer, (Node){&file, root, ""});
     json_decref(root);
     arena_free(scratch);
@@ -142,10 +142,11 @@ static bool read_one(Tokenizer *tokenizer, const char *path, bool (*body)(Tokeni
 static bool read_files(Tokenizer *tokenizer, const char *path, const char **error) {
     const char *config = beside(tokenizer->arena, path, "tokenizer_config.json");
     struct stat file;
-    if (!read_one(tokenizer, path, read_tokenizer, error)) return false;
+    if (!read_one(tokenizer, path, 0, read_tokenizer, error)) return false;
     decode_all(tokenizer);
     bool none = stat(config, &file) && errno == ENOENT;
-    if (!none && !read_one(tokenizer, config, read_config, error)) return false;
+    /* "model_max_length" may be 1e30, written as a whole number */
+    if (!none && !read_one(tokenizer, config, JSON_DECODE_INT_AS_REAL, read_config, error)) return false;
     for (size_t i = 0; i < COUNT_OF(roles); i++)
         tokenizer->fingerprint = hash_bytes(tokenizer->fingerprint, &tokenizer->role[i].id, sizeof(uint32_t));
     return true;

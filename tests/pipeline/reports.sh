@@ -30,7 +30,7 @@ for policy in $policies; do grep -q "^$policy " stdout.txt || fail "policy $poli
 expect 2 "$rematc" sweep "$spec" --budget 4MiB..2MiB
 expect 2 "$rematc" sweep "$spec" --budget small..large
 expect 2 "$rematc" sweep "$spec" --maximize B
-expect 2 "$rematc" report somewhere
+expect 2 "$rematc" rapport somewhere
 # host memory with which the whole fits does not stand in the way of tiles that are faster
 seconds() { sed -n 's/.*"seconds": *\([0-9.e-]*\),.*/\1/p' "$1" | head -n 1; }
 "$rematc" plan "$spec" --budget 30400KiB --json >without.json

@@ -296,7 +296,7 @@ static void test_configuration(void **state) {
          NULL},
         {"[]", "an object is wanted, not a list"},
         {"{\"eos_token\":\"</s>\"}", "eos_token: tokenizer.json has no token \"</s>\""},
-        {"{\"eos_token\":1}", "eos_token: a string is wanted, not 1"},
+        {"{\"eos_token\":true}", "eos_token: a string is wanted, not true"},
         {"{\"additional_special_tokens\":[\"<s>\",\"<t>\"]}",
          "additional_special_tokens[1]: tokenizer.json has no token \"<t>\""},
         {"{\"added_tokens_decoder\":{\"7\":{\"content\":\"<s>\"}}}", NULL},
@@ -306,6 +306,7 @@ static void test_configuration(void **state) {
          "added_tokens_decoder.8: tokenizer.json has no token \"<t>\""},
         {"{\"split_special_tokens\":true}", "split_special_tokens: true is not supported"},
         {"{\"split_special_tokens\":false}", NULL},
+        {"{\"model_max_length\":1000000000000000019884624838656}", NULL},
     };
     (void)state;
     put_edited(NULL, NULL);
