@@ -31,8 +31,8 @@ typedef struct Token {
 typedef struct Encoding {
     const Token *token; /* the tokenizer's own, until its next text */
     uint32_t count;
-    /* Characters that regular expressions here and in the library may take for different things, since one of
-     * them is older than the character; the first of them. Their tokens may not be the library's. */
+    /* Characters that Unicode 16 has not, which is what the library knows: letters of later versions among
+     * them, which tables here may know and cut at other places. How many, and the first of them. */
     uint32_t newer, newer_character;
     const char *error; /* why there is none: not UTF-8, or a limit; in the tokenizer's memory as well */
 } Encoding;
@@ -40,8 +40,8 @@ typedef struct Encoding {
 enum { TOKENIZER_LONGEST_TEXT = 256 << 20 }; /* bytes of one text */
 
 /* As `encode(text, add_special_tokens=False)`: added tokens, special ones too, are recognised in the text;
- * nothing is put around it. Memory is kept for the next text: it grows with the longest, not with their
- * number. False: `out->error`. */
+ * nothing is put around it, and it is neither cut nor padded where the file has `truncation` or `padding`.
+ * Memory is kept for the next text: it grows with the longest, not with their number. False: `out->error`. */
 bool tokenizer_encode(Tokenizer *tokenizer, const char *text, size_t length, Encoding *out);
 
 /* What `add_special_tokens=True` puts before and behind one text: the beginning-of-text of Llama, say. */

@@ -34,7 +34,7 @@ static bool look_at(Tokenizer *tokenizer, const char *text, size_t length, Encod
         }
         size = printable_decode(text + i, length - i, &c);
         if (!size) return fails(tokenizer, out, "byte %zu (0x%02x) is not UTF-8", i, (unsigned char)text[i]);
-        if (unicode_stand_in(c) != c) tokenizer->course.stands_in = true;
+        tokenizer->course.young |= unicode_is_young(c);
         if (unicode_is_newer(c) && !out->newer++) out->newer_character = c;
     }
     return true;
@@ -102,7 +102,7 @@ static void add_piece(Tokenizer *tokenizer, const Piece *piece) {
     uint32_t begin = piece->begin;
     if (tokenizer->model.words_at_metaspace) {
         for (uint32_t at = begin + 1; piece->end - begin > width && at + width <= piece->end; at++) {
-            const char *next = memchr(text + at, metaspace[0], piece->end - at);
+            const char *next = memchr(text + at, (unsigned char)metaspace[0], piece->end - at);
             if (!next) break;
             at = (uint32_t)(next - text);
             bool starts = at + width <= piece->end && !memcmp(next, metaspace, width);
@@ -121,7 +121,7 @@ bool tokenizer_encode(Tokenizer *tokenizer, const char *text, size_t length, Enc
     tokenizer->out.count = 0;
     if (length > TOKENIZER_LONGEST_TEXT)
         return fails(tokenizer, out, "the text has more than %d MiB", TOKENIZER_LONGEST_TEXT >> 20);
-    course->stands_in = tokenizer->stands_in;
+    course->young = tokenizer->young;
     if (!look_at(tokenizer, text, length, out)) return false;
     course_begin(course, text, (uint32_t)length);
     if (tokenizer->raw) course_added(course, tokenizer->raw, tokenizer->added.at);

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-json_t *json_file_read(JsonFile *file, Arena *arena, const char *path, size_t flags) {
+json_t *json_file_read(JsonFile *file, Arena *arena, Arena *scratch, const char *path, size_t flags) {
     json_error_t error;
     *file = (JsonFile){.arena = arena, .path = path};
-    file->text = read_file(arena, path, &file->length);
+    file->text = read_file(scratch, path, &file->length);
     if (!file->text) {
         file->error = arena_printf(arena, "%s: %s", path, read_file_error());
         return NULL;

@@ -8,9 +8,9 @@
 #include <jansson.h>
 
 typedef struct JsonFile {
-    Arena *arena;
+    Arena *arena; /* of what is kept: strings, messages */
     const char *path;
-    const char *text;
+    const char *text; /* in the scratch arena */
     size_t length;
     const char *error;
 } JsonFile;
@@ -20,9 +20,9 @@ typedef struct Node {
     const char *path; /* "pre_tokenizer.pretokenizers[1]"; "" for the whole */
 } Node;
 
-/* Reads and parses it, with flags of jansson beside those of all; NULL after an error, which for a file that is not there is "...: No such file...". The
- * caller gives the tree back by json_decref. */
-json_t *json_file_read(JsonFile *file, Arena *arena, const char *path, size_t flags);
+/* Reads and parses it, with flags of jansson beside those of all; NULL after an error, which for a file that
+ * is not there is "...: No such file...". The caller gives the tree back by json_decref. */
+json_t *json_file_read(JsonFile *file, Arena *arena, Arena *scratch, const char *path, size_t flags);
 
 Node node_key(Node node, const char *key);
 Node node_item(Node node, size_t index);

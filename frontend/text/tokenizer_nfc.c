@@ -26,8 +26,9 @@ struct Nfc {
 static const struct {
     uint32_t first, last;
 } not_composed[] = {
-#define NOT_COMPOSED(first, last)    {first, last},
-#define SINCE(first, last, stand_in) {first, last},
+#define SINCE(first, last, category, script) {first, last},
+#define NEWER(first, last)                   {first, last},
+#define NOT_COMPOSED(first, last)            {first, last},
 #include "frontend/text/unicode_since.def"
 };
 

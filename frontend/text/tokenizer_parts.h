@@ -14,11 +14,14 @@ typedef struct Bytes {
 bool unicode_is_space(uint32_t c);   /* White_Space, 25 characters */
 bool unicode_is_numeric(uint32_t c); /* Nd, Nl, No */
 bool unicode_is_word(uint32_t c);    /* \w of the library's added tokens */
-/* The character to match in the place of one that is too young for some tables; `c` for all others. */
-uint32_t unicode_stand_in(uint32_t c);
-bool unicode_is_newer(uint32_t c); /* than the library's tables */
-/* The character that begins at `at`, in text that is valid, and its bytes. */
-uint32_t unicode_read(const char *at, uint32_t *size);
+/* Young characters are those of Unicode 15 and 16, which the library's tables have and ours may lack; newer
+ * ones are not in the library's. */
+bool unicode_is_young(uint32_t c);
+bool unicode_is_newer(uint32_t c);
+/* Those of a general category ("L", "Lu") or script, as ranges inside [...] of PCRE2. */
+void unicode_write_young(const char *property, Text *out);
+/* The character that the text begins with, which is valid, and its bytes. */
+uint32_t unicode_read(const char *text, uint32_t *size);
 uint32_t unicode_write(uint32_t c, char at[4]); /* returns the bytes */
 
 /* ---- tokenizer_nfc.c: composition ---- */
@@ -38,8 +41,10 @@ typedef struct Regex Regex;
 Regex *regex_new(Arena *arena, const char *pattern, size_t length, const char **error);
 void regex_free(Regex *regex);
 typedef enum RegexFound { REGEX_MATCH, REGEX_NONE, REGEX_LIMIT } RegexFound;
-/* The next match at or after `from`. The text is valid; matches are never empty. */
-RegexFound regex_find(Regex *regex, const char *text, size_t length, size_t from, size_t *begin, size_t *end);
+/* The next match at or after `from`. The text is valid; `young`: it may have young characters. Matches are
+ * never empty. */
+RegexFound regex_find(Regex *regex, const char *text, size_t length, size_t from, bool young, size_t *begin,
+                      size_t *end);
 const char *regex_version(Arena *arena); /* of PCRE2 and its Unicode tables */
 
 /* ---- tokenizer_lookup.c: strings of bytes to numbers, pairs to merges ---- */
@@ -158,9 +163,8 @@ typedef struct Course {
     VEC(Found) cuts;
     Founds found;
     Nfc *nfc;
-    bool stands_in;     /* some of its characters are too young for tables */
-    VEC(char) stood_in; /* a piece as a regular expression sees it then */
-    bool limit;         /* a regular expression or a normaliser went beyond what it may take */
+    bool young; /* some of its characters are */
+    bool limit; /* a regular expression or a normaliser went beyond what it may take */
 } Course;
 void course_begin(Course *course, const char *text, uint32_t length);
 void course_step(Course *course, const Step *step); /* every piece that is still text */
@@ -209,7 +213,7 @@ struct Tokenizer {
         uint32_t id;
     } role[4];
     uint64_t fingerprint;
-    bool stands_in; /* a normaliser brings characters that tables may not know */
+    bool young; /* a normaliser brings young characters */
     Course course;
     VEC(Token) out;
     char error[160];

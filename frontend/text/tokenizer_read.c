@@ -21,8 +21,17 @@ static bool read_tokenizer(Tokenizer *tokenizer, Node root) {
                         " version truncation padding added_tokens normalizer pre_tokenizer post_processor "
                         "decoder model "))
         return false;
+    const char *const unused[] = {"truncation", "padding"};
+    for (size_t i = 0; i < COUNT_OF(unused); i++) {
+        Node node = node_key(root, unused[i]);
+        if (node.value && !json_is_object(node.value)) return node_unsupported(node);
+    }
     if (version.value && (!node_text(version, &text) || !text_is(text, "1.0")))
         return node_unsupported(version);
+    const char *tables = arena_printf(tokenizer->arena, "%s, PCRE2 %s, utf8proc %s", rules,
+                                      regex_version(tokenizer->arena), utf8proc_version());
+    uint64_t hash = hash_bytes(HASH_SEED, tables, strlen(tables) + 1);
+    tokenizer->fingerprint = hash_bytes(hash, root.file->text, root.file->length);
     return read_normalizer(tokenizer, node_key(root, "normalizer")) &&
            read_pre_tokenizer(tokenizer, node_key(root, "pre_tokenizer")) &&
            read_decoder(tokenizer, node_key(root, "decoder")) &&
@@ -118,30 +127,29 @@ static const char *find_file(Arena *arena, const char *path) {
                   : path;
 }
 
-static bool read_files(Tokenizer *tokenizer, const char *path, const char **error) {
-    Arena *arena = tokenizer->arena;
-    JsonFile file, config;
-    struct stat there;
-    json_t *root = json_file_read(&file, arena, path, 0);
-    bool fine = root && read_tokenizer(tokenizer, (Node){&file, root, ""});
+static bool read_one(Tokenizer *tokenizer, const char *path, size_t flags, bool (*body)(Tokenizer *, Node),
+                     const char **error) {
+    Arena *scratch = arena_new();
+    JsonFile file;
+    json_t *root = json_file_read(&file, tokenizer->arena, scratch, path, flags);
+    bool fine = root && body(tokenizer, (Node){&file, root, ""});
     json_decref(root);
+    arena_free(scratch);
     *error = file.error;
-    if (!fine) return false;
+    return fine;
+}
+
+static bool read_files(Tokenizer *tokenizer, const char *path, const char **error) {
+    const char *config = beside(tokenizer->arena, path, "tokenizer_config.json");
+    struct stat file;
+    if (!read_one(tokenizer, path, 0, read_tokenizer, error)) return false;
     decode_all(tokenizer);
-    const char *unicode =
-        arena_printf(arena, "%s, PCRE2 %s, utf8proc %s", rules, regex_version(arena), utf8proc_version());
-    uint64_t hash = hash_bytes(HASH_SEED, unicode, strlen(unicode) + 1);
-    tokenizer->fingerprint = hash_bytes(hash, file.text, file.length);
-    const char *other = beside(arena, path, "tokenizer_config.json");
-    if (stat(other, &there) && errno == ENOENT) return true;
+    bool none = stat(config, &file) && errno == ENOENT;
     /* "model_max_length" may be 1e30, written as a whole number */
-    root = json_file_read(&config, arena, other, JSON_DECODE_INT_AS_REAL);
-    fine = root && read_config(tokenizer, (Node){&config, root, ""});
-    json_decref(root);
-    *error = config.error;
+    if (!none && !read_one(tokenizer, config, JSON_DECODE_INT_AS_REAL, read_config, error)) return false;
     for (size_t i = 0; i < COUNT_OF(roles); i++)
         tokenizer->fingerprint = hash_bytes(tokenizer->fingerprint, &tokenizer->role[i].id, sizeof(uint32_t));
-    return fine;
+    return true;
 }
 
 Tokenizer *tokenizer_read(Arena *arena, const char *path, const char **error) {

@@ -7,7 +7,8 @@
  *     \p{Han}     \p{sc:Han}: the script, not its extensions
  *     ^ $         at lines, as in Ruby (PCRE2_MULTILINE)
  *
- * Text is valid UTF-8 and has a stand-in for each character too young for PCRE2's tables. */
+ * PCRE2's tables may be older than the library's. So each is compiled twice: as it is, and for texts with
+ * young characters with these spelled out beside every property. */
 #include "frontend/text/tokenizer_parts.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -31,15 +32,18 @@ struct Regex {
     pcre2_compile_context *compiling;
     pcre2_match_context *limits;
     pcre2_jit_stack *stack;
-    pcre2_code *code;
-    pcre2_match_data *match;
-    bool jit;
+    struct {
+        pcre2_code *code;
+        pcre2_match_data *match;
+        bool jit;
+    } of[2]; /* [1]: for texts with young characters */
 };
 
 /* ---- from one syntax to the other ---- */
 
 typedef struct Rewriter {
     Arena *arena;
+    bool young; /* spells young characters out */
     const char *at, *end;
     Text out;
     uint32_t depth;                    /* of groups */
@@ -70,11 +74,22 @@ static bool is_ascii_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* \p{X}, \P{X}, \p{^X}: general categories and four scripts. */
-static bool property(Rewriter *r) {
+/* A set of characters by its property, "L" or "sc:Han". */
+static bool write_property(Rewriter *r, const char *property, bool negated, bool in_class) {
+    const char *name = strchr(property, ':') ? strchr(property, ':') + 1 : property;
+    if (in_class && negated) return refuse(r, "the complement of a set inside [...]");
+    if (!in_class) text_add(&r->out, negated ? "[^" : "[");
+    text_add(&r->out, "\\p{%s}", property);
+    if (r->young) unicode_write_young(name, &r->out);
+    if (!in_class) text_add(&r->out, "]");
+    return true;
+}
+
+/* \p{X}, \P{X}, \p{^X}: general categories and four scripts. Of marks, one went from Mn to Mc. */
+static bool property(Rewriter *r, bool in_class) {
     static const char categories[] =
-        " L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So "
-        "Z Zl Zp Zs Cc Cf ";
+        " L Ll Lm Lo Lt Lu M Me N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs "
+        "Cc Cf ";
     static const char scripts[] = " Han Hangul Hiragana Katakana ";
     const char *begin = r->at - 2; /* behind "\p" */
     bool negated = begin[1] == 'P';
@@ -82,15 +97,14 @@ static bool property(Rewriter *r) {
     if (!close) return refuse(r, "'\\%c' without {...}", begin[1]);
     const char *name = r->at + 1;
     if (name < close && *name == '^') name++, negated = !negated;
-    char word[16];
-    if (close - name < 1 || close - name > 10) return refuse(r, "'%.*s'", (int)(close + 1 - begin), begin);
-    snprintf(word, sizeof word, " %.*s ", (int)(close - name), name);
+    int length = close - name > 10 ? 0 : (int)(close - name);
+    const char *word = arena_printf(r->arena, " %.*s ", length, name);
     bool script = strstr(scripts, word);
-    if (strchr(word + 1, ' ') != word + 1 + (close - name) || (!script && !strstr(categories, word)))
+    if (!length || strchr(word + 1, ' ') != word + 1 + length || (!script && !strstr(categories, word)))
         return refuse(r, "'%.*s'", (int)(close + 1 - begin), begin);
-    text_add(&r->out, "\\%c{%s%.*s}", negated ? 'P' : 'p', script ? "sc:" : "", (int)(close - name), name);
     r->at = close + 1;
-    return true;
+    return write_property(r, arena_printf(r->arena, "%s%.*s", script ? "sc:" : "", length, name), negated,
+                          in_class);
 }
 
 static bool hexadecimal(Rewriter *r, bool braces) {
@@ -119,8 +133,8 @@ static bool escape(Rewriter *r, bool in_class, bool *one) {
         text_add(&r->out, in_class ? "%s" : "[%s]", c == 's' ? space_set : no_space_set);
         return true;
     }
-    if (c == 'd' || c == 'D') return text_add(&r->out, "\\%c{Nd}", c == 'd' ? 'p' : 'P'), true;
-    if (c == 'p' || c == 'P') return property(r);
+    if (c == 'd' || c == 'D') return write_property(r, "Nd", c == 'D', in_class);
+    if (c == 'p' || c == 'P') return property(r, in_class);
     if (!in_class && (c == 'A' || c == 'z')) {
         text_add(&r->out, "\\%c", c);
         r->repeatable = false;
@@ -297,73 +311,79 @@ static void pcre_release(void *at, void *unused) {
     free(at);
 }
 
-static const char *compile(Arena *arena, Regex *regex, const Text *pattern) {
-    regex->memory = pcre2_general_context_create(pcre_alloc, pcre_release, NULL);
-    regex->compiling = pcre2_compile_context_create(regex->memory);
-    pcre2_set_newline(regex->compiling, PCRE2_NEWLINE_LF);
-    pcre2_set_parens_nest_limit(regex->compiling, DEEPEST_GROUPS + 2);
+/* What is wrong with it, or NULL. */
+static const char *compile(Arena *arena, Regex *regex, int young, const Text *pattern) {
     int code;
     PCRE2_SIZE where;
-    uint32_t options =
-        PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_CAPTURE;
-    regex->code = pcre2_compile((PCRE2_SPTR)(pattern->at ? pattern->at : ""), pattern->length, options, &code,
-                                &where, regex->compiling);
-    if (!regex->code) {
+    uint32_t empty = 0, options = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C |
+                                  PCRE2_NO_AUTO_CAPTURE;
+    PCRE2_SPTR at = (PCRE2_SPTR)(pattern->at ? pattern->at : "");
+    pcre2_code *made = pcre2_compile(at, pattern->length, options, &code, &where, regex->compiling);
+    if (!made) {
         unsigned char why[160];
         pcre2_get_error_message(code, why, sizeof why);
         return arena_printf(arena, "PCRE2: %s", (char *)why);
     }
-    uint32_t empty = 0;
-    pcre2_pattern_info(regex->code, PCRE2_INFO_MATCHEMPTY, &empty);
+    regex->of[young].code = made;
+    pcre2_pattern_info(made, PCRE2_INFO_MATCHEMPTY, &empty);
     if (empty) return "it may match nothing at all";
+    regex->of[young].match = pcre2_match_data_create_from_pattern(made, regex->memory);
+    regex->of[young].jit = regex->stack && !pcre2_jit_compile(made, PCRE2_JIT_COMPLETE);
+    return NULL;
+}
+
+static void prepare(Regex *regex) {
+    regex->memory = pcre2_general_context_create(pcre_alloc, pcre_release, NULL);
+    regex->compiling = pcre2_compile_context_create(regex->memory);
+    pcre2_set_newline(regex->compiling, PCRE2_NEWLINE_LF);
+    pcre2_set_parens_nest_limit(regex->compiling, DEEPEST_GROUPS + 2);
     regex->limits = pcre2_match_context_create(regex->memory);
     pcre2_set_match_limit(regex->limits, MATCH_LIMIT);
     pcre2_set_depth_limit(regex->limits, DEPTH_LIMIT);
     pcre2_set_heap_limit(regex->limits, HEAP_LIMIT_KIB);
-    regex->match = pcre2_match_data_create_from_pattern(regex->code, regex->memory);
-    regex->jit = !pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE);
-    if (regex->jit) {
-        regex->stack = pcre2_jit_stack_create(JIT_STACK_FIRST, JIT_STACK_MOST, regex->memory);
-        regex->jit = regex->stack != NULL;
-        if (regex->jit) pcre2_jit_stack_assign(regex->limits, NULL, regex->stack);
-    }
-    return NULL;
+    regex->stack =
+        pcre2_jit_stack_create(JIT_STACK_FIRST, JIT_STACK_MOST, regex->memory); /* NULL without JIT */
+    if (regex->stack) pcre2_jit_stack_assign(regex->limits, NULL, regex->stack);
 }
 
 Regex *regex_new(Arena *arena, const char *pattern, size_t length, const char **error) {
-    Rewriter r = {.arena = arena, .at = pattern, .end = pattern + length, .out = {.arena = arena}};
-    if (length > LONGEST_PATTERN)
-        *error = "it is longer than 64 KiB";
-    else
-        *error = rewrite(&r) ? NULL : arena_printf(arena, "%s is not supported", r.error);
-    if (*error) return NULL;
     Regex *regex = NEW(arena, Regex);
-    *error = compile(arena, regex, &r.out);
+    *error = length > LONGEST_PATTERN ? "it is longer than 64 KiB" : NULL;
+    if (!*error) prepare(regex);
+    for (int young = 0; young < 2 && !*error; young++) {
+        Rewriter r = {
+            .arena = arena, .young = young, .at = pattern, .end = pattern + length, .out = {.arena = arena}};
+        *error = rewrite(&r) ? compile(arena, regex, young, &r.out)
+                             : arena_printf(arena, "%s is not supported", r.error);
+    }
     if (!*error) return regex;
     regex_free(regex);
     return NULL;
 }
 
 void regex_free(Regex *regex) {
-    pcre2_match_data_free(regex->match);
-    pcre2_code_free(regex->code);
+    for (int young = 0; young < 2; young++) {
+        pcre2_match_data_free(regex->of[young].match);
+        pcre2_code_free(regex->of[young].code);
+    }
     pcre2_jit_stack_free(regex->stack);
     pcre2_match_context_free(regex->limits);
     pcre2_compile_context_free(regex->compiling);
     pcre2_general_context_free(regex->memory);
 }
 
-RegexFound regex_find(Regex *regex, const char *text, size_t length, size_t from, size_t *begin,
+RegexFound regex_find(Regex *regex, const char *text, size_t length, size_t from, bool young, size_t *begin,
                       size_t *end) {
+    const pcre2_code *code = regex->of[young].code;
+    pcre2_match_data *match = regex->of[young].match;
     PCRE2_SPTR at = (PCRE2_SPTR)text;
     int found = PCRE2_ERROR_JIT_STACKLIMIT;
-    if (regex->jit) found = pcre2_jit_match(regex->code, at, length, from, 0, regex->match, regex->limits);
+    if (regex->of[young].jit) found = pcre2_jit_match(code, at, length, from, 0, match, regex->limits);
     if (found == PCRE2_ERROR_JIT_STACKLIMIT)
-        found = pcre2_match(regex->code, at, length, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, regex->match,
-                            regex->limits);
+        found = pcre2_match(code, at, length, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match, regex->limits);
     if (found == PCRE2_ERROR_NOMATCH) return REGEX_NONE;
     if (found < 0) return REGEX_LIMIT;
-    const PCRE2_SIZE *bounds = pcre2_get_ovector_pointer(regex->match);
+    const PCRE2_SIZE *bounds = pcre2_get_ovector_pointer(match);
     *begin = bounds[0];
     *end = bounds[1];
     return REGEX_MATCH;

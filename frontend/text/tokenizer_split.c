@@ -136,7 +136,8 @@ static void compose(Course *course, Buffer *to, const Piece *piece) {
 /* The next occurrence in [from, end) of the text. */
 static bool find_literal(const Course *course, Bytes pattern, uint32_t from, uint32_t end, uint32_t *begin) {
     while (end - from >= pattern.length) {
-        const char *at = memchr(course->text + from, pattern.at[0], end - from - pattern.length + 1);
+        const char *at =
+            memchr(course->text + from, (unsigned char)pattern.at[0], end - from - pattern.length + 1);
         if (!at) return false;
         *begin = (uint32_t)(at - course->text);
         if (!memcmp(at, pattern.at, pattern.length)) return true;
@@ -147,21 +148,6 @@ static bool find_literal(const Course *course, Bytes pattern, uint32_t from, uin
 
 static void add_cut(Course *course, uint32_t begin, uint32_t end, bool match) {
     *vec_add(course->arena, &course->cuts) = (Found){begin, end, match};
-}
-
-/* A regular expression sees stand-ins for characters that its tables may not know. */
-static const char *matched_text(Course *course, const Piece *piece) {
-    uint32_t length = piece->end - piece->begin, size;
-    if (!course->stands_in) return course->text + piece->begin;
-    course->stood_in.count = 0;
-    vec_room(course->arena, &course->stood_in, length);
-    char *copied = course->stood_in.at;
-    memcpy(copied, course->text + piece->begin, length);
-    for (uint32_t i = 0; i < length; i += size) {
-        uint32_t c = unicode_read(copied + i, &size), other = unicode_stand_in(c);
-        if (c != other && unicode_write(other, copied + i) != size) die("U+%04X has a shorter stand-in", c);
-    }
-    return copied;
 }
 
 /* The piece as matches and what lies between them, in course->cuts (`added`: whether it is a match). */
@@ -177,10 +163,10 @@ static void find_matches(Course *course, const Step *step, const Piece *piece) {
         }
     } else if (step->regex) {
         size_t length = piece->end - piece->begin, begin, end = 0;
-        const char *text = matched_text(course, piece);
+        const char *text = course->text + piece->begin;
         RegexFound found = REGEX_NONE;
-        while (end < length &&
-               (found = regex_find(step->regex, text, length, end, &begin, &end)) == REGEX_MATCH) {
+        while (end < length && (found = regex_find(step->regex, text, length, end, course->young, &begin,
+                                                   &end)) == REGEX_MATCH) {
             if (done < piece->begin + begin) add_cut(course, done, piece->begin + (uint32_t)begin, false);
             done = piece->begin + (uint32_t)end;
             add_cut(course, piece->begin + (uint32_t)begin, done, true);
@@ -277,7 +263,7 @@ static bool rewrites(const Course *course, const Step *step) {
         case STEP_NFC:
             if (!nfc_leaves(course->nfc, course->text + piece->begin, piece->end - piece->begin)) return true;
             break;
-        case STEP_PREPEND: return step->content.length;
+        case STEP_PREPEND: return true;
         case STEP_REPLACE:
             if (step->regex || find_literal(course, step->pattern, piece->begin, piece->end, &at))
                 return true;

@@ -70,7 +70,7 @@ static bool read_replace(Tokenizer *tokenizer, Node node, Step *step) {
 }
 
 static bool normalizer_part(Tokenizer *tokenizer, Node node, int depth) {
-    Bytes type;
+    Bytes type = {"", 0};
     Step step = {0};
     if (!read_type(node, &type)) return false;
     if (text_is(type, "Sequence"))
@@ -83,15 +83,14 @@ static bool normalizer_part(Tokenizer *tokenizer, Node node, int depth) {
         step.kind = STEP_PREPEND;
         if (!node_is_object(node, " type prepend ") || !short_text(node_key(node, "prepend"), &step.content))
             return false;
+        if (!step.content.length) return node_unsupported(node_key(node, "prepend"));
     } else if (text_is(type, "Replace")) {
         if (!read_replace(tokenizer, node, &step)) return false;
     } else {
         return node_unsupported(node_key(node, "type"));
     }
-    for (uint32_t i = 0, size; i < step.content.length; i += size) {
-        uint32_t c = unicode_read(step.content.at + i, &size);
-        tokenizer->stands_in |= unicode_stand_in(c) != c;
-    }
+    for (uint32_t i = 0, size; i < step.content.length; i += size)
+        tokenizer->young |= unicode_is_young(unicode_read(step.content.at + i, &size));
     return add_step(tokenizer, node, &tokenizer->normalizer, step);
 }
 
@@ -127,7 +126,7 @@ static bool read_split(Tokenizer *tokenizer, Node node, Step *step) {
 
 /* The replacement is one character. */
 static bool read_metaspace_character(Node node, Bytes *out) {
-    uint32_t size;
+    uint32_t size = 0;
     if (!node_text(node, out)) return false;
     if (out->length) unicode_read(out->at, &size);
     return (out->length && size == out->length) || node_wrong(node, "one character is wanted");
@@ -167,7 +166,7 @@ static bool read_byte_level(Node node, ByteLevel *out) {
 }
 
 static bool pre_tokenizer_part(Tokenizer *tokenizer, Node node, int depth) {
-    Bytes type;
+    Bytes type = {"", 0};
     Step step = {0};
     ByteLevel bytes;
     bool each;
@@ -237,7 +236,7 @@ static bool read_decoders(Tokenizer *tokenizer, Node node, DecoderState *state, 
 
 static bool decoder_part(Tokenizer *tokenizer, Node node, DecoderState *state, int depth) {
     Decoder *decoder = &tokenizer->decoder;
-    Bytes type;
+    Bytes type = {"", 0};
     Step step = {0};
     ByteLevel bytes;
     if (!read_type(node, &type)) return false;
@@ -301,11 +300,11 @@ static bool add_special(Tokenizer *tokenizer, Node special_tokens, Node piece, u
         return false;
     if (strlen(name.at) != name.length) return node_unsupported(node_key(piece, "id"));
     Node token = node_key(special_tokens, name.at), ids = node_key(token, "ids");
-    if (!node_is_object(token, " id ids tokens ") || !node_is_array(ids)) return false;
+    if (!token.value) return node_wrong(token, "it is missing");
     size_t more = json_array_size(ids.value);
     if (*count + more > MOST) return node_wrong(ids, "more than %d ids are not supported", MOST);
     uint32_t *wider = NEW_ARRAY(tokenizer->arena, uint32_t, *count + more);
-    if (*count) memcpy(wider, *at, sizeof *wider * *count);
+    if (*count) memcpy(wider, *at, sizeof(uint32_t) * *count);
     for (size_t i = 0; i < more; i++) {
         uint32_t id;
         if (!node_number(node_item(ids, i), UINT32_MAX - 1, &id)) return false;
@@ -316,18 +315,35 @@ static bool add_special(Tokenizer *tokenizer, Node special_tokens, Node piece, u
     return true;
 }
 
+static bool special_tokens_fit(Node node) {
+    const char *key;
+    json_t *value;
+    if (!json_is_object(node.value)) return node_wrong(node, "an object is wanted, not %s", node_shown(node));
+    json_object_foreach(node.value, key, value) {
+        Node token = node_key(node, key);
+        if (!node_is_object(token, " id ids tokens ") || !node_is_array(node_key(token, "ids")) ||
+            !node_is_array(node_key(token, "tokens")))
+            return false;
+    }
+    return true;
+}
+
 static bool read_template(Tokenizer *tokenizer, Node node) {
     Node single = node_key(node, "single"), special_tokens = node_key(node, "special_tokens");
     bool seen = false;
     Bytes id;
-    if (!node_is_object(node, " type single pair special_tokens ") || !node_is_array(single)) return false;
+    uint32_t type;
+    if (!node_is_object(node, " type single pair special_tokens ") || !node_is_array(single) ||
+        !node_is_array(node_key(node, "pair")) || !special_tokens_fit(special_tokens))
+        return false;
     for (size_t i = 0; i < json_array_size(single.value); i++) {
         Node item = node_item(single, i), sequence = node_key(item, "Sequence");
         if (!node_is_object(item, " Sequence SpecialToken ")) return false;
         if (json_object_size(item.value) != 1)
             return node_wrong(item, "'Sequence' or 'SpecialToken' is wanted");
         if (sequence.value) {
-            if (!node_is_object(sequence, " id type_id ") || !node_text(node_key(sequence, "id"), &id))
+            if (!node_is_object(sequence, " id type_id ") || !node_text(node_key(sequence, "id"), &id) ||
+                !node_number(node_key(sequence, "type_id"), UINT32_MAX - 1, &type))
                 return false;
             if (!text_is(id, "A") || seen)
                 return node_wrong(item, "another sequence than one 'A' is not supported");
@@ -344,7 +360,7 @@ static bool read_template(Tokenizer *tokenizer, Node node) {
 }
 
 static bool post_processor_part(Tokenizer *tokenizer, Node node, int depth) {
-    Bytes type;
+    Bytes type = {"", 0};
     ByteLevel bytes;
     if (!read_type(node, &type)) return false;
     if (text_is(type, "Sequence"))

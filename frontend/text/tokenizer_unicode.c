@@ -1,51 +1,66 @@
 /* Characters as the tokenizers library classes them: it knows Unicode 16, whatever the tables here know. */
 #include "frontend/text/tokenizer_parts.h"
 
+#include <string.h>
 #include <utf8proc.h>
 
 _Static_assert(UTF8PROC_VERSION_MAJOR > 2 || (UTF8PROC_VERSION_MAJOR == 2 && UTF8PROC_VERSION_MINOR >= 7),
                "utf8proc 2.7 is the first that knows Unicode 14");
 
-enum { NO_CHARACTER_2 = 0x378, NO_CHARACTER_3 = 0xfdd0, NO_CHARACTER_4 = 0x1fffe }; /* of so many bytes */
+enum { FIRST_UNASSIGNED = 0x378 };
 
-static const struct Since {
-    uint32_t first, last, stand_in;
-} since[] = {
-#define SINCE(first, last, stand_in) {first, last, stand_in},
+typedef struct Range {
+    uint32_t first, last;
+    const char *category, *script;
+} Range;
+
+static const Range since[] = {
+#define SINCE(first, last, category, script) {first, last, #category, #script},
+#include "frontend/text/unicode_since.def"
+};
+static const Range newer[] = {
+#define NEWER(first, last) {first, last, "", ""},
 #include "frontend/text/unicode_since.def"
 };
 
-static const struct Since *since_of(uint32_t c) {
-    size_t low = 0, high = COUNT_OF(since);
+static const Range *range_of(const Range *range, size_t count, uint32_t c) {
+    size_t low = 0, high = c < range[0].first ? 0 : count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (c > since[middle].last)
+        if (c > range[middle].last)
             low = middle + 1;
-        else if (c < since[middle].first)
+        else if (c < range[middle].first)
             high = middle;
         else
-            return &since[middle];
+            return &range[middle];
     }
     return NULL;
 }
 
-uint32_t unicode_stand_in(uint32_t c) {
-    const struct Since *row = c < since[0].first ? NULL : since_of(c);
-    return row ? row->stand_in : c;
+bool unicode_is_young(uint32_t c) {
+    return range_of(since, COUNT_OF(since), c);
 }
 
 bool unicode_is_newer(uint32_t c) {
-    if (c < since[0].first) return false;
-    const struct Since *row = since_of(c);
-    if (row)
-        return row->stand_in == NO_CHARACTER_2 || row->stand_in == NO_CHARACTER_3 ||
-               row->stand_in == NO_CHARACTER_4;
+    if (c < FIRST_UNASSIGNED || unicode_is_young(c)) return false;
     bool never = (c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe;
-    return !never && utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_CN;
+    return range_of(newer, COUNT_OF(newer), c) ||
+           (!never && utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_CN);
 }
 
-static utf8proc_category_t category(uint32_t c) {
-    return utf8proc_category((utf8proc_int32_t)unicode_stand_in(c));
+void unicode_write_young(const char *property, Text *out) {
+    for (size_t i = 0; i < COUNT_OF(since); i++) {
+        bool of =
+            !strncmp(since[i].category, property, strlen(property)) || !strcmp(since[i].script, property);
+        if (of) text_add(out, "\\x{%x}-\\x{%x}", since[i].first, since[i].last);
+    }
+}
+
+/* "Lu", "Nd": general category */
+static const char *category(uint32_t c) {
+    const Range *young = range_of(since, COUNT_OF(since), c);
+    if (young) return young->category;
+    return range_of(newer, COUNT_OF(newer), c) ? "Cn" : utf8proc_category_string((utf8proc_int32_t)c);
 }
 
 bool unicode_is_space(uint32_t c) {
@@ -56,25 +71,12 @@ bool unicode_is_space(uint32_t c) {
 
 bool unicode_is_numeric(uint32_t c) {
     if (c < 0x80) return c >= '0' && c <= '9';
-    utf8proc_category_t of = category(c);
-    return of == UTF8PROC_CATEGORY_ND || of == UTF8PROC_CATEGORY_NL || of == UTF8PROC_CATEGORY_NO;
+    return *category(c) == 'N';
 }
 
 bool unicode_is_word(uint32_t c) {
-    switch (category(c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC: return true;
-    default: break;
-    }
+    const char *of = category(c);
+    if (*of == 'L' || *of == 'M' || !strcmp(of, "Nd") || !strcmp(of, "Nl") || !strcmp(of, "Pc")) return true;
     /* joiners, and letters in circles and squares, which are alphabetic symbols */
     return c == 0x200c || c == 0x200d || (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) ||
            (c >= 0x1f150 && c <= 0x1f169) || (c >= 0x1f170 && c <= 0x1f189);

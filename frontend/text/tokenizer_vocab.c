@@ -189,8 +189,8 @@ bool read_model(Tokenizer *tokenizer, Node node) {
     if (unk.value) {
         Bytes text;
         if (!node_text(unk, &text)) return false;
-        model->unk = lookup_get(&tokenizer->by_text, text.at, text.length);
-        if (model->unk == NONE) return node_wrong(unk, "the vocabulary has no %s", node_shown(unk));
+        model->unk =
+            lookup_get(&tokenizer->by_text, text.at, text.length); /* "" has none, where none is needed */
     }
     index_tokens(tokenizer);
     model->words_at_metaspace = !model->byte_level && !model->ignore_merges &&
@@ -204,7 +204,7 @@ bool read_model(Tokenizer *tokenizer, Node node) {
 static bool normalize(Tokenizer *tokenizer, Node node, Added *added) {
     Course *course = &tokenizer->course;
     Text made = {.arena = tokenizer->arena};
-    course->stands_in = true;
+    course->young = true;
     course_begin(course, added->content.at, added->content.length);
     for (uint32_t i = 0; i < tokenizer->normalizer.count; i++)
         course_step(course, &tokenizer->normalizer.at[i]);

@@ -22,7 +22,7 @@ fi
 cmake -S "$source/tests/campaign/fuzz" -B "$work" -G Ninja -DCMAKE_C_COMPILER="$clang" >"$work/configure.log" ||
     { cat "$work/configure.log" >&2; exit 1; }
 cmake --build "$work"
-[ $# -gt 0 ] || set -- parse set graph_text import chat nodelink csv profile safetensors index checkpoint tokens
+[ $# -gt 0 ] || set -- parse set graph_text import chat nodelink csv profile safetensors index checkpoint tokens tokenizer tokenize
 
 reports=0
 table="harness      executions   a second   covered  report"
@@ -33,6 +33,7 @@ for name; do
     case $name in
     parse | set) words=-dict=$source/tests/campaign/fuzz/remat.dict ;;
     chat) words=-dict=$source/tests/campaign/fuzz/chat.dict ;;
+    tokenizer) words=-dict=$source/tests/campaign/fuzz/tokenizer.dict ;;
     *) words= ;;
     esac
     # shellcheck disable=SC2086

@@ -46,7 +46,7 @@ static void encode(Tokenizer *tokenizer, const char *text, size_t length, bool t
         return;
     }
     put(made.count);
-    fwrite(made.token, sizeof *made.token, made.count, stdout);
+    if (made.count) fwrite(made.token, sizeof *made.token, made.count, stdout);
     put(made.newer);
 }
 
@@ -69,31 +69,67 @@ static void frame(const Tokenizer *tokenizer) {
     if (made.behinds) fwrite(made.behind, sizeof(uint32_t), made.behinds, stdout);
 }
 
-int main(int argc, char **argv) {
+typedef struct Current {
+    Arena *arena;
+    Tokenizer *tokenizer;
+} Current;
+
+/* What is wrong with it, or NULL. */
+static const char *change(Current *current, const char *path) {
+    static char said[1024];
+    const char *error;
     Arena *arena = arena_new();
-    const char *error = "usage: tokenize PATH";
-    Tokenizer *tokenizer = argc == 2 ? tokenizer_read(arena, argv[1], &error) : NULL;
+    Tokenizer *tokenizer = tokenizer_read(arena, path, &error);
     if (!tokenizer) {
+        snprintf(said, sizeof said, "%s", error);
+        arena_free(arena);
+        return said;
+    }
+    tokenizer_close(current->tokenizer);
+    arena_free(current->arena);
+    *current = (Current){arena, tokenizer};
+    return NULL;
+}
+
+static void answer(Current *current, int kind, const char *bytes, size_t count) {
+    char path[1024];
+    if (kind == 'd' || kind == 's') {
+        decode(current->tokenizer, (const uint32_t *)(const void *)bytes, count, kind == 's');
+        return;
+    }
+    if (kind != 'r') {
+        encode(current->tokenizer, bytes, count, kind == 't');
+        return;
+    }
+    snprintf(path, sizeof path, "%.*s", (int)count, bytes);
+    const char *error = change(current, path);
+    if (error)
+        put_text(1, error, strlen(error));
+    else
+        put(0);
+}
+
+int main(int argc, char **argv) {
+    Current current = {0};
+    const char *error = argc == 2 ? change(&current, argv[1]) : "usage: tokenize PATH";
+    if (error) {
         fprintf(stderr, "%s\n", error);
         return 1;
     }
     for (int kind; (kind = getchar()) != EOF; fflush(stdout)) {
         uint32_t count = 0;
         if (kind == 'f') {
-            frame(tokenizer);
+            frame(current.tokenizer);
             continue;
         }
         size_t width = kind == 'd' || kind == 's' ? sizeof(uint32_t) : 1;
         if (!fread(&count, sizeof count, 1, stdin)) return 1;
         char *bytes = malloc(count ? count * width : 1); /* to the byte, which a sanitizer watches */
         if (!bytes || fread(bytes, width, count, stdin) != count) return 1;
-        if (width == 1)
-            encode(tokenizer, bytes, count, kind == 't');
-        else
-            decode(tokenizer, (const uint32_t *)(const void *)bytes, count, kind == 's');
+        answer(&current, kind, bytes, count);
         free(bytes);
     }
-    tokenizer_close(tokenizer);
-    arena_free(arena);
+    tokenizer_close(current.tokenizer);
+    arena_free(current.arena);
     return 0;
 }
