@@ -225,7 +225,7 @@ static const char *function_name(Printer *p) {
     bool one_operation = first->kind == STRETCH_UPDATE;
     for (uint32_t i = 0; i < first->items && one_operation; i++) {
         const Item *item = &p->steps->item.at[first->item + i];
-        if (item->kind != ITEM_CALL) continue;
+        if (item->kind != ITEM_CALL && item->kind != ITEM_TAKE) continue;
         const char *name = op_info[g->node.at[p->steps->part->plan->step.at[item->step].node].op].name;
         one_operation = !only || !strcmp(name, only);
         only = name;
@@ -328,6 +328,19 @@ static void print_heading(const Printer *p, Text *out) {
     text_add(out, " */\n");
 }
 
+/* Which tensor a later call takes. */
+static void print_taken(const Printer *p, const Item *item, Text *out) {
+    const Graph *g = p->steps->part->graph;
+    const Families *blocks = p->steps->blocks;
+    const Node *node = &g->node.at[p->steps->part->plan->step.at[item->step].node];
+    if (item->tensor == op_tensors(node)) return;
+    const Value *value = &g->value.at[node->in[item->tensor]];
+    const char *name = value->name;
+    if (p->rows > 1) name = families_starred(blocks, families_block(blocks, p->arena, name), name, p->arena);
+    text_add(out, "    /* %s for %s: %s */\n", name_comment(p->arena, name), op_info[node->op].name,
+             type_text(p->arena, &value->type));
+}
+
 /* What a step does, before its line. */
 static void print_comment(const Printer *p, const Item *item, Text *out) {
     const Graph *g = p->steps->part->graph;
@@ -335,6 +348,10 @@ static void print_comment(const Printer *p, const Item *item, Text *out) {
     const Families *blocks = p->steps->blocks;
     char live[24], number[16] = "";
     if (item->kind == ITEM_FREE || item->kind == ITEM_WAIT) return;
+    if (item->kind == ITEM_TAKE) {
+        print_taken(p, item, out);
+        return;
+    }
     bool call = item->kind == ITEM_CALL;
     const Node *node = call ? &g->node.at[step->node] : NULL;
     ValueId value = call ? node->out[0] : step->value;

@@ -54,23 +54,49 @@ static void print_attributes(Printer *p, const Attr *attr) {
         text_add(p->out, "NO_ATTR");
 }
 
-static void print_call(Printer *p, const Node *node, int64_t workspace_bytes) {
-    text_add(p->out, "    CALL(%s, OUT(", op_info[node->op].name);
-    for (uint32_t i = 0; i < node->nout; i++) {
+static void print_tensors(Printer *p, const ValueId *value, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
         if (i) text_add(p->out, ", ");
-        print_tensor(p, node->out[i]);
+        print_tensor(p, value[i]);
     }
-    text_add(p->out, "),\n         IN(");
-    for (uint32_t i = 0; i < node->nin; i++) {
-        if (i) text_add(p->out, ", ");
-        print_tensor(p, node->in[i]);
-    }
-    text_add(p->out, "),\n         ");
+}
+
+static void print_rest_of_call(Printer *p, const Node *node, int64_t workspace_bytes) {
     print_attributes(p, &node->attr);
     if (!workspace_bytes)
         text_add(p->out, ", NO_WORKSPACE);\n");
     else
         text_add(p->out, ", WORKSPACE(%s, INT64_C(%" PRId64 ")));\n", next_slot(p), workspace_bytes);
+}
+
+static void print_call(Printer *p, const Node *node, int64_t workspace_bytes) {
+    text_add(p->out, "    CALL(%s, OUT(", op_info[node->op].name);
+    print_tensors(p, node->out, node->nout);
+    text_add(p->out, "),\n         IN(");
+    print_tensors(p, node->in, node->nin);
+    text_add(p->out, "),\n         ");
+    print_rest_of_call(p, node, workspace_bytes);
+}
+
+Taken item_taken(const Node *node, uint32_t t) {
+    const uint32_t tensors = op_tensors(node), first = node->nin - node->nmut, each = node->nmut / tensors;
+    if (t == tensors)
+        return (Taken){tensors, first - tensors, first + each * tensors, node->nmut - each * tensors};
+    return (Taken){t, 1, first + each * t, each};
+}
+
+static void print_take(Printer *p, const Node *node, uint32_t t) {
+    const Taken taken = item_taken(node, t);
+    const struct {
+        const char *name;
+        uint32_t first, count;
+    } part[] = {{"TAKE", taken.read, taken.reads}, {"TAKE_OVER", taken.over, taken.overs}};
+    for (size_t i = 0; i < COUNT_OF(part); i++) {
+        if (!part[i].count) continue;
+        text_add(p->out, "    %s(", part[i].name);
+        print_tensors(p, node->in + part[i].first, part[i].count);
+        text_add(p->out, ");\n");
+    }
 }
 
 void item_print_call(const Graph *g, const Node *node, int64_t workspace_bytes, const char *const *slot_text,
@@ -91,7 +117,15 @@ void item_print(const Steps *steps, const Item *item, const char *const *slot_te
     const Step *step = &part->plan->step.at[item->step];
     if (item->kind == ITEM_CALL) {
         const Node *node = &part->graph->node.at[step->node];
-        print_call(&p, node, workspace_bytes(part, item->step, node));
+        const int64_t bytes = workspace_bytes(part, item->step, node);
+        if (op_tensors(node) == 1) {
+            print_call(&p, node, bytes);
+        } else {
+            text_add(out, "    CALL_TAKEN(%s, ", op_info[node->op].name);
+            print_rest_of_call(&p, node, bytes);
+        }
+    } else if (item->kind == ITEM_TAKE) {
+        print_take(&p, &part->graph->node.at[step->node], item->tensor);
     } else if (item->kind == ITEM_WAIT) {
         text_add(out, "    WAIT(%s);\n", next_slot(&p));
     } else if (item->kind == ITEM_FREE) {

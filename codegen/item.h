@@ -10,6 +10,12 @@ extern const char *const dtype_macro[DT_COUNT];
  * none) are called by their texts in that order. */
 void item_print_call(const Graph *g, const Node *node, int64_t workspace_bytes, const char *const *slot_text,
                      Text *out);
+/* Of a node that works over several tensors, which operands belong to tensor `t`, or to none of them
+ * (op_tensors): `reads` inputs from `read` on; of those that are written over, `overs` from `over` on. */
+typedef struct Taken {
+    uint32_t read, reads, over, overs;
+} Taken;
+Taken item_taken(const Node *node, uint32_t t);
 /* The C of an item, each slot called by its text; `slot_text` NULL: "@" for all. */
 void item_print(const Steps *steps, const Item *item, const char *const *slot_text, Text *out);
 

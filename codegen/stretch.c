@@ -4,6 +4,7 @@
  * have a ticket each, and a WAIT for it where the plan says so (planner/plan.h). */
 #include "codegen/stretch.h"
 #include "codegen/item.h"
+#include "ir/ops.h"
 
 #include <string.h>
 
@@ -84,8 +85,10 @@ static void add_call(Cutter *c, uint32_t s) {
         c->fetched[root] = false;
     }
     add_item(c, ITEM_CALL, s);
-    for (uint32_t i = 0; i < node->nout; i++) add_slot(c, SLOT_BUFFER, bind[i], 0, node->out[i]);
-    for (uint32_t i = 0; i < node->nin; i++) add_slot(c, SLOT_BUFFER, bind[node->nout + i], 0, node->in[i]);
+    const bool taken = op_tensors(node) > 1;
+    for (uint32_t i = 0; i < node->nout && !taken; i++) add_slot(c, SLOT_BUFFER, bind[i], 0, node->out[i]);
+    for (uint32_t i = 0; i < node->nin && !taken; i++)
+        add_slot(c, SLOT_BUFFER, bind[node->nout + i], 0, node->in[i]);
     add_attributes(c, &node->attr);
     if (bind[node->nout + node->nin] != NONE)
         add_slot(c, SLOT_WORKSPACE, bind[node->nout + node->nin], 0, NONE);
@@ -145,26 +148,63 @@ static Stretch where(const Cutter *c, uint32_t s, const Stretch *previous) {
     return here;
 }
 
+static Stretch *last_stretch(Steps *steps) {
+    return steps->stretch.count ? &steps->stretch.at[steps->stretch.count - 1] : NULL;
+}
+
+/* What follows belongs here: to the last stretch, or to a new one. */
+static void enter(Steps *steps, Stretch here, bool apart) {
+    Stretch *last = last_stretch(steps);
+    if (last) {
+        last->items = steps->item.count - last->item;
+        last->slots = steps->slot.count - last->slot;
+    }
+    if (last && !apart && here.kind == last->kind && here.block == last->block) return;
+    *vec_add(steps->arena, &steps->stretch) = (Stretch){
+        .kind = here.kind, .block = here.block, .item = steps->item.count, .slot = steps->slot.count};
+}
+
+/* The operands of a call over several tensors, each in a stretch of the block that its name says. */
+static void take_tensors(Cutter *c, uint32_t s, Stretch here) {
+    Steps *steps = c->steps;
+    const Part *part = steps->part;
+    const Node *node = &part->graph->node.at[part->plan->step.at[s].node];
+    const uint32_t *bind = &part->layout->bind.at[part->layout->first[s]] + node->nout;
+    const uint32_t tensors = op_tensors(node);
+    for (uint32_t t = 0; t <= tensors && tensors > 1; t++) {
+        const Taken taken = item_taken(node, t);
+        if (!taken.reads && !taken.overs) continue;
+        const uint32_t named = node->in[t == tensors || !taken.overs ? taken.read : taken.over];
+        here.block = t < tensors
+                         ? families_block(steps->blocks, steps->arena, part->graph->value.at[named].name)
+                         : NONE;
+        enter(steps, here, false);
+        add_item(c, ITEM_TAKE, s)->tensor = t;
+        for (uint32_t i = taken.read; i < taken.read + taken.reads; i++)
+            add_slot(c, SLOT_BUFFER, bind[i], 0, node->in[i]);
+        for (uint32_t i = taken.over; i < taken.over + taken.overs; i++)
+            add_slot(c, SLOT_BUFFER, bind[i], 0, node->in[i]);
+    }
+}
+
 static void cut(Cutter *c) {
     Steps *steps = c->steps;
     const Plan *plan = steps->part->plan;
     steps->update = NONE;
     for (uint32_t s = 0; s < plan->step.count; s++) {
-        const Stretch *previous = steps->stretch.count ? &steps->stretch.at[steps->stretch.count - 1] : NULL;
-        Stretch here = where(c, s, previous);
+        Stretch here = where(c, s, last_stretch(steps));
+        const Step *step = &plan->step.at[s];
         bool updates = s == plan->update_begin;
         if (updates) steps->update = steps->stretch.count;
-        if (!previous || updates || here.kind != previous->kind || here.block != previous->block)
-            *vec_add(steps->arena, &steps->stretch) = (Stretch){
-                .kind = here.kind, .block = here.block, .item = steps->item.count, .slot = steps->slot.count};
-        const Step *step = &plan->step.at[s];
+        if (has_node(step)) take_tensors(c, s, here);
+        enter(steps, here, updates && steps->stretch.count == steps->update);
         if (step->kind == STEP_FREE)
             add_free(c, s);
         else if (step->kind == STEP_OFFLOAD || step->kind == STEP_FETCH)
             add_copy(c, s);
         else
             add_call(c, s);
-        Stretch *now = &steps->stretch.at[steps->stretch.count - 1];
+        Stretch *now = last_stretch(steps);
         now->items = steps->item.count - now->item;
         now->slots = steps->slot.count - now->slot;
     }

@@ -21,11 +21,14 @@ typedef struct Slot {
     const char *attribute; /* its name */
 } Slot;
 
-typedef enum ItemKind { ITEM_CALL, ITEM_FREE, ITEM_OFFLOAD, ITEM_FETCH, ITEM_WAIT } ItemKind;
+/* The operands of a call that works over several tensors are taken one tensor after the other, each where its
+ * block's stretch is, before the call. */
+typedef enum ItemKind { ITEM_CALL, ITEM_TAKE, ITEM_FREE, ITEM_OFFLOAD, ITEM_FETCH, ITEM_WAIT } ItemKind;
 typedef struct Item {
     ItemKind kind;
     uint32_t step;
-    uint32_t slot; /* its first; they stand in the order in which its text names them */
+    uint32_t slot;   /* its first; they stand in the order in which its text names them */
+    uint32_t tensor; /* that it takes; op_tensors of the node: what is not of one of them */
 } Item;
 
 typedef enum StretchKind { STRETCH_FORWARD, STRETCH_BACKWARD, STRETCH_AGAIN, STRETCH_UPDATE } StretchKind;

@@ -3,6 +3,7 @@
 #include "codegen/emit.h"
 #include "codegen/item.h"
 #include "codegen/homes.h"
+#include "ir/ops.h"
 #include "planner/layout/live.h"
 
 #include <inttypes.h>
@@ -255,6 +256,14 @@ static bool updates_within(const Part *part) {
     return false;
 }
 
+/* Operands of the largest call that works over several tensors. */
+static uint32_t most_taken(const Graph *g) {
+    uint32_t most = 0;
+    for (NodeId n = 0; n < g->node.count; n++)
+        if (op_tensors(&g->node.at[n]) > 1 && g->node.at[n].nin > most) most = g->node.at[n].nin;
+    return most;
+}
+
 /* Where documents are told apart, in training and in sampling. */
 static bool add_documents(Text *out, const Part *train, const Part *sample) {
     const Graph *g = train->graph, *one = sample->graph;
@@ -346,6 +355,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
     FIELD_NAME("micro_step", names->micro);
     FIELD_NAME("update", names->update);
     text_add(out, "    .updates_within = %d,\n", updates_within(train));
+    if (most_taken(g)) text_add(out, "    .most_taken = %u,\n", most_taken(g));
     FIELD_NAME("evaluate", names->evaluate);
     FIELD_NAME("sample", names->sample);
     if (request->sample.graph->context != g->context)

@@ -17,7 +17,7 @@ typedef struct Check {
     const Graph *g;
     Arena *arena;
     uint32_t nodes, values;
-    uint32_t losses; /* cross_entropy nodes: more than one when the loss is in chunks of tokens */
+    uint32_t losses; /* nodes that add to the loss: more than one when the loss is in chunks of tokens */
     Phase phase;     /* of the latest node, those of an early update left out */
     ValueId *storage;
     uint32_t *epoch, *now;
@@ -125,11 +125,8 @@ static const char *check_links(Check *c, NodeId id) {
     if (node->phase != PHASE_UPDATE || g->accumulate != 1) c->phase = node->phase;
     if (node->block != NONE && node->block >= g->block.count)
         return node_wrong(c, id, "block %u", node->block);
-    const OpInfo *info = &op_info[node->op];
-    if (node->nin < (uint32_t)info->min_in || (info->max_in >= 0 && node->nin > (uint32_t)info->max_in))
-        return node_wrong(c, id, "%u inputs", node->nin);
-    if (node->nout < (uint32_t)info->min_out || node->nout > (uint32_t)info->max_out)
-        return node_wrong(c, id, "%u outputs", node->nout);
+    if (!op_takes(node->op, node->nin, node->nout))
+        return node_wrong(c, id, "%u inputs, %u outputs", node->nin, node->nout);
     for (uint32_t i = 0; i < node->nin; i++) {
         if (node->in[i] >= c->values) return node_wrong(c, id, "input %u is no value", i);
         NodeId def = g->value.at[node->in[i]].def;
@@ -168,6 +165,7 @@ static const char *check_accumulation(Check *c, NodeId id) {
     switch (rule) {
     case OVER_NOTHING: break;
     case OVER_GRADIENT: want = node->nin - (uint32_t)op_info[node->op].min_in; break;
+    case OVER_SUMS: want = node->attr.acc ? node->nout - 1 : 0; break;
     case OVER_LOSS:
     case OVER_NORM: want = 1; break;
     case OVER_STATES: want = node->nout;
@@ -177,7 +175,7 @@ static const char *check_accumulation(Check *c, NodeId id) {
     const Value *over = node->nmut ? &g->value.at[node->in[node->nin - node->nmut]] : NULL;
     bool begins = over && over->kind == VALUE_STATE;
     int64_t acc = 0;
-    if (rule == OVER_GRADIENT)
+    if (rule == OVER_GRADIENT || rule == OVER_SUMS)
         acc = !over ? 0 : begins ? 2 : 1;
     else if (rule == OVER_NORM)
         acc = !begins;
@@ -185,6 +183,10 @@ static const char *check_accumulation(Check *c, NodeId id) {
         return node_wrong(c, id, "acc is %lld, must be %lld", (long long)node->attr.acc, (long long)acc);
     if (acc == 2 && g->accumulate == 1) return node_wrong(c, id, "an accumulator without accumulation");
     return NULL;
+}
+
+static bool sums_gradients(Op op) {
+    return op_info[op].over == OVER_GRADIENT || op_info[op].over == OVER_SUMS;
 }
 
 /* Roles follow the phase: what is made, and what may be written over. */
@@ -201,14 +203,13 @@ static const char *check_roles(Check *c, NodeId id) {
                 return node_wrong(c, id, "output %u is %s over %s", i, role_name[role], role_name[over]);
             fits = node->phase == PHASE_FORWARD ? role == ROLE_METRIC
                    : node->phase == PHASE_BACKWARD
-                       ? role == ROLE_WGRAD
+                       ? role == (op_info[node->op].over == OVER_LOSS ? ROLE_METRIC : ROLE_WGRAD)
                        : role == ROLE_METRIC || role == ROLE_WEIGHT || role == ROLE_OPTIMIZER;
         } else {
-            fits =
-                node->phase == PHASE_FORWARD ? role == ROLE_ACTIVATION
-                : node->phase == PHASE_BACKWARD
-                    ? role == ROLE_GRADIENT || (role == ROLE_WGRAD && op_info[node->op].over == OVER_GRADIENT)
-                    : role == ROLE_METRIC;
+            fits = node->phase == PHASE_FORWARD ? role == ROLE_ACTIVATION
+                   : node->phase == PHASE_BACKWARD
+                       ? role == ROLE_GRADIENT || (role == ROLE_WGRAD && sums_gradients(node->op))
+                       : role == ROLE_METRIC;
             if (role == ROLE_WGRAD && g->accumulate > 1)
                 return node_wrong(c, id, "a gradient that does not outlive its micro-step");
         }
@@ -422,6 +423,26 @@ static const char *check_params(Check *c) {
     return NULL;
 }
 
+/* Weight `t` of those that the node updates: a parameter, its states and its gradient; one more update of it.
+ */
+static const char *check_updated(Check *c, NodeId id, uint32_t t, uint32_t *updates) {
+    const Graph *g = c->g;
+    const Node *node = &g->node.at[id];
+    const uint32_t states = node->nmut / op_tensors(node);
+    const ValueId *in = node->in + node->nin - node->nmut + t * states;
+    uint32_t p = c->param_of[in[0]];
+    if (p == NONE || g->param.at[p].value != in[0]) return node_wrong(c, id, "updates what is no parameter");
+    const Param *param = &g->param.at[p];
+    if (in[1] != param->moment1 || in[2] != param->moment2 || (states == 4 ? in[3] : NONE) != param->master)
+        return node_wrong(c, id, "has not the states of its parameter");
+    const Value *gradient = &g->value.at[c->storage[node->in[t]]];
+    if (gradient->role != ROLE_WGRAD ||
+        (gradient->kind == VALUE_STATE && c->storage[node->in[t]] != param->accumulator))
+        return node_wrong(c, id, "has not the gradient of its parameter");
+    updates[p]++;
+    return NULL;
+}
+
 /* Each parameter with optimizer state is updated once, from its own states and its own gradient; a gradient
  * sum over an accumulator writes over one that is listed. */
 static const char *check_update(Check *c) {
@@ -431,19 +452,10 @@ static const char *check_update(Check *c) {
         const Node *node = &g->node.at[id];
         if (op_info[node->op].over != OVER_STATES) continue;
         if (node->phase != PHASE_UPDATE) return node_wrong(c, id, "outside the update");
-        const ValueId *in = node->in + node->nin - node->nmut;
-        uint32_t p = c->param_of[in[0]];
-        if (p == NONE || g->param.at[p].value != in[0])
-            return node_wrong(c, id, "updates what is no parameter");
-        const Param *param = &g->param.at[p];
-        if (in[1] != param->moment1 || in[2] != param->moment2 ||
-            (node->nmut == 4 ? in[3] : NONE) != param->master)
-            return node_wrong(c, id, "has not the states of its parameter");
-        const Value *gradient = &g->value.at[c->storage[node->in[0]]];
-        if (gradient->role != ROLE_WGRAD ||
-            (gradient->kind == VALUE_STATE && c->storage[node->in[0]] != param->accumulator))
-            return node_wrong(c, id, "has not the gradient of its parameter");
-        updates[p]++;
+        for (uint32_t t = 0; t < op_tensors(node); t++) {
+            const char *wrong = check_updated(c, id, t, updates);
+            if (wrong) return wrong;
+        }
     }
     for (uint32_t p = 0; p < g->param.count; p++)
         if (updates[p] != (g->param.at[p].moment1 != NONE))
@@ -486,9 +498,11 @@ static const char *check_fields(Check *c) {
         return "logits are no activation [batch, context, vocabulary]";
     bool loss = false;
     for (NodeId id = 0; id < c->nodes; id++) {
-        if (g->node.at[id].op != OP_CROSS_ENTROPY) continue;
+        const Op op = g->node.at[id].op;
+        if (op_info[op].over != OVER_LOSS) continue;
         loss = true;
-        if (g->node.at[id].phase != PHASE_FORWARD) return node_wrong(c, id, "outside the forward phase");
+        if (g->node.at[id].phase != (op == OP_CROSS_ENTROPY ? PHASE_FORWARD : PHASE_BACKWARD))
+            return node_wrong(c, id, "in the %s phase", phase_name[g->node.at[id].phase]);
         if (c->storage[g->node.at[id].out[1]] != g->loss_sum)
             return node_wrong(c, id, "does not add to loss_sum");
     }
@@ -507,7 +521,7 @@ const char *graph_check(const Graph *g, Arena *arena) {
     c.param_of = NEW_ARRAY(arena, uint32_t, c.values);
     uint32_t operands = 0;
     for (NodeId id = 0; id < c.nodes; id++) {
-        c.losses += g->node.at[id].op == OP_CROSS_ENTROPY;
+        c.losses += op_info[g->node.at[id].op].over == OVER_LOSS;
         uint32_t n = g->node.at[id].nin + g->node.at[id].nout;
         if (n > operands) operands = n;
     }

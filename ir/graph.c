@@ -62,9 +62,8 @@ NodeId graph_node_as(Graph *g, Op op, const ValueId *in, uint32_t nin, uint32_t 
                      const Type *wish, const Attr *attr, Phase phase, uint32_t block, const char *name,
                      Span span) {
     const OpInfo *info = &op_info[op];
-    if (nin < (uint32_t)info->min_in || (info->max_in >= 0 && nin > (uint32_t)info->max_in))
-        die("%s '%s' has %u inputs", info->name, name, nin);
-    if (nout < (uint32_t)info->min_out || nout > (uint32_t)info->max_out || nmut > nin || nmut > nout)
+    if (!op_takes(op, nin, (uint32_t)info->min_out)) die("%s '%s' has %u inputs", info->name, name, nin);
+    if (!op_takes(op, nin, nout) || nmut > nin || nmut > nout)
         die("%s '%s' has %u outputs, %u written over", info->name, name, nout, nmut);
 
     Type *types = NEW_ARRAY(g->arena, Type, nin + nout), *made = types + nin;

@@ -422,15 +422,38 @@ static const char *shape_linear_bwd_x(Shape *s) {
 }
 
 /* dy, x, then g and statistics (norms) or a bias (gelu), then a residual gradient to add: out like dy */
-static const char *shape_first(Shape *s) {
+static const char *check_first(Shape *s) {
     const Type *dy = &s->in[0];
     TRY(expect_float(s, "the gradient", dy));
     TRY(expect(s, "the input", &s->in[1], *dy));
     uint32_t operands = (uint32_t)op_info[s->op].min_in;
     if (operands > 2) TRY(expect_vector(s, "the gain or bias", &s->in[2], last(dy)));
     for (uint32_t i = 3; i < operands; i++) TRY(expect(s, "a row statistic", &s->in[i], per_row(dy)));
-    if (s->nin > operands) TRY(expect(s, "the gradient to add", &s->in[operands], *dy));
-    return give(s, 0, *dy);
+    return NULL;
+}
+
+static const char *shape_first(Shape *s) {
+    const uint32_t operands = (uint32_t)op_info[s->op].min_in;
+    TRY(check_first(s));
+    if (s->nin > operands) TRY(expect(s, "the gradient to add", &s->in[operands], s->in[0]));
+    return give(s, 0, s->in[0]);
+}
+
+/* The same, then sums over rows: where attr.acc is set, over as many accumulators. */
+static const char *shape_first_sums(Shape *s) {
+    const uint32_t more = s->attr->residual != 0, operands = (uint32_t)op_info[s->op].min_in + more;
+    const uint32_t over = s->attr->acc ? s->nout - 1 : 0;
+    TRY(check_first(s));
+    if (s->nin != operands + over)
+        return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, s->nout);
+    if (more) TRY(expect(s, "the gradient to add", &s->in[operands - 1], s->in[0]));
+    TRY(give(s, 0, s->in[0]));
+    for (uint32_t i = 1; i < s->nout; i++) {
+        if (over) TRY(give(s, i, s->in[operands + i - 1]));
+        if (!s->out[i].rank) return "a sum of gradients needs the type to sum in";
+        TRY(expect_vector(s, "a sum", &s->out[i], last(&s->in[0])));
+    }
+    return NULL;
 }
 
 static const char *shape_attend_bwd(Shape *s) {
@@ -450,43 +473,98 @@ static const char *shape_cross_entropy_bwd(Shape *s) {
     return give(s, 0, s->in[0]);
 }
 
-static const char *shape_square_norm(Shape *s) {
-    TRY(expect_float(s, "the gradient", &s->in[0]));
-    TRY(expect(s, "the sum", &s->in[1], vector(DT_F32, 1)));
-    return give(s, 0, s->in[1]);
+static const char *shape_cross_entropy_both(Shape *s) {
+    const Type *loss = &s->in[s->nin - 1];
+    TRY(check_loss_rows(s, &s->in[1], s->nin == 4 ? &s->in[2] : NULL));
+    TRY(expect(s, "the loss sum", loss, vector(DT_F32, 1)));
+    TRY(give(s, 0, s->in[0]));
+    return give(s, 1, *loss);
 }
 
-/* g, scale [1]?, then w, m, v, master? which are written over */
-static const char *shape_adamw(Shape *s) {
-    uint32_t states = s->nout, first = s->nin - states;
-    if (s->nin < states + 1 || s->nin > states + 2)
-        return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, states);
+static const char *shape_square_norm(Shape *s) {
+    const Type *sum = &s->in[s->nin - 1];
+    for (uint32_t i = 0; i + 1 < s->nin; i++) {
+        TRY(expect_float(s, "the gradient", &s->in[i]));
+        if (s->in[i].dtype != s->in[0].dtype) return "takes gradients of one storage type";
+    }
+    TRY(expect(s, "the sum", sum, vector(DT_F32, 1)));
+    return give(s, 0, *sum);
+}
+
+/* w, m, v, master? of one weight, inputs from `first` on, and its gradient */
+static const char *check_states(Shape *s, const Type *gradient, uint32_t first, uint32_t states) {
     const Type *w = &s->in[first];
-    for (uint32_t i = 0; i < s->nin; i++) {
-        const bool is_moment = i == first + 1 || i == first + 2;
-        const DType packed = i == first + 1 ? DT_DYNAMIC8 : DT_UDYNAMIC8;
-        if (!is_moment || s->op == OP_ADAMW)
-            TRY(expect_float(s, "an operand", &s->in[i]));
-        else if (s->in[i].dtype != packed)
-            return arena_printf(s->arena, "a moment is %s, must be in %s", say_type(s, &s->in[i]),
-                                dtype_name[packed]);
-    }
-    if (first == 2) TRY(expect(s, "the scale", &s->in[1], vector(DT_F32, 1)));
-    if (!same_dims(&s->in[0], w))
-        return arena_printf(s->arena, "gradient %s does not match weight %s", say_type(s, &s->in[0]),
-                            say_type(s, w));
     for (uint32_t i = 0; i < states; i++) {
-        if (!same_dims(&s->in[first + i], w))
-            return arena_printf(s->arena, "state %s does not match weight %s", say_type(s, &s->in[first + i]),
+        const Type *state = &s->in[first + i];
+        const bool is_moment = i == 1 || i == 2;
+        const DType packed = i == 1 ? DT_DYNAMIC8 : DT_UDYNAMIC8;
+        if (!is_moment || s->op == OP_ADAMW)
+            TRY(expect_float(s, "an operand", state));
+        else if (state->dtype != packed)
+            return arena_printf(s->arena, "a moment is %s, must be in %s", say_type(s, state),
+                                dtype_name[packed]);
+        if (!same_dims(state, w))
+            return arena_printf(s->arena, "state %s does not match weight %s", say_type(s, state),
                                 say_type(s, w));
-        TRY(give(s, i, s->in[first + i]));
     }
+    TRY(expect_float(s, "an operand", gradient));
+    if (!same_dims(gradient, w))
+        return arena_printf(s->arena, "gradient %s does not match weight %s", say_type(s, gradient),
+                            say_type(s, w));
     if (states == 4 && s->in[first + 3].dtype != DT_F32)
         return arena_printf(s->arena, "the master copy is %s, must be f32", say_type(s, &s->in[first + 3]));
     return NULL;
 }
 
+/* g.., scale [1]?, then w, m, v, master? of each, which are written over */
+static const char *shape_adamw(Shape *s) {
+    const int64_t count = s->attr->tensors > 1 ? s->attr->tensors : 1;
+    const uint32_t tensors = count < s->nin ? (uint32_t)count : s->nin, states = s->nout / tensors;
+    const uint32_t first = s->nin - s->nout;
+    if (states * tensors != s->nout || states < 3 || states > 4 || s->nin < s->nout + tensors ||
+        s->nin > s->nout + tensors + 1)
+        return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, s->nout);
+    if (s->attr->decayed < 0 || s->attr->decayed > count) return "decays more weights than there are";
+    if (first > tensors) TRY(expect(s, "the scale", &s->in[tensors], vector(DT_F32, 1)));
+    for (uint32_t t = 0; t < tensors; t++) {
+        TRY(check_states(s, &s->in[t], first + t * states, states));
+        bool alike = s->in[t].dtype == s->in[0].dtype;
+        for (uint32_t i = 0; i < states; i++)
+            alike &= s->in[first + t * states + i].dtype == s->in[first + i].dtype;
+        if (!alike) return "takes weights whose storage types are alike";
+    }
+    for (uint32_t i = 0; i < s->nout; i++) TRY(give(s, i, s->in[first + i]));
+    return NULL;
+}
+
 /* ---- rules: fused ---- */
+
+/* q, k and v of heads like o's, side by side. */
+static const char *check_packed(Shape *s, const Type *qkv, const Type *o) {
+    if (o->rank != 4) return "packed attention needs the heads of its result";
+    const int64_t heads = last(qkv) / o->dim[3], kv_heads = (heads - o->dim[2]) / 2;
+    if (qkv->rank == 3 && qkv->dtype == o->dtype && qkv->dim[0] == o->dim[0] && qkv->dim[1] == o->dim[1] &&
+        kv_heads > 0 && last(qkv) == (o->dim[2] + 2 * kv_heads) * o->dim[3] && o->dim[2] % kv_heads == 0)
+        return NULL;
+    return arena_printf(s->arena, "%s are no queries, keys and values for %s", say_type(s, qkv),
+                        say_type(s, o));
+}
+
+static const char *shape_attend_packed(Shape *s) {
+    const Type *o = &s->out[0];
+    TRY(check_packed(s, &s->in[0], o));
+    TRY(check_key_ranges(s, 1, o));
+    return give(s, 1, attend_lse(o));
+}
+
+static const char *shape_attend_packed_bwd(Shape *s) {
+    const Type *dout = &s->in[0];
+    TRY(check_packed(s, &s->in[1], dout));
+    TRY(expect(s, "the output", &s->in[2], *dout));
+    TRY(expect(s, "the log-sum-exp", &s->in[3], attend_lse(dout)));
+    TRY(check_key_ranges(s, 4, dout));
+    return give(s, 0, s->in[1]);
+}
 
 static const char *shape_swiglu_bwd(Shape *s) {
     TRY(expect_float(s, "the gradient", &s->in[0]));
@@ -520,6 +598,20 @@ static ShapeRule *const shape_rule[OP_COUNT] = {
 #undef OP
 };
 
+uint32_t op_tensors(const Node *node) {
+    switch (op_info[node->op].over) {
+    case OVER_STATES: return node->attr.tensors > 1 ? (uint32_t)node->attr.tensors : 1;
+    case OVER_NORM: return node->nin - 1;
+    default: return 1;
+    }
+}
+
+bool op_takes(Op op, uint32_t nin, uint32_t nout) {
+    const OpInfo *info = &op_info[op];
+    return nin >= (uint32_t)info->min_in && (info->max_in < 0 || nin <= (uint32_t)info->max_in) &&
+           nout >= (uint32_t)info->min_out && (info->max_out < 0 || nout <= (uint32_t)info->max_out);
+}
+
 Op op_find(const char *name) {
     for (int op = 0; op < OP_COUNT; op++)
         if (!strcmp(op_info[op].name, name)) return (Op)op;
@@ -541,9 +633,9 @@ const char *type_wrong(const Type *t, const char *what, Arena *arena) {
 const char *op_infer(Op op, const Type *in, uint32_t nin, const Attr *attr, Type *out, uint32_t nout,
                      Arena *arena) {
     const OpInfo *info = &op_info[op];
-    if (nin < (uint32_t)info->min_in || (info->max_in >= 0 && nin > (uint32_t)info->max_in))
+    if (!op_takes(op, nin, (uint32_t)info->min_out))
         return arena_printf(arena, "takes %d to %d inputs, not %u", info->min_in, info->max_in, nin);
-    if (nout < (uint32_t)info->min_out || nout > (uint32_t)info->max_out)
+    if (!op_takes(op, (uint32_t)info->min_in, nout))
         return arena_printf(arena, "makes %d to %d outputs, not %u", info->min_out, info->max_out, nout);
     for (uint32_t i = 0; i < nin; i++) TRY(type_wrong(&in[i], "an input", arena));
     for (uint32_t i = 0; i < nout; i++)

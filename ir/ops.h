@@ -20,6 +20,7 @@ typedef enum OpOver {
     OVER_NOTHING,
     OVER_GRADIENT, /* an accumulator, where it has one behind its min_in operands: a sum of a weight's
                       gradient */
+    OVER_SUMS,     /* accumulators of all outputs but the first, where attr.acc is set: sums beside other work */
     OVER_LOSS,     /* its last input, which it always adds to */
     OVER_NORM,     /* its last input, a sum that it begins or goes on with */
     OVER_STATES    /* as many inputs as it has outputs: a weight and what the optimizer keeps of it */
@@ -30,13 +31,17 @@ typedef enum OpNan { NAN_KEEPS, NAN_PICKS } OpNan; /* see op.def, `nan` */
 typedef struct OpInfo {
     const char *name;
     int min_in, max_in; /* max_in -1: any number */
-    int min_out, max_out;
+    int min_out, max_out; /* max_out -1: any number */
     unsigned flags; /* enum OpFlag */
     OpOver over;
     OpNan nan;
 } OpInfo;
 extern const OpInfo op_info[OP_COUNT];
 Op op_find(const char *name); /* OP_COUNT when there is none */
+/* How many tensors a node works over: those that it updates, or of which it takes the norm; 1 of most. */
+uint32_t op_tensors(const Node *node);
+/* Whether so many operands are as its row says. */
+bool op_takes(Op op, uint32_t nin, uint32_t nout);
 
 /* Shape rule: types of the outputs from the types of the inputs and attributes. For an op whose
  * output type is free (reshape, cast, split, ...) `out[i]` holds the wish on entry. NULL when it fits,

@@ -29,6 +29,11 @@ typedef struct Keys { /* that some query of a tile sees: [begin, end) */
     int64_t begin, end;
 } Keys;
 
+typedef struct Operands {
+    KHeads q, k, v, out, dout, dq, dk, dv;
+    real *lse; /* [B, H, T] */
+} Operands;
+
 typedef struct Block { /* rows of E numbers, padded with zeros when copied */
     const real *data;
     int64_t stride;
@@ -49,29 +54,34 @@ static Heads heads_of(const KTensor *q, const KTensor *k, const KTensor *sight, 
     return h;
 }
 
+/* The element at which token t's numbers of a head begin. */
+static int64_t place_of(const Heads *h, const KHeads *x, int64_t b, int64_t t, int64_t head) {
+    return (b * h->time + t) * x->stride + x->first + head * h->width;
+}
+
 /* Rows [t, t + n) of a head; `copy` has room for n * padded numbers. */
-static Block block_load(const Heads *h, const KTensor *x, int64_t b, int64_t t, int64_t head, int64_t n,
+static Block block_load(const Heads *h, const KHeads *x, int64_t b, int64_t t, int64_t head, int64_t n,
                         real *copy) {
-    const int64_t stride = x->dim[2] * h->width, first = (b * h->time + t) * stride + head * h->width;
-    if (k_attend_direct(x)) return (Block){(const real *)x->data + first, stride};
+    const int64_t first = place_of(h, x, b, t, head);
+    if (k_attend_direct(&x->of)) return (Block){(const real *)x->of.data + first, x->stride};
     for (int64_t r = 0; r < n; r++) {
         real *to = copy + r * h->padded;
-        const real *from = k_load(x, first + r * stride, h->width, to);
+        const real *from = k_load(&x->of, first + r * x->stride, h->width, to);
         if (from != to) memcpy(to, from, (size_t)h->width * sizeof(real));
         for (int64_t i = h->width; i < h->padded; i++) to[i] = 0;
     }
     return (Block){copy, h->padded};
 }
 
-static void block_store(const Heads *h, const KTensor *x, int64_t b, int64_t t, int64_t head, int64_t n,
+static void block_store(const Heads *h, const KHeads *x, int64_t b, int64_t t, int64_t head, int64_t n,
                         const real *from, int64_t from_stride) {
-    const int64_t stride = x->dim[2] * h->width, first = (b * h->time + t) * stride + head * h->width;
+    const int64_t first = place_of(h, x, b, t, head);
     for (int64_t r = 0; r < n; r++) {
-        if (x->dtype == K_F32)
-            memcpy((real *)x->data + first + r * stride, from + r * from_stride,
+        if (x->of.dtype == K_F32)
+            memcpy((real *)x->of.data + first + r * x->stride, from + r * from_stride,
                    (size_t)h->width * sizeof(real));
         else
-            k_store(x, first + r * stride, h->width, from + r * from_stride);
+            k_store(&x->of, first + r * x->stride, h->width, from + r * from_stride);
     }
 }
 
@@ -156,46 +166,66 @@ static void soften(const Heads *h, real *s, int64_t keys, real *maximum, real *s
     }
 }
 
-static void attend_tile(const Heads *h, const KTensor *out, const KTensor *in, int64_t b, int64_t head,
-                        int64_t t) {
+static void attend_tile(const Heads *h, const Operands *op, int64_t b, int64_t head, int64_t t) {
     _Alignas(64) real qt[MAX_WIDTH * TILE], s[TILE * TILE], o[TILE * MAX_WIDTH], copy[TILE * MAX_WIDTH];
     real maximum[TILE], sum[TILE] = {0}, fade[TILE];
     const int64_t n = k_min(TILE, h->time - t), kv = head / (h->query_heads / h->kv_heads);
     const Keys seen = keys_seen(h, b, t, n);
 
-    block_transpose(h, block_load(h, &in[0], b, t, head, n, copy), n, qt);
+    block_transpose(h, block_load(h, &op->q, b, t, head, n, copy), n, qt);
     memset(o, 0, (size_t)(n * h->padded) * sizeof(real));
     for (int64_t i = 0; i < TILE; i++) maximum[i] = (real)-INFINITY;
     for (int64_t key = seen.begin; key < seen.end; key += TILE) {
         const int64_t keys = k_min(TILE, seen.end - key);
-        block_scores(h, block_load(h, &in[1], b, key, kv, keys, copy), keys, qt, s);
+        block_scores(h, block_load(h, &op->k, b, key, kv, keys, copy), keys, qt, s);
         if (masks(h, key, keys, t)) mask_scores(h, b, s, keys, key, t);
         soften(h, s, keys, maximum, sum, fade);
         for (int64_t i = 0; key > seen.begin && i < n; i++)
 #pragma omp simd
             for (int64_t e = 0; e < h->padded; e++) o[i * h->padded + e] *= fade[i];
-        Block v = block_load(h, &in[2], b, key, kv, keys, copy);
+        Block v = block_load(h, &op->v, b, key, kv, keys, copy);
         k_panel(n, h->padded, keys, s, 1, TILE, v.data, v.stride, 1, o, h->padded);
     }
-    real *lse = (real *)out[1].data + (b * h->query_heads + head) * h->time + t;
+    real *lse = op->lse + (b * h->query_heads + head) * h->time + t;
     for (int64_t i = 0; i < n; i++) {
         lse[i] = maximum[i] + (real)log((double)sum[i]);
         const real inverse = 1 / sum[i];
 #pragma omp simd
         for (int64_t e = 0; e < h->padded; e++) o[i * h->padded + e] *= inverse;
     }
-    block_store(h, &out[0], b, t, head, n, o, h->padded);
+    block_store(h, &op->out, b, t, head, n, o, h->padded);
+}
+
+static void attend(const Heads *h, const Operands *op) {
+    const int64_t tiles = (h->time + TILE - 1) / TILE, heads = h->batch * h->query_heads;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t task = 0; task < heads * tiles; task++) {
+        const int64_t tile = tiles - 1 - task / heads, head = task % heads; /* the longest tiles first */
+        attend_tile(h, op, head / h->query_heads, head % h->query_heads, tile * TILE);
+    }
 }
 
 void k_attend(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     (void)cx, (void)nout;
     const Heads h = heads_of(&in[0], &in[1], nin > 3 ? &in[3] : NULL, attr);
-    const int64_t tiles = (h.time + TILE - 1) / TILE, heads = h.batch * h.query_heads;
-#pragma omp parallel for schedule(dynamic)
-    for (int64_t task = 0; task < heads * tiles; task++) {
-        const int64_t tile = tiles - 1 - task / heads, head = task % heads; /* the longest tiles first */
-        attend_tile(&h, out, in, head / h.query_heads, head % h.query_heads, tile * TILE);
-    }
+    const Operands op = {.q = k_heads(&in[0]),
+                         .k = k_heads(&in[1]),
+                         .v = k_heads(&in[2]),
+                         .out = k_heads(&out[0]),
+                         .lse = out[1].data};
+    attend(&h, &op);
+}
+
+/* qkv, first key and last query? -> o, lse */
+void k_attend_packed(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                     const KAttr *attr) {
+    (void)cx, (void)nout;
+    KHeads part[3];
+    k_packed_heads(&in[0], &out[0], part);
+    const Heads h = heads_of(&part[0].of, &part[1].of, nin > 1 ? &in[1] : NULL, attr);
+    const Operands op = {
+        .q = part[0], .k = part[1], .v = part[2], .out = k_heads(&out[0]), .lse = out[1].data};
+    attend(&h, &op);
 }
 
 /* ---- backward: dV = P^T dO, dS = P (dO V^T - D), D = rows of dO . O, dQ = dS K scale, dK = dS^T Q scale
@@ -205,10 +235,6 @@ typedef struct Sums { /* where dK and dV of one kv head are summed: [T, stride] 
     real *dk, *dv;
     int64_t stride;
 } Sums;
-
-typedef struct Operands {
-    const KTensor *dout, *q, *k, *v, *out, *lse, *dq, *dk, *dv;
-} Operands;
 
 /* p and dp [keys, TILE] hold scores and dO V^T; they become P and dS scale. */
 static void score_gradient(const Heads *h, real *p, real *dp, int64_t keys, const real *lse,
@@ -227,12 +253,12 @@ static void score_gradient(const Heads *h, real *p, real *dp, int64_t keys, cons
 static void row_terms(const Heads *h, const Operands *op, int64_t b, int64_t head, int64_t t, int64_t n,
                       Block dout, real *lse, real *dot) {
     real copy[MAX_WIDTH];
-    const real *from = (const real *)op->lse->data + (b * h->query_heads + head) * h->time + t;
+    const real *from = op->lse + (b * h->query_heads + head) * h->time + t;
     for (int64_t i = 0; i < TILE; i++) {
         lse[i] = i < n ? from[i] : (real)INFINITY;
         dot[i] = 0;
         if (i >= n) continue;
-        const real *o = block_load(h, op->out, b, t + i, head, 1, copy).data,
+        const real *o = block_load(h, &op->out, b, t + i, head, 1, copy).data,
                    *d = dout.data + i * dout.stride;
         KVec sum = {0};
         for (int64_t e = 0; e < h->padded; e += K_LANES)
@@ -250,8 +276,8 @@ static void attend_bwd_tile(const Heads *h, const Operands *op, const Sums *sums
     const int64_t n = k_min(TILE, h->time - t);
     const Keys seen = keys_seen(h, b, t, n);
 
-    const Block q = block_load(h, op->q, b, t, head, n, q_copy),
-                d = block_load(h, op->dout, b, t, head, n, d_copy);
+    const Block q = block_load(h, &op->q, b, t, head, n, q_copy),
+                d = block_load(h, &op->dout, b, t, head, n, d_copy);
     block_transpose(h, q, n, qt);
     block_transpose(h, d, n, dot_t);
     row_terms(h, op, b, head, t, n, d, lse, dot);
@@ -259,8 +285,8 @@ static void attend_bwd_tile(const Heads *h, const Operands *op, const Sums *sums
     for (int64_t key = seen.begin; key < seen.end; key += TILE) {
         const int64_t keys = k_min(TILE, seen.end - key), width = h->padded;
         real *dk = sums->dk + key * sums->stride, *dv = sums->dv + key * sums->stride;
-        block_scores(h, block_load(h, op->v, b, key, kv, keys, copy), keys, dot_t, dp);
-        const Block k = block_load(h, op->k, b, key, kv, keys, copy);
+        block_scores(h, block_load(h, &op->v, b, key, kv, keys, copy), keys, dot_t, dp);
+        const Block k = block_load(h, &op->k, b, key, kv, keys, copy);
         block_scores(h, k, keys, qt, p);
         if (masks(h, key, keys, t)) mask_scores(h, b, p, keys, key, t);
         score_gradient(h, p, dp, keys, lse, dot);
@@ -268,7 +294,7 @@ static void attend_bwd_tile(const Heads *h, const Operands *op, const Sums *sums
         k_panel(keys, width, n, dp, TILE, 1, q.data, q.stride, 1, dk, sums->stride);
         k_panel(n, width, keys, dp, 1, TILE, k.data, k.stride, 1, dq, width);
     }
-    block_store(h, op->dq, b, t, head, n, dq, h->padded);
+    block_store(h, &op->dq, b, t, head, n, dq, h->padded);
 }
 
 /* dK and dV of a head are summed in their own storage when it is f32 of a vector's multiple, else in the
@@ -276,9 +302,9 @@ static void attend_bwd_tile(const Heads *h, const Operands *op, const Sums *sums
 static Sums sums_of(const KCtx *cx, const Heads *h, const Operands *op, int64_t b, int64_t kv) {
     Sums s;
     const int64_t size = h->time * h->padded, index = b * h->kv_heads + kv;
-    if (k_attend_direct(op->dk)) {
-        const int64_t first = (b * h->time * h->kv_heads + kv) * h->width;
-        s = (Sums){(real *)op->dk->data + first, (real *)op->dv->data + first, h->kv_heads * h->width};
+    if (k_attend_direct(&op->dk.of)) {
+        s = (Sums){(real *)op->dk.of.data + place_of(h, &op->dk, b, 0, kv),
+                   (real *)op->dv.of.data + place_of(h, &op->dv, b, 0, kv), op->dk.stride};
     } else {
         real *workspace = cx->workspace;
         s = (Sums){workspace + index * size, workspace + (h->batch * h->kv_heads + index) * size, h->padded};
@@ -290,21 +316,53 @@ static Sums sums_of(const KCtx *cx, const Heads *h, const Operands *op, int64_t 
     return s;
 }
 
+static void attend_bwd(const KCtx *cx, const Heads *h, const Operands *op) {
+    const int64_t group = h->query_heads / h->kv_heads;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t task = 0; task < h->batch * h->kv_heads; task++) {
+        const int64_t b = task / h->kv_heads, kv = task % h->kv_heads;
+        const Sums sums = sums_of(cx, h, op, b, kv);
+        for (int64_t head = kv * group; head < (kv + 1) * group; head++)
+            for (int64_t t = 0; t < h->time; t += TILE) attend_bwd_tile(h, op, &sums, b, kv, head, t);
+        if (!k_attend_direct(&op->dk.of)) {
+            block_store(h, &op->dk, b, 0, kv, h->time, sums.dk, sums.stride);
+            block_store(h, &op->dv, b, 0, kv, h->time, sums.dv, sums.stride);
+        }
+    }
+}
+
 void k_attend_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                   const KAttr *attr) {
     (void)nout;
-    const Operands op = {&in[0], &in[1], &in[2], &in[3], &in[4], &in[5], &out[0], &out[1], &out[2]};
-    const Heads h = heads_of(op.q, op.k, nin > 6 ? &in[6] : NULL, attr);
-    const int64_t group = h.query_heads / h.kv_heads;
-#pragma omp parallel for schedule(dynamic)
-    for (int64_t task = 0; task < h.batch * h.kv_heads; task++) {
-        const int64_t b = task / h.kv_heads, kv = task % h.kv_heads;
-        const Sums sums = sums_of(cx, &h, &op, b, kv);
-        for (int64_t head = kv * group; head < (kv + 1) * group; head++)
-            for (int64_t t = 0; t < h.time; t += TILE) attend_bwd_tile(&h, &op, &sums, b, kv, head, t);
-        if (!k_attend_direct(op.dk)) {
-            block_store(&h, op.dk, b, 0, kv, h.time, sums.dk, sums.stride);
-            block_store(&h, op.dv, b, 0, kv, h.time, sums.dv, sums.stride);
-        }
-    }
+    const Heads h = heads_of(&in[1], &in[2], nin > 6 ? &in[6] : NULL, attr);
+    const Operands op = {.dout = k_heads(&in[0]),
+                         .q = k_heads(&in[1]),
+                         .k = k_heads(&in[2]),
+                         .v = k_heads(&in[3]),
+                         .out = k_heads(&in[4]),
+                         .lse = in[5].data,
+                         .dq = k_heads(&out[0]),
+                         .dk = k_heads(&out[1]),
+                         .dv = k_heads(&out[2])};
+    attend_bwd(cx, &h, &op);
+}
+
+/* do, qkv, o, lse, first key and last query? -> dqkv */
+void k_attend_packed_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                         const KAttr *attr) {
+    (void)nout;
+    KHeads part[3], made[3];
+    k_packed_heads(&in[1], &in[0], part);
+    k_packed_heads(&out[0], &in[0], made);
+    const Heads h = heads_of(&part[0].of, &part[1].of, nin > 4 ? &in[4] : NULL, attr);
+    const Operands op = {.dout = k_heads(&in[0]),
+                         .q = part[0],
+                         .k = part[1],
+                         .v = part[2],
+                         .out = k_heads(&in[2]),
+                         .lse = in[3].data,
+                         .dq = made[0],
+                         .dk = made[1],
+                         .dv = made[2]};
+    attend_bwd(cx, &h, &op);
 }

@@ -11,12 +11,19 @@
  * tiles that some row of the block's sees, or is seen by, are walked. Nothing is shared between blocks, so
  * the bits never change. */
 #include "attention_mma.h"
+#include "heads.h"
 #include "cuda.cuh"
+
+#include <initializer_list>
 
 enum { THREADS = 256 };
 
+struct Rows { /* of a tensor's heads (heads.h) */
+    KView view;
+    int64_t stride, first;
+};
 struct Attend {
-    KView q, k, v, o, dout, dq, dk, dv;
+    Rows q, k, v, o, dout, dq, dk, dv;
     float *lse, *delta; /* [B, H, T]; delta = rowsum(do * o) */
     KSight sight;
     int64_t batch, time, heads, kv_heads;
@@ -33,21 +40,21 @@ template <int WIDTH_, int QUERIES_, int KEYS_> struct Tiles {
     static constexpr int QUERY_TILE = QUERIES * STRIDE, KEY_TILE = KEYS * STRIDE;
 };
 
-/* One row of a tensor [B, T, heads, E]: where it begins. */
-static __device__ inline int64_t row_at(const Attend &p, int64_t b, int64_t t, int64_t head, int64_t heads) {
-    return ((b * p.time + t) * heads + head) * p.width;
+/* A token's numbers of a head: where they begin. */
+static __device__ inline int64_t row_at(const Attend &p, const Rows &x, int64_t b, int64_t t, int64_t head) {
+    return (b * p.time + t) * x.stride + x.first + head * p.width;
 }
 
 /* Rows [t, t + rows) of a head into shared memory; zeros past the end of the sequence and of the row. */
 template <int STRIDE>
-static __device__ inline void load_tile(const Attend &p, float *to, KView from, int64_t b, int64_t t,
-                                        int64_t head, int64_t heads, int rows) {
+static __device__ inline void load_tile(const Attend &p, float *to, const Rows &from, int64_t b, int64_t t,
+                                        int64_t head, int rows) {
     const int chunks = p.padded / 4;
     for (int i = (int)threadIdx.x; i < rows * chunks; i += THREADS) {
         const int row = i / chunks, column = i % chunks * 4;
         K4 x = {{0, 0, 0, 0}};
         if (t + row < p.time)
-            x = k_load4(from, row_at(p, b, t + row, head, heads) + column, k_chunk(column, p.width));
+            x = k_load4(from.view, row_at(p, from, b, t + row, head) + column, k_chunk(column, p.width));
         *(float4 *)(to + row * STRIDE + column) = make_float4(x.at[0], x.at[1], x.at[2], x.at[3]);
     }
 }
@@ -102,9 +109,8 @@ static __device__ inline void add_product(float4 (&sum)[ROWS][GROUPS], const flo
 
 /* Rows t + ty + 16 i of a head from the threads' chunks, times factor[i]. */
 template <int ROWS, int GROUPS>
-static __device__ inline void store_tile(const Attend &p, KView to, const float4 (&sum)[ROWS][GROUPS],
-                                         const float (&factor)[ROWS], int64_t b, int64_t t, int64_t head,
-                                         int64_t heads) {
+static __device__ inline void store_tile(const Attend &p, const Rows &to, const float4 (&sum)[ROWS][GROUPS],
+                                         const float (&factor)[ROWS], int64_t b, int64_t t, int64_t head) {
     const int ty = (int)threadIdx.x / 16, tx = (int)threadIdx.x % 16;
 #pragma unroll
     for (int i = 0; i < ROWS; i++)
@@ -115,7 +121,7 @@ static __device__ inline void store_tile(const Attend &p, KView to, const float4
             if (row >= p.time || column >= p.width) continue;
             const float4 x = sum[i][g];
             const float f = factor[i];
-            k_store4(to, row_at(p, b, row, head, heads) + column, k_chunk(column, p.width),
+            k_store4(to.view, row_at(p, to, b, row, head) + column, k_chunk(column, p.width),
                      {{x.x * f, x.y * f, x.z * f, x.w * f}});
         }
 }
@@ -184,9 +190,9 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_kernel(A
     clear(sum);
 #pragma unroll
     for (int i = 0; i < S::ROWS; i++) maximum[i] = -INFINITY, total[i] = 0;
-    load_tile<S::STRIDE>(p, q, p.q, b, t, head, p.heads, S::QUERIES);
+    load_tile<S::STRIDE>(p, q, p.q, b, t, head, S::QUERIES);
     for (int64_t s = walk.begin; s < walk.end; s += S::KEYS) {
-        load_tile<S::STRIDE>(p, kv, p.k, b, s, kv_head, p.kv_heads, S::KEYS);
+        load_tile<S::STRIDE>(p, kv, p.k, b, s, kv_head, S::KEYS);
         __syncthreads();
         float score[S::ROWS][S::COLUMNS];
         dot_tile<S::ROWS, S::COLUMNS, S::STRIDE>(score, q, kv, p.padded);
@@ -220,7 +226,7 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_kernel(A
             }
         }
         __syncthreads();
-        load_tile<S::STRIDE>(p, kv, p.v, b, s, kv_head, p.kv_heads, S::KEYS);
+        load_tile<S::STRIDE>(p, kv, p.v, b, s, kv_head, S::KEYS);
         __syncthreads();
         add_product<S::ROWS, S::GROUPS, S::KEYS, S::SCORE_STRIDE, S::STRIDE>(sum, weight, kv, p.padded);
         __syncthreads();
@@ -231,7 +237,7 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_kernel(A
         factor[i] = 1.0f / total[i];
         if (tx == 0 && row < p.time) p.lse[(b * p.heads + head) * p.time + row] = maximum[i] + logf(total[i]);
     }
-    store_tile(p, p.o, sum, factor, b, t, head, p.heads);
+    store_tile(p, p.o, sum, factor, b, t, head);
 }
 
 /* ---- backward ---- */
@@ -242,7 +248,7 @@ __global__ void attend_delta_kernel(Attend p) {
     if (row >= p.batch * p.time * p.heads) return;
     float sum = 0;
     for (int e = (int)threadIdx.x % 32; e < p.width; e += 32)
-        sum += k_get(p.dout, row * p.width + e) * k_get(p.o, row * p.width + e);
+        sum += k_get(p.dout.view, row * p.width + e) * k_get(p.o.view, row * p.width + e);
     sum = k_warp_sum(sum);
     const int64_t head = row % p.heads, t = row / p.heads % p.time, b = row / p.heads / p.time;
     if (threadIdx.x % 32 == 0) p.delta[(b * p.heads + head) * p.time + t] = sum;
@@ -295,11 +301,11 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_dq_kerne
 
     float4 sum[S::ROWS][S::GROUPS];
     clear(sum);
-    load_tile<S::STRIDE>(p, q, p.q, b, t, head, p.heads, S::QUERIES);
-    load_tile<S::STRIDE>(p, dout, p.dout, b, t, head, p.heads, S::QUERIES);
+    load_tile<S::STRIDE>(p, q, p.q, b, t, head, S::QUERIES);
+    load_tile<S::STRIDE>(p, dout, p.dout, b, t, head, S::QUERIES);
     for (int64_t s = walk.begin; s < walk.end; s += S::KEYS) {
-        load_tile<S::STRIDE>(p, k, p.k, b, s, kv_head, p.kv_heads, S::KEYS);
-        load_tile<S::STRIDE>(p, v, p.v, b, s, kv_head, p.kv_heads, S::KEYS);
+        load_tile<S::STRIDE>(p, k, p.k, b, s, kv_head, S::KEYS);
+        load_tile<S::STRIDE>(p, v, p.v, b, s, kv_head, S::KEYS);
         __syncthreads();
         float score[S::ROWS][S::COLUMNS], dp[S::ROWS][S::COLUMNS];
         dot_tile<S::ROWS, S::COLUMNS, S::STRIDE>(score, q, k, p.padded);
@@ -313,7 +319,7 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_dq_kerne
     float one[S::ROWS];
 #pragma unroll
     for (int i = 0; i < S::ROWS; i++) one[i] = 1;
-    store_tile(p, p.dq, sum, one, b, t, head, p.heads);
+    store_tile(p, p.dq, sum, one, b, t, head);
 }
 
 template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_dkv_kernel(Attend p) {
@@ -333,12 +339,12 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_dkv_kern
     float4 dk[S::COLUMNS][S::GROUPS], dv[S::COLUMNS][S::GROUPS];
     clear(dk);
     clear(dv);
-    load_tile<S::STRIDE>(p, k, p.k, b, s, kv_head, p.kv_heads, S::KEYS);
-    load_tile<S::STRIDE>(p, v, p.v, b, s, kv_head, p.kv_heads, S::KEYS);
+    load_tile<S::STRIDE>(p, k, p.k, b, s, kv_head, S::KEYS);
+    load_tile<S::STRIDE>(p, v, p.v, b, s, kv_head, S::KEYS);
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; head++)
         for (int64_t t = first; t < end; t += S::QUERIES) {
-            load_tile<S::STRIDE>(p, q, p.q, b, t, head, p.heads, S::QUERIES);
-            load_tile<S::STRIDE>(p, dout, p.dout, b, t, head, p.heads, S::QUERIES);
+            load_tile<S::STRIDE>(p, q, p.q, b, t, head, S::QUERIES);
+            load_tile<S::STRIDE>(p, dout, p.dout, b, t, head, S::QUERIES);
             __syncthreads();
             float score[S::ROWS][S::COLUMNS], dp[S::ROWS][S::COLUMNS];
             dot_tile<S::ROWS, S::COLUMNS, S::STRIDE>(score, q, k, p.padded);
@@ -358,31 +364,34 @@ template <class S> __global__ void __launch_bounds__(THREADS, 2) attend_dkv_kern
     float one[S::COLUMNS];
 #pragma unroll
     for (int i = 0; i < S::COLUMNS; i++) one[i] = 1;
-    store_tile(p, p.dk, dk, one, b, s, kv_head, p.kv_heads);
-    store_tile(p, p.dv, dv, one, b, s, kv_head, p.kv_heads);
+    store_tile(p, p.dk, dk, one, b, s, kv_head);
+    store_tile(p, p.dv, dv, one, b, s, kv_head);
 }
 
 /* ---- host side ---- */
 
 /* `sight`: first key and last query, or NULL. */
-static Attend attend_of(const KTensor *q, const KTensor *k, const KTensor *v, const KTensor *sight,
+static Rows rows_of(const KHeads &x) {
+    return {k_view(&x.of), x.stride, x.first};
+}
+static Attend attend_of(const KHeads &q, const KHeads &k, const KHeads &v, const KTensor *sight,
                         const KAttr *attr) {
     Attend p = {};
     if (sight) p.sight = {(const int32_t *)sight[0].data, (const int32_t *)sight[1].data};
-    p.q = k_view(q);
-    p.k = k_view(k);
-    p.v = k_view(v);
-    p.batch = q->dim[0];
-    p.time = q->dim[1];
-    p.heads = q->dim[2];
-    p.kv_heads = k->dim[2];
-    p.width = (int)q->dim[3];
+    p.q = rows_of(q);
+    p.k = rows_of(k);
+    p.v = rows_of(v);
+    p.batch = q.of.dim[0];
+    p.time = q.of.dim[1];
+    p.heads = q.of.dim[2];
+    p.kv_heads = k.of.dim[2];
+    p.width = (int)q.of.dim[3];
     p.padded = (p.width + 3) / 4 * 4;
     p.scale = (float)(1 / sqrt((double)p.width));
     p.causal = attr->causal != 0;
-    if (q->dim[3] > K_MOST_HEAD_WIDTH) {
+    if (p.width > K_MOST_HEAD_WIDTH) {
         fprintf(stderr, "train: error: attend: heads of %lld numbers; at most %d are supported\n",
-                (long long)q->dim[3], (int)K_MOST_HEAD_WIDTH);
+                (long long)p.width, (int)K_MOST_HEAD_WIDTH);
         exit(K_EXIT_INTERNAL);
     }
     return p;
@@ -416,23 +425,21 @@ template <class S> static void backward(const KCtx *cx, const Attend &p) {
 K_CUDA_ATTEND_TILES(F32, K_CUDA_ATTEND_NONE)
 #undef F32
 
-/* Tensor cores, where the operands are all bf16. */
-static bool on_tensor_cores(int nout, const KTensor *out, int nin, const KTensor *in) {
+/* Tensor cores, where all heads are bf16. */
+static bool on_tensor_cores(const Attend &p, std::initializer_list<const Rows *> of) {
     bool all = true;
-    for (int i = 0; i < nin + nout; i++) {
-        const KTensor *x = i < nin ? &in[i] : &out[i - nin];
-        if (x->rank == 4) all = all && k_cuda_attend_tensor_cores(x->dtype, k_last(x));
-    }
+    for (const Rows *x : of) all = all && k_cuda_attend_tensor_cores(x->view.dtype, p.width);
     return all;
 }
-static AttendRows rows_of(const KTensor *x) {
-    return {(uint16_t *)x->data, x->dim[2] * x->dim[3]};
+static AttendRows mma_rows(const Rows &x) {
+    return {(uint16_t *)x.view.data + x.first, x.stride};
 }
-static AttendMma mma_of(const Attend &p, const KTensor *q, const KTensor *k, const KTensor *v) {
+static AttendMma mma_of(const Attend &p) {
     AttendMma m = {};
-    m.q = rows_of(q);
-    m.k = rows_of(k);
-    m.v = rows_of(v);
+    m.q = mma_rows(p.q);
+    m.k = mma_rows(p.k);
+    m.v = mma_rows(p.v);
+    m.o = mma_rows(p.o);
     m.lse = p.lse;
     m.delta = p.delta;
     m.sight = p.sight;
@@ -446,43 +453,29 @@ static AttendMma mma_of(const Attend &p, const KTensor *q, const KTensor *k, con
     return m;
 }
 
-void k_attend(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    Attend p = attend_of(&in[0], &in[1], &in[2], nin > 3 ? &in[3] : NULL, attr);
-    p.o = k_view(&out[0]);
-    p.lse = (float *)out[1].data;
-    if (k_count(&in[0]) == 0) return;
-    if (on_tensor_cores(nout, out, nin, in)) {
-        AttendMma m = mma_of(p, &in[0], &in[1], &in[2]);
-        m.o = rows_of(&out[0]);
-        return k_attend_mma(cx->stream, &m);
-    }
-    if (p.width <= 64)
+static void attend(const KCtx *cx, const Attend &p) {
+    if (p.batch * p.time * p.heads * p.width == 0) return;
+    if (on_tensor_cores(p, {&p.q, &p.k, &p.v, &p.o})) {
+        const AttendMma m = mma_of(p);
+        k_attend_mma(cx->stream, &m);
+    } else if (p.width <= 64) {
         forward<Forward64>(cx, p);
-    else if (p.width <= 128)
+    } else if (p.width <= 128) {
         forward<Forward128>(cx, p);
-    else
+    } else {
         forward<Forward256>(cx, p);
+    }
 }
 
-/* do, q, k, v, o, lse -> dq, dk, dv */
-void k_attend_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
-                  const KAttr *attr) {
-    Attend p = attend_of(&in[1], &in[2], &in[3], nin > 6 ? &in[6] : NULL, attr);
-    p.dout = k_view(&in[0]);
-    p.o = k_view(&in[4]);
-    p.lse = (float *)in[5].data;
+static void attend_bwd(const KCtx *cx, Attend p) {
     p.delta = (float *)cx->workspace;
-    p.dq = k_view(&out[0]);
-    p.dk = k_view(&out[1]);
-    p.dv = k_view(&out[2]);
-    if (k_count(&in[1]) == 0) return;
-    if (on_tensor_cores(nout, out, nin, in)) {
-        AttendMma m = mma_of(p, &in[1], &in[2], &in[3]);
-        m.dout = rows_of(&in[0]);
-        m.o = rows_of(&in[4]);
-        m.dq = rows_of(&out[0]);
-        m.dk = rows_of(&out[1]);
-        m.dv = rows_of(&out[2]);
+    if (p.batch * p.time * p.heads * p.width == 0) return;
+    if (on_tensor_cores(p, {&p.q, &p.k, &p.v, &p.o, &p.dout, &p.dq, &p.dk, &p.dv})) {
+        AttendMma m = mma_of(p);
+        m.dout = mma_rows(p.dout);
+        m.dq = mma_rows(p.dq);
+        m.dk = mma_rows(p.dk);
+        m.dv = mma_rows(p.dv);
         return k_attend_mma_bwd(cx->stream, &m);
     }
     const int64_t rows = p.batch * p.time * p.heads;
@@ -493,4 +486,55 @@ void k_attend_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const K
         backward<Backward128>(cx, p);
     else
         backward<Backward256>(cx, p);
+}
+
+void k_attend(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
+    (void)nout;
+    Attend p = attend_of(k_heads(&in[0]), k_heads(&in[1]), k_heads(&in[2]), nin > 3 ? &in[3] : NULL, attr);
+    p.o = rows_of(k_heads(&out[0]));
+    p.lse = (float *)out[1].data;
+    attend(cx, p);
+}
+
+/* qkv, first key and last query? -> o, lse */
+void k_attend_packed(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                     const KAttr *attr) {
+    (void)nout;
+    KHeads part[3];
+    k_packed_heads(&in[0], &out[0], part);
+    Attend p = attend_of(part[0], part[1], part[2], nin > 1 ? &in[1] : NULL, attr);
+    p.o = rows_of(k_heads(&out[0]));
+    p.lse = (float *)out[1].data;
+    attend(cx, p);
+}
+
+/* do, q, k, v, o, lse, first key and last query? -> dq, dk, dv */
+void k_attend_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                  const KAttr *attr) {
+    (void)nout;
+    Attend p = attend_of(k_heads(&in[1]), k_heads(&in[2]), k_heads(&in[3]), nin > 6 ? &in[6] : NULL, attr);
+    p.dout = rows_of(k_heads(&in[0]));
+    p.o = rows_of(k_heads(&in[4]));
+    p.lse = (float *)in[5].data;
+    p.dq = rows_of(k_heads(&out[0]));
+    p.dk = rows_of(k_heads(&out[1]));
+    p.dv = rows_of(k_heads(&out[2]));
+    attend_bwd(cx, p);
+}
+
+/* do, qkv, o, lse, first key and last query? -> dqkv */
+void k_attend_packed_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                         const KAttr *attr) {
+    (void)nout;
+    KHeads part[3], made[3];
+    k_packed_heads(&in[1], &in[0], part);
+    k_packed_heads(&out[0], &in[0], made);
+    Attend p = attend_of(part[0], part[1], part[2], nin > 4 ? &in[4] : NULL, attr);
+    p.dout = rows_of(k_heads(&in[0]));
+    p.o = rows_of(k_heads(&in[2]));
+    p.lse = (float *)in[3].data;
+    p.dq = rows_of(made[0]);
+    p.dk = rows_of(made[1]);
+    p.dv = rows_of(made[2]);
+    attend_bwd(cx, p);
 }

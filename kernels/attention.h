@@ -2,6 +2,7 @@
 #ifndef REMAT_ATTENTION_H
 #define REMAT_ATTENTION_H
 
+#include "heads.h"
 #include "host.h"
 
 static inline int64_t k_attend_padded(int64_t width) {
@@ -15,6 +16,12 @@ static inline int k_attend_direct(const KTensor *x) {
 static inline size_t k_attend_bwd_bytes(const KTensor *dk) {
     if (k_attend_direct(dk)) return 0;
     return 2 * (size_t)(k_rows(dk) * k_attend_padded(k_last(dk))) * sizeof(real);
+}
+/* Those of dqkv, where do is [B, T, H, E]. */
+static inline size_t k_attend_packed_bwd_bytes(const KTensor *dqkv, const KTensor *dout) {
+    KHeads part[3];
+    k_packed_heads(dqkv, dout, part);
+    return k_attend_bwd_bytes(&part[1].of);
 }
 
 #endif

@@ -7,10 +7,11 @@
 #include "kernels.h"
 
 enum {
-    K_CUDA_SQUARE_BLOCKS = 1024, /* most lanes of a squared norm */
-    K_CUDA_SQUARE_RUN = 8192,    /* elements a lane takes at least */
-    K_CUDA_ROW_BLOCKS = 264,     /* of a sum over rows that lanes share, about */
-    K_CUDA_SORT_TILE = 256,      /* positions a block of the radix sort ranks; also its number of digits */
+    K_CUDA_SQUARE_BLOCKS = 1024,   /* most lanes of a squared norm */
+    K_CUDA_SQUARE_RUN = 8192,      /* elements a lane takes at least */
+    K_CUDA_ROW_BLOCKS = 264,       /* of a sum over rows that lanes share, about */
+    K_CUDA_NORM_SUMS_WIDTH = 4096, /* most of a norm's row whose backward pass and sums are one pass */
+    K_CUDA_SORT_TILE = 256,        /* positions a block of the radix sort ranks; also its number of digits */
 };
 
 static inline int64_t k_cuda_ceil(int64_t n, int64_t unit) {
@@ -36,6 +37,24 @@ static inline int64_t k_cuda_row_lanes(int64_t rows, int64_t width) {
 static inline size_t k_cuda_row_lanes_bytes(int64_t rows, int64_t width) {
     int64_t lanes = k_cuda_row_lanes(rows, width);
     return lanes > 1 ? (size_t)(lanes * width) * sizeof(float) : 0;
+}
+
+/* Sums over rows beside other work (sums.cuh): f32 [sums, lanes, width] in the workspace when there is more
+ * than one lane; no lane under 16 rows. */
+static inline int64_t k_cuda_sum_lanes(int64_t rows) {
+    return k_cuda_clamp(rows / 16, 1, K_CUDA_ROW_BLOCKS);
+}
+static inline size_t k_cuda_sum_lanes_bytes(int64_t rows, int64_t width, int64_t sums) {
+    const int64_t lanes = k_cuda_sum_lanes(rows);
+    return lanes > 1 ? (size_t)(sums * lanes * width) * sizeof(float) : 0;
+}
+/* Whether the backward pass of a norm and its sums are one pass over memory. */
+static inline int k_cuda_norm_sums_at_once(int64_t width) {
+    return width % 8 == 0 && width <= K_CUDA_NORM_SUMS_WIDTH;
+}
+static inline size_t k_cuda_norm_sums_bytes(int64_t rows, int64_t width, int64_t sums) {
+    return k_cuda_norm_sums_at_once(width) ? k_cuda_sum_lanes_bytes(rows, width, sums)
+                                           : k_cuda_row_lanes_bytes(rows, width);
 }
 
 static inline int64_t k_cuda_square_blocks(int64_t count) {

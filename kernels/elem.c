@@ -317,3 +317,35 @@ void k_sum_leading(const KCtx *cx, int nout, const KTensor *out, int nin, const 
         k_accumulate(&out[0], at, n, sum, adds);
     }
 }
+
+/* dy, x, b, acc? -> dx, its sum over rows. Rows are taken once, a lane's one after the other. */
+void k_bias_gelu_bwd_sums(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                          const KAttr *attr) {
+    (void)nout;
+    const int64_t width = k_last(&in[0]), rows = k_rows(&in[0]), runs = (width + K_RUN - 1) / K_RUN;
+    const int lanes = k_row_lanes(rows, width), adds = nin > 3 && k_adds(cx, attr);
+    real *partial = cx->workspace; /* [lanes, width] */
+    if (!lanes) {
+        const KTensor sum[] = {out[0], in[nin - 1]};
+        k_bias_gelu_bwd(cx, 1, out, 3, in, attr);
+        k_sum_leading(cx, 1, &out[1], nin > 3 ? 2 : 1, sum, attr);
+        return;
+    }
+#pragma omp parallel for schedule(static) if (rows * width > SERIAL_ELEMENTS)
+    for (int lane = 0; lane < lanes; lane++) {
+        real *sum = partial + lane * width;
+        memset(sum, 0, (size_t)width * sizeof(real));
+        for (int64_t r = rows * lane / lanes; r < rows * (lane + 1) / lanes; r++)
+            for (int64_t at = 0; at < width; at += K_RUN) {
+                const int64_t n = k_min(K_RUN, width - at);
+                map_run(body_bias_gelu_bwd, cx, 1, out, 3, in, attr, r * width + at, n);
+                add_rows(&out[0], r * width + at, width, 1, n, sum + at);
+            }
+    }
+    for (int64_t run = 0; run < runs; run++) {
+        real sum[K_RUN];
+        const int64_t at = run * K_RUN, n = k_min(K_RUN, width - at);
+        k_sum_lanes(partial + at, width, lanes, n, sum);
+        k_accumulate(&out[1], at, n, sum, adds);
+    }
+}

@@ -3,7 +3,7 @@
  * a pack are read before its results are written, so the first output may be any input's storage. The last
  * input may have fewer elements than the output: it repeats. It may also be of another type (B) than the
  * others and the outputs (A). */
-#include "cuda.cuh"
+#include "sums.cuh"
 
 constexpr int MAP_THREADS = 256, MAP_PACKS = 2;
 constexpr int64_t MOST_Y = UINT16_MAX; /* blocks */
@@ -238,6 +238,76 @@ KERNEL(bias_gelu, Repeating, 2, 1) { /* x [.., D], b [D] */
 }
 KERNEL(bias_gelu_bwd, Repeating, 3, 1) { /* dy, x [.., D], b [D] -> dx */
     y[0] = x[0] * gelu_slope(x[1] + x[2]);
+}
+
+/* dx as above, and its sum over rows: a thread has N columns of the rows of a lane. */
+struct BiasGelu {
+    void *dx;
+    const void *dy, *x;
+    KView bias, sum;
+    float *partial; /* f32 [lanes, width]; NULL: one lane, straight into `sum` */
+    int64_t rows, width;
+    int adds;
+};
+
+template <int N, class T> __global__ void bias_gelu_sums_kernel(BiasGelu p) {
+    constexpr int ROWS = 4;
+    const int64_t column = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * N;
+    const int64_t lanes = gridDim.y, lane = blockIdx.y, end = p.rows * (lane + 1) / lanes;
+    if (column >= p.width) return;
+    float bias[N], sum[N] = {};
+    k_get_pack<N>(p.bias, column, bias);
+    for (int64_t row = p.rows * lane / lanes; row < end; row += ROWS) {
+        KPack<T, N> dy[ROWS], x[ROWS];
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            dy[r] = x[r] = {};
+            if (row + r >= end) continue;
+            dy[r] = k_load_pack<N>((const T *)p.dy + (row + r) * p.width + column);
+            x[r] = k_load_pack<N>((const T *)p.x + (row + r) * p.width + column);
+        }
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            float dx[N];
+            if (row + r >= end) continue;
+#pragma unroll
+            for (int j = 0; j < N; j++) dx[j] = dy[r].get(j) * gelu_slope(x[r].get(j) + bias[j]);
+            const KPack<T, N> stored = k_store_pack<T, N>((T *)p.dx + (row + r) * p.width + column, dx);
+#pragma unroll
+            for (int j = 0; j < N; j++) sum[j] += stored.get(j);
+        }
+    }
+    if (p.partial) {
+#pragma unroll
+        for (int j = 0; j < N; j++) p.partial[lane * p.width + column + j] = sum[j];
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < N; j++) k_put(p.sum, column + j, p.adds ? k_get(p.sum, column + j) + sum[j] : sum[j]);
+}
+
+/* dy, x, b, acc? -> dx, its sum over rows */
+void k_bias_gelu_bwd_sums(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                          const KAttr *attr) {
+    (void)nout;
+    BiasGelu p = {out[0].data,    in[0].data,      in[1].data,
+                  k_view(&in[2]), k_view(&out[1]), NULL,
+                  k_rows(&in[0]), k_last(&in[0]),  nin > 3 && k_adds(cx, attr)};
+    const int64_t lanes = k_cuda_sum_lanes(p.rows);
+    if (lanes > 1) p.partial = (float *)cx->workspace;
+    const auto launch = [&]<int N, class T>() {
+        const int threads = k_even_threads(p.width / N, MAP_THREADS);
+        K_LAUNCH((bias_gelu_sums_kernel<N, T>), k_grid(k_cuda_ceil(p.width / N, threads), lanes), threads, 0,
+                 cx->stream, p);
+    };
+    k_by_type(in[0].dtype, [&](auto t) {
+        using T = decltype(t);
+        if (p.width % K_PACK == 0)
+            launch.template operator()<K_PACK, T>();
+        else
+            launch.template operator()<1, T>();
+    });
+    if (lanes > 1) k_add_lanes(cx, 1, &out[1], p.partial, lanes, p.width, p.adds);
 }
 
 /* ---- columns ---- */

@@ -64,7 +64,7 @@ typedef enum KDType {
 /* `room`, on CUDA: where a matrix product is to run over P > V columns of logits or of their gradient [.., V],
  * their rows lie P elements apart (k_pitch), the weight [V, D] and its gradient have room for P rows and the bias
  * for P numbers, behind what they hold. The padding of the weight, of the bias and of the logits' gradient is
- * zero: cross_entropy_bwd writes the last. That of the logits and of the weight's gradient is anything. */
+ * zero: cross_entropy_bwd and _both write the last. That of the logits and of the weight's gradient is anything. */
 typedef struct KTensor {
     void *data;
     int dtype; /* KDType */
@@ -141,16 +141,24 @@ KFunction k_silu_bwd;
 KFunction k_attend_bwd;
 KFunction k_cross_entropy_bwd; /* (exp(logits - lse) - onehot) mask loss_scale */
 /* update */
-KFunction k_square_norm;   /* sum (+)= |g|^2 */
+KFunction k_square_norm;   /* sum (+)= |g|^2 of each gradient */
 KFunction k_clip_scale;
 KFunction k_adamw;         /* decoupled weight decay, bias-corrected by cx->step + 1 - cx->passed_over; g is multiplied by scale if given;
-                              with a master copy, the master is updated and w is its rounding */
+                              with a master copy, the master is updated and w is its rounding. One call may update
+                              attr.tensors weights of the same storage types, each as if by itself; the decay is for
+                              the first attr.decayed of them */
 KFunction k_adamw8bit;     /* the same with m in dynamic8, v in udynamic8; the decay multiplies the updated weight */
 /* fused */
 KFunction k_swiglu;
 KFunction k_swiglu_bwd;
 KFunction k_bias_gelu;
 KFunction k_bias_gelu_bwd;
+KFunction k_attend_packed;     /* attend of q, k and v side by side in the rows of one tensor (heads.h) */
+KFunction k_attend_packed_bwd;
+KFunction k_cross_entropy_both; /* the loss, and dlogits; a masked row is not read */
+KFunction k_bias_gelu_bwd_sums; /* and the bias's gradient, the sum of dx over rows */
+KFunction k_layernorm_bwd_sums; /* the three of layernorm; where there is one more output, the sum of dx over rows */
+KFunction k_rmsnorm_bwd_sums;   /* the same of rmsnorm. Where these add, all sums do */
 KFunction k_add_layernorm; /* s is rounded to its storage type before it is normalised, as the unfused pair does */
 KFunction k_add_rmsnorm;
 
@@ -167,6 +175,9 @@ static inline int64_t k_count(const KTensor *t) {
 }
 static inline int64_t k_last(const KTensor *t) { return t->rank ? t->dim[t->rank - 1] : 1; }
 static inline int64_t k_room(const KTensor *t) { return t->room ? t->room : k_count(t); }
+/* How many weights a call of adamw updates, and of how many of them it decays. */
+static inline int k_tensors(const KAttr *attr) { return attr->tensors > 1 ? (int)attr->tensors : 1; }
+static inline int k_decayed(const KAttr *attr) { return attr->tensors > 1 ? (int)attr->decayed : 1; }
 /* Elements from a row of logits to the next. */
 static inline int64_t k_pitch(const KTensor *t) {
     return t->room ? t->room / (k_count(t) / k_last(t)) : k_last(t);

@@ -1,6 +1,7 @@
 /* Softmax cross-entropy over the last dimension: log-sum-exp of each row with the row's maximum taken out,
- * and the gradient exp(logits - lse) - onehot. Rows are shared among threads; the loss is summed over rows in
- * order, in double. A row whose target is outside the vocabulary (-1 in many data sets) counts as masked. */
+ * and the gradient exp(logits - lse) - onehot; both at once while a row is in the cache. Rows are shared
+ * among threads; the loss is summed over rows in order, in double. A row whose target is outside the
+ * vocabulary (-1 in many data sets) counts as masked. */
 #include "host.h"
 
 /* NaN is passed over. Columns K_RUN apart share a running maximum; these are folded in halves. */
@@ -93,4 +94,29 @@ void k_cross_entropy_bwd(const KCtx *cx, int nout, const KTensor *out, int nin, 
         else
             memset(k_at(&out[0], r * width), 0, (size_t)width * k_element_bytes(out[0].dtype));
     }
+}
+
+/* logits, targets, mask?, loss -> dlogits, loss. The gradient may be the logits' storage. */
+void k_cross_entropy_both(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                          const KAttr *attr) {
+    (void)nout, (void)attr;
+    const KTensor *logits = &in[0], *mask = nin > 3 ? &in[2] : NULL;
+    const int32_t *target = in[1].data;
+    const int64_t rows = k_rows(logits), width = k_last(logits);
+    double *row_loss = cx->workspace, loss = 0;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        const real weight = row_weight(mask, target[r], width, r);
+        row_loss[r] = 0;
+        if (weight == 0) {
+            memset(k_at(&out[0], r * width), 0, (size_t)width * k_element_bytes(out[0].dtype));
+            continue;
+        }
+        const real lse = row_log_sum_exp(logits, r * width, width);
+        row_loss[r] = (double)weight * ((double)lse - (double)k_get(logits, r * width + target[r]));
+        gradient_row(&out[0], logits, r * width, width, target[r], lse, weight * (real)cx->loss_scale);
+    }
+    for (int64_t r = 0; r < rows; r++) loss += row_loss[r];
+    real *sum = out[1].data;
+    *sum = (real)((double)*sum + loss);
 }

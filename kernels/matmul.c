@@ -144,14 +144,19 @@ typedef struct Cut {
 static void multiply_all(Product p) {
     const int dots = k_dots_multiply(&p);
     const Cut cut =
-        dots ? (Cut){K_DOTS_ROWS, K_DOTS_BLOCK, K_DOTS_COLUMNS, K_DOTS_BLOCK, K_DOTS_DEPTH, K_DOTS_BLOCK}
+        dots ? (Cut){K_DOTS_ROWS, K_DOTS_BLOCK, p.columns, K_DOTS_BLOCK, K_DOTS_DEPTH, K_DOTS_BLOCK}
              : (Cut){TILE_ROWS, K_PANEL_ROWS, TILE_COLUMNS, STRIP, DEPTH, 1};
     p.chunk = even(p.depth, cut.depth, cut.unit);
-    int64_t m = even(p.rows, cut.rows, cut.row), n = even(p.columns, cut.columns, cut.column);
-    const int threads = omp_get_max_threads();
-    while (n > 2 * cut.column && pieces(p.rows, m) * pieces(p.columns, n) < 4 * threads)
-        n = even(n, n / 2 + cut.column / 2, cut.column);
-    const int64_t across = pieces(p.columns, n), tiles = pieces(p.rows, m) * across;
+    const int64_t m = even(p.rows, cut.rows, cut.row), down = pieces(p.rows, m),
+                  threads = omp_get_max_threads();
+    /* Every tile copies its rows of A: there are as few across as give each thread as much to do, or nearly.
+     */
+    int64_t n = even(p.columns, cut.columns, cut.column), across = pieces(p.columns, n);
+    while (n > cut.column && down * across % threads && down * across < 8 * threads) {
+        n = even(p.columns, n - cut.column, cut.column);
+        across = pieces(p.columns, n);
+    }
+    const int64_t tiles = down * across;
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = 0; i < tiles; i++) {
         const int64_t row = i / across * m, column = i % across * n;

@@ -4,6 +4,7 @@
  * place. The fused residual + norm stores s = a + b first and normalises what it stored, through the same row
  * function (never inlined), hence with the same bits as the separate pair. */
 #include "host.h"
+#include "norm_apart.h"
 
 enum { SERIAL_ELEMENTS = 16384 };
 
@@ -247,4 +248,76 @@ void k_rmsnorm_bwd_g(const KCtx *cx, int nout, const KTensor *out, int nin, cons
     (void)nout;
     gain_sums(cx, &(NormBack){.dy = &in[0], .x = &in[1], .rstd = &in[2]}, &out[0],
               nin > 3 && k_adds(cx, attr));
+}
+
+/* ---- both, and sums over rows ---- */
+
+/* sum[i] += x[first + i] of a row */
+static void add_row_to(const KTensor *x, int64_t first, int64_t width, real *sum) {
+    real buffer[K_RUN];
+    for (int64_t at = 0; at < width; at += K_RUN) {
+        const int64_t n = k_min(K_RUN, width - at);
+        const real *from = k_load(x, first + at, n, buffer);
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) sum[at + i] += from[i];
+    }
+}
+
+/* What a lane of rows leaves in the workspace: of the gain, of the bias in a layer norm, of dx where wanted.
+ */
+static void sums_lane(const NormBack *op, int sums, int layer, int64_t beg, int64_t end, real *sum) {
+    const int64_t width = k_last(op->x);
+    memset(sum, 0, (size_t)(sums * width) * sizeof(real));
+    for (int64_t r = beg; r < end; r++) {
+        for (int64_t at = 0; at < width; at += K_RUN)
+            gain_rows(op, r, r + 1, at, k_min(K_RUN, width - at), sum + at);
+        if (layer) add_row_to(op->dy, r * width, width, sum + width);
+        norm_back_row(op, r); /* dx may be what it is made of */
+        if (sums > 1 + layer) add_row_to(op->dx, r * width, width, sum + (1 + layer) * width);
+    }
+}
+
+/* Rows are taken once, a lane's one after the other; few or wide ones by the separate kernels, sum by sum. */
+static int sums_at_once(const KCtx *cx, const NormBack *op, int nout, const KTensor *out, int layer,
+                        int adds) {
+    const int64_t width = k_last(op->x), rows = k_rows(op->x), runs = (width + K_RUN - 1) / K_RUN;
+    const int lanes = k_row_lanes(rows, width), sums = nout - 1;
+    real *partial = cx->workspace; /* [lanes, sums, width] */
+    if (!lanes) return 0;
+#pragma omp parallel for schedule(static) if (rows * width > SERIAL_ELEMENTS)
+    for (int lane = 0; lane < lanes; lane++)
+        sums_lane(op, sums, layer, rows * lane / lanes, rows * (lane + 1) / lanes,
+                  partial + lane * sums * width);
+    for (int s = 0; s < sums; s++)
+        for (int64_t run = 0; run < runs; run++) {
+            real sum[K_RUN];
+            const int64_t at = run * K_RUN, n = k_min(K_RUN, width - at);
+            k_sum_lanes(partial + s * width + at, sums * width, lanes, n, sum);
+            k_accumulate(&out[1 + s], at, n, sum, adds);
+        }
+    return 1;
+}
+
+static void norm_sums(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                      const KAttr *attr, int layer) {
+    const int operands = layer ? 5 : 4, more = attr->residual != 0,
+              adds = nin > operands + more && k_adds(cx, attr);
+    const NormBack op = {.dy = &in[0],
+                         .x = &in[1],
+                         .g = &in[2],
+                         .mean = layer ? &in[3] : NULL,
+                         .rstd = &in[operands - 1],
+                         .add = more ? &in[operands] : NULL,
+                         .dx = &out[0]};
+    if (!sums_at_once(cx, &op, nout, out, layer, adds))
+        k_norm_sums_apart(cx, nout, out, nin, in, attr, layer);
+}
+
+void k_layernorm_bwd_sums(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                          const KAttr *attr) {
+    norm_sums(cx, nout, out, nin, in, attr, 1);
+}
+void k_rmsnorm_bwd_sums(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                        const KAttr *attr) {
+    norm_sums(cx, nout, out, nin, in, attr, 0);
 }

@@ -20,12 +20,9 @@ static double run_squares(const real *x, int64_t n) {
     return (double)k_lane_sum(&a);
 }
 
-/* g, sum [1] (written over) -> sum (+)= |g|^2, as attr.acc says. A lane holds a stretch of runs and sums them
- * in double. */
-void k_square_norm(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
-                   const KAttr *attr) {
-    (void)nout, (void)nin;
-    const int64_t n = k_count(&in[0]), runs = (n + K_RUN - 1) / K_RUN;
+/* A lane holds a stretch of runs and sums them in double. */
+static double squares_after(double before, const KTensor *g) {
+    const int64_t n = k_count(g), runs = (n + K_RUN - 1) / K_RUN;
     double partial[K_LANES] = {0};
 #pragma omp parallel for schedule(static) if (n > SERIAL_ELEMENTS)
     for (int lane = 0; lane < K_LANES; lane++) {
@@ -33,13 +30,21 @@ void k_square_norm(const KCtx *cx, int nout, const KTensor *out, int nin, const 
         for (int64_t r = runs * lane / K_LANES; r < runs * (lane + 1) / K_LANES; r++) {
             real buffer[K_RUN];
             int64_t count = k_min(K_RUN, n - r * K_RUN);
-            sum += run_squares(k_load(&in[0], r * K_RUN, count, buffer), count);
+            sum += run_squares(k_load(g, r * K_RUN, count, buffer), count);
         }
         partial[lane] = sum;
     }
-    double sum = k_adds(cx, attr) ? (double)k_get(&out[0], 0) : 0;
-    for (int lane = 0; lane < K_LANES; lane++) sum += partial[lane];
-    k_put(&out[0], 0, (real)sum);
+    for (int lane = 0; lane < K_LANES; lane++) before += partial[lane];
+    return before;
+}
+
+/* g.., sum [1] (written over) -> sum (+)= |g|^2 of each, as attr.acc says */
+void k_square_norm(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                   const KAttr *attr) {
+    (void)nout;
+    real sum = k_adds(cx, attr) ? k_get(&out[0], 0) : 0;
+    for (int t = 0; t + 1 < nin; t++) sum = (real)squares_after((double)sum, &in[t]);
+    k_put(&out[0], 0, sum);
 }
 
 /* sum [1] -> min(1, max_norm / sqrt(sum)) */
@@ -106,13 +111,23 @@ static inline void put_rounded(const KTensor *to, int64_t first, int64_t n, cons
     k_store(to, first, n, w);
 }
 
-/* g, scale [1]?, w, m, v, master? -> w, m, v, master?. The arithmetic is Loshchilov and Hutter 2019,
- * algorithm 2, with the rate's schedule in cx->learning_rate and time counted from 1. */
-void k_adamw(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    const KTensor *g = &in[0], *master = nout > 3 ? &out[3] : NULL;
+/* One weight's gradient; w, m, v, master? to write over. */
+typedef void Update(const AdamW *rule, const KTensor *g, const KTensor *state, const KTensor *master);
+
+/* g.., scale [1]?, then w, m, v, master? of each -> these */
+static void update_each(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                        const KAttr *attr, int decay_last, Update *update) {
+    const int tensors = k_tensors(attr), states = nout / tensors;
+    AdamW rule = adamw_rule(cx, nin > nout + tensors ? k_get(&in[tensors], 0) : (real)1, attr, decay_last);
+    for (int t = 0; t < tensors; t++) {
+        const KTensor *state = &out[t * states];
+        if (t == k_decayed(attr)) rule.decay = 0, rule.keep = 1;
+        update(&rule, &in[t], state, states > 3 ? &state[3] : NULL);
+    }
+}
+
+static void adamw_update(const AdamW *rule, const KTensor *g, const KTensor *out, const KTensor *master) {
     const int64_t n = k_count(g), runs = (n + K_RUN - 1) / K_RUN;
-    const AdamW rule =
-        adamw_rule(cx, nin > nout + 1 ? k_get(&in[1], 0) : (real)1, attr, attr->decay_last != 0);
 #pragma omp parallel for schedule(static) if (n > SERIAL_ELEMENTS)
     for (int64_t r = 0; r < runs; r++) {
         real g_buffer[K_RUN], w_buffer[K_RUN], m_buffer[K_RUN], v_buffer[K_RUN];
@@ -121,12 +136,18 @@ void k_adamw(const KCtx *cx, int nout, const KTensor *out, int nin, const KTenso
         const real *slope = k_load(g, first, count, g_buffer);
         real *w = open_run(exact, first, count, w_buffer), *m = open_run(&out[1], first, count, m_buffer);
         real *v = open_run(&out[2], first, count, v_buffer);
-        adamw_run(&rule, count, slope, w, m, v);
+        adamw_run(rule, count, slope, w, m, v);
         k_store(exact, first, count, w);
         k_store(&out[1], first, count, m);
         k_store(&out[2], first, count, v);
         if (master) put_rounded(&out[0], first, count, w, g_buffer);
     }
+}
+
+/* The arithmetic is Loshchilov and Hutter 2019, algorithm 2, with the rate's schedule in cx->learning_rate
+ * and time counted from 1. */
+void k_adamw(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
+    update_each(cx, nout, out, nin, in, attr, attr->decay_last != 0, adamw_update);
 }
 
 /* ---- moments in 8 bits ---- */
@@ -178,11 +199,9 @@ static void adamw8bit_run(const AdamW *rule, int64_t n, const real *g, real *w, 
 /* As k_adamw, but for where the moments lie and for the decay, which comes last. The weight is updated by the
  * new moments before these are rounded to codes. Dettmers et al. 2022, "8-bit Optimizers via Block-wise
  * Quantization". */
-void k_adamw8bit(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
-                 const KAttr *attr) {
-    const KTensor *g = &in[0], *master = nout > 3 ? &out[3] : NULL, *exact = master ? master : &out[0];
+static void adamw8bit_update(const AdamW *rule, const KTensor *g, const KTensor *out, const KTensor *master) {
+    const KTensor *exact = master ? master : &out[0];
     const int64_t n = k_count(g), blocks = (n + K_DYNAMIC_BLOCK - 1) / K_DYNAMIC_BLOCK;
-    const AdamW rule = adamw_rule(cx, nin > nout + 1 ? k_get(&in[1], 0) : (real)1, attr, 1);
     const Moment moment1 = moment_of(&out[1]), moment2 = moment_of(&out[2]);
 #pragma omp parallel for schedule(static) if (n > SERIAL_ELEMENTS)
     for (int64_t b = 0; b < blocks; b++) {
@@ -192,10 +211,14 @@ void k_adamw8bit(const KCtx *cx, int nout, const KTensor *out, int nin, const KT
         real *w = open_run(exact, first, count, w_buffer);
         load_moment(&moment1, b, count, m);
         load_moment(&moment2, b, count, v);
-        adamw8bit_run(&rule, count, slope, w, m, v);
+        adamw8bit_run(rule, count, slope, w, m, v);
         k_store(exact, first, count, w);
         store_moment(&moment1, b, count, m);
         store_moment(&moment2, b, count, v);
         if (master) put_rounded(&out[0], first, count, w, g_buffer);
     }
+}
+void k_adamw8bit(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                 const KAttr *attr) {
+    update_each(cx, nout, out, nin, in, attr, 1, adamw8bit_update);
 }

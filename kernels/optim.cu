@@ -1,7 +1,8 @@
 /* The update on CUDA: squared gradient norm, clipping factor, AdamW (Loshchilov and Hutter 2019, algorithm
- * 2). The norm's partial sums lie where k_cuda_square_blocks puts them, whatever the device, and the last
- * block to be done adds them in a fixed tree; a small tensor has one block and no partial sums. AdamW loads
- * every operand of a pack, updates it and writes it back. */
+ * 2). A launch takes many tensors: their addresses are its arguments, and each has blocks of its own. The
+ * norm's partial sums lie where k_cuda_square_blocks puts them, whatever the device, and the last block to be
+ * done adds them in a fixed tree; a lone small tensor has one block and no partial sums. AdamW loads every
+ * operand of a pack, updates it and writes it back. */
 #include "codes.h"
 #include "packed.h"
 #include "cuda.cuh"
@@ -10,6 +11,34 @@ constexpr int THREADS = 256;
 constexpr int SQUARE_PACKS = 4; /* of a thread, loaded before the first is used */
 
 static __device__ unsigned square_done; /* blocks; 0 between launches */
+
+/* ---- many tensors in one launch ---- */
+
+constexpr int MOST_TENSORS = 62, MOST_NORMED = 192; /* arguments of a launch take 4096 bytes at most */
+
+/* Which blocks of a launch are for which of its tensors: those of tensor t begin at first[t]. */
+template <int MOST> struct Blocks {
+    int tensors;
+    unsigned count, first[MOST];
+
+    bool full() const { return tensors == MOST; }
+    void add(int64_t blocks) {
+        first[tensors++] = count;
+        count += (unsigned)k_cuda_clamp(blocks, 0, INT32_MAX - (int64_t)count);
+    }
+    /* The last that begins at `block` or before; those without blocks begin where the next does. */
+    __device__ int tensor_of(unsigned block) const {
+        int low = 0, high = tensors;
+        while (high - low > 1) {
+            const int middle = (low + high) / 2;
+            if (first[middle] <= block)
+                low = middle;
+            else
+                high = middle;
+        }
+        return low;
+    }
+};
 
 /* Sum over the block's THREADS, in thread 0; shared: [THREADS]. */
 static __device__ inline double sum_of_threads(double x, double *shared) {
@@ -30,12 +59,23 @@ template <class T> static __device__ inline float pack_squares(KPack<T, K_PACK> 
     return sum;
 }
 
-/* sum (+)= the squares of g: a block sums a stretch, the last one all of them */
+struct Normed {
+    const void *g[MOST_NORMED];
+    int64_t count[MOST_NORMED];
+    Blocks<MOST_NORMED> blocks;
+};
+static_assert(sizeof(Normed) + 64 <= 4096, "arguments of a launch");
+
+/* sum (+)= the squares of all tensors: a block sums a stretch of one, the last to be done all of them */
 template <class T>
-__global__ void square_kernel(float *sum, double *partial, const T *g, int64_t count, int adds) {
+__global__ void square_kernel(float *sum, double *partial, const __grid_constant__ Normed p, int adds) {
     K_SHARED(double, shared);
-    const int64_t packs = count / K_PACK, blocks = gridDim.x, block = blockIdx.x;
+    const int tensor = p.blocks.tensor_of(blockIdx.x), next = tensor + 1;
+    const unsigned begin = p.blocks.first[tensor];
+    const int64_t blocks = (next < p.blocks.tensors ? p.blocks.first[next] : gridDim.x) - begin;
+    const int64_t block = blockIdx.x - begin, count = p.count[tensor], packs = count / K_PACK;
     const int64_t end = packs * (block + 1) / blocks;
+    const T *g = (const T *)p.g[tensor];
     double total = 0;
     for (int64_t c = packs * block / blocks + threadIdx.x; c < end; c += SQUARE_PACKS * THREADS) {
         KPack<T, K_PACK> x[SQUARE_PACKS];
@@ -52,30 +92,37 @@ __global__ void square_kernel(float *sum, double *partial, const T *g, int64_t c
         if (i < count) total += (double)(k_widen(g[i]) * k_widen(g[i]));
     }
     total = sum_of_threads(total, shared);
-    if (blocks > 1) {
-        if (threadIdx.x == 0) partial[block] = total;
+    if (gridDim.x > 1) {
+        if (threadIdx.x == 0) partial[blockIdx.x] = total;
         if (!k_last_block(&square_done, gridDim.x, (int *)shared)) return;
         total = 0;
-        for (int64_t i = threadIdx.x; i < blocks; i += THREADS) total += __ldcg(partial + i);
+        for (unsigned i = threadIdx.x; i < gridDim.x; i += THREADS) total += __ldcg(partial + i);
         total = sum_of_threads(total, shared);
     }
     if (threadIdx.x == 0) sum[0] = (float)((adds ? (double)sum[0] : 0.0) + total);
 }
 
-/* g, sum [1] (written over) -> sum (+)= |g|^2, as attr.acc says */
+/* g.., sum [1] (written over) -> sum (+)= |g|^2 of each, as attr.acc says */
 void k_square_norm(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                    const KAttr *attr) {
-    (void)nout, (void)nin;
-    const int64_t blocks = k_cuda_square_blocks(k_count(&in[0]));
+    (void)nout;
     const size_t shared_bytes = THREADS * sizeof(double);
     double *partial = (double *)cx->workspace;
     float *sum = (float *)out[0].data;
-    const int adds = k_adds(cx, attr);
-    k_by_type(in[0].dtype, [&](auto t) {
-        using T = decltype(t);
-        K_LAUNCH(square_kernel<T>, k_grid(blocks), THREADS, shared_bytes, cx->stream, sum, partial,
-                 (const T *)in[0].data, k_count(&in[0]), adds);
-    });
+    int adds = k_adds(cx, attr);
+    Normed p = {};
+    for (int t = 0; t + 1 < nin; t++) {
+        p.g[p.blocks.tensors] = in[t].data;
+        p.count[p.blocks.tensors] = k_count(&in[t]);
+        p.blocks.add(k_cuda_square_blocks(k_count(&in[t])));
+        if (!p.blocks.full() && t + 2 < nin) continue;
+        k_by_type(in[0].dtype, [&](auto type) {
+            K_LAUNCH(square_kernel<decltype(type)>, k_grid(p.blocks.count), THREADS, shared_bytes, cx->stream,
+                     sum, partial, p, adds);
+        });
+        adds = 1;
+        p.blocks = {};
+    }
 }
 
 __global__ void clip_kernel(float *scale, const float *sum, double max_norm) {
@@ -90,12 +137,33 @@ void k_clip_scale(const KCtx *cx, int nout, const KTensor *out, int nin, const K
              attr->max_norm);
 }
 
-struct AdamW {
-    KView g, w, m, v, master; /* master.data NULL: w is exact */
-    const float *scale;       /* NULL: 1 */
-    float beta1, rest1, beta2, rest2, correct1, correct2, eps, rate, decay, keep;
-    int64_t count;
+/* One weight's gradient, itself and what the optimizer keeps of it. */
+struct Weight {
+    const void *g;
+    void *w, *m, *v, *master; /* master NULL: w is exact */
+    int64_t count, scales;    /* scales: of moments in 8 bits, bytes from the codes on */
 };
+
+/* What a launch does. The decay and `keep`, which multiplies the updated weight, are for the first `decayed`
+ * tensors; the others have 0 and 1. */
+struct AdamW {
+    const float *scale; /* NULL: 1 */
+    float beta1, rest1, beta2, rest2, correct1, correct2, eps, rate, decay, keep;
+    short g_type, w_type, m_type, v_type; /* of all tensors */
+    int decayed;
+    Blocks<MOST_TENSORS> blocks;
+    Weight weight[MOST_TENSORS];
+
+    /* Puts its tensor in `at` and yields the place of this block among the tensor's. */
+    __device__ int64_t find(Weight *at, float *decay_of, float *keep_of) const {
+        const int tensor = blocks.tensor_of(blockIdx.x);
+        *at = weight[tensor];
+        *decay_of = tensor < decayed ? decay : 0.0f;
+        *keep_of = tensor < decayed ? keep : 1.0f;
+        return blockIdx.x - blocks.first[tensor];
+    }
+};
+static_assert(sizeof(AdamW) <= 4096, "arguments of a launch");
 
 /* Eight elements of either type, as they are stored, so that several are on their way at once. */
 struct EitherPack {
@@ -114,64 +182,89 @@ struct EitherPack {
     }
 };
 
+/* A tensor's operands as the kernels read and write them. */
+struct Views {
+    KView g, w, m, v, exact; /* exact: the master copy, where there is one */
+    bool rounds;             /* w is its rounding */
+    float scale, decay, keep;
+    int64_t block, count, scales;
+
+    __device__ Views(const AdamW &p) {
+        Weight at;
+        block = p.find(&at, &decay, &keep);
+        g = {(void *)at.g, p.g_type};
+        w = {at.w, p.w_type};
+        m = {at.m, p.m_type};
+        v = {at.v, p.v_type};
+        rounds = at.master;
+        exact = rounds ? KView{at.master, K_F32} : w;
+        scale = p.scale ? p.scale[0] : 1.0f;
+        count = at.count;
+        scales = at.scales;
+    }
+    /* All but the moments begin `elements` further on. */
+    __device__ void skip(int64_t elements) {
+        g.data = (char *)g.data + elements * (g.dtype == K_F32 ? 4 : 2);
+        w.data = (char *)w.data + elements * (w.dtype == K_F32 ? 4 : 2);
+        exact.data = (char *)exact.data + elements * (exact.dtype == K_F32 ? 4 : 2);
+    }
+};
+
 /* The weight after a step by the moments. */
-static __device__ inline float stepped(const AdamW &p, float w, float m, float v) {
+static __device__ inline float stepped(const AdamW &p, const Views &x, float w, float m, float v) {
     const float root = sqrtf(v * p.correct2);
-    return (w - p.rate * (m * p.correct1 / (root + p.eps) + p.decay * w)) * p.keep;
+    return (w - p.rate * (m * p.correct1 / (root + p.eps) + x.decay * w)) * x.keep;
 }
 
-static __device__ inline void adamw_element(const AdamW &p, float scale, float g, float *w, float *m,
+static __device__ inline void adamw_element(const AdamW &p, const Views &x, float g, float *w, float *m,
                                             float *v) {
-    const float slope = g * scale;
+    const float slope = g * x.scale;
     *m = p.beta1 * *m + p.rest1 * slope;
     *v = p.beta2 * *v + p.rest2 * (slope * slope);
-    *w = stepped(p, *w, *m, *v);
+    *w = stepped(p, x, *w, *m, *v);
 }
 
-__global__ void adamw_kernel(AdamW p) {
-    const float scale = p.scale ? p.scale[0] : 1.0f;
-    const KView exact = p.master.data ? p.master : p.w;
-    const int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * K_PACK;
-    if (i + K_PACK <= p.count) {
+__global__ void adamw_kernel(const __grid_constant__ AdamW p) {
+    const Views x(p);
+    const int64_t i = (x.block * THREADS + threadIdx.x) * K_PACK;
+    if (i + K_PACK <= x.count) {
         EitherPack packs[4];
         float g[K_PACK], w[K_PACK], m[K_PACK], v[K_PACK];
-        packs[0].load(p.g, i);
-        packs[1].load(exact, i);
-        packs[2].load(p.m, i);
-        packs[3].load(p.v, i);
-        packs[0].widen(p.g, g);
-        packs[1].widen(exact, w);
-        packs[2].widen(p.m, m);
-        packs[3].widen(p.v, v);
+        packs[0].load(x.g, i);
+        packs[1].load(x.exact, i);
+        packs[2].load(x.m, i);
+        packs[3].load(x.v, i);
+        packs[0].widen(x.g, g);
+        packs[1].widen(x.exact, w);
+        packs[2].widen(x.m, m);
+        packs[3].widen(x.v, v);
 #pragma unroll
-        for (int j = 0; j < K_PACK; j++) adamw_element(p, scale, g[j], &w[j], &m[j], &v[j]);
-        k_put_pack<K_PACK>(exact, i, w);
-        k_put_pack<K_PACK>(p.m, i, m);
-        k_put_pack<K_PACK>(p.v, i, v);
-        if (p.master.data) k_put_pack<K_PACK>(p.w, i, w);
+        for (int j = 0; j < K_PACK; j++) adamw_element(p, x, g[j], &w[j], &m[j], &v[j]);
+        k_put_pack<K_PACK>(x.exact, i, w);
+        k_put_pack<K_PACK>(x.m, i, m);
+        k_put_pack<K_PACK>(x.v, i, v);
+        if (x.rounds) k_put_pack<K_PACK>(x.w, i, w);
         return;
     }
-    for (int64_t e = i; e < p.count; e++) { /* the last thread's, less than a pack */
-        float w = k_get(exact, e), m = k_get(p.m, e), v = k_get(p.v, e);
-        adamw_element(p, scale, k_get(p.g, e), &w, &m, &v);
-        k_put(exact, e, w);
-        k_put(p.m, e, m);
-        k_put(p.v, e, v);
-        if (p.master.data) k_put(p.w, e, w);
+    for (int64_t e = i; e < x.count; e++) { /* the last thread's, less than a pack */
+        float w = k_get(x.exact, e), m = k_get(x.m, e), v = k_get(x.v, e);
+        adamw_element(p, x, k_get(x.g, e), &w, &m, &v);
+        k_put(x.exact, e, w);
+        k_put(x.m, e, m);
+        k_put(x.v, e, v);
+        if (x.rounds) k_put(x.w, e, w);
     }
 }
 
-/* All but the moments; time is counted from 1. `keep` multiplies the updated weight: 1, unless the decay
- * comes last. */
-static AdamW adamw_rule(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
-                        const KAttr *attr, int decay_last) {
+/* g.., scale [1]?, then w, m, v, master? of each -> these; `launch` for as many at a time as its arguments
+ * hold, with a block for `elements` of a tensor. Time is counted from 1. */
+template <class Launch>
+static void update_each(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                        const KAttr *attr, int decay_last, int64_t elements, Launch launch) {
     const double time = (double)(cx->step + 1 - cx->passed_over);
-    AdamW p;
-    p.g = k_view(&in[0]);
-    p.w = k_view(&out[0]);
-    p.m = p.v = k_no_view();
-    p.master = nout > 3 ? k_view(&out[3]) : k_no_view();
-    p.scale = nin > nout + 1 ? (const float *)in[1].data : NULL;
+    const int tensors = k_tensors(attr), states = nout / tensors;
+    AdamW p = {};
+    p.scale = nin > nout + tensors ? (const float *)in[tensors].data : NULL;
     p.beta1 = (float)attr->beta1;
     p.rest1 = (float)(1 - attr->beta1);
     p.beta2 = (float)attr->beta2;
@@ -182,22 +275,36 @@ static AdamW adamw_rule(const KCtx *cx, int nout, const KTensor *out, int nin, c
     p.rate = cx->learning_rate;
     p.decay = decay_last ? 0 : (float)attr->decay;
     p.keep = decay_last ? (float)(1 - (double)cx->learning_rate * attr->decay) : 1;
-    p.count = k_count(&in[0]);
-    return p;
+    p.g_type = (short)in[0].dtype;
+    p.w_type = (short)out[0].dtype;
+    p.m_type = (short)out[1].dtype;
+    p.v_type = (short)out[2].dtype;
+    for (int t = 0; t < tensors; t++) {
+        const KTensor *state = &out[t * states];
+        const int64_t count = k_count(&in[t]);
+        Weight *weight = &p.weight[p.blocks.tensors];
+        *weight = {in[t].data, state[0].data, state[1].data, state[2].data, NULL, count, 0};
+        if (states > 3) weight->master = state[3].data;
+        if (k_packing(state[1].dtype).code_bits)
+            weight->scales = k_sections(k_packing(state[1].dtype), count).scales;
+        if (t < k_decayed(attr)) p.decayed = p.blocks.tensors + 1;
+        p.blocks.add(k_cuda_ceil(count, elements));
+        if (!p.blocks.full() && t + 1 < tensors) continue;
+        if (p.blocks.count) launch(k_grid(p.blocks.count), p);
+        p.blocks = {};
+        p.decayed = 0;
+    }
 }
 
-/* g, scale [1]?, w, m, v, master? -> w, m, v, master? */
 void k_adamw(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    AdamW p = adamw_rule(cx, nout, out, nin, in, attr, attr->decay_last != 0);
-    p.m = k_view(&out[1]);
-    p.v = k_view(&out[2]);
-    if (p.count == 0) return;
-    K_LAUNCH(adamw_kernel, k_grid(k_cuda_ceil(p.count, THREADS * K_PACK)), THREADS, 0, cx->stream, p);
+    update_each(cx, nout, out, nin, in, attr, attr->decay_last != 0, THREADS * K_PACK,
+                [&](dim3 grid, const AdamW &p) { K_LAUNCH(adamw_kernel, grid, THREADS, 0, cx->stream, p); });
 }
 
 /* ---- moments in 8 bits ---- */
 
-constexpr int ROUNDS = 8; /* of a block of threads, so that its tables are made once for many elements */
+constexpr int ROUNDED =
+    8 * THREADS * K_PACK; /* elements of a block, so that its tables are made once for many */
 static_assert(32 * K_PACK == K_DYNAMIC_BLOCK, "a warp has a block of elements that share a scale");
 static_assert(THREADS == 256, "a thread for each value of a map");
 
@@ -205,9 +312,12 @@ struct Moment {
     unsigned char *code;
     float *scale;
 };
-struct Moments {
-    Moment at[2];
-};
+/* Of a tensor, from element `first` on, a multiple of K_DYNAMIC_BLOCK; its scales begin `scales` bytes behind
+ * the codes. */
+static __device__ inline Moment moment_of(KView codes, int64_t scales, int64_t first) {
+    unsigned char *data = (unsigned char *)codes.data;
+    return {data + first, (float *)(data + scales) + first / K_DYNAMIC_BLOCK};
+}
 struct Tables { /* in shared memory: of each moment */
     float map[2][256], middle[2][256];
 };
@@ -222,7 +332,7 @@ static __device__ inline void make_tables(Tables *table) {
 }
 
 /* Eight codes and their scale. */
-static __device__ inline void load_moment(const Moment &m, const float *map, int64_t i, int n, float *x) {
+static __device__ inline void load_moment(const Moment &m, const float *map, int i, int n, float *x) {
     const float scale = m.scale[i / K_DYNAMIC_BLOCK];
     KPack<unsigned char, K_PACK> code = {};
     if (n == K_PACK)
@@ -234,7 +344,7 @@ static __device__ inline void load_moment(const Moment &m, const float *map, int
 }
 
 /* The largest magnitude of the warp's is its scale; a bit pattern of NaN is larger than those of numbers. */
-static __device__ inline void store_moment(const Moment &m, const float *middle, int64_t i, int n,
+static __device__ inline void store_moment(const Moment &m, const float *middle, int i, int n,
                                            const float *x) {
     unsigned most = 0;
 #pragma unroll
@@ -260,16 +370,16 @@ static __device__ inline void store_moment(const Moment &m, const float *middle,
 }
 
 /* The moments as the host rounds them. */
-static __device__ inline void adamw8bit_element(const AdamW &p, float scale, float g, float *w, float *m,
+static __device__ inline void adamw8bit_element(const AdamW &p, const Views &x, float g, float *w, float *m,
                                                 float *v) {
-    const float slope = g * scale;
+    const float slope = g * x.scale;
     *m = fmaf(slope, p.rest1, *m * p.beta1);
     *v = fmaf(p.rest2 * slope, slope, *v * p.beta2);
-    *w = stepped(p, *w, *m, *v);
+    *w = stepped(p, x, *w, *m, *v);
 }
 
 /* Elements [i, i + n), zeros after them. */
-static __device__ inline void get_some(KView v, int64_t i, int n, float *x) {
+static __device__ inline void get_some(KView v, int i, int n, float *x) {
     if (n == K_PACK) {
         k_get_pack<K_PACK>(v, i, x);
         return;
@@ -277,48 +387,44 @@ static __device__ inline void get_some(KView v, int64_t i, int n, float *x) {
 #pragma unroll
     for (int j = 0; j < K_PACK; j++) x[j] = j < n ? k_get(v, i + j) : 0;
 }
-static __device__ inline void put_some(KView v, int64_t i, int n, const float *x) {
+static __device__ inline void put_some(KView v, int i, int n, const float *x) {
     if (n == K_PACK)
         k_put_pack<K_PACK>(v, i, x);
     else
         for (int j = 0; j < n; j++) k_put(v, i + j, x[j]);
 }
 
-__global__ void adamw8bit_kernel(AdamW p, Moments at) {
+__global__ void __launch_bounds__(THREADS, 3) adamw8bit_kernel(const __grid_constant__ AdamW p) {
     K_SHARED(Tables, table);
     make_tables(table);
-    const float scale = p.scale ? p.scale[0] : 1.0f;
-    const KView exact = p.master.data ? p.master : p.w;
-    for (int round = 0; round < ROUNDS; round++) {
-        const int64_t i = (((int64_t)blockIdx.x * ROUNDS + round) * THREADS + threadIdx.x) * K_PACK;
-        if (i / K_DYNAMIC_BLOCK * K_DYNAMIC_BLOCK >= p.count) return; /* all of the warp */
-        const int n = (int)(p.count - i < 0 ? 0 : p.count - i < K_PACK ? p.count - i : K_PACK);
+    Views x(p);
+    const int64_t first = x.block * ROUNDED;
+    const int left = (int)(x.count - first < ROUNDED ? x.count - first : ROUNDED);
+    x.skip(first);
+    const Moment moment1 = moment_of(x.m, x.scales, first), moment2 = moment_of(x.v, x.scales, first);
+    for (int i = (int)threadIdx.x * K_PACK;
+         i / K_DYNAMIC_BLOCK * K_DYNAMIC_BLOCK < left; /* all of the warp */
+         i += THREADS * K_PACK) {
+        const int n = left - i < 0 ? 0 : left - i < K_PACK ? left - i : K_PACK;
         float g[K_PACK], w[K_PACK], m[K_PACK], v[K_PACK];
-        get_some(p.g, i, n, g);
-        get_some(exact, i, n, w);
-        load_moment(at.at[0], table->map[0], i, n, m);
-        load_moment(at.at[1], table->map[1], i, n, v);
+        get_some(x.g, i, n, g);
+        get_some(x.exact, i, n, w);
+        load_moment(moment1, table->map[0], i, n, m);
+        load_moment(moment2, table->map[1], i, n, v);
 #pragma unroll
-        for (int j = 0; j < K_PACK; j++) adamw8bit_element(p, scale, g[j], &w[j], &m[j], &v[j]);
-        put_some(exact, i, n, w);
-        if (p.master.data) put_some(p.w, i, n, w);
-        store_moment(at.at[0], table->middle[0], i, n, m);
-        store_moment(at.at[1], table->middle[1], i, n, v);
+        for (int j = 0; j < K_PACK; j++) adamw8bit_element(p, x, g[j], &w[j], &m[j], &v[j]);
+        put_some(x.exact, i, n, w);
+        if (x.rounds) put_some(x.w, i, n, w);
+        store_moment(moment1, table->middle[0], i, n, m);
+        store_moment(moment2, table->middle[1], i, n, v);
     }
-}
-
-static Moment moment_of(const KTensor *t) {
-    unsigned char *data = (unsigned char *)t->data;
-    return {data, (float *)(data + k_sections(k_packing(t->dtype), k_count(t)).scales)};
 }
 
 /* The same with m and v in 8 bits; the weight is updated by the new moments before these are rounded to
  * codes. */
 void k_adamw8bit(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                  const KAttr *attr) {
-    const AdamW p = adamw_rule(cx, nout, out, nin, in, attr, 1);
-    const Moments at = {{moment_of(&out[1]), moment_of(&out[2])}};
-    if (p.count == 0) return;
-    K_LAUNCH(adamw8bit_kernel, k_grid(k_cuda_ceil(p.count, ROUNDS * THREADS * K_PACK)), THREADS,
-             sizeof(Tables), cx->stream, p, at);
+    update_each(cx, nout, out, nin, in, attr, 1, ROUNDED, [&](dim3 grid, const AdamW &p) {
+        K_LAUNCH(adamw8bit_kernel, grid, THREADS, sizeof(Tables), cx->stream, p);
+    });
 }

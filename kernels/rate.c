@@ -40,19 +40,20 @@ static Variant variant_product(const KTensor *out, const KTensor *in) {
     return unaligned ? UNALIGNED : ANY;
 }
 
-static Variant attention(const KTensor *q) {
-    if (!k_cuda_attend_tensor_cores(q->dtype, k_last(q))) return ANY;
-    return k_last(q) <= 64 ? MMA_64 : MMA_128;
+static Variant attention(const KTensor *heads) {
+    if (!k_cuda_attend_tensor_cores(heads->dtype, k_last(heads))) return ANY;
+    return k_last(heads) <= 64 ? MMA_64 : MMA_128;
 }
 
+/* By the heads of the result, or of its gradient. */
 static Variant variant_attend(const KTensor *out, const KTensor *in) {
-    (void)out;
-    return attention(&in[0]);
+    (void)in;
+    return attention(&out[0]);
 }
 
 static Variant variant_attend_bwd(const KTensor *out, const KTensor *in) {
     (void)out;
-    return attention(&in[1]);
+    return attention(&in[0]);
 }
 
 typedef Variant VariantRule(const KTensor *out, const KTensor *in);

@@ -364,6 +364,10 @@ double rt_watch_mean(const RtWatch *watch);
 RtProgram rt_whole(const RtProgram *program);
 void rt_whole_free(const RtProgram *program, RtProgram *whole);
 
+/* ---- take.c: operands of calls over several tensors ---- */
+void rt_taken_open(RtRun *run, int most); /* room for so many */
+void rt_taken_close(RtRun *run);
+
 /* ---- call.c ---- */
 typedef struct RtProfileEntry {
     const char *name;

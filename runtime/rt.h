@@ -92,6 +92,7 @@ typedef struct RtProgram {
     RtSteps *micro_step;        /* gradients and the loss sum; writes no parameter and no optimizer state ... */
     RtSteps *update;            /* parameters, states and the sum of squares at norm_offset (-1: none) */
     int updates_within;         /* ... unless this is set: then micro_step begins what `update` (may be NULL) ends */
+    int most_taken;             /* operands of the largest CALL_TAKEN; 0: there is none */
     RtSteps *evaluate;          /* the loss sum of one batch, as in micro-step 0; no gradients, no dropout */
     RtSteps *sample;            /* batch 1: tokens at sample_tokens_offset -> logits at sample_logits_offset */
     int64_t sample_context;     /* T of the sampling steps where it is not `context`; 0: it is */
@@ -136,12 +137,18 @@ struct RtRun {
     int64_t host_high_water_bytes;
     int poison;                 /* fill dead ranges with NaN */
     struct RtProfile *profile;  /* seconds by operation; NULL unless asked for */
+    struct RtTaken *taken;      /* operands of the next CALL_TAKEN; NULL where there is none */
 };
 
 /* One operation: checks nothing, notes the high water mark, hands over workspace, calls the kernel.
  * `kernel_name` is for the profile. */
 void rt_call(RtRun *run, const char *kernel_name, KFunction *kernel, int nout, const KTensor *out, int nin,
              const KTensor *in, const KAttr *attr, int64_t workspace_offset, int64_t workspace_bytes);
+/* Operands of a call that works over several tensors, one tensor after the other: what it reads, and what it writes
+ * over. The call has all of the first, then all of the second as its inputs, and the second as its outputs. */
+void rt_take(RtRun *run, int over, int count, const KTensor *tensor);
+void rt_call_taken(RtRun *run, const char *kernel_name, KFunction *kernel, const KAttr *attr, int64_t workspace_offset,
+                   int64_t workspace_bytes);
 /* The storage at [offset, offset + bytes) is dead: filled with NaN in poison mode, else nothing. */
 void rt_free(RtRun *run, int64_t offset, int64_t bytes);
 /* Begins a copy from the arena to host memory, or back: after everything issued before it, beside what is issued
@@ -157,6 +164,9 @@ void rt_wait(RtRun *run, int ticket);
  * In a function that several layers share, those that differ stand in a table: `at` is the layer's row of it, `w` the
  * row of its weights, `m`, `v`, `master` and `grad` those of their states:
  *     CALL(linear, OUT(F32(at->fc, 16, 256, 1024)), IN(F32(at->ln, 16, 256, 256), F32(w->fc_weight, 1024, 256)), ...);
+ * One call for the gradients, weights and states of all layers:
+ *     TAKE(BF16(at->fc_bwd_w, 1024, 256));   TAKE_OVER(BF16(w->fc_weight, 1024, 256), F32(m->fc_weight, ..), ..);   ...
+ *     CALL_TAKEN(adamw, ATTR(.tensors = 50, ..), NO_WORKSPACE);
  * Copies, with host_in an offset into host memory:
  *     OFFLOAD(0, at_in, host_in, 4194304);   ...   WAIT(0);   FREE(at_in, 4194304);
  *     FETCH(1, at_in_2, host_in, 4194304);   ...   WAIT(1);   CALL(..., IN(F32(at_in_2, ...)), ...); */
@@ -185,6 +195,18 @@ void rt_wait(RtRun *run, int ticket);
         const KAttr attr_ = attributes;                                                                       \
         rt_call(run, #name, k_##name, (int)(sizeof out_ / sizeof *out_), out_,                                \
                 (int)(sizeof in_ / sizeof *in_), in_, &attr_, workspace);                                     \
+    } while (0)
+#define RT_TAKE(over, ...)                                                                                    \
+    do {                                                                                                      \
+        const KTensor taken_[] = {__VA_ARGS__};                                                               \
+        rt_take(run, over, (int)(sizeof taken_ / sizeof *taken_), taken_);                                    \
+    } while (0)
+#define TAKE(...)          RT_TAKE(0, __VA_ARGS__)
+#define TAKE_OVER(...)     RT_TAKE(1, __VA_ARGS__)
+#define CALL_TAKEN(name, attributes, workspace)                                                               \
+    do {                                                                                                      \
+        const KAttr attr_ = attributes;                                                                       \
+        rt_call_taken(run, #name, k_##name, &attr_, workspace);                                               \
     } while (0)
 #define FREE(offset, bytes) rt_free(run, offset, bytes)
 #define OFFLOAD(ticket, offset, host_offset, bytes) rt_offload(run, ticket, offset, host_offset, bytes)

@@ -94,6 +94,7 @@ static void allocate(Trainer *trainer) {
     if (program->host_bytes > 0)
         trainer->run.host =
             rt_device_alloc_host(program->host_bytes, program->copies, trainer->options.poison);
+    if (program->most_taken > 0) rt_taken_open(&trainer->run, program->most_taken);
     rt_batch_open(&trainer->batch, program);
     trainer->chunk = rt_allocate(RT_CHUNK_BYTES);
     rt_warm_up(&trainer->run, program, trainer->options.quiet);
@@ -555,6 +556,7 @@ static void release(Trainer *trainer) {
     rt_data_close(&trainer->train);
     rt_device_close(&trainer->run);
     free(trainer->run.profile);
+    rt_taken_close(&trainer->run);
     rt_batch_close(&trainer->batch);
     free(trainer->chunk);
 }

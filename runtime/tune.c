@@ -17,7 +17,6 @@
 enum {
     ROTATED_BYTES = 256 << 20, /* of all copies of an operation's tensors */
     MOST_COPIES = 24,
-    MOST_TENSORS = 32,
     MOST_BATCHES = 101,
     LEAST_BATCHES = 5,
     COPIED_BYTES = 64 << 20, /* to host memory and back */
@@ -280,22 +279,23 @@ static void fill(Tune *tune, const RtTuneTensor *tensor, int64_t offset) {
 typedef struct Placed {
     const RtTuneOperation *operation;
     int copies;
-    int64_t at[MOST_COPIES][MOST_TENSORS];
+    int64_t *at; /* [copies, tensors] */
 } Placed;
 
 static void call_once(Tune *tune, const void *what, int64_t turn) {
     const Placed *placed = what;
-    placed->operation->call(&tune->run, placed->at[turn % placed->copies]);
+    const RtTuneOperation *operation = placed->operation;
+    operation->call(&tune->run, placed->at + turn % placed->copies * operation->tensors);
 }
 
 static void measure(Tune *tune, const RtTuneOperation *operation) {
-    static Placed placed;
+    Placed placed = {.operation = operation, .copies = copies_of(footprint(operation))};
     int64_t offset = 0;
-    placed.operation = operation;
-    placed.copies = copies_of(footprint(operation));
+    int64_t *at = placed.at =
+        rt_allocate((size_t)placed.copies * (size_t)operation->tensors * sizeof *placed.at);
     for (int copy = 0; copy < placed.copies; copy++)
         for (int i = 0; i < operation->tensors; i++) {
-            placed.at[copy][i] = offset;
+            *at++ = offset;
             fill(tune, &operation->tensor[i], offset);
             offset += aligned(operation->tensor[i].bytes);
         }
@@ -303,6 +303,7 @@ static void measure(Tune *tune, const RtTuneOperation *operation) {
     Times times = take_times(tune, call_once, &placed);
     print_times(operation->key, operation->runs, operation->planned_seconds, &times);
     add_times(tune, operation->key, &times);
+    free(placed.at);
 }
 
 static void measure_operations(Tune *tune) {
@@ -420,8 +421,6 @@ static void check_device(const Tune *tune) {
 static int64_t arena_bytes(const RtTuner *tuner) {
     int64_t most = COPIED_BYTES;
     for (int i = 0; i < tuner->operations; i++) {
-        if (tuner->operation[i].tensors > MOST_TENSORS)
-            rt_fail(RT_EXIT_USAGE, "an operation has too many tensors");
         int64_t bytes = footprint(&tuner->operation[i]);
         bytes *= copies_of(bytes);
         if (bytes > most) most = bytes;

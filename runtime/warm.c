@@ -18,7 +18,7 @@ void rt_warm_up(RtRun *run, const RtProgram *program, int quiet) {
     if (!strcmp(program->target, "host")) return;
     rt_device_fill(run->arena, 0, program->arena_bytes);
     if (run->host) memset(run->host, 0, (size_t)program->host_bytes);
-    RtRun first = {.arena = run->arena, .host = run->host, .cx = run->cx};
+    RtRun first = {.arena = run->arena, .host = run->host, .cx = run->cx, .taken = run->taken};
     first.cx.loss_scale = 1;
     run_all(&first, program);
     if (!quiet) rt_log_warm(program, rt_device_used_bytes(), rt_device_free_bytes());

@@ -1,8 +1,8 @@
 /* The forward part alone, for evaluation and sampling.
  *
- * Requires: a graph before or after autodiff and fuse. Produces: a new graph with every parameter first, in
- * the order of their list, then inputs, the loss sum and what the logits and the loss need. Dropout, which
- * has no effect in evaluation, is bypassed. */
+ * Requires: a graph before or after autodiff; after fuse, one without a backward part. Produces: a new graph
+ * with every parameter first, in the order of their list, then inputs, the loss sum and what the logits and
+ * the loss need. Dropout, which has no effect in evaluation, is bypassed. */
 #include "ir/passes/rebuild.h"
 #include "ir/ops.h"
 #include "ir/passes/passes.h"

@@ -115,7 +115,8 @@ static void pad_results(Pad *p) {
             for (uint32_t i = 1; i < node->nin; i++) all &= has_rows(p, node->in[i], pitch_of(type));
             if (all) pad_result(p, y);
         }
-        if (node->op == OP_CROSS_ENTROPY_BWD && p->room[p->root[node->in[0]]] && p->apart[y] && fits[y])
+        if ((node->op == OP_CROSS_ENTROPY_BWD || node->op == OP_CROSS_ENTROPY_BOTH) &&
+            p->room[p->root[node->in[0]]] && p->apart[y] && fits[y])
             pad_result(p, y);
         if (node->op == OP_LINEAR_BWD_W && p->room[p->root[node->in[0]]])
             reserve(p, y, rows_room(type, pitch_of(&g->value.at[node->in[0]].type)));

@@ -95,6 +95,15 @@ static Work cost_attend_bwd(const Graph *g, const Node *node) {
     return attention(g, node, input_type(g, node, 1), input_type(g, node, 2), 5.0);
 }
 
+/* The result is shaped as q, and as long as k; so is its gradient. */
+static Work cost_attend_packed(const Graph *g, const Node *node) {
+    return attention(g, node, output_type(g, node, 0), output_type(g, node, 0), 2.0);
+}
+
+static Work cost_attend_packed_bwd(const Graph *g, const Node *node) {
+    return attention(g, node, input_type(g, node, 0), input_type(g, node, 0), 5.0);
+}
+
 typedef Work CostRule(const Graph *g, const Node *node);
 static CostRule *const cost_rule[OP_COUNT] = {
 #define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \

@@ -92,7 +92,7 @@ static const char *skip_name(const char *at) {
     return at;
 }
 
-/* "bf16[16384,50257]", "bf16[16384,50257]~824180736", "f32[]" */
+/* "bf16[16384,50257]", "bf16[16384,50257]~824180736", "bf16[768]*24", "f32[]" */
 static bool is_tensor(const char *word) {
     int rank = 0;
     const char *at = skip_name(word), *digits;
@@ -104,7 +104,8 @@ static bool is_tensor(const char *word) {
     }
     if (rank > MAX_RANK) return false;
     at++;
-    if (*at == '~') {
+    for (const char *mark = "~*"; *mark; mark++) {
+        if (*at != *mark) continue;
         digits = skip_digits(at + 1);
         if (digits == at + 1) return false;
         at = digits;
@@ -328,12 +329,42 @@ static bool is_place(const char *attribute) {
     return false;
 }
 
+static bool is_shaped_as(const Value *a, const Value *b) {
+    return type_equal(&a->type, &b->type) && a->room == b->room;
+}
+
+/* " bf16[768,3072] f32[768,3072] f32[768,3072] < bf16[768,3072]*12 bf16[768]*24": of several tensors, what is
+ * written of the first, then how many there are of each. */
+static void add_alike(const Graph *g, const Node *node, uint32_t tensors, Text *out) {
+    const uint32_t each = node->nout > tensors ? node->nout / tensors : node->nout;
+    for (uint32_t i = 0; i < each; i++) add_tensor(out, &g->value.at[node->out[i]]);
+    add_word(out, " <");
+    for (uint32_t i = 0; i < tensors; i++) {
+        const Value *value = &g->value.at[node->in[i]];
+        uint32_t before = 0, count = 0;
+        for (uint32_t k = 0; k < tensors; k++) {
+            const bool same = is_shaped_as(&g->value.at[node->in[k]], value);
+            before += same && k < i;
+            count += same;
+        }
+        if (before) continue;
+        add_tensor(out, value);
+        add_word(out, "*");
+        add_number(out, count);
+    }
+}
+
 void profile_key(const Graph *g, const Node *node, Text *out) {
     const Attr *attr = &node->attr;
+    const uint32_t tensors = op_tensors(node);
     add_word(out, op_info[node->op].name);
-    for (uint32_t i = 0; i < node->nout; i++) add_tensor(out, &g->value.at[node->out[i]]);
-    add_word(out, " <");
-    for (uint32_t i = 0; i < node->nin; i++) add_tensor(out, &g->value.at[node->in[i]]);
+    if (tensors > 1) {
+        add_alike(g, node, tensors, out);
+    } else {
+        for (uint32_t i = 0; i < node->nout; i++) add_tensor(out, &g->value.at[node->out[i]]);
+        add_word(out, " <");
+        for (uint32_t i = 0; i < node->nin; i++) add_tensor(out, &g->value.at[node->in[i]]);
+    }
 #define ATTR_F(name)                                                                                         \
     if (attr->name != 0) add_word(out, " " #name);
 #define ATTR_I(name)                                                                                         \

@@ -53,6 +53,10 @@ if(CMAKE_CXX_COMPILER)
       set_tests_properties(cuda_sim_${name} PROPERTIES TIMEOUT 300
                            ENVIRONMENT "CC=${CMAKE_C_COMPILER};CXX=${CMAKE_CXX_COMPILER}")
     endforeach()
+    # ninja bench_launches: what a step of gpt2-124m issues on a GPU, and the bytes it moves
+    add_custom_target(bench_launches DEPENDS rematc USES_TERMINAL VERBATIM
+                      COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/bench/launches.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
+                              ${CMAKE_BINARY_DIR}/bench_launches)
     set_tests_properties(cuda_sim_documents PROPERTIES SKIP_RETURN_CODE 77) # without python3
   endif()
 endif()

@@ -19,6 +19,10 @@ if(HAS_NO_AVX512BF16)
   remat_matmul_variant(widened -mno-avx512bf16)
 endif()
 
+# ninja bench_products && OMP_NUM_THREADS=2 tests/bench_products [rows]
+add_executable(bench_products EXCLUDE_FROM_ALL bench/bench_products.c)
+target_link_libraries(bench_products PRIVATE remat_kernels_host)
+
 # The yardstick of the speed benchmarks is OpenBLAS's sgemm: its OpenMP build, whose threads do not spin against
 # those of our own loops. Without it there are no such benchmarks; nothing else needs it.
 find_library(BENCH_OPENBLAS openblas PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp

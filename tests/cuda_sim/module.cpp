@@ -14,7 +14,7 @@
 #include "sim.h"
 #endif
 
-enum { MAX_OPERANDS = 16, MAX_BUFFERS = 2 * MAX_OPERANDS + 1, GUARD_BYTES = 256 };
+enum { MAX_OPERANDS = 352, MAX_BUFFERS = 2 * MAX_OPERANDS + 1, GUARD_BYTES = 256 };
 
 extern "C" {
 #define FUNCTION(name) KFunction cuda_k_##name;

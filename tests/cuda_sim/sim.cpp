@@ -309,7 +309,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *all_bytes) {
 static struct Allocation {
     char *at;
     size_t mapped, page_offset;
-} allocation[256];
+} allocation[1024];
 
 cudaError_t cudaMalloc(void **pointer, size_t bytes) {
     for (Allocation &a : allocation) {

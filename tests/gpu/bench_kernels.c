@@ -54,9 +54,11 @@ static const Row rows[] = {
     {"concat", D " " D " " D, D3, PLAIN},
     {"bias_gelu", D4 " w:3072", D4, PLAIN},
     {"bias_gelu_bwd", D4 " " D4 " w:3072", D4, PLAIN},
+    {"bias_gelu_bwd_sums", D4 " " D4 " w:3072", D4 " w:3072", PLAIN},
     {"layernorm", D " w:768 w:768", D " " R " " R, ATTR(.eps = 1e-5)},
     {"add_layernorm", D " " D " w:768 w:768", D " " D " " R " " R, ATTR(.eps = 1e-5)},
     {"layernorm_bwd_x", D " " D " w:768 " R " " R " " D, D, PLAIN},
+    {"layernorm_bwd_sums", D " " D " w:768 " R " " R " " D, D " w:768 w:768 w:768", ATTR(.residual = 1)},
     {"layernorm_bwd_g", D " " D " " R " " R " s+:768", "s:768", PLAIN},
     {"sum_leading", D " s+:768", "s:768", PLAIN},
     {"sum_leading", D3 " s+:2304", "s:2304", PLAIN},
@@ -68,6 +70,7 @@ static const Row rows[] = {
     {"embed_bwd", D " i40:16384 s+:40x768", "s:40x768", ATTR(.acc = 1)}, /* each token often */
     {"cross_entropy", "a:16384x50257 i50257:16384 s!:1", R " s:1", PLAIN},
     {"cross_entropy_bwd", "a:16384x50257 i50257:16384 " R, "a:16384x50257", ATTR(.eps = 0)},
+    {"cross_entropy_both", "a:16384x50304 i50257:16384 s!:1", "a:16384x50304 s:1", PLAIN},
     {"square_norm", "s:50257x768 s+:1", "s:1", PLAIN},
     {"square_norm", "s:3072x768 s+:1", "s:1", PLAIN},
     {"square_norm", "s:768 s+:1", "s:1", PLAIN},
@@ -76,6 +79,14 @@ static const Row rows[] = {
     {"adamw", "s:3072x768 s:1 w!:3072x768 s!:3072x768 s!:3072x768 s!:3072x768",
      "w:3072x768 s:3072x768 s:3072x768 s:3072x768", MOMENTS},
     {"adamw", "s:768 s:1 w!:768 s!:768 s!:768 s!:768", "w:768 s:768 s:768 s:768", MOMENTS},
+    {"adamw", /* of several weights, of which most are small */
+     "w:3072x768 w:768 w:3072 w:768 s:1 w!:3072x768 s!:3072x768 s!:3072x768 s!:3072x768 w!:768 s!:768 s!:768 "
+     "s!:768 "
+     "w!:3072 s!:3072 s!:3072 s!:3072 w!:768 s!:768 s!:768 s!:768",
+     "w:3072x768 s:3072x768 s:3072x768 s:3072x768 w:768 s:768 s:768 s:768 w:3072 s:3072 s:3072 s:3072 w:768 "
+     "s:768 "
+     "s:768 s:768",
+     ATTR(.eps = 1e-8, .beta1 = 0.9, .beta2 = 0.95, .decay = 0.1, .tensors = 4, .decayed = 1)},
     {"add", L " " L, L, PLAIN},
     {"swiglu", F " " F, F, PLAIN},
     {"swiglu_bwd", F " " F " " F, F " " F, PLAIN},
@@ -84,6 +95,7 @@ static const Row rows[] = {
     {"rmsnorm", L " w:2048", L " " R, ATTR(.eps = 1e-5)},
     {"add_rmsnorm", L " " L " w:2048", L " " L " " R, ATTR(.eps = 1e-5)},
     {"rmsnorm_bwd_x", L " " L " w:2048 " R " " L, L, PLAIN},
+    {"rmsnorm_bwd_sums", L " " L " w:2048 " R " " L, L " w:2048", ATTR(.residual = 1)},
     {"rmsnorm_bwd_g", L " " L " " R " w+:2048", "w:2048", PLAIN},
     {"square_norm", "w:8192x2048 s+:1", "s:1", PLAIN},
     {"adamw", "w:8192x2048 s:1 w!:8192x2048 s!:8192x2048 s!:8192x2048 s!:8192x2048",
@@ -96,6 +108,9 @@ static const Row rows[] = {
     {"attend_bwd",
      "a:16x1024x12x64 a:16x1024x12x64 a:16x1024x12x64 a:16x1024x12x64 a:16x1024x12x64 s:16x12x1024",
      "a:16x1024x12x64 a:16x1024x12x64 a:16x1024x12x64", ATTR(.causal = 1)},
+    {"attend_packed", "a:16x1024x2304", "a:16x1024x12x64 s:16x12x1024", ATTR(.causal = 1)},
+    {"attend_packed_bwd", "a:16x1024x12x64 a:16x1024x2304 a:16x1024x12x64 s:16x12x1024", "a:16x1024x2304",
+     ATTR(.causal = 1)},
     {"attend", "a:4x4096x32x64 a:4x4096x8x64 a:4x4096x8x64", "a:4x4096x32x64 s:4x32x4096", ATTR(.causal = 1)},
     {"attend_bwd", "a:4x4096x32x64 a:4x4096x32x64 a:4x4096x8x64 a:4x4096x8x64 a:4x4096x32x64 s:4x32x4096",
      "a:4x4096x32x64 a:4x4096x8x64 a:4x4096x8x64", ATTR(.causal = 1)},

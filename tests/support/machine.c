@@ -151,7 +151,7 @@ static void run_steps(Machine *m, uint32_t from, uint32_t to) {
             continue;
         }
         const Node *node = &m->graph->node.at[step->node];
-        KTensor out[8], *in = calloc(node->nin + 1, sizeof *in);
+        KTensor *in = calloc(node->nin + node->nout + 1, sizeof *in), *out = in + node->nin;
         uint32_t workspace = bind[node->nout + node->nin];
         for (uint32_t i = 0; i < node->nout; i++) out[i] = tensor(m, node->out[i], bind[i]);
         for (uint32_t i = 0; i < node->nin; i++) {
@@ -220,7 +220,7 @@ static void fill_documents(const Machine *m, uint64_t seed, int64_t micro) {
 void machine_micro_step(Machine *m, uint64_t seed, int64_t micro) {
     const Graph *g = m->graph;
     NodeId loss = 0;
-    while (g->node.at[loss].op != OP_CROSS_ENTROPY) loss++;
+    while (op_info[g->node.at[loss].op].over != OVER_LOSS) loss++;
     const Type *logits = &g->value.at[g->node.at[loss].in[0]].type;
     int64_t tokens = g->batch * g->context, vocab = logits->dim[logits->rank - 1], count = 0;
     int32_t *token = machine_bytes(m, g->tokens), *target = machine_bytes(m, g->targets);

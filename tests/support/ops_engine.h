@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-enum { MAX_OPERANDS = 8, MODE_BF16_ACTIVATION = 1, MODE_BF16_WEIGHT = 2, MODES = 4 };
+enum { MAX_OPERANDS = 352, MODE_BF16_ACTIVATION = 1, MODE_BF16_WEIGHT = 2, MODES = 4 };
 
 extern const OpInfo op_row[OP_COUNT]; /* these tests link nothing of the compiler */
 

@@ -93,6 +93,28 @@ static void attend(const Call *call, Values in, double *o, double *lse) {
             }
 }
 
+/* The three parts of qkv, each by itself, and the call that takes them. */
+static Call unpacked(const Call *call, Values in) {
+    const Spec *o = &call->out[0];
+    const int64_t rows = o->dim[0] * o->dim[1], whole = last(&call->in[0]), width = o->dim[3];
+    Call apart = *call;
+    apart.nin = call->nin + 2;
+    int64_t first = 0;
+    for (int i = 0; i < 3; i++) {
+        apart.in[i] = *o;
+        if (i > 0) apart.in[i].dim[2] = (whole / width - o->dim[2]) / 2;
+        const int64_t columns = apart.in[i].dim[2] * width;
+        apart.in[i].count = rows * columns;
+        apart.value[i] = pool_alloc(sizeof(double) * (size_t)apart.in[i].count);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0; c < columns; c++)
+                apart.value[i][r * columns + c] = in[0][r * whole + first + c];
+        first += columns;
+    }
+    for (int i = 1; i < call->nin; i++) apart.in[i + 2] = call->in[i], apart.value[i + 2] = call->value[i];
+    return apart;
+}
+
 static double dot(const double *a, const double *b, int64_t n) {
     double sum = 0;
     for (int64_t e = 0; e < n; e++) sum += a[e] * b[e];
@@ -150,14 +172,21 @@ static void cross_entropy(const Call *call, Values in, double *lse, double *loss
     }
 }
 
-static void cross_entropy_bwd(const Call *call, Values in, double *dx) {
+/* lse, and mask or NULL */
+static void cross_entropy_bwd(const Call *call, Values in, const double *lse, const double *mask,
+                              double *dx) {
     const int64_t width = last(&call->in[0]);
     for (int64_t i = 0; i < call->in[0].count; i++) {
         const int64_t r = i / width;
         const double hot = (int64_t)in[1][r] == i % width;
-        dx[i] =
-            (exp(in[0][i] - in[2][r]) - hot) * (call->nin > 3 ? in[3][r] : 1) * (double)call->cx.loss_scale;
+        dx[i] = (exp(in[0][i] - lse[r]) - hot) * (mask ? mask[r] : 1) * (double)call->cx.loss_scale;
     }
+}
+
+static void cross_entropy_both(const Call *call, Values in, double *dx, double *loss) {
+    double *lse = pool_alloc(sizeof(double) * (size_t)(call->in[0].count / last(&call->in[0])));
+    cross_entropy(call, in, lse, loss);
+    cross_entropy_bwd(call, in, lse, call->nin > 3 ? in[2] : NULL, dx);
 }
 
 /* ---- packed types ---- */
@@ -248,28 +277,30 @@ static void round_to_codes(bool both_signs, int64_t count, double *x) {
     }
 }
 
-static void adamw(const Call *call, Values in, Values out) {
-    const int states = call->nin - call->nout; /* w's place among the inputs */
-    const bool master = call->nout == 4;
-    const double scale = states > 1 ? *in[1] : 1, time = (double)(call->cx.step + 1 - call->cx.passed_over);
+/* Weight t of `tensors`: its states stand from `first` on among the outputs, and behind those among the
+ * inputs. */
+static void adamw(const Call *call, Values in, Values out, int t, int tensors) {
+    const int states = call->nout / tensors, first = t * states, old = call->nin - call->nout + first;
+    const double scale = call->nin > call->nout + tensors ? *in[tensors] : 1,
+                 time = (double)(call->cx.step + 1 - call->cx.passed_over);
     const KAttr *a = &call->attr;
-    for (int64_t i = 0; i < call->in[0].count; i++) {
-        const double g = in[0][i] * scale, w = master ? in[states + 3][i] : in[states][i];
-        const double m = a->beta1 * in[states + 1][i] + (1 - a->beta1) * g;
-        const double v = a->beta2 * in[states + 2][i] + (1 - a->beta2) * g * g;
+    const double decay = tensors == 1 || t < a->decayed ? a->decay : 0;
+    for (int64_t i = 0; i < call->in[t].count; i++) {
+        const double g = in[t][i] * scale, w = in[old + (states == 4 ? 3 : 0)][i];
+        const double m = a->beta1 * in[old + 1][i] + (1 - a->beta1) * g;
+        const double v = a->beta2 * in[old + 2][i] + (1 - a->beta2) * g * g;
         const double step = m / (1 - pow(a->beta1, time)) / (sqrt(v / (1 - pow(a->beta2, time))) + a->eps);
         const double rate = (double)call->cx.learning_rate;
         const bool last = call->op == OP_ADAMW8BIT || a->decay_last;
-        const double next =
-            last ? (w - rate * step) * (1 - rate * a->decay) : w - rate * (step + a->decay * w);
-        out[0][i] = next;
-        out[1][i] = m;
-        out[2][i] = v;
-        if (master) out[3][i] = next;
+        const double next = last ? (w - rate * step) * (1 - rate * decay) : w - rate * (step + decay * w);
+        out[first][i] = next;
+        out[first + 1][i] = m;
+        out[first + 2][i] = v;
+        if (states == 4) out[first + 3][i] = next;
     }
     if (call->op != OP_ADAMW8BIT) return;
-    round_to_codes(true, call->out[1].count, out[1]);
-    round_to_codes(false, call->out[2].count, out[2]);
+    round_to_codes(true, call->out[first + 1].count, out[first + 1]);
+    round_to_codes(false, call->out[first + 2].count, out[first + 2]);
 }
 
 static void linear(const Call *call, Values in, double *y) {
@@ -328,14 +359,25 @@ bool reference(const Call *call, double *out[MAX_OPERANDS]) {
     case OP_RMSNORM: norm(&call->in[0], in[0], in[1], NULL, eps, out[0], NULL, out[1]); return true;
     case OP_ROPE: rope(call, in[0], out[0]); return true;
     case OP_ATTEND: attend(call, in, out[0], out[1]); return true;
+    case OP_ATTEND_PACKED: {
+        const Call apart = unpacked(call, in);
+        attend(&apart, apart.value, out[0], out[1]);
+        return true;
+    }
     case OP_CROSS_ENTROPY: cross_entropy(call, in, out[0], out[1]); return true;
-    case OP_CROSS_ENTROPY_BWD: cross_entropy_bwd(call, in, out[0]); return true;
+    case OP_CROSS_ENTROPY_BWD:
+        cross_entropy_bwd(call, in, in[2], call->nin > 3 ? in[3] : NULL, out[0]);
+        return true;
+    case OP_CROSS_ENTROPY_BOTH: cross_entropy_both(call, in, out[0], out[1]); return true;
     case OP_ADAMW:
-    case OP_ADAMW8BIT: adamw(call, in, out); return true;
+    case OP_ADAMW8BIT:
+        for (int t = 0; t < k_tensors(&call->attr); t++) adamw(call, in, out, t, k_tensors(&call->attr));
+        return true;
     case OP_CLIP_SCALE: out[0][0] = fmin(1, call->attr.max_norm / sqrt(in[0][0])); return true;
     case OP_SQUARE_NORM:
-        out[0][0] = call->attr.acc ? in[1][0] : 0;
-        for (int64_t i = 0; i < call->in[0].count; i++) out[0][0] += in[0][i] * in[0][i];
+        out[0][0] = call->attr.acc ? in[call->nin - 1][0] : 0;
+        for (int t = 0; t + 1 < call->nin; t++)
+            for (int64_t i = 0; i < call->in[t].count; i++) out[0][0] += in[t][i] * in[t][i];
         return true;
     case OP_SPLIT:
         for (int64_t i = 0; i < call->in[0].count; i++)

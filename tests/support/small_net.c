@@ -1,7 +1,6 @@
 /* See small_net.h. */
 #include "ir/ops.h"
 #include "tests/support/small_net.h"
-#include "ir/ops.h"
 
 #include <string.h>
 
@@ -140,6 +139,13 @@ Graph *small_net(const NetOptions *options, Arena *arena) {
                 sorted[count++] = g->param.at[i];
     memcpy(g->param.at, sorted, sizeof *sorted * count);
     return g;
+}
+
+uint32_t count_updated(const Graph *g, Op kind) {
+    uint32_t count = 0;
+    for (NodeId n = 0; n < g->node.count; n++)
+        if (g->node.at[n].op == kind) count += op_tensors(&g->node.at[n]);
+    return count;
 }
 
 uint32_t count_op(const Graph *g, Op kind) {

@@ -152,7 +152,10 @@ static const char *run_node(Machine *m, uint32_t s, NodeId n) {
     if (op_info[node->op].flags & OPF_VIEW) return wrong(m, s, "a view has no kernel", NONE);
     const char *bad = scribble(m, s, node, n);
     if (bad) return bad;
-    Operand in[16], out[16];
+    enum { MOST = 1024 };
+    Operand in[MOST], out[MOST];
+    if (node->nin > MOST || node->nout > MOST)
+        return wrong(m, s, "more operands than this machine takes", NONE);
     for (uint32_t i = 0; i < node->nin; i++) {
         const Copy *copy = &m->copy[graph_root(m->g, node->in[i])];
         if (copy->from >= m->host && copy->from < m->host + m->host_bytes)

@@ -46,6 +46,14 @@ static void assert_reads(const Graph *g, const char *node, const char *operands)
     assert_string_equal(text.at, operands);
 }
 
+/* The names of a node's outputs. */
+static void assert_makes(const Graph *g, const char *node, const char *names) {
+    Text text = {.arena = g->arena};
+    const Node *n = node_at(g, node);
+    for (uint32_t i = 0; i < n->nout; i++) text_add(&text, "%s%s", i ? " " : "", name_of(g, n->out[i]));
+    assert_string_equal(text.at, names);
+}
+
 static const Param *param_of(const Graph *g, const char *name) {
     for (uint32_t p = 0; p < g->param.count; p++)
         if (!strcmp(name_of(g, g->param.at[p].value), name)) return &g->param.at[p];
@@ -245,11 +253,13 @@ static void fusions_are_counted(void **state) {
     assert_int_equal(count_op(g, OP_ADD_LAYERNORM), 3); /* ln_2; never over the border of a block */
     assert_int_equal(count_op(g, OP_LAYERNORM), 3 + 1);
     assert_int_equal(count_op(g, OP_ADD), 3 + 3); /* block outputs; the joins of gate and up */
-    assert_int_equal(count_op(g, OP_LAYERNORM_BWD_X), 7);
+    assert_int_equal(count_op(g, OP_LAYERNORM_BWD_SUMS), 7);
+    assert_int_equal(count_op(g, OP_LAYERNORM_BWD_X) + count_op(g, OP_LAYERNORM_BWD_G), 0);
 
     g = fused(train(&(NetOptions){.layers = 3}, &plain, *state), *state);
     assert_int_equal(count_op(g, OP_BIAS_GELU), 3);
-    assert_int_equal(count_op(g, OP_BIAS_GELU_BWD), 3);
+    assert_int_equal(count_op(g, OP_BIAS_GELU_BWD_SUMS), 3);
+    assert_int_equal(count_op(g, OP_BIAS_GELU_BWD), 0);
     assert_int_equal(count_op(g, OP_GELU) + count_op(g, OP_GELU_BWD), 0);
     assert_int_equal(count_op(g, OP_ADD), 3);
 }
@@ -277,7 +287,60 @@ static void fused_nodes_read_the_right_values(void **state) {
     assert_reads(g, "h.0.fc", "h.0.ln_2 h.0.fc.w");
     assert_reads(g, "h.0.gelu", "h.0.fc h.0.fc.b");
     assert_reads(g, "h.0.gelu.bwd", "h.0.down.bwd_x h.0.fc h.0.fc.b");
-    assert_reads(g, "h.0.fc.bwd_b", "h.0.gelu.bwd");
+    assert_makes(g, "h.0.gelu.bwd", "h.0.gelu.bwd h.0.fc.bwd_b");
+}
+
+/* The loss is taken with its gradient, chunk by chunk too; not where somebody asks for it in between. */
+static void loss_and_gradient_are_one(void **state) {
+    Graph *g = fused(train(&(NetOptions){.layers = 1}, &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_CROSS_ENTROPY) + count_op(g, OP_CROSS_ENTROPY_BWD), 0);
+    assert_reads(g, "loss.bwd", "head targets loss_sum");
+    assert_int_equal(node_at(g, "loss.bwd")->nmut, 1);
+    assert_int_equal(node_at(g, "loss.bwd")->phase, PHASE_BACKWARD);
+
+    Graph *forward = small_net(&(NetOptions){.layers = 1}, *state);
+    g = fused(autodiff(tile_tokens(forward, &(TileRule){2, 1}, *state), &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_CROSS_ENTROPY_BOTH), 2);
+    g = fused(graph_forward_only(forward, *state), *state);
+    assert_int_equal(count_op(g, OP_CROSS_ENTROPY), 1);
+}
+
+/* Queries, keys and values of one layer are not taken apart, but where somebody else reads one of them. */
+static void attention_reads_packed_heads(void **state) {
+    Graph *g = fused(train(&(NetOptions){.layers = 2}, &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_SPLIT) + count_op(g, OP_CONCAT) + count_op(g, OP_ATTEND), 0);
+    assert_reads(g, "h.1.attend", "h.1.qkv");
+    assert_reads(g, "h.1.attend.bwd", "h.1.flat.bwd h.1.qkv h.1.attend h.1.attend.1");
+    assert_makes(g, "h.1.attend.bwd", "h.1.split.bwd");
+    assert_reads(g, "h.1.qkv.bwd_x", "h.1.split.bwd h.1.qkv.w");
+
+    g = fused(graph_forward_only(small_net(&(NetOptions){.layers = 1}, *state), *state), *state);
+    assert_int_equal(count_op(g, OP_ATTEND_PACKED), 1);
+
+    Graph *forward = small_net(&(NetOptions){.layers = 1}, *state);
+    const Node *attend = node_at(forward, "h.0.attend");
+    attend->in[2] = attend->in[1]; /* values are the keys */
+    g = fused(autodiff(forward, &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_ATTEND), 1);
+}
+
+/* Sums over rows join the node whose rows they are: of its own block, and of weights that are trained. */
+static void sums_are_made_beside(void **state) {
+    Graph *g = fused(train(&(NetOptions){.layers = 2}, &plain, *state), *state);
+    assert_makes(g, "h.1.ln_2.bwd_x", "h.1.mid.bwd_sum h.1.ln_2.bwd_g h.1.ln_2.bwd_b h.1.proj.bwd_b");
+    assert_int_equal(node_at(g, "h.1.ln_2.bwd_x")->attr.residual, 1);
+    assert_int_equal(node_at(g, "h.1.ln_2.bwd_x")->nmut, 0);
+    assert_makes(g, "ln_f.bwd_x", "ln_f.bwd_x ln_f.bwd_g ln_f.bwd_b");
+    assert_int_equal(node_at(g, "ln_f.bwd_x")->attr.residual, 0);
+    assert_reads(g, "h.1.down.bwd_b", "ln_f.bwd_x"); /* another block's */
+
+    TrainRule rule = plain;
+    rule.accumulate = 2;
+    g = fused(train(&(NetOptions){.layers = 1}, &rule, *state), *state);
+    const Node *norm = node_at(g, "h.0.ln_2.bwd_x");
+    assert_int_equal(norm->nmut, 3);
+    assert_int_equal(norm->attr.acc, 2);
+    assert_string_equal(name_of(g, norm->in[norm->nin - 1]), "grad.h.0.proj.b");
 }
 
 /* Each block of a fused graph is entered through one activation of its own layer's size. */
@@ -333,6 +396,45 @@ static void fusing_twice_changes_nothing(void **state) {
     }
 }
 
+/* The only node of an operation. */
+static const Node *only_node(const Graph *g, Op op) {
+    assert_int_equal(count_op(g, op), 1);
+    NodeId n = 0;
+    while (g->node.at[n].op != op) n++;
+    return &g->node.at[n];
+}
+
+/* One node each where gradients are clipped or add up over micro-steps; weights that decay stand first. */
+static void the_update_is_few_nodes(void **state) {
+    for (int variant = 0; variant < 4; variant++) {
+        TrainRule rule = plain;
+        rule.decay = 0.1;
+        rule.clip_norm = variant == 0 || variant == 3 ? 1 : 0;
+        rule.accumulate = variant == 1 ? 4 : 1;
+        rule.moments_8bit = variant == 3;
+        const Graph *apart = train(&(NetOptions){.layers = 2, .width = 64}, &rule, *state);
+        Graph *g = fused(apart, *state);
+        if (variant == 2) {
+            assert_int_equal(count_op(g, OP_ADAMW), count_op(apart, OP_ADAMW));
+            continue;
+        }
+        const uint32_t weights = count_op(apart, OP_SQUARE_NORM);
+        assert_int_equal(op_tensors(only_node(g, OP_SQUARE_NORM)), weights);
+        const Node *update = only_node(g, OP_ADAMW);
+        uint32_t decays = 0, updated = op_tensors(update);
+        if (variant == 3) updated += op_tensors(only_node(g, OP_ADAMW8BIT));
+        assert_int_equal(updated, weights);
+        for (uint32_t t = 0; t < op_tensors(update); t++) {
+            const Value *weight = &g->value.at[update->in[update->nin - update->nmut + t * 3]];
+            const bool decays_here = weight->type.rank > 1;
+            assert_int_equal(decays_here, t < update->attr.decayed);
+            decays += decays_here;
+        }
+        assert_true(variant == 3 || decays > 5);
+        assert_true(decays == 0 || update->attr.decay == 0.1);
+    }
+}
+
 /* ---- the forward part alone ---- */
 
 static void forward_only_is_for_evaluation(void **state) {
@@ -353,7 +455,7 @@ static void forward_only_is_for_evaluation(void **state) {
     assert_int_equal(e->norm_sum, NONE);
     assert_int_equal(e->node.count, small_net(&(NetOptions){.layers = 2}, *state)->node.count);
 
-    Graph *f = graph_forward_only(fused(g, *state), *state);
+    Graph *f = fused(graph_forward_only(g, *state), *state);
     assert_null(graph_check(f, *state));
     assert_int_equal(count_op(f, OP_BIAS_GELU), 2);
 }
@@ -518,6 +620,10 @@ int main(void) {
         TEST(blocks_have_one_input),
         TEST(nothing_is_fused_that_others_read),
         TEST(fusing_twice_changes_nothing),
+        TEST(the_update_is_few_nodes),
+        TEST(sums_are_made_beside),
+        TEST(loss_and_gradient_are_one),
+        TEST(attention_reads_packed_heads),
         TEST(updates_follow_their_gradients),
         TEST(tied_weights_wait_for_all),
         TEST(casts_may_be_made_again),

@@ -1,0 +1,43 @@
+#!/bin/sh
+# launches.sh REMATC SOURCE WORK [SPEC OPTIONS..]: what a step of an emitted CUDA program issues, from the program
+# itself on a device that only counts (launches.cpp): kernels, products, fills and copies by operation, and the bytes of
+# their operands. Without SPEC it is gpt2-124m in bf16, B = 16, T = 1024. Needs a C++ compiler, neither nvcc nor a GPU.
+set -eu
+rematc=$(realpath "$1") source=$(realpath "$2") work=$3
+shift 3
+[ $# -gt 0 ] || set -- "$source/examples/gpt2-124m.remat" --set dtype.compute=bf16 --set dtype.trained=bf16 \
+    --set dtype.gradient=bf16 --device h100 --budget 60GiB --set B=16 --set tokens_per_step=16384
+spec=$1
+shift
+mkdir -p "$work/obj"
+work=$(realpath "$work")
+sed '/^weights /d; /^save /d; s/^data .*/data { train "tokens.u16" u16 }/' "$spec" > "$work/spec.remat"
+head -c 8000000 /dev/zero > "$work/tokens.u16"
+"$rematc" emit "$work/spec.remat" --target cuda "$@" -o "$work/program" --force > /dev/null
+cd "$work/program"
+flags="-O0 -w -I. -I$source/tests/cuda_sim"
+rm -f ../obj/*.o
+for file in kernels/*.cu train.cu "$source/tests/bench/launches.cpp"; do
+    ${CXX:-c++} -std=c++20 $flags -x c++ -c -o "../obj/$(basename "$file").o" "$file"
+done
+for file in $(ls runtime/*.c | grep -v /tune) kernels/workspace.c; do
+    ${CC:-cc} -std=gnu11 $flags -c -o "../obj/$(basename "$file").o" "$file"
+done
+${CXX:-c++} -Wl,--wrap=rt_call -o counted ../obj/*.o -lm
+# two runs: what is issued before the first step and after the last falls out
+for steps in 1 3; do
+    ./counted --data "$work/tokens.u16" --quiet --sample 0 --steps $steps > "$work/counted"
+    sed -n 's/^count //p' "$work/counted" > "$work/steps-$steps"
+done
+awk -v spec="$(basename "$spec")" '
+    NR == FNR { calls[$1] = $2; issued[$1] = $3; bytes[$1] = $4; next }
+    {
+        n = ($2 - calls[$1]) / 2; k = ($3 - issued[$1]) / 2; gb = ($4 - bytes[$1]) / 2e9
+        if (k) printf "%-22s %5d calls %5d launches %8.3f GB\n", $1, n, k, gb | "sort -k 6 -n -r"
+        launches += k
+        if ($1 !~ /^(linear|attend)/) rest += gb
+    }
+    END {
+        close("sort -k 6 -n -r")
+        printf "%s: %d launches a step; %.1f GB outside products and attention\n", spec, launches, rest
+    }' "$work/steps-1" "$work/steps-3"
