@@ -72,13 +72,14 @@ static void draw_budget(const Page *page) {
 
 /* Named on the side from which memory grew. */
 static void draw_peak(const Page *page) {
+    const double early = 0.2; /* no room for its name before it */
     double x = timeline_share(&page->timeline, page->fates.peak_step);
     int64_t bytes = total_at(page, page->fates.peak_step);
     const char *at = percent(x, page->arena), *y = percent(scale_y(&page->scale, bytes) / PLANE, page->arena);
     html_add(page->out, "<line class=\"peak\" x1=\"$\" x2=\"$\" y1=\"$\" y2=\"100%\"/>", at, at, y);
     html_add(page->out, "<circle class=\"peak\" cx=\"$\" cy=\"$\" r=\"4.5\"/>", at, y);
     html_add(page->out, "<text class=\"note peak $\" x=\"$\" y=\"$\" dx=\"$\" dy=\"$\">peak @</text>\n",
-             x > 0.3 ? "left" : "right", at, y, x > 0.3 ? "-10" : "10", x > 0.3 ? "4" : "-9",
+             x > early ? "left" : "right", at, y, x > early ? "-10" : "10", x > early ? "4" : "-9",
              page_value(page, "tspan", "live_bytes", (double)bytes, FORM_BYTES));
 }
 
@@ -190,7 +191,6 @@ static const char *step_name(const Page *page, uint32_t step) {
 
 static void add_caption(const Page *page) {
     Text *out = page->out;
-    const EmitRequest *emit = page->request->emit;
     uint32_t peak = page->fates.peak_step;
     html_add(out,
              "<p>One micro-step and the update, at the pace that the plan foresees. Memory is fullest at "
@@ -208,10 +208,8 @@ static void add_caption(const Page *page) {
                             (double)(page->train->layout->height_bytes - page->train->layout->live_bytes),
                             FORM_BYTES));
     html_add(out, " Evaluation takes @ of the same memory, sampling @.",
-             page_value(page, "span", "folder.evaluate.peak_bytes",
-                        (double)emit->evaluate.layout->height_bytes, FORM_BYTES),
-             page_value(page, "span", "folder.sample.peak_bytes", (double)emit->sample.layout->height_bytes,
-                        FORM_BYTES));
+             page_number(page, "span", "phase_bytes.evaluation", FORM_BYTES),
+             page_number(page, "span", "phase_bytes.sampling", FORM_BYTES));
     if (scale_is_broken(&page->scale))
         text_add(out, " Below the break in the scale lies what is always there.");
     text_add(out, "</p>\n");

@@ -163,7 +163,6 @@ static bool begins(const char *key, const char *with, const char **rest) {
 static double expected(Page *p, const char *key) {
     const char *rest;
     if (begins(key, "plan.", &rest)) return of_plan(p, rest);
-    if (begins(key, "folder.", &rest)) return at_path(p->folder, rest);
     if (begins(key, "derived.", &rest)) return derived(p, rest);
     if (begins(key, "sum.", &rest)) return sum_of(p, rest);
     if (begins(key, "run.", &rest)) return p->log ? of_log(p, rest) : NAN;
