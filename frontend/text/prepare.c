@@ -288,7 +288,9 @@ static Text vocabulary(const Preparation *p, Arena *arena) {
         const uint32_t id = tokenizer_id(p->tokenizer, p->chat->stop[i]);
         if (id != NONE) *vec_add(arena, &stop) = id;
     }
-    if (end != NONE) *vec_add(arena, &stop) = end;
+    bool there = end == NONE;
+    for (uint32_t i = 0; i < stop.count; i++) there |= stop.at[i] == end;
+    if (!there) *vec_add(arena, &stop) = end;
     put_word(&out, tokens);
     put_word(&out, stop.count);
     for (uint32_t i = 0; i < stop.count; i++) put_word(&out, stop.at[i]);

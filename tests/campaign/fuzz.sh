@@ -22,7 +22,7 @@ fi
 cmake -S "$source/tests/campaign/fuzz" -B "$work" -G Ninja -DCMAKE_C_COMPILER="$clang" >"$work/configure.log" ||
     { cat "$work/configure.log" >&2; exit 1; }
 cmake --build "$work"
-[ $# -gt 0 ] || set -- parse set graph_text import chat nodelink csv profile safetensors index checkpoint tokens tokenizer tokenize
+[ $# -gt 0 ] || set -- parse set graph_text import chat nodelink csv profile safetensors index checkpoint tokens lines tokenizer tokenize
 
 reports=0
 table="harness      executions   a second   covered  report"

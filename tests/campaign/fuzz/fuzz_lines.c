@@ -1,5 +1,5 @@
-/* Lines of JSON, and plain text, to a file of documents: a file that a trainer reads to the same numbers, or one
- * error with its place, and no file. The first byte chooses the form and what has loss. */
+/* Lines of JSON, and plain text, to a file of documents: a file that a trainer reads to the same numbers, or
+ * one error with its place, and no file. The first byte chooses the form and what has loss. */
 #include "exits.h"
 #include "folder.h"
 #include "frontend/text/prepare.h"
@@ -37,11 +37,11 @@ static char text_path[512], target[512];
 static void check_file(const Prepared *prepared, int format) {
     RtData data;
     RtVocabulary vocabulary;
-    if (format == RT_TEXT && prepared->tokens <= CONTEXT) return; /* no window */
+    if (format == RT_TEXT && prepared->tokens <= CONTEXT) return;                  /* no window */
     if (format == RT_DOCUMENTS && prepared->tokens == prepared->documents) return; /* single tokens alone */
     rt_data_open(&data, target, format, 1, CONTEXT, VOCAB);
     MUST(data.encoding && data.text == 7 && rt_vocabulary_open(&vocabulary, &data));
-    MUST(vocabulary.tokens == VOCAB && vocabulary.stops == 2);
+    MUST(vocabulary.tokens == VOCAB && vocabulary.stops == 1);
     if (format == RT_DOCUMENTS) {
         int64_t tokens = data.cut_tokens, losses = 0;
         for (int64_t d = 0; d < data.count; d++) {
