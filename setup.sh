@@ -2,7 +2,7 @@
 # Installs what the build and the tests need, by package name; quick when nothing is missing.
 set -eu
 packages="gcc g++ make cmake ninja-build flex bison pkg-config libopenblas-openmp-dev libgraphviz-dev graphviz
-libjansson-dev libcmocka-dev python3"
+libjansson-dev libpcre2-dev libutf8proc-dev libcmocka-dev python3"
 if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
     echo "setup.sh: this system has no apt. Install with its package manager the equivalents of:" $packages >&2
     exit 0

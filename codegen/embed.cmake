@@ -1,14 +1,15 @@
-# Writes OUT, a C file that holds the files of LIST (paths relative to ROOT, separated by ',') as bytes.
+# Writes OUT, a C file that holds the files of LIST (paths relative to ROOT, separated by ',') as bytes: the array
+# NAME_file, and how many they are.
 string(REPLACE "," ";" files "${LIST}")
 set(asm "")
 set(decl "")
 set(rows "")
 set(n 0)
 foreach(file ${files})
-  string(APPEND asm "__asm__(\".section .rodata\\n.globl embedded_${n}\\nembedded_${n}:\\n.incbin \\\"${ROOT}/${file}\\\"\\n\"\n")
-  string(APPEND asm "        \".globl embedded_${n}_end\\nembedded_${n}_end:\\n.byte 0\\n.text\\n\");\n")
-  string(APPEND decl "extern const char embedded_${n}[], embedded_${n}_end[];\n")
-  string(APPEND rows "    {\"${file}\", embedded_${n}, embedded_${n}_end},\n")
+  string(APPEND asm "__asm__(\".section .rodata\\n.globl ${NAME}_${n}\\n${NAME}_${n}:\\n.incbin \\\"${ROOT}/${file}\\\"\\n\"\n")
+  string(APPEND asm "        \".globl ${NAME}_${n}_end\\n${NAME}_${n}_end:\\n.byte 0\\n.text\\n\");\n")
+  string(APPEND decl "extern const char ${NAME}_${n}[], ${NAME}_${n}_end[];\n")
+  string(APPEND rows "    {\"${file}\", ${NAME}_${n}, ${NAME}_${n}_end},\n")
   math(EXPR n "${n} + 1")
 endforeach()
-file(WRITE ${OUT} "#include \"${ROOT}/codegen/emit.h\"\n${asm}${decl}\nconst EmbeddedFile embedded_file[] = {\n${rows}};\nconst unsigned embedded_file_count = ${n};\n")
+file(WRITE ${OUT} "#include \"${ROOT}/codegen/emit.h\"\n${asm}${decl}\nconst EmbeddedFile ${NAME}_file[] = {\n${rows}};\nconst unsigned ${NAME}_file_count = ${n};\n")

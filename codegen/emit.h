@@ -17,8 +17,16 @@ typedef struct Part {
     bool reads_logits; /* they are read once it has run: its FREE of them is left out */
 } Part;
 
+/* What the program trains on: as the spec says, or the files that its text was prepared into. */
+typedef struct EmitData {
+    const char *train_path, *validate_path; /* NULL: none */
+    uint64_t encoding;                      /* of prepared text: fingerprints (documents_format.h) */
+    uint64_t train_text, validate_text;
+} EmitData;
+
 typedef struct EmitRequest {
     const Spec *spec;
+    EmitData data;
     const Device *device;
     bool cuda;           /* the target; need not be what the device suggests */
     Part train;          /* one micro-step and the update */

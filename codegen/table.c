@@ -284,16 +284,28 @@ static bool add_documents(Text *out, const Part *train, const Part *sample) {
     return true;
 }
 
+/* Which tokens the program is for: what others made of the same text is refused. */
+static void add_prepared(Text *out, const EmitData *data) {
+    text_add(out,
+             "    .prepared = 1,\n    .encoding = UINT64_C(0x%016" PRIx64 "),\n"
+             "    .train_text = UINT64_C(0x%016" PRIx64 "),\n    .validate_text = UINT64_C(0x%016" PRIx64
+             "),\n",
+             data->encoding, data->train_text, data->validate_text);
+}
+
 void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes *homes, Text *out) {
     const Spec *spec = request->spec;
     const Part *train = &request->train;
     const Graph *g = train->graph;
     static const char *const schedule[] = {[SCHEDULE_CONSTANT] = "RT_CONSTANT",
                                            [SCHEDULE_COSINE] = "RT_COSINE",
-                                           [SCHEDULE_LINEAR] = "RT_LINEAR"};
+                                           [SCHEDULE_LINEAR] = "RT_LINEAR",
+                                           [SCHEDULE_WSD] = "RT_WSD"};
     static const char *const format[] = {
-        [DATA_AUTO] = "RT_AUTO", [DATA_BYTES] = "RT_BYTES", [DATA_U16] = "RT_U16",
-        [DATA_U32] = "RT_U32",   [DATA_LLMC] = "RT_LLMC",   [DATA_DOCUMENTS] = "RT_DOCUMENTS"};
+        [DATA_AUTO] = "RT_AUTO", [DATA_BYTES] = "RT_BYTES",     [DATA_U16] = "RT_U16",
+        [DATA_U32] = "RT_U32",   [DATA_LLMC] = "RT_LLMC",       [DATA_DOCUMENTS] = "RT_DOCUMENTS",
+        [DATA_TEXT] = "RT_TEXT", [DATA_JSONL] = "RT_DOCUMENTS", [DATA_CHAT] = "RT_DOCUMENTS"};
+    _Static_assert(COUNT_OF(format) == DATA_FORMATS, "a format of the runtime for each DataFormat");
     TensorCounts tensors = add_tensors(out, homes);
     uint32_t categories = add_categories(out, train);
     uint32_t ties = add_ties(out, g), transposed = add_transposed(out, g);
@@ -360,10 +372,14 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
     FIELD_REAL("floor", spec->floor);
     FIELD_NAME("schedule", schedule[spec->schedule]);
     FIELD_INT("warmup_steps", spec->warmup_steps);
+    if (spec->schedule == SCHEDULE_WSD) FIELD_REAL("decay_part", spec->decay_part);
+    if (spec->guard_spread > 0) FIELD_REAL("guard_spread", spec->guard_spread);
     text_add(out, "    .seed = UINT64_C(%" PRIu64 "),\n", spec->seed);
-    FIELD_STRING("train_path", spec->train_path);
-    FIELD_STRING("validate_path", spec->validate_path);
+    FIELD_STRING("train_path", request->data.train_path);
+    FIELD_STRING("validate_path", request->data.validate_path);
     FIELD_NAME("format", format[spec->train_format]);
+    if (spec->rows_apart) text_add(out, "    .rows_apart = 1,\n");
+    if (data_is_prepared(spec->train_format)) add_prepared(out, &request->data);
     FIELD_REAL("validate_fraction", spec->validate_fraction);
     FIELD_INT("validate_every", spec->validate_every_steps);
     FIELD_INT("validate_batches", spec->validate_batches);

@@ -362,6 +362,16 @@ char *format_bytes_up(int64_t bytes, char out[24]) {
     return out;
 }
 
+char *format_seconds(double seconds, char out[24]) {
+    if (seconds < 1e-3)
+        snprintf(out, 24, "%.1f us", seconds * 1e6);
+    else if (seconds < 1)
+        snprintf(out, 24, "%.2f ms", seconds * 1e3);
+    else
+        snprintf(out, 24, "%.3f s", seconds);
+    return out;
+}
+
 char *format_number(double value, char out[32]) {
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(out, 32, "%.*g", digits, value);

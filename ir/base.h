@@ -94,6 +94,8 @@ double random_unit(uint64_t *state); /* [0, 1) */
 char *format_bytes(int64_t bytes, char out[24]);
 /* The same, never less than `bytes`: what is read back as a size is enough. For what is needed. */
 char *format_bytes_up(int64_t bytes, char out[24]);
+/* "981.0 us", "12.30 ms", "2.310 s": for people. */
+char *format_seconds(double seconds, char out[24]);
 /* The fewest digits that read back as the same number. */
 char *format_number(double value, char out[32]);
 

@@ -5,8 +5,28 @@
 
 #include "ir/pin.h"
 
-typedef enum ScheduleKind { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR } ScheduleKind;
-typedef enum DataFormat { DATA_AUTO, DATA_BYTES, DATA_U16, DATA_U32, DATA_LLMC, DATA_DOCUMENTS } DataFormat;
+typedef enum ScheduleKind { SCHEDULE_CONSTANT, SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_WSD } ScheduleKind;
+typedef enum DataFormat {
+    DATA_AUTO,
+    DATA_BYTES,
+    DATA_U16,
+    DATA_U32,
+    DATA_LLMC,
+    DATA_DOCUMENTS,
+    DATA_TEXT,  /* from here on: text, of which tokens are made before a program reads them */
+    DATA_JSONL, /* lines with "text", or "prompt" and "completion" */
+    DATA_CHAT,  /* lines with "messages" */
+    DATA_FORMATS
+} DataFormat;
+static inline bool data_is_prepared(DataFormat format) {
+    return format >= DATA_TEXT;
+}
+/* Rows hold documents, which know nothing of each other, and a loss mask; else windows of one long text. */
+static inline bool data_has_documents(DataFormat format) {
+    return format == DATA_DOCUMENTS || format == DATA_JSONL || format == DATA_CHAT;
+}
+/* Which tokens of text have loss. As usual: completions where the text knows them, else all. */
+typedef enum LossOn { LOSS_AS_USUAL, LOSS_COMPLETIONS, LOSS_ALL } LossOn;
 
 /* Low-rank adapters beside frozen weights (Hu et al. 2021, LoRA): y = W x + scale B A x, of which A [rank,
  * in] and B [out, rank] are trained. */
@@ -40,13 +60,20 @@ typedef struct Spec {
     double learning_rate, beta1, beta2, eps, decay, clip_norm; /* clip_norm 0: none */
     ScheduleKind schedule;
     int64_t warmup_steps;
-    double floor; /* final learning rate as a fraction of the peak */
+    double floor;        /* final learning rate as a fraction of the peak */
+    double decay_part;   /* SCHEDULE_WSD: the fraction of the steps, the last ones, in which it falls */
+    double guard_spread; /* a step is passed over whose loss lies so many deviations above recent ones; 0:
+                            none */
     uint64_t seed;
 
     const char *train_path; /* NULL: no data section (plan and emit still work) */
     DataFormat train_format;
+    const char *tokenizer_path; /* data_is_prepared: the folder or file of its tokenizer; else NULL */
+    LossOn loss_on;
+    bool rows_apart;           /* data_has_documents: a row for each, padded; else packed */
     const char *validate_path; /* NULL: take validate_fraction of the training data */
-    double validate_fraction;  /* 0: no validation */
+    Span train_span, validate_span;
+    double validate_fraction; /* 0: no validation */
     int64_t validate_every_steps, validate_batches;
 
     const char *save_dir;     /* NULL: nothing is saved */

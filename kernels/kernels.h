@@ -88,6 +88,7 @@ typedef struct KCtx {
     void *blas;              /* cublasLtHandle_t; NULL on the host */
     uint64_t seed;
     int64_t step;            /* optimizer step, from 0 */
+    int64_t passed_over;     /* steps before it that changed nothing: bias correction does not count them */
     int64_t micro;           /* micro-step within the step, from 0 */
     float learning_rate;     /* this step's */
     float loss_scale;        /* 1 / unmasked tokens of the whole batch: cross_entropy_bwd multiplies by it */
@@ -142,7 +143,7 @@ KFunction k_cross_entropy_bwd; /* (exp(logits - lse) - onehot) mask loss_scale *
 /* update */
 KFunction k_square_norm;   /* sum (+)= |g|^2 of each gradient */
 KFunction k_clip_scale;
-KFunction k_adamw;         /* decoupled weight decay, bias-corrected by cx->step + 1; g is multiplied by scale if given;
+KFunction k_adamw;         /* decoupled weight decay, bias-corrected by cx->step + 1 - cx->passed_over; g is multiplied by scale if given;
                               with a master copy, the master is updated and w is its rounding. One call may update
                               attr.tensors weights of the same storage types, each as if by itself; the decay is for
                               the first attr.decayed of them */

@@ -6,6 +6,7 @@
  * register blocks. A bf16 C is summed in f32 and rounded once. The chunks depend on the depth only, so
  * neither the number of threads nor the tiles change a bit; it is also why the products are not BLAS calls,
  * whose bits follow the number of threads. */
+#include "matmul.h"
 #include "panel.h"
 
 #include <omp.h>
@@ -17,19 +18,6 @@ enum {
     DEPTH = 256,                  /* at most */
     A_STRIDE = DEPTH + K_LANES,   /* rows of the copy of A do not share a cache set */
 };
-
-/* op(X)[rows, depth] of a stored matrix; transposed: X is stored [depth, rows]. */
-typedef struct Matrix {
-    const KTensor *x;
-    int transposed;
-} Matrix;
-
-typedef struct Product {
-    int64_t rows, columns, depth, chunk; /* M, N, K, and how much of K is summed at a time */
-    Matrix a, b;                         /* b is op(B)^T: [N, K] unless transposed */
-    const KTensor *c, *bias;
-    int adds; /* C's old contents count */
-} Product;
 
 /* The copy of A: row-major [m, A_STRIDE], or [k, TILE_ROWS] when A is stored transposed. */
 static void copy_a(const Product *p, int64_t row, int64_t m, int64_t at, int64_t k, real *to) {
@@ -126,24 +114,12 @@ static void multiply(const Product *p, int64_t m, int64_t n, int64_t k, const re
         }
 }
 
-/* The sum starts from the bias or the old contents. Is there anything to start from? */
-static int start(const Product *p, int64_t row, int64_t column, int64_t m, int64_t n, real *c,
-                 int64_t c_stride) {
-    for (int64_t i = 0; i < m && (p->bias || p->adds); i++) {
-        real *to = c + i * c_stride;
-        const real *from =
-            p->bias ? k_load(p->bias, column, n, to) : k_load(p->c, (row + i) * p->columns + column, n, to);
-        if (from != to) memcpy(to, from, (size_t)n * sizeof(real));
-    }
-    return p->bias || p->adds;
-}
-
 static void tile(const Product *p, int64_t row, int64_t column, int64_t m, int64_t n) {
     _Alignas(64) real a[TILE_ROWS * A_STRIDE], b[DEPTH * TILE_COLUMNS], sums[TILE_ROWS * TILE_COLUMNS];
     const int in_place = p->c->dtype == K_F32;
     real *c = in_place ? (real *)p->c->data + row * p->columns + column : sums;
     const int64_t c_stride = in_place ? p->columns : n;
-    const int starts = start(p, row, column, m, n, c, c_stride);
+    const int starts = k_product_start(p, row, column, m, n, c, c_stride);
     for (int64_t at = 0; at < p->depth; at += p->chunk) {
         const int64_t k = k_min(p->chunk, p->depth - at);
         copy_a(p, row, m, at, k, a);
@@ -160,17 +136,31 @@ static int64_t even(int64_t n, int64_t most, int64_t unit) { /* n in equal piece
     return n ? pieces(pieces(n, pieces(n, most)), unit) * unit : unit;
 }
 
+/* How an arithmetic cuts a product: its tiles are at most so large, and of whole blocks. */
+typedef struct Cut {
+    int64_t rows, row, columns, column, depth, unit; /* unit: of the depth */
+} Cut;
+
 static void multiply_all(Product p) {
-    p.chunk = even(p.depth, DEPTH, 1);
-    int64_t m = even(p.rows, TILE_ROWS, K_PANEL_ROWS), n = even(p.columns, TILE_COLUMNS, STRIP);
-    const int threads = omp_get_max_threads();
-    while (n > 2 * STRIP && pieces(p.rows, m) * pieces(p.columns, n) < 4 * threads)
-        n = even(n, n / 2 + STRIP / 2, STRIP);
-    const int64_t across = pieces(p.columns, n), tiles = pieces(p.rows, m) * across;
+    const int dots = k_dots_multiply(&p);
+    const Cut cut =
+        dots ? (Cut){K_DOTS_ROWS, K_DOTS_BLOCK, p.columns, K_DOTS_BLOCK, K_DOTS_DEPTH, K_DOTS_BLOCK}
+             : (Cut){TILE_ROWS, K_PANEL_ROWS, TILE_COLUMNS, STRIP, DEPTH, 1};
+    p.chunk = even(p.depth, cut.depth, cut.unit);
+    const int64_t m = even(p.rows, cut.rows, cut.row), down = pieces(p.rows, m),
+                  threads = omp_get_max_threads();
+    /* Every tile copies its rows of A: there are as few across as give each thread as much to do, or nearly.
+     */
+    int64_t n = even(p.columns, cut.columns, cut.column), across = pieces(p.columns, n);
+    while (n > cut.column && down * across % threads && down * across < 8 * threads) {
+        n = even(p.columns, n - cut.column, cut.column);
+        across = pieces(p.columns, n);
+    }
+    const int64_t tiles = down * across;
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = 0; i < tiles; i++) {
         const int64_t row = i / across * m, column = i % across * n;
-        tile(&p, row, column, k_min(m, p.rows - row), k_min(n, p.columns - column));
+        (dots ? k_dots_tile : tile)(&p, row, column, k_min(m, p.rows - row), k_min(n, p.columns - column));
     }
 }
 

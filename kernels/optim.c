@@ -61,7 +61,7 @@ typedef struct AdamW {
 
 /* `keep` multiplies the updated weight: 1, unless the decay comes last. */
 static AdamW adamw_rule(const KCtx *cx, real scale, const KAttr *attr, int decay_last) {
-    const double time = (double)(cx->step + 1), rate = (double)cx->learning_rate;
+    const double time = (double)(cx->step + 1 - cx->passed_over), rate = (double)cx->learning_rate;
     return (AdamW){
         .scale = scale,
         .beta1 = (real)attr->beta1,

@@ -261,7 +261,7 @@ __global__ void adamw_kernel(const __grid_constant__ AdamW p) {
 template <class Launch>
 static void update_each(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                         const KAttr *attr, int decay_last, int64_t elements, Launch launch) {
-    const double time = (double)(cx->step + 1);
+    const double time = (double)(cx->step + 1 - cx->passed_over);
     const int tensors = k_tensors(attr), states = nout / tensors;
     AdamW p = {};
     p.scale = nin > nout + tensors ? (const float *)in[tensors].data : NULL;

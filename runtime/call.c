@@ -57,6 +57,7 @@ void rt_say(FILE *to, const char *format, ...) {
 }
 
 const char *rt_called = "train";
+int rt_memory_exit = RT_EXIT_MEMORY;
 
 static void message(const char *kind, const char *format, va_list arguments) {
     fflush(stdout);
@@ -70,7 +71,7 @@ void rt_fail(int code, const char *format, ...) {
     va_start(arguments, format);
     message("error", format, arguments);
     va_end(arguments);
-    exit(code);
+    exit(code == RT_EXIT_MEMORY ? rt_memory_exit : code);
 }
 
 void rt_warn(const char *format, ...) {
@@ -113,6 +114,11 @@ char *rt_text(const char *format, ...) {
     vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
     return text;
+}
+
+int rt_ends_in(const char *name, const char *tail) {
+    size_t length = strlen(name), ending = strlen(tail);
+    return length >= ending && !strcmp(name + length - ending, tail);
 }
 
 double rt_seconds(void) {

@@ -9,6 +9,7 @@
 #include "../kernels/packed.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,72 +23,42 @@ static int is_saved(const RtTensor *tensor) {
 
 /* ---- writing ---- */
 
-typedef struct Text {
-    char *at;
-    size_t length, capacity;
-} Text;
-
-static void put(Text *text, const char *piece, size_t length) {
-    if (text->length + length + 1 > text->capacity) {
-        text->capacity = 2 * (text->length + length + 1);
-        char *grown = realloc(text->at, text->capacity);
-        if (!grown) rt_fail(RT_EXIT_MEMORY, "out of memory for a checkpoint's header");
-        text->at = grown;
-    }
-    memcpy(text->at + text->length, piece, length);
-    text->length += length;
-    text->at[text->length] = 0;
+/* What stands in the header for its shape: a tensor of a packed type is saved as the bytes it has. */
+static int shape_of(const RtTensor *tensor, const int64_t **dim, int64_t *bytes) {
+    *bytes = rt_tensor_bytes(tensor);
+    int packed = k_packing(tensor->dtype).code_bits > 0;
+    *dim = packed ? bytes : tensor->dim;
+    return packed ? 1 : tensor->rank;
 }
 
-static void put_quoted(Text *text, const char *string) {
-    char *quoted = rt_json_string(string);
-    put(text, quoted, strlen(quoted));
-    free(quoted);
-}
-
-/* A tensor of a packed type is saved as the bytes it has. */
-static void shape_text(char *text, size_t size, const RtTensor *tensor) {
-    const int64_t bytes = rt_tensor_bytes(tensor);
-    if (k_packing(tensor->dtype).code_bits)
-        st_shape_text(text, size, 1, &bytes);
-    else
-        st_shape_text(text, size, tensor->rank, tensor->dim);
-}
-
-static void build_header(Text *text, const RtProgram *program, const RtState *state) {
-    char line[512], shape[128];
-    int length =
-        snprintf(line, sizeof line,
-                 "{\"__metadata__\":{%s0000000000000000\",\"format\":\"pt\",\"remat_checkpoint\":\"1\","
-                 "\"step\":\"%lld\",\"cursor\":\"%lld\",\"seed\":\"%llu\",\"windows\":\"%lld\",\"model\":",
-                 checksum_key, (long long)state->step, (long long)state->cursor,
-                 (unsigned long long)state->seed, (long long)state->windows);
-    put(text, line, (size_t)length);
-    put_quoted(text, program->model);
+static void build_header(char **text, size_t *length, const RtProgram *program, const RtState *state) {
+    char *quoted = rt_json_string(program->model);
+    FILE *header = rt_text_open(text, length);
+    fprintf(header,
+            "{\"__metadata__\":{%s0000000000000000\",\"format\":\"pt\",\"remat_checkpoint\":\"1\","
+            "\"step\":\"%lld\",\"cursor\":\"%lld\",\"seed\":\"%llu\",\"windows\":\"%lld\",\"model\":%s",
+            checksum_key, (long long)state->step, (long long)state->cursor, (unsigned long long)state->seed,
+            (long long)state->windows, quoted);
+    if (state->passed_over) fprintf(header, ",\"passed_over\":\"%lld\"", (long long)state->passed_over);
+    if (program->guard_spread > 0)
+        fprintf(header, ",\"guard\":\"%a %a %lld %lld\"", state->guard.mean, state->guard.variance,
+                (long long)state->guard.seen, (long long)state->guard.in_a_row);
     RtModel model = rt_model_of(program, state->base);
-    char *about = rt_model_text(&model);
-    if (*about) {
-        put(text, ",\"model_text\":", 14);
-        put_quoted(text, about);
-    }
-    free(about);
+    char *about = rt_model_text(&model), *quoted_about = rt_json_string(about);
+    if (*about) fprintf(header, ",\"model_text\":%s", quoted_about);
+    free(quoted), free(about), free(quoted_about);
     rt_model_free(&model);
-    put(text, "}", 1);
-    int64_t begin = 0;
+    fputc('}', header);
+    int64_t begin = 0, bytes;
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
         if (!is_saved(tensor)) continue;
-        int64_t end = begin + rt_tensor_bytes(tensor);
-        put(text, ",", 1);
-        put_quoted(text, tensor->name);
-        shape_text(shape, sizeof shape, tensor);
-        length = snprintf(line, sizeof line, ":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%lld,%lld]}",
-                          st_dtype_name(tensor->dtype), shape, (long long)begin, (long long)end);
-        put(text, line, (size_t)length);
-        begin = end;
+        const int64_t *dim;
+        int rank = shape_of(tensor, &dim, &bytes);
+        st_add_entry(header, tensor->name, st_dtype_name(tensor->dtype), rank, dim, begin, begin + bytes);
+        begin += bytes;
     }
-    put(text, "}", 1);
-    while (text->length % 8) put(text, " ", 1);
+    st_close_header(header);
 }
 
 static int write_tensors(AtomicFile *file, const RtRun *run, const RtProgram *program, uint64_t *sum,
@@ -129,16 +100,17 @@ int rt_checkpoint_write(const char *path, const RtRun *run, const RtProgram *pro
         errno = EEXIST;
         return 0;
     }
-    Text header = {0};
-    build_header(&header, program, state);
-    unsigned char length[8];
-    for (int i = 0; i < 8; i++) length[i] = (unsigned char)(header.length >> (8 * i));
-    uint64_t sum = rt_checksum(0, header.at, (int64_t)header.length);
-    off_t place = 8 + (strstr(header.at, checksum_key) - header.at) + (off_t)strlen(checksum_key);
-    int good = atomic_file_write(&file, length, 8) &&
-               atomic_file_write(&file, header.at, (int64_t)header.length) &&
+    size_t length = 0;
+    char *header = NULL;
+    build_header(&header, &length, program, state);
+    unsigned char begin[ST_LENGTH_BYTES];
+    st_length_bytes(begin, length);
+    uint64_t sum = rt_checksum(0, header, (int64_t)length);
+    off_t place = ST_LENGTH_BYTES + (strstr(header, checksum_key) - header) + (off_t)strlen(checksum_key);
+    int good = atomic_file_write(&file, begin, sizeof begin) &&
+               atomic_file_write(&file, header, (int64_t)length) &&
                write_tensors(&file, run, program, &sum, chunk) && write_digits(&file, sum, place);
-    free(header.at);
+    free(header);
     if (good) return atomic_file_commit(&file);
     atomic_file_abandon(&file);
     return 0;
@@ -154,12 +126,31 @@ static int read_counter(const StFile *file, const char *key, uint64_t *value, Rt
     return (end && !*end && !errno) || rt_error(error, "its metadata lacks '%s'", key);
 }
 
+/* Of a run without a guard there is nothing. */
+static int read_guard(const StFile *file, RtGuard *guard, RtError *error) {
+    const char *text = st_metadata(file, "guard");
+    long long seen, in_a_row;
+    int end = 0;
+    *guard = (RtGuard){0};
+    if (!text) return 1;
+    if (sscanf(text, "%la %la %lld %lld%n", &guard->mean, &guard->variance, &seen, &in_a_row, &end) != 4 ||
+        text[end] || !isfinite(guard->mean) || !(guard->variance >= 0 && isfinite(guard->variance)) ||
+        seen < 0 || in_a_row < 0)
+        return rt_error(error, "its metadata 'guard' is malformed");
+    guard->seen = seen;
+    guard->in_a_row = in_a_row;
+    return 1;
+}
+
 static int read_state(const StFile *file, RtState *state, RtError *error) {
-    uint64_t step = 0, cursor = 0, windows = 0;
+    uint64_t step = 0, cursor = 0, windows = 0, passed_over = 0;
     if (!read_counter(file, "remat_checkpoint", &step, error) || !read_counter(file, "step", &step, error) ||
         !read_counter(file, "cursor", &cursor, error) || !read_counter(file, "windows", &windows, error) ||
         !read_counter(file, "seed", &state->seed, error))
         return 0;
+    if (st_metadata(file, "passed_over") && !read_counter(file, "passed_over", &passed_over, error)) return 0;
+    if (!read_guard(file, &state->guard, error)) return 0;
+    state->passed_over = (int64_t)passed_over;
     state->step = (int64_t)step;
     state->cursor = (int64_t)cursor;
     state->windows = (int64_t)windows;
@@ -168,7 +159,8 @@ static int read_state(const StFile *file, RtState *state, RtError *error) {
     state->base = model.base;
     rt_model_free(&model);
     const uint64_t most = UINT64_C(1) << 60; /* no run gets there, and what is added to it stays a number */
-    return (step <= most && cursor <= most && windows <= most) || rt_error(error, "a counter is too large");
+    return (step <= most && cursor <= most && windows <= most && passed_over <= step) ||
+           rt_error(error, "a counter is too large");
 }
 
 /* Where each of the file's tensors belongs in the arena; 0 with the first difference. */
@@ -182,8 +174,11 @@ static int match_tensors(const StFile *file, const RtRun *run, const RtProgram *
         const StTensor *found = st_find(file, tensor->name);
         if (!found) return rt_error(error, "it has no tensor '%s'", tensor->name);
         char have[128], want[128];
+        const int64_t *dim;
+        int64_t bytes;
+        int rank = shape_of(tensor, &dim, &bytes);
         st_shape_text(have, sizeof have, found->rank, found->dim);
-        shape_text(want, sizeof want, tensor);
+        st_shape_text(want, sizeof want, rank, dim);
         const char *dtype = st_dtype_name(tensor->dtype);
         if (strcmp(have, want) != 0 || strcmp(found->dtype, dtype) != 0)
             return rt_error(error, "its tensor '%s' is %s %s where the program has %s %s", tensor->name,
@@ -230,6 +225,18 @@ int rt_checkpoint_step(const char *path, int64_t *step, RtError *error) {
     return good;
 }
 
+int rt_checkpoint_check(const char *path, RtError *error) {
+    StFile file;
+    RtState state;
+    if (!st_open(&file, path, error)) return 0;
+    char **nowhere = rt_allocate((size_t)file.tensors * sizeof *nowhere);
+    void *chunk = rt_allocate(RT_CHUNK_BYTES);
+    int good = read_state(&file, &state, error) && read_tensors(&file, nowhere, chunk, error);
+    free(nowhere), free(chunk);
+    st_close(&file);
+    return good;
+}
+
 int rt_checkpoint_read(RtRun *run, const RtProgram *program, const char *path, RtState *state, void *chunk,
                        RtError *error) {
     StFile file;
@@ -251,6 +258,7 @@ int64_t rt_checkpoint_bytes(const RtProgram *program) {
     enum { HEADER_OF_A_TENSOR = 256 }; /* a generous line in the header */
     int64_t bytes = 0;
     for (int i = 0; i < program->tensors; i++)
-        if (is_saved(&program->tensor[i])) bytes += rt_tensor_bytes(&program->tensor[i]) + HEADER_OF_A_TENSOR;
+        bytes +=
+            HEADER_OF_A_TENSOR + (is_saved(&program->tensor[i]) ? rt_tensor_bytes(&program->tensor[i]) : 0);
     return bytes;
 }

@@ -5,6 +5,7 @@
  * token handed out is below the vocabulary. Little-endian files on little-endian machines. What is not cut
  * into windows but into documents is read by documents.c. */
 #include "internal.h"
+#include "documents_format.h"
 #include "../kernels/random.h"
 
 #include <errno.h>
@@ -53,27 +54,25 @@ static void open_file(RtData *data, RtShard *shard) {
     *slot = shard;
 }
 
+void rt_data_reopen(RtData *data, RtShard *shard) {
+    if (shard->fd < 0) open_file(data, shard);
+}
+
 void rt_data_read(RtData *data, RtShard *shard, int64_t offset, int64_t bytes) {
     RtError error;
-    if (shard->fd < 0) open_file(data, shard);
+    rt_data_reopen(data, shard);
     if (rt_read_at(shard->fd, data->buffer, bytes, offset, &error)) return;
     if (error.reason) cannot_read(shard, &error);
     rt_fail(RT_EXIT_IO, "data: '%s' had %lld bytes and was cut short while it was read", shard->path,
             (long long)shard->bytes);
 }
 
-static int has_suffix(const char *path, const char *suffix) {
-    size_t length = strlen(path), tail = strlen(suffix);
-    return length >= tail && strcmp(path + length - tail, suffix) == 0;
-}
-
 /* A program that masks nothing, and lets tokens of one document see another, would train on the wrong thing.
  */
 static void refuse_documents(RtData *data, RtShard *shard) {
-    enum { MAGIC_BYTES = 8 };
-    if (shard->bytes < MAGIC_BYTES) return;
-    rt_data_read(data, shard, 0, MAGIC_BYTES);
-    if (rt_documents_magic(data->buffer))
+    if (shard->bytes < DOCUMENTS_MAGIC_BYTES) return;
+    rt_data_read(data, shard, 0, DOCUMENTS_MAGIC_BYTES);
+    if (documents_magic(data->buffer))
         rt_fail(
             RT_EXIT_IO,
             "data: '%s' holds documents, and this program was not made for them: write data { train \"..\" "
@@ -90,8 +89,8 @@ static int guess_format(RtData *data, RtShard *shard) {
         memcpy(&magic, data->buffer, sizeof magic);
     }
     if (magic == LLMC_GPT2 || magic == LLMC_LLAMA3) return RT_LLMC;
-    if (has_suffix(shard->path, ".u32")) return RT_U32;
-    if (has_suffix(shard->path, ".u16") || has_suffix(shard->path, ".bin"))
+    if (rt_ends_in(shard->path, ".u32")) return RT_U32;
+    if (rt_ends_in(shard->path, ".u16") || rt_ends_in(shard->path, ".bin"))
         return data->vocab > 65536 ? RT_U32 : RT_U16;
     return RT_BYTES;
 }
@@ -179,7 +178,7 @@ static void open_shard(RtData *data, RtShard *shard, char *path, int format) {
     *shard = (RtShard){.path = path, .fd = -1};
     open_file(data, shard);
     if (!shard->bytes) rt_fail(RT_EXIT_IO, "data: '%s' is empty", path);
-    if (format != RT_DOCUMENTS) refuse_documents(data, shard);
+    if (format != RT_DOCUMENTS && format != RT_TEXT) refuse_documents(data, shard);
     int chosen = format == RT_AUTO ? guess_format(data, shard) : format;
     if (data->format != RT_AUTO && data->format != chosen)
         rt_fail(RT_EXIT_IO, "data: '%s' has another format than '%s'", path, data->shard[0].path);
@@ -190,6 +189,8 @@ static void open_shard(RtData *data, RtShard *shard, char *path, int format) {
     }
     if (chosen == RT_LLMC) {
         read_llmc(data, shard);
+    } else if (chosen == RT_TEXT) {
+        rt_documents_open(data, shard);
     } else {
         shard->token_bytes = chosen == RT_BYTES ? 1 : chosen == RT_U16 ? 2 : 4;
         shard->tokens = shard->bytes / shard->token_bytes;
@@ -197,7 +198,7 @@ static void open_shard(RtData *data, RtShard *shard, char *path, int format) {
             rt_fail(RT_EXIT_IO, "data: '%s' has %lld bytes, no whole number of %d-byte tokens", path,
                     (long long)shard->bytes, shard->token_bytes);
     }
-    check_tokens(data, shard);
+    if (chosen != RT_TEXT) check_tokens(data, shard); /* else all of them were */
     shard->windows = shard->tokens > data->context ? (shard->tokens - 1) / data->context : 0;
     data->windows += shard->windows;
 }

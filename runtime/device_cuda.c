@@ -119,18 +119,11 @@ void rt_device_download(void *to, const char *from, int64_t bytes) {
     check(cudaMemcpyAsync(to, from, (size_t)bytes, cudaMemcpyDeviceToHost, device.stream), "download");
     rt_device_sync();
 }
-static void copy_rows(void *to, int64_t to_pitch, const void *from, int64_t from_pitch, int64_t row_bytes,
-                      int64_t rows, enum cudaMemcpyKind kind, const char *what) {
-    check(cudaMemcpy2DAsync(to, (size_t)to_pitch, from, (size_t)from_pitch, (size_t)row_bytes, (size_t)rows,
-                            kind, device.stream),
-          what);
-    rt_device_sync();
-}
 void rt_device_upload_rows(char *to, int64_t pitch, const void *from, int64_t row_bytes, int64_t rows) {
-    copy_rows(to, pitch, from, row_bytes, row_bytes, rows, cudaMemcpyHostToDevice, "upload");
-}
-void rt_device_download_rows(void *to, const char *from, int64_t pitch, int64_t row_bytes, int64_t rows) {
-    copy_rows(to, row_bytes, from, pitch, row_bytes, rows, cudaMemcpyDeviceToHost, "download");
+    check(cudaMemcpy2DAsync(to, (size_t)pitch, from, (size_t)row_bytes, (size_t)row_bytes, (size_t)rows,
+                            cudaMemcpyHostToDevice, device.stream),
+          "upload");
+    rt_device_sync();
 }
 void rt_device_fill(char *to, int value, int64_t bytes) {
     check(cudaMemsetAsync(to, value, (size_t)bytes, device.stream), "fill");

@@ -8,9 +8,9 @@
 
 typedef enum RtElement { RT_ELEMENT_NONE, RT_ELEMENT_F32, RT_ELEMENT_BF16, RT_ELEMENT_F16 } RtElement;
 
-RtElement
-elements_named(const char *dtype); /* "F32" of a safetensors file; NONE: one that is not converted */
-RtElement elements_of(int dtype);  /* of a KDType */
+/* "F32" of a safetensors file; NONE: one that is not converted. */
+RtElement elements_named(const char *dtype);
+RtElement elements_of(int dtype); /* of a KDType */
 int64_t elements_bytes(RtElement type);
 float elements_get(const void *from, RtElement type, int64_t i);
 /* to[i] = from[i]; the two do not overlap. */

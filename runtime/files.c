@@ -2,7 +2,6 @@
  * say why, names that are set aside without overwriting another, JSON strings, and checksums. */
 #include "internal.h"
 #include "printable.h"
-#include "../kernels/random.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,21 +88,36 @@ char *rt_json_string(const char *text) {
     return quoted;
 }
 
-/* Four lanes of multiply and rotate over 32 bytes at a time, then the finaliser of random.h. */
-uint64_t rt_checksum(uint64_t seed, const void *data, int64_t bytes) {
-    const unsigned char *at = data;
-    uint64_t lane[4] = {seed, seed ^ 1, seed ^ 2, seed ^ 3}, word;
-    int64_t i = 0;
-    for (; i + 32 <= bytes; i += 32)
-        for (int k = 0; k < 4; k++) {
-            memcpy(&word, at + i + 8 * k, 8);
-            lane[k] = (lane[k] ^ word) * 0x9e3779b97f4a7c15u;
-            lane[k] = lane[k] << 29 | lane[k] >> 35;
-        }
-    for (; i < bytes; i++) lane[i & 3] = (lane[i & 3] ^ at[i]) * 0xbf58476d1ce4e5b9u;
-    uint64_t sum = k_mix(seed ^ (uint64_t)bytes);
-    for (int k = 0; k < 4; k++) sum = k_mix(sum ^ lane[k]) + 0x9e3779b97f4a7c15u;
-    return sum;
+void rt_names_add(RtNames *names, const char *name) {
+    if (names->count == names->room) {
+        names->room = names->room ? 2 * names->room : 32;
+        char **grown = realloc(names->at, (size_t)names->room * sizeof *grown);
+        if (!grown) rt_fail(RT_EXIT_MEMORY, "out of memory for names");
+        names->at = grown;
+    }
+    names->at[names->count++] = rt_text("%s", name);
+}
+
+int rt_names_find(const RtNames *names, const char *name) {
+    for (int i = 0; i < names->count; i++)
+        if (!strcmp(names->at[i], name)) return i;
+    return -1;
+}
+
+void rt_names_free(RtNames *names) {
+    for (int i = 0; i < names->count; i++) free(names->at[i]);
+    free(names->at);
+    *names = (RtNames){0};
+}
+
+FILE *rt_text_open(char **text, size_t *length) {
+    FILE *to = open_memstream(text, length);
+    if (!to) rt_fail(RT_EXIT_MEMORY, "out of memory for a text");
+    return to;
+}
+
+void rt_text_close(FILE *text) {
+    if (fclose(text) != 0) rt_fail(RT_EXIT_MEMORY, "out of memory for a text");
 }
 
 /* The path, or the nearest folder above it that is there. */

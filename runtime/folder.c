@@ -64,35 +64,16 @@ static int is_leftover(const char *name) {
     return ours;
 }
 
-typedef struct Names {
-    char **at;
-    int count, capacity;
-} Names;
-
-static void free_names(Names *names) {
-    for (int i = 0; i < names->count; i++) free(names->at[i]);
-    free(names->at);
-    *names = (Names){0};
-}
-
 /* Every name in the folder; 0 with errno where they cannot be read to the end. */
-static int list_names(const char *dir, Names *names) {
-    *names = (Names){0};
+static int list_names(const char *dir, RtNames *names) {
+    *names = (RtNames){0};
     DIR *listing = opendir(dir);
     if (!listing) return 0;
     struct dirent *entry;
-    for (errno = 0; (entry = readdir(listing)); errno = 0) {
-        if (names->count == names->capacity) {
-            names->capacity = names->capacity ? 2 * names->capacity : 32;
-            char **grown = realloc(names->at, (size_t)names->capacity * sizeof *grown);
-            if (!grown) rt_fail(RT_EXIT_MEMORY, "out of memory listing '%s'", dir);
-            names->at = grown;
-        }
-        names->at[names->count++] = rt_text("%s", entry->d_name);
-    }
+    for (errno = 0; (entry = readdir(listing)); errno = 0) rt_names_add(names, entry->d_name);
     int reason = errno;
     if (closedir(listing) != 0 && !reason) reason = errno;
-    if (reason) free_names(names);
+    if (reason) rt_names_free(names);
     errno = reason;
     return !reason;
 }
@@ -103,7 +84,7 @@ static int descending(const void *left, const void *right) {
 }
 
 /* Steps of the names of one kind, largest first, from rt_allocate. */
-static int64_t *steps_of(const Names *names, NameKind kind, int *count) {
+static int64_t *steps_of(const RtNames *names, NameKind kind, int *count) {
     int64_t *steps = rt_allocate((size_t)names->count * sizeof *steps), step;
     *count = 0;
     for (int i = 0; i < names->count; i++)
@@ -156,7 +137,7 @@ static void probe(const char *dir) {
 }
 
 void rt_folder_open(RtFolder *folder, const char *dir, int fresh) {
-    Names names;
+    RtNames names;
     int unfinished;
     make_directories(dir);
     *folder = (RtFolder){.dir = dir, .lock = take_lock(dir), .fresh = fresh, .newest_step = -1};
@@ -167,7 +148,7 @@ void rt_folder_open(RtFolder *folder, const char *dir, int fresh) {
             rt_warn("cannot remove '%s' in '%s': %s", names.at[i], dir, strerror(errno));
     free(steps_of(&names, NAME_NEW, &unfinished));
     folder->unfinished = unfinished > 0;
-    free_names(&names);
+    rt_names_free(&names);
     probe(dir);
 }
 
@@ -187,7 +168,7 @@ static int set_aside(const char *dir, int64_t step, const char *suffix, RtError 
     return good;
 }
 
-static int finish_renaming(const char *dir, const Names *names, RtError *error) {
+static int finish_renaming(const char *dir, const RtNames *names, RtError *error) {
     int old, fresh, good = 1;
     int64_t *steps = steps_of(names, NAME_CHECKPOINT, &old), *arrived = steps_of(names, NAME_NEW, &fresh);
     for (int i = 0; good && i < old; i++) good = set_aside(dir, steps[i], "old", error);
@@ -206,11 +187,11 @@ static int finish_renaming(const char *dir, const Names *names, RtError *error) 
 }
 
 int rt_folder_hand_over(RtFolder *folder, RtError *error) {
-    Names names;
+    RtNames names;
     if (!list_names(folder->dir, &names))
         return rt_error(error, "cannot read the folder '%s': %s", folder->dir, strerror(errno));
     int good = finish_renaming(folder->dir, &names, error);
-    free_names(&names);
+    rt_names_free(&names);
     if (good) folder->unfinished = 0;
     return good;
 }
@@ -219,7 +200,7 @@ int rt_folder_hand_over(RtFolder *folder, RtError *error) {
 
 /* Keeps what was saved last and the keep - 1 before it. What bears a later step is not this run's. */
 static void remove_oldest(const RtFolder *folder, int64_t saved, int64_t keep) {
-    Names names;
+    RtNames names;
     int count;
     if (keep <= 0) return;
     if (!list_names(folder->dir, &names)) {
@@ -238,7 +219,7 @@ static void remove_oldest(const RtFolder *folder, int64_t saved, int64_t keep) {
         free(path);
     }
     free(steps);
-    free_names(&names);
+    rt_names_free(&names);
 }
 
 /* A file that stands where the next checkpoint belongs is not this run's: it is kept under another name. */
@@ -280,23 +261,12 @@ char *rt_folder_newest(const RtFolder *folder) {
     return path_of(folder->dir, folder->newest_step);
 }
 
-char *rt_folder_newest_in(const char *dir) {
-    Names names;
-    int count;
-    if (!list_names(dir, &names)) return NULL;
-    int64_t *steps = steps_of(&names, NAME_CHECKPOINT, &count);
-    char *path = count ? path_of(dir, steps[0]) : NULL;
-    free(steps);
-    free_names(&names);
-    return path;
-}
-
 int64_t rt_folder_growth(const RtFolder *folder, const RtProgram *program, int64_t left) {
-    Names names;
+    RtNames names;
     int count = 0;
     if (list_names(folder->dir, &names)) {
         free(steps_of(&names, NAME_CHECKPOINT, &count));
-        free_names(&names);
+        rt_names_free(&names);
     }
     if (folder->fresh || program->save_keep <= 0) count = 0; /* what is there stays */
     int64_t most =
@@ -309,12 +279,31 @@ int64_t rt_folder_growth(const RtFolder *folder, const RtProgram *program, int64
 
 /* A sound checkpoint of another step: somebody has given it this name. */
 static void warn_of_name(const char *path, int64_t within) {
-    rt_warn("'%s' holds step %lld: it is left as it is and not resumed; to go on from it, name it "
+    rt_warn("'%s' holds step %lld: it is left as it is and not used; to go on from it, name it "
             "step-%06lld.safetensors",
             path, (long long)within, (long long)within);
 }
 
-static void warn_of_spellings(const char *dir, const Names *names) {
+char *rt_folder_newest_in(const char *dir) {
+    RtNames names;
+    int count;
+    if (!list_names(dir, &names)) return NULL;
+    int64_t *steps = steps_of(&names, NAME_CHECKPOINT, &count), within;
+    char *path = NULL;
+    for (int i = 0; i < count && !path; i++) {
+        RtError error;
+        path = path_of(dir, steps[i]);
+        if (!rt_checkpoint_step(path, &within, &error) || within == steps[i]) continue;
+        warn_of_name(path, within);
+        free(path);
+        path = NULL;
+    }
+    free(steps);
+    rt_names_free(&names);
+    return path;
+}
+
+static void warn_of_spellings(const char *dir, const RtNames *names) {
     int64_t step;
     for (int i = 0; i < names->count; i++)
         if (kind_of(names->at[i], &step) == NAME_MISSPELLED)
@@ -325,7 +314,7 @@ static void warn_of_spellings(const char *dir, const Names *names) {
 }
 
 int rt_folder_load(RtFolder *folder, RtRun *run, const RtProgram *program, RtState *state, void *chunk) {
-    Names names;
+    RtNames names;
     int count, unreadable = 0, found = 0;
     const char *dir = folder->dir;
     if (!list_names(dir, &names))
@@ -365,6 +354,6 @@ int rt_folder_load(RtFolder *folder, RtRun *run, const RtProgram *program, RtSta
     if (found) folder->newest_step = state->step;
     free(damaged);
     free(steps);
-    free_names(&names);
+    rt_names_free(&names);
     return found;
 }

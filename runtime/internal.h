@@ -5,6 +5,7 @@
 #ifndef REMAT_RT_INTERNAL_H
 #define REMAT_RT_INTERNAL_H
 
+#include "checksum.h"
 #include "rt.h"
 
 #include <signal.h>
@@ -29,6 +30,7 @@ typedef struct RtError {
 #endif
 
 extern const char *rt_called; /* what messages begin with: "train" */
+extern int rt_memory_exit;    /* the code of whoever is called so where memory is short: RT_EXIT_MEMORY */
 _Noreturn void rt_fail(int code, const char *format, ...) RT_PRINTF(2, 3);
 void rt_warn(const char *format, ...) RT_PRINTF(1, 2);
 /* Writes text of others too, made safe for a terminal (printable.h). */
@@ -38,8 +40,9 @@ int rt_error_errno(RtError *error, const char *what);   /* "what: why", or why a
 void *rt_allocate(size_t bytes);                        /* zeroed; exits 3 */
 char *rt_text(const char *format, ...) RT_PRINTF(1, 2); /* a formatted copy, from rt_allocate */
 int rt_distance(const char *a, const char *b); /* of two names, in letters to change; 999: long ones */
-double rt_seconds(void);                       /* monotonic */
-int64_t rt_dtype_bytes(int dtype);             /* of an element, where the type is not packed */
+int rt_ends_in(const char *name, const char *tail);
+double rt_seconds(void);           /* monotonic */
+int64_t rt_dtype_bytes(int dtype); /* of an element, where the type is not packed */
 int64_t rt_tensor_count(const RtTensor *tensor);
 int64_t rt_tensor_bytes(const RtTensor *tensor);
 static inline float rt_float_of(uint32_t word) { /* the bits of one as the other */
@@ -64,6 +67,16 @@ static inline uint16_t rt_to_bf16(float value) {
 
 /* ---- files.c ---- */
 struct stat;
+typedef struct RtNames {
+    char **at;
+    int count, room;
+} RtNames;
+void rt_names_add(RtNames *names, const char *name);
+int rt_names_find(const RtNames *names, const char *name); /* -1: not there */
+void rt_names_free(RtNames *names);
+/* A text to write into; it is `text`, from malloc, once it is closed. Exit with 3. */
+FILE *rt_text_open(char **text, size_t *length);
+void rt_text_close(FILE *text);
 /* A descriptor for reading, or -1 with an error; what is no regular file is refused without waiting for it.
  */
 int rt_open_regular(const char *path, struct stat *status, RtError *error);
@@ -77,8 +90,6 @@ char *rt_json_string(const char *text);
 
 /* That so many bytes can be written at each of the paths, those of one file system together. Exits 6. */
 void rt_need_space(const char *const *path, const int64_t *bytes, int count);
-/* Of the bytes, and of those whose checksum `seed` is. */
-uint64_t rt_checksum(uint64_t seed, const void *data, int64_t bytes);
 
 /* ---- host_memory.c ---- */
 /* What this process may still take: -1 where it is not known. */
@@ -100,6 +111,7 @@ typedef struct RtOptions {
     int64_t sample; /* tokens to generate at the end; -1: 256 for bytes, else none */
     int seed_given; /* else a checkpoint's seed goes on */
     uint64_t seed;
+    double temperature; /* of the sample */
     double max_loss; /* a step's loss above it ends the run; infinite: never */
 } RtOptions;
 /* Returns -1 to go on, else the exit code (--help, --version, a usage error). */
@@ -111,8 +123,8 @@ typedef struct RtShard {
     int fd; /* -1: closed for now */
     uint64_t device, inode;
     int64_t bytes, first_byte, tokens, windows;
-    int64_t mask_byte; /* documents: where the loss mask begins */
-    int token_bytes;   /* 1, 2, 4 */
+    int64_t mask_byte, vocabulary_byte; /* of a file of documents: where these parts begin */
+    int token_bytes;                    /* 1, 2, 4 */
     char *path;
 } RtShard;
 typedef struct RtDocument { /* one with a target to learn: of at least two tokens */
@@ -139,6 +151,8 @@ typedef struct RtData { /* windows of T+1 tokens, T apart, none across two shard
     RtDocument *document;                /* [windows]; NULL: windows */
     int64_t cut_documents, cut_tokens;   /* longer than T + 1, and what that leaves out */
     int64_t short_documents;             /* of fewer than two tokens */
+    int rows_apart;                      /* a row for each document */
+    uint64_t encoding, text;             /* fingerprints of a file of documents; of texts, over all files */
     uint64_t seed;                       /* of the order of documents */
     int shuffled;                        /* 0: in the order of the files */
     RtPack pack[RT_PACKS];               /* of two epochs */
@@ -146,6 +160,7 @@ typedef struct RtData { /* windows of T+1 tokens, T apart, none across two shard
 } RtData;
 /* Opens the file or the shards of a pattern; checks length and token range. Exits 6. */
 void rt_data_open(RtData *data, const char *path, int format, int64_t batch, int64_t context, int64_t vocab);
+void rt_data_reopen(RtData *data, RtShard *shard); /* where it was closed meanwhile */
 /* Cuts the last `fraction` of the windows or documents off into `validate`. Exits 6 where either side is too
  * short. */
 void rt_data_split(RtData *train, RtData *validate, double fraction, int64_t batch);
@@ -162,17 +177,26 @@ void rt_data_read_tokens(RtData *data, RtShard *shard, int64_t begin, int64_t co
 void rt_data_check_tokens(const RtData *data, const RtShard *shard, int64_t begin, int64_t count);
 int64_t rt_data_token(const RtData *data, const RtShard *shard, int64_t index);
 
-/* ---- documents.c: documents packed into rows ---- */
+/* ---- documents_file.c, documents.c: documents packed into rows ---- */
 typedef struct RtRows { /* [.., T] each; the last three are NULL but for documents */
     int32_t *tokens, *targets;
     float *mask;
     int32_t *first_key, *last_query, *positions; /* kernels.h: attend, rope */
 } RtRows;
-int rt_documents_magic(const void *bytes); /* do these 8 bytes begin a file of documents? */
-/* Checks all of a shard that was opened and adds its documents. Exits 6. */
+/* Checks all of a shard that was opened, and adds its documents where data->format is RT_DOCUMENTS. Exits 6.
+ */
 void rt_documents_open(RtData *data, RtShard *shard);
 /* Says what they are and what of them is left out; exits 6 where nothing is to be learnt from this split. */
 void rt_documents_look(const RtData *data, const char *path, int quiet);
+typedef struct RtVocabulary { /* the text of each token, of those that end a sample their numbers */
+    uint32_t tokens, stops;
+    uint32_t *end, *stop; /* in `text`: token i is [end[i - 1], end[i]) */
+    const char *text;
+    unsigned char *all;
+} RtVocabulary;
+/* Of the first file of documents; 0: it has none. Exits 6. */
+int rt_vocabulary_open(RtVocabulary *vocabulary, RtData *data);
+void rt_vocabulary_close(RtVocabulary *vocabulary);
 /* How many rows so many epochs have. */
 int64_t rt_documents_rows(RtData *data, uint64_t seed, int64_t epochs);
 /* Of the row at `position`, counted through all epochs: how many targets count; its tokens and all the rest.
@@ -182,6 +206,9 @@ void rt_documents_row(RtData *data, uint64_t seed, int64_t position, const RtRow
 /* The same without epochs, in the order of the files; how many targets of the row count. */
 int64_t rt_documents_rows_in_order(RtData *data);
 int64_t rt_documents_row_in_order(RtData *data, int64_t row, const RtRows *to);
+/* Of the split's first document what stands before the first token with loss, at least one token; from
+ * rt_allocate. */
+int32_t *rt_documents_prompt(RtData *data, int64_t *count);
 void rt_documents_close(RtData *data, int borrowed); /* borrowed: the documents are another split's */
 
 /* ---- batch.c: the rows of a micro-step ---- */
@@ -199,6 +226,15 @@ int64_t rt_batch_targets(RtData *data, uint64_t seed, int64_t position, int64_t 
 int64_t rt_batch_epochs(RtData *data, uint64_t seed, int64_t epochs);
 int64_t rt_batch_rows(RtData *data);
 
+/* ---- guard.c: steps that are passed over ---- */
+typedef struct RtGuard {  /* of the losses of steps that changed weights, the last fifty or so */
+    double mean, variance;
+    int64_t seen, in_a_row; /* how many of them; steps passed over since the last one */
+} RtGuard;
+/* Whether the loss of a step lies more than `spread` standard deviations above recent ones, or is no number;
+ * else it is one of them from now on. */
+int rt_guard_step(RtGuard *guard, double spread, double loss);
+
 /* ---- safetensors.c is in safetensors.h; init.c, weights.c ---- */
 /* Both: every tensor, or those alone that no checkpoint holds. */
 void rt_init_tensors(RtRun *run, const RtProgram *program, uint64_t seed, int frozen_only, void *chunk);
@@ -215,6 +251,8 @@ typedef struct RtState { /* what a checkpoint holds besides tensors */
     uint64_t seed;
     int64_t windows; /* of the training data, to notice that it changed */
     uint64_t base;   /* what rt_weights_load returned; 0: nothing was loaded */
+    int64_t passed_over; /* of the steps, those that changed no weight */
+    RtGuard guard;
 } RtState;
 /* Whole or not at all: 1, or 0 with errno. */
 int rt_checkpoint_write(const char *path, const RtRun *run, const RtProgram *program, const RtState *state,
@@ -227,6 +265,8 @@ int rt_checkpoint_read(RtRun *run, const RtProgram *program, const char *path, R
 int64_t rt_checkpoint_bytes(const RtProgram *program);
 /* The step its metadata tell, from the header alone; 0 with an error. */
 int rt_checkpoint_step(const char *path, int64_t *step, RtError *error);
+/* Whether it is a checkpoint as it was written, to the last byte; 0 with an error. */
+int rt_checkpoint_check(const char *path, RtError *error);
 
 /* ---- log_file.c: the file that --log names ---- */
 typedef struct RtLogFile {
@@ -268,10 +308,13 @@ int rt_folder_load(RtFolder *folder, RtRun *run, const RtProgram *program, RtSta
 /* Saves, then removes the oldest beyond the program's save_keep (0: none); 0 with an error. */
 int rt_folder_save(RtFolder *folder, const RtRun *run, const RtProgram *program, const RtState *state,
                    RtLogFile *log, void *chunk, RtError *error);
-char *rt_folder_newest(const RtFolder *folder); /* the path of what was saved or loaded last, from rt_allocate */
-/* The same of a folder that nothing is saved into now; NULL: there is none, or it cannot be read. */
+char *
+rt_folder_newest(const RtFolder *folder); /* the path of what was saved or loaded last, from rt_allocate */
+/* The same of a folder that nothing is saved into now; NULL: there is none, or it cannot be read. What holds
+ * another step than its name says is warned of and passed over. */
 char *rt_folder_newest_in(const char *dir);
-/* How many checkpoints may come to lie in the folder beside those that are there: of `left` that will be saved. */
+/* How many checkpoints may come to lie in the folder beside those that are there: of `left` that will be
+ * saved. */
 int64_t rt_folder_growth(const RtFolder *folder, const RtProgram *program, int64_t left);
 void rt_folder_close(RtFolder *folder);
 
@@ -286,6 +329,7 @@ typedef struct RtLog {
 typedef struct RtStepRecord {
     int64_t step, steps;
     float loss;           /* NaN: no target counted, and nothing was done */
+    int passed_over;      /* by the guard */
     int64_t targets;      /* that count, of documents; -1: all do */
     double gradient_norm; /* negative: not known */
     double learning_rate, seconds;
@@ -297,7 +341,7 @@ void rt_log_plan(const RtProgram *program, int64_t free_bytes, int64_t host_free
 void rt_log_warm(const RtProgram *program, int64_t used_bytes, int64_t free_bytes);
 void rt_log_step(RtLog *log, const RtProgram *program, const RtRun *run, const RtStepRecord *record);
 void rt_log_validation(RtLog *log, int64_t step, double loss);
-void rt_log_sample(RtLog *log, int64_t step, const char *text);
+void rt_log_sample(RtLog *log, int64_t step, const char *prompt, const char *text); /* prompt NULL: none */
 void rt_log_end(RtLog *log, const RtProgram *program, const RtRun *run, int64_t step);
 void rt_log_break(RtLog *log); /* ends a progress line that is being rewritten */
 
@@ -341,9 +385,19 @@ void rt_poison_transient(RtRun *run, const RtProgram *program);
 void rt_clear_room(RtRun *run, const RtProgram *program);
 
 /* ---- sample.c ---- */
-/* At most `most` tokens after a newline, fewer once *stop is set, as printable text (bytes) or numbers; from
- * rt_allocate. */
-char *rt_sample_text(RtRun *run, const RtProgram *program, int format, uint64_t seed, int64_t step,
-                     int64_t most, const volatile sig_atomic_t *stop);
+typedef struct RtSample {
+    const int32_t *prompt; /* one token or more */
+    int64_t prompts, most; /* how many; how many to make */
+    const RtVocabulary *vocabulary; /* NULL: there is none */
+    int format;                     /* then bytes are shown as they are, others as numbers */
+    double temperature;             /* 0: always the likeliest token */
+    uint64_t seed;
+    int64_t step;
+} RtSample;
+/* What the model writes behind the prompt, up to a token that ends it (which is left out), to `most` tokens,
+ * or until *stop is set; from rt_allocate, as are tokens as printable text. */
+char *rt_sample_text(RtRun *run, const RtProgram *program, const RtSample *sample,
+                     const volatile sig_atomic_t *stop);
+char *rt_tokens_text(const RtVocabulary *vocabulary, int format, const int32_t *token, int64_t count);
 
 #endif

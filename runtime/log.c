@@ -131,10 +131,11 @@ void rt_log_step(RtLog *log, const RtProgram *program, const RtRun *run, const R
     if (record->targets >= 0)
         snprintf(targets, sizeof targets, "\"loss_tokens\":%lld,", (long long)record->targets);
     snprintf(line, sizeof line,
-             "{\"step\":%lld,\"loss\":%s,%s\"grad_norm\":%s,\"learning_rate\":%s,\"step_seconds\":%.6f,"
+             "{\"step\":%lld,\"loss\":%s,%s%s\"grad_norm\":%s,\"learning_rate\":%s,\"step_seconds\":%.6f,"
              "\"tokens_per_second\":%.1f,\"mfu\":%s,\"planned_bytes\":%lld,\"measured_bytes\":%lld,"
              "\"time_left_seconds\":%.1f}",
-             (long long)record->step, number_text(loss, (double)record->loss), targets, norm,
+             (long long)record->step, number_text(loss, (double)record->loss), targets,
+             record->passed_over ? "\"passed_over\":true," : "", norm,
              number_text(rate, record->learning_rate), record->seconds,
              batch_tokens(program) / record->seconds, mfu, (long long)program->arena_bytes,
              (long long)run->high_water_bytes, left);
@@ -153,14 +154,18 @@ void rt_log_validation(RtLog *log, int64_t step, double loss) {
     flush(log);
 }
 
-void rt_log_sample(RtLog *log, int64_t step, const char *text) {
-    char *quoted = rt_json_string(text),
-         *line = rt_text("{\"step\":%lld,\"sample\":%s}", (long long)step, quoted);
+void rt_log_sample(RtLog *log, int64_t step, const char *prompt, const char *text) {
+    char *quoted = rt_json_string(text), *before = prompt ? rt_json_string(prompt) : NULL,
+         *line = rt_text("{\"step\":%lld,%s%s%s\"sample\":%s}", (long long)step, prompt ? "\"prompt\":" : "",
+                         prompt ? before : "", prompt ? "," : "", quoted);
     emit(log, line);
     free(line);
     free(quoted);
+    free(before);
     rt_log_break(log);
-    if (!log->quiet) rt_say(stderr, "---- sample ----\n%s\n----------------\n", text);
+    if (log->quiet) return;
+    if (prompt) rt_say(stderr, "---- prompt ----\n%s\n", prompt);
+    rt_say(stderr, "---- sample ----\n%s\n----------------\n", text);
 }
 
 static void print_peak(const char *what, int64_t planned_bytes, int64_t measured_bytes) {

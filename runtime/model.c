@@ -1,37 +1,22 @@
 /* See model.h. */
 #include "model.h"
 
+#include "../kernels/packed.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-    const char *name;
-    int dtype;
-} packed_type[] = {{"nf4", K_NF4}, {"nf4_f32", K_NF4_F32}};
-enum { PACKED_TYPES = sizeof packed_type / sizeof *packed_type };
+static const char *const packed_name[K_DTYPE_COUNT] = {
+#define DTYPE(name, NAME, bytes)
+#define PACKED(name, NAME, ...) [K_##NAME] = #name,
+#include "../kernels/dtype.def"
+#undef DTYPE
+};
 
-/* ---- names ---- */
-
-void rt_names_add(RtNames *names, const char *name) {
-    if (names->count == names->room) {
-        names->room = names->room ? 2 * names->room : 32;
-        char **grown = realloc(names->at, (size_t)names->room * sizeof *grown);
-        if (!grown) rt_fail(RT_EXIT_MEMORY, "out of memory for names");
-        names->at = grown;
-    }
-    names->at[names->count++] = rt_text("%s", name);
-}
-
-int rt_names_find(const RtNames *names, const char *name) {
-    for (int i = 0; i < names->count; i++)
-        if (!strcmp(names->at[i], name)) return i;
-    return -1;
-}
-
-void rt_names_free(RtNames *names) {
-    for (int i = 0; i < names->count; i++) free(names->at[i]);
-    free(names->at);
+/* Weights are quantised to the types of 4 bits (quantize.h). */
+static int is_of_weights(int dtype) {
+    return k_packing(dtype).code_bits == 4;
 }
 
 static void add_packed(RtModel *model, const char *name, int dtype) {
@@ -59,26 +44,19 @@ RtModel rt_model_of(const RtProgram *program, uint64_t base) {
     }
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
-        for (int k = 0; k < PACKED_TYPES; k++)
-            if (tensor->kind == RT_FROZEN && tensor->dtype == packed_type[k].dtype)
-                add_packed(&model, tensor->name, tensor->dtype);
+        if (tensor->kind != RT_FROZEN) continue;
+        if (model.weights) rt_names_add(&model.frozen, tensor->name);
+        if (is_of_weights(tensor->dtype)) add_packed(&model, tensor->name, tensor->dtype);
     }
     return model;
 }
 
 /* ---- as text ---- */
 
-static const char *packed_name(int dtype) {
-    for (int i = 0; i < PACKED_TYPES; i++)
-        if (packed_type[i].dtype == dtype) return packed_type[i].name;
-    abort(); /* add_packed takes these alone */
-}
-
 char *rt_model_text(const RtModel *model) {
     char *text = NULL;
     size_t length = 0;
-    FILE *out = open_memstream(&text, &length);
-    if (!out) rt_fail(RT_EXIT_MEMORY, "out of memory for what a checkpoint says of its model");
+    FILE *out = rt_text_open(&text, &length);
     if (model->weights)
         fprintf(out, "weights %s\nbase %016llx\n", model->weights, (unsigned long long)model->base);
     if (model->rank)
@@ -88,9 +66,10 @@ char *rt_model_text(const RtModel *model) {
         fprintf(out, "transposed %s\n", model->transposed.at[i]);
     for (int i = 0; i < model->tie.count; i++)
         fprintf(out, "tie %s\nof %s\n", model->tie.at[i], model->tied_to.at[i]);
+    for (int i = 0; i < model->frozen.count; i++) fprintf(out, "frozen %s\n", model->frozen.at[i]);
     for (int i = 0; i < model->packed.count; i++)
-        fprintf(out, "%s %s\n", packed_name(model->packed_dtype[i]), model->packed.at[i]);
-    if (fclose(out) != 0) rt_fail(RT_EXIT_MEMORY, "out of memory for what a checkpoint says of its model");
+        fprintf(out, "%s %s\n", packed_name[model->packed_dtype[i]], model->packed.at[i]);
+    rt_text_close(out);
     return text;
 }
 
@@ -121,11 +100,13 @@ static int read_line(RtModel *model, const char *line) {
         rt_names_add(&model->transposed, rest);
     } else if ((rest = after(line, "tie"))) {
         rt_names_add(&model->tie, rest);
+    } else if ((rest = after(line, "frozen"))) {
+        rt_names_add(&model->frozen, rest);
     } else if ((rest = after(line, "of"))) {
         rt_names_add(&model->tied_to, rest);
     } else {
-        for (int i = 0; i < PACKED_TYPES && !rest; i++)
-            if ((rest = after(line, packed_type[i].name))) add_packed(model, rest, packed_type[i].dtype);
+        for (int type = 0; type < K_DTYPE_COUNT && !rest; type++)
+            if (is_of_weights(type) && (rest = after(line, packed_name[type]))) add_packed(model, rest, type);
         return rest != NULL;
     }
     return 1;
@@ -149,6 +130,7 @@ void rt_model_free(RtModel *model) {
     rt_names_free(&model->transposed);
     rt_names_free(&model->tie);
     rt_names_free(&model->tied_to);
+    rt_names_free(&model->frozen);
     rt_names_free(&model->packed);
     free(model->packed_dtype);
     *model = (RtModel){0};

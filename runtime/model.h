@@ -3,20 +3,18 @@
  * from its program, and writes it into its checkpoints as text, so that these can be handed on without the
  * program:
  *
- *     weights ../SmolLM2-135M             as `weights` names them; these lines are there where the program
- * has any base 0123456789abcdef               the checksum of what of them is frozen adapt 16 32 0.05 0 rank,
- * alpha, dropout, 1 where the scale is alpha / sqrt(rank) transposed h.0.attn.c_attn.weight   a matrix that
- * files of weights hold as [in, out] tie lm_head.weight                  another name of ... of wte.weight
- * ... this one nf4 h.0.attn.c_attn.weight          is frozen in this packed type */
+ *     weights ../SmolLM2-135M              as `weights` names them; where there are any
+ *     base 0123456789abcdef                the checksum of what of them is frozen
+ *     adapt 16 32 0.05 0                   rank, alpha, dropout; 1: alpha / sqrt(rank) is the scale
+ *     transposed h.0.attn.c_attn.weight    a matrix that files of weights hold as [in, out]
+ *     tie lm_head.weight                   another name ...
+ *     of wte.weight                        ... of this one
+ *     frozen h.0.attn.c_attn.weight        is read only: these make the checksum
+ *     nf4 h.0.attn.c_attn.weight           is frozen in this packed type */
 #ifndef REMAT_MODEL_H
 #define REMAT_MODEL_H
 
 #include "internal.h"
-
-typedef struct RtNames {
-    char **at;
-    int count, room;
-} RtNames;
 
 typedef struct RtModel {
     char *weights; /* NULL: none */
@@ -24,13 +22,9 @@ typedef struct RtModel {
     int64_t rank; /* 0: no adapters */
     double alpha, dropout;
     int rank_stabilized;
-    RtNames transposed, tie, tied_to, packed;
+    RtNames transposed, tie, tied_to, frozen, packed;
     int *packed_dtype;
 } RtModel;
-
-void rt_names_add(RtNames *names, const char *name);
-void rt_names_free(RtNames *names);
-int rt_names_find(const RtNames *names, const char *name); /* -1: not there */
 
 RtModel rt_model_of(const RtProgram *program, uint64_t base);
 char *rt_model_text(const RtModel *model);

@@ -17,11 +17,6 @@
 
 enum { MOST_CARRIED_BYTES = 1 << 28 }; /* of one file: a tokenizer has some tens of millions */
 
-static int ends_in(const char *name, const char *tail) {
-    size_t length = strlen(name), ending = strlen(tail);
-    return length >= ending && !strcmp(name + length - ending, tail);
-}
-
 /* ---- where it may be ---- */
 
 /* The real path of what is there, or of its parent and its own name where it is not. */
@@ -40,34 +35,34 @@ static int holds(const char *folder, const char *path) {
     return !strncmp(folder, path, length) && (!path[length] || path[length] == '/' || !strcmp(folder, "/"));
 }
 
-/* Is everything that makes the folder a model a run's of ours? An empty folder is nobody's. */
+/* Is every file of weights in the folder a run's of ours? Without one it is somebody's, unless it is empty.
+ */
 static int is_ours(const char *path) {
     DIR *listing = opendir(path);
     if (!listing) return 0;
-    int files = 0, ours = 0;
+    int files = 0, ours = 0, foreign = 0;
     for (struct dirent *entry; (entry = readdir(listing));) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
         files++;
-        if (!ends_in(entry->d_name, ".safetensors")) continue;
+        if (!rt_ends_in(entry->d_name, ".safetensors")) continue;
         RtError error;
         StFile file;
         char *name = rt_text("%s/%s", path, entry->d_name);
-        if (st_open(&file, name, &error)) {
-            ours |= st_metadata(&file, MODEL_FOLDER_KEY) != NULL;
-            st_close(&file);
-        }
+        int opened = st_open(&file, name, &error), is_one = opened && st_metadata(&file, MODEL_FOLDER_KEY);
+        if (opened) st_close(&file);
+        ours += is_one, foreign += !is_one;
         free(name);
     }
     closedir(listing);
-    return !files || ours;
+    return !files || (ours && !foreign);
 }
 
 void model_folder_check(const char *target, const char *base) {
-    char *to = real_path(target), *from = base ? realpath(base, NULL) : NULL;
+    char *to = real_path(target), *from = realpath(base, NULL);
     struct stat status;
     if (!to) rt_fail(RT_EXIT_IO, "cannot write the folder '%s': %s", target, strerror(errno));
-    if (base && !from) rt_fail(RT_EXIT_IO, "'%s': %s", base, strerror(errno));
-    if (from && (holds(from, to) || holds(to, from)))
+    if (!from) rt_fail(RT_EXIT_IO, "'%s': %s", base, strerror(errno));
+    if (holds(from, to) || holds(to, from))
         rt_fail(RT_EXIT_IO, "the folder '%s' would write over the published model in '%s': name another",
                 target, base);
     if (lstat(to, &status) == 0 && (!S_ISDIR(status.st_mode) || !is_ours(to)))
@@ -109,8 +104,16 @@ static void remove_leftovers(const char *target) {
     free(copy), free(again), free(stem);
 }
 
-void model_folder_begin(ModelFolder *folder, const char *target, const char *base) {
-    model_folder_check(target, base);
+static char *unfinished; /* NULL: no folder is being written */
+
+static void remove_unfinished(void) {
+    if (unfinished) remove_folder(unfinished);
+    free(unfinished);
+    unfinished = NULL;
+}
+
+void model_folder_begin(ModelFolder *folder, const char *target) {
+    static int registered;
     uint64_t random;
     *folder = (ModelFolder){.target = real_path(target)};
     remove_leftovers(folder->target);
@@ -122,10 +125,11 @@ void model_folder_begin(ModelFolder *folder, const char *target, const char *bas
     free(copy), free(again);
     if (mkdir(folder->aside, 0777) != 0)
         rt_fail(RT_EXIT_IO, "cannot make the folder '%s': %s", folder->aside, strerror(errno));
+    unfinished = rt_text("%s", folder->aside);
+    if (!registered) registered = atexit(remove_unfinished) == 0;
 }
 
-void model_folder_fail(ModelFolder *folder, const char *what, const char *why) {
-    remove_folder(folder->aside);
+void model_folder_fail(const ModelFolder *folder, const char *what, const char *why) {
     rt_fail(RT_EXIT_IO, "cannot write '%s' for '%s': %s; nothing was left there", what, folder->target, why);
 }
 
@@ -135,8 +139,7 @@ char *model_folder_file(const ModelFolder *folder, const char *name) {
 
 void model_folder_put(const ModelFolder *folder, const char *name, const char *text, size_t bytes) {
     char *path = model_folder_file(folder, name);
-    if (!atomic_file_put(path, text, (int64_t)bytes))
-        model_folder_fail((ModelFolder *)folder, name, strerror(errno));
+    if (!atomic_file_put(path, text, (int64_t)bytes)) model_folder_fail(folder, name, strerror(errno));
     free(path);
 }
 
@@ -151,12 +154,20 @@ void model_folder_commit(ModelFolder *folder) {
         free(old);
     }
     if (rename(folder->aside, folder->target) != 0) model_folder_fail(folder, "the folder", strerror(errno));
+    free(unfinished);
+    unfinished = NULL;
     if (!atomic_file_sync_folder(dirname(parent)))
         rt_fail(RT_EXIT_IO, "cannot sync the folder of '%s': %s", folder->target, strerror(errno));
     free(parent), free(folder->aside), free(folder->target);
 }
 
 /* ---- what is carried over ---- */
+
+static void check_length(const char *path, int64_t bytes) {
+    if (bytes > MOST_CARRIED_BYTES)
+        rt_fail(RT_EXIT_IO, "'%s' has %lld bytes: no file of a model but its weights is that long", path,
+                (long long)bytes);
+}
 
 /* All of a file, with a NUL behind it; NULL where it is not there. */
 static char *read_whole(const char *path, size_t *bytes) {
@@ -165,9 +176,7 @@ static char *read_whole(const char *path, size_t *bytes) {
     int fd = rt_open_regular(path, &status, &error);
     if (fd < 0 && error.reason == ENOENT) return NULL;
     if (fd < 0) rt_fail(RT_EXIT_IO, "'%s': %s", path, error.text);
-    if (status.st_size > MOST_CARRIED_BYTES)
-        rt_fail(RT_EXIT_IO, "'%s' has %lld bytes: no file of a model but its weights is that long", path,
-                (long long)status.st_size);
+    check_length(path, status.st_size);
     char *text = rt_allocate((size_t)status.st_size + 1);
     if (!rt_read_at(fd, text, status.st_size, 0, &error)) rt_fail(RT_EXIT_IO, "'%s': %s", path, error.text);
     close(fd);
@@ -239,15 +248,15 @@ char *model_folder_config(const char *base, const char *key) {
 static int is_carried(const char *name) {
     static const char *const tail[] = {".json", ".txt", ".model", ".jinja", ".tiktoken", ".py"},
                              *const head[] = {"LICENSE", "LICENCE", "NOTICE", "USE_POLICY"};
-    if (name[0] == '.' || ends_in(name, ".index.json") || !strncmp(name, "adapter_", 8)) return 0;
+    if (name[0] == '.' || rt_ends_in(name, ".index.json") || !strncmp(name, "adapter_", 8)) return 0;
     for (size_t i = 0; i < sizeof tail / sizeof *tail; i++)
-        if (ends_in(name, tail[i])) return 1;
+        if (rt_ends_in(name, tail[i])) return 1;
     for (size_t i = 0; i < sizeof head / sizeof *head; i++)
         if (!strncmp(name, head[i], strlen(head[i]))) return 1;
     return 0;
 }
 
-int64_t model_folder_carry_over(const ModelFolder *folder, const char *base, int whole) {
+int64_t model_folder_carry_over(const ModelFolder *folder, const char *base) {
     int64_t sum = 0;
     DIR *listing = opendir(base);
     if (!listing) rt_fail(RT_EXIT_IO, "cannot read the folder '%s': %s", base, strerror(errno));
@@ -256,11 +265,12 @@ int64_t model_folder_carry_over(const ModelFolder *folder, const char *base, int
         char *path = rt_text("%s/%s", base, entry->d_name);
         if (is_carried(entry->d_name) && stat(path, &status) == 0 && S_ISREG(status.st_mode)) {
             weight_files_check_link(base, path);
-            size_t bytes = 0;
-            char *text = read_whole(path, &bytes);
-            if (text && whole && !strcmp(entry->d_name, "config.json"))
+            check_length(path, status.st_size);
+            size_t bytes = (size_t)status.st_size;
+            char *text = folder ? read_whole(path, &bytes) : NULL;
+            if (text && !strcmp(entry->d_name, "config.json"))
                 bytes = cut_member(text, bytes, "quantization_config");
-            if (text && folder) model_folder_put(folder, entry->d_name, text, bytes);
+            if (text) model_folder_put(folder, entry->d_name, text, bytes);
             sum += (int64_t)bytes;
             free(text);
         }

@@ -2,9 +2,10 @@
  * trained in place of what was there, or the adapters alone as PEFT has them. Made of a checkpoint and the
  * published folder, whose other files are carried over; the device has no part in it.
  *
- *     merged     every tensor of the base under its name, in its shape and type, in shards of 5 GB. Adapters
- * are added in f32, to what a quantised weight stands for where one was trained beside it. adapter
- * adapter_config.json and adapter_model.safetensors, always F32
+ *     merged     every tensor of the base under its name, in its shape and type, in shards of
+ *                5 GB. Adapters are added in f32, to what a quantised weight stands for where
+ *                one was trained beside it.
+ *     adapter    adapter_config.json and adapter_model.safetensors, always F32
  *
  * The folder is written beside its place, synced and renamed. Everything here ends the program with exit code
  * 6 and one message where it cannot be done. */

@@ -23,6 +23,7 @@ static const Option known[] = {
     {"--log", "FILE.jsonl", "one JSON line a step, whatever the terminal shows"},
     {"--quiet", NULL, "print nothing but warnings and errors"},
     {"--sample", "N", "generate N tokens at the end (256 for byte data, else none)"},
+    {"--temperature", "X", "of the sample: 0.8; 0 takes the likeliest token each time"},
     {"--threads", "N", "use N threads"},
     {"--poison", NULL, "fill dead memory with NaN, to find a read of it"},
     {"--profile", NULL, "seconds by operation at the end"},
@@ -86,11 +87,12 @@ static int read_whole(const char *name, const char *text, int64_t low, int64_t h
     return 1;
 }
 
-static int read_loss(const char *name, const char *text, double *value) {
+static int read_real(const char *name, const char *text, int zero, double *value) {
     char *end;
     *value = strtod(text, &end);
-    if (end != text && !*end && isfinite(*value) && *value > 0) return 1;
-    rt_say(stderr, "train: error: %s takes a number above 0, not '%s'\n", name, text);
+    if (end != text && !*end && isfinite(*value) && (*value > 0 || (zero && *value == 0))) return 1;
+    rt_say(stderr, "train: error: %s takes a number %s, not '%s'\n", name, zero ? "from 0 on" : "above 0",
+           text);
     return 0;
 }
 
@@ -115,7 +117,8 @@ static int set_value(RtOptions *options, const char *name, const char *text) {
         options->threads = (int)number;
         return 1;
     }
-    if (!strcmp(name, "--max-loss")) return read_loss(name, text, &options->max_loss);
+    if (!strcmp(name, "--temperature")) return read_real(name, text, 1, &options->temperature);
+    if (!strcmp(name, "--max-loss")) return read_real(name, text, 0, &options->max_loss);
     if (!read_whole(name, text, 0, INT64_MAX, &number)) return 0;
     options->seed_given = 1;
     options->seed = (uint64_t)number;
@@ -132,7 +135,8 @@ static void set_flag(RtOptions *options, const char *name, int *resume) {
 }
 
 int rt_options_parse(RtOptions *options, const RtProgram *program, int argc, char **argv) {
-    *options = (RtOptions){.steps = -1, .sample = -1, .seed = program->seed, .max_loss = INFINITY};
+    *options = (RtOptions){
+        .steps = -1, .sample = -1, .seed = program->seed, .max_loss = INFINITY, .temperature = 0.8};
     int resume = 0;
     for (int i = 1; i < argc; i++) {
         const char *equals = strchr(argv[i], '=');

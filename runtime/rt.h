@@ -1,6 +1,7 @@
-/* The contract between an emitted program and the runtime. An emitted train.c holds tables and four
- * functions (one micro-step, the update, one evaluation batch, one sampling pass) and hands them to rt_main, which does the rest: arena, data, loop, log, checkpoints, signals. The runtime knows nothing of
- * the compiler; the same sources serve both targets, but for device_host.c | device_cuda.c. */
+/* The contract between an emitted program and the runtime. An emitted train.c holds tables and four functions
+ * (one micro-step, the update, one evaluation batch, one sampling pass) and hands them to rt_main, which does
+ * the rest: arena, data, loop, log, checkpoints, signals. The runtime knows nothing of the compiler; the same
+ * sources serve both targets, but for device_host.c | device_cuda.c. */
 #ifndef REMAT_RT_H
 #define REMAT_RT_H
 
@@ -46,8 +47,9 @@ typedef struct RtCategory {     /* planned memory, for the start-up table */
     int64_t bytes;              /* at the peak step */
 } RtCategory;
 
-typedef enum RtSchedule { RT_CONSTANT, RT_COSINE, RT_LINEAR } RtSchedule;
-typedef enum RtFormat { RT_AUTO, RT_BYTES, RT_U16, RT_U32, RT_LLMC, RT_DOCUMENTS } RtFormat;
+typedef enum RtSchedule { RT_CONSTANT, RT_COSINE, RT_LINEAR, RT_WSD } RtSchedule;
+/* RT_TEXT: a file of documents (documents_format.h) as one run of tokens, cut into windows. */
+typedef enum RtFormat { RT_AUTO, RT_BYTES, RT_U16, RT_U32, RT_LLMC, RT_DOCUMENTS, RT_TEXT } RtFormat;
 
 typedef struct RtDocumentInputs { /* which document a token is of: i32 [B,T] each, -1: the program reads none */
     int64_t first_key_offset, last_query_offset, positions_offset;
@@ -103,10 +105,15 @@ typedef struct RtProgram {
     double learning_rate, floor;
     int schedule;               /* RtSchedule */
     int64_t warmup_steps;
+    double decay_part;          /* RT_WSD: the fraction of the steps, the last ones, in which the rate falls */
+    double guard_spread;        /* a step whose loss is so many deviations above recent ones is passed over; 0: none */
     uint64_t seed;
 
     const char *train_path, *validate_path; /* NULL: none */
     int format;                 /* RtFormat */
+    int rows_apart;             /* RT_DOCUMENTS: a row for each */
+    int prepared;               /* the files were made of text, by what the fingerprints tell; texts 0: not known */
+    uint64_t encoding, train_text, validate_text;
     double validate_fraction;
     int64_t validate_every, validate_batches;
     const char *save_dir;       /* NULL: nothing is saved */
@@ -226,7 +233,6 @@ void rt_device_upload(char *to, const void *from, int64_t bytes);
 void rt_device_download(void *to, const char *from, int64_t bytes);
 /* Rows that lie without gaps on the host and `pitch` bytes apart in the arena. */
 void rt_device_upload_rows(char *to, int64_t pitch, const void *from, int64_t row_bytes, int64_t rows);
-void rt_device_download_rows(void *to, const char *from, int64_t pitch, int64_t row_bytes, int64_t rows);
 void rt_device_fill(char *to, int value, int64_t bytes);
 void rt_device_sync(void);
 int64_t rt_device_used_bytes(void);            /* by this process, context included; -1: not known */

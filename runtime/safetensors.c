@@ -337,3 +337,24 @@ int st_read(const StFile *file, const StTensor *tensor, int64_t offset, void *to
             RtError *error) {
     return rt_read_at(file->fd, to, bytes, file->data_offset + tensor->begin + offset, error);
 }
+
+/* ---- writing ---- */
+
+void st_add_entry(FILE *header, const char *name, const char *dtype, int rank, const int64_t *dim,
+                  int64_t begin, int64_t end) {
+    char *quoted = rt_json_string(name);
+    fprintf(header, ",%s:{\"dtype\":\"%s\",\"shape\":[", quoted, dtype);
+    for (int d = 0; d < rank; d++) fprintf(header, "%s%lld", d ? ", " : "", (long long)dim[d]);
+    fprintf(header, "],\"data_offsets\":[%lld,%lld]}", (long long)begin, (long long)end);
+    free(quoted);
+}
+
+void st_close_header(FILE *header) {
+    fputc('}', header);
+    while (ftell(header) % 8) fputc(' ', header);
+    rt_text_close(header);
+}
+
+void st_length_bytes(unsigned char *to, size_t header_bytes) {
+    for (int i = 0; i < ST_LENGTH_BYTES; i++) to[i] = (unsigned char)(header_bytes >> (8 * i));
+}

@@ -47,4 +47,13 @@ int st_read(const StFile *file, const StTensor *tensor, int64_t offset, void *to
 const char *st_dtype_name(int dtype); /* of a KDType; a packed one is bytes */
 void st_shape_text(char *text, size_t size, int rank, const int64_t *dim); /* "[4, 8]" */
 
+/* ---- writing a header: {"__metadata__":{..}, which the caller writes, then ---- */
+void st_add_entry(FILE *header, const char *name, const char *dtype, int rank, const int64_t *dim,
+                  int64_t begin, int64_t end);
+/* Blanks behind it, so that the data begin at a multiple of 8 bytes. */
+void st_close_header(FILE *header);
+/* What the file begins with, before the header. */
+enum { ST_LENGTH_BYTES = 8 };
+void st_length_bytes(unsigned char *to, size_t header_bytes);
+
 #endif

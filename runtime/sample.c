@@ -1,8 +1,8 @@
-/* Text from the trained model: starting from one token (a newline for byte data), each next token is drawn
- * from softmax(logits / 0.8) with bits that depend on the seed, the step and its position only. The window is
- * the last T tokens (fewer where the budget has no room for all their logits); a causal model does not see
- * what stands after the newest. Bytes that are not valid UTF-8, and characters that steer a terminal, are
- * spelled out (printable.h). */
+/* Text from the trained model: behind a prompt (one token, a newline for byte data; of documents what stands
+ * before the first token with loss), each next token is drawn from softmax(logits / temperature) with bits
+ * that depend on the seed, the step and its position only. The window is the last T tokens (fewer where the
+ * budget has no room for all their logits); a causal model does not see what stands after the newest. Bytes
+ * that are not valid UTF-8, and characters that steer a terminal, are spelled out (printable.h). */
 #include "internal.h"
 #include "printable.h"
 #include "../kernels/random.h"
@@ -10,8 +10,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const double temperature = 0.8;
 
 /* The logits of window position `row` as floats. */
 static void download_logits(const RtRun *run, const RtProgram *program, int64_t row, float *logits) {
@@ -27,9 +25,17 @@ static void download_logits(const RtRun *run, const RtProgram *program, int64_t 
     }
 }
 
-static int32_t draw(const float *logits, int64_t vocab, double uniform) {
-    double largest = -INFINITY, sum = 0, passed = 0;
-    for (int64_t i = 0; i < vocab; i++) largest = logits[i] > largest ? (double)logits[i] : largest;
+static int32_t likeliest(const float *logits, int64_t vocab) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < vocab; i++)
+        if (logits[i] > logits[best]) best = i;
+    return (int32_t)best;
+}
+
+static int32_t draw(const float *logits, int64_t vocab, double temperature, double uniform) {
+    const int32_t best = likeliest(logits, vocab);
+    double largest = (double)logits[best], sum = 0, passed = 0;
+    if (temperature <= 0) return best;
     for (int64_t i = 0; i < vocab; i++) sum += exp(((double)logits[i] - largest) / temperature);
     for (int64_t i = 0; i < vocab; i++) {
         passed += exp(((double)logits[i] - largest) / temperature);
@@ -38,12 +44,17 @@ static int32_t draw(const float *logits, int64_t vocab, double uniform) {
     return (int32_t)(vocab - 1);
 }
 
+static char *printable_text(const char *bytes, size_t count) {
+    size_t size = printable(NULL, 0, bytes, count, "\n\t") + 1;
+    char *text = rt_allocate(size);
+    printable(text, size, bytes, count, "\n\t");
+    return text;
+}
+
 static char *bytes_text(const int32_t *token, int64_t count) {
     char *bytes = rt_allocate((size_t)count);
     for (int64_t i = 0; i < count; i++) bytes[i] = (char)(unsigned char)token[i];
-    size_t size = printable(NULL, 0, bytes, (size_t)count, "\n\t") + 1;
-    char *text = rt_allocate(size);
-    printable(text, size, bytes, (size_t)count, "\n\t");
+    char *text = printable_text(bytes, (size_t)count);
     free(bytes);
     return text;
 }
@@ -52,6 +63,34 @@ static char *numbers_text(const int32_t *token, int64_t count) {
     char *text = rt_allocate(12 * (size_t)count + 1), *to = text;
     for (int64_t i = 0; i < count; i++) to += sprintf(to, "%s%d", i ? " " : "", token[i]);
     return text;
+}
+
+/* What a token past the vocabulary's end stands for is nothing. */
+static char *words_text(const RtVocabulary *vocabulary, const int32_t *token, int64_t count) {
+    char *bytes = NULL;
+    size_t length = 0;
+    FILE *out = rt_text_open(&bytes, &length);
+    for (int64_t i = 0; i < count; i++) {
+        const uint32_t t = (uint32_t)token[i];
+        if (t >= vocabulary->tokens) continue;
+        const uint32_t begin = t ? vocabulary->end[t - 1] : 0;
+        fwrite(vocabulary->text + begin, 1, vocabulary->end[t] - begin, out);
+    }
+    rt_text_close(out);
+    char *text = printable_text(bytes, length);
+    free(bytes);
+    return text;
+}
+
+char *rt_tokens_text(const RtVocabulary *vocabulary, int format, const int32_t *token, int64_t count) {
+    if (vocabulary) return words_text(vocabulary, token, count);
+    return format == RT_BYTES ? bytes_text(token, count) : numbers_text(token, count);
+}
+
+static int stops(const RtVocabulary *vocabulary, int32_t token) {
+    for (uint32_t i = 0; vocabulary && i < vocabulary->stops; i++)
+        if (vocabulary->stop[i] == (uint32_t)token) return 1;
+    return 0;
 }
 
 /* All of the window is one document. */
@@ -69,28 +108,31 @@ static void upload_document(RtRun *run, const RtDocumentInputs *inputs, int64_t 
     free(number);
 }
 
-char *rt_sample_text(RtRun *run, const RtProgram *program, int format, uint64_t seed, int64_t step,
-                     int64_t most, const volatile sig_atomic_t *stop) {
+char *rt_sample_text(RtRun *run, const RtProgram *program, const RtSample *sample,
+                     const volatile sig_atomic_t *stop) {
     enum { STREAM = 0x73616d70 };
-    int64_t context = program->sample_context ? program->sample_context : program->context;
-    int32_t *token = rt_allocate((size_t)(most + context + 1) * sizeof *token);
+    const int64_t context = program->sample_context ? program->sample_context : program->context;
+    const int64_t given = sample->prompts, most = given + sample->most;
+    int32_t *token = rt_allocate((size_t)(most + context) * sizeof *token);
     float *logits = rt_allocate((size_t)program->vocab * sizeof *logits);
-    uint64_t key = k_random_key(seed, step, 0, STREAM);
-    token[0] = format == RT_BYTES && program->vocab > '\n' ? '\n' : 0;
-    run->cx.step = step;
+    uint64_t key = k_random_key(sample->seed, sample->step, 0, STREAM);
+    memcpy(token, sample->prompt, (size_t)given * sizeof *token);
+    run->cx.step = sample->step;
     run->cx.micro = 0;
     upload_document(run, program->documents, context);
-    int64_t made = 0;
-    for (; made < most && !*stop; made++) {
-        int64_t have = made + 1, begin = have > context ? have - context : 0;
+    int64_t have = given;
+    for (; have < most && !*stop; have++) {
+        int64_t begin = have > context ? have - context : 0;
         rt_device_upload(run->arena + program->sample_tokens_offset, token + begin,
                          context * (int64_t)sizeof *token);
         program->sample(run);
         rt_device_sync();
         download_logits(run, program, have - begin - 1, logits);
-        token[have] = draw(logits, program->vocab, k_random24(key, (uint64_t)made) * 0x1p-24);
+        const double uniform = k_random24(key, (uint64_t)(have - given)) * 0x1p-24;
+        token[have] = draw(logits, program->vocab, sample->temperature, uniform);
+        if (stops(sample->vocabulary, token[have])) break;
     }
-    char *text = format == RT_BYTES ? bytes_text(token + 1, made) : numbers_text(token + 1, made);
+    char *text = rt_tokens_text(sample->vocabulary, sample->format, token + given, have - given);
     free(logits);
     free(token);
     return text;

@@ -28,16 +28,10 @@ _Noreturn static void refuse(const WeightFiles *files, Found weight, const char 
             files->at[weight.file].path, what);
 }
 
-static int64_t elements(const StTensor *tensor) {
-    int64_t count = 1;
-    for (int i = 0; i < tensor->rank; i++) count *= tensor->dim[i];
-    return count;
-}
-
 /* What stands beside the weight under `key`. */
 static Found need(const WeightFiles *files, Found weight, const char *key, const char *dtype, int64_t count) {
     Found found = beside(files, weight, key);
-    if (!found.tensor || strcmp(found.tensor->dtype, dtype) != 0 || elements(found.tensor) != count) {
+    if (!found.tensor || strcmp(found.tensor->dtype, dtype) != 0 || found.tensor->elements != count) {
         char *what = rt_text("lacks '.%s' of %lld in %s", key, (long long)count, dtype);
         refuse(files, weight, what);
     }
@@ -162,6 +156,19 @@ void saved_nf4_load(const WeightFiles *files, Found found, const RtRun *run, con
     free(text);
     copy_whole(&copy, beside(files, found, "nested_absmax"), at.group_scales);
     rt_device_upload(copy.to + at.group_scales + at.groups * (int64_t)sizeof offset, &offset, sizeof offset);
+}
+
+uint64_t saved_nf4_sum(const WeightFiles *files, Found found, void *buffer) {
+    uint64_t sum = weight_files_sum(files, found, buffer);
+    size_t length = strlen(found.tensor->name);
+    for (int i = 0; i < files->count; i++)
+        for (int k = 0; k < files->at[i].file.tensors; k++) {
+            const StTensor *near = &files->at[i].file.tensor[k];
+            if (!files->at[i].used[k]) continue;
+            if (strncmp(near->name, found.tensor->name, length) != 0 || near->name[length] != '.') continue;
+            sum += weight_files_sum(files, (Found){i, near}, buffer);
+        }
+    return sum;
 }
 
 RtElement saved_nf4_type(const WeightFiles *files, Found found, RtTensor *tensor) {

@@ -7,6 +7,7 @@
 #include "internal.h"
 #include "model_out.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
@@ -101,20 +102,45 @@ static void allocate(Trainer *trainer) {
     trainer->run.poison = trainer->options.poison;
 }
 
+/* Files that were made of text are of the tokenizer, template and options that the program was made for, and,
+ * unless another file is named, of the same text. */
+static void check_prepared(const RtProgram *program, const RtData *data, const char *path, uint64_t text) {
+    if (!program->prepared) return;
+    if (data->encoding != program->encoding)
+        rt_fail(RT_EXIT_IO,
+                "data: '%s' was made with another tokenizer, template or options (%016llx) than this program "
+                "is for (%016llx): `rematc data %s` makes one that is",
+                path, (unsigned long long)data->encoding, (unsigned long long)program->encoding,
+                program->source);
+    if (text && data->text != text)
+        rt_fail(RT_EXIT_IO, "data: '%s' is not of the text that this program was made with: compile it again",
+                path);
+}
+
+static void open_file(const RtProgram *program, RtData *data, const char *path, int64_t batch,
+                      uint64_t text) {
+    if (program->prepared && text && access(path, F_OK) != 0 && errno == ENOENT)
+        rt_fail(RT_EXIT_IO, "data: '%s' is not there: `rematc data %s` makes it", path, program->source);
+    rt_data_open(data, path, program->format, batch, program->context, program->vocab);
+    data->rows_apart = program->rows_apart;
+    check_prepared(program, data, path, text);
+}
+
 static void open_data(Trainer *trainer) {
     const RtProgram *program = trainer->program;
     const char *path = trainer->options.data ? trainer->options.data : program->train_path;
     int validates = program->evaluate && program->validate_every > 0;
     if (!path) rt_fail(RT_EXIT_IO, "no training data: name it with --data");
-    rt_data_open(&trainer->train, path, program->format, program->batch, program->context, program->vocab);
+    open_file(program, &trainer->train, path, program->batch,
+              trainer->options.data ? 0 : program->train_text);
     if (validates && program->validate_path)
-        rt_data_open(&trainer->validate, program->validate_path, program->format, 1, program->context,
-                     program->vocab);
+        open_file(program, &trainer->validate, program->validate_path, 1, program->validate_text);
     else if (validates && program->validate_fraction > 0)
         rt_data_split(&trainer->train, &trainer->validate, program->validate_fraction, program->batch);
     if (trainer->train.document) rt_documents_look(&trainer->train, path, trainer->options.quiet);
     if (trainer->validate.document)
-        rt_documents_look(&trainer->validate, program->validate_path ? program->validate_path : path, 1);
+        rt_documents_look(&trainer->validate, program->validate_path ? program->validate_path : path,
+                          trainer->options.quiet || !program->validate_path);
 }
 
 /* Steps of as many epochs as the spec asks for; known once the seed is. */
@@ -136,8 +162,7 @@ static void count_steps(Trainer *trainer, RtProgram *program) {
 
 /* Before it is opened, which would make a file of that name. */
 static void check_log_name(const char *path) {
-    size_t length = path ? strlen(path) : 0, tail = strlen(".safetensors");
-    if (length >= tail && !strcmp(path + length - tail, ".safetensors"))
+    if (path && rt_ends_in(path, ".safetensors"))
         rt_fail(RT_EXIT_USAGE, "--log '%s' is the name of weights or a checkpoint", path);
 }
 
@@ -201,6 +226,8 @@ static void initialise(Trainer *trainer) {
                 (long long)state->windows);
     state->step = saved.step;
     state->cursor = saved.cursor;
+    state->passed_over = saved.passed_over;
+    state->guard = saved.guard;
     trainer->saved_step = saved.step;
     if (!options->quiet) fprintf(stderr, "resuming after step %lld\n", (long long)saved.step);
 }
@@ -211,9 +238,11 @@ static double learning_rate(const RtProgram *program, int64_t step) {
     if (step < program->warmup_steps)
         return program->learning_rate * (double)(step + 1) / (double)program->warmup_steps;
     if (program->schedule == RT_CONSTANT) return program->learning_rate;
-    double length = (double)(program->steps - program->warmup_steps);
-    double progress = length > 0 ? (double)(step - program->warmup_steps) / length : 1;
-    if (progress > 1) progress = 1;
+    double begin = (double)program->warmup_steps;
+    if (program->schedule == RT_WSD) begin = fmax(begin, (1 - program->decay_part) * (double)program->steps);
+    double length = (double)program->steps - begin;
+    double progress = length > 0 ? ((double)step - begin) / length : 1;
+    progress = fmin(fmax(progress, 0), 1);
     double shape =
         program->schedule == RT_COSINE ? 0.5 * (1 + cos(3.14159265358979323846 * progress)) : 1 - progress;
     return program->learning_rate * (program->floor + (1 - program->floor) * shape);
@@ -266,6 +295,24 @@ static void step_done(Trainer *trainer, const RtStepRecord *record) {
     rt_log_step(&trainer->log, program, &trainer->run, &said);
 }
 
+static void pass_over(Trainer *trainer, RtStepRecord *record, double begin) {
+    record->seconds = fmax(rt_seconds() - begin, 1e-9);
+    trainer->state.passed_over++;
+    step_done(trainer, record);
+}
+
+static void say_spike(Trainer *trainer, double loss) {
+    enum { MOST_IN_A_ROW = 50 };
+    const RtGuard *guard = &trainer->state.guard;
+    long long step = (long long)trainer->state.step + 1;
+    if (guard->in_a_row > MOST_IN_A_ROW)
+        rt_fail(1, "the losses of the last %d steps, to step %lld, were all spikes; %s", MOST_IN_A_ROW, step,
+                kept_text(trainer));
+    rt_log_break(&trainer->log);
+    rt_warn("step %lld is passed over: its loss is %.6g, recent ones %.6g, give or take %.2g", step, loss,
+            guard->mean, sqrt(guard->variance));
+}
+
 /* One optimizer step; 0 when a signal came before its update: nothing has changed then. A loss that is no
  * number may have gone into the weights already: the program ends without saving them. */
 static int one_step(Trainer *trainer) {
@@ -279,12 +326,12 @@ static int one_step(Trainer *trainer) {
     record.gradient_norm = -1;
     record.learning_rate = rate;
     if (!counted) { /* nothing to learn: weights and states stay as they are */
-        record.seconds = fmax(rt_seconds() - begin, 1e-9);
-        step_done(trainer, &record);
+        pass_over(trainer, &record, begin);
         return 1;
     }
     run->cx.seed = trainer->state.seed;
     run->cx.step = trainer->state.step;
+    run->cx.passed_over = trainer->state.passed_over;
     run->cx.learning_rate = (float)rate;
     run->cx.loss_scale = (float)(1 / targets);
     rt_device_fill(run->arena + program->loss_offset, 0, sizeof(float));
@@ -296,16 +343,25 @@ static int one_step(Trainer *trainer) {
         program->micro_step(run);
     }
     float loss = (float)((double)download_float(trainer, program->loss_offset) / targets);
+    record.loss = loss;
+    RtGuard guard = trainer->state.guard; /* the step may still be dropped */
+    if (program->guard_spread > 0 && !signals && rt_guard_step(&guard, program->guard_spread, (double)loss)) {
+        trainer->state.guard = guard;
+        record.passed_over = 1;
+        say_spike(trainer, (double)loss);
+        pass_over(trainer, &record, begin);
+        return 1;
+    }
     if (!isfinite(loss)) diverged(trainer, "loss", (double)loss);
     if (!signals || program->updates_within) watch_loss(trainer, (double)loss);
     if (signals && !program->updates_within) return 0;
+    trainer->state.guard = guard;
     if (program->update) program->update(run);
     if (program->norm_offset >= 0) {
         record.gradient_norm = sqrt((double)download_float(trainer, program->norm_offset));
         if (!isfinite(record.gradient_norm)) diverged(trainer, "gradient norm", record.gradient_norm);
     }
     rt_device_sync();
-    record.loss = loss;
     record.seconds = fmax(rt_seconds() - begin, 1e-9);
     step_done(trainer, &record);
     return 1;
@@ -412,6 +468,35 @@ static void write_folder(const Trainer *trainer, const char *path, RtOutKind kin
     free(checkpoint);
 }
 
+/* Documents give the prompt, those of the validation where there are any; other data a token to begin with.
+ */
+static void write_sample(Trainer *trainer, int64_t tokens) {
+    const RtProgram *program = trainer->program;
+    RtData *data = trainer->validate.count ? &trainer->validate : &trainer->train;
+    const int format = data->format;
+    RtVocabulary vocabulary;
+    RtSample sample = {.prompts = 1,
+                       .most = tokens,
+                       .vocabulary = rt_vocabulary_open(&vocabulary, data) ? &vocabulary : NULL,
+                       .format = format,
+                       .temperature = trainer->options.temperature,
+                       .seed = trainer->state.seed,
+                       .step = trainer->state.step};
+    int32_t first = 0, *given = NULL;
+    if (format == RT_BYTES && program->vocab > '\n') first = '\n';
+    if (format == RT_TEXT) {
+        rt_data_read_tokens(data, data->shard, 0, 1);
+        first = (int32_t)rt_data_token(data, data->shard, 0);
+    }
+    if (data->document) given = rt_documents_prompt(data, &sample.prompts);
+    sample.prompt = given ? given : &first;
+    char *prompt = given ? rt_tokens_text(sample.vocabulary, format, given, sample.prompts) : NULL;
+    char *text = rt_sample_text(&trainer->run, program, &sample, &signals);
+    rt_log_sample(&trainer->log, trainer->state.step, prompt, text);
+    free(text), free(prompt), free(given);
+    rt_vocabulary_close(&vocabulary);
+}
+
 static void finish(Trainer *trainer, int trained) {
     const RtProgram *program = trainer->program;
     int64_t sample = trainer->options.sample;
@@ -421,10 +506,7 @@ static void finish(Trainer *trainer, int trained) {
         sample = trained && trainer->train.format == RT_BYTES && !trainer->options.quiet ? 256 : 0;
     if (sample > 0 && !program->sample) rt_warn("this program was built without sampling");
     if (sample > 0 && program->sample && !signals) {
-        char *text = rt_sample_text(&trainer->run, program, trainer->train.format, trainer->state.seed,
-                                    trainer->state.step, sample, &signals);
-        rt_log_sample(&trainer->log, trainer->state.step, text);
-        free(text);
+        write_sample(trainer, sample);
     }
     rt_log_end(&trainer->log, program, &trainer->run, trainer->state.step);
 }
@@ -442,13 +524,13 @@ static int train(Trainer *trainer, RtProgram *program) {
     allocate(trainer);
     initialise(trainer);
     count_steps(trainer, program);
+    check_saving(trainer);
     rt_log_file_begin(&trainer->log.file, trainer->state.step, trainer->program->save_every,
                       options->fresh && dir);
     int trained = trainer->state.step < trainer->steps;
     if (!trained && !options->quiet)
         fprintf(stderr, "nothing to do: %lld of %lld steps are done\n", (long long)trainer->state.step,
                 (long long)trainer->steps);
-    check_saving(trainer);
     int code = loop(trainer);
     if (code == 0) finish(trainer, trained);
     if (trainer->run.profile) rt_profile_print(trainer->run.profile, stderr);

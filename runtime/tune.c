@@ -345,9 +345,12 @@ static void measure_copies(Tune *tune) {
         const char *name;
         Once *once;
     } way[] = {{"offload", copy_out}, {"fetch", copy_in}};
-    if (tune->options.only && !strstr("offload fetch", tune->options.only)) return;
     for (int i = 0; i < 2; i++) {
         char *key = rt_text("%s f32[%d] < f32[%d]", way[i].name, COPIED_BYTES / 4, COPIED_BYTES / 4);
+        if (tune->options.only && !strstr(key, tune->options.only)) {
+            free(key);
+            continue;
+        }
         if (known_seconds(tune, key) > 0) {
             tune->known++;
         } else if (is_late(tune)) {
@@ -376,7 +379,8 @@ static int usage(const RtTuner *tuner, const char *name, FILE *to) {
             "  --seconds S     begin no further operation after S seconds: what takes most of a step comes "
             "first\n"
             "  --each S        for an operation, so many seconds (0.3), and no less than 5 batches\n"
-            "  --only NAME     only operations that have NAME in their record, as `linear` or `bf16`\n"
+            "  --only NAME     only operations and copies that have NAME in their record, as\n"
+            "                  `linear` or `bf16`\n"
             "  --device NAME   this is the device NAME, not %s: the times are that one's\n\n"
             "exit codes: 0 done, 2 usage, 3 too little memory, 5 no device or another one, 6 files\n",
             name, tuner->model, tuner->device, tuner->model, tuner->device);

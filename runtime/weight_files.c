@@ -130,8 +130,7 @@ static int by_tensor(const void *left, const void *right) {
 /* A name that an index may give a shard: of a file that lies in its own folder. */
 static int is_shard_name(const char *name) {
     static const char tail[] = ".safetensors";
-    size_t length = strlen(name);
-    return length >= sizeof tail && !strchr(name, '/') && !strcmp(name + length - (sizeof tail - 1), tail);
+    return rt_ends_in(name, tail) && strcmp(name, tail) != 0 && !strchr(name, '/');
 }
 
 static int lies_in(const char *path, const char *folder) {
@@ -299,12 +298,36 @@ const char *weight_files_nearest(const WeightFiles *files, const char *name) {
     return nearest;
 }
 
-void weight_files_read(const WeightFiles *files, Found found, int64_t begin, int64_t count, void *to) {
+static void read_bytes(const WeightFiles *files, Found found, int64_t begin, int64_t bytes, void *to) {
     const WeightFile *from = &files->at[found.file];
-    int64_t size = found.tensor->element_bytes;
     RtError error;
-    if (!st_read(&from->file, found.tensor, begin * size, to, count * size, &error))
+    if (!st_read(&from->file, found.tensor, begin, to, bytes, &error))
         rt_fail(RT_EXIT_IO, "weights: '%s': %s", from->path, error.text);
+}
+
+void weight_files_read(const WeightFiles *files, Found found, int64_t begin, int64_t count, void *to) {
+    int64_t size = found.tensor->element_bytes;
+    read_bytes(files, found, begin * size, count * size, to);
+}
+
+uint64_t weight_files_begin_sum(const StTensor *tensor) {
+    char shape[128];
+    st_shape_text(shape, sizeof shape, tensor->rank, tensor->dim);
+    char *head = rt_text("%s %s %s", tensor->name, tensor->dtype, shape);
+    uint64_t sum = rt_checksum(0, head, (int64_t)strlen(head));
+    free(head);
+    return sum;
+}
+
+uint64_t weight_files_sum(const WeightFiles *files, Found found, void *buffer) {
+    uint64_t sum = weight_files_begin_sum(found.tensor);
+    int64_t bytes = found.tensor->end - found.tensor->begin;
+    for (int64_t begin = 0; begin < bytes; begin += WEIGHT_PART_BYTES) {
+        int64_t part = bytes - begin < WEIGHT_PART_BYTES ? bytes - begin : WEIGHT_PART_BYTES;
+        read_bytes(files, found, begin, part, buffer);
+        sum = rt_checksum(sum, buffer, part);
+    }
+    return sum;
 }
 
 /* Constants that older releases of transformers saved with their models: causal masks, rope frequencies. */
@@ -313,13 +336,8 @@ static int is_constant(const StTensor *tensor) {
         const char *tail;
         int rank;
     } constant[] = {{".attn.bias", 4}, {".attn.masked_bias", 0}, {".rotary_emb.inv_freq", 1}};
-    size_t length = strlen(tensor->name);
-    for (size_t i = 0; i < sizeof constant / sizeof *constant; i++) {
-        size_t tail = strlen(constant[i].tail);
-        if (length >= tail && !strcmp(tensor->name + length - tail, constant[i].tail) &&
-            tensor->rank == constant[i].rank)
-            return 1;
-    }
+    for (size_t i = 0; i < sizeof constant / sizeof *constant; i++)
+        if (rt_ends_in(tensor->name, constant[i].tail) && tensor->rank == constant[i].rank) return 1;
     return 0;
 }
 

@@ -45,6 +45,11 @@ Found weight_files_find(const WeightFiles *files, const char *name);
 void weight_files_use(const WeightFiles *files, Found found);
 /* Of the tensors that are not in use the one with the most similar name; NULL: none is similar. */
 const char *weight_files_nearest(const WeightFiles *files, const char *name);
+enum { WEIGHT_PART_BYTES = RT_CHUNK_BYTES / 4 }; /* that a checksum goes on by */
+/* The checksum of a tensor's name, type and shape; that of each WEIGHT_PART_BYTES of its data follows. */
+uint64_t weight_files_begin_sum(const StTensor *tensor);
+/* All of it, of a tensor that is read for this alone; `buffer` has WEIGHT_PART_BYTES. */
+uint64_t weight_files_sum(const WeightFiles *files, Found found, void *buffer);
 /* Elements [begin, begin + count). */
 void weight_files_read(const WeightFiles *files, Found found, int64_t begin, int64_t count, void *to);
 /* One line that names what is not in use, if anything is; not what a published model keeps beside its

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { READ_BYTES = RT_CHUNK_BYTES / 4 }; /* at a time, into the first quarter of the transfer buffer */
+enum { READ_BYTES = WEIGHT_PART_BYTES }; /* at a time, into the first quarter of the transfer buffer */
 
 static int is_weight(const RtTensor *tensor) {
     return tensor->kind == RT_PARAM || tensor->kind == RT_FROZEN;
@@ -112,35 +112,12 @@ static void upload(const Load *load, const RtTensor *tensor, RtElement type, int
     }
 }
 
-/* The checksum of a tensor's name, type and shape; that of each READ_BYTES of its data follows. */
-static uint64_t begin_sum(const StTensor *tensor) {
-    char shape[128];
-    st_shape_text(shape, sizeof shape, tensor->rank, tensor->dim);
-    char *head = rt_text("%s %s %s", tensor->name, tensor->dtype, shape);
-    uint64_t sum = rt_checksum(0, head, (int64_t)strlen(head));
-    free(head);
-    return sum;
-}
-
-/* Of a tensor that is read for this alone. */
-static uint64_t sum_alone(const Load *load, Found found) {
-    int64_t size = found.tensor->element_bytes, count = (found.tensor->end - found.tensor->begin) / size,
-            most = READ_BYTES / size;
-    uint64_t sum = begin_sum(found.tensor);
-    for (int64_t begin = 0; begin < count; begin += most) {
-        int64_t part = count - begin < most ? count - begin : most;
-        weight_files_read(load->files, found, begin, part, load->from);
-        sum = rt_checksum(sum, load->from, part * size);
-    }
-    return sum;
-}
-
 /* Into a parameter and its master, if it has one. */
 static uint64_t load_plain(const Load *load, const RtTensor *tensor, const RtTensor *master, int transposed,
                            Found found) {
     RtElement type = elements_named(found.tensor->dtype);
     int64_t count = rt_tensor_count(tensor), most = READ_BYTES / elements_bytes(type);
-    uint64_t sum = begin_sum(found.tensor);
+    uint64_t sum = weight_files_begin_sum(found.tensor);
     for (int64_t begin = 0; begin < count; begin += most) {
         int64_t part = count - begin < most ? count - begin : most;
         weight_files_read(load->files, found, begin, part, load->from);
@@ -155,7 +132,7 @@ static uint64_t load_quantized(const Load *load, const RtTensor *tensor, Found f
     _Static_assert(READ_BYTES / 2 <= RT_QUANTIZE_MOST, "as many elements as are read at once");
     RtElement type = elements_named(found.tensor->dtype);
     int64_t count = rt_tensor_count(tensor), most = READ_BYTES / elements_bytes(type);
-    uint64_t sum = begin_sum(found.tensor);
+    uint64_t sum = weight_files_begin_sum(found.tensor);
     RtQuantizer quantizer;
     rt_quantize_begin(&quantizer, load->run, tensor, load->codes);
     for (int64_t begin = 0; begin < count; begin += most) {
@@ -188,21 +165,12 @@ static uint64_t load_quantized_turned(const Load *load, const RtTensor *tensor, 
             rt_quantize_add(&quantizer, (const float *)(const void *)load->to, r * c);
         }
     rt_quantize_end(&quantizer);
-    return sum_alone(load, found);
+    return weight_files_sum(load->files, found, load->from);
 }
 
 /* The codes and what lies beside them. */
 static uint64_t load_saved(const Load *load, const RtTensor *tensor, Found found) {
-    uint64_t sum = sum_alone(load, found);
-    size_t length = strlen(found.tensor->name);
-    for (int i = 0; i < load->files->count; i++)
-        for (int k = 0; k < load->files->at[i].file.tensors; k++) {
-            const StTensor *beside = &load->files->at[i].file.tensor[k];
-            if (!load->files->at[i].used[k]) continue;
-            if (strncmp(beside->name, found.tensor->name, length) != 0 || beside->name[length] != '.')
-                continue;
-            sum += sum_alone(load, (Found){i, beside});
-        }
+    uint64_t sum = saved_nf4_sum(load->files, found, load->from);
     saved_nf4_load(load->files, found, load->run, tensor, load->from, READ_BYTES);
     return sum;
 }

@@ -7,311 +7,17 @@
  *      [update]      All of it happens in a child process (child.h): Graphviz and what it stands on end the
  *  [f0] --- [b0]     program, or go on with wrong results, where memory runs out.
  *  [f1] --- [b1]     */
-#include "codegen/picture/dot.h"
 #include "codegen/picture/child.h"
-#include "codegen/picture/picture.h"
-#include "ir/ops.h"
+#include "codegen/picture/dot_parts.h"
 
-#include <graphviz/gvc.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct {
-    const char *fill, *line, *label;
-} fate_look[FATE_COUNT] = {
-    [FATE_FREED] = {"#f1f1f1", "#8a8a8a", "freed at once"},
-    [FATE_KEPT] = {"#a9cdf0", "#1f6fb5", "kept for the backward pass"},
-    [FATE_RECOMPUTED] = {"#fdc98a", "#d9730d", "recomputed in the backward pass"},
-    [FATE_OFFLOADED] = {"#b8e0b0", "#2e8b3d", "copied to host memory and back"},
-};
-static const char weight_fill[] = "#ddd0ee", frozen_fill[] = "#dfe3e6", peak_line[] = "#d3122b";
-
-typedef struct Point {
-    double x, y;
-} Point;
-
-typedef struct Drawing {
-    const Picture *p;
-    Arena *arena;
-    Agraph_t *graph;
-    Agnode_t **forward, **backward; /* by shown box; backward NULL when there is none */
-    Agnode_t **band, **header;      /* by shown box that begins a group: its background and its name */
-    Agnode_t *title, *legend, *update;
-    int64_t weight_bytes, frozen_bytes, optimizer_bytes;
-    Point *size, *at; /* by node sequence number, in points: width and height; centre */
-} Drawing;
-
-/* ---- attributes and labels ---- */
-
-static void set(void *object, const char *name, const char *value) {
-    agsafeset(object, (char *)name, (char *)value, "");
-}
-
-/* A label in Graphviz's HTML. */
-static void set_html(Drawing *d, void *object, const char *html) {
-    char *text = agstrdup_html(d->graph, (char *)html);
-    agsafeset(object, "label", text, "");
-    agstrfree(d->graph, text);
-}
-
-static const char *escape(Arena *arena, const char *from) {
-    Text to = {.arena = arena};
-    text_add_n(&to, "", 0);
-    for (; *from; from++) {
-        if (*from == '&')
-            text_add(&to, "&amp;");
-        else if (*from == '<')
-            text_add(&to, "&lt;");
-        else if (*from == '>')
-            text_add(&to, "&gt;");
-        else if (*from == '"')
-            text_add(&to, "&quot;");
-        else
-            text_add_n(&to, from, 1);
-    }
-    return to.at;
-}
-
-static const char *bytes_text(const Drawing *d, int64_t bytes) {
-    return format_bytes(bytes, arena_alloc(d->arena, 24));
-}
-
-/* A node's name without the block it stands in. */
-static const char *short_name(const Drawing *d, const Row *row) {
-    const char *name = d->p->g->node.at[row->node].name;
-    if (row->block == NONE) return name;
-    const char *block = d->p->g->block.at[row->block];
-    size_t length = strlen(block);
-    return !strncmp(name, block, length) && name[length] == '.' ? name + length + 1 : name;
-}
-
 static const char *width_of(const Drawing *d, int64_t bytes) {
     double thickness = bytes > 1024 ? 1 + 0.32 * log2((double)bytes / 1024.0) : 1;
     return arena_printf(d->arena, "%.2f", thickness > 7 ? 7.0 : thickness);
-}
-
-/* ---- boxes ---- */
-
-static bool peak_is_in(const Drawing *d, uint32_t shown, bool backward) {
-    NodeId peak = d->p->peak_node;
-    if (peak == NONE) return false;
-    uint32_t row = d->p->row_of_node[peak];
-    return row != NONE && d->p->row.at[row].shown == shown &&
-           (d->p->g->node.at[peak].phase == PHASE_BACKWARD) == backward;
-}
-
-static void add_peak(Drawing *d, Text *html) {
-    uint32_t row = d->p->row_of_node[d->p->peak_node], block = row == NONE ? NONE : d->p->row.at[row].block;
-    text_add(html, "<tr><td bgcolor=\"%s\"><font color=\"white\"><b>PEAK: %s live%s%s</b></font></td></tr>",
-             peak_line, bytes_text(d, d->p->peak_bytes), block == NONE ? "" : " in ",
-             block == NONE ? "" : escape(d->arena, d->p->g->block.at[block]));
-}
-
-static void add_table(Text *html, const char *fill, const char *line, bool peak) {
-    text_add(html,
-             "<table border=\"%d\" cellborder=\"0\" cellspacing=\"0\" cellpadding=\"3\" color=\"%s\" "
-             "bgcolor=\"%s\">",
-             peak ? 4 : 1, peak ? peak_line : line, fill);
-}
-
-static Agnode_t *add_box(Drawing *d, const char *name, const char *html) {
-    Agnode_t *node = agnode(d->graph, (char *)name, 1);
-    set(node, "shape", "plain");
-    set_html(d, node, html);
-    return node;
-}
-
-/* Norm weights and biases are too small to mention. */
-static void add_weights(Drawing *d, Text *html, int64_t trained, int64_t frozen) {
-    static const char row[] = "<tr><td bgcolor=\"%s\"><font point-size=\"13\">%s %s</font></td></tr>";
-    if (trained > d->weight_bytes / 2000) text_add(html, row, weight_fill, "weights", bytes_text(d, trained));
-    if (frozen > d->frozen_bytes / 2000)
-        text_add(html, row, frozen_fill, "frozen weights", bytes_text(d, frozen));
-}
-
-static const char *forward_label(Drawing *d, uint32_t shown) {
-    const Row *row = &d->p->row.at[d->p->shown.at[shown].row];
-    const Node *node = &d->p->g->node.at[row->node];
-    const char *name = short_name(d, row);
-    const char *last = strrchr(name, '.');
-    Text html = {.arena = d->arena};
-    bool peak = peak_is_in(d, shown, false);
-    add_table(&html, fate_look[row->fate].fill, fate_look[row->fate].line, peak);
-    text_add(&html, "<tr><td><b>%s</b>", escape(d->arena, name));
-    if (strcmp(last ? last + 1 : name, op_info[node->op].name))
-        text_add(&html, " <font point-size=\"13\">%s</font>", op_info[node->op].name);
-    text_add(&html, "<br/><font point-size=\"13\">%s   %s</font></td></tr>",
-             type_text(d->arena, &d->p->g->value.at[node->out[0]].type), bytes_text(d, row->bytes));
-    add_weights(d, &html, row->weight_bytes, row->frozen_bytes);
-    if (peak) add_peak(d, &html);
-    text_add(&html, "</table>");
-    return html.at;
-}
-
-/* A whole group in one box. */
-static const char *group_label(Drawing *d, uint32_t shown) {
-    const Group *group = &d->p->group.at[d->p->shown.at[shown].group];
-    Text html = {.arena = d->arena};
-    bool peak = peak_is_in(d, shown, false);
-    add_table(&html, "#ffffff", "#555555", peak);
-    text_add(&html, "<tr><td><b>%s</b></td></tr>",
-             escape(d->arena, picture_group_name(d->p, group, d->arena)));
-    for (int f = 0; f < FATE_COUNT; f++)
-        if (group->bytes[f])
-            text_add(&html, "<tr><td bgcolor=\"%s\"><font point-size=\"13\">%s: %s%s</font></td></tr>",
-                     fate_look[f].fill, fate_look[f].label, bytes_text(d, group->bytes[f]),
-                     group->block.count > 1 ? " a layer" : "");
-    add_weights(d, &html, group->weight_bytes, group->frozen_bytes);
-    if (peak) add_peak(d, &html);
-    text_add(&html, "</table>");
-    return html.at;
-}
-
-static const char *backward_label(Drawing *d, uint32_t shown) {
-    const Shown *s = &d->p->shown.at[shown];
-    Text html = {.arena = d->arena};
-    bool peak = peak_is_in(d, shown, true);
-    add_table(&html, "#ffffff", "#9a9a9a", peak);
-    if (s->row == NONE)
-        text_add(&html, "<tr><td>backward of these layers</td></tr>");
-    else
-        text_add(&html, "<tr><td>backward of %s</td></tr>",
-                 escape(d->arena, short_name(d, &d->p->row.at[s->row])));
-    if (peak) add_peak(d, &html);
-    text_add(&html, "</table>");
-    return html.at;
-}
-
-static void draw_boxes(Drawing *d) {
-    uint32_t group = NONE, count = d->p->shown.count;
-    d->forward = NEW_ARRAY(d->arena, Agnode_t *, count + 1);
-    d->backward = NEW_ARRAY(d->arena, Agnode_t *, count + 1);
-    d->band = NEW_ARRAY(d->arena, Agnode_t *, count + 1);
-    d->header = NEW_ARRAY(d->arena, Agnode_t *, count + 1);
-    for (uint32_t i = 0; i < count; i++) {
-        const Shown *s = &d->p->shown.at[i];
-        uint32_t next = s->row == NONE ? NONE : s->group;
-        if (next != group && next != NONE) {
-            d->band[i] = agnode(d->graph, arena_printf(d->arena, "band%u", i), 1);
-            const char *name = escape(d->arena, picture_group_name(d->p, &d->p->group.at[next], d->arena));
-            d->header[i] = add_box(d, arena_printf(d->arena, "group%u", i),
-                                   arena_printf(d->arena, "<font point-size=\"18\"><b>%s</b></font>", name));
-        }
-        group = next;
-        d->forward[i] = add_box(d, arena_printf(d->arena, "f%u", i),
-                                s->row == NONE ? group_label(d, i) : forward_label(d, i));
-        if (s->row == NONE || d->p->row.at[s->row].has_backward)
-            d->backward[i] = add_box(d, arena_printf(d->arena, "b%u", i), backward_label(d, i));
-    }
-}
-
-/* ---- the update, the title and the legend ---- */
-
-static void draw_update(Drawing *d) {
-    uint32_t top = 0;
-    while (top < d->p->shown.count && !d->backward[top]) top++;
-    if (top == d->p->shown.count) return;
-    Text html = {.arena = d->arena};
-    NodeId peak_node = d->p->peak_node;
-    bool peak = peak_node != NONE && d->p->g->node.at[peak_node].phase == PHASE_UPDATE;
-    add_table(&html, weight_fill, "#6f4fa0", peak);
-    text_add(&html,
-             "<tr><td><b>update of the weights</b><br/><font point-size=\"13\">weights %s, optimizer "
-             "%s</font></td></tr>",
-             bytes_text(d, d->weight_bytes), bytes_text(d, d->optimizer_bytes));
-    if (peak) add_peak(d, &html);
-    text_add(&html, "</table>");
-    d->update = add_box(d, "update", html.at);
-}
-
-static void add_legend(Text *html, const char *fill, const char *line, int border, const char *what) {
-    text_add(
-        html,
-        "<tr><td width=\"46\" fixedsize=\"true\" height=\"22\" bgcolor=\"%s\" border=\"%d\" color=\"%s\">"
-        "<font point-size=\"6\"> </font></td><td align=\"left\">%s</td></tr>",
-        fill, border, line, what);
-}
-
-static void draw_title(Drawing *d, const char *title, const Plan *plan, const Cost *cost) {
-    const Picture *p = d->p;
-    double recomputed = 0, all = 0;
-    for (uint32_t s = 0; s < plan->step.count; s++) {
-        const Step *step = &plan->step.at[s];
-        if (step->kind > STEP_RECOMPUTE) continue;
-        all += cost[step->node].seconds;
-        if (step->kind == STEP_RECOMPUTE) recomputed += cost[step->node].seconds;
-    }
-    static const char line[] = "<tr><td align=\"left\">", end[] = "</td></tr>";
-    Text html = {.arena = d->arena};
-    text_add(&html,
-             "<table border=\"0\" cellspacing=\"2\" cellpadding=\"2\">%s<font "
-             "point-size=\"28\"><b>%s</b></font>%s",
-             line, escape(d->arena, title), end);
-    text_add(&html,
-             "%sarena %s: weights %s, %soptimizer %s,<br align=\"left\"/>the rest activations, gradients and "
-             "workspace<br align=\"left\"/>%s",
-             line, bytes_text(d, plan->peak_bytes), bytes_text(d, d->weight_bytes),
-             d->frozen_bytes ? arena_printf(d->arena, "frozen weights %s, ", bytes_text(d, d->frozen_bytes))
-                             : "",
-             bytes_text(d, d->optimizer_bytes), end);
-    if (plan->host_bytes)
-        text_add(&html, "%spinned host memory %s<br align=\"left\"/>%s", line,
-                 bytes_text(d, plan->host_bytes), end);
-    if (p->peak_node != NONE)
-        text_add(&html,
-                 "%speak: %s live at step %u of %u, %s;<br align=\"left\"/>recomputation: %.1f%% of the "
-                 "micro-step's and the update's time<br align=\"left\"/>%s",
-                 line, bytes_text(d, p->peak_bytes), p->peak_step, plan->step.count,
-                 escape(d->arena, p->g->node.at[p->peak_node].name), all > 0 ? 100 * recomputed / all : 0.0,
-                 end);
-    text_add(&html,
-             "%s<font point-size=\"14\">left: forward, downwards; right: backward, upwards;<br "
-             "align=\"left\"/>between them what is saved; the thicker, the more bytes<br "
-             "align=\"left\"/></font>%s</table>",
-             line, end);
-    d->title = add_box(d, "title", html.at);
-}
-
-static void draw_legend(Drawing *d) {
-    Text html = {.arena = d->arena};
-    text_add(&html, "<table border=\"0\" cellspacing=\"3\" cellpadding=\"2\">");
-    for (int f = FATE_COUNT - 1; f >= 0; f--)
-        if (d->p->tensors[f])
-            add_legend(&html, fate_look[f].fill, fate_look[f].line, 1,
-                       arena_printf(d->arena, "%s: %u tensor%s, %s", fate_look[f].label, d->p->tensors[f],
-                                    d->p->tensors[f] == 1 ? "" : "s", bytes_text(d, d->p->bytes[f])));
-    add_legend(&html, weight_fill, "#6f4fa0", 1, "weights, always in memory");
-    if (d->frozen_bytes) add_legend(&html, frozen_fill, "#6b7780", 1, "frozen weights, always in memory");
-    add_legend(&html, "#ffffff", peak_line, 4, "where memory peaks");
-    text_add(&html, "</table>");
-    d->legend = add_box(d, "legend", html.at);
-}
-
-static int64_t bytes_of_kind(const Picture *p, ValueKind kind, Role role) {
-    int64_t bytes = 0;
-    for (ValueId v = 0; v < p->g->value.count; v++)
-        if (p->g->value.at[v].kind == kind && p->g->value.at[v].role == role)
-            bytes += value_bytes(&p->g->value.at[v]);
-    return bytes;
-}
-
-static void draw_nodes(Drawing *d, const char *title, const Plan *plan, const Cost *cost) {
-    static const char font[] = "Helvetica,DejaVu Sans,sans-serif";
-    agattr(d->graph, AGNODE, "fontname", (char *)font);
-    agattr(d->graph, AGNODE, "fontsize", "16");
-    agattr(d->graph, AGNODE, "margin", "0");
-    agattr(d->graph, AGRAPH, "bgcolor", "white");
-    agattr(d->graph, AGRAPH, "outputorder", "nodesfirst");
-    agattr(d->graph, AGRAPH, "pad", "0.2");
-    d->weight_bytes = bytes_of_kind(d->p, VALUE_PARAM, ROLE_WEIGHT);
-    d->frozen_bytes = bytes_of_kind(d->p, VALUE_FROZEN, ROLE_WEIGHT);
-    d->optimizer_bytes = bytes_of_kind(d->p, VALUE_STATE, ROLE_OPTIMIZER);
-    draw_title(d, title, plan, cost);
-    draw_legend(d);
-    draw_boxes(d);
-    draw_update(d);
 }
 
 /* ---- places ---- */
@@ -330,25 +36,27 @@ static double larger(double a, double b) {
 
 static void put(Drawing *d, Agnode_t *node, double x, double y) {
     d->at[AGSEQ(node)] = (Point){x, y};
-    set(node, "pos", arena_printf(d->arena, "%.2f,%.2f", x, y));
+    dot_set(node, "pos", arena_printf(d->arena, "%.2f,%.2f", x, y));
 }
 
 static Point centre(const Drawing *d, Agnode_t *node) {
     return d->at[AGSEQ(node)];
 }
 
+/* What has no box of its own, but belongs to the picture. */
+static void put_corner(Drawing *d, double x, double y) {
+    Agnode_t *corner = agnode(d->graph, arena_printf(d->arena, "corner%d", agnnodes(d->graph)), 1);
+    dot_set(corner, "style", "invis");
+    dot_set(corner, "shape", "point");
+    dot_set(corner, "pos", arena_printf(d->arena, "%.2f,%.2f", x, y));
+}
+
 static void put_band(Drawing *d, uint32_t first, double top, double bottom, double left, double right) {
-    Agnode_t *band = d->band[first];
-    set(band, "shape", "box");
-    set(band, "label", "");
-    set(band, "style", "rounded,filled");
-    set(band, "fillcolor", "#faf8ef");
-    set(band, "color", "#b9b49a");
-    set(band, "fixedsize", "true");
-    set(band, "width", arena_printf(d->arena, "%.4f", (right - left) / 72));
-    set(band, "height", arena_printf(d->arena, "%.4f", (top - bottom) / 72));
-    put(d, band, (left + right) / 2, (top + bottom) / 2);
-    /* beside the forward chain, clear of the lanes */
+    text_add(&d->bands, "c 7 -%s C 7 -%s P 4 %.2f %.2f %.2f %.2f %.2f %.2f %.2f %.2f ", band_line, band_fill,
+             left, bottom, right, bottom, right, top, left, top);
+    put_corner(d, left, bottom);
+    put_corner(d, right, top);
+    /* beside the forward chain; edges go below it */
     put(d, d->header[first], 12 + width_points(d, d->header[first]) / 2, top - HEADER / 2 + 2);
 }
 
@@ -367,7 +75,7 @@ static void place(Drawing *d, double half[2], double *right_x) {
         y -= height_points(d, d->update) + 2 * ROW_GAP;
     }
     for (uint32_t i = 0; i <= count; i++) {
-        bool stays = i < count && begun != NONE && !d->band[i] && d->p->shown.at[i].row != NONE &&
+        bool stays = i < count && begun != NONE && !d->header[i] && d->p->shown.at[i].row != NONE &&
                      d->p->shown.at[i].group == d->p->shown.at[begun].group;
         if (begun != NONE && !stays) {
             y += ROW_GAP - BAND_END;
@@ -376,7 +84,7 @@ static void place(Drawing *d, double half[2], double *right_x) {
             begun = NONE;
         }
         if (i == count) break;
-        if (d->band[i]) {
+        if (d->header[i]) {
             begun = i;
             top = y;
             y -= HEADER;
@@ -387,9 +95,13 @@ static void place(Drawing *d, double half[2], double *right_x) {
         if (d->backward[i]) put(d, d->backward[i], *right_x, y - height / 2);
         y -= height + ROW_GAP;
     }
-    double legend = height_points(d, d->legend), head = height_points(d, d->title);
-    put(d, d->legend, left + width_points(d, d->legend) / 2, legend / 2 + 2 * ROW_GAP);
-    put(d, d->title, left + width_points(d, d->title) / 2, legend + head / 2 + 2 * ROW_GAP);
+    Agnode_t *const above[] = {d->legend, d->memory, d->title};
+    double bottom = 2 * ROW_GAP;
+    for (size_t i = 0; i < COUNT_OF(above); i++) {
+        double tall = height_points(d, above[i]);
+        put(d, above[i], left + width_points(d, above[i]) / 2, bottom + tall / 2);
+        bottom += tall + ROW_GAP / 2;
+    }
 }
 
 /* ---- edges ---- */
@@ -397,11 +109,11 @@ static void place(Drawing *d, double half[2], double *right_x) {
 static void add_edge(Drawing *d, Agnode_t *from, Agnode_t *to, const char *color, int64_t bytes, bool dashed,
                      const char *spline) {
     Agedge_t *e = agedge(d->graph, from, to, NULL, 1);
-    set(e, "color", color);
-    set(e, "penwidth", width_of(d, bytes));
-    set(e, "arrowsize", "0.8");
-    if (dashed) set(e, "style", "dashed");
-    set(e, "pos", spline);
+    dot_set(e, "color", color);
+    dot_set(e, "penwidth", width_of(d, bytes));
+    dot_set(e, "arrowsize", "0.8");
+    if (dashed) dot_set(e, "style", "dashed");
+    dot_set(e, "pos", spline);
 }
 
 enum { ARROW = 9 };
@@ -519,6 +231,7 @@ static bool render(Drawing *d, GVC_t *context, const char *format, char **data, 
     if (!measure(d, context)) return false;
     place(d, half, &right_x);
     draw_edges(d, half, right_x);
+    if (d->bands.length) agattr(d->graph, AGRAPH, "_background", d->bands.at);
     agattr(d->graph, AGRAPH, "layout", "nop2"); /* a saved .dot is drawn from its places, too */
     if (gvLayout(context, d->graph, "nop2") != 0) return false;
     bool ok = gvRenderData(context, d->graph, format, data, bytes) == 0;
@@ -547,12 +260,14 @@ static bool is_whole(const char *format, const char *data, size_t bytes) {
 static bool draw(void *context, int fd) {
     const DotRequest *request = context;
     Arena *arena = arena_new();
-    Drawing d = {.p = picture_new(request->g, request->plan, request->layout, request->layer, arena),
-                 .arena = arena};
+    Drawing d = {.p = picture_new(request->g, request->plan, request->layout, request->layer,
+                                  request->blocks_only, arena),
+                 .arena = arena,
+                 .bands = {.arena = arena}};
     agseterr(AGMAX);
     GVC_t *gvc = gvContext();
     d.graph = agopen("memory_plan", Agdirected, NULL);
-    draw_nodes(&d, request->title, request->plan, request->cost);
+    dot_boxes(&d, request);
     char *data = NULL;
     unsigned bytes = 0;
     if (!render(&d, gvc, request->format, &data, &bytes)) return refuse(fd, request->format);

@@ -15,7 +15,9 @@ typedef struct DotRequest {
     const Layout *layout;
     const Cost *cost;
     const char *title;
+    const char *source; /* what was compiled */
     int layer;          /* an index of the graph's blocks, which stays by itself; -1: none */
+    bool blocks_only;   /* other blocks are a box each */
     const char *format; /* of dot_format */
 } DotRequest;
 

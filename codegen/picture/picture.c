@@ -4,6 +4,7 @@
  * of the latest forward tensor they read. Blocks with equal rows in the same order are one group, drawn once.
  */
 #include "codegen/picture/picture.h"
+#include "codegen/decisions.h"
 #include "ir/ops.h"
 
 #include <string.h>
@@ -58,29 +59,73 @@ static void find_peak(Picture *p, const Plan *plan, const Layout *layout, Arena 
 
 /* ---- rows ---- */
 
-static void add_row(Picture *p, NodeId n, const Fate *fate, Arena *arena) {
-    const Graph *g = p->g;
-    const Node *node = &g->node.at[n];
-    Row row = {.node = n, .block = node->block, .backward = HASH_SEED};
-    int64_t largest = 0;
-    for (uint32_t i = 0; i < node->nout - node->nmut; i++) {
-        int64_t bytes = value_bytes(&g->value.at[node->out[i]]);
-        Fate became = fate[node->out[i]];
-        row.bytes += bytes;
-        p->bytes[became] += bytes;
-        p->tensors[became]++;
-        if (bytes > largest) {
-            largest = bytes;
-            row.fate = became;
-        }
-    }
+/* Whether a node makes nothing but a weight in another type. */
+static bool is_made_of_weight(const Graph *g, const Node *node) {
+    if (node->op != OP_CAST && node->op != OP_DEQUANTIZE) return false;
+    ValueKind kind = g->value.at[graph_root(g, node->in[0])].kind;
+    return node->phase == PHASE_FORWARD && (kind == VALUE_PARAM || kind == VALUE_FROZEN);
+}
+
+static void add_weights(Row *row, const Graph *g, const Node *node) {
     for (uint32_t i = 0; i < node->nin; i++) {
         const Value *value = &g->value.at[graph_root(g, node->in[i])];
-        if (value->kind == VALUE_PARAM) row.weight_bytes += value_bytes(value);
-        if (value->kind == VALUE_FROZEN) row.frozen_bytes += value_bytes(value);
+        if (value->kind == VALUE_PARAM) row->weight_bytes += value_bytes(value);
+        if (value->kind == VALUE_FROZEN) row->frozen_bytes += value_bytes(value);
     }
-    p->row_of_node[n] = p->row.count;
-    *vec_add(arena, &p->row) = row;
+}
+
+static void count_outputs(Picture *p, const Node *node, const Fate *fate, int64_t bytes[FATE_COUNT]) {
+    for (uint32_t i = 0; i < node->nout - node->nmut; i++) {
+        Fate became = fate[node->out[i]];
+        int64_t more = value_bytes(&p->g->value.at[node->out[i]]);
+        bytes[became] += more;
+        p->bytes[became] += more;
+        p->tensors[became]++;
+    }
+}
+
+static Fate most_of(const int64_t bytes[FATE_COUNT]) {
+    int most = 0;
+    for (int f = 1; f < FATE_COUNT; f++)
+        if (bytes[f] > bytes[most]) most = f;
+    return (Fate)most;
+}
+
+/* What a node reads of weights that were made into another type, and no row has yet. */
+static void take_made(Picture *p, NodeId n, const Fate *fate) {
+    const Graph *g = p->g;
+    const Node *node = &g->node.at[n];
+    Row *row = &p->row.at[p->row_of_node[n]];
+    for (uint32_t i = 0; i < node->nin; i++) {
+        NodeId def = g->value.at[graph_root(g, node->in[i])].def;
+        if (def == NONE || p->row_of_node[def] != NONE || !is_made_of_weight(g, &g->node.at[def])) continue;
+        int64_t bytes[FATE_COUNT] = {0};
+        count_outputs(p, &g->node.at[def], fate, bytes);
+        row->made = most_of(bytes);
+        row->made_bytes += bytes[row->made];
+        add_weights(row, g, &g->node.at[def]);
+        p->row_of_node[def] = p->row_of_node[n];
+    }
+}
+
+/* Of pieces, `bytes` are those of all so far, by what becomes of them. */
+static void add_row(Picture *p, NodeId n, const Fate *fate, Map *pieces, Arena *arena) {
+    const Node *node = &p->g->node.at[n];
+    const char *name = decisions_without_pieces(node->name, arena);
+    uint32_t r = name == node->name ? NONE : map_get(pieces, name);
+    if (r == NONE) {
+        r = p->row.count;
+        *vec_add(arena, &p->row) = (Row){.node = n, .block = node->block, .backward = HASH_SEED};
+        map_set(pieces, name, r);
+    }
+    Row *row = &p->row.at[r];
+    count_outputs(p, node, fate, row->of_fate);
+    row->bytes = 0;
+    for (int f = 0; f < FATE_COUNT; f++) row->bytes += row->of_fate[f];
+    row->fate = most_of(row->of_fate);
+    if (!row->pieces++) add_weights(row, p->g, node);
+    p->row_of_node[n] = r;
+    take_made(p, n, fate);
 }
 
 /* The row whose name, followed by a dot, begins `name`; the longest such. */
@@ -116,16 +161,16 @@ static void join_backward(Picture *p, NodeId n, const Map *rows, uint32_t *last)
 
 static void find_rows(Picture *p, const Fate *fate, Arena *arena) {
     const Graph *g = p->g;
-    Map *rows = map_new(arena);
+    Map *rows = map_new(arena), *pieces = map_new(arena);
     uint32_t last = NONE;
     p->row_of_node = NEW_ARRAY(arena, uint32_t, g->node.count);
+    for (NodeId n = 0; n < g->node.count; n++) p->row_of_node[n] = NONE;
     for (NodeId n = 0; n < g->node.count; n++) {
         const Node *node = &g->node.at[n];
-        p->row_of_node[n] = NONE;
-        if (op_info[node->op].flags & OPF_VIEW) continue;
+        if (op_info[node->op].flags & OPF_VIEW || is_made_of_weight(g, node)) continue;
         if (node->phase == PHASE_FORWARD) {
-            map_set(rows, node->name, p->row.count);
-            add_row(p, n, fate, arena);
+            add_row(p, n, fate, pieces, arena);
+            map_set(rows, node->name, p->row_of_node[n]);
         } else if (node->phase == PHASE_BACKWARD) {
             join_backward(p, n, rows, &last);
         }
@@ -139,7 +184,8 @@ static uint64_t row_hash(const Picture *p, const Row *row, uint64_t hash) {
     const Type *type = &p->g->value.at[node->out[0]].type;
     int64_t word[] = {node->op,          row->fate,         row->bytes,
                       row->weight_bytes, row->frozen_bytes, (int64_t)row->backward,
-                      type->dtype};
+                      type->dtype,       row->pieces,       row->made_bytes,
+                      row->made};
     return hash_bytes(hash, word, sizeof word);
 }
 
@@ -165,7 +211,8 @@ static uint32_t *find_groups(Picture *p, int layer, Arena *arena) {
         if (row->block == NONE) continue;
         Group *group = &p->group.at[group_of[row->block]];
         if (group->block.at[0] != row->block) continue;
-        group->bytes[row->fate] += row->bytes;
+        for (int f = 0; f < FATE_COUNT; f++) group->bytes[f] += row->of_fate[f];
+        group->bytes[row->made] += row->made_bytes;
         group->weight_bytes += row->weight_bytes;
         group->frozen_bytes += row->frozen_bytes;
     }
@@ -173,14 +220,15 @@ static uint32_t *find_groups(Picture *p, int layer, Arena *arena) {
 }
 
 /* The largest few groups and the layer asked for are drawn in detail. */
-static void choose_details(Picture *p, int layer) {
+static void choose_details(Picture *p, int layer, bool blocks_only) {
     for (uint32_t i = 0; i < p->group.count; i++) {
         Group *group = &p->group.at[i];
         uint32_t larger = 0;
         for (uint32_t k = 0; k < p->group.count; k++)
             larger += p->group.at[k].block.count > group->block.count ||
                       (k < i && p->group.at[k].block.count == group->block.count);
-        group->whole = larger >= DETAILED_GROUPS && !(layer >= 0 && group->block.at[0] == (uint32_t)layer);
+        group->whole = (blocks_only || larger >= DETAILED_GROUPS) &&
+                       !(layer >= 0 && group->block.at[0] == (uint32_t)layer);
     }
 }
 
@@ -258,17 +306,24 @@ static void find_edges(Picture *p, const uint32_t *group_of, const Fate *fate, A
     }
 }
 
-Picture *picture_new(const Graph *g, const Plan *plan, const Layout *layout, int layer, Arena *arena) {
+Picture *picture_new(const Graph *g, const Plan *plan, const Layout *layout, int layer, bool blocks_only,
+                     Arena *arena) {
     Picture *p = NEW(arena, Picture);
     p->g = g;
     Fate *fate = find_fates(g, plan, arena);
     find_peak(p, plan, layout, arena);
     find_rows(p, fate, arena);
     uint32_t *group_of = find_groups(p, layer, arena);
-    choose_details(p, layer);
+    choose_details(p, layer, blocks_only);
     fold(p, group_of, arena);
     find_edges(p, group_of, fate, arena);
     return p;
+}
+
+/* "3" of "h.3" */
+static const char *number_of(const char *block) {
+    const char *dot = strrchr(block, '.');
+    return dot ? dot + 1 : block;
 }
 
 const char *picture_group_name(const Picture *p, const Group *group, Arena *arena) {
@@ -280,9 +335,10 @@ const char *picture_group_name(const Picture *p, const Group *group, Arena *aren
             text_add(&name, ", ...");
             break;
         }
-        text_add(&name, "%s%s", runs ? ", " : "", p->g->block.at[group->block.at[i]]);
-        if (end > i + 1)
-            text_add(&name, "%s%s", end > i + 2 ? " to " : ", ", p->g->block.at[group->block.at[end - 1]]);
+        const char *first = p->g->block.at[group->block.at[i]],
+                   *last = p->g->block.at[group->block.at[end - 1]];
+        text_add(&name, "%s%s", runs ? ", " : "", runs ? number_of(first) : first);
+        if (end > i + 1) text_add(&name, "%s%s", end > i + 2 ? " to " : ", ", number_of(last));
     }
     if (count > 1) text_add(&name, ": \u00d7%u layers", count);
     return name.at;

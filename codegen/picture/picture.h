@@ -7,14 +7,19 @@
 
 typedef enum Fate { FATE_FREED, FATE_KEPT, FATE_RECOMPUTED, FATE_OFFLOADED, FATE_COUNT } Fate;
 
-/* A row: a forward operation and the backward operations it gave rise to. */
+/* A row: a forward operation and the backward operations it gave rise to. Pieces of tokens are one operation;
+ * what a weight is cast or dequantised to belongs to who reads it. */
 typedef struct Row {
     NodeId node;
-    uint32_t block;       /* NONE outside of repeated blocks */
-    Fate fate;            /* of the largest output */
-    int64_t bytes;        /* of the outputs */
-    int64_t weight_bytes; /* of the trained parameters it reads */
-    int64_t frozen_bytes; /* of the others */
+    uint32_t pieces;
+    uint32_t block;              /* NONE outside of repeated blocks */
+    Fate fate;                   /* of most of its bytes */
+    int64_t bytes;               /* of the outputs */
+    int64_t of_fate[FATE_COUNT]; /* which add up to them */
+    int64_t weight_bytes;        /* of the trained parameters it reads */
+    int64_t frozen_bytes;        /* of the others */
+    int64_t made_bytes;          /* of what is made of them */
+    Fate made;                   /* what becomes of that */
     bool has_backward;
     uint64_t backward; /* hash of the backward operations */
     uint32_t shown;
@@ -55,8 +60,10 @@ typedef struct Picture {
     int64_t bytes[FATE_COUNT]; /* of all forward outputs */
 } Picture;
 
-Picture *picture_new(const Graph *g, const Plan *plan, const Layout *layout, int layer, Arena *arena);
-/* "h.0 to h.10: ×11 layers" */
+/* `layer`: a block that stays by itself; -1: none. `blocks_only`: every other group is one box. */
+Picture *picture_new(const Graph *g, const Plan *plan, const Layout *layout, int layer, bool blocks_only,
+                     Arena *arena);
+/* "h.0 to 10: ×11 layers" */
 const char *picture_group_name(const Picture *p, const Group *group, Arena *arena);
 
 #endif

@@ -16,6 +16,7 @@ const char *const shell_word[SHELL_COUNT] = {
     SHELL_WORDS(WORD)
 #undef WORD
 };
+static const char *const level_word[] = {"operations", "blocks"};
 static const char *const maximize_word[] = {"tokens_per_second", "T"};
 static const char *const target_word[] = {"host", "cuda"};
 static const char *const diagnostics_word[] = {"text", "json"};

@@ -5,7 +5,7 @@
 #include "frontend/driver/batch_search.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
-#include "frontend/driver/report.h"
+#include "frontend/driver/summary.h"
 #include "planner/layout/live.h"
 
 #include <inttypes.h>
@@ -326,7 +326,7 @@ int infeasible_answer(Compilation *c) {
     message_diagnostics(c->options, c->diag);
     if (c->options->json) {
         Text out = {.arena = c->arena};
-        report_infeasible_json(&answer, &out);
+        summary_infeasible_json(&answer, &out);
         int code = output_print(c->options, &out);
         if (code != EXIT_FINE) return code;
     }

@@ -56,12 +56,14 @@ static void add_beside(const Compilation *c, Planned *planned, Budget arena_budg
     planned->sample = sampling(c, &planned->train, arena_budget);
     planned->evaluate.inside = planned->sample.inside = NULL; /* it moves with the result */
     const Program *const all[] = {&planned->train, &planned->evaluate, &planned->sample};
-    planned->request = (EmitRequest){.spec = &c->spec,
-                                     .device = &c->device,
-                                     .cuda = c->device.cuda,
-                                     .train = program_part(all[0]),
-                                     .evaluate = program_part(all[1]),
-                                     .sample = program_part(all[2])};
+    planned->request =
+        (EmitRequest){.spec = &c->spec,
+                      .data = {.train_path = c->spec.train_path, .validate_path = c->spec.validate_path},
+                      .device = &c->device,
+                      .cuda = c->device.cuda,
+                      .train = program_part(all[0]),
+                      .evaluate = program_part(all[1]),
+                      .sample = program_part(all[2])};
     for (size_t i = 0; i < COUNT_OF(all); i++)
         if (height(all[i]) > planned->request.arena_bytes) planned->request.arena_bytes = height(all[i]);
     planned->fits = planned->train.result->feasible;

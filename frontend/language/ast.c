@@ -8,10 +8,10 @@ const char *const section_name[SECTION_COUNT] = {
 #define SECTION(id, word, token) [SECTION_##id] = word,
 #include "frontend/language/words.def"
 };
-const char *const section_key[SECTION_COUNT][8] = {
+const char *const section_key[SECTION_COUNT][9] = {
     [SECTION_DTYPE] = {"compute", "accumulate", "frozen", "trained", "gradient", "optimizer"},
-    [SECTION_TRAIN] = {"steps", "epochs", "tokens_per_step", "optimizer", "schedule", "clip_norm", "seed"},
-    [SECTION_DATA] = {"train", "validate"},
+    [SECTION_TRAIN] = {"steps", "epochs", "tokens_per_step", "optimizer", "schedule", "clip_norm", "guard", "seed"},
+    [SECTION_DATA] = {"train", "validate", "tokenizer", "loss", "pack"},
     [SECTION_SAVE] = {"dir", "every", "keep", "adapter", "merged"},
 };
 const char *const item_word[ITEM_KIND_COUNT] = {

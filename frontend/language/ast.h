@@ -135,7 +135,7 @@ typedef enum SectionKind {
 extern const char *const section_name[SECTION_COUNT];
 /* The keys a section knows, ended by NULL (none for dims). An unknown key still parses: lowering rejects it.
  */
-extern const char *const section_key[SECTION_COUNT][8];
+extern const char *const section_key[SECTION_COUNT][9];
 typedef struct Section {
     SectionKind kind;
     VEC(Entry) entry;

@@ -96,7 +96,9 @@ static void drop_other_length(Ast *ast, const char *key) {
 
 static bool set_entry(const Option *option, SectionKind kind, const char *key) {
     Entry *entry = (Entry *)ast_entry(option->ast, kind, key);
-    bool path = (kind == SECTION_SAVE && strcmp(key, "every") && strcmp(key, "keep")) || kind == SECTION_DATA;
+    static const char *const no_path[] = {"every", "keep", "loss", "pack"};
+    bool path = kind == SECTION_SAVE || kind == SECTION_DATA;
+    for (size_t i = 0; i < COUNT_OF(no_path); i++) path &= strcmp(key, no_path[i]) != 0;
     Expr *value = option_value(option, kind == SECTION_DIMS ? WANT_DIM : path ? WANT_TEXT : WANT_VALUE);
     if (!value) return false;
     if (kind == SECTION_TRAIN) {
@@ -272,6 +274,9 @@ static const char *other_name(const char *name, const Names *known) {
         {"clip_norm", "grad_clip max_grad_norm clip gradient_clip"},
         {"save.dir", "out output out_dir output_dir"},
         {"data.train", "data dataset train_data"},
+        {"data.tokenizer", "tokenizer_path tokenizer_name"},
+        {"data.loss", "train_on_inputs completion_only_loss assistant_only_loss"},
+        {"data.pack", "packing sample_packing"},
         {"budget", "memory max_memory"},
         {"adapt.rank", "r lora_r lora_rank rank"},
         {"adapt.alpha", "lora_alpha"},

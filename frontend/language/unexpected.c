@@ -108,17 +108,17 @@ static void suggest_word(Parser *parser, const int *expected, uint32_t count) {
     }
 }
 
-/* Words of data that other trainers know: `train "chat.jsonl" chat tokenizer "tokenizer.json"`. */
+/* Words of data that other trainers know: `train "chat.json" sharegpt`. */
 static void suggest_data(const Parser *parser) {
-    static const char *const words[] = {"chat", "tokenizer", "jsonl", "json", "text", "parquet"};
+    static const char *const words[] = {"json", "csv", "parquet", "arrow", "alpaca", "sharegpt"};
     for (uint32_t back = 0; back <= 2 && back <= parser->last; back++) {
         const Token *token = &parser->token.at[parser->last - back];
         if (token->kind != NAME && token->kind != KEY) continue;
         for (size_t i = 0; i < COUNT_OF(words); i++) {
             if (strcmp(token->text, words[i])) continue;
             diag_help(parser->diag,
-                      "data is tokens or plain bytes (bytes, u16, u32, llmc); text and chats are not "
-                      "turned into tokens yet: do it beforehand, and name the file of tokens");
+                      "data is tokens or plain bytes (bytes, u16, u32, llmc, documents), plain text (text), or "
+                      "text and conversations in lines of JSON (jsonl, chat)");
             return;
         }
     }

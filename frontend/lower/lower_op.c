@@ -58,7 +58,7 @@ static bool named_number(Lower *l, const Call *call, const char *name, double lo
 /* ---- documents: what tells them apart is part of the batch ---- */
 
 static bool has_documents(const Lower *l) {
-    return l->spec->train_format == DATA_DOCUMENTS;
+    return data_has_documents(l->spec->train_format);
 }
 
 static Operand document_positions(Lower *l, Span span) {

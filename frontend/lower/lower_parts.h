@@ -236,4 +236,12 @@ void settings_read(Lower *l, Spec *out);
 Operand block_call(Lower *l, const Expr *call, uint32_t index);
 uint32_t block_find(const Lower *l, const char *name); /* NONE when there is none */
 
+/* ---- lower_data.c ---- */
+void lower_data(Lower *l, Spec *out);
+/* Text has a tokenizer: its own, or that of the weights. Requires weights. */
+void lower_check_data(Lower *l, Spec *out);
+void lower_save(Lower *l, Spec *out);
+/* The folders of `save`: what they are made of is there. Requires weights and adapters. */
+void lower_check_saved(Lower *l, const Spec *out);
+
 #endif

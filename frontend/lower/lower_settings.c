@@ -3,105 +3,11 @@
  * In: the tree and its dims. Out: Spec with every default resolved. Each key is used, or rejected with a
  * message: unknown keys and words get a did-you-mean [E0204, E0404], values a range [E0402], what cannot be
  * done yet a "not yet" [E05xx]. After an error the default stands in. */
-#include "frontend/lower/lower_parts.h"
+#include "frontend/lower/lower_setting.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-
-/* ---- pieces ---- */
-
-static void wrong_kind(Lower *l, const Expr *e, const char *what, const char *wanted) {
-    diag_error(l->diag, E0401, e->span, "%s: %s is wanted, not %s", what, wanted, expr_text(l, e));
-}
-
-/* A number in [low, high]; false after an error, `out` untouched. */
-static bool read_number(Lower *l, const Expr *e, const char *what, double low, double high, double *out) {
-    double value;
-    if (e->kind == EXPR_STRING || e->kind == EXPR_SIZE || e->kind == EXPR_TUPLE || e->kind == EXPR_SHAPE) {
-        wrong_kind(l, e, what, "a number");
-        return false;
-    }
-    if (!number_eval(l, e, &value)) return false;
-    if (value < low || value > high) {
-        diag_error(l->diag, E0402, e->span, "%s: %.15g is out of range (%.15g to %.15g)", what, value, low,
-                   high);
-        return false;
-    }
-    *out = value;
-    return true;
-}
-
-static bool read_count(Lower *l, const Expr *e, const char *what, int64_t low, int64_t high, int64_t *out) {
-    double value;
-    if (!read_number(l, e, what, -HUGE_VAL, HUGE_VAL, &value)) return false;
-    if (value < (double)low || value > (double)high) {
-        diag_error(l->diag, E0402, e->span, "%s: %.15g is out of range (%" PRId64 " to %" PRId64 ")", what,
-                   value, low, high);
-        return false;
-    }
-    if (value != floor(value)) {
-        diag_error(l->diag, E0401, e->span, "%s: a whole number is wanted, not %g", what, value);
-        return false;
-    }
-    *out = (int64_t)value;
-    return true;
-}
-
-/* Index of a word among those known, or -1 after an error. */
-static int read_word(Lower *l, Span span, const char *what, const char *word, const char *const *known,
-                     uint32_t count) {
-    for (uint32_t i = 0; i < count; i++)
-        if (!strcmp(known[i], word)) return (int)i;
-    Text list = {.arena = l->arena};
-    for (uint32_t i = 0; i < count; i++) text_add(&list, "%s%s", i ? ", " : "", known[i]);
-    diag_error(l->diag, E0404, span, "%s: '%s' is not known", what, word);
-    if (!diag_suggest(l->diag, word, known, count)) diag_help(l->diag, "known: %s", list.at);
-    return -1;
-}
-
-/* Arguments of adamw(..), cosine(..): positional ones but `flag`, and names not in `known`, are errors. */
-static void check_arguments(Lower *l, const Expr *call, const char *const *known, uint32_t count,
-                            const char *flag) {
-    if (call->kind != EXPR_CALL) return;
-    for (uint32_t i = 0; i < call->args.count; i++) {
-        const Arg *arg = &call->args.at[i];
-        uint32_t k = 0;
-        while (arg->name.text && k < count && strcmp(known[k], arg->name.text)) k++;
-        if (arg->name.text ? k < count : flag && expr_is_name(arg->value, flag)) continue;
-        if (arg->name.text && flag && !strcmp(arg->name.text, flag)) {
-            diag_error(l->diag, E0301, arg->span, "%s: '%s' stands alone", call->callee.text, flag);
-            diag_help(l->diag, "as in %s(%s = .., %s)", call->callee.text, known[0], flag);
-        } else if (arg->name.text) {
-            diag_error(l->diag, E0204, arg->name.span, "%s knows no '%s'", call->callee.text, arg->name.text);
-            diag_suggest(l->diag, arg->name.text, known, count);
-        } else {
-            diag_error(l->diag, E0301, arg->span, "%s: write name = value", call->callee.text);
-            if (count)
-                diag_help(l->diag, "as in %s(%s = ..)%s%s", call->callee.text, known[0],
-                          flag ? ", or the word " : "", flag ? flag : "");
-        }
-    }
-}
-
-static void argument_number(Lower *l, const Expr *call, const char *name, double low, double high,
-                            double *out) {
-    const Arg *arg = call->kind == EXPR_CALL ? call_named(call, name) : NULL;
-    if (arg) read_number(l, arg->value, name, low, high, out);
-}
-
-static const char *setting_word(const Expr *e) {
-    return e->kind == EXPR_CALL ? e->callee.text : e->kind == EXPR_NAME ? e->text : NULL;
-}
-
-static void missing(Lower *l, SectionKind kind, const char *key, const char *example) {
-    const Section *section = l->ast->section[kind];
-    if (section)
-        diag_error(l->diag, E0405, section->span, "%s lacks '%s'", section_name[kind], key);
-    else
-        diag_error(l->diag, E0405, NO_SPAN, "there is no %s section", section_name[kind]);
-    diag_help(l->diag, "%s", example);
-}
 
 static void check_keys(Lower *l) {
     for (int kind = SECTION_DTYPE; kind < SECTION_COUNT; kind++) {
@@ -119,37 +25,6 @@ static void check_keys(Lower *l) {
     }
 }
 
-/* Clauses and units an entry has no use for. */
-static void check_clauses(Lower *l, const Entry *entry, const char *const *known, uint32_t count,
-                          const char *unit) {
-    if (!entry) return;
-    if (entry->unit.text && (!unit || strcmp(entry->unit.text, unit)))
-        diag_error(l->diag, E0401, entry->unit.span, "%s: '%s' does not belong here", entry->key.text,
-                   entry->unit.text);
-    for (uint32_t i = 0; i < entry->clause.count; i++) {
-        const Clause *clause = &entry->clause.at[i];
-        uint32_t k = 0;
-        while (k < count && strcmp(known[k], clause->word.text)) k++;
-        bool twice = false;
-        for (uint32_t j = 0; j < i; j++) twice |= !strcmp(entry->clause.at[j].word.text, clause->word.text);
-        if (k == count || twice)
-            diag_error(l->diag, E0401, clause->span, "%s: '%s' %s", entry->key.text, clause->word.text,
-                       twice ? "is given twice" : "does not belong here");
-        else if (!strcmp(clause->word.text, "every") &&
-                 (!clause->unit.text || strcmp(clause->unit.text, "steps")))
-            diag_error(l->diag, E0401, clause->span, "%s: every how many steps?", entry->key.text);
-    }
-}
-
-static bool read_text(Lower *l, const Entry *entry, const char **out) {
-    if (entry->value->kind != EXPR_STRING || !*entry->value->text) {
-        wrong_kind(l, entry->value, entry->key.text, "a path in quotes");
-        return false;
-    }
-    *out = entry->value->text;
-    return true;
-}
-
 /* ---- dtype ---- */
 
 static DType read_dtype(Lower *l, const char *key, DType otherwise) {
@@ -157,10 +32,10 @@ static DType read_dtype(Lower *l, const char *key, DType otherwise) {
     static const char *const known[] = {"f32", "bf16", "nf4"};
     const Entry *entry = ast_entry(l->ast, SECTION_DTYPE, key);
     if (!entry) return otherwise;
-    check_clauses(l, entry, NULL, 0, NULL);
+    setting_clauses(l, entry, NULL, 0, NULL);
     const char *word = setting_word(entry->value);
     if (!word) {
-        wrong_kind(l, entry->value, key, "a storage type such as bf16");
+        setting_wrong_kind(l, entry->value, key, "a storage type such as bf16");
         return otherwise;
     }
     bool frozen = !strcmp(key, "frozen");
@@ -170,7 +45,8 @@ static DType read_dtype(Lower *l, const char *key, DType otherwise) {
             diag_help(l->diag, frozen ? "f32, bf16 and nf4 are" : "f32 and bf16 are; nf4 is for `frozen`");
             return otherwise;
         }
-    int which = read_word(l, entry->value->span, key, word, known, frozen ? 3 : 2); /* nf4 was read before */
+    int which =
+        setting_choice(l, entry->value->span, key, word, known, frozen ? 3 : 2); /* nf4 was read before */
     if (which >= 0 && entry->value->kind == EXPR_CALL)
         diag_error(l->diag, E0401, entry->value->span, "%s: %s takes no arguments", key, word);
     return which == 0 ? DT_F32 : which == 1 ? DT_BF16 : otherwise;
@@ -182,10 +58,10 @@ static bool read_nf4(Lower *l, const Entry *entry, DType *out) {
     const char *word = setting_word(e);
     if (!word || strcmp(word, "nf4")) return false;
     int64_t block = 64;
-    check_clauses(l, entry, NULL, 0, NULL);
-    check_arguments(l, e, (const char *const[]){"block"}, 1, "double_quant");
+    setting_clauses(l, entry, NULL, 0, NULL);
+    setting_arguments(l, e, (const char *const[]){"block"}, 1, "double_quant");
     const Arg *arg = e->kind == EXPR_CALL ? call_named(e, "block") : NULL;
-    if (arg && read_count(l, arg->value, "block", 1, 65536, &block) && block != 64) {
+    if (arg && setting_count(l, arg->value, "block", 1, 65536, &block) && block != 64) {
         diag_error(l->diag, E0402, arg->span, "nf4: blocks of %" PRId64 " are not there, only of 64", block);
         diag_help(l->diag, "write nf4(block = 64, double_quant)");
     }
@@ -222,28 +98,28 @@ static void read_optimizer(Lower *l, Spec *out) {
                                                                                  "decay"};
     const Entry *entry = ast_entry(l->ast, SECTION_TRAIN, "optimizer");
     if (!entry) {
-        missing(l, SECTION_TRAIN, "optimizer", "train { steps 300  optimizer adamw(lr = 1e-3) }");
+        setting_missing(l, SECTION_TRAIN, "optimizer", "train { steps 300  optimizer adamw(lr = 1e-3) }");
         return;
     }
     const Expr *e = entry->value;
-    check_clauses(l, entry, NULL, 0, NULL);
+    setting_clauses(l, entry, NULL, 0, NULL);
     const char *word = setting_word(e);
     if (!word) {
-        wrong_kind(l, e, "optimizer", "adamw(lr = ..)");
+        setting_wrong_kind(l, e, "optimizer", "adamw(lr = ..)");
         return;
     }
-    const int which = read_word(l, e->span, "optimizer", word, known, COUNT_OF(known));
+    const int which = setting_choice(l, e->span, "optimizer", word, known, COUNT_OF(known));
     if (which < 0) return;
     out->moments_8bit = which == 1;
-    check_arguments(l, e, names, COUNT_OF(names), NULL);
+    setting_arguments(l, e, names, COUNT_OF(names), NULL);
     if (e->kind != EXPR_CALL || !call_named(e, "lr")) {
         diag_error(l->diag, E0405, e->span, "%s lacks the learning rate", word);
         diag_help(l->diag, "optimizer %s(lr = 1e-3)", word);
         return;
     }
-    argument_number(l, e, "lr", 0, 100, &out->learning_rate);
-    argument_number(l, e, "eps", 1e-30, 1, &out->eps);
-    argument_number(l, e, "decay", 0, 100, &out->decay);
+    setting_argument_number(l, e, "lr", 0, 100, &out->learning_rate);
+    setting_argument_number(l, e, "eps", 1e-30, 1, &out->eps);
+    setting_argument_number(l, e, "decay", 0, 100, &out->decay);
     const Entry *moment = ast_entry(l->ast, SECTION_DTYPE, "optimizer");
     if (out->moments_8bit && moment && out->moment != DT_F32) {
         diag_error(l->diag, E0406, moment->value->span,
@@ -253,23 +129,24 @@ static void read_optimizer(Lower *l, Spec *out) {
     const Arg *betas = call_named(e, "betas");
     if (!betas) return;
     if (betas->value->kind != EXPR_TUPLE || betas->value->items.count != 2) {
-        wrong_kind(l, betas->value, "betas", "a pair such as (0.9, 0.95)");
+        setting_wrong_kind(l, betas->value, "betas", "a pair such as (0.9, 0.95)");
         return;
     }
-    read_number(l, betas->value->items.at[0], "betas", 0, 0.999999999, &out->beta1);
-    read_number(l, betas->value->items.at[1], "betas", 0, 0.999999999, &out->beta2);
+    setting_number(l, betas->value->items.at[0], "betas", 0, 0.999999999, &out->beta1);
+    setting_number(l, betas->value->items.at[1], "betas", 0, 0.999999999, &out->beta2);
 }
 
 /* Steps, or epochs, which the trainer counts. */
 static void read_length(Lower *l, Spec *out) {
     const Entry *steps = ast_entry(l->ast, SECTION_TRAIN, "steps"),
                 *epochs = ast_entry(l->ast, SECTION_TRAIN, "epochs");
-    check_clauses(l, steps, NULL, 0, NULL);
-    check_clauses(l, epochs, NULL, 0, NULL);
-    if (steps) read_count(l, steps->value, "steps", 1, MOST_STEPS, &out->steps);
-    if (epochs) read_count(l, epochs->value, "epochs", 1, 1000000, &out->epochs);
+    setting_clauses(l, steps, NULL, 0, NULL);
+    setting_clauses(l, epochs, NULL, 0, NULL);
+    if (steps) setting_count(l, steps->value, "steps", 1, MOST_STEPS, &out->steps);
+    if (epochs) setting_count(l, epochs->value, "epochs", 1, 1000000, &out->epochs);
     if (!steps && !epochs)
-        missing(l, SECTION_TRAIN, "steps", "train { steps 300  optimizer adamw(lr = 1e-3) }, or epochs 2");
+        setting_missing(l, SECTION_TRAIN, "steps",
+                        "train { steps 300  optimizer adamw(lr = 1e-3) }, or epochs 2");
     if (!steps || !epochs) return;
     diag_error(l->diag, E0406, epochs->value->span, "train: steps or epochs, not both");
     diag_note(l->diag, steps->value->span, "the run has so many steps");
@@ -278,32 +155,53 @@ static void read_length(Lower *l, Spec *out) {
 
 /* Requires that the number of steps was read. */
 static void read_schedule(Lower *l, Spec *out) {
-    static const char *const known[] = {"constant", "cosine", "linear"}, *const names[] = {"warmup", "floor"};
+    static const char *const known[] = {"constant", "cosine", "linear", "wsd"}, *const names[] = {"warmup",
+                                                                                                  "floor",
+                                                                                                  "decay"};
     const Entry *entry = ast_entry(l->ast, SECTION_TRAIN, "schedule");
     if (!entry) return;
     const Expr *e = entry->value;
-    check_clauses(l, entry, NULL, 0, NULL);
+    setting_clauses(l, entry, NULL, 0, NULL);
     const char *word = setting_word(e);
     if (!word) {
-        wrong_kind(l, e, "schedule", "cosine(warmup = ..)");
+        setting_wrong_kind(l, e, "schedule", "cosine(warmup = ..)");
         return;
     }
-    int which = read_word(l, e->span, "schedule", word, known, COUNT_OF(known));
-    if (which < 0 && !strcmp(word, "wsd"))
-        diag_help(l->diag,
-                  "wsd is not there yet; constant(warmup = ..) is its first part, without the decay");
+    int which = setting_choice(l, e->span, "schedule", word, known, COUNT_OF(known));
     if (which < 0) return;
     out->schedule = (ScheduleKind)which;
-    check_arguments(l, e, names, which == SCHEDULE_CONSTANT ? 1 : 2, NULL);
-    argument_number(l, e, "floor", 0, 1, &out->floor);
+    setting_arguments(l, e, names, which == SCHEDULE_CONSTANT ? 1 : which == SCHEDULE_WSD ? 3 : 2, NULL);
+    setting_argument_number(l, e, "floor", 0, 1, &out->floor);
+    out->decay_part = 0.2;
+    setting_argument_number(l, e, "decay", 0, 1, &out->decay_part);
     const Arg *warmup = e->kind == EXPR_CALL ? call_named(e, "warmup") : NULL;
-    if (!warmup || !read_count(l, warmup->value, "warmup", 0, INT64_C(1) << 40, &out->warmup_steps)) return;
+    if (!warmup || !setting_count(l, warmup->value, "warmup", 0, INT64_C(1) << 40, &out->warmup_steps))
+        return;
     if (out->steps && out->warmup_steps > out->steps) {
         diag_error(l->diag, E0406, warmup->value->span,
                    "warmup: %lld steps are more than the %lld of the run", (long long)out->warmup_steps,
                    (long long)out->steps);
         diag_help(l->diag, "the learning rate would never be reached");
     }
+}
+
+/* guard spike(6): needs the loss of a step before any weight is updated. */
+static void read_guard(Lower *l, Spec *out) {
+    const Entry *entry = ast_entry(l->ast, SECTION_TRAIN, "guard");
+    if (!entry) return;
+    const Expr *e = entry->value;
+    const char *word = setting_word(e);
+    setting_clauses(l, entry, NULL, 0, NULL);
+    if (!word || e->kind != EXPR_CALL || e->args.count != 1 || e->args.at[0].name.text) {
+        setting_wrong_kind(l, e, "guard", "spike(K)");
+        return;
+    }
+    if (setting_choice(l, e->span, "guard", word, (const char *const[]){"spike"}, 1) < 0) return;
+    if (!setting_number(l, e->args.at[0].value, "spike", 1, 1e6, &out->guard_spread)) return;
+    if (out->clip_norm > 0) return;
+    diag_error(l->diag, E0406, e->span,
+               "guard: without clip_norm weights are updated before the loss of the step is known");
+    diag_help(l->diag, "write clip_norm 1.0, or remove the guard; train --max-loss X ends a run instead");
 }
 
 static void tokens_mismatch(Lower *l, const Spec *out, Span span, int64_t unit, const char *each) {
@@ -346,99 +244,21 @@ static void read_train(Lower *l, Spec *out) {
     out->beta2 = 0.95;
     out->eps = 1e-8;
     const Entry *plain[] = {tokens, clip, seed};
-    for (size_t i = 0; i < COUNT_OF(plain); i++) check_clauses(l, plain[i], NULL, 0, NULL);
+    for (size_t i = 0; i < COUNT_OF(plain); i++) setting_clauses(l, plain[i], NULL, 0, NULL);
     if (!l->ast->section[SECTION_TRAIN]) {
-        missing(l, SECTION_TRAIN, NULL, "train { steps 300  optimizer adamw(lr = 1e-3) }");
+        setting_missing(l, SECTION_TRAIN, NULL, "train { steps 300  optimizer adamw(lr = 1e-3) }");
         return;
     }
     read_length(l, out);
     read_optimizer(l, out);
     read_schedule(l, out);
-    if (tokens && read_count(l, tokens->value, "tokens_per_step", 1, MOST_STEPS, &out->tokens_per_step))
+    if (tokens && setting_count(l, tokens->value, "tokens_per_step", 1, MOST_STEPS, &out->tokens_per_step))
         check_tokens(l, out, tokens->value->span);
-    if (clip) read_number(l, clip->value, "clip_norm", 0, 1e30, &out->clip_norm);
+    if (clip) setting_number(l, clip->value, "clip_norm", 0, 1e30, &out->clip_norm);
+    read_guard(l, out);
     int64_t number = 0;
-    if (seed && read_count(l, seed->value, "seed", 0, INT64_C(1) << 53, &number))
+    if (seed && setting_count(l, seed->value, "seed", 0, INT64_C(1) << 53, &number))
         out->seed = (uint64_t)number;
-}
-
-/* ---- data, save ---- */
-
-static void read_data(Lower *l, Spec *out) {
-    static const char *const formats[] = {
-        "",
-#define FORMAT(word) word,
-#include "frontend/language/words.def"
-    };
-    _Static_assert(COUNT_OF(formats) == DATA_DOCUMENTS + 1, "a word for each DataFormat");
-    static const char *const checks[] = {"every", "batches"};
-    const Entry *train = ast_entry(l->ast, SECTION_DATA, "train"),
-                *validate = ast_entry(l->ast, SECTION_DATA, "validate");
-    if (!l->ast->section[SECTION_DATA]) return;
-    check_clauses(l, train, &formats[1], COUNT_OF(formats) - 1, NULL);
-    check_clauses(l, validate, checks, COUNT_OF(checks), NULL);
-    if (!train) {
-        missing(l, SECTION_DATA, "train", "data { train \"corpus.txt\" bytes }");
-        return;
-    }
-    read_text(l, train, &out->train_path);
-    for (int i = 1; i < (int)COUNT_OF(formats); i++) {
-        if (!entry_clause(train, formats[i])) continue;
-        if (out->train_format)
-            diag_error(l->diag, E0406, entry_clause(train, formats[i])->span, "train: one format, not two");
-        out->train_format = (DataFormat)i;
-    }
-    /* the graph has inputs that other data have not, so the file's name alone must tell */
-    if (!out->train_format && out->train_path && ends_in(out->train_path, ".docs"))
-        out->train_format = DATA_DOCUMENTS;
-    if (!validate) return;
-    if (validate->value->kind == EXPR_STRING)
-        read_text(l, validate, &out->validate_path);
-    else
-        read_number(l, validate->value, "validate", 0, 0.9, &out->validate_fraction);
-    const Clause *every = entry_clause(validate, "every"), *batches = entry_clause(validate, "batches");
-    out->validate_every_steps = 100;
-    out->validate_batches = 10;
-    if (every) read_count(l, every->value, "every", 1, INT64_C(1) << 40, &out->validate_every_steps);
-    if (batches) read_count(l, batches->value, "batches", 1, INT64_C(1) << 40, &out->validate_batches);
-}
-
-static void read_save(Lower *l, Spec *out) {
-    const Entry *dir = ast_entry(l->ast, SECTION_SAVE, "dir"),
-                *every = ast_entry(l->ast, SECTION_SAVE, "every"),
-                *keep = ast_entry(l->ast, SECTION_SAVE, "keep"),
-                *adapter = ast_entry(l->ast, SECTION_SAVE, "adapter"),
-                *merged = ast_entry(l->ast, SECTION_SAVE, "merged");
-    if (!l->ast->section[SECTION_SAVE]) return;
-    check_clauses(l, dir, NULL, 0, NULL);
-    check_clauses(l, every, NULL, 0, "steps");
-    check_clauses(l, keep, NULL, 0, NULL);
-    if (dir)
-        read_text(l, dir, &out->save_dir);
-    else
-        missing(l, SECTION_SAVE, "dir", "save { dir \"out/\" }");
-    check_clauses(l, adapter, NULL, 0, NULL);
-    check_clauses(l, merged, NULL, 0, NULL);
-    if (adapter) read_text(l, adapter, &out->adapter_path), out->adapter_span = adapter->key.span;
-    if (merged) read_text(l, merged, &out->merged_path), out->merged_span = merged->key.span;
-    out->save_keep = 1;
-    if (every && !every->unit.text) diag_error(l->diag, E0401, every->span, "save: every how many steps?");
-    if (every) read_count(l, every->value, "every", 1, INT64_C(1) << 40, &out->save_every_steps);
-    if (keep) read_count(l, keep->value, "keep", 1, 1000000, &out->save_keep);
-}
-
-/* The folders of `save`: what they are made of is there. */
-static void check_saved_folders(Lower *l, const Spec *out) {
-    if (out->adapter_path && !out->adapt.rank) {
-        diag_error(l->diag, E0406, out->adapter_span, "adapter: without `adapt` there is none");
-        diag_help(l->diag, "a model that is trained whole goes into merged \"%s\"", out->adapter_path);
-    }
-    const Span *span = out->merged_path ? &out->merged_span : &out->adapter_span;
-    if ((out->merged_path || out->adapter_path) && !out->weights_path)
-        diag_error(l->diag, E0406, *span, "save: a folder for other tools is made from a published one");
-    else
-        return;
-    diag_help(l->diag, "weights \"PATH\" names it");
 }
 
 /* ---- device, budget, pins, what is not there yet ---- */
@@ -467,23 +287,23 @@ static void read_adapt(Lower *l, Adapt *out) {
     out->train_span = item->other.span;
     out->rank = 1; /* after an error the default stands in, and weights are frozen */
     if (!word) {
-        wrong_kind(l, e, "adapt", "lora(rank = ..)");
+        setting_wrong_kind(l, e, "adapt", "lora(rank = ..)");
         return;
     }
-    if (read_word(l, e->span, "adapt", word, known, 1) < 0) return;
+    if (setting_choice(l, e->span, "adapt", word, known, 1) < 0) return;
     const Arg *stabilized = e->kind == EXPR_CALL ? call_flag(e, "rslora") : NULL;
     out->rank_stabilized = stabilized != NULL;
-    check_arguments(l, e, names, COUNT_OF(names), "rslora");
+    setting_arguments(l, e, names, COUNT_OF(names), "rslora");
     const Arg *rank = e->kind == EXPR_CALL ? call_named(e, "rank") : NULL;
     if (!rank) {
         diag_error(l->diag, E0405, e->span, "lora lacks the rank");
         diag_help(l->diag, "adapt lora(rank = 16)");
         return;
     }
-    read_count(l, rank->value, "rank", 1, 65536, &out->rank);
+    setting_count(l, rank->value, "rank", 1, 65536, &out->rank);
     out->alpha = (double)out->rank;
-    argument_number(l, e, "alpha", 1e-6, 1e6, &out->alpha);
-    argument_number(l, e, "dropout", 0, 0.99, &out->dropout);
+    setting_argument_number(l, e, "alpha", 1e-6, 1e6, &out->alpha);
+    setting_argument_number(l, e, "dropout", 0, 0.99, &out->dropout);
 }
 
 static void read_place(Lower *l, Spec *out) {
@@ -511,8 +331,8 @@ static void read_place(Lower *l, Spec *out) {
             diag_error(l->diag, E0504, maximize->name.span,
                        "maximize T is not there yet, only tokens_per_second");
         else
-            read_word(l, maximize->name.span, "maximize", maximize->name.text,
-                      (const char *const[]){"tokens_per_second", "T"}, 2);
+            setting_choice(l, maximize->name.span, "maximize", maximize->name.text,
+                           (const char *const[]){"tokens_per_second", "T"}, 2);
     }
 }
 
@@ -549,11 +369,12 @@ void settings_read(Lower *l, Spec *out) {
     check_keys(l);
     read_dtypes(l, out);
     read_train(l, out);
-    read_data(l, out);
-    read_save(l, out);
+    lower_data(l, out);
+    lower_save(l, out);
     read_weights(l, out);
     read_adapt(l, &out->adapt);
-    check_saved_folders(l, out);
+    lower_check_data(l, out);
+    lower_check_saved(l, out);
     read_place(l, out);
     read_items(l, out);
 }

@@ -4,16 +4,45 @@
 #include "codegen/emit.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
+#include "frontend/driver/text_data.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Where the data is text, the program reads what is made of it. */
+static int prepare_text(const Compilation *c, EmitData *out) {
+    TextData data;
+    if (!data_is_prepared(c->spec.train_format)) return -1;
+    int code = text_data(c, &data);
+    if (code >= 0) return code;
+    const TextFile *file[] = {&data.train, &data.validate};
+    for (size_t i = 0; i < COUNT_OF(file); i++) {
+        const Prepared *p = &file[i]->prepared;
+        if (file[i]->made)
+            message_note(c->options,
+                         "%s: %" PRId64 " documents, %" PRId64
+                         " tokens, loss on %.1f%%, in %s; `rematc data` "
+                         "tells more",
+                         file[i]->text, p->documents, p->tokens,
+                         100.0 * (double)p->losses / (double)p->tokens, file[i]->path);
+    }
+    *out = (EmitData){.train_path = data.train.path,
+                      .validate_path = data.validate.path,
+                      .encoding = data.encoding,
+                      .train_text = data.train.fingerprint,
+                      .validate_text = data.validate.fingerprint};
+    return -1;
+}
 
 static int emitted(Compilation *c, Planned *planned, const char **dir) {
     const char *wanted = c->options->output;
     int code = verbs_names_place(c, "-o", wanted, "folder");
     if (code < 0) code = verbs_plan(c, planned);
+    if (code >= 0) return code;
+    code = prepare_text(c, &planned->request.data);
     if (code >= 0) return code;
     *dir = wanted ? wanted : verbs_default_path(c, ".train");
     EmitPlace place = {.dir = *dir, .input = c->options->file, .force = c->options->force};

@@ -8,6 +8,7 @@
 #include "runtime/model_out.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -18,13 +19,17 @@ int verb_export(Compilation *c) {
     if (!options->output)
         return message_fail_help(options, EXIT_USAGE, "-o DIR names it",
                                  "export: no folder to write is given");
+    int code = verbs_names_place(c, "-o", options->output, "folder");
+    if (code >= 0) return code;
     if (stat(checkpoint, &status))
         return message_fail(options, EXIT_IO, "cannot read '%s': %s", checkpoint, strerror(errno));
     rt_called = "rematc";
+    rt_memory_exit = EXIT_INTERNAL; /* 3 is a plan's */
     if (S_ISDIR(status.st_mode)) {
         char *newest = rt_folder_newest_in(checkpoint);
         if (!newest) return message_fail(options, EXIT_IO, "there is no checkpoint in '%s'", checkpoint);
         checkpoint = arena_strdup(c->arena, newest);
+        free(newest);
     }
     int64_t bytes = rt_model_out(checkpoint, options->onto, options->output,
                                  options->adapter ? RT_OUT_ADAPTER : RT_OUT_MERGED);

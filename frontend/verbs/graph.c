@@ -38,7 +38,9 @@ int verb_graph(Compilation *c) {
                           .layout = train->layout,
                           .cost = train->cost,
                           .title = title,
+                          .source = c->spec.path,
                           .layer = (int)c->options->layer,
+                          .blocks_only = c->options->level && !strcmp(c->options->level, "blocks"),
                           .format = format};
     DotAnswer answer = dot_draw(&request, &out, &error);
     if (answer == DOT_DRAWN) return output_write(c->options, path, &out);

@@ -4,7 +4,6 @@
 
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
-#include "frontend/driver/report.h"
 
 static CompareRow compare_row(const Compilation *c, Policy policy) {
     Budget budget = c->budget; /* where the file gives no host memory, what the policy would take of it */
@@ -54,9 +53,9 @@ static int compare(Compilation *c) {
     compile_warn_capped(c);
     Text out = {.arena = c->arena};
     if (c->options->json)
-        report_compare_json(&all, &out);
+        summary_compare_json(&all, &out);
     else
-        report_compare(&all, &out);
+        summary_compare(&all, &out);
     code = output_print(c->options, &out);
     if (any || code != EXIT_FINE) return code;
     char budget[24], least[24];
@@ -75,23 +74,11 @@ int verb_plan(Compilation *c) {
     Planned planned = {0};
     int code = verbs_plan(c, &planned);
     if (code >= 0) return code;
-    const PlanResult *result = planned.train.result;
-    PlanReport report = {
-        .request = &planned.request, .result = result, .tile = planned.train.tile, .budget = c->budget};
-    /* where everything is kept, more memory buys nothing */
-    if (c->budget.limited && c->policy == POLICY_OPTIMAL && result->plan.seconds > result->keep_all_seconds) {
-        Budget larger = c->budget;
-        report.more_bytes = (int64_t)512 << 20;
-        if (report.more_bytes > larger.device_bytes / 10) report.more_bytes = larger.device_bytes / 10;
-        larger.device_bytes += report.more_bytes;
-        PlanResult *more = planned_again(c, &planned, POLICY_OPTIMAL, larger);
-        if (more->feasible && more->plan.seconds < result->plan.seconds)
-            report.more_seconds = more->plan.seconds;
-    }
-    if (!c->options->why) report.smallest_bytes = planned_least_bytes(c, c->policy);
+    PlanSummary summary = verbs_summary(c, &planned);
+    if (!c->options->why) summary.smallest_bytes = planned_least_bytes(c, c->policy);
     Text out = {.arena = c->arena};
     if (c->options->why) {
-        if (report_why(&report, c->options->why, &out)) return output_print(c->options, &out);
+        if (summary_why(&summary, c->options->why, &out)) return output_print(c->options, &out);
         const Graph *g = planned.train.graph;
         const char **names = NEW_ARRAY(c->arena, const char *, g->node.count + 1);
         for (uint32_t n = 0; n < g->node.count; n++) names[n] = g->node.at[n].name;
@@ -101,8 +88,8 @@ int verb_plan(Compilation *c) {
                             near ? "'?" : "");
     }
     if (c->options->json)
-        report_plan_json(&report, &out);
+        summary_plan_json(&summary, &out);
     else
-        report_plan(&report, &out);
+        summary_plan(&summary, &out);
     return output_print(c->options, &out);
 }

@@ -4,22 +4,14 @@
 #include "frontend/verbs/verb.h"
 
 #include "codegen/json_tree.h"
+#include "frontend/driver/budgets.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
-#include "frontend/driver/planned.h"
 
 #include <inttypes.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-typedef struct Row {
-    const Device *device;
-    int64_t budget_bytes, smallest_bytes; /* reserved bytes included; smallest 0: not asked */
-    int64_t batch, context, accumulate, peak_bytes, host_bytes;
-    bool feasible;
-    double seconds;
-} Row;
+typedef BudgetRow Row;
 typedef VEC(Row) Rows;
 
 /* ---- budgets ---- */
@@ -39,17 +31,6 @@ static int64_t read_size(const Compilation *c, const char *text, size_t length) 
     return 0;
 }
 
-/* From the smallest budget that works to where everything is kept at the fastest micro-batch, as far as the
- * device goes. */
-static void natural_range(const Compilation *c, int64_t smallest, int64_t *low, int64_t *high) {
-    int64_t has = c->device.memory_bytes;
-    const Budget everything = {.host_bytes = c->spec.host_bytes};
-    *low = smallest;
-    *high = planned_by(c, POLICY_OPTIMAL, everything).train.result->keep_all_bytes + c->device.reserved_bytes;
-    if (has && *high > has) *high = has;
-    if (*high < *low) *low = *high;
-}
-
 static int read_range(const Compilation *c, int64_t *low, int64_t *high) {
     const char *text = c->options->budget;
     const char *dots = strstr(text, "..");
@@ -64,25 +45,6 @@ static int read_range(const Compilation *c, int64_t *low, int64_t *high) {
 
 /* ---- rows ---- */
 
-/* No plan is asked for a budget that the device does not have. */
-static Row plan_row(const Compilation *c, int64_t budget_bytes, int64_t smallest_bytes) {
-    Row row = {.device = &c->device, .budget_bytes = budget_bytes, .smallest_bytes = smallest_bytes};
-    if (c->device.memory_bytes && budget_bytes > c->device.memory_bytes) return row;
-    Budget budget = {
-        .limited = budget_bytes > 0, .device_bytes = budget_bytes, .host_bytes = c->spec.host_bytes};
-    Planned planned = planned_by(c, POLICY_OPTIMAL, budget);
-    const Graph *g = planned.train.graph;
-    const Plan *plan = &planned.train.result->plan;
-    row.batch = g->batch;
-    row.context = g->context;
-    row.accumulate = g->accumulate;
-    row.peak_bytes = planned.request.arena_bytes;
-    row.host_bytes = plan->host_bytes;
-    row.feasible = planned.fits;
-    row.seconds = plan->seconds;
-    return row;
-}
-
 /* The file with contexts of `context` tokens and as many micro-steps a step as it has. */
 static bool with_context(const Compilation *c, int64_t context, Compilation *variant) {
     const char *set[] = {arena_printf(c->arena, "T=%" PRId64, context),
@@ -94,7 +56,7 @@ static bool with_context(const Compilation *c, int64_t context, Compilation *var
 static bool context_row(const Compilation *c, int64_t budget_bytes, int64_t context, Row *row) {
     Compilation variant;
     if (!with_context(c, context, &variant)) return false;
-    *row = plan_row(&variant, budget_bytes, 0);
+    *row = budgets_row(&variant, budget_bytes, 0);
     row->device = &c->device;
     return row->feasible;
 }
@@ -128,10 +90,6 @@ static Row longest_context(const Compilation *c, int64_t budget_bytes) {
 }
 
 /* ---- printing ---- */
-
-static double tokens_of(const Row *row) {
-    return (double)(row->batch * row->context * row->accumulate);
-}
 
 static bool beyond_device(const Row *row) {
     return row->device->memory_bytes && row->budget_bytes > row->device->memory_bytes;
@@ -173,9 +131,9 @@ static void print_rows(const Rows *rows, bool contexts, Text *out) {
             continue;
         }
         text_add(out, "%6" PRId64 " %9" PRId64, row->batch, row->context);
-        if (contexts) text_add(out, " %12.0f", tokens_of(row));
+        if (contexts) text_add(out, " %12.0f", budgets_tokens(row));
         text_add(out, " %12s %10.4f s %12.0f%s\n", format_bytes(row->peak_bytes, b), row->seconds,
-                 tokens_of(row) / row->seconds,
+                 budgets_tokens(row) / row->seconds,
                  host ? arena_printf(out->arena, " %12s", format_bytes(row->host_bytes, h)) : "");
     }
 }
@@ -184,7 +142,7 @@ static void print_json(const Rows *rows, Text *out) {
     json_t *list = json_array();
     for (uint32_t i = 0; i < rows->count; i++) {
         const Row *row = &rows->at[i];
-        double rate = row->seconds > 0 ? tokens_of(row) / row->seconds : 0;
+        double rate = row->seconds > 0 ? budgets_tokens(row) / row->seconds : 0;
         json_t *object = json_object();
         json_set(object, "device", json_text(row->device->name));
         json_set(object, "device_memory_bytes", json_integer(row->device->memory_bytes));
@@ -193,7 +151,7 @@ static void print_json(const Rows *rows, Text *out) {
         json_set(object, "fits", json_boolean(row->feasible));
         json_set(object, "batch", json_integer(row->batch));
         json_set(object, "context", json_integer(row->context));
-        json_set(object, "tokens_per_step", json_integer((json_int_t)tokens_of(row)));
+        json_set(object, "tokens_per_step", json_integer((json_int_t)budgets_tokens(row)));
         json_set(object, "peak_bytes", json_integer(row->peak_bytes));
         json_set(object, "host_bytes", json_integer(row->host_bytes));
         json_set(object, "seconds", json_number(row->seconds));
@@ -213,7 +171,8 @@ static int64_t context_budget(const Compilation *c, bool named) {
 }
 
 /* `device` NULL: the file's. */
-static int sweep_device(const Compilation *c, const char *device, bool contexts, Rows *rows) {
+static int sweep_device(const Compilation *c, const char *device, bool contexts, Rows *rows,
+                        const char **model) {
     Options *options = NEW(c->arena, Options);
     Compilation *one = NEW(c->arena, Compilation);
     *options = *c->options;
@@ -224,6 +183,7 @@ static int sweep_device(const Compilation *c, const char *device, bool contexts,
     int code = compile_parse(one);
     if (code < 0) code = compile_lower(one);
     if (code >= 0) return code;
+    *model = one->spec.model;
     options->budget = c->options->budget;
     int64_t low, high, smallest = contexts ? 0 : planned_least_bytes(one, POLICY_OPTIMAL);
     if (options->budget) {
@@ -236,15 +196,13 @@ static int sweep_device(const Compilation *c, const char *device, bool contexts,
                                 "the longest context needs a budget, in the file or with --budget");
         if (!device) compile_warn_capped(one);
     } else {
-        natural_range(one, smallest, &low, &high);
+        budgets_range(one, smallest, &low, &high);
     }
     int64_t points = low == high ? 1 : options->points;
     for (int64_t i = 0; i < points; i++) {
-        /* equal ratios: budgets differ by factors */
-        double ratio = points == 1 ? 0 : (double)i / (double)(points - 1);
-        int64_t budget =
-            i == points - 1 ? high : (int64_t)ceil((double)low * pow((double)high / (double)low, ratio));
-        *vec_add(c->arena, rows) = contexts ? longest_context(one, budget) : plan_row(one, budget, smallest);
+        int64_t budget = budgets_step(low, high, points, i);
+        *vec_add(c->arena, rows) =
+            contexts ? longest_context(one, budget) : budgets_row(one, budget, smallest);
     }
     return -1;
 }
@@ -264,15 +222,48 @@ static int say_misfit(const Options *options, const Rows *rows) {
     return EXIT_INFEASIBLE;
 }
 
+/* A line a device: what fits. */
+static void draw_rows(const Compilation *c, const Rows *rows, bool contexts, const char *model, Text *out) {
+    BudgetLine *line = NEW_ARRAY(c->arena, BudgetLine, rows->count + 1);
+    BudgetChart chart = {.line = line,
+                         .seconds = !contexts,
+                         .apart = true,
+                         .what = contexts ? "longest context (tokens)" : "step time",
+                         .label = "plans over budgets"};
+    for (uint32_t i = 0; i < rows->count; i++) {
+        const Row *row = &rows->at[i];
+        if (!row->feasible) continue;
+        const char *name = device_text(row->device, c->arena);
+        if (!chart.lines || strcmp(line[chart.lines - 1].name, name) != 0) line[chart.lines++].name = name;
+        *vec_add(c->arena, &line[chart.lines - 1].point) =
+            (BudgetPoint){.budget_bytes = row->budget_bytes,
+                          .peak_bytes = row->peak_bytes,
+                          .value = contexts ? (double)row->context : row->seconds,
+                          .bound = contexts ? 0 : row->lower_bound_seconds};
+    }
+    budget_chart_file(&chart, arena_printf(c->arena, "%s: %s over the budget", model, chart.what), out);
+}
+
+static int check_output(const Compilation *c) {
+    const char *path = c->options->output;
+    int code = verbs_names_place(c, "-o", path, "file");
+    if (code >= 0 || !path) return code;
+    if (!ends_in(path, ".svg"))
+        return message_fail(c->options, EXIT_USAGE, "a chart is FILE.svg, not '%s'", path);
+    return output_not_input(c->options);
+}
+
 int verb_sweep(Compilation *c) {
     const Options *options = c->options;
     bool contexts = options->maximize && !strcmp(options->maximize, "T");
     Rows rows = {0};
-    const char *list = options->device;
+    const char *list = options->device, *model = NULL;
+    int code = check_output(c);
+    if (code >= 0) return code;
     do {
         size_t length = list ? strcspn(list, ",") : 0;
         const char *device = list ? arena_strndup(c->arena, list, length) : NULL;
-        int code = sweep_device(c, device, contexts, &rows);
+        code = sweep_device(c, device, contexts, &rows, &model);
         if (code >= 0) return code;
         list = list && list[length] ? list + length + 1 : NULL;
     } while (list);
@@ -281,6 +272,10 @@ int verb_sweep(Compilation *c) {
         print_json(&rows, &out);
     else
         print_rows(&rows, contexts, &out);
-    int code = output_print(c->options, &out);
-    return code == EXIT_FINE ? say_misfit(c->options, &rows) : code;
+    code = output_print(options, &out);
+    if (code == EXIT_FINE) code = say_misfit(options, &rows);
+    if (code != EXIT_FINE || !options->output) return code;
+    Text chart = {.arena = c->arena};
+    draw_rows(c, &rows, contexts, model, &chart);
+    return output_write(options, options->output, &chart);
 }

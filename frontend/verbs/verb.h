@@ -4,6 +4,7 @@
 #define REMAT_VERB_H
 
 #include "frontend/driver/planned.h"
+#include "frontend/driver/summary.h"
 
 /* In: the options, nothing compiled. Prints or writes its results; the exit code. */
 #define VERB(id, name, argument, traits, completes, summary, description) int verb_##name(Compilation *c);
@@ -14,6 +15,8 @@
 int verbs_call(Compilation *c);
 /* Source to plan: -1, or the exit code to leave with after the messages were printed. */
 int verbs_plan(Compilation *c, Planned *planned);
+/* What `plan` and `report` say of it, but the smallest budget, which takes longer to find. */
+PlanSummary verbs_summary(const Compilation *c, const Planned *planned);
 /* Where results go that the command line gives no name: "examples/bytes-gpt.remat" -> "bytes-gpt.train" */
 const char *verbs_default_path(const Compilation *c, const char *ending);
 

@@ -35,3 +35,20 @@ int verbs_names_place(const Compilation *c, const char *option, const char *path
     return message_fail(c->options, EXIT_USAGE, "%s '%s' names no %s%s", option, path, what,
                         *path ? "; one that is called so is './-'" : "");
 }
+
+PlanSummary verbs_summary(const Compilation *c, const Planned *planned) {
+    const PlanResult *result = planned->train.result;
+    PlanSummary summary = {
+        .request = &planned->request, .result = result, .tile = planned->train.tile, .budget = c->budget};
+    /* where everything is kept, more memory buys nothing */
+    if (c->budget.limited && c->policy == POLICY_OPTIMAL && result->plan.seconds > result->keep_all_seconds) {
+        Budget larger = c->budget;
+        summary.more_bytes = (int64_t)512 << 20;
+        if (summary.more_bytes > larger.device_bytes / 10) summary.more_bytes = larger.device_bytes / 10;
+        larger.device_bytes += summary.more_bytes;
+        PlanResult *more = planned_again(c, planned, POLICY_OPTIMAL, larger);
+        if (more->feasible && more->plan.seconds < result->plan.seconds)
+            summary.more_seconds = more->plan.seconds;
+    }
+    return summary;
+}

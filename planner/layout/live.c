@@ -196,11 +196,11 @@ Layout *live_analyse(const Graph *g, const Cost *cost, const Plan *plan, Arena *
     return layout;
 }
 
-static uint32_t column_of(const Graph *g, ValueId v) {
+LiveColumn live_column(const Graph *g, ValueId v) {
     const Value *value = &g->value.at[v];
     if (value->kind == VALUE_FROZEN) return LIVE_FROZEN;
     bool dequantized = value->def != NONE && g->node.at[value->def].op == OP_DEQUANTIZE;
-    return dequantized ? LIVE_DEQUANTIZED : value->role;
+    return dequantized ? LIVE_DEQUANTIZED : (LiveColumn)value->role;
 }
 
 /* A buffer counts under the column of the value last written to it: in place, a gradient takes over an
@@ -214,7 +214,7 @@ int64_t *live_by_column(const Graph *g, const Plan *plan, const Layout *layout, 
     for (uint32_t b = 0; b < layout->buf.count; b++) {
         const Buf *buf = &layout->buf.at[b];
         if (buf->kind == BUF_HOST) continue;
-        column[b] = buf->kind == BUF_WORKSPACE ? LIVE_WORKSPACE : column_of(g, buf->value);
+        column[b] = buf->kind == BUF_WORKSPACE ? LIVE_WORKSPACE : live_column(g, buf->value);
         table[(size_t)buf->lo * WIDTH + column[b]] += buf->bytes;
     }
     for (uint32_t i = 0; i < steps; i++) {
@@ -222,7 +222,7 @@ int64_t *live_by_column(const Graph *g, const Plan *plan, const Layout *layout, 
         if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) continue;
         const Node *node = &g->node.at[step->node];
         for (uint32_t k = 0; k < node->nout - node->nmut; k++) {
-            uint32_t b = layout->bind.at[layout->first[i] + k], now = column_of(g, node->out[k]);
+            uint32_t b = layout->bind.at[layout->first[i] + k], now = live_column(g, node->out[k]);
             table[(size_t)i * WIDTH + column[b]] -= layout->buf.at[b].bytes;
             table[(size_t)i * WIDTH + now] += layout->buf.at[b].bytes;
             column[b] = now;

@@ -15,6 +15,7 @@ typedef enum LiveColumn {
     LIVE_DEQUANTIZED,
     LIVE_COLUMNS
 } LiveColumn;
+LiveColumn live_column(const Graph *g, ValueId v);
 /* Live bytes at each step: table[step * LIVE_COLUMNS + column]. */
 int64_t *live_by_column(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena);
 /* The row of that table with the most bytes, and what its columns are called for people. */

@@ -12,6 +12,14 @@ sed 's/steps 8 /steps   9 /' tiny.remat >loose.remat
 corpus_dir=$source_dir/tests/campaign/corpus
 cp "$corpus_dir/csv/all.csv" buffers.csv
 cp "$corpus_dir/nodelink/chain.json" chain.json
+# text, and what makes tokens of it; V holds them, and the loss takes the mask
+cp -r "$source_dir/tests/cases/text" model
+cp "$source_dir/tests/cases/chat/chatml.jinja" model/chat_template.jinja
+tail -c +2 "$corpus_dir/lines/chat" >chat.jsonl
+sed -e 's/V = [0-9]*/V = 300/' -e 's/data\.targets)/data.targets, mask = data.loss_mask)/' \
+    -e 's/^data .*/data { train "chat.jsonl" chat  tokenizer "model" }/' tiny.remat >chat.remat
+REMAT_CACHE=$PWD/output
+export REMAT_CACHE
 
 # what is run, by name; what it writes is ./output, where it writes anything
 command_of() {
@@ -31,9 +39,10 @@ command_of() {
     dot) echo graph tiny.remat -o output.dot ;;
     svg) echo graph tiny.remat -o output.svg ;;
     emit) echo emit tiny.remat -o output ;;
+    data) echo data chat.remat --json ;;
     esac
 }
-[ $# -gt 0 ] || set -- check wrong plan compare budget dump sweep explain devices solve pack fmt dot emit svg
+[ $# -gt 0 ] || set -- check wrong plan compare budget dump sweep explain devices solve pack fmt dot emit data svg
 
 place() { # what stands at the output before the run
     rm -rf output output.*
@@ -44,7 +53,7 @@ place() { # what stands at the output before the run
     esac
 }
 output_of() {
-    case $1 in dot | svg) echo "output.$1" ;; pack | fmt | emit) echo output ;; *) echo none ;; esac
+    case $1 in dot | svg) echo "output.$1" ;; pack | fmt | emit | data) echo output ;; *) echo none ;; esac
 }
 timeless() { # seconds that a verb took are no part of its answer
     sed 's/"seconds": [0-9.]*/"seconds": 0/' "$1"
@@ -111,7 +120,7 @@ attempts=0
 for name; do
     out=$(output_of "$name")
     place "$name" "$out"
-    if [ "$out" != none ] && [ "$name" != emit ]; then cp -r "$out" "before.$name"; fi
+    if [ -e "$out" ] && [ "$name" != emit ]; then cp -r "$out" "before.$name"; fi
     rm -f counts
     expected=0
     # shellcheck disable=SC2046

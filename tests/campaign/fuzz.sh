@@ -22,7 +22,7 @@ fi
 cmake -S "$source/tests/campaign/fuzz" -B "$work" -G Ninja -DCMAKE_C_COMPILER="$clang" >"$work/configure.log" ||
     { cat "$work/configure.log" >&2; exit 1; }
 cmake --build "$work"
-[ $# -gt 0 ] || set -- parse set graph_text import nodelink csv profile safetensors index checkpoint tokens
+[ $# -gt 0 ] || set -- parse set graph_text import chat nodelink csv profile safetensors index checkpoint tokens
 
 reports=0
 table="harness      executions   a second   covered  report"
@@ -30,7 +30,11 @@ export UBSAN_OPTIONS=print_stacktrace=1
 for name; do
     mkdir -p "$work/corpus/$name"
     log=$work/$name.log code=0
-    case $name in parse | set) words=-dict=$source/tests/campaign/fuzz/remat.dict ;; *) words= ;; esac
+    case $name in
+    parse | set) words=-dict=$source/tests/campaign/fuzz/remat.dict ;;
+    chat) words=-dict=$source/tests/campaign/fuzz/chat.dict ;;
+    *) words= ;;
+    esac
     # shellcheck disable=SC2086
     "$work/fuzz_$name" -max_total_time="$seconds" -timeout=25 -rss_limit_mb=2048 -malloc_limit_mb=1024 -close_fd_mask=3 \
         -print_final_stats=1 -verbosity=1 -artifact_prefix="$work/findings/$name-" -max_len=8192 $words "$work/corpus/$name" \

@@ -1,8 +1,10 @@
 """Imported models against transformers: small random models of every family that `rematc import` reads are
 written as transformers writes them, every other one in shards, and the folders imported, built for the host and
 trained for ten steps on the same tokens by both: whole, with low-rank adapters, where peft begins with the adapters
-that the trainer begins with, and with these beside 4-bit weights, which bitsandbytes quantises there. The losses, the first of which is the forward pass alone, the first gradient norm and,
-of adapters, the first gradient of each tensor must agree.
+that the trainer begins with, and with these beside 4-bit weights, which bitsandbytes quantises there. The losses, the
+first of which is the forward pass alone, the first gradient norm and, of adapters, the first gradient of each tensor must
+agree. In bf16 both are held against transformers in f32 with the same weights: losses and gradients here may be no more
+than a quarter further away than transformers' own.
 
     python3 published.py REMATC WORK_DIR [MODEL...]      (needs torch, transformers, peft and bitsandbytes)
 """
@@ -170,6 +172,56 @@ def four_bits(rematc, name, place, config, tokens):
     return failed
 
 
+def window_losses(model, tokens, count):
+    model.eval()
+    with torch.no_grad():
+        windows = torch.stack([tokens[i * CONTEXT : i * CONTEXT + CONTEXT + 1] for i in range(count)])
+        logits = model(windows[:, :-1], use_cache=False).logits.float()
+        flat = torch.nn.functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten(), reduction="none")
+        return flat.view(count, -1).mean(1).double()
+
+
+def gradients(model, tokens):
+    model.train()
+    windows = torch.stack([tokens[i * CONTEXT : i * CONTEXT + CONTEXT + 1] for i in range(BATCH)])
+    logits = model(windows[:, :-1], use_cache=False).logits
+    torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten()).backward()
+    return {our_name(name): p.grad.double() for name, p in model.named_parameters()}
+
+
+def apart(these, exact):
+    return math.sqrt(sum((these[n] - exact[n]).pow(2).sum().item() for n in exact) /
+                     sum(exact[n].pow(2).sum().item() for n in exact))
+
+
+def rounding(rematc, name, place, model, seed):
+    """Loss by loss over windows (a batch of one, a step each at no learning rate), and the gradient of a batch."""
+    count, folder = 64, place / "rounded"
+    model.to(torch.bfloat16).save_pretrained(folder)
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    exact = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    torch.manual_seed(seed)
+    tokens = torch.randint(0, exact.config.vocab_size, (count * CONTEXT + 1,))
+    types = [f"dtype.{what}=bf16" for what in ("compute", "trained", "gradient")]
+    # each window once, in an order of the trainer's own: compared sorted by the exact loss
+    one = ["B=1", f"tokens_per_step={CONTEXT}", f"steps={count}", "optimizer.lr=0"]
+    ours_losses = by_remat(rematc, folder, place, tokens, *types, *one)[0]
+    want = window_losses(exact, tokens, count).sort()
+    ours = (torch.tensor(ours_losses, dtype=torch.float64).sort()[0] - want[0]).pow(2).mean().sqrt().item()
+    their = (window_losses(theirs, tokens, count)[want[1]] - want[0]).pow(2).mean().sqrt().item()
+    by_remat(rematc, folder, place, tokens[: BATCH * CONTEXT + 1], *types, "steps=1", "optimizer.lr=0")
+    saved, precise = checkpoint(place), gradients(exact, tokens)
+    turned = {n for n, m in exact.named_modules() if type(m).__name__ == "Conv1D"}
+    turned = {our_name(n) + ".weight" for n in turned}
+    here = {n: saved["m." + n].double() / 0.1 for n in precise}
+    here = {n: g.T if n in turned else g for n, g in here.items()}
+    our_gradient, their_gradient = apart(here, precise), apart(gradients(theirs, tokens), precise)
+    fine = ours <= 1.25 * their and our_gradient <= 1.25 * their_gradient
+    print(f"{name + ' bf16':28} loss {ours:.1e} from f32's, {ours / their:.2f} of transformers' own; gradient "
+          f"{our_gradient:.1e}, {our_gradient / their_gradient:.2f}{'' if fine else '  FAILED'}", flush=True)
+    return not fine
+
+
 def main():
     only = sys.argv[3:]
     rematc, work = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
@@ -191,7 +243,8 @@ def main():
         failed += compare(name, *by_remat(rematc, folder, place, tokens), *by_transformers(model, tokens)[:2])
         fresh = AutoModelForCausalLM.from_pretrained(folder)
         failed += compare_adapters(rematc, name + " lora", folder, place, fresh, tokens, seed % 2 == 1)
-        tried += 2
+        failed += rounding(rematc, name, place, random_model(config, seed), seed)
+        tried += 3
         if name in FOUR_BITS:
             failed += four_bits(rematc, name, place, config, tokens)
             tried += 2

@@ -18,8 +18,10 @@ function(campaign name script)
                     ${CMAKE_BINARY_DIR}/campaign/${script} ${paths} DEPENDS rematc ${ARGN} USES_TERMINAL VERBATIM)
 endfunction()
 
-# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft and bitsandbytes.
-set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft and bitsandbytes, for campaigns")
+# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft, bitsandbytes and trl.
+set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft, bitsandbytes and trl, for campaigns")
+# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft and bitsandbytes; for pages, selenium.
+set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft, bitsandbytes and selenium, for campaigns")
 # Files of weights against the libraries that define them; in a build with REMAT_SANITIZE, watched.
 add_executable(readers EXCLUDE_FROM_ALL ${campaign}/readers.c ${campaign}/fuzz/exits.c ${campaign}/fuzz/folder.c)
 target_include_directories(readers PRIVATE ${CMAKE_SOURCE_DIR})
@@ -32,6 +34,21 @@ target_link_options(readers PRIVATE ${wrapped})
 add_custom_target(weight_files COMMAND ${REMAT_PYTHON} ${campaign}/weight_files.py $<TARGET_FILE:readers>
                   ${CMAKE_SOURCE_DIR}/tests/cases/weights DEPENDS readers USES_TERMINAL VERBATIM)
 
+# Chat templates against transformers, which runs them.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+add_executable(chats EXCLUDE_FROM_ALL ${campaign}/chats.c)
+target_include_directories(chats PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(chats PRIVATE remat_text PkgConfig::JANSSON)
+add_custom_target(chat_templates COMMAND ${REMAT_PYTHON} ${campaign}/chats.py $<TARGET_FILE:chats>
+                  ${CMAKE_SOURCE_DIR}/tests/cases/chat ${CMAKE_BINARY_DIR}/campaign/chats
+                  DEPENDS chats USES_TERMINAL VERBATIM)
+# Tokenizers against the library that defines them.
+add_executable(tokenize EXCLUDE_FROM_ALL ${campaign}/tokenize.c)
+target_link_libraries(tokenize PRIVATE remat_text)
+add_custom_target(tokenizer_files COMMAND ${REMAT_PYTHON} ${campaign}/tokenizer_files.py $<TARGET_FILE:tokenize>
+                  ${CMAKE_BINARY_DIR}/campaign/tokenizer_files DEPENDS tokenize USES_TERMINAL VERBATIM)
+
 # What is watched here is the program as it is used: sanitizers have allocations and signals of their own.
 if(TARGET rematc AND NOT REMAT_SANITIZE)
   campaign(kill_campaign kill)
@@ -41,8 +58,13 @@ if(TARGET rematc AND NOT REMAT_SANITIZE)
   campaign(adapters_campaign adapters)
   add_custom_target(published COMMAND ${REMAT_PYTHON} ${campaign}/published.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/published DEPENDS rematc USES_TERMINAL VERBATIM)
+  add_custom_target(report_pages COMMAND ${REMAT_PYTHON} ${campaign}/report.py $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
+                    ${CMAKE_BINARY_DIR}/campaign/report DEPENDS rematc USES_TERMINAL VERBATIM)
   add_custom_target(exported COMMAND ${REMAT_PYTHON} ${campaign}/exported.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/exported DEPENDS rematc USES_TERMINAL VERBATIM)
+  add_custom_target(chat_model COMMAND ${REMAT_PYTHON} ${campaign}/chat_model.py $<TARGET_FILE:rematc>
+                    ${CMAKE_BINARY_DIR}/campaign/chat_model ${CMAKE_SOURCE_DIR}/tests/cases/chat/qwen2_5.jinja
+                    DEPENDS rematc USES_TERMINAL VERBATIM)
   if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     add_library(fail_shim MODULE EXCLUDE_FROM_ALL ${campaign}/fail_shim.c)
     target_link_libraries(fail_shim PRIVATE ${CMAKE_DL_LIBS})

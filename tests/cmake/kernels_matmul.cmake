@@ -1,5 +1,28 @@
 remat_test(test_kernels_matmul unit/test_kernels_matmul.c LIBS remat_kernels_host)
 
+# The same as a machine computes that multiplies no tiles of bf16, and one that multiplies no bf16 at all.
+function(remat_matmul_variant name)
+  set(sources ${CMAKE_SOURCE_DIR}/kernels/matmul.c ${CMAKE_SOURCE_DIR}/kernels/matmul_dots.c)
+  add_library(matmul_${name} OBJECT ${sources})
+  target_compile_definitions(matmul_${name} PUBLIC K_REAL=float)
+  target_compile_options(matmul_${name} PRIVATE -O3 -march=native -fno-math-errno ${ARGN})
+  target_link_libraries(matmul_${name} PUBLIC OpenMP::OpenMP_C)
+  remat_test(test_kernels_matmul_${name} unit/test_kernels_matmul.c $<TARGET_OBJECTS:matmul_${name}> LIBS remat_kernels_host)
+endfunction()
+include(CheckCCompilerFlag)
+check_c_compiler_flag(-mno-amx-bf16 HAS_NO_AMX)
+check_c_compiler_flag(-mno-avx512bf16 HAS_NO_AVX512BF16)
+if(HAS_NO_AMX)
+  remat_matmul_variant(vectors -mno-amx-bf16)
+endif()
+if(HAS_NO_AVX512BF16)
+  remat_matmul_variant(widened -mno-avx512bf16)
+endif()
+
+# ninja bench_products && OMP_NUM_THREADS=2 tests/bench_products [rows]
+add_executable(bench_products EXCLUDE_FROM_ALL bench/bench_products.c)
+target_link_libraries(bench_products PRIVATE remat_kernels_host)
+
 # The yardstick of the speed benchmarks is OpenBLAS's sgemm: its OpenMP build, whose threads do not spin against
 # those of our own loops. Without it there are no such benchmarks; nothing else needs it.
 find_library(BENCH_OPENBLAS openblas PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp

@@ -8,6 +8,7 @@ remat_test(test_check_layout unit/test_check_layout.c ${mutants} LIBS remat_plan
 # The long campaign: 10,000 mutants of every kind.
 add_custom_target(mutants COMMAND test_check_plan 10000 COMMAND test_check_layout 10000 USES_TERMINAL)
 remat_test(test_json unit/test_json.c support/transformer.c LIBS remat_codegen remat_planner)
+remat_test(test_report unit/test_report.c support/transformer.c LIBS remat_codegen remat_planner)
 remat_test(test_dot unit/test_dot.c support/copies.c support/transformer.c LIBS remat_codegen remat_planner)
 add_test(NAME pipeline_pack COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/pack.sh $<TARGET_FILE:rematc>
          ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/pack)

@@ -1,13 +1,13 @@
 # The compiler and the programs it emits, from the command line.
 set(pipeline_tests "")
 foreach(name same_numbers adapters accumulate adamw8bit early resume bad_input names reports tiles tune fold endings
-             documents explain import packed)
+             data documents explain import packed)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name})
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
-set_tests_properties(pipeline_packed PROPERTIES SKIP_RETURN_CODE 77)
+set_tests_properties(pipeline_data pipeline_packed PROPERTIES SKIP_RETURN_CODE 77)
 # From published weights, which a helper makes of a checkpoint.
 add_executable(publish support/publish.c)
 target_include_directories(publish PRIVATE ${CMAKE_SOURCE_DIR})
@@ -40,6 +40,14 @@ foreach(name command_line output answers)
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
   list(APPEND pipeline_tests pipeline_${name})
 endforeach()
+# The page of `report`, read beside the plan that it is of.
+add_executable(report_page support/report_page.c)
+target_include_directories(report_page PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(report_page PRIVATE remat_ir PkgConfig::JANSSON)
+add_test(NAME pipeline_report COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/report.sh $<TARGET_FILE:rematc>
+         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/report $<TARGET_FILE:report_page>)
+set_tests_properties(pipeline_report PROPERTIES TIMEOUT ${test_timeout})
+list(APPEND pipeline_tests pipeline_report)
 # What is installed, and what shells offer; each says what it left out for want of a program.
 add_test(NAME pipeline_install COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/install.sh $<TARGET_FILE:rematc>
          ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/install ${CMAKE_BINARY_DIR} ${CMAKE_COMMAND}

@@ -3,6 +3,7 @@ remat_test(test_runtime unit/test_runtime.c LIBS remat_runtime)
 remat_test(test_runtime_files unit/test_runtime_files.c LIBS remat_runtime)
 # Documents: their files, packing, runs over them.
 remat_test(test_runtime_documents unit/test_runtime_documents.c LIBS remat_runtime)
+remat_test(test_runtime_prepared unit/test_runtime_prepared.c LIBS remat_runtime)
 remat_test(test_weights unit/test_weights.c LIBS remat_runtime)
 remat_test(test_weight_files unit/test_weight_files.c LIBS remat_runtime)
 target_compile_definitions(test_weight_files PRIVATE WEIGHT_CASES="${CMAKE_SOURCE_DIR}/tests/cases/weights")

@@ -5,7 +5,7 @@
 #     language 1 ..        a whole file: `check` finds nothing wrong
 #     $ rematc ..          exits with 0 and prints what stands below, up to the next `$`; where that has an error,
 #                          with another code
-#     rematc ..            exits with 0 (with what is behind `#` left out)
+#     rematc ..            exits with 0 (with what is behind `#` left out); `run` builds, since there are no weights
 #     device NAME ..       a .device file
 #     of language.md       parts of a file, which parse: the whole block, or each of its lines
 #
@@ -32,6 +32,17 @@ for model in "$source_dir"/tests/cases/import/*/; do ln -sn "$model" "models/$(b
 sed -e 's/"model_type": "qwen3"/"model_type": "qwen3_moe"/' -e '2s/^/  "decoder_sparse_step": 1,\n  "norm_topk_prob": true,\n/' \
     models/Qwen3-4B/config.json >models/Qwen3-30B-A3B/config.json
 
+# and one with a tokenizer and a chat template
+cp -RL models/Qwen2.5-0.5B models/Qwen2.5-0.5B-Instruct
+chmod -R u+w models/Qwen2.5-0.5B-Instruct
+cp "$source_dir"/tests/cases/text/*.json models/Qwen2.5-0.5B-Instruct
+cp "$source_dir/tests/cases/chat/chatml.jinja" models/Qwen2.5-0.5B-Instruct/chat_template.jinja
+for i in 1 2 3 4; do
+    echo '{"messages": [{"role": "user", "content": "Who wrote Faust?"}, {"role": "assistant", "content": "Goethe."}]}'
+done >chats.jsonl
+REMAT_CACHE=$work/cache
+export REMAT_CACHE
+
 # block-N: the lines; block-N.place: where it begins
 cut_blocks() {
     awk -v folder="$1" -v name="$2" '
@@ -53,7 +64,7 @@ wrong() { cat "$@" >&2; fail "$place"; }
 # command LINE SHOWN: runs it; SHOWN has what the document prints, or is empty
 command_of() {
     got=0
-    sh -c "$1" >output.txt 2>&1 </dev/null || got=$?
+    sh -c "$(echo "$1" | sed -n -e 's/^rematc run \(.*\) -- .*/rematc build \1/' -e p)" >output.txt 2>&1 </dev/null || got=$?
     if grep -q 'error: ' "$2"; then want=failure; else want=0; fi
     case $want$got in 00 | failure[1-9]) ;; *) echo "exit code $got of: $1" >&2; wrong output.txt ;; esac
     ran=$((ran + 1))

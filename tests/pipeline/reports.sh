@@ -30,7 +30,17 @@ for policy in $policies; do grep -q "^$policy " stdout.txt || fail "policy $poli
 expect 2 "$rematc" sweep "$spec" --budget 4MiB..2MiB
 expect 2 "$rematc" sweep "$spec" --budget small..large
 expect 2 "$rematc" sweep "$spec" --maximize B
-expect 2 "$rematc" report somewhere
+expect 2 "$rematc" rapport somewhere
+# the chart has a mark for each row that fits, and no row no chart
+"$rematc" sweep "$spec" $small --budget 1MiB..4MiB --points 4 -o chart.svg --json >sweep.json
+fits=$(grep -c '"fits": true' sweep.json)
+[ "$fits" -gt 1 ] && [ "$fits" -lt 4 ] || fail "$fits of four rows fit"
+[ "$(grep -c 'class="mark s0"><path d="[^"]*"><title>' chart.svg)" = "$fits" ] || fail "marks are not rows: $(grep -c 'class="mark' chart.svg)"
+tail -n 1 chart.svg | grep -q '^</svg>$' || fail "half a chart"
+rm chart.svg
+expect 3 "$rematc" sweep "$spec" $small --budget 10KiB..20KiB --points 2 -o chart.svg
+expect 2 "$rematc" sweep "$spec" $small -o chart.png
+[ ! -e chart.svg ] || fail "a chart of nothing"
 # host memory with which the whole fits does not stand in the way of tiles that are faster
 seconds() { sed -n 's/.*"seconds": *\([0-9.e-]*\),.*/\1/p' "$1" | head -n 1; }
 "$rematc" plan "$spec" --budget 30400KiB --json >without.json

@@ -86,6 +86,11 @@ cp "$spec" mine.remat
 expect 0 "$rematc" tune mine.remat $small --device host --budget 4MiB $quick --only square_norm
 [ -s mine.profile ] && [ -x mine.tune/tune ] || fail "tune left no mine.profile"
 ! grep -q '^time [0-9a-f]* linear' mine.profile || fail "--only measured more"
+# copies are called by their records like everything else
+expect 0 program/tune -o copies.profile --each 0.0001 --only offload
+[ "$(grep -c '^time ' copies.profile)" = 1 ] && grep -q '^time [0-9a-f]* offload ' copies.profile || fail "--only offload: $(cat copies.profile)"
+expect 0 program/tune -o copies.profile --each 0.0001 --only 'd fetch'
+[ "$(grep -c '^time ' copies.profile)" = 1 ] || fail "--only, by a name that no record has: $(cat copies.profile)"
 expect 2 "$rematc" tune mine.remat --emit -o x.profile
 expect 2 "$rematc" tune mine.remat --emit -- --only linear
 expect 2 "$rematc" tune mine.remat -o -

@@ -282,7 +282,7 @@ static void round_to_codes(bool both_signs, int64_t count, double *x) {
 static void adamw(const Call *call, Values in, Values out, int t, int tensors) {
     const int states = call->nout / tensors, first = t * states, old = call->nin - call->nout + first;
     const double scale = call->nin > call->nout + tensors ? *in[tensors] : 1,
-                 time = (double)(call->cx.step + 1);
+                 time = (double)(call->cx.step + 1 - call->cx.passed_over);
     const KAttr *a = &call->attr;
     const double decay = tensors == 1 || t < a->decayed ? a->decay : 0;
     for (int64_t i = 0; i < call->in[t].count; i++) {

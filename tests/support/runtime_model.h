@@ -19,6 +19,7 @@ static RtTensor model_tensor[MODEL_TENSORS];
 static int64_t at_tokens, at_targets, at_mask, at_loss, at_norm, at_logits, at_scratch;
 static int model_delay_us;   /* per micro-step, signals or not */
 static int model_nan_step;   /* the loss of this step is NaN; 0: never */
+static int model_spike_step; /* the loss of this one is a hundred times as large */
 static int model_reads_dead; /* a wrong program: the loss of the second micro-step reads freed logits */
 
 static const char *model_rows_path; /* every micro-step appends the first token of each row; NULL: not */
@@ -51,6 +52,7 @@ static inline void k_model_loss(const KCtx *cx, int nout, const KTensor *out, in
     }
     float *loss = out[0].data;
     *loss = cx->micro == 0 ? sum : *loss + sum;
+    if (model_spike_step && cx->step + 1 == model_spike_step) *loss *= 100;
     if (model_nan_step && cx->step + 1 == model_nan_step) *loss = NAN;
 }
 

@@ -2,6 +2,8 @@
 #include "codegen/picture/child.h"
 #include "codegen/picture/dot.h"
 #include "codegen/picture/picture.h"
+#include "ir/ops.h"
+#include "planner/layout/live.h"
 #include "tests/support/copies.h"
 #include "tests/support/transformer.h"
 
@@ -34,7 +36,7 @@ static Planned plan_bytes_gpt(Policy policy, double fraction, Arena *arena) {
 }
 
 static Picture *picture(const Planned *p, int layer, Arena *arena) {
-    return picture_new(p->g, &p->result->plan, p->result->layout, layer, arena);
+    return picture_new(p->g, &p->result->plan, p->result->layout, layer, false, arena);
 }
 
 static void picture_tells_the_plan(void **state) {
@@ -89,12 +91,56 @@ static void equal_layers_fold(void **state) {
     arena_free(arena);
 }
 
+static void blocks_are_a_box_each(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    Planned p = plan_bytes_gpt(POLICY_OPTIMAL, 0.6, arena);
+    Picture *blocks = picture_new(p.g, &p.result->plan, p.result->layout, -1, true, arena),
+            *one = picture_new(p.g, &p.result->plan, p.result->layout, 2, true, arena);
+    for (uint32_t i = 0; i < blocks->shown.count; i++)
+        assert_int_equal(blocks->shown.at[i].row == NONE, blocks->shown.at[i].group != NONE);
+    assert_true(one->shown.count >
+                blocks->shown.count + 5); /* the layer that is asked for has its operations */
+    arena_free(arena);
+}
+
+/* A weight in another type is no box of its own, but counts as what the plan decides on. */
+static void casts_of_weights_are_no_rows(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    const Device *device = device_find("a100-40");
+    Planned p = {.g = transformer_graph(&gpt2_xl, arena)};
+    p.cost = cost_graph(p.g, device, arena);
+    PlanRequest request = {.graph = p.g, .cost = p.cost, .device = device, .policy = POLICY_NONE};
+    p.result = plan_graph(&request, arena);
+    Picture *all = picture(&p, -1, arena);
+    uint32_t casts = 0, tensors = 0;
+    int64_t made = 0;
+    for (uint32_t n = 0; n < p.g->node.count; n++) {
+        const Node *node = &p.g->node.at[n];
+        if (node->phase != PHASE_FORWARD || (op_info[node->op].flags & OPF_VIEW)) continue;
+        tensors += node->nout - node->nmut;
+        if (node->op != OP_CAST || !value_persistent(p.g, node->in[0])) continue;
+        casts++;
+        made += value_bytes(&p.g->value.at[node->out[0]]);
+        assert_true(all->row_of_node[n] != NONE);
+        assert_true(all->row.at[all->row_of_node[n]].node != n);
+    }
+    for (uint32_t r = 0; r < all->row.count; r++) made -= all->row.at[r].made_bytes;
+    for (int f = 0; f < FATE_COUNT; f++) tensors -= all->tensors[f];
+    assert_true(casts > 100);
+    assert_int_equal(made, 0);
+    assert_int_equal(tensors, 0);
+    arena_free(arena);
+}
+
 static DotAnswer drawn(const Planned *p, int layer, const char *format, Text *out, const char **error) {
     DotRequest request = {.g = p->g,
                           .plan = &p->result->plan,
                           .layout = p->result->layout,
                           .cost = p->cost,
                           .title = "bytes <gpt> & co",
+                          .source = "bytes.remat",
                           .layer = layer,
                           .format = format};
     return dot_draw(&request, out, error);
@@ -118,6 +164,10 @@ static void files_are_written(void **state) {
     assert_non_null(strstr(svg, "PEAK"));
     assert_non_null(strstr(svg, "recomputed in the backward pass"));
     assert_non_null(strstr(svg, "bytes &lt;gpt&gt; &amp; co"));
+    assert_non_null(strstr(svg, "bytes.remat"));
+    assert_non_null(strstr(svg, live_label[ROLE_OPTIMIZER]));
+    /* boxes, and with them names, are drawn over lines */
+    assert_true(strstr(svg, "class=\"node\"") > strstr(svg, "class=\"edge\""));
     assert_non_null(strstr(svg, "layers"));
     assert_string_equal(svg, draw(&p, -1, "svg", arena));
     assert_true(strcmp(svg, draw(&p, 1, "svg", arena)) != 0);
@@ -223,6 +273,7 @@ static void every_end_of_a_child_is_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(picture_tells_the_plan), cmocka_unit_test(equal_layers_fold),
+        cmocka_unit_test(blocks_are_a_box_each),  cmocka_unit_test(casts_of_weights_are_no_rows),
         cmocka_unit_test(files_are_written),      cmocka_unit_test(copies_are_drawn),
         cmocka_unit_test(errors_are_told),        cmocka_unit_test(every_end_of_a_child_is_told),
     };

@@ -109,6 +109,12 @@ static void linear_types(void **state) {
     for (int mix = 1; mix < 8; mix++)
         check_linear(29, 270, 67, mix & 1 ? K_BF16 : K_F32, mix & 2 ? K_BF16 : K_F32,
                      mix & 4 ? K_BF16 : K_F32);
+    static const int64_t dots[][3] = {{1, 1, 1},      {3, 17, 50},    {37, 300, 49},
+                                      {270, 33, 130}, {5, 2060, 300}, {65, 64, 769},
+                                      {290, 31, 31},  {2, 1100, 850}, {3, 1024, 1056}};
+    for (size_t i = 0; i < sizeof dots / sizeof *dots; i++)
+        for (int f32 = 0; f32 < 2; f32++)
+            check_linear(dots[i][0], dots[i][1], dots[i][2], K_BF16, K_BF16, f32 ? K_F32 : K_BF16);
 }
 
 /* Runs again with other threads and operands moved in memory: the outputs must keep their bits. */

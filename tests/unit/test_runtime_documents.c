@@ -201,7 +201,7 @@ static void test_wrong_files(void **state) {
     spoilt(&good, 24, good.tokens - 1, 8, "is it cut short?");
     spoilt(&good, 24, UINT64_MAX / 3 + 1, 8, "is it cut short?");
     spoilt(&good, 32, 0, 4, "its checksum is wrong");
-    spoilt(&good, 40, 1, 1, "bytes 36 to 63 must be zero");
+    spoilt(&good, 36, 1, 1, "bytes 36 to 39 must be zero");
     spoilt(&good, 64, 1, 8, "document 0 begins at token 1");
     spoilt(&good, 64 + 8 * 9, 0, 8, "document 9 begins at token 0");
     spoilt(&good, 64 + 8 * 9, UINT64_MAX, 8, "document 9 begins at token 18446744073709551615");
@@ -369,6 +369,20 @@ static void test_validation(void **state) {
     double loss = strtod(at + strlen("\"validation_loss\":"), NULL);
     assert_true(loss > 4 && loss < 7); /* ln 256 = 5.5 */
     free(log);
+    /* what is left out of a file of its own is said of that, too, and of what was split off once */
+    char *said = read_text("stderr", NULL);
+    char *first = strstr(said, "fewer than two tokens");
+    assert_true(first && !strstr(first + 1, "fewer than two tokens"));
+    free(said);
+    free(write_sample("held.docs", 2).at);
+    program.validate_path = "held.docs";
+    assert_int_equal(train(&program, "--steps 2 --fresh --sample 0"), 0);
+    assert_in_file("stderr", "held.docs: ");
+    said = read_text("stderr", NULL);
+    first = strstr(said, "sample.docs: ");
+    assert_true(first && strstr(said, "fewer than two tokens") != NULL);
+    assert_non_null(strstr(strstr(said, "held.docs: "), "documents are longer than 17 tokens and cut there"));
+    free(said);
 }
 
 /* Epochs of plain tokens: as many steps as their windows fill. */

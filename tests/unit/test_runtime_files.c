@@ -316,6 +316,14 @@ static void test_fuzz(void **state) {
 
 /* ---- sampling and initial values ---- */
 
+static char *sample(RtRun *run, const RtProgram *program, int format, uint64_t seed, int64_t most,
+                    const volatile sig_atomic_t *stop) {
+    const int32_t prompt = format == RT_BYTES ? '\n' : 0;
+    const RtSample wanted = {
+        .prompt = &prompt, .prompts = 1, .most = most, .format = format, .temperature = 0.8, .seed = seed};
+    return rt_sample_text(run, program, &wanted, stop);
+}
+
 static void test_sample(void **state) {
     (void)state;
     RtProgram program = model_program();
@@ -325,16 +333,16 @@ static void test_sample(void **state) {
     for (int i = 0; i < MODEL_V; i++)
         table[i * MODEL_V + (i == '\n' ? 'a' : i + 1) % MODEL_V] = rt_to_bf16(60);
     volatile sig_atomic_t stop = 0;
-    char *text = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 30, &stop);
+    char *text = sample(&run, &program, RT_BYTES, 1, 30, &stop);
     assert_string_equal(text, "abcdefghijklmnopqrstuvwxyz{|}~");
     free(text);
-    text = rt_sample_text(&run, &program, RT_U16, 1, 0, 3, &stop);
+    text = sample(&run, &program, RT_U16, 1, 3, &stop);
     assert_string_equal(text, "1 2 3");
     free(text);
     for (int i = 0; i < MODEL_V; i++) memset(table + i * MODEL_V, 0, MODEL_V * 2);
-    char *first = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 200, &stop),
-         *again = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 200, &stop);
-    char *other = rt_sample_text(&run, &program, RT_BYTES, 2, 0, 200, &stop);
+    char *first = sample(&run, &program, RT_BYTES, 1, 200, &stop),
+         *again = sample(&run, &program, RT_BYTES, 1, 200, &stop);
+    char *other = sample(&run, &program, RT_BYTES, 2, 200, &stop);
     assert_string_equal(first, again);
     assert_string_not_equal(first, other);
     assert_non_null(strstr(first, "\\x"));
@@ -342,7 +350,7 @@ static void test_sample(void **state) {
     free(again);
     free(other);
     stop = 1; /* a signal came: what there is by then */
-    text = rt_sample_text(&run, &program, RT_BYTES, 1, 0, 1 << 20, &stop);
+    text = sample(&run, &program, RT_BYTES, 1, 1 << 20, &stop);
     assert_string_equal(text, "");
     free(text);
     rt_device_close(&run);

@@ -3,6 +3,7 @@
  * be. */
 #include "tests/support/runtime_process.h"
 #include "runtime/quantize.h"
+#include "runtime/saved_nf4.h"
 
 enum { ROWS = 37, COLUMNS = 100, COUNT = ROWS * COLUMNS, BLOCKS = (COUNT + 63) / 64, ARENA = 1 << 16 };
 
@@ -195,6 +196,22 @@ static char *grouped_text(const Stored *stored) {
     return rt_text(STATE_TEXT("nf4", "64", "37, 100", GROUPS "%.17g"), (double)stored->offset);
 }
 
+/* The checksum that was said, when it is taken without a program: of the codes and all that lies beside. */
+static void assert_sum(const char *path, int dtype) {
+    WeightFiles files;
+    weight.dtype = dtype;
+    weight_files_open(&files, path);
+    Found found = weight_files_find(&files, weight.name);
+    saved_nf4_check(&files, found, &weight);
+    void *buffer = rt_allocate(WEIGHT_PART_BYTES);
+    uint64_t sum = saved_nf4_sum(&files, found, buffer), codes = weight_files_sum(&files, found, buffer);
+    char *says = rt_text("checksum %016llx", (unsigned long long)sum);
+    assert_in_file("stderr", says);
+    assert_true(sum != codes);
+    free(says), free(buffer);
+    weight_files_close(&files);
+}
+
 static void test_saved(void **state) {
     (void)state;
     static unsigned char got[ARENA];
@@ -209,6 +226,7 @@ static void test_saved(void **state) {
     char *said = read_text("stderr", NULL);
     assert_null(strstr(said, "no use")); /* all that lies beside it is used */
     free(said);
+    assert_sum("w.safetensors", K_NF4);
 
     program = program_of(K_NF4_F32, 0);
     assert_int_equal(loads(&program, "w.safetensors", got), 6);
@@ -219,6 +237,7 @@ static void test_saved(void **state) {
     write_pieces("w.safetensors", s.piece, PIECES);
     assert_int_equal(loads(&program, "w.safetensors", got), 0);
     assert_stored(got, K_NF4_F32, &stored);
+    assert_sum("w.safetensors", K_NF4_F32);
     program = program_of(K_NF4, 0);
     assert_int_equal(loads(&program, "w.safetensors", got), 6);
     assert_in_file("stderr", "without double quantisation, which the model has");

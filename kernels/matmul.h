@@ -1,0 +1,40 @@
+/* A product of two matrices as matmul.c cuts it into tiles, and the arithmetic that does them in bf16 where
+ * the machine has one (matmul_dots.c). */
+#ifndef REMAT_MATMUL_H
+#define REMAT_MATMUL_H
+
+#include "host.h"
+
+/* op(X)[rows, depth] of a stored matrix; transposed: X is stored [depth, rows]. */
+typedef struct Matrix {
+    const KTensor *x;
+    int transposed;
+} Matrix;
+
+typedef struct Product {
+    int64_t rows, columns, depth, chunk; /* M, N, K, and how much of K is summed at a time */
+    Matrix a, b;                         /* b is op(B)^T: [N, K] unless transposed */
+    const KTensor *c, *bias;
+    int adds; /* C's old contents count */
+} Product;
+
+/* The sum starts from the bias or the old contents. Is there anything to start from? */
+static inline int k_product_start(const Product *p, int64_t row, int64_t column, int64_t m, int64_t n,
+                                  real *c, int64_t c_stride) {
+    for (int64_t i = 0; i < m && (p->bias || p->adds); i++) {
+        real *to = c + i * c_stride;
+        const real *from =
+            p->bias ? k_load(p->bias, column, n, to) : k_load(p->c, (row + i) * p->columns + column, n, to);
+        if (from != to) memcpy(to, from, (size_t)n * sizeof(real));
+    }
+    return p->bias || p->adds;
+}
+
+/* ---- matmul_dots.c ---- */
+enum { K_DOTS_BLOCK = 32, K_DOTS_ROWS = 256, K_DOTS_DEPTH = 1024 };
+/* Whether this machine multiplies bf16 numbers, and both operands are of them. */
+int k_dots_multiply(const Product *p);
+/* Elements [row, row + m) x [column, column + n) of C, at most K_DOTS_ROWS rows; p->chunk is at most K_DOTS_DEPTH. Requires k_dots_multiply. */
+void k_dots_tile(const Product *p, int64_t row, int64_t column, int64_t m, int64_t n);
+
+#endif

@@ -1,0 +1,5 @@
+# What a model is trained on, from what people have: chat templates.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+remat_test(test_chat unit/test_chat.c LIBS remat_text PkgConfig::JANSSON)
+target_compile_definitions(test_chat PRIVATE REMAT_CHAT_CASES="${CMAKE_SOURCE_DIR}/tests/cases/chat")
