@@ -22,6 +22,7 @@ typedef struct Check {
     ValueId *storage;
     uint32_t *epoch, *now;
     uint32_t *uses;     /* by value: operands that read it */
+    uint32_t *reads;    /* by storage: operands of the node that are in it */
     uint32_t *param_of; /* by value: its row in g->param, NONE */
     Type *types;        /* room for one node's operands */
 } Check;
@@ -237,7 +238,9 @@ static const char *check_versions(Check *c, NodeId id) {
         if (c->epoch[v] != c->now[c->storage[v]])
             return node_wrong(c, id, "reads '%s', which was written over", g->value.at[v].name);
         c->uses[v]++;
+        c->reads[c->storage[v]] = 0;
     }
+    for (uint32_t i = 0; i < node->nin; i++) c->reads[c->storage[node->in[i]]]++;
     for (uint32_t i = 0; i < node->nout; i++) c->storage[node->out[i]] = node->out[i];
     if (op_info[node->op].flags & OPF_VIEW) {
         c->storage[node->out[0]] = c->storage[node->in[0]];
@@ -253,9 +256,7 @@ static const char *check_versions(Check *c, NodeId id) {
         NodeId def = g->value.at[v].def;
         if (def != NONE && (op_info[g->node.at[def].op].flags & OPF_VIEW))
             return node_wrong(c, id, "writes over the view '%s'", g->value.at[v].name);
-        for (uint32_t j = 0; j < node->nin; j++)
-            if (j != i && c->storage[node->in[j]] == s)
-                return node_wrong(c, id, "reads and writes over '%s'", g->value.at[v].name);
+        if (c->reads[s] > 1) return node_wrong(c, id, "reads and writes over '%s'", g->value.at[v].name);
         if (!type_equal(&g->value.at[v].type, &g->value.at[made].type))
             return node_wrong(c, id, "writes over '%s' with another type", g->value.at[v].name);
         c->storage[made] = s;
@@ -518,6 +519,7 @@ const char *graph_check(const Graph *g, Arena *arena) {
     c.epoch = NEW_ARRAY(arena, uint32_t, c.values);
     c.now = NEW_ARRAY(arena, uint32_t, c.values);
     c.uses = NEW_ARRAY(arena, uint32_t, c.values);
+    c.reads = NEW_ARRAY(arena, uint32_t, c.values);
     c.param_of = NEW_ARRAY(arena, uint32_t, c.values);
     uint32_t operands = 0;
     for (NodeId id = 0; id < c.nodes; id++) {

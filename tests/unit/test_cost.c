@@ -28,8 +28,9 @@ static bool file_has(const char *path, const char *word) {
  * wide. */
 static bool on_tensor_cores(const Graph *g, const Node *node) {
     if (node->op == OP_LINEAR || node->op == OP_LINEAR_BWD_X || node->op == OP_LINEAR_BWD_W) return true;
-    if (node->op != OP_ATTEND && node->op != OP_ATTEND_BWD) return false;
-    const Type *q = &g->value.at[node->in[node->op == OP_ATTEND ? 0 : 1]].type;
+    const bool back = node->op == OP_ATTEND_BWD || node->op == OP_ATTEND_PACKED_BWD;
+    if (node->op != OP_ATTEND && node->op != OP_ATTEND_PACKED && !back) return false;
+    const Type *q = &g->value.at[back ? node->in[0] : node->out[0]].type; /* what is shaped as q */
     return q->dtype == DT_BF16 && q->dim[3] % 8 == 0 && q->dim[3] <= 128;
 }
 
