@@ -147,6 +147,7 @@ static bool escape(Rewriter *r, bool in_class, bool *one) {
     if ((unsigned char)c > 0x20 && (unsigned char)c < 0x7f && !is_ascii_letter(c) && !(c >= '0' && c <= '9'))
         return text_add(&r->out, "\\%c", c), true;
     if ((unsigned char)c >= 0x80 || c == ' ') { /* the character itself */
+        if (r->caseless[r->depth] && c != ' ') return refuse(r, "a letter beyond ASCII inside (?i:...)");
         r->at--;
         uint32_t size;
         text_add(&r->out, "\\x{%x}", unicode_read(r->at, &size));

@@ -389,6 +389,7 @@ static void test_regexes(void **state) {
         {"x(?!y)*", "'*' with nothing to repeat"},
         {"a|+", "'+' with nothing to repeat"},
         {"(?i:\xc3\xa9)", "a letter beyond ASCII inside (?i:...)"},
+        {"(?i:\\\xc3\xa9)", "a letter beyond ASCII inside (?i:...)"},
         {"(?i:ss)", "'ss' inside (?i:...)"},
         {"(?i:\\p{Lu})", "'\\p' inside (?i:...)"},
         {"a\\", "a '\\' at the end"},
