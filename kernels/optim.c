@@ -6,16 +6,24 @@
 #include "packed.h"
 #include "host.h"
 
-enum { SERIAL_ELEMENTS = 16384 };
+/* PIECE elements are loaded at a time: so few that a processor that runs ahead has the next ones on their way
+ * from memory while it computes. */
+enum { SERIAL_ELEMENTS = 16384, PIECE = 256 };
 
-static double run_squares(const real *x, int64_t n) {
+/* Of elements [first, first + n). */
+static double run_squares(const KTensor *t, int64_t first, int64_t n) {
     KVec a = {0}, b = {0};
-    int64_t i = 0;
-    for (; i + 2 * K_LANES <= n; i += 2 * K_LANES) {
-        a += *(const KVec *)(x + i) * *(const KVec *)(x + i);
-        b += *(const KVec *)(x + i + K_LANES) * *(const KVec *)(x + i + K_LANES);
+    for (int64_t at = 0; at < n; at += PIECE) {
+        real buffer[PIECE];
+        const int64_t count = k_min(PIECE, n - at);
+        const real *x = k_load(t, first + at, count, buffer);
+        int64_t i = 0;
+        for (; i + 2 * K_LANES <= count; i += 2 * K_LANES) {
+            a += *(const KVec *)(x + i) * *(const KVec *)(x + i);
+            b += *(const KVec *)(x + i + K_LANES) * *(const KVec *)(x + i + K_LANES);
+        }
+        for (; i < count; i++) a[i % K_LANES] += x[i] * x[i];
     }
-    for (; i < n; i++) a[i % K_LANES] += x[i] * x[i];
     a += b;
     return (double)k_lane_sum(&a);
 }
@@ -27,11 +35,8 @@ static double squares_after(double before, const KTensor *g) {
 #pragma omp parallel for schedule(static) if (n > SERIAL_ELEMENTS)
     for (int lane = 0; lane < K_LANES; lane++) {
         double sum = 0;
-        for (int64_t r = runs * lane / K_LANES; r < runs * (lane + 1) / K_LANES; r++) {
-            real buffer[K_RUN];
-            int64_t count = k_min(K_RUN, n - r * K_RUN);
-            sum += run_squares(k_load(g, r * K_RUN, count, buffer), count);
-        }
+        for (int64_t r = runs * lane / K_LANES; r < runs * (lane + 1) / K_LANES; r++)
+            sum += run_squares(g, r * K_RUN, k_min(K_RUN, n - r * K_RUN));
         partial[lane] = sum;
     }
     for (int lane = 0; lane < K_LANES; lane++) before += partial[lane];
@@ -127,11 +132,11 @@ static void update_each(const KCtx *cx, int nout, const KTensor *out, int nin, c
 }
 
 static void adamw_update(const AdamW *rule, const KTensor *g, const KTensor *out, const KTensor *master) {
-    const int64_t n = k_count(g), runs = (n + K_RUN - 1) / K_RUN;
+    const int64_t n = k_count(g), pieces = (n + PIECE - 1) / PIECE;
 #pragma omp parallel for schedule(static) if (n > SERIAL_ELEMENTS)
-    for (int64_t r = 0; r < runs; r++) {
-        real g_buffer[K_RUN], w_buffer[K_RUN], m_buffer[K_RUN], v_buffer[K_RUN];
-        const int64_t first = r * K_RUN, count = k_min(K_RUN, n - first);
+    for (int64_t r = 0; r < pieces; r++) {
+        real g_buffer[PIECE], w_buffer[PIECE], m_buffer[PIECE], v_buffer[PIECE];
+        const int64_t first = r * PIECE, count = k_min(PIECE, n - first);
         const KTensor *exact = master ? master : &out[0];
         const real *slope = k_load(g, first, count, g_buffer);
         real *w = open_run(exact, first, count, w_buffer), *m = open_run(&out[1], first, count, m_buffer);

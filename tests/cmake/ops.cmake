@@ -11,7 +11,7 @@ foreach(ops_test test_ops test_ops_limits)
 endforeach()
 
 # ninja bench_ops && tests/bench_ops [rows]: rates of the streaming kernels.
-add_executable(bench_ops EXCLUDE_FROM_ALL bench/bench_ops.c support/ops_engine.c support/packed.c)
+add_executable(bench_ops EXCLUDE_FROM_ALL bench/bench_ops.c support/ops_engine.c support/packed.c support/ops_reference.c)
 target_include_directories(bench_ops PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(bench_ops PRIVATE OpenMP::OpenMP_C ${CMAKE_DL_LIBS} m)
 target_compile_definitions(bench_ops PRIVATE OPS_FLOAT="$<TARGET_FILE:ops_kernels_float>")
