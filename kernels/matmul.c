@@ -14,8 +14,8 @@
 enum {
     STRIP = K_PANEL_VECS * K_REG, /* a multiple of K_LANES */
     TILE_ROWS = 264,              /* at most; a multiple of the register block's rows */
-    TILE_COLUMNS = 8 * 48,        /* at most; a multiple of STRIP */
-    DEPTH = 256,                  /* at most */
+    TILE_COLUMNS = 16 * 48,       /* at most; a multiple of STRIP */
+    DEPTH = 384,                  /* at most */
     A_STRIDE = DEPTH + K_LANES,   /* rows of the copy of A do not share a cache set */
 };
 
@@ -87,16 +87,20 @@ static void copy_b(const Product *p, int64_t column, int64_t n, int64_t at, int6
             transpose_lanes(p->b.x, column + i, k_min(K_LANES, n - i), at, k, to + i);
 }
 
-/* Part `i` of `count` of what the copy of B's next strip will read is fetched from memory. */
-static void fetch_ahead(const Product *p, int64_t column, int64_t n, int64_t at, int64_t k, int64_t i,
-                        int64_t count) {
+/* Rows [row, row + n) of an operand, [at, at + k) of the depth. */
+typedef struct Piece {
+    int64_t row, n, at, k;
+} Piece;
+
+/* Part `i` of `count` of a piece that will be read soon comes from memory. */
+static void fetch_ahead(const Matrix *matrix, const Piece *x, int64_t i, int64_t count) {
     enum { LINE = 64 };
-    const int64_t lines = p->b.transposed ? k : n, width = p->b.transposed ? n : k;
+    const int64_t lines = matrix->transposed ? x->k : x->n, stride = k_last(matrix->x);
+    const size_t bytes = (size_t)(matrix->transposed ? x->n : x->k) * k_element_bytes(matrix->x->dtype);
     for (int64_t r = lines * i / count; r < lines * (i + 1) / count; r++) {
-        const char *from = p->b.transposed ? k_at(p->b.x, (at + r) * k_last(p->b.x) + column)
-                                           : k_at(p->b.x, (column + r) * k_last(p->b.x) + at);
-        for (size_t byte = 0; byte < (size_t)width * k_element_bytes(p->b.x->dtype); byte += LINE)
-            __builtin_prefetch(from + byte, 0, 2);
+        const char *from = k_at(matrix->x, matrix->transposed ? (x->at + r) * stride + x->row
+                                                              : (x->row + r) * stride + x->at);
+        for (size_t byte = 0; byte < bytes; byte += LINE) __builtin_prefetch(from + byte, 0, 2);
     }
 }
 
@@ -137,16 +141,24 @@ static void edge(const Left *a, int64_t row, int64_t k, const real *b, int adds,
     for (int64_t i = 0; i < m; i++) memcpy(c + i * c_stride, whole + i * STRIP, (size_t)n * sizeof(real));
 }
 
-/* c [m, n] (+)= a times B's columns from `column` on, [at, at + k) of the depth. A strip of B stays in the
- * first-level cache while it meets all of A; meanwhile the next one comes from memory. */
-static void multiply(const Product *p, const Left *a, int64_t m, int64_t column, int64_t n, int64_t at,
-                     int64_t k, int adds, real *c, int64_t c_stride) {
+/* c (+)= A's rows times B's columns over a stretch of the depth. A strip of B stays in the first-level cache
+ * while it meets all of A; meanwhile the next one comes from memory, and bit by bit what A has next along the
+ * depth. */
+static void multiply(const Product *p, const Left *a, const Piece *rows, const Piece *columns, int adds,
+                     real *c, int64_t c_stride) {
     _Alignas(64) real b[DEPTH * STRIP];
+    const int64_t m = rows->n, n = columns->n, k = rows->k, blocks = pieces(m, K_PANEL_ROWS);
+    const int64_t after = rows->at + k;
+    const Piece rows_after = {rows->row, m, after, k_min(p->chunk, p->depth - after)};
     for (int64_t j = 0; j < n; j += STRIP) {
-        const int64_t width = k_min(STRIP, n - j), next = k_min(STRIP, n - j - width);
-        copy_b(p, column + j, width, at, k, b);
+        const int64_t width = k_min(STRIP, n - j);
+        Piece next = {columns->row + j + width, k_min(STRIP, n - j - width), columns->at, k};
+        if (next.n == 0) next = (Piece){columns->row, k_min(STRIP, n), after, rows_after.k};
+        copy_b(p, columns->row + j, width, columns->at, k, b);
         for (int64_t i = 0; i < m; i += K_PANEL_ROWS) {
-            fetch_ahead(p, column + j + width, next, at, k, i / K_PANEL_ROWS, pieces(m, K_PANEL_ROWS));
+            const int64_t block_number = i / K_PANEL_ROWS;
+            fetch_ahead(&p->b, &next, block_number, blocks);
+            fetch_ahead(&p->a, &rows_after, j / STRIP * blocks + block_number, pieces(n, STRIP) * blocks);
             if (i + K_PANEL_ROWS <= m && width == STRIP)
                 block(a, i, k, b, adds, c + i * c_stride + j, c_stride);
             else
@@ -162,9 +174,9 @@ static void tile(const Product *p, int64_t row, int64_t column, int64_t m, int64
     const int64_t c_stride = in_place ? p->columns : n;
     const int starts = k_product_start(p, row, column, m, n, c, c_stride);
     for (int64_t at = 0; at < p->depth; at += p->chunk) {
-        const int64_t k = k_min(p->chunk, p->depth - at);
-        const Left left = left_of(p, row, m, at, k, a);
-        multiply(p, &left, m, column, n, at, k, starts || at > 0, c, c_stride);
+        const Piece rows = {row, m, at, k_min(p->chunk, p->depth - at)}, columns = {column, n, at, rows.k};
+        const Left left = left_of(p, row, m, at, rows.k, a);
+        multiply(p, &left, &rows, &columns, starts || at > 0, c, c_stride);
     }
     for (int64_t i = 0; i < m && !in_place; i++) k_store(p->c, (row + i) * p->columns + column, n, c + i * n);
 }
