@@ -87,10 +87,18 @@ static void block_store(const Heads *h, const KHeads *x, int64_t b, int64_t t, i
 
 /* x [n, padded] -> xt [padded, TILE], columns from n on zero. */
 static void block_transpose(const Heads *h, Block x, int64_t n, real *xt) {
-    for (int64_t e = 0; e < h->padded; e++) {
-        for (int64_t i = 0; i < n; i++) xt[e * TILE + i] = x.data[i * x.stride + e];
-        for (int64_t i = n; i < TILE; i++) xt[e * TILE + i] = 0;
-    }
+    for (int64_t i = 0; i < TILE; i += K_LANES)
+        for (int64_t e = 0; e < h->padded; e += K_LANES) {
+            const real *from = x.data + i * x.stride + e;
+            real *to = xt + e * TILE + i;
+            if (i + K_LANES <= n)
+                k_transpose(from, x.stride, to, TILE);
+            else
+                for (int64_t j = 0; j < K_LANES * K_LANES; j++) {
+                    const int64_t row = j % K_LANES, column = j / K_LANES;
+                    to[column * TILE + row] = i + row < n ? from[row * x.stride + column] : 0;
+                }
+        }
 }
 
 /* s [keys, TILE] = rows of x times xt [padded, TILE] */

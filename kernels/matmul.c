@@ -1,11 +1,11 @@
 /* Linear layers: y = x w^T + bias, dx = dy w, dw (+)= dy^T x.
  *
- * C [M, N] is cut into tiles, shared out among threads. A tile sums over the depth a chunk at a time: the
- * chunks of A and B are copied (bf16 widened, B in strips as wide as the register block) to the thread's
- * stack, where they stay in its second-level cache (Goto and van de Geijn 2008), and multiplied by panel.h's
- * register blocks. A bf16 C is summed in f32 and rounded once. The chunks depend on the depth only, so
- * neither the number of threads nor the tiles change a bit; it is also why the products are not BLAS calls,
- * whose bits follow the number of threads. */
+ * C [M, N] is cut into tiles, shared out among threads. A tile sums over the depth a chunk at a time. A's
+ * chunk stays in the thread's second-level cache (Goto and van de Geijn 2008), where it lies or as a copy on
+ * the stack; B's is copied in strips as wide as panel.h's register block, one after the other, and while one
+ * is multiplied the next comes from memory. bf16 is widened in the copies; a bf16 C is summed in f32 and
+ * rounded once. The chunks depend on the depth only, so neither the number of threads nor the tiles change a
+ * bit; it is also why the products are not BLAS calls, whose bits follow the number of threads. */
 #include "matmul.h"
 #include "panel.h"
 
@@ -14,10 +14,14 @@
 enum {
     STRIP = K_PANEL_VECS * K_REG, /* a multiple of K_LANES */
     TILE_ROWS = 264,              /* at most; a multiple of the register block's rows */
-    TILE_COLUMNS = 8 * 48,        /* at most; a multiple of STRIP */
-    DEPTH = 256,                  /* at most */
+    TILE_COLUMNS = 16 * 48,       /* at most; a multiple of STRIP */
+    DEPTH = 384,                  /* at most */
     A_STRIDE = DEPTH + K_LANES,   /* rows of the copy of A do not share a cache set */
 };
+
+static int64_t pieces(int64_t n, int64_t size) {
+    return (n + size - 1) / size;
+}
 
 /* The copy of A: row-major [m, A_STRIDE], or [k, TILE_ROWS] when A is stored transposed. */
 static void copy_a(const Product *p, int64_t row, int64_t m, int64_t at, int64_t k, real *to) {
@@ -37,8 +41,15 @@ static void copy_a(const Product *p, int64_t row, int64_t m, int64_t at, int64_t
 
 /* n <= STRIP columns of B stored [K, N], as [k, STRIP]. */
 static void copy_strip(const KTensor *x, int64_t column, int64_t n, int64_t at, int64_t k, real *to) {
+    const int64_t stride = k_last(x);
+    if (x->dtype == K_F32 && n == STRIP) {
+        const real *from = (const real *)x->data + at * stride + column;
+        for (int64_t l = 0; l < k; l++, to += STRIP, from += stride)
+            for (int j = 0; j < STRIP; j += K_REG) *(KReg *)(to + j) = *(const KReg *)(from + j);
+        return;
+    }
     for (int64_t l = 0; l < k; l++, to += STRIP) {
-        const real *from = k_load(x, (at + l) * k_last(x) + column, n, to);
+        const real *from = k_load(x, (at + l) * stride + column, n, to);
         if (from != to) memcpy(to, from, (size_t)n * sizeof(real));
         for (int64_t j = n; j < STRIP; j++) to[j] = 0;
     }
@@ -67,28 +78,58 @@ static void transpose_lanes(const KTensor *x, int64_t column, int64_t n, int64_t
     }
 }
 
-/* The copy of B: strips of [k, STRIP], zeros past the last column. */
+/* The copy of n <= STRIP columns of B: [k, STRIP], zeros past the last one. */
 static void copy_b(const Product *p, int64_t column, int64_t n, int64_t at, int64_t k, real *to) {
-    for (int64_t j = 0; j < n; j += STRIP, to += STRIP * k) {
-        if (p->b.transposed)
-            copy_strip(p->b.x, column + j, k_min(STRIP, n - j), at, k, to);
-        else
-            for (int64_t i = 0; i < STRIP; i += K_LANES)
-                transpose_lanes(p->b.x, column + j + i, k_min(K_LANES, n - j - i), at, k, to + i);
+    if (p->b.transposed)
+        copy_strip(p->b.x, column, n, at, k, to);
+    else
+        for (int64_t i = 0; i < STRIP; i += K_LANES)
+            transpose_lanes(p->b.x, column + i, k_min(K_LANES, n - i), at, k, to + i);
+}
+
+/* Rows [row, row + n) of an operand, [at, at + k) of the depth. */
+typedef struct Piece {
+    int64_t row, n, at, k;
+} Piece;
+
+/* Part `i` of `count` of a piece that will be read soon comes from memory. */
+static void fetch_ahead(const Matrix *matrix, const Piece *x, int64_t i, int64_t count) {
+    enum { LINE = 64 };
+    const int64_t lines = matrix->transposed ? x->k : x->n, stride = k_last(matrix->x);
+    const size_t bytes = (size_t)(matrix->transposed ? x->n : x->k) * k_element_bytes(matrix->x->dtype);
+    for (int64_t r = lines * i / count; r < lines * (i + 1) / count; r++) {
+        const char *from = k_at(matrix->x, matrix->transposed ? (x->at + r) * stride + x->row
+                                                              : (x->row + r) * stride + x->at);
+        for (size_t byte = 0; byte < bytes; byte += LINE) __builtin_prefetch(from + byte, 0, 2);
     }
 }
 
-static void block(const Product *p, int64_t k, const real *a, const real *b, int adds, real *c,
-                  int64_t c_stride) {
-    if (p->a.transposed)
-        k_panel_block(K_PANEL_ROWS, K_PANEL_VECS, k, a, 1, TILE_ROWS, b, STRIP, adds, c, c_stride);
+/* Element (i, l) of A is x[i * row + l * column]; one of the two is 1. */
+typedef struct Left {
+    const real *x;
+    int64_t row, column;
+} Left;
+
+/* Rows of f32 are read as they lie, others from a copy. */
+static Left left_of(const Product *p, int64_t row, int64_t m, int64_t at, int64_t k, real *copied) {
+    const int64_t stride = k_last(p->a.x);
+    if (p->a.x->dtype == K_F32 && !p->a.transposed && m % K_PANEL_ROWS == 0)
+        return (Left){(const real *)p->a.x->data + row * stride + at, stride, 1};
+    copy_a(p, row, m, at, k, copied);
+    return p->a.transposed ? (Left){copied, 1, TILE_ROWS} : (Left){copied, A_STRIDE, 1};
+}
+
+static void block(const Left *a, int64_t row, int64_t k, const real *b, int adds, real *c, int64_t c_stride) {
+    const real *x = a->x + row * a->row;
+    if (a->row == 1)
+        k_panel_block(K_PANEL_ROWS, K_PANEL_VECS, k, x, 1, TILE_ROWS, b, STRIP, adds, c, c_stride);
     else
-        k_panel_block(K_PANEL_ROWS, K_PANEL_VECS, k, a, A_STRIDE, 1, b, STRIP, adds, c, c_stride);
+        k_panel_block(K_PANEL_ROWS, K_PANEL_VECS, k, x, a->row, 1, b, STRIP, adds, c, c_stride);
 }
 
 /* A block that hangs over C's edge. */
-static void edge(const Product *p, int64_t k, const real *a, const real *b, int adds, real *c,
-                 int64_t c_stride, int64_t m, int64_t n) {
+static void edge(const Left *a, int64_t row, int64_t k, const real *b, int adds, real *c, int64_t c_stride,
+                 int64_t m, int64_t n) {
     real whole[K_PANEL_ROWS * STRIP];
     for (int64_t i = 0; adds && i < m; i++)
         memcpy(whole + i * STRIP, c + i * c_stride, (size_t)n * sizeof(real));
@@ -96,42 +137,50 @@ static void edge(const Product *p, int64_t k, const real *a, const real *b, int 
         for (int64_t i = 0; i < K_PANEL_ROWS; i++)
             for (int64_t j = i < m ? n : 0; j < STRIP; j++) whole[i * STRIP + j] = 0;
     }
-    block(p, k, a, b, adds, whole, STRIP);
+    block(a, row, k, b, adds, whole, STRIP);
     for (int64_t i = 0; i < m; i++) memcpy(c + i * c_stride, whole + i * STRIP, (size_t)n * sizeof(real));
 }
 
-/* c [m, n] (+)= the copies of A and B. A strip of B stays in the first-level cache. */
-static void multiply(const Product *p, int64_t m, int64_t n, int64_t k, const real *a, const real *b,
-                     int adds, real *c, int64_t c_stride) {
-    const int64_t a_row = p->a.transposed ? 1 : A_STRIDE;
-    for (int64_t j = 0; j < n; j += STRIP, b += STRIP * k)
+/* c (+)= A's rows times B's columns over a stretch of the depth. A strip of B stays in the first-level cache
+ * while it meets all of A; meanwhile the next one comes from memory, and bit by bit what A has next along the
+ * depth. */
+static void multiply(const Product *p, const Left *a, const Piece *rows, const Piece *columns, int adds,
+                     real *c, int64_t c_stride) {
+    _Alignas(64) real b[DEPTH * STRIP];
+    const int64_t m = rows->n, n = columns->n, k = rows->k, blocks = pieces(m, K_PANEL_ROWS);
+    const int64_t after = rows->at + k;
+    const Piece rows_after = {rows->row, m, after, k_min(p->chunk, p->depth - after)};
+    for (int64_t j = 0; j < n; j += STRIP) {
+        const int64_t width = k_min(STRIP, n - j);
+        Piece next = {columns->row + j + width, k_min(STRIP, n - j - width), columns->at, k};
+        if (next.n == 0) next = (Piece){columns->row, k_min(STRIP, n), after, rows_after.k};
+        copy_b(p, columns->row + j, width, columns->at, k, b);
         for (int64_t i = 0; i < m; i += K_PANEL_ROWS) {
-            if (i + K_PANEL_ROWS <= m && j + STRIP <= n)
-                block(p, k, a + i * a_row, b, adds, c + i * c_stride + j, c_stride);
+            const int64_t block_number = i / K_PANEL_ROWS;
+            fetch_ahead(&p->b, &next, block_number, blocks);
+            fetch_ahead(&p->a, &rows_after, j / STRIP * blocks + block_number, pieces(n, STRIP) * blocks);
+            if (i + K_PANEL_ROWS <= m && width == STRIP)
+                block(a, i, k, b, adds, c + i * c_stride + j, c_stride);
             else
-                edge(p, k, a + i * a_row, b, adds, c + i * c_stride + j, c_stride, k_min(K_PANEL_ROWS, m - i),
-                     k_min(STRIP, n - j));
+                edge(a, i, k, b, adds, c + i * c_stride + j, c_stride, k_min(K_PANEL_ROWS, m - i), width);
         }
+    }
 }
 
 static void tile(const Product *p, int64_t row, int64_t column, int64_t m, int64_t n) {
-    _Alignas(64) real a[TILE_ROWS * A_STRIDE], b[DEPTH * TILE_COLUMNS], sums[TILE_ROWS * TILE_COLUMNS];
+    _Alignas(64) real a[TILE_ROWS * A_STRIDE], sums[TILE_ROWS * TILE_COLUMNS];
     const int in_place = p->c->dtype == K_F32;
     real *c = in_place ? (real *)p->c->data + row * p->columns + column : sums;
     const int64_t c_stride = in_place ? p->columns : n;
     const int starts = k_product_start(p, row, column, m, n, c, c_stride);
     for (int64_t at = 0; at < p->depth; at += p->chunk) {
-        const int64_t k = k_min(p->chunk, p->depth - at);
-        copy_a(p, row, m, at, k, a);
-        copy_b(p, column, n, at, k, b);
-        multiply(p, m, n, k, a, b, starts || at > 0, c, c_stride);
+        const Piece rows = {row, m, at, k_min(p->chunk, p->depth - at)}, columns = {column, n, at, rows.k};
+        const Left left = left_of(p, row, m, at, rows.k, a);
+        multiply(p, &left, &rows, &columns, starts || at > 0, c, c_stride);
     }
     for (int64_t i = 0; i < m && !in_place; i++) k_store(p->c, (row + i) * p->columns + column, n, c + i * n);
 }
 
-static int64_t pieces(int64_t n, int64_t size) {
-    return (n + size - 1) / size;
-}
 static int64_t even(int64_t n, int64_t most, int64_t unit) { /* n in equal pieces of at most `most` */
     return n ? pieces(pieces(n, pieces(n, most)), unit) * unit : unit;
 }

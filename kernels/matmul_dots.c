@@ -44,30 +44,9 @@ static void copy_rows(const uint16_t *x, int64_t stride, int64_t rows, int64_t k
         _mm512_storeu_si512(to + r * SIDE, _mm512_maskz_loadu_epi16(r < rows ? mask : 0, x + r * stride));
 }
 
-/* The same turned: to[w][r]. Four words at a time are loaded to where they belong, rows 4l + j to lane l, and
- * then turned within their lanes. */
+/* The same turned: to[w][r]. Words are moved as floats, whose bits a move does not change. */
 static void turn_words(const uint32_t *x, int64_t stride, uint32_t *to) {
-    for (int64_t w = 0; w < SIDE; w += 4) {
-        __m512i row[4], half[4];
-        K_UNROLL
-        for (int j = 0; j < 4; j++) {
-            const uint32_t *from = x + j * stride + w;
-            row[j] = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(const void *)from));
-            K_UNROLL
-            for (int lane = 1; lane < 4; lane++)
-                row[j] = _mm512_mask_broadcast_i32x4(
-                    row[j], (__mmask16)(0xf << 4 * lane),
-                    _mm_loadu_si128((const __m128i *)(const void *)(from + 4 * lane * stride)));
-        }
-        half[0] = _mm512_unpacklo_epi32(row[0], row[1]);
-        half[1] = _mm512_unpackhi_epi32(row[0], row[1]);
-        half[2] = _mm512_unpacklo_epi32(row[2], row[3]);
-        half[3] = _mm512_unpackhi_epi32(row[2], row[3]);
-        _mm512_storeu_si512(to + w * SIDE, _mm512_unpacklo_epi64(half[0], half[2]));
-        _mm512_storeu_si512(to + (w + 1) * SIDE, _mm512_unpackhi_epi64(half[0], half[2]));
-        _mm512_storeu_si512(to + (w + 2) * SIDE, _mm512_unpacklo_epi64(half[1], half[3]));
-        _mm512_storeu_si512(to + (w + 3) * SIDE, _mm512_unpackhi_epi64(half[1], half[3]));
-    }
+    k_transpose_square((const float *)(const void *)x, stride, (float *)(void *)to, SIDE);
 }
 
 /* Of a matrix stored [depth, columns]: to[w][c] = (x[2w][c], x[2w + 1][c]). */

@@ -82,17 +82,36 @@ static inline void k_panel(int64_t m, int64_t n, int64_t k, const real *a, int64
         k_panel_columns(1, m, k, a, a_row, a_column, b, b_stride, adds, c, c_stride);
 }
 
-/* A square of as many floats a side as fill a register: log2(side) rounds of merging row i with row i +
- * side/2. */
-typedef float KFloats __attribute__((vector_size(K_REG_BYTES), aligned(sizeof(float)), may_alias));
+/* A square of as many floats a side as fill a register, turned. */
 enum { K_SIDE = K_REG_BYTES / sizeof(float) };
 #if defined __AVX512F__
-enum { K_SIDE_ROUNDS = 4 };
-#define K_MERGE_LOW(a, b)                                                                                    \
-    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define K_MERGE_HIGH(a, b)                                                                                   \
-    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
-#elif defined __AVX__
+/* Four columns at a time are loaded to where they belong, row 4 lane + j to its lane, and turned within the
+ * lanes. */
+static inline void k_transpose_square(const float *from, int64_t from_stride, float *to, int64_t to_stride) {
+    for (int64_t column = 0; column < K_SIDE; column += 4, from += 4, to += 4 * to_stride) {
+        __m512 row[4];
+        K_UNROLL
+        for (int j = 0; j < 4; j++) {
+            row[j] = _mm512_castps128_ps512(_mm_loadu_ps(from + j * from_stride));
+            K_UNROLL
+            for (int lane = 1; lane < 4; lane++)
+                row[j] = _mm512_mask_broadcast_f32x4(row[j], (__mmask16)(0xf << 4 * lane),
+                                                     _mm_loadu_ps(from + (4 * lane + j) * from_stride));
+        }
+        const __m512d low[2] = {(__m512d)_mm512_unpacklo_ps(row[0], row[1]),
+                                (__m512d)_mm512_unpacklo_ps(row[2], row[3])};
+        const __m512d high[2] = {(__m512d)_mm512_unpackhi_ps(row[0], row[1]),
+                                 (__m512d)_mm512_unpackhi_ps(row[2], row[3])};
+        _mm512_storeu_ps(to, (__m512)_mm512_unpacklo_pd(low[0], low[1]));
+        _mm512_storeu_ps(to + to_stride, (__m512)_mm512_unpackhi_pd(low[0], low[1]));
+        _mm512_storeu_ps(to + 2 * to_stride, (__m512)_mm512_unpacklo_pd(high[0], high[1]));
+        _mm512_storeu_ps(to + 3 * to_stride, (__m512)_mm512_unpackhi_pd(high[0], high[1]));
+    }
+}
+#else
+/* log2(side) rounds of merging row i with row i + side/2 */
+typedef float KFloats __attribute__((vector_size(K_REG_BYTES), aligned(sizeof(float)), may_alias));
+#if defined __AVX__
 enum { K_SIDE_ROUNDS = 3 };
 #define K_MERGE_LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define K_MERGE_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
@@ -119,6 +138,7 @@ static inline void k_transpose_square(const float *from, int64_t from_stride, fl
     K_UNROLL
     for (int i = 0; i < K_SIDE; i++) *(KFloats *)(to + i * to_stride) = x[i];
 }
+#endif
 
 /* to[j][i] = from[i][j] of K_LANES x K_LANES numbers. */
 static inline void k_transpose(const real *from, int64_t from_stride, real *to, int64_t to_stride) {
