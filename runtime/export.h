@@ -75,7 +75,7 @@ void export_put_value(const Export *ex, const StTensor *value, int is_transposed
                       ExportFile *to);
 
 /* ---- export_merged.c, export_adapter.c: the bytes ---- */
-int64_t export_merged(const Export *ex, ModelFolder *folder);
+int64_t export_merged(const Export *ex, ModelFolder *folder, int64_t shard_bytes); /* RtOutRequest */
 int64_t export_adapter(const Export *ex, ModelFolder *folder);
 
 #endif

@@ -1,6 +1,6 @@
 """What is handed on, in the tools that it is for: small random models of every imported family are trained for ten
 steps, whole, with adapters, with adapters beside NF4 weights, with a norm trained beside adapters, and written out as
-a model and as an adapter. transformers and peft must load both without a word, under the base's names and shapes;
+a model, in shards where the base is in shards, and as an adapter. transformers and peft must load both without a word, under the base's names and shapes;
 their logits must agree with each other (but for 4-bit weights, beside which an adapter has another base), and their loss with that of the trainer's next step.
 
     python3 exported.py REMATC WORK_DIR [MODEL...]       (needs torch, transformers, peft and safetensors)
@@ -21,6 +21,7 @@ from transformers.utils import logging
 from published import BATCH, CONTEXT, MODELS, STEPS, build_program, random_model
 
 LOGITS, LOSS = 1e-4, 1e-5  # differences that are allowed: of logits, and of the loss, which is their mean
+INDEX = "model.safetensors.index.json"
 LORA = "adapt=lora(rank = 4, alpha = 6{})"
 
 
@@ -61,11 +62,12 @@ def compare(rematc, name, folder, place, tokens, adapted, quantised, *more):
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     ours = train(rematc, folder, place, tokens, *more)
-    merged = export(rematc, place, "merged")
+    merged = export(rematc, place, "merged", *(["--shard-size", "60KB"] if (folder / INDEX).exists() else []))
     base, out = tensors_of(folder), tensors_of(merged)
     same = base.keys() == out.keys() and all(base[k].shape == out[k].shape and base[k].dtype == out[k].dtype
                                              for k in base)
     model, whole = load(merged)
+    whole &= (merged / INDEX).exists() == (folder / INDEX).exists()
     logits, loss = logits_and_loss(model, tokens)
     apart, other = abs(loss - ours), 0.0
     if adapted:
