@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void need_kind(const RtModel *model, RtOutKind kind, const char *base) {
     struct stat status;
@@ -23,7 +24,7 @@ int64_t rt_model_out_check(const RtProgram *program, const char *out, RtOutKind 
     Export ex;
     need_kind(&model, kind, model.weights);
     model_folder_check(out, model.weights);
-    export_open(&ex, &model, model.weights);
+    export_open(&ex, &model, model.weights, 0);
     int64_t bytes = 0;
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
@@ -67,7 +68,8 @@ int64_t rt_model_out(const char *checkpoint, const RtOutRequest *request) {
     const char *base = request->base ? request->base : model.weights;
     need_kind(&model, kind, base);
     model_folder_check(request->folder, base);
-    export_open(&ex, &model, base);
+    if (model.weights && access(model.weights, F_OK) == 0) model_folder_check(request->folder, model.weights);
+    export_open(&ex, &model, base, request->unquantised);
     ex.checkpoint = &file;
     for (int i = 0; i < file.tensors; i++)
         if (!is_state(&file, file.tensor[i].name)) export_weight(&ex, file.tensor[i].name);

@@ -4,7 +4,8 @@
  *
  *     merged     every tensor of the base under its name, in its shape and type, in shards of
  *                5 GB, or of another size. Adapters are added in f32, to what a quantised
- *                weight stands for where one was trained beside it.
+ *                weight stands for where one was trained beside it, or to the weight as it was
+ *                before where that is asked for.
  *     adapter    adapter_config.json and adapter_model.safetensors, always F32
  *
  * The folder is written beside its place, synced and renamed. Everything here ends the program with exit code
@@ -20,6 +21,7 @@ typedef struct RtOutRequest { /* of a checkpoint */
     RtOutKind kind;
     const char *base;    /* in place of the published folder that it names; NULL: that one */
     const char *folder;  /* to write */
+    int unquantised;     /* merged: of weights as the published model has them, which it has to have so */
     int64_t shard_bytes; /* most bytes of tensors in one file, but for a tensor that has more; 0: 5 GB */
 } RtOutRequest;
 

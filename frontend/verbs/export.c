@@ -21,6 +21,8 @@ int verb_export(Compilation *c) {
                                  "export: no folder to write is given");
     if (options->adapter && options->shard_bytes)
         return message_fail(options, EXIT_USAGE, "--shard-size: an adapter is one file");
+    if (options->adapter && options->unquantised)
+        return message_fail(options, EXIT_USAGE, "--unquantised: an adapter is added to nothing");
     int code = verbs_names_place(c, "-o", options->output, "folder");
     if (code >= 0) return code;
     if (stat(checkpoint, &status))
@@ -36,6 +38,7 @@ int verb_export(Compilation *c) {
     const RtOutRequest request = {.kind = options->adapter ? RT_OUT_ADAPTER : RT_OUT_MERGED,
                                   .base = options->onto,
                                   .folder = options->output,
+                                  .unquantised = options->unquantised,
                                   .shard_bytes = options->shard_bytes};
     int64_t bytes = rt_model_out(checkpoint, &request);
     char size[24];
