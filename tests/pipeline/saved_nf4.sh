@@ -43,13 +43,25 @@ for kind in nf4 nf4_double; do
     rm -rf saved && mkdir saved
     sed '$d' whole/config.json >saved/config.json
     sed -i '$s/$/,/' saved/config.json
-    printf '  "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4"}\n}\n' >>saved/config.json
+    [ $kind = nf4 ] && double=false || double=true
+    printf '  "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4",
+    "bnb_4bit_use_double_quant": %s}\n}\n' $double >>saved/config.json
     "$publish" "$checkpoint" saved 2 '' $kind
     header saved/model-00001-of-00002.safetensors | grep -q 'quant_state.bitsandbytes__nf4' || fail "nothing is saved in 4 bits"
+    # a folder says itself how its weights are saved
+    # shellcheck disable=SC2086
+    expect 0 "$rematc" import saved -o saved.remat --force $settings --set steps=3
+    grep -qF "  frozen $frozen  # the matrices, as they are saved" saved.remat || fail "$kind: $(grep frozen saved.remat)"
+    [ $kind = nf4 ] && other='nf4(double_quant)' || other=nf4
+    expect 0 "$rematc" build saved.remat --set "frozen=$other" -o other.train --quiet
+    expect 6 other.train/train --quiet
+    grep -q 'is saved in NF4, but with.* double quantisation' stderr.txt || fail "$kind: $(cat stderr.txt)"
     # the same training over both, up to the folder at its end
+    sed "s/^  trained/  frozen $frozen\n&/" whole.remat | awk -v adapt="adapt $lora" '{ print } /^weights/ { print adapt }' >packed.remat
     for base in whole saved; do
-        expect 0 "$rematc" build whole.remat --set weights=$base --set "adapt=$lora" --set adapt.train=model.norm \
-            --set "frozen=$frozen" --set save.dir=$base.$kind --set save.merged=$base.$kind.merged -o $base.train --quiet
+        [ $base = whole ] && from=packed.remat || from=saved.remat
+        expect 0 "$rematc" build $from --set "adapt=$lora" --set adapt.train=model.norm --set save.dir=$base.$kind \
+            --set save.merged=$base.$kind.merged -o $base.train --quiet
         expect 0 $base.train/train --quiet --log $base.jsonl
         losses $base.jsonl >$base.losses
         expect 0 "$rematc" export $base.$kind -o $base.$kind.again
@@ -67,8 +79,7 @@ for kind in nf4 nf4_double; do
     cmp whole.$kind.merged/config.json whole/config.json || fail "$kind: another configuration"
     if grep quantization saved.$kind.merged/config.json; then fail "$kind: still said to be quantised"; fi
     # training goes on from it where it ended
-    expect 0 "$rematc" build whole.remat --set weights=saved --set "adapt=$lora" --set adapt.train=model.norm \
-        --set "frozen=$frozen" --set adapt.dropout=0 --set steps=4 -o on --quiet
+    expect 0 "$rematc" build saved.remat --set "adapt=$lora" --set adapt.train=model.norm --set adapt.dropout=0 --set steps=4 -o on --quiet
     cp -r saved.$kind on.save
     expect 0 on/train --quiet --save-dir on.save --log on.jsonl
     expect 0 "$rematc" build whole.remat --set weights=saved.$kind.merged --set steps=1 --set save.dir=next -o next --quiet
