@@ -18,10 +18,8 @@ function(campaign name script)
                     ${CMAKE_BINARY_DIR}/campaign/${script} ${paths} DEPENDS rematc ${ARGN} USES_TERMINAL VERBATIM)
 endfunction()
 
-# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft, bitsandbytes and trl.
-set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft, bitsandbytes and trl, for campaigns")
-# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft and bitsandbytes; for pages, selenium.
-set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft, bitsandbytes and selenium, for campaigns")
+# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft, bitsandbytes and trl; for pages, selenium.
+set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft, bitsandbytes, trl and selenium, for campaigns")
 # Files of weights against the libraries that define them; in a build with REMAT_SANITIZE, watched.
 add_executable(readers EXCLUDE_FROM_ALL ${campaign}/readers.c ${campaign}/fuzz/exits.c ${campaign}/fuzz/folder.c)
 target_include_directories(readers PRIVATE ${CMAKE_SOURCE_DIR})
