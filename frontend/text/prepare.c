@@ -103,8 +103,10 @@ static bool add_text(Maker *m, const char *text, size_t length, const ChatSpan *
     }
     for (uint32_t i = 0; i < encoding.count; i++) {
         const Token *token = &encoding.token[i];
-        while (span && k < spans && span[k].end <= token->begin) k++;
-        const bool inside = span && k < spans && token->begin < token->end && span[k].begin < token->end;
+        const bool stands =
+            token->begin < token->end; /* for something: then none begins before the last one */
+        while (span && stands && k < spans && span[k].end <= token->begin) k++;
+        const bool inside = span && stands && k < spans && span[k].begin < token->end;
         if (!add_token(m, token->id, !span || inside)) return false;
     }
     return true;

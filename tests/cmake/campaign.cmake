@@ -67,6 +67,9 @@ if(TARGET rematc AND NOT REMAT_SANITIZE)
                     ${CMAKE_BINARY_DIR}/campaign/report DEPENDS rematc USES_TERMINAL VERBATIM)
   add_custom_target(exported COMMAND ${REMAT_PYTHON} ${campaign}/exported.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/exported DEPENDS rematc USES_TERMINAL VERBATIM)
+  add_custom_target(lines COMMAND ${REMAT_PYTHON} ${campaign}/lines.py $<TARGET_FILE:rematc>
+                    ${CMAKE_SOURCE_DIR}/tests/cases/tokenizer ${CMAKE_BINARY_DIR}/campaign/lines DEPENDS rematc
+                    USES_TERMINAL VERBATIM)
   add_custom_target(chat_model COMMAND ${REMAT_PYTHON} ${campaign}/chat_model.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/chat_model ${CMAKE_SOURCE_DIR}/tests/cases/chat/qwen2_5.jinja
                     DEPENDS rematc USES_TERMINAL VERBATIM)

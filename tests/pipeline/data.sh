@@ -128,6 +128,17 @@ for plain, begun in zip(map(json.loads, open("lines.json")), begins, strict=True
     assert begun["tokens"] == ([] if chat else [280]) + plain["tokens"], begun
     assert begun["loss"][not chat:][1:] == plain["loss"][1:], begun
 END
+# .. and with one some of whose tokens stand for nothing of the text: they have no loss, and what follows has
+mkdir prefix
+cp "$source_dir/tests/cases/tokenizer/gpt2_prefix.json" prefix/tokenizer.json
+echo '{"eos_token": "<|endoftext|>"}' >prefix/tokenizer_config.json
+echo '{"prompt": " word", "completion": "4567<|endoftext|>\u0301"}' >prefix.jsonl
+"$rematc" data lines.remat --set data.tokenizer=prefix --set data.train=prefix.jsonl --set V=400 --show 1 --json >prefix.json
+python3 - <<'END' || fail "loss behind a token that stands for nothing: $(cat prefix.json)"
+import json
+row = json.load(open("prefix.json"))
+assert row["tokens"][-5:] == [330, 220, 136, 223, 330] and row["loss"][-5:] == [1, 0, 1, 1, 1], row
+END
 i=0
 while [ $i -lt 60 ]; do echo "the line $i says nothing new"; i=$((i + 1)); done >plain.txt
 spec plain 'train "plain.txt" text  tokenizer "model"  validate 0.2 every 2 steps'
