@@ -74,7 +74,8 @@ static void add_quantised(Export *ex) {
             ExportTensor *out = &ex->of[i][k];
             if (!saved_nf4(&ex->files, out->base)) continue;
             if (ex->unquantised)
-                rt_fail(RT_EXIT_IO, "'%s' is quantised in '%s': name the folder that was made from",
+                rt_fail(RT_EXIT_IO,
+                        "'%s' is quantised in '%s': name the folder of the model as it was before",
                         out->base.tensor->name, ex->files.path);
             add_saved(ex, out);
         }
