@@ -33,7 +33,7 @@ static void put_shard(const Export *ex, ModelFolder *folder, const char *name, E
                      copied ? base->rank : out->rank, copied ? base->dim : out->dim, at, at + out->bytes);
         at += out->bytes;
     }
-    st_close_header(text);
+    st_close_header(text, &header);
     ExportFile to;
     export_file_begin(&to, folder, name, header, length);
     for (int i = first; i < end; i++) export_put_tensor(ex, order[i], &to);
@@ -65,7 +65,7 @@ int64_t export_merged(const Export *ex, ModelFolder *folder, int64_t shard_bytes
         free(name);
     }
     fprintf(text, "\n  }\n}\n");
-    rt_text_close(text);
+    rt_text_close(text, &index);
     if (shards > 1) model_folder_put(folder, "model.safetensors.index.json", index, length);
     free(index), free(order);
     return sum;
