@@ -258,6 +258,7 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
     int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1), *offset = NEW_ARRAY(scratch, int64_t, count);
     Ranked *ranked = NEW_ARRAY(scratch, Ranked, count), *other = NEW_ARRAY(scratch, Ranked, count);
     PackTree tree = pack_tree_new(times, scratch);
+    for (uint32_t i = 0; i < count; i++) pack_tree_expect(&tree, entry[i].lo, entry[i].hi);
     int64_t highest = live_profile(entry, count, live, times), best = INT64_MAX;
     measure(entry, count, live, times, highest, scratch);
     if (goal < highest) goal = highest;
