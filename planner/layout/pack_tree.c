@@ -79,11 +79,14 @@ static void range_add(PackTree *tree, PackRangeSet *set, int64_t beg, int64_t en
 }
 
 void pack_tree_save(const PackTree *tree, PackTreeSaved *saved) {
+    uint32_t used = tree->used.count;
     saved->set.count = saved->count.count = saved->range.count = 0;
-    for (uint32_t i = 0; i < tree->used.count; i++) {
-        PackRangeSet *set = tree->used.at[i];
-        *vec_add(tree->arena, &saved->set) = set;
-        *vec_add(tree->arena, &saved->count) = set->count;
+    vec_room(tree->arena, &saved->set, used);
+    vec_room(tree->arena, &saved->count, used);
+    saved->set.count = saved->count.count = used;
+    for (uint32_t i = 0; i < used; i++) {
+        PackRangeSet *set = saved->set.at[i] = tree->used.at[i];
+        saved->count.at[i] = set->count;
         vec_room(tree->arena, &saved->range, set->count);
         memcpy(&saved->range.at[saved->range.count], set->at, sizeof *set->at * set->count);
         saved->range.count += set->count;
@@ -93,8 +96,10 @@ void pack_tree_save(const PackTree *tree, PackTreeSaved *saved) {
 void pack_tree_restore(PackTree *tree, const PackTreeSaved *saved) {
     pack_tree_clear(tree);
     const PackRange *from = saved->range.at;
+    vec_room(tree->arena, &tree->used, saved->set.count);
+    tree->used.count = saved->set.count;
     for (uint32_t i = 0; i < saved->set.count; i++) {
-        PackRangeSet *set = *vec_add(tree->arena, &tree->used) = saved->set.at[i];
+        PackRangeSet *set = tree->used.at[i] = saved->set.at[i];
         set->count = saved->count.at[i];
         memcpy(set->at, from, sizeof *from * set->count);
         from += set->count;
