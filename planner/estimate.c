@@ -32,20 +32,25 @@ int64_t plan_blocks_bytes(const PlanRequest *request, bool packed) {
     return bytes;
 }
 
-/* Whether an operation alone takes more than there is. */
-static bool never_fits(const Problem *p, int64_t budget_bytes) {
-    for (uint32_t op = 0; op < p->ops; op++)
-        if (p->persistent_bytes + problem_operation_bytes(p, op) > budget_bytes) return true;
-    return false;
+/* What the largest operation alone takes: no plan has a lower peak. */
+static int64_t operations_bytes(const Problem *p) {
+    int64_t most = 0;
+    for (uint32_t op = 0; op < p->ops; op++) {
+        int64_t bytes = problem_operation_bytes(p, op);
+        if (bytes > most) most = bytes;
+    }
+    return p->persistent_bytes + most;
+}
+
+int64_t plan_operations_bytes(const PlanRequest *request) {
+    Arena *scratch = arena_new();
+    int64_t bytes = operations_bytes(problem_from_graph(request->graph, request->cost, scratch));
+    arena_free(scratch);
+    return bytes;
 }
 
 bool plan_never_fits(const PlanRequest *request) {
-    Arena *scratch = arena_new();
-    bool never =
-        request->budget.limited &&
-        never_fits(problem_from_graph(request->graph, request->cost, scratch), request->budget.device_bytes);
-    arena_free(scratch);
-    return never;
+    return request->budget.limited && plan_operations_bytes(request) > request->budget.device_bytes;
 }
 
 double plan_estimate(const PlanRequest *request) {
@@ -59,8 +64,9 @@ double plan_estimate(const PlanRequest *request) {
     if (request->budget.limited) {
         Blocks blocks = problem_blocks(request->graph, p, scratch);
         int64_t room = request->budget.device_bytes - p->persistent_bytes;
-        seconds +=
-            never_fits(p, request->budget.device_bytes) ? HUGE_VAL : chain_seconds(p, blocks.boundary, room);
+        seconds += operations_bytes(p) > request->budget.device_bytes
+                       ? HUGE_VAL
+                       : chain_seconds(p, blocks.boundary, room);
     }
     arena_free(scratch);
     stats_end(request->stats, STATS_ESTIMATE, began, seconds < HUGE_VAL);

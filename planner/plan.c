@@ -155,11 +155,18 @@ struct PlanMemo {
     VEC(Realised) realised;
 };
 
+/* The plan of a candidate, if it was packed already. */
+static const Realised *realised(const PlanMemo *memo, const Candidate *candidate) {
+    for (uint32_t i = 0; i < memo->realised.count; i++)
+        if (memo->realised.at[i].retain == candidate->retain) return &memo->realised.at[i];
+    return NULL;
+}
+
 /* The plan of a candidate, packed once for all requests. */
 static Realised realise_once(const PlanRequest *request, Replay *r, const Candidate *candidate,
                              PlanMemo *memo, Arena *arena) {
-    for (uint32_t i = 0; i < memo->realised.count; i++)
-        if (memo->realised.at[i].retain == candidate->retain) return memo->realised.at[i];
+    const Realised *before = realised(memo, candidate);
+    if (before) return *before;
     Realised next = {.retain = candidate->retain};
     next.layout = realise(request, r, next.retain, &next.plan, request->memo ? memo->arena : arena);
     return *vec_add(memo->arena, &memo->realised) = next;
@@ -189,12 +196,34 @@ static int64_t most_bytes(const PlanRequest *request) {
     return request->budget.limited ? request->budget.device_bytes : INT64_MAX;
 }
 
+/* Packs what may be lowest, of the least live bytes first, until that is one that is packed, or needs more
+ * than `enough`: what is not packed then needs no less. Returns how much that is. */
+static int64_t pack_lowest_of(const PlanRequest *request, Replay *r, PlanMemo *memo, int64_t enough,
+                              Arena *arena) {
+    for (;;) {
+        const Candidate *lowest = NULL;
+        int64_t bytes = INT64_MAX;
+        for (uint32_t k = 0; k < SEARCHES; k++)
+            for (uint32_t i = 0; i < memo->found[k].beside.count; i++) {
+                const Candidate *candidate = &memo->found[k].beside.at[i];
+                const Realised *packed = realised(memo, candidate);
+                int64_t needs = packed ? packed->plan.peak_bytes : candidate->peak_bytes;
+                if (needs >= bytes || (packed && !host_fits(request, &packed->plan))) continue;
+                bytes = needs;
+                lowest = candidate;
+            }
+        if (!lowest || bytes > enough || realised(memo, lowest)) return bytes;
+        realise_once(request, r, lowest, memo, arena);
+    }
+}
+
 /* The fastest plan whose packed height fits; without one, the one of least height. Each front is asked by
  * itself: what one of them hides in the other may be what fits once it is packed. */
 static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanResult *result, Arena *arena) {
     int64_t budget = most_bytes(request);
     bool plan_alone = request->ask != ASK_ALL && request->budget.host_bytes <= 0;
     Chosen chosen = {.least_without = INT64_MAX};
+    if (request->ask == ASK_LEAST) pack_lowest_of(request, r, memo, INT64_MAX, arena);
     for (uint32_t k = 0; k < SEARCHES; k++) {
         const Front *front = &memo->found[k].front;
         for (uint32_t i = front->count; i-- > 0;) {
@@ -211,6 +240,7 @@ static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanRe
                                (!chosen.best.layout || candidate->seconds < chosen.best.plan.seconds);
             bool may_be_least = !chosen.least.layout || candidate->peak_bytes < chosen.least.plan.peak_bytes;
             if (plan_alone && chosen.best.layout) may_be_least = false;
+            if (request->ask == ASK_LEAST) may_be_least = realised(memo, candidate) != NULL;
             if (may_be_least || may_be_best)
                 weigh(request, realise_once(request, r, candidate, memo, arena), budget, &chosen);
         }
@@ -424,21 +454,37 @@ static int64_t least_live(const PlanMemo *memo) {
     return least;
 }
 
-int64_t plan_least_live(const PlanRequest *request) {
+/* What ASK_LEAST would pack, searched for; `packs`: and packed as far as it may need no more than the budget.
+ */
+static int64_t least_bytes(const PlanRequest *request, SearchGoal goal, bool packs) {
     double began = stats_begin(request->stats);
     Arena *scratch = arena_new();
     Problem *p = problem_of(request, scratch);
     Blocks blocks = problem_blocks(request->graph, p, scratch);
     const Keep *pinned = pinned_gaps(request, p, &blocks, scratch);
     PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
+    Replay *r = replay_new(p, scratch);
+    search(request, p, &blocks, pinned, goal, r, memo);
+    int64_t bytes = least_live(memo),
+            enough = request->budget.limited ? request->budget.device_bytes : INT64_MAX;
+    if (packs) {
+        int64_t packed = pack_lowest_of(request, r, memo, enough, scratch);
+        if (packed < INT64_MAX) bytes = packed;
+    }
+    arena_free(scratch);
+    stats_end(request->stats, STATS_PLAN, began, bytes < INT64_MAX);
+    return bytes;
+}
+
+int64_t plan_least_live(const PlanRequest *request) {
     SearchGoal goal = goal_of(request);
     if (goal.ask == SEARCH_LEAST && request->budget.limited)
         goal = (SearchGoal){.ask = SEARCH_BELOW, .bytes = request->budget.device_bytes};
-    search(request, p, &blocks, pinned, goal, replay_new(p, scratch), memo);
-    int64_t live = least_live(memo);
-    arena_free(scratch);
-    stats_end(request->stats, STATS_PLAN, began, live < INT64_MAX);
-    return live;
+    return least_bytes(request, goal, false);
+}
+
+int64_t plan_least_packed(const PlanRequest *request) {
+    return least_bytes(request, goal_of(request), true);
 }
 
 double plan_bound(const PlanRequest *request) {

@@ -145,7 +145,12 @@ double plan_estimate(const PlanRequest *request);
 /* The least live bytes of the plans that ASK_LEAST would pack with policy optimal: the smallest budget is no less. Found
  * without packing, and sooner where it is no less than the request's budget; what is found is kept in the memo. */
 int64_t plan_least_live(const PlanRequest *request);
-/* Whether it is proved without a search that no plan has a peak within the budget. */
+/* The same, and those plans are packed, of the least live bytes first, until none that is not packed may be lower than
+ * one that is, which is then the smallest budget, or all need more than the request's budget. */
+int64_t plan_least_packed(const PlanRequest *request);
+/* Without a search: no plan has a lower peak, whatever the budget of the request. */
+int64_t plan_operations_bytes(const PlanRequest *request);
+/* Whether that proves that no plan has a peak within the budget. */
 bool plan_never_fits(const PlanRequest *request);
 /* The peak of POLICY_EVERY_BLOCK without pins, in live bytes or once it is packed. */
 int64_t plan_blocks_bytes(const PlanRequest *request, bool packed);

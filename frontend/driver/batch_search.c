@@ -48,15 +48,6 @@ bool batch_search_takes_seconds(const Program *trial) {
     return trial->graph->node.count > EFFORT_TILES_MANY_OPS;
 }
 
-/* Whether a trial is known to need as much before its plans are packed. */
-static bool needs_as_much(const Compilation *c, const Program *trial, const Program *than, Wish wish) {
-    if (wish.ask != ASK_LEAST || wish.policy != POLICY_OPTIMAL) return false;
-    int64_t limit = than->result->smallest_bytes;
-    wish.budget = budget_limited(limit, wish.budget.host_bytes);
-    PlanRequest request = stages_request(c, trial, wish);
-    return plan_least_live(&request) >= limit;
-}
-
 /* Whether a trial's smallest budget is less than another's. */
 static bool is_nearer(const Compilation *c, Program *trial, Program *than, Wish wish) {
     if (!trial->result && !than->result)
@@ -64,7 +55,6 @@ static bool is_nearer(const Compilation *c, Program *trial, Program *than, Wish 
     if (!trial->result && never_within(c, trial, budget_limited(than->result->smallest_bytes - 1, 0)))
         return false;
     if (!than->result && never_within(c, than, budget_limited(trial->result->smallest_bytes, 0))) return true;
-    if (!trial->result && needs_as_much(c, trial, than, wish)) return false;
     add_plan(c, trial, wish);
     add_plan(c, than, wish);
     return trial->result->smallest_bytes < than->result->smallest_bytes;
@@ -360,24 +350,101 @@ Program batch_search(const Compilation *c, Policy policy, Budget budget) {
     return *best;
 }
 
-/* What needs least of `best` (NULL: none yet), of a micro-batch, and of its finest tilings: the first of them
- * from the finest on, or any if it is for the bytes alone. Few operations are packed by an exact search,
- * which takes longest for the finest tiles: where bytes are all that is asked for, the least fine come before
- * them. */
-static Program *least_of(const Compilation *c, int64_t batch, Wish any, bool bytes_alone, Program *best) {
+/* ---- the smallest budget ---- */
+
+/* What is known of a trial's smallest budget: no less than `least`, and just that once it is planned. */
+typedef struct Near {
+    Program *trial;
+    int64_t least;
+    bool searched; /* at least its live bytes are known, or what is as good */
+} Near;
+typedef VEC(Near) Nears;
+
+static void add_near(const Compilation *c, Nears *nears, Program *trial) {
+    PlanRequest request = stages_glance(c, trial, (Budget){0});
+    *vec_add(c->arena, nears) = (Near){.trial = trial, .least = plan_operations_bytes(&request)};
+}
+
+/* A micro-batch and its finest tilings, in the order in which the first of equals is taken: from the finest
+ * on, or any if it is for the bytes alone. Few operations are packed by an exact search, which takes longest
+ * for the finest tiles: where bytes are all that is asked for, the least fine come before them. */
+static void list_near(const Compilation *c, int64_t batch, bool bytes_alone, Nears *nears) {
     Program *whole = programs_of_batch(c, batch);
-    if (is_better(c, whole, best, any)) best = whole;
-    if (any.policy != POLICY_OPTIMAL || batch_search_takes_seconds(whole)) return best;
+    add_near(c, nears, whole);
+    if (batch_search_takes_seconds(whole)) return;
     TryOut list[MOST_TILINGS];
     uint32_t count = list_tries(c, whole, list);
     uint32_t tries = finest_tries(whole, count);
     bool least_fine_first = bytes_alone && whole->graph->node.count < EFFORT_TILES_FINE_OPS;
     for (uint32_t k = 0; k < tries; k++) {
         TryOut *next = &list[least_fine_first ? count - tries + k : count - 1 - k];
-        Program *trial = trial_of_tiling(c, whole, next);
-        if (is_better(c, trial, best, any)) best = trial;
+        add_near(c, nears, trial_of_tiling(c, whole, next));
     }
+}
+
+/* Weights and their states. */
+static int64_t held_bytes(const Graph *g) {
+    int64_t bytes = 0;
+    for (ValueId v = 0; v < g->value.count; v++)
+        if (g->value.at[v].role == ROLE_WEIGHT || g->value.at[v].role == ROLE_OPTIMIZER)
+            bytes += g->value.at[v].kind == VALUE_ACTIVATION ? 0 : type_bytes(&g->value.at[v].type);
+    return bytes;
+}
+
+/* How much is live at least, and not just that where it is surely more than another needs: `live`, with as
+ * much again as packing may lose. */
+static int64_t live_of(const Compilation *c, const Program *trial, int64_t live, Wish any) {
+    enum { PACKING_MAY_LOSE = 16 };
+    if (live < INT64_MAX) {
+        int64_t transient = live - held_bytes(trial->graph);
+        any.budget = budget_limited(live + transient / PACKING_MAY_LOSE, any.budget.host_bytes);
+    }
+    PlanRequest request = stages_request(c, trial, any);
+    return plan_least_live(&request);
+}
+
+/* Of those with the least known of them the first. */
+static Near *most_promising(Nears *nears) {
+    Near *best = &nears->at[0];
+    for (uint32_t i = 1; i < nears->count; i++)
+        if (nears->at[i].least < best->least) best = &nears->at[i];
     return best;
+}
+
+/* The least that any other is known to need: of those searched alone, or of all. */
+static int64_t least_of_others(const Nears *nears, const Near *but, bool searched) {
+    int64_t least = INT64_MAX;
+    for (uint32_t i = 0; i < nears->count; i++) {
+        const Near *near = &nears->at[i];
+        if (near != but && (near->searched || !searched) && near->least < least) least = near->least;
+    }
+    return least;
+}
+
+/* Packs of a trial what may need no more than others do; how much it then needs at least. */
+static int64_t packed_of(const Compilation *c, const Program *trial, int64_t others, Wish any) {
+    if (others < INT64_MAX) any.budget = budget_limited(others, any.budget.host_bytes);
+    PlanRequest request = stages_request(c, trial, any);
+    return plan_least_packed(&request);
+}
+
+/* What needs least, the first of equals: each time what may need least is looked at more closely, until that
+ * is one that is planned. So what is not packed has more live than the answer needs. */
+static Program *nearest_of(const Compilation *c, Nears *nears, Wish any) {
+    for (;;) {
+        Near *next = most_promising(nears);
+        if (next->trial->result) return next->trial;
+        int64_t bytes = next->least;
+        if (nears->count > 1)
+            bytes = next->searched ? packed_of(c, next->trial, least_of_others(nears, next, false), any)
+                                   : live_of(c, next->trial, least_of_others(nears, next, true), any);
+        if (bytes <= next->least && (next->searched || nears->count == 1)) {
+            add_plan(c, next->trial, any);
+            bytes = next->trial->result->smallest_bytes;
+        }
+        next->least = bytes;
+        next->searched = true;
+    }
 }
 
 /* The first micro-batch that is possible. */
@@ -389,20 +456,28 @@ static int64_t smallest_batch(const Compilation *c) {
 
 bool batch_search_never_fits(const Compilation *c, Budget budget) {
     const Graph *g = programs_of_batch(c, smallest_batch(c))->graph;
-    int64_t bytes = 0;
-    for (ValueId v = 0; v < g->value.count; v++)
-        if (g->value.at[v].role == ROLE_WEIGHT || g->value.at[v].role == ROLE_OPTIMIZER)
-            bytes += g->value.at[v].kind == VALUE_ACTIVATION ? 0 : type_bytes(&g->value.at[v].type);
-    return budget.limited && bytes > budget.device_bytes;
+    return budget.limited && held_bytes(g) > budget.device_bytes;
+}
+
+/* The same with a fixed policy, which is planned at once. */
+static Program *policy_nearest(const Compilation *c, int64_t batch, Wish any) {
+    Program *best = programs_of_batch(c, batch);
+    if (single_batch(c) > batch) {
+        Program *single = programs_of_batch(c, single_batch(c));
+        if (is_better(c, single, best, any)) best = single;
+    }
+    add_plan(c, best, any);
+    return best;
 }
 
 Program batch_search_least(const Compilation *c, Policy policy, bool bytes_alone) {
     Wish any = {policy, {.host_bytes = c->spec.host_bytes}, ASK_LEAST};
     int64_t batch = smallest_batch(c);
-    Program *best = least_of(c, batch, any, bytes_alone, NULL);
-    if (single_batch(c) > batch) best = least_of(c, single_batch(c), any, bytes_alone, best);
-    add_plan(c, best, any);
-    return *best;
+    if (policy != POLICY_OPTIMAL) return *policy_nearest(c, batch, any);
+    Nears nears = {0};
+    list_near(c, batch, bytes_alone, &nears);
+    if (single_batch(c) > batch) list_near(c, single_batch(c), bytes_alone, &nears);
+    return *nearest_of(c, &nears, any);
 }
 
 /* The smallest budget of the finest tilings of `whole`, if it is within the arena's; 0: it is not. */

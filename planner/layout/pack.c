@@ -27,6 +27,12 @@ typedef struct Entry {
     bool at_peak;
 } Entry;
 
+/* What placing an entry looks at, by itself: many are passed again and again, in ever another order. */
+typedef struct Fit {
+    uint32_t lo, hi;
+    int64_t bytes, align;
+} Fit;
+
 typedef enum Key { KEY_BYTES, KEY_AREA, KEY_MAX_LIVE, KEY_LENGTH, KEY_BIRTH, KEY_DEATH, KEY_AT_PEAK } Key;
 /* Two keys an order; sizes and such descend, birth ascends, death descends. */
 static const Key portfolio[][2] = {
@@ -93,15 +99,17 @@ static void sort_many(Ranked *ranked, Ranked *other, uint32_t count) {
     if (from != ranked) memcpy(ranked, from, sizeof *ranked * count);
 }
 
-static void rank(const Entry *entry, uint32_t count, uint32_t order, Ranked *ranked, Ranked *other) {
+/* `ranked` and `other` are room for it. */
+static void rank(const Entry *entry, uint32_t count, const Key key[2], Ranked *ranked, Ranked *other,
+                 uint32_t *order) {
     enum { FEW = 1000 };
-    const Key *key = portfolio[order];
     for (uint32_t i = 0; i < count; i++)
         ranked[i] = (Ranked){{entry_key(&entry[i], key[0]), entry_key(&entry[i], key[1])}, i};
     if (count < FEW)
         qsort(ranked, count, sizeof *ranked, ranked_compare);
     else
         sort_many(ranked, other, count);
+    for (uint32_t i = 0; i < count; i++) order[i] = ranked[i].entry;
 }
 
 /* Bytes live at each time; the highest. */
@@ -179,8 +187,8 @@ static void save_state(States *states, uint32_t ranks, int64_t height, uint64_t 
 /* Places the entries in one order; the height, or `best` as soon as it cannot be beaten: `stuck` is the rank
  * of the entry that reached it. `states` (may be NULL): of an order before that did not beat `best` either.
  */
-static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranked, PackTree *tree,
-                         int64_t best, int64_t *offset, uint32_t *stuck, States *states) {
+static int64_t first_fit(const Fit *fit, uint32_t count, const uint32_t *order, PackTree *tree, int64_t best,
+                         int64_t *offset, uint32_t *stuck, States *states) {
     const PackTreeSaved *saved = last_state(states, tree);
     uint64_t before = tree->work;
     int64_t height = 0;
@@ -194,11 +202,11 @@ static int64_t first_fit(const Entry *entry, uint32_t count, const Ranked *ranke
     for (uint32_t i = saved ? saved->ranks : 0; i < count; i++) {
         if (states && i > states->valid) save_state(states, i, height, tree->work - before, tree);
         *stuck = i;
-        const Entry *e = &entry[ranked[i].entry];
+        const Fit *e = &fit[order[i]];
         int64_t at = pack_tree_fit(tree, e->lo, e->hi, e->bytes, e->align);
         if (at + e->bytes >= best) return best;
         if (at + e->bytes > height) height = at + e->bytes;
-        offset[ranked[i].entry] = at;
+        offset[order[i]] = at;
         pack_tree_add(tree, e->lo, e->hi, at, at + e->bytes);
     }
     return height;
@@ -229,13 +237,13 @@ static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_
 
 /* Orders in which what did not fit comes sooner (squeaky wheel optimisation: Joslin and Clements 1999), from
  * the best of the portfolio on, as long as they find a lower height now and then. */
-static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, PackTree *tree, int64_t best,
-                      int64_t goal, int64_t *offset) {
+static int64_t sooner(Entry *entry, const Fit *fit, uint32_t count, uint32_t *order, PackTree *tree,
+                      int64_t best, int64_t goal, int64_t *offset) {
     States states = {0};
     for (uint32_t failures = 0;
          failures < EFFORT_PACK_FAILURES && best > goal && tree->work < EFFORT_PACK_WORK;) {
         uint32_t stuck = 0;
-        int64_t height = first_fit(entry, count, ranked, tree, best, offset, &stuck, &states);
+        int64_t height = first_fit(fit, count, order, tree, best, offset, &stuck, &states);
         if (height < best) {
             best = height;
             states.valid = 0;
@@ -243,10 +251,9 @@ static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, PackTree *tr
             continue;
         }
         failures++;
-        Ranked moved = ranked[stuck];
-        uint32_t to = stuck / 2;
-        memmove(&ranked[to + 1], &ranked[to], sizeof *ranked * (stuck - to));
-        ranked[to] = moved;
+        uint32_t moved = order[stuck], to = stuck / 2;
+        memmove(&order[to + 1], &order[to], sizeof *order * (stuck - to));
+        order[to] = moved;
         states.valid = to;
     }
     return best;
@@ -257,22 +264,28 @@ static int64_t sooner(Entry *entry, uint32_t count, Ranked *ranked, PackTree *tr
 static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t goal, Arena *scratch) {
     int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1), *offset = NEW_ARRAY(scratch, int64_t, count);
     Ranked *ranked = NEW_ARRAY(scratch, Ranked, count), *other = NEW_ARRAY(scratch, Ranked, count);
+    uint32_t *order = NEW_ARRAY(scratch, uint32_t, count);
+    Fit *fit = NEW_ARRAY(scratch, Fit, count);
     PackTree tree = pack_tree_new(times, scratch);
+    for (uint32_t i = 0; i < count; i++) {
+        pack_tree_expect(&tree, entry[i].lo, entry[i].hi);
+        fit[i] = (Fit){entry[i].lo, entry[i].hi, entry[i].bytes, entry[i].align};
+    }
     int64_t highest = live_profile(entry, count, live, times), best = INT64_MAX;
     measure(entry, count, live, times, highest, scratch);
     if (goal < highest) goal = highest;
     uint32_t stuck, chosen = 0;
     for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < EFFORT_PACK_WORK; p++) {
-        rank(entry, count, p, ranked, other);
-        int64_t height = first_fit(entry, count, ranked, &tree, best, offset, &stuck, NULL);
+        rank(entry, count, portfolio[p], ranked, other, order);
+        int64_t height = first_fit(fit, count, order, &tree, best, offset, &stuck, NULL);
         if (height >= best) continue;
         best = height;
         chosen = p;
         for (uint32_t i = 0; i < count; i++) entry[i].offset = offset[i];
     }
     if (best > goal) {
-        rank(entry, count, chosen, ranked, other);
-        best = sooner(entry, count, ranked, &tree, best, goal, offset);
+        rank(entry, count, portfolio[chosen], ranked, other, order);
+        best = sooner(entry, fit, count, order, &tree, best, goal, offset);
     }
     if (count <= EFFORT_PACK_EXACT_ITEMS && best - goal > goal / EFFORT_PACK_EXACT_GAP)
         best = search_lower(entry, count, best, goal, scratch);

@@ -8,7 +8,19 @@ PackTree pack_tree_new(uint32_t times, Arena *arena) {
     PackTree tree = {.arena = arena, .leaves = 1};
     while (tree.leaves < times) tree.leaves *= 2;
     tree.node = NEW_ARRAY(arena, PackNode, tree.leaves * 2);
+    tree.canonical = NEW_ARRAY(arena, uint64_t, tree.leaves * 2 / 64 + 1);
     return tree;
+}
+
+static bool is_canonical(const PackTree *tree, uint32_t node) {
+    return tree->canonical[node / 64] >> node % 64 & 1;
+}
+
+void pack_tree_expect(PackTree *tree, uint32_t lo, uint32_t hi) {
+    for (uint32_t l = lo + tree->leaves, h = hi + tree->leaves; l < h; l /= 2, h /= 2) {
+        if (l & 1) tree->canonical[l / 64] |= UINT64_C(1) << l % 64, l++;
+        if (h & 1) h--, tree->canonical[h / 64] |= UINT64_C(1) << h % 64;
+    }
 }
 
 void pack_tree_clear(PackTree *tree) {
@@ -67,11 +79,14 @@ static void range_add(PackTree *tree, PackRangeSet *set, int64_t beg, int64_t en
 }
 
 void pack_tree_save(const PackTree *tree, PackTreeSaved *saved) {
+    uint32_t used = tree->used.count;
     saved->set.count = saved->count.count = saved->range.count = 0;
-    for (uint32_t i = 0; i < tree->used.count; i++) {
-        PackRangeSet *set = tree->used.at[i];
-        *vec_add(tree->arena, &saved->set) = set;
-        *vec_add(tree->arena, &saved->count) = set->count;
+    vec_room(tree->arena, &saved->set, used);
+    vec_room(tree->arena, &saved->count, used);
+    saved->set.count = saved->count.count = used;
+    for (uint32_t i = 0; i < used; i++) {
+        PackRangeSet *set = saved->set.at[i] = tree->used.at[i];
+        saved->count.at[i] = set->count;
         vec_room(tree->arena, &saved->range, set->count);
         memcpy(&saved->range.at[saved->range.count], set->at, sizeof *set->at * set->count);
         saved->range.count += set->count;
@@ -81,8 +96,10 @@ void pack_tree_save(const PackTree *tree, PackTreeSaved *saved) {
 void pack_tree_restore(PackTree *tree, const PackTreeSaved *saved) {
     pack_tree_clear(tree);
     const PackRange *from = saved->range.at;
+    vec_room(tree->arena, &tree->used, saved->set.count);
+    tree->used.count = saved->set.count;
     for (uint32_t i = 0; i < saved->set.count; i++) {
-        PackRangeSet *set = *vec_add(tree->arena, &tree->used) = saved->set.at[i];
+        PackRangeSet *set = tree->used.at[i] = saved->set.at[i];
         set->count = saved->count.at[i];
         memcpy(set->at, from, sizeof *from * set->count);
         from += set->count;
@@ -103,8 +120,9 @@ static uint32_t tree_visit(const PackTree *tree, uint32_t lo, uint32_t hi,
     }
     /* Every ancestor of both end leaves; those inside a canonical node only repeat what it holds. */
     for (uint32_t l = low_leaf, h = high_leaf; l; l /= 2, h /= 2) {
-        if (tree->node[l].across.count) visit[count++] = &tree->node[l].across;
-        if (h != l && tree->node[h].across.count) visit[count++] = &tree->node[h].across;
+        if (is_canonical(tree, l) && tree->node[l].across.count) visit[count++] = &tree->node[l].across;
+        if (h != l && is_canonical(tree, h) && tree->node[h].across.count)
+            visit[count++] = &tree->node[h].across;
     }
     return count;
 }
@@ -122,8 +140,10 @@ void pack_tree_add(PackTree *tree, uint32_t lo, uint32_t hi, int64_t beg, int64_
     /* Ancestors: exactly those nodes above the end leaves whose span holds a canonical node. */
     for (uint32_t l = low_leaf / 2, h = high_leaf / 2, span = 2; l; l /= 2, h /= 2, span *= 2) {
         uint32_t first = l * span - tree->leaves, other = h * span - tree->leaves;
-        if (lo > first || hi < first + span) range_add(tree, &tree->node[l].within, beg, end);
-        if (h != l && (lo > other || hi < other + span)) range_add(tree, &tree->node[h].within, beg, end);
+        if (is_canonical(tree, l) && (lo > first || hi < first + span))
+            range_add(tree, &tree->node[l].within, beg, end);
+        if (h != l && is_canonical(tree, h) && (lo > other || hi < other + span))
+            range_add(tree, &tree->node[h].within, beg, end);
     }
 }
 

@@ -20,7 +20,8 @@ typedef struct PackRangeSet {
 
 /* Leaf i is compressed time i. `across` of a tree node: bytes of the items that cover its whole span but not
  * its parent's; `within`: bytes of the items placed at it or below. A lifetime meets `across` of the
- * ancestors of its canonical nodes and `within` of those nodes. */
+ * ancestors of its canonical nodes and `within` of those nodes: only nodes that are canonical for some lifetime
+ * ever hold anything that is asked for, and most are not. */
 typedef struct PackNode {
     PackRangeSet across, within;
 } PackNode;
@@ -28,6 +29,7 @@ typedef struct PackTree {
     Arena *arena;
     uint32_t leaves; /* a power of two */
     PackNode *node;
+    uint64_t *canonical; /* a bit a node */
     VEC(PackRangeSet *) used; /* those that may not be empty */
     uint64_t work;            /* sets looked at and ranges passed while fitting */
 } PackTree;
@@ -43,6 +45,8 @@ typedef struct PackTreeSaved {
 } PackTreeSaved;
 
 PackTree pack_tree_new(uint32_t times, Arena *arena);
+/* Said once of every lifetime [lo, hi) that will be asked about or added, before the first is. */
+void pack_tree_expect(PackTree *tree, uint32_t lo, uint32_t hi);
 void pack_tree_clear(PackTree *tree);
 /* Once fitting took EFFORT_PACK_TOP_WORK, items are put on top of what is placed: every set that is met then
  * takes one step, where holes that fit nothing would make n items take n^2. */

@@ -119,6 +119,12 @@ static void less_is_asked_with_the_same_answer(void **state) {
             request.budget = budget_limited(limit, request.budget.host_bytes);
             assert_int_equal(plan_least_live(&request), live);
         }
+        for (int64_t limit = live; limit <= low;
+             limit += low > live ? low - live : 1) { /* and as far as is asked */
+            request.budget = budget_limited(limit, request.budget.host_bytes);
+            int64_t packed = plan_least_packed(&request);
+            assert_true(packed == low || (packed > limit && packed < low));
+        }
         assert_int_equal(plan_graph(&request, arena)->smallest_bytes, low);
         for (int i = 0; i < BUDGETS; i++) {
             PlanRequest other = request;
@@ -147,6 +153,8 @@ static void a_glance_agrees_with_the_plan(void **state) {
         Arena *arena = arena_new();
         PlanRequest request = request_for(random_training_graph(seed, arena), "host", arena);
         int64_t smallest = plan_graph(&request, arena)->smallest_bytes;
+        int64_t proof = plan_operations_bytes(&request);
+        assert_true(proof > 0 && proof <= smallest);
         request.budget = budget_limited(smallest, request.budget.host_bytes);
         assert_false(plan_never_fits(&request));
         request.budget = budget_limited(smallest * 9 / 10, request.budget.host_bytes);
