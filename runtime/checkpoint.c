@@ -58,7 +58,7 @@ static void build_header(char **text, size_t *length, const RtProgram *program, 
         st_add_entry(header, tensor->name, st_dtype_name(tensor->dtype), rank, dim, begin, begin + bytes);
         begin += bytes;
     }
-    st_close_header(header);
+    st_close_header(header, text);
 }
 
 static int write_tensors(AtomicFile *file, const RtRun *run, const RtProgram *program, uint64_t *sum,

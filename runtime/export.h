@@ -38,19 +38,21 @@ typedef struct Export {
     WeightFiles files;
     ExportTensor **of; /* by file: an ExportTensor for each of its tensors */
     const StFile *checkpoint;
+    int unquantised; /* RtOutRequest */
 } Export;
 
 /* ---- export_tensors.c ---- */
 /* Everything of the base, as it is; then come the weights and adapters that were trained, by the names they
  * have in the program; then types and sizes. */
-void export_open(Export *ex, const RtModel *model, const char *base);
+void export_open(Export *ex, const RtModel *model, const char *base, int unquantised);
 void export_weight(Export *ex, const char *name);
 void export_sizes(Export *ex);
 void export_close(Export *ex);
 /* With a checkpoint: whether it has what is to be written, in the shapes of the base. */
 void export_check_shapes(const Export *ex);
-/* Whether the frozen weights of the base are those that the rest was trained beside. Another base, which was
- * asked for, is warned of: it may hold them in other types. */
+/* Whether the frozen weights of the base are those that the rest was trained beside. Others, which were asked
+ * for, are warned of: another base may hold them in other types, and weights may be wanted as they were
+ * before they were quantised. */
 void export_check_frozen(const Export *ex);
 /* All that is written, in the order of the base; from rt_allocate. */
 ExportTensor **export_order(const Export *ex, int *count);
@@ -75,7 +77,7 @@ void export_put_value(const Export *ex, const StTensor *value, int is_transposed
                       ExportFile *to);
 
 /* ---- export_merged.c, export_adapter.c: the bytes ---- */
-int64_t export_merged(const Export *ex, ModelFolder *folder);
+int64_t export_merged(const Export *ex, ModelFolder *folder, int64_t shard_bytes); /* RtOutRequest */
 int64_t export_adapter(const Export *ex, ModelFolder *folder);
 
 #endif

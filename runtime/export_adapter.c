@@ -89,7 +89,7 @@ static void put_adapter_config(const Export *ex, ModelFolder *folder, ExportTens
         "  \"init_lora_weights\": true,\n  \"inference_mode\": true,\n  \"rank_pattern\": {},\n"
         "  \"alpha_pattern\": {}\n}\n",
         turned_layers ? "true" : "false", model->rank_stabilized ? "true" : "false");
-    rt_text_close(out);
+    rt_text_close(out, &text);
     model_folder_put(folder, "adapter_config.json", text, length);
     rt_names_free(&targets), rt_names_free(&saved), rt_names_free(&parts);
     free(text), free(base);
@@ -140,7 +140,7 @@ int64_t export_adapter(const Export *ex, ModelFolder *folder) {
         }
         free(module);
     }
-    st_close_header(text);
+    st_close_header(text, &header);
     ExportFile to;
     export_file_begin(&to, folder, "adapter_model.safetensors", header, length);
     for (int i = 0; i < pieces; i++)

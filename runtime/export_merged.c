@@ -11,10 +11,10 @@ static const char *type_name(RtElement type) {
 }
 
 /* Where the shard that begins with tensor `first` ends. */
-static int shard_end(ExportTensor **order, int count, int first) {
+static int shard_end(ExportTensor **order, int count, int first, int64_t most_bytes) {
     int64_t bytes = order[first]->bytes;
     int end = first + 1;
-    while (end < count && bytes + order[end]->bytes <= SHARD_BYTES) bytes += order[end++]->bytes;
+    while (end < count && bytes + order[end]->bytes <= most_bytes) bytes += order[end++]->bytes;
     return end;
 }
 
@@ -33,7 +33,7 @@ static void put_shard(const Export *ex, ModelFolder *folder, const char *name, E
                      copied ? base->rank : out->rank, copied ? base->dim : out->dim, at, at + out->bytes);
         at += out->bytes;
     }
-    st_close_header(text);
+    st_close_header(text, &header);
     ExportFile to;
     export_file_begin(&to, folder, name, header, length);
     for (int i = first; i < end; i++) export_put_tensor(ex, order[i], &to);
@@ -41,18 +41,19 @@ static void put_shard(const Export *ex, ModelFolder *folder, const char *name, E
     free(header);
 }
 
-int64_t export_merged(const Export *ex, ModelFolder *folder) {
+int64_t export_merged(const Export *ex, ModelFolder *folder, int64_t shard_bytes) {
+    const int64_t most_bytes = shard_bytes ? shard_bytes : SHARD_BYTES;
     int count, shards = 0, shard = 0;
     int64_t sum = 0;
     char *index = NULL;
     size_t length = 0;
     ExportTensor **order = export_order(ex, &count);
     for (int i = 0; i < count; i++) sum += order[i]->bytes;
-    for (int first = 0; first < count; shards++) first = shard_end(order, count, first);
+    for (int first = 0; first < count; shards++) first = shard_end(order, count, first, most_bytes);
     FILE *text = rt_text_open(&index, &length);
     fprintf(text, "{\n  \"metadata\": {\"total_size\": %lld},\n  \"weight_map\": {", (long long)sum);
     for (int first = 0, end; first < count; first = end) {
-        end = shard_end(order, count, first);
+        end = shard_end(order, count, first, most_bytes);
         char *name = shards == 1 ? rt_text("model.safetensors")
                                  : rt_text("model-%05d-of-%05d.safetensors", ++shard, shards);
         put_shard(ex, folder, name, order, first, end);
@@ -64,7 +65,7 @@ int64_t export_merged(const Export *ex, ModelFolder *folder) {
         free(name);
     }
     fprintf(text, "\n  }\n}\n");
-    rt_text_close(text);
+    rt_text_close(text, &index);
     if (shards > 1) model_folder_put(folder, "model.safetensors.index.json", index, length);
     free(index), free(order);
     return sum;

@@ -67,8 +67,28 @@ static void add_saved(Export *ex, ExportTensor *out) {
         }
 }
 
-void export_open(Export *ex, const RtModel *model, const char *base) {
-    *ex = (Export){.model = model};
+static void add_quantised(Export *ex) {
+    const RtModel *model = ex->model;
+    for (int i = 0; i < ex->files.count; i++)
+        for (int k = 0; k < ex->files.at[i].file.tensors; k++) {
+            ExportTensor *out = &ex->of[i][k];
+            if (!saved_nf4(&ex->files, out->base)) continue;
+            if (ex->unquantised)
+                rt_fail(RT_EXIT_IO,
+                        "'%s' is quantised in '%s': name the folder of the model as it was before",
+                        out->base.tensor->name, ex->files.path);
+            add_saved(ex, out);
+        }
+    for (int i = 0; i < model->packed.count && !ex->unquantised; i++) {
+        ExportTensor *out = need(ex, model->packed.at[i]);
+        if (out->packed >= 0) continue; /* saved so */
+        out->packed = model->packed_dtype[i];
+        name_out(ex, out, model->packed.at[i]);
+    }
+}
+
+void export_open(Export *ex, const RtModel *model, const char *base, int unquantised) {
+    *ex = (Export){.model = model, .unquantised = unquantised};
     weight_files_open(&ex->files, base);
     ex->of = rt_allocate((size_t)ex->files.count * sizeof *ex->of);
     for (int i = 0; i < ex->files.count; i++) {
@@ -77,15 +97,7 @@ void export_open(Export *ex, const RtModel *model, const char *base) {
         for (int k = 0; k < file->tensors; k++)
             ex->of[i][k] = (ExportTensor){.base = {i, &file->tensor[k]}, .packed = -1};
     }
-    for (int i = 0; i < ex->files.count; i++)
-        for (int k = 0; k < ex->files.at[i].file.tensors; k++)
-            if (saved_nf4(&ex->files, ex->of[i][k].base)) add_saved(ex, &ex->of[i][k]);
-    for (int i = 0; i < model->packed.count; i++) {
-        ExportTensor *out = need(ex, model->packed.at[i]);
-        if (out->packed >= 0) continue; /* saved so */
-        out->packed = model->packed_dtype[i];
-        name_out(ex, out, model->packed.at[i]);
-    }
+    add_quantised(ex);
 }
 
 void export_sizes(Export *ex) {
@@ -176,6 +188,10 @@ void export_check_frozen(const Export *ex) {
                                             : weight_files_sum(&ex->files, found, buffer);
     }
     free(buffer);
+    if (ex->unquantised && model->packed.count)
+        rt_warn("%d weights of '%s' are taken as they are there; the checkpoint was trained beside them in 4 "
+                "bits",
+                model->packed.count, ex->files.path);
     if (!model->frozen.count || sum == model->base) return;
     char *what = rt_text("the frozen weights in '%s' are not those that the checkpoint was trained beside "
                          "(checksum %016llx, not %016llx)",

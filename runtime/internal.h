@@ -76,7 +76,7 @@ int rt_names_find(const RtNames *names, const char *name); /* -1: not there */
 void rt_names_free(RtNames *names);
 /* A text to write into; it is `text`, from malloc, once it is closed. Exit with 3. */
 FILE *rt_text_open(char **text, size_t *length);
-void rt_text_close(FILE *text);
+void rt_text_close(FILE *to, char *const *text);
 /* A descriptor for reading, or -1 with an error; what is no regular file is refused without waiting for it.
  */
 int rt_open_regular(const char *path, struct stat *status, RtError *error);

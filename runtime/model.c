@@ -69,7 +69,7 @@ char *rt_model_text(const RtModel *model) {
     for (int i = 0; i < model->frozen.count; i++) fprintf(out, "frozen %s\n", model->frozen.at[i]);
     for (int i = 0; i < model->packed.count; i++)
         fprintf(out, "%s %s\n", packed_name[model->packed_dtype[i]], model->packed.at[i]);
-    rt_text_close(out);
+    rt_text_close(out, &text);
     return text;
 }
 

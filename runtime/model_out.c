@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void need_kind(const RtModel *model, RtOutKind kind, const char *base) {
     struct stat status;
@@ -23,7 +24,7 @@ int64_t rt_model_out_check(const RtProgram *program, const char *out, RtOutKind 
     Export ex;
     need_kind(&model, kind, model.weights);
     model_folder_check(out, model.weights);
-    export_open(&ex, &model, model.weights);
+    export_open(&ex, &model, model.weights, 0);
     int64_t bytes = 0;
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
@@ -54,7 +55,8 @@ static int is_state(const StFile *file, const char *name) {
     return 0;
 }
 
-int64_t rt_model_out(const char *checkpoint, const char *base, const char *out, RtOutKind kind) {
+int64_t rt_model_out(const char *checkpoint, const RtOutRequest *request) {
+    const RtOutKind kind = request->kind;
     StFile file;
     RtModel model;
     RtError error;
@@ -63,18 +65,20 @@ int64_t rt_model_out(const char *checkpoint, const char *base, const char *out, 
     if (!rt_checkpoint_check(checkpoint, &error) || !st_open(&file, checkpoint, &error) ||
         !rt_model_parse(&model, st_metadata(&file, "model_text"), &error))
         rt_fail(RT_EXIT_IO, "the checkpoint '%s': %s", checkpoint, error.text);
-    if (!base) base = model.weights;
+    const char *base = request->base ? request->base : model.weights;
     need_kind(&model, kind, base);
-    model_folder_check(out, base);
-    export_open(&ex, &model, base);
+    model_folder_check(request->folder, base);
+    if (model.weights && access(model.weights, F_OK) == 0) model_folder_check(request->folder, model.weights);
+    export_open(&ex, &model, base, request->unquantised);
     ex.checkpoint = &file;
     for (int i = 0; i < file.tensors; i++)
         if (!is_state(&file, file.tensor[i].name)) export_weight(&ex, file.tensor[i].name);
     export_sizes(&ex);
     export_check_shapes(&ex);
     export_check_frozen(&ex);
-    model_folder_begin(&folder, out);
-    int64_t bytes = kind == RT_OUT_ADAPTER ? export_adapter(&ex, &folder) : export_merged(&ex, &folder);
+    model_folder_begin(&folder, request->folder);
+    int64_t bytes = kind == RT_OUT_ADAPTER ? export_adapter(&ex, &folder)
+                                           : export_merged(&ex, &folder, request->shard_bytes);
     if (kind == RT_OUT_MERGED) bytes += model_folder_carry_over(&folder, base);
     model_folder_commit(&folder);
     export_close(&ex);

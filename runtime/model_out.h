@@ -3,8 +3,9 @@
  * published folder, whose other files are carried over; the device has no part in it.
  *
  *     merged     every tensor of the base under its name, in its shape and type, in shards of
- *                5 GB. Adapters are added in f32, to what a quantised weight stands for where
- *                one was trained beside it.
+ *                5 GB, or of another size. Adapters are added in f32, to what a quantised
+ *                weight stands for where one was trained beside it, or to the weight as it was
+ *                before where that is asked for.
  *     adapter    adapter_config.json and adapter_model.safetensors, always F32
  *
  * The folder is written beside its place, synced and renamed. Everything here ends the program with exit code
@@ -16,9 +17,17 @@
 
 typedef enum RtOutKind { RT_OUT_ADAPTER, RT_OUT_MERGED } RtOutKind;
 
+typedef struct RtOutRequest { /* of a checkpoint */
+    RtOutKind kind;
+    const char *base;    /* in place of the published folder that it names; NULL: that one */
+    const char *folder;  /* to write */
+    int unquantised;     /* merged: of weights as the published model has them, which it has to have so */
+    int64_t shard_bytes; /* most bytes of tensors in one file, but for a tensor that has more; 0: 5 GB */
+} RtOutRequest;
+
 /* Before anything is trained: that the folder could be written there, and how many bytes it will take. */
 int64_t rt_model_out_check(const RtProgram *program, const char *out, RtOutKind kind);
-/* `base` in place of the folder that the checkpoint names; NULL: that one. Returns the bytes written. */
-int64_t rt_model_out(const char *checkpoint, const char *base, const char *out, RtOutKind kind);
+/* Returns the bytes written. */
+int64_t rt_model_out(const char *checkpoint, const RtOutRequest *request);
 
 #endif

@@ -349,10 +349,10 @@ void st_add_entry(FILE *header, const char *name, const char *dtype, int rank, c
     free(quoted);
 }
 
-void st_close_header(FILE *header) {
+void st_close_header(FILE *header, char *const *text) {
     fputc('}', header);
     while (ftell(header) % 8) fputc(' ', header);
-    rt_text_close(header);
+    rt_text_close(header, text);
 }
 
 void st_length_bytes(unsigned char *to, size_t header_bytes) {

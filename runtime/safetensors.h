@@ -51,7 +51,7 @@ void st_shape_text(char *text, size_t size, int rank, const int64_t *dim); /* "[
 void st_add_entry(FILE *header, const char *name, const char *dtype, int rank, const int64_t *dim,
                   int64_t begin, int64_t end);
 /* Blanks behind it, so that the data begin at a multiple of 8 bytes. */
-void st_close_header(FILE *header);
+void st_close_header(FILE *header, char *const *text);
 /* What the file begins with, before the header. */
 enum { ST_LENGTH_BYTES = 8 };
 void st_length_bytes(unsigned char *to, size_t header_bytes);

@@ -76,7 +76,7 @@ static char *words_text(const RtVocabulary *vocabulary, const int32_t *token, in
         const uint32_t begin = t ? vocabulary->end[t - 1] : 0;
         fwrite(vocabulary->text + begin, 1, vocabulary->end[t] - begin, out);
     }
-    rt_text_close(out);
+    rt_text_close(out, &bytes);
     char *text = printable_text(bytes, length);
     free(bytes);
     return text;

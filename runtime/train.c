@@ -463,7 +463,8 @@ static void write_folder(const Trainer *trainer, const char *path, RtOutKind kin
     if (!path || trainer->state.step < trainer->program->steps || !trainer->folder.dir) return;
     if (!trained && access(path, F_OK) == 0) return;
     char *checkpoint = rt_folder_newest(&trainer->folder);
-    int64_t bytes = rt_model_out(checkpoint, trainer->program->weights_path, path, kind);
+    const RtOutRequest request = {.kind = kind, .base = trainer->program->weights_path, .folder = path};
+    int64_t bytes = rt_model_out(checkpoint, &request);
     if (!trainer->options.quiet) rt_say(stderr, "%s: %.2f MiB\n", path, (double)bytes / (1 << 20));
     free(checkpoint);
 }

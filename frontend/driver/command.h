@@ -36,7 +36,7 @@ typedef struct VerbRow {
 } VerbRow;
 extern const VerbRow verb_row[VERB_COUNT];
 
-typedef enum OptionKind { KIND_SWITCH, KIND_TEXT, KIND_LIST, KIND_COUNT, KIND_CHOICE } OptionKind;
+typedef enum OptionKind { KIND_SWITCH, KIND_TEXT, KIND_LIST, KIND_COUNT, KIND_SIZE, KIND_CHOICE } OptionKind;
 typedef struct OptionRow {
     const char *name, *argument; /* argument NULL: a switch */
     OptionKind kind;

@@ -5,6 +5,7 @@
 #include "frontend/driver/help.h"
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
+#include "frontend/language/ast.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -37,6 +38,15 @@ static int take_count(const Options *options, const OptionRow *row, const char *
                         row->detail.low, row->detail.high, value);
 }
 
+static int take_size(const Options *options, Arena *arena, const OptionRow *row, const char *value,
+                     int64_t *out) {
+    if (size_read(value, out) && *out >= row->detail.low && *out <= row->detail.high) return -1;
+    const char *meant = size_meant(value, arena);
+    return message_fail_help(options, EXIT_USAGE,
+                             meant ? arena_printf(arena, "did you mean '%s'?", meant) : NULL,
+                             "%s takes a size such as 5GB or 300MiB, not '%s'", row->name, value);
+}
+
 static int take_choice(const Options *options, Arena *arena, const OptionRow *row, const char *value,
                        const char **out) {
     for (uint32_t i = 0; i < row->detail.word_count; i++)
@@ -58,6 +68,7 @@ static int set_option(Options *options, Arena *arena, const OptionRow *row, cons
     case KIND_TEXT: *(const char **)field = value; break;
     case KIND_LIST: *vec_add(arena, (TextList *)field) = value; break;
     case KIND_COUNT: return take_count(options, row, value, field);
+    case KIND_SIZE: return take_size(options, arena, row, value, field);
     case KIND_CHOICE: return take_choice(options, arena, row, value, field);
     }
     return -1;
@@ -163,7 +174,7 @@ static int parse_words(Options *options, Arena *arena, int argc, char **argv) {
 int options_parse(Options *options, Arena *arena, int argc, char **argv) {
     *options = (Options){.verb = VERB_COUNT};
     for (uint32_t i = 0; i < option_row_count; i++)
-        if (option_row[i].kind == KIND_COUNT)
+        if (option_row[i].kind == KIND_COUNT || option_row[i].kind == KIND_SIZE)
             *(int64_t *)(void *)((char *)options + option_row[i].offset) = option_row[i].detail.otherwise;
     if (argc < 2) {
         int code = say_help(options, arena, VERB_COUNT);

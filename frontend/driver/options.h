@@ -39,6 +39,7 @@ typedef struct Options {
 #define FIELD_TEXT                                                  const char *
 #define FIELD_LIST                                                  TextList
 #define FIELD_COUNT                                                 int64_t
+#define FIELD_SIZE                                                  int64_t
 #define FIELD_CHOICE                                                const char *
 #define OPTION(kind, field, name, argument, verbs, detail, summary) FIELD_##kind field;
 #define OPTION_ALSO(kind, field, name, argument, verbs, detail, summary)

@@ -135,7 +135,7 @@ static void warn_unknown(Config *c) {
     json_t *value;
     json_object_foreach(c->object, key, value) {
         if (map_get(c->asked, key) == NONE && !json_is_null(value))
-            config_warn(c, "nothing is known of the key '%s' (%s): it is left out", key,
+            config_warn(c, "nothing is known of the key '%s' (%s): it is left out", config_path(c, key),
                         config_shown(c, value));
     }
 }
@@ -151,6 +151,61 @@ static bool dtype_read(Config *c, Facts *out) {
     config_wrong(c, key, "%s: weights in %s are not there yet", key, word);
     config_help(c, "float32, bfloat16 and float16 are");
     return false;
+}
+
+static bool nothing_left_out(Config *c) {
+    const json_t *left = config_value(c, "llm_int8_skip_modules");
+    const char *only = json_string_value(json_array_get(left, 0));
+    if (!left || (json_is_array(left) && !json_array_size(left))) return true;
+    if (json_array_size(left) == 1 && only && !strcmp(only, "lm_head")) return true;
+    return config_wrong(
+        c, "llm_int8_skip_modules",
+        "llm_int8_skip_modules = %s: other modules than lm_head that are not quantised are not "
+        "there yet",
+        config_shown(c, left));
+}
+
+/* Of what bitsandbytes stores: how the matrices of all linear layers but `lm_head` lie in the files. */
+static bool quantised_read(Config *outer, Facts *out) {
+    json_t *object = config_value(outer, "quantization_config");
+    if (!object) return true;
+    if (!json_is_object(object))
+        return config_wrong(outer, "quantization_config", "quantization_config: an object is wanted, not %s",
+                            config_shown(outer, object));
+    static const char *const says_nothing[] = {
+        "_load_in_4bit", /* what load_in_4bit says */
+        "_load_in_8bit",
+        "load_in_8bit",
+        "bnb_4bit_compute_dtype", /* of another program: specs have their own */
+        "llm_int8_enable_fp32_cpu_offload",
+        "llm_int8_has_fp16_weight", /* of 8 bits */
+        "llm_int8_threshold",
+    };
+    Config c = config_inner(outer, "quantization_config", object);
+    const char *method = NULL, *type = "fp4", *storage = "uint8";
+    if (!config_word(&c, "quant_method", &method)) return false;
+    if (!method) return config_wrong(&c, NULL, "'%s' is missing", config_path(&c, "quant_method"));
+    if (strcmp(method, "bitsandbytes"))
+        return config_wrong(
+            &c, "quant_method",
+            "quantization_config: weights that are stored quantised by '%s' are not there yet", method);
+    if (!config_flag(&c, "load_in_4bit", &out->nf4) || !config_word(&c, "bnb_4bit_quant_type", &type) ||
+        !config_flag(&c, "bnb_4bit_use_double_quant", &out->double_quant) ||
+        !config_word(&c, "bnb_4bit_quant_storage", &storage))
+        return false;
+    if (!out->nf4 || strcmp(type, "nf4"))
+        return config_wrong(&c, out->nf4 ? "bnb_4bit_quant_type" : "load_in_4bit",
+                            "quantization_config: weights that are stored in %s are not there yet",
+                            out->nf4 ? type : "8 bits");
+    if (strcmp(storage, "uint8"))
+        return config_wrong(&c, "bnb_4bit_quant_storage", "codes that are stored as %s are not there yet",
+                            storage);
+    if (out->family->body == BODY_gpt2)
+        return config_wrong(&c, NULL, "quantization_config: GPT-2 stored in 4 bits is not there yet");
+    if (!nothing_left_out(&c)) return false;
+    for (size_t i = 0; i < COUNT_OF(says_nothing); i++) config_value(&c, says_nothing[i]);
+    warn_unknown(&c);
+    return true;
 }
 
 static bool activation_read(Config *c, const char *key, const char *usual, Facts *out) {
@@ -289,7 +344,7 @@ bool facts_read(Config *c, Facts *out) {
     if (!out->family) return false;
     out->tied = out->family->traits & TRAIT_TIED;
     if (!refuse_keys(c) || !config_flag(c, "tie_word_embeddings", &out->tied) || !dtype_read(c, out) ||
-        !body[out->family->body](c, out))
+        !quantised_read(c, out) || !body[out->family->body](c, out))
         return false;
     warn_unknown(c);
     return true;

@@ -35,7 +35,8 @@ typedef struct Facts {
     const char *activation;  /* an operation of the language: "silu", "gelu" */
     bool qkv_bias, out_bias; /* of attention */
     bool mlp_bias, tied;
-    bool narrow; /* published in 16 bits */
+    bool narrow;            /* published in 16 bits */
+    bool nf4, double_quant; /* its matrices are saved in 4 bits by bitsandbytes; their scales too */
     Rope rope;
     double embed_dropout, residual_dropout; /* gpt2's */
     double attention_dropout;               /* of attention's weights: left out, and said */

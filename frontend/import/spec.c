@@ -7,15 +7,13 @@
 #include <string.h>
 
 /* A small fine-tuning run, to be changed: 16 sequences a step, as long as the model takes them but no longer
- * than LONGEST; AdamW with the low rate of full fine-tuning. */
+ * than LONGEST; AdamW with the low rate of full fine-tuning, or the higher one of adapters. */
 enum { LONGEST = 2048, SEQUENCES = 16 };
-static const char train_settings[] =
-    "  optimizer adamw(lr = 1e-5, betas = (0.9, 0.95), eps = 1e-8, decay = 0.0)\n"
-    "  schedule cosine(warmup = 50, floor = 0.1)\n"
-    "  clip_norm 1.0  seed 1\n"
-    "}\n"
-    "data { train \"train.bin\"  validate 0.05 every 100 steps 8 batches }\n"
-    "save { dir \"out/\" every 250 steps keep 2 }\n";
+static const char train_settings[] = "  schedule cosine(warmup = 50, floor = 0.1)\n"
+                                     "  clip_norm 1.0  seed 1\n"
+                                     "}\n"
+                                     "data { train \"train.bin\"  validate 0.05 every 100 steps 8 batches }\n"
+                                     "save { dir \"out/\" every 250 steps keep 2 }\n";
 
 /* As one would write it: 32, 0.1, 5e5, 1e-6. */
 static const char *number(Arena *arena, double value) {
@@ -74,7 +72,13 @@ static void write_dims(const Facts *f, Text *out) {
 }
 
 static void write_dtypes(const Facts *f, Text *out) {
-    if (f->narrow)
+    if (f->nf4)
+        text_add(out,
+                 "dtype {\n  compute %s  accumulate f32\n"
+                 "  frozen nf4%s  # the matrices, as they are saved\n"
+                 "  trained f32  gradient f32  optimizer f32\n}\n\n",
+                 f->narrow ? "bf16" : "f32", f->double_quant ? "(double_quant)" : "");
+    else if (f->narrow)
         text_add(out,
                  "dtype {\n  compute bf16  accumulate f32\n"
                  "  trained bf16  gradient bf16  optimizer f32  # and a master of each weight in f32\n}\n\n");
@@ -175,8 +179,8 @@ void spec_write(const Facts *f, const SpecNames *names, Text *out) {
         [BODY_decoder] = write_decoder,
         [BODY_gpt2] = write_gpt2,
     };
-    text_add(out, "language 1\n# %s, a published %s model, every weight trained.\n", names->name,
-             f->family->type);
+    text_add(out, "language 1\n# %s, a published %s model, %s.\n", names->name, f->family->type,
+             f->nf4 ? "adapters trained over its weights in 4 bits" : "every weight trained");
     text_add(out, "# Written by `rematc import` from its config.json; change what you like.\n\n");
     write_dims(f, out);
     write_dtypes(f, out);
@@ -189,8 +193,11 @@ void spec_write(const Facts *f, const SpecNames *names, Text *out) {
         text_add(out, "  # where its safetensors lie%s\n\n",
                  f->family->body == BODY_gpt2 ? ", with these matrices as [in, out]" : "");
     }
-    text_add(out, "train {\n  steps 1000  tokens_per_step %lld\n%s", (long long)(context(f) * SEQUENCES),
-             train_settings);
+    if (f->nf4) text_add(out, "adapt lora(rank = 16, alpha = 32, dropout = 0.05)\n\n");
+    text_add(out,
+             "train {\n  steps 1000  tokens_per_step %lld\n"
+             "  optimizer adamw(lr = %s, betas = (0.9, 0.95), eps = 1e-8, decay = 0.0)\n%s",
+             (long long)(context(f) * SEQUENCES), f->nf4 ? "2e-4" : "1e-5", train_settings);
     text_add(
         out,
         "\ndevice host  # or a card: `rematc devices` lists them; then a budget, as in `budget 21GiB`\n");

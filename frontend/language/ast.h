@@ -217,6 +217,10 @@ Span span_join(Span a, Span b);        /* from the start of one to the end of th
 
 /* The unit meant by one that is none ("G", "gb", "Gib" -> "GiB", "GB", "GiB"), NULL where nothing is near. */
 const char *unit_meant(const char *unit);
+/* A size outside of a file, spelled as in one: "5GB", "1.5GiB". False for what is none. */
+bool size_read(const char *text, int64_t *bytes);
+/* What was meant by one that is none: "21g" -> "21GiB", "21" too. NULL where nothing is near. */
+const char *size_meant(const char *text, Arena *arena);
 
 /* ---- printing ---- */
 void ast_print(const Ast *ast, Text *out);  /* `dump --stage ast`: indented, one thing a line */

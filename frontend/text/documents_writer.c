@@ -51,8 +51,12 @@ static void put(DocumentsWriter *w, int part, const void *bytes, size_t count) {
     w->failed = errno ? errno : EIO;
 }
 
-void documents_add(DocumentsWriter *w, const uint32_t *token, const uint8_t *loss, uint32_t count) {
+void documents_start(DocumentsWriter *w) {
     put(w, STARTS, &w->tokens, sizeof w->tokens);
+    w->documents++;
+}
+
+void documents_add(DocumentsWriter *w, const uint32_t *token, const uint8_t *loss, uint32_t count) {
     if (w->token_bytes == sizeof *token) {
         put(w, TOKENS, token, sizeof *token * (size_t)count);
     } else {
@@ -62,7 +66,6 @@ void documents_add(DocumentsWriter *w, const uint32_t *token, const uint8_t *los
         }
     }
     put(w, LOSSES, loss, count);
-    w->documents++;
     w->tokens += count;
 }
 

@@ -10,7 +10,9 @@ typedef struct DocumentsWriter DocumentsWriter;
 
 /* `token_bytes` 2 or 4. NULL with errno where the folder of `path` cannot be written. */
 DocumentsWriter *documents_begin(Arena *arena, const char *path, uint32_t token_bytes);
-/* loss[i]: 0 or 1. What goes wrong is told by documents_commit. */
+/* Here the next document begins. What goes wrong is told by documents_commit. */
+void documents_start(DocumentsWriter *writer);
+/* More of it; loss[i]: 0 or 1. */
 void documents_add(DocumentsWriter *writer, const uint32_t *token, const uint8_t *loss, uint32_t count);
 /* `head` has the fingerprints; the rest of it is filled in. The file is there whole, or false with errno.
  * Either way the writer has ended. */

@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
-enum { RULES = 1 }; /* of this file: another number, and prepared files are made again */
-enum { LONGEST_LINE = 1 << 28, BLOCK = 1 << 20 };
+enum { RULES = 2 }; /* of this file: another number, and prepared files are made again */
+enum { LONGEST_LINE = 1 << 28, BLOCK = 1 << 20, PART = 4 << 20 }; /* bytes */
 
 /* ---- fingerprints ---- */
 
@@ -50,19 +50,25 @@ bool prepare_text_fingerprint(const char *const *path, uint32_t paths, uint64_t 
 
 typedef struct Maker {
     const Preparation *preparation;
-    Arena *arena, *scratch; /* scratch: of one document */
+    Arena *arena, *scratch; /* scratch: of one line, or of a file that is one text */
     DocumentsWriter *writer;
     Prepared *out;
     const char *path;
-    uint64_t line; /* of the file, from 1; 0: the file is one text */
-    VEC(uint32_t) token;
+    uint64_t line;       /* of the file, from 1; 0: the file is one text */
+    uint64_t before;     /* bytes of that text in front of what is looked at */
+    VEC(uint32_t) token; /* of the document, as far as they are not yet written */
     VEC(uint8_t) loss;
+    uint32_t last;  /* token of it; NONE */
+    int64_t losses; /* of it */
     const char *error;
 } Maker;
 
 static const char *place(const Maker *m) {
-    return m->line ? arena_printf(m->arena, "%s:%llu", m->path, (unsigned long long)m->line)
-                   : arena_strdup(m->arena, m->path);
+    if (m->line) return arena_printf(m->arena, "%s:%llu", m->path, (unsigned long long)m->line);
+    if (m->before)
+        return arena_printf(m->arena, "%s, behind its first %llu bytes", m->path,
+                            (unsigned long long)m->before);
+    return arena_strdup(m->arena, m->path);
 }
 
 static bool fail(Maker *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -81,6 +87,7 @@ static bool add_token(Maker *m, uint32_t id, bool loss) {
             id, (long long)m->preparation->vocab);
     *vec_add(m->scratch, &m->token) = id;
     *vec_add(m->scratch, &m->loss) = loss;
+    m->last = id;
     return true;
 }
 
@@ -96,44 +103,59 @@ static bool add_text(Maker *m, const char *text, size_t length, const ChatSpan *
     }
     for (uint32_t i = 0; i < encoding.count; i++) {
         const Token *token = &encoding.token[i];
-        while (span && k < spans && span[k].end <= token->begin) k++;
-        const bool inside = span && k < spans && token->begin < token->end && span[k].begin < token->end;
+        const bool stands =
+            token->begin < token->end; /* for something: then none begins before the last one */
+        while (span && stands && k < spans && span[k].end <= token->begin) k++;
+        const bool inside = span && stands && k < spans && span[k].begin < token->end;
         if (!add_token(m, token->id, !span || inside)) return false;
     }
     return true;
 }
 
-static void end_document(Maker *m) {
-    int64_t losses = 0;
-    for (uint32_t i = 0; i < m->token.count; i++) losses += m->loss.at[i];
-    documents_add(m->writer, m->token.at, m->loss.at, m->token.count);
-    m->out->documents++;
-    m->out->tokens += m->token.count;
-    m->out->losses += losses;
-    m->out->without_loss += !losses;
-}
-
 static void begin_document(Maker *m) {
-    arena_reset(m->scratch);
     memset(&m->token, 0, sizeof m->token);
     memset(&m->loss, 0, sizeof m->loss);
+    m->last = NONE;
+    m->losses = 0;
+    documents_start(m->writer);
+}
+
+/* What there is of the document is written. */
+static void write_tokens(Maker *m) {
+    for (uint32_t i = 0; i < m->token.count; i++) m->losses += m->loss.at[i];
+    documents_add(m->writer, m->token.at, m->loss.at, m->token.count);
+    m->out->tokens += m->token.count;
+    m->token.count = m->loss.count = 0;
+}
+
+static void end_document(Maker *m) {
+    write_tokens(m);
+    m->out->documents++;
+    m->out->losses += m->losses;
+    m->out->without_loss += !m->losses;
+}
+
+static bool begin_framed(Maker *m, bool loss) {
+    const TokenizerFrame frame = tokenizer_frame(m->preparation->tokenizer);
+    begin_document(m);
+    for (uint32_t i = 0; i < frame.befores; i++)
+        if (!add_token(m, frame.before[i], loss)) return false;
+    return true;
+}
+
+static bool end_framed(Maker *m) {
+    const TokenizerFrame frame = tokenizer_frame(m->preparation->tokenizer);
+    const uint32_t end = tokenizer_named(m->preparation->tokenizer, "eos_token");
+    for (uint32_t i = 0; i < frame.behinds; i++)
+        if (!add_token(m, frame.behind[i], true)) return false;
+    if (end != NONE && m->last != end && !add_token(m, end, true)) return false;
+    end_document(m);
+    return true;
 }
 
 /* A text with what the tokenizer puts around one, and the end-of-text token. */
 static bool add_framed(Maker *m, const char *text, size_t length, const ChatSpan *span, size_t spans) {
-    const Tokenizer *tokenizer = m->preparation->tokenizer;
-    const TokenizerFrame frame = tokenizer_frame(tokenizer);
-    const uint32_t end = tokenizer_named(tokenizer, "eos_token");
-    begin_document(m);
-    for (uint32_t i = 0; i < frame.befores; i++)
-        if (!add_token(m, frame.before[i], !span)) return false;
-    if (!add_text(m, text, length, span, spans)) return false;
-    for (uint32_t i = 0; i < frame.behinds; i++)
-        if (!add_token(m, frame.behind[i], true)) return false;
-    const bool ended = m->token.count && m->token.at[m->token.count - 1] == end;
-    if (end != NONE && !ended && !add_token(m, end, true)) return false;
-    end_document(m);
-    return true;
+    return begin_framed(m, !span) && add_text(m, text, length, span, spans) && end_framed(m);
 }
 
 /* ---- lines ---- */
@@ -195,6 +217,7 @@ static bool is_blank(const char *text, size_t length) {
 static bool take_line(Maker *m, const char *text, size_t length) {
     json_error_t wrong;
     static const char mark[] = "\xef\xbb\xbf"; /* a byte order mark */
+    arena_reset(m->scratch);
     m->line++;
     if (m->line == 1 && length >= 3 && !memcmp(text, mark, 3)) text += 3, length -= 3;
     if (!length || is_blank(text, length)) return true;
@@ -244,15 +267,42 @@ static bool take_lines(Maker *m, Reader *reader, Text *line) {
     return good && !m->error;
 }
 
+static bool too_long(Maker *m) {
+    const Tokenizer *tokenizer = m->preparation->tokenizer;
+    const uint32_t end = tokenizer_named(tokenizer, "eos_token");
+    size_t length = 0;
+    const char *written = end == NONE ? "" : tokenizer_bytes(tokenizer, end, &length);
+    const char *advice = length ? arena_printf(m->arena, "put %.*s between its texts", (int)length, written)
+                                : "name its parts by a pattern";
+    return fail(m, "more than %d MiB with no place where they can be cut and have the same tokens: %s",
+                TOKENIZER_LONGEST_TEXT >> 20, advice);
+}
+
+/* The file is one text. A long one becomes tokens part by part, where the tokenizer says that they are those
+ * of the whole: then it may be of any length. */
 static bool take_whole(Maker *m, Reader *reader, Text *text) {
-    while (fill(reader)) {
+    size_t wanted = PART;
+    if (!fill(reader)) return true;
+    arena_reset(m->scratch);
+    if (!begin_framed(m, true)) return false;
+    do {
         text_add_n(text, reader->block, reader->held);
-        if (text->length > TOKENIZER_LONGEST_TEXT)
-            return fail(
-                m, "is longer than %d MiB, which is one text here: cut it, and name all parts by a pattern",
-                TOKENIZER_LONGEST_TEXT >> 20);
-    }
-    return !text->length || ferror(reader->file) || add_framed(m, text->at, text->length, NULL, 0);
+        if (text->length < wanted) continue;
+        const size_t cut = tokenizer_cut(m->preparation->tokenizer, text->at, text->length);
+        wanted = cut                                         ? PART
+                 : 2 * text->length < TOKENIZER_LONGEST_TEXT ? 2 * text->length
+                                                             : TOKENIZER_LONGEST_TEXT;
+        if (cut) {
+            if (!add_text(m, text->at, cut, NULL, 0)) return false;
+            write_tokens(m);
+            m->before += cut;
+            text->length -= cut;
+            memmove(text->at, text->at + cut, text->length + 1);
+        } else if (text->length > TOKENIZER_LONGEST_TEXT) {
+            return too_long(m);
+        }
+    } while (fill(reader));
+    return ferror(reader->file) || (add_text(m, text->at, text->length, NULL, 0) && end_framed(m));
 }
 
 static bool take_file(Maker *m, const char *path) {
@@ -260,7 +310,7 @@ static bool take_file(Maker *m, const char *path) {
     Text text = {.arena = arena};
     Reader reader = {.file = fopen(path, "rb"), .block = arena_alloc_raw(arena, BLOCK)};
     m->path = path;
-    m->line = 0;
+    m->line = m->before = 0;
     bool good = reader.file || fail(m, "%s", strerror(errno));
     if (good) {
         good =

@@ -19,6 +19,10 @@ int verb_export(Compilation *c) {
     if (!options->output)
         return message_fail_help(options, EXIT_USAGE, "-o DIR names it",
                                  "export: no folder to write is given");
+    if (options->adapter && options->shard_bytes)
+        return message_fail(options, EXIT_USAGE, "--shard-size: an adapter is one file");
+    if (options->adapter && options->unquantised)
+        return message_fail(options, EXIT_USAGE, "--unquantised: an adapter is added to nothing");
     int code = verbs_names_place(c, "-o", options->output, "folder");
     if (code >= 0) return code;
     if (stat(checkpoint, &status))
@@ -31,8 +35,12 @@ int verb_export(Compilation *c) {
         checkpoint = arena_strdup(c->arena, newest);
         free(newest);
     }
-    int64_t bytes = rt_model_out(checkpoint, options->onto, options->output,
-                                 options->adapter ? RT_OUT_ADAPTER : RT_OUT_MERGED);
+    const RtOutRequest request = {.kind = options->adapter ? RT_OUT_ADAPTER : RT_OUT_MERGED,
+                                  .base = options->onto,
+                                  .folder = options->output,
+                                  .unquantised = options->unquantised,
+                                  .shard_bytes = options->shard_bytes};
+    int64_t bytes = rt_model_out(checkpoint, &request);
     char size[24];
     Text out = {.arena = c->arena};
     text_add_printable(&out, options->output, "");

@@ -22,11 +22,9 @@ static int64_t read_size(const Compilation *c, const char *text, size_t length) 
     const char *set = arena_printf(c->arena, "budget=%.*s", (int)length, text);
     if (compile_variant(c, &set, 1, &variant)) return variant.spec.budget_bytes;
     const char *size = arena_strndup(c->arena, text, length);
-    size_t number = strspn(size, "0123456789.");
-    const char *meant = number ? unit_meant(number < length ? size + number : "G") : NULL;
+    const char *meant = size_meant(size, c->arena);
     message_fail_help(c->options, EXIT_USAGE,
-                      meant ? arena_printf(c->arena, "did you mean '%.*s%s'?", (int)number, size, meant)
-                            : NULL,
+                      meant ? arena_printf(c->arena, "did you mean '%s'?", meant) : NULL,
                       "--budget: '%s' is no size: write 21GiB, 300MiB, 24GB", size);
     return 0;
 }

@@ -1,9 +1,11 @@
 """What is handed on, in the tools that it is for: small random models of every imported family are trained for ten
 steps, whole, with adapters, with adapters beside NF4 weights, with a norm trained beside adapters, and written out as
-a model and as an adapter. transformers and peft must load both without a word, under the base's names and shapes;
-their logits must agree with each other (but for 4-bit weights, beside which an adapter has another base), and their loss with that of the trainer's next step.
+a model, in shards where the base is in shards, and as an adapter. transformers and peft must load both without a word,
+under the base's names and shapes; their logits must agree with each other (but for 4-bit weights, beside which an adapter
+has another base), and their loss with that of the trainer's next step. Adapters over weights that bitsandbytes saved in
+4 bits are merged with these, where PEFT must agree with them apart, and with the weights as they were, as PEFT does.
 
-    python3 exported.py REMATC WORK_DIR [MODEL...]       (needs torch, transformers, peft and safetensors)
+    python3 exported.py REMATC WORK_DIR [MODEL...]       (needs torch, transformers, peft, bitsandbytes and safetensors)
 """
 import json
 import pathlib
@@ -18,9 +20,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
-from published import BATCH, CONTEXT, MODELS, STEPS, build_program, random_model
+from published import BATCH, CONTEXT, FOUR_BITS, MODELS, STEPS, build_program, quantised, random_model, wide
 
 LOGITS, LOSS = 1e-4, 1e-5  # differences that are allowed: of logits, and of the loss, which is their mean
+INDEX = "model.safetensors.index.json"
 LORA = "adapt=lora(rank = 4, alpha = 6{})"
 
 
@@ -57,23 +60,53 @@ def tensors_of(folder):
     return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
 
 
+def with_adapter(model, adapter):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # PEFT warns of adapters that find no place
+        warnings.simplefilter("ignore", FutureWarning)
+        return peft.PeftModel.from_pretrained(model, adapter)
+
+
+def compare_saved(rematc, name, place, config, tokens, double):
+    """Over a folder of 4-bit weights: merged with these, beside them in PEFT, and merged with the weights as they were,
+    there and here."""
+    shutil.rmtree(place, ignore_errors=True)
+    random_model(wide(config), 1).save_pretrained(place / "whole")
+    quantised(place / "whole", double).save_pretrained(place / "saved")
+    ours = train(rematc, place / "saved", place, tokens, LORA.format(""), "optimizer.lr=1e-2")
+    model, whole = load(export(rematc, place, "merged"))
+    adapter = export(rematc, place, "adapter", "--adapter")
+    logits, loss = logits_and_loss(model, tokens)
+    # in training bitsandbytes goes the way that is right for any shape; nothing is dropped
+    beside = with_adapter(quantised(place / "whole", double), adapter).train()
+    other = (logits_and_loss(beside, tokens)[0] - logits).abs().max().item()
+    model, all_found = load(export(rematc, place, "onto", "--unquantised", "--onto", place / "whole"))
+    theirs = with_adapter(load(place / "whole")[0], adapter).merge_and_unload().eval()
+    onto = logits_and_loss(model, tokens)[0]
+    there = (logits_and_loss(theirs, tokens)[0] - onto).abs().max().item()
+    moved = (onto - logits).abs().max().item()
+    fine = whole and all_found and abs(loss - ours) < LOSS and max(other, there) < LOGITS < moved
+    print(f"{name:32} loss {ours:.6f}: {abs(loss - ours):.1e} apart; logits of adapter and merged {other:.1e}, of both "
+          f"onto the weights as they were {there:.1e} apart, which are {moved:.1e} from 4 bits"
+          f"{'' if fine else '  FAILED'}", flush=True)
+    return not fine
+
+
 def compare(rematc, name, folder, place, tokens, adapted, quantised, *more):
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     ours = train(rematc, folder, place, tokens, *more)
-    merged = export(rematc, place, "merged")
+    merged = export(rematc, place, "merged", *(["--shard-size", "60KB"] if (folder / INDEX).exists() else []))
     base, out = tensors_of(folder), tensors_of(merged)
     same = base.keys() == out.keys() and all(base[k].shape == out[k].shape and base[k].dtype == out[k].dtype
                                              for k in base)
     model, whole = load(merged)
+    whole &= (merged / INDEX).exists() == (folder / INDEX).exists()
     logits, loss = logits_and_loss(model, tokens)
     apart, other = abs(loss - ours), 0.0
     if adapted:
         adapter = export(rematc, place, "adapter", "--adapter")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # PEFT warns of adapters that find no place
-            warnings.simplefilter("ignore", FutureWarning)
-            beside = peft.PeftModel.from_pretrained(load(folder)[0], adapter).eval()
+        beside = with_adapter(load(folder)[0], adapter).eval()
         wanted = set(peft.get_peft_model_state_dict(beside))
         whole &= wanted == set(load_file(adapter / "adapter_model.safetensors"))
         if not quantised:
@@ -107,8 +140,13 @@ def main():
             place = work / name / run.replace(" ", "-")
             failed += compare(rematc, f"{name} {run}", folder, place, tokens, *settings)
             tried += 1
+        for double in (False, True) if name in FOUR_BITS else ():
+            run = "saved nf4 double" if double else "saved nf4"
+            failed += compare_saved(rematc, f"{name} {run}", work / name / run.replace(" ", "-"), config, tokens, double)
+            tried += 1
     print(f"{tried - failed} passed, {failed} failed")
     sys.exit(failed > 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

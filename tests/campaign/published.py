@@ -158,15 +158,22 @@ def compare_adapters(rematc, name, folder, place, model, tokens, stabilized, *mo
     return failed
 
 
-def four_bits(rematc, name, place, config, tokens):
+def wide(config):
     """bitsandbytes dequantises on the CPU right where rows are whole blocks, and wrong where not."""
+    return type(config)(**{**config.to_dict(), "hidden_size": 64, "intermediate_size": 128, "head_dim": 16})
+
+
+def quantised(folder, double):
+    packed = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double,
+                                bnb_4bit_compute_dtype=torch.float32)
+    return AutoModelForCausalLM.from_pretrained(folder, quantization_config=packed, dtype=torch.float32)
+
+
+def four_bits(rematc, name, place, config, tokens):
     folder, failed = place / "model64", 0
-    wide = type(config)(**{**config.to_dict(), "hidden_size": 64, "intermediate_size": 128, "head_dim": 16})
-    random_model(wide, 1).save_pretrained(folder)
+    random_model(wide(config), 1).save_pretrained(folder)
     for double in (False, True):
-        packed = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double,
-                                    bnb_4bit_compute_dtype=torch.float32)
-        model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=packed, dtype=torch.float32)
+        model = quantised(folder, double)
         failed += compare_adapters(rematc, name + (" nf4 double" if double else " nf4"), folder, place, model, tokens,
                                    False, f"frozen=nf4{'(double_quant)' if double else ''}", loose=double)
     return failed

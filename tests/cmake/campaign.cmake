@@ -18,12 +18,10 @@ function(campaign name script)
                     ${CMAKE_BINARY_DIR}/campaign/${script} ${paths} DEPENDS rematc ${ARGN} USES_TERMINAL VERBATIM)
 endfunction()
 
-# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft, bitsandbytes and trl.
-set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft, bitsandbytes and trl, for campaigns")
-# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft and bitsandbytes; for pages, selenium.
-set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft, bitsandbytes and selenium, for campaigns")
+# REMAT_PYTHON: a Python that has torch, transformers, safetensors, peft, bitsandbytes and trl; for pages, selenium.
+set(REMAT_PYTHON python3 CACHE STRING "Python with torch, transformers, safetensors, peft, bitsandbytes, trl and selenium, for campaigns")
 # Files of weights against the libraries that define them; in a build with REMAT_SANITIZE, watched.
-add_executable(readers EXCLUDE_FROM_ALL ${campaign}/readers.c ${campaign}/fuzz/exits.c ${campaign}/fuzz/folder.c)
+add_executable(readers ${campaign}/readers.c ${campaign}/fuzz/exits.c ${campaign}/fuzz/folder.c)
 target_include_directories(readers PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(readers PRIVATE remat_frontend remat_runtime)
 # what --wrap calls has no prototype
@@ -37,14 +35,14 @@ add_custom_target(weight_files COMMAND ${REMAT_PYTHON} ${campaign}/weight_files.
 # Chat templates against transformers, which runs them.
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
-add_executable(chats EXCLUDE_FROM_ALL ${campaign}/chats.c)
+add_executable(chats ${campaign}/chats.c)
 target_include_directories(chats PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(chats PRIVATE remat_text PkgConfig::JANSSON)
 add_custom_target(chat_templates COMMAND ${REMAT_PYTHON} ${campaign}/chats.py $<TARGET_FILE:chats>
                   ${CMAKE_SOURCE_DIR}/tests/cases/chat ${CMAKE_BINARY_DIR}/campaign/chats
                   DEPENDS chats USES_TERMINAL VERBATIM)
 # Tokenizers against the library that defines them.
-add_executable(tokenize EXCLUDE_FROM_ALL ${campaign}/tokenize.c)
+add_executable(tokenize ${campaign}/tokenize.c)
 target_link_libraries(tokenize PRIVATE remat_text)
 add_custom_target(tokenizer_files COMMAND ${REMAT_PYTHON} ${campaign}/tokenizer_files.py $<TARGET_FILE:tokenize>
                   ${CMAKE_BINARY_DIR}/campaign/tokenizer_files DEPENDS tokenize USES_TERMINAL VERBATIM)
@@ -52,21 +50,31 @@ add_custom_target(tokenizer_files COMMAND ${REMAT_PYTHON} ${campaign}/tokenizer_
 # What is watched here is the program as it is used: sanitizers have allocations and signals of their own.
 if(TARGET rematc AND NOT REMAT_SANITIZE)
   campaign(kill_campaign kill)
-  add_executable(damage EXCLUDE_FROM_ALL ${campaign}/damage.c)
+  campaign(kill_tune_campaign kill_tune)
+  add_executable(damage ${campaign}/damage.c)
   campaign(damage_campaign damage damage)
   campaign(valgrind valgrind)
   campaign(adapters_campaign adapters)
+  if(TARGET sgemm_rate)
+    # ninja fidelity: what plans say against what runs say, into docs/fidelity.md; a quiet machine and a quarter of an hour.
+    add_custom_target(fidelity COMMAND python3 ${campaign}/fidelity.py $<TARGET_FILE:rematc> $<TARGET_FILE:sgemm_rate>
+                      ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/campaign/fidelity -o ${CMAKE_SOURCE_DIR}/docs/fidelity.md
+                      DEPENDS rematc sgemm_rate USES_TERMINAL VERBATIM)
+  endif()
   add_custom_target(published COMMAND ${REMAT_PYTHON} ${campaign}/published.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/published DEPENDS rematc USES_TERMINAL VERBATIM)
   add_custom_target(report_pages COMMAND ${REMAT_PYTHON} ${campaign}/report.py $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
                     ${CMAKE_BINARY_DIR}/campaign/report DEPENDS rematc USES_TERMINAL VERBATIM)
   add_custom_target(exported COMMAND ${REMAT_PYTHON} ${campaign}/exported.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/exported DEPENDS rematc USES_TERMINAL VERBATIM)
+  add_custom_target(lines COMMAND ${REMAT_PYTHON} ${campaign}/lines.py $<TARGET_FILE:rematc>
+                    ${CMAKE_SOURCE_DIR}/tests/cases/tokenizer ${CMAKE_BINARY_DIR}/campaign/lines DEPENDS rematc
+                    USES_TERMINAL VERBATIM)
   add_custom_target(chat_model COMMAND ${REMAT_PYTHON} ${campaign}/chat_model.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/chat_model ${CMAKE_SOURCE_DIR}/tests/cases/chat/qwen2_5.jinja
                     DEPENDS rematc USES_TERMINAL VERBATIM)
   if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-    add_library(fail_shim MODULE EXCLUDE_FROM_ALL ${campaign}/fail_shim.c)
+    add_library(fail_shim MODULE ${campaign}/fail_shim.c)
     target_link_libraries(fail_shim PRIVATE ${CMAKE_DL_LIBS})
     campaign(fail_trainer fail_trainer fail_shim)
     campaign(fail_compiler fail_compiler fail_shim)

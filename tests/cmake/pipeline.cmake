@@ -12,14 +12,12 @@ set_tests_properties(pipeline_data pipeline_packed PROPERTIES SKIP_RETURN_CODE 7
 add_executable(publish support/publish.c)
 target_include_directories(publish PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(publish PRIVATE remat_runtime)
-add_test(NAME pipeline_weights COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/weights.sh $<TARGET_FILE:rematc>
-         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/weights $<TARGET_FILE:publish>)
-set_tests_properties(pipeline_weights PROPERTIES TIMEOUT ${test_timeout})
-list(APPEND pipeline_tests pipeline_weights)
-add_test(NAME pipeline_export COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/export.sh $<TARGET_FILE:rematc>
-         ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/export $<TARGET_FILE:publish>)
-set_tests_properties(pipeline_export PROPERTIES TIMEOUT ${test_timeout})
-list(APPEND pipeline_tests pipeline_export)
+foreach(name weights export saved_nf4)
+  add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
+           ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name} $<TARGET_FILE:publish>)
+  set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
+  list(APPEND pipeline_tests pipeline_${name})
+endforeach()
 # What may include what: the table of rooms in docs/design.md.
 add_test(NAME pipeline_includes COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/includes.sh ${CMAKE_SOURCE_DIR}
          ${CMAKE_BINARY_DIR}/pipeline/includes)

@@ -108,6 +108,37 @@ assert pair["text"] == "abcdef<|im_end|>", pair
 assert pair["loss"][-1] == 1 and 0 < sum(pair["loss"]) < len(pair["loss"]) - 1, pair
 assert chat["text"].startswith("<|im_start|>user\n1<|im_end|>"), chat
 END
+# .. and with a tokenizer that begins a text with a token of its own
+cp -r model begins
+python3 - <<'END'
+import json
+file = json.load(open("begins/tokenizer.json"))
+file["post_processor"] = {"type": "TemplateProcessing", "pair": [], "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}},
+    {"Sequence": {"id": "A", "type_id": 0}}],
+    "special_tokens": {"<|endoftext|>": {"id": "<|endoftext|>", "ids": [280], "tokens": ["<|endoftext|>"]}}}
+json.dump(file, open("begins/tokenizer.json", "w"))
+END
+"$rematc" data lines.remat --set data.tokenizer=begins --show 1000 --json >begins.json
+python3 - <<'END' || fail "tokens of lines behind a first token"
+import json
+begins = [row for row in map(json.loads, open("begins.json")) if row["tokens"] != [280, 282]]  # of no text
+for plain, begun in zip(map(json.loads, open("lines.json")), begins, strict=True):
+    chat = plain["text"].startswith("<|im_start|>")
+    assert begun["text"] == ("" if chat else "<|endoftext|>") + plain["text"], begun
+    assert begun["tokens"] == ([] if chat else [280]) + plain["tokens"], begun
+    assert begun["loss"][not chat:][1:] == plain["loss"][1:], begun
+END
+# .. and with one some of whose tokens stand for nothing of the text: they have no loss, and what follows has
+mkdir prefix
+cp "$source_dir/tests/cases/tokenizer/gpt2_prefix.json" prefix/tokenizer.json
+echo '{"eos_token": "<|endoftext|>"}' >prefix/tokenizer_config.json
+echo '{"prompt": " word", "completion": "4567<|endoftext|>\u0301"}' >prefix.jsonl
+"$rematc" data lines.remat --set data.tokenizer=prefix --set data.train=prefix.jsonl --set V=400 --show 1 --json >prefix.json
+python3 - <<'END' || fail "loss behind a token that stands for nothing: $(cat prefix.json)"
+import json
+row = json.load(open("prefix.json"))
+assert row["tokens"][-5:] == [330, 220, 136, 223, 330] and row["loss"][-5:] == [1, 0, 1, 1, 1], row
+END
 i=0
 while [ $i -lt 60 ]; do echo "the line $i says nothing new"; i=$((i + 1)); done >plain.txt
 spec plain 'train "plain.txt" text  tokenizer "model"  validate 0.2 every 2 steps'
@@ -116,6 +147,16 @@ grep -q '^plain.txt: [0-9,]* tokens, loss on' stdout.txt || fail "plain text: $(
 expect 0 "$rematc" build plain.remat -o plain --quiet
 expect 0 plain/train --sample 4 --log plain.log
 grep -q validation_loss plain.log || fail "plain text is not validated"
+# a long text is cut where its tokens stay the same: 9 MiB of equal texts have so many times the tokens of one
+{ cat plain.txt; printf '<|endoftext|>'; } >one.txt
+python3 -c 'open("long.txt", "w").write(5500 * open("one.txt").read())'
+tokens() { "$rematc" data plain.remat --set "data.train=$1" --json | sed -n 's/.*"tokens": \([0-9]*\),/\1/p' | head -n 1; }
+one=$(tokens one.txt) long=$(tokens long.txt) # each ends with one more
+[ "$((long - 1))" = "$((5500 * (one - 1)))" ] || fail "a long text: $long tokens, $one each"
+printf 'ab\377' >>long.txt
+expect 6 "$rematc" data plain.remat --set data.train=long.txt
+grep -q 'long.txt, behind its first [0-9]* bytes: byte [0-9]* (0xff) is not UTF-8' stderr.txt || fail "where: $(cat stderr.txt)"
+rm long.txt
 cp plain.txt plain2.txt
 expect 0 "$rematc" data plain.remat --set 'data.train=plain*.txt'
 

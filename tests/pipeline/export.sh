@@ -56,6 +56,48 @@ echo "$(first_loss on.jsonl) $(first_loss next.jsonl)" | awk '{ exit !($1 > 0 &&
     fail "goes on with a loss of $(first_loss on.jsonl), the folder with $(first_loss next.jsonl)"
 [ -d unused ] || fail "a run that went on wrote no folder"
 
+# -- in shards: every tensor in the one that the index names, none larger than asked but for one tensor alone --
+total=$(numbers merged/model.safetensors | wc -c)
+expect 0 "$rematc" export out -o cut --shard-size 30KB
+shards=$(find cut -name 'model-*' | wc -l)
+[ "$shards" -gt 2 ] && [ ! -e cut/model.safetensors ] || fail "shards: $(ls cut)"
+grep -q "\"total_size\": $total}" cut/model.safetensors.index.json || fail "total_size is not $total"
+: >cut.numbers
+for i in $(seq "$shards"); do
+    file=$(printf 'model-%05d-of-%05d.safetensors' "$i" "$shards")
+    [ "$(numbers "cut/$file" | wc -c)" -le 30000 ] || [ "$(header "cut/$file" | grep -o dtype | wc -l)" = 1 ] || fail "$file is too large"
+    numbers "cut/$file" >>cut.numbers
+    header "cut/$file" | grep -o '"transformer[^"]*":{' | sed "s/{/ \"$file\"/"
+done | sort >want.txt
+grep -o '"transformer[^,]*' cut/model.safetensors.index.json | sort >got.txt
+[ "$(wc -l <want.txt)" = 28 ] && cmp want.txt got.txt || fail "the index: $(cat cut/model.safetensors.index.json)"
+numbers merged/model.safetensors | cmp - cut.numbers || fail "other numbers than in one file"
+for folder in merged cut; do
+    expect 0 "$rematc" build next.remat --set steps=1 --set weights=$folder -o $folder.next --quiet
+    expect 0 $folder.next/train --save-dir $folder.save --log $folder.jsonl
+    grep -o '28 of the 28 tensors\|checksum [0-9a-f]*' stderr.txt >$folder.txt || fail "no checksum: $(cat stderr.txt)"
+    losses $folder.jsonl >$folder.losses
+done
+cmp merged.txt cut.txt && cmp merged.losses cut.losses || fail "shards read back as another model"
+# over it, in other shards and in one file: none of the first stays, and nothing of it is lost
+cp -r cut cut.first
+echo notes >cut/notes.txt
+expect 0 "$rematc" export out -o cut --shard-size 60KB
+again=$(find cut -name 'model-*' | wc -l)
+[ "$again" -gt 1 ] && [ "$again" -lt "$shards" ] || fail "shards: $(ls cut)"
+[ "$(find cut -name "model-*-of-$(printf %05d "$again").safetensors" | wc -l)" = "$again" ] || fail "old shards: $(ls cut)"
+[ "$(cat cut.old/notes.txt)" = notes ] && rm cut.old/notes.txt && diff -r cut.first cut.old || fail "an earlier export was changed"
+rm -r cut.old
+expect 0 "$rematc" export out -o cut
+diff -r merged cut || fail "one file over shards: $(ls cut)"
+rm -r cut cut.old cut.first
+# a size is one, and of a model
+for size in 30 0GB -1GB 5gb 1e99GB x; do expect 2 "$rematc" export out -o cut --shard-size=$size; done
+expect 2 "$rematc" export out -o cut --shard-size 5gb
+grep -q "did you mean '5GB'?" stderr.txt || fail "no size, and nothing near"
+expect 2 "$rematc" export out -o cut --shard-size 5GB --adapter
+[ ! -e cut ] || fail "a refused folder was begun"
+
 # -- an earlier run's folder is set aside; another's is left alone --
 expect 0 whole/train --fresh --quiet
 [ -d merged.old ] && diff -r merged merged.old || fail "an earlier folder was not set aside"

@@ -67,6 +67,7 @@ static void check_value(const Options *options, const OptionRow *row, const char
     case KIND_SWITCH: assert_true(*(const bool *)field); break;
     case KIND_TEXT:
     case KIND_CHOICE: assert_string_equal(*(const char *const *)field, value); break;
+    case KIND_SIZE:
     case KIND_COUNT: assert_int_equal(*(const int64_t *)field, row->detail.low); break;
     case KIND_LIST: {
         const TextList *list = field;
@@ -88,11 +89,13 @@ static void test_every_option_of_every_verb(void **state) {
             if (!(row->verbs >> verb & 1)) continue;
             uint32_t values = row->kind == KIND_CHOICE ? row->detail.word_count : 1;
             for (uint32_t k = 0; k < values; k++) {
-                const char *value = row->kind == KIND_SWITCH ? NULL
-                                    : row->kind == KIND_COUNT
-                                        ? arena_printf(arena, "%lld", (long long)row->detail.low)
-                                    : row->kind == KIND_CHOICE ? row->detail.words[k]
-                                                               : "value";
+                const bool counts = row->kind == KIND_COUNT, sizes = row->kind == KIND_SIZE;
+                const char *value =
+                    row->kind == KIND_SWITCH ? NULL
+                    : counts || sizes
+                        ? arena_printf(arena, "%lld%s", (long long)row->detail.low, sizes ? "B" : "")
+                    : row->kind == KIND_CHOICE ? row->detail.words[k]
+                                               : "value";
                 parse(&options, arena, verb, row, value, false);
                 check_value(&options, row, value);
                 if (!value || row->name[1] != '-') continue;
@@ -114,7 +117,8 @@ static void test_what_is_not_given(void **state) {
     for (uint32_t i = 0; i < option_row_count; i++) {
         const OptionRow *row = &option_row[i];
         const void *field = (const char *)&options + row->offset;
-        if (row->kind == KIND_COUNT) assert_int_equal(*(const int64_t *)field, row->detail.otherwise);
+        if (row->kind == KIND_COUNT || row->kind == KIND_SIZE)
+            assert_int_equal(*(const int64_t *)field, row->detail.otherwise);
         if (row->kind == KIND_TEXT || row->kind == KIND_CHOICE) assert_null(*(const char *const *)field);
         if (row->kind == KIND_SWITCH) assert_false(*(const bool *)field);
     }

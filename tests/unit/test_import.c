@@ -214,6 +214,11 @@ static void older_and_newer_keys_say_the_same(void **state) {
     }
 }
 
+/* What bitsandbytes says of weights that it stored. */
+#define NF4(more)                                                                                            \
+    "{\"quantization_config\": {\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true, "                \
+    "\"bnb_4bit_quant_type\": \"nf4\", " more "}}"
+
 static void what_is_said_arrives(void **state) {
     (void)state;
     static const struct {
@@ -231,6 +236,10 @@ static void what_is_said_arrives(void **state) {
         {"Llama-3.1-8B", "{\"torch_dtype\": \"float32\"}", "trained f32"},
         {"Llama-3.1-8B", "{\"rms_norm_eps\": null}", "eps = 1e-6"},
         {"Qwen3-4B", "{\"attention_bias\": true}", "\"self_attn.q_proj\", bias) as"},
+        {"Llama-3.1-8B", NF4("\"llm_int8_threshold\": 6.0, \"load_in_8bit\": false"), "  frozen nf4  #"},
+        {"Llama-3.1-8B", NF4("\"bnb_4bit_use_double_quant\": true"), "frozen nf4(double_quant)"},
+        {"Llama-3.1-8B", NF4("\"llm_int8_skip_modules\": [\"lm_head\"]"), "adapt lora(rank = 16"},
+        {"Qwen3-4B", NF4("\"bnb_4bit_compute_dtype\": \"float32\""), "  compute bf16 "},
         {"gpt2", "{\"n_inner\": 1000}", "  F = 1000 "},
         {"gpt2", "{\"resid_pdrop\": 0.25}", "dropout(linear(h, [D, 4*D], \"mlp.c_proj\", bias), 0.25)"},
         {"gpt2", "{\"resid_pdrop\": 0}", "return x + linear(h, [D, 4*D], \"mlp.c_proj\", bias)"},
@@ -322,6 +331,21 @@ static void what_is_not_there_is_refused_by_name(void **state) {
         {"Llama-3.1-8B", "{\"rope_scaling\": {\"rope_theta\": 3}}", "but rope_theta = 500000"},
         {"Llama-3.1-8B", "{\"rope_scaling\": {\"partial_rotary_factor\": 0.5}}", "a part of each head"},
         {"Llama-3.1-8B", "{\"rope_scaling\": 3}", "an object is wanted, not 3"},
+        {"Llama-3.1-8B", "{\"quantization_config\": {\"quant_method\": \"gptq\", \"bits\": 4}}",
+         "quantised by 'gptq'"},
+        {"Llama-3.1-8B", "{\"quantization_config\": {\"load_in_4bit\": true}}",
+         "'quantization_config.quant_method' is missing"},
+        {"Llama-3.1-8B", "{\"quantization_config\": \"nf4\"}", "an object is wanted"},
+        {"Llama-3.1-8B",
+         "{\"quantization_config\": {\"quant_method\": \"bitsandbytes\", \"load_in_8bit\": true}}",
+         "stored in 8 bits"},
+        {"Llama-3.1-8B",
+         "{\"quantization_config\": {\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true}}",
+         "stored in fp4"},
+        {"Llama-3.1-8B", NF4("\"bnb_4bit_quant_storage\": \"bfloat16\""), "stored as bfloat16"},
+        {"Llama-3.1-8B", NF4("\"llm_int8_skip_modules\": [\"lm_head\", \"model.layers.0.mlp\"]"),
+         "other modules than lm_head"},
+        {"gpt2", NF4("\"load_in_8bit\": false"), "GPT-2 stored in 4 bits"},
         {"Llama-3.1-8B", "{\"sliding_window\": 4096}", "attention in a sliding window"},
         {"Llama-3.1-8B", "{\"num_key_value_heads\": 5}", "does not divide"},
         {"Llama-3.1-8B", "{\"num_attention_heads\": 24}", "does not divide into"},
@@ -401,6 +425,7 @@ static void unknown_keys_are_named(void **state) {
         {"{\"attention_dropout\": 0.1}", "attention_dropout = 0.1 is left out"},
         {"{\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2, \"beta_fast\": 32}}",
          "'rope_scaling.beta_fast' has no meaning"},
+        {NF4("\"new_trick\": 3"), "nothing is known of the key 'quantization_config.new_trick' (3)"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         Arena *arena = arena_new();

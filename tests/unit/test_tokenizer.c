@@ -525,6 +525,68 @@ static void test_texts(void **state) {
     arena_free(arena);
 }
 
+/* ---- a text cut where it may be ---- */
+
+enum { CUT_TEXTS = 40, CUT_LENGTHS = 30 };
+
+static void add_encoded(Tokenizer *tokenizer, const char *text, size_t length, Text *out) {
+    Encoding made;
+    assert_true(tokenizer_encode(tokenizer, text, length, &made));
+    for (uint32_t i = 0; i < made.count; i++) text_add(out, "%u ", made.token[i].id);
+}
+
+/* Texts of the cases, special tokens and white space, in any order. */
+static void mix(const Tokenizer *tokenizer, const json_t *rows, uint64_t *random, Text *out) {
+    const uint32_t size = tokenizer_size(tokenizer);
+    for (int part = 0; part < 12; part++) {
+        const json_t *text =
+            json_object_get(json_array_get(rows, random_next(random) % json_array_size(rows)), "text");
+        size_t length = 0;
+        uint32_t id = (uint32_t)(random_next(random) % size), tries = 0;
+        while (!tokenizer_is_special(tokenizer, id) && tries++ < size) id = (id + 1) % size;
+        const char *special = tokenizer_bytes(tokenizer, id, &length);
+        if (random_next(random) % 3 && length) text_add_n(out, special, length);
+        if (random_next(random) % 2) text_add_n(out, " \n  ", random_next(random) % 5);
+        text_add_n(out, json_string_value(text), json_string_length(text));
+    }
+}
+
+/* Both parts have the tokens of the whole, wherever the text was known up to. */
+static void test_cuts(void **state) {
+    (void)state;
+    uint64_t random = 7;
+    int kinds_cut = 0;
+    for (size_t k = 0; k < COUNT_OF(kinds); k++) {
+        Arena *arena = arena_new();
+        Tokenizer *tokenizer = read_case(arena, kinds[k]);
+        json_t *rows = json_load_file(arena_printf(arena, "%s/%s.expected", REMAT_TOKENIZER_CASES, kinds[k]),
+                                      JSON_ALLOW_NUL, NULL);
+        int cuts = 0;
+        for (int i = 0; i < CUT_TEXTS; i++) {
+            Text text = {.arena = arena}, whole = {.arena = arena};
+            mix(tokenizer, rows, &random, &text);
+            add_encoded(tokenizer, text.at, text.length, &whole);
+            for (int j = 0; j < CUT_LENGTHS; j++) {
+                Text parts = {.arena = arena};
+                const size_t known = random_next(&random) % (text.length + 1),
+                             cut = tokenizer_cut(tokenizer, text.at, known);
+                assert_true(cut <= known);
+                if (!cut) continue;
+                cuts++;
+                add_encoded(tokenizer, text.at, cut, &parts);
+                add_encoded(tokenizer, text.at + cut, text.length - cut, &parts);
+                if (strcmp(parts.at, whole.at))
+                    fail_msg("%s: cut at %zu of %zu: %s", kinds[k], cut, known, text.at);
+            }
+        }
+        kinds_cut += cuts > CUT_TEXTS;
+        json_decref(rows);
+        tokenizer_close(tokenizer);
+        arena_free(arena);
+    }
+    assert_true(kinds_cut > (int)COUNT_OF(kinds) / 2);
+}
+
 /* ---- merges, without a heap and without memory of words ---- */
 
 enum { LETTERS = 3, DEEPEST = 60, LONGEST_WORD = 300 };
@@ -616,7 +678,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_library), cmocka_unit_test(test_edits), cmocka_unit_test(test_configuration),
         cmocka_unit_test(test_regexes), cmocka_unit_test(test_limit), cmocka_unit_test(test_files),
-        cmocka_unit_test(test_answers), cmocka_unit_test(test_texts), cmocka_unit_test(test_merges),
+        cmocka_unit_test(test_answers), cmocka_unit_test(test_texts), cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_merges),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

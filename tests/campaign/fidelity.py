@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""How true plans are on this computer: fidelity.py REMATC SGEMM SOURCE WORK [-o FILE] [--models a,b]
+[--budgets N] [--rounds N]
+
+Six models at some budgets each (four where nothing is said), from the smallest to all kept. `rematc tune` measures their operations into one profile
+a model; then every program runs in turn with the others of its model, and what the plan says is held against what the
+run says: its peak to the byte, its step time as planned with the profile and from the device's figures alone. Seconds
+are normalised by a reference product (SGEMM, tests/bench/sgemm.c) timed beside each run and beside tuning: clocks of
+shared machines move. Wants a quiet machine; minutes. Exit 1 where a peak differs."""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import random
+import re
+import statistics
+import struct
+import subprocess
+import sys
+
+STEPS = 14  # of a run; the first two are not counted
+TUNES = 6   # at most, until nothing of a plan is assumed
+CLOSE, WITHIN, WORST, UNTUNED = 0.05, 20, 0.10, 0.25  # what is asked of the 24
+
+
+def replace(text, *changes):
+    for pattern, by in changes:
+        text, count = re.subn(pattern, by, text, flags=re.M)
+        if not count:
+            sys.exit(f"fidelity: '{pattern}' is not in the file")
+    return text
+
+
+# an example, made small enough for a step a second on this computer
+SHARED = ((r"^data .*", 'data { train "tokens.u16" u16 }'), (r"^save .*\n", ""), (r"^device .*", "device host"))
+NO_BUDGET, NO_WEIGHTS = (r"^budget .*\n", ""), (r"^weights .*\n", "")
+
+
+def dims(**values):
+    return tuple((rf"\b{name} = [^ \n]+", f"{name} = {value}") for name, value in values.items())
+
+
+MODELS = {
+    "bytes-gpt": ("bytes-gpt", (SHARED[2], NO_BUDGET)),
+    "gpt2-124m f32": ("gpt2-124m", (*SHARED, NO_BUDGET, *dims(B=1, T=256), (r"tokens_per_step \d+", "tokens_per_step 256"))),
+    "gpt2-124m bf16": ("gpt2-124m", (*SHARED, NO_BUDGET, *dims(B=2, T=256), (r"tokens_per_step \d+", "tokens_per_step 512"),
+                                     (r"compute f32", "compute bf16"))),
+    "qwen2 8 layers": ("qwen2-0.5b", (*SHARED, NO_BUDGET, NO_WEIGHTS, *dims(V=16384, D=448, F=2432, L=8, H=7, K=1, B=2, T=256),
+                                       (r"tokens_per_step \d+", "tokens_per_step 512"), (r", mask = data.loss_mask", ""))),
+    "llama3 8 layers bf16": ("llama3-8b", (*SHARED, NO_BUDGET, NO_WEIGHTS,
+                                             *dims(V=16384, D=512, F=1408, L=8, H=8, K=4, B=2, T=256),
+                                             (r"tokens_per_step \d+", "tokens_per_step 512"), (r", mask = data.loss_mask", ""))),
+    "llama3 accumulated": ("llama3-8b", (*SHARED, NO_BUDGET, NO_WEIGHTS,
+                                          *dims(V=8192, D=384, F=1024, L=12, H=6, K=2, B=1, T=512),
+                                          (r"tokens_per_step \d+", "tokens_per_step 1024"), (r", mask = data.loss_mask", ""),
+                                          (r"compute bf16", "compute f32"), (r"trained bf16  gradient bf16", "trained f32  gradient f32"))),
+}
+
+
+class Bench:
+    def __init__(self, options):
+        self.rematc, self.sgemm = (str(pathlib.Path(path).resolve()) for path in (options.rematc, options.sgemm))
+        self.source, self.rounds = pathlib.Path(options.source).resolve(), options.rounds
+        self.budgets = options.budgets
+        self.work = pathlib.Path(options.work).resolve()
+        self.work.mkdir(parents=True, exist_ok=True)
+        os.chdir(self.work)
+        os.environ["OBJ"] = str(self.work / "obj")
+        values = random.Random(1)
+        with open("tokens.u16", "wb") as file:
+            file.write(b"".join(struct.pack("<H", int(values.random() ** 3 * 250)) for _ in range(200000)))
+        pathlib.Path("corpus.txt").write_bytes(bytes(int(32 + values.random() * 90) for _ in range(200000)))
+
+    def call(self, *command):
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"fidelity: {' '.join(map(str, command))}: exit {done.returncode}\n{done.stderr[-2000:]}")
+        return done.stdout
+
+    def rate(self):
+        """GFLOP/s of the reference product, now."""
+        return float(self.call(self.sgemm, 3))
+
+    def plan(self, spec, *words):
+        return json.loads(self.call(self.rematc, "plan", spec, "--json", *words))
+
+    def tune(self, spec, profile, budgets):
+        rates = [self.rate()]
+        for budget in budgets:
+            for _ in range(TUNES):
+                known = ["--profile", profile] if pathlib.Path(profile).exists() else []
+                if known and self.plan(spec, "--budget", budget, *known).get("measured_share", 0) >= 0.9999:
+                    break
+                self.call(self.rematc, "tune", spec, "--budget", budget, *known, "-o", profile, "--folder", "tune", "--force",
+                          "--", "--each", "0.15")
+                rates.append(self.rate())
+        return statistics.median(rates)
+
+    def run(self, program):
+        """Seconds of its steps, normalised, and the peak it says it took."""
+        before = self.rate()
+        log = self.work / "run.jsonl"
+        log.unlink(missing_ok=True)
+        self.call(f"./{program}/train", "--steps", STEPS, "--sample", 0, "--quiet", "--fresh", "--log", log)
+        rate = (before + self.rate()) / 2
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        seconds = [line["step_seconds"] for line in lines if "step_seconds" in line][2:]
+        return [s * rate for s in seconds], {line["measured_bytes"] for line in lines if "measured_bytes" in line}
+
+
+def measure(bench, name):
+    example, changes = MODELS[name]
+    spec = name.replace(" ", "-") + ".remat"
+    pathlib.Path(spec).write_text(replace((bench.source / "examples" / f"{example}.remat").read_text(), *changes))
+    whole = bench.plan(spec)
+    low, high = whole["smallest_bytes"], whole["keep_all_bytes"]
+    low += (high - low) // 50  # other times, other plans: the very smallest one may pack a little worse
+    budgets = [f"{low + (high - low) * i // (bench.budgets - 1)}B" for i in range(bench.budgets)]
+    profile = spec.replace(".remat", ".profile")
+    tuned_at = bench.tune(spec, profile, budgets)
+    rows = []
+    for i, budget in enumerate(budgets):
+        with_profile = bench.plan(spec, "--budget", budget, "--profile", profile)
+        program = spec.replace(".remat", f".{i}")
+        bench.call(bench.rematc, "build", spec, "--budget", budget, "--profile", profile, "-o", program, "--force", "--quiet")
+        rows.append({"model": name, "budget": int(budget[:-1]), "program": program, "planned": with_profile["seconds"],
+                     "peak": with_profile["peak_bytes"], "share": with_profile["measured_share"],
+                     "untuned": bench.plan(spec, "--budget", budget)["seconds"], "work": [], "bytes": set()})
+    for _ in range(bench.rounds):
+        for row in rows:
+            work, size = bench.run(row["program"])
+            row["work"] += work
+            row["bytes"] |= size
+    for row in rows:
+        seconds = sorted(work / tuned_at for work in row["work"])
+        row["measured"] = statistics.median(seconds)
+        row["spread"] = seconds[len(seconds) * 9 // 10] / seconds[len(seconds) // 10]
+        print(f"{row['model']:24} {row['budget']:12} planned {row['planned']:.4f} s, measured {row['measured']:.4f} s "
+              f"({row['planned'] / row['measured'] - 1:+.1%}), untuned {row['untuned']:.4f} s, "
+              f"peak {'equal' if row['bytes'] == {row['peak']} else row['bytes']}", flush=True)
+    return rows
+
+
+def spearman(first, second):
+    def ranks(values):
+        order = sorted(range(len(values)), key=values.__getitem__)
+        return [order.index(i) for i in range(len(values))]
+    a, b = ranks(first), ranks(second)
+    n = len(a)
+    return 1 - 6 * sum((x - y) ** 2 for x, y in zip(a, b)) / (n * (n * n - 1))
+
+
+def mib(size):
+    return f"{size / 2**20:,.1f}"
+
+
+def report(rows, path, profile_line, rounds):
+    errors = [row["planned"] / row["measured"] - 1 for row in rows]
+    steady = [error for error, row in zip(errors, rows) if row["spread"] <= 1.05]
+    untuned = [abs(row["untuned"] / row["measured"] - 1) for row in rows]
+    equal = sum(row["bytes"] == {row["peak"]} for row in rows)
+
+    def within(values, bound):
+        return sum(abs(value) <= bound for value in values)
+    out = ["# Plans against runs", "",
+           "Made by `ninja fidelity` (tests/campaign/fidelity.py says what is measured and how); not edited by hand.", "",
+           f"- {datetime.date.today()}, {profile_line}",
+           f"- {len(rows)} programs, {rounds} runs of {STEPS - 2} counted steps each, in turn with the others of their model;"
+           " measured is the median",
+           f"- peaks: {equal} of {len(rows)} as planned, to the byte",
+           f"- step time after `rematc tune`: within 5% at {within(errors, CLOSE)} of {len(rows)}, within 10% at"
+           f" {within(errors, WORST)}; median of errors {statistics.median(errors):+.1%}, extremes {min(errors):+.1%} and"
+           f" {max(errors):+.1%}",
+           f"- of the {len(steady)} whose steps' 90th and 10th percentiles are within 5% of each other: within 5% at"
+           f" {within(steady, CLOSE)}, within 10% at {within(steady, WORST)}",
+           f"- from the device's figures alone: within 25% at {within(untuned, UNTUNED)} of {len(rows)}, the worst {max(untuned):.0%}", "",
+           "| model | budget MiB | peak MiB, planned | measured | tuned ms | measured ms | error | p90/p10 | untuned ms | error |",
+           "|---|---|---|---|---|---|---|---|---|---|"]
+    for row, error in zip(rows, errors):
+        took = "equal" if row["bytes"] == {row["peak"]} else ", ".join(mib(size) for size in sorted(row["bytes"]))
+        out.append(f"| {row['model']} | {mib(row['budget'])} | {mib(row['peak'])} | {took} | {1e3 * row['planned']:.1f} |"
+                   f" {1e3 * row['measured']:.1f} | {error:+.1%} | {row['spread']:.2f} | {1e3 * row['untuned']:.1f} |"
+                   f" {row['untuned'] / row['measured'] - 1:+.0%} |")
+    out += ["", "Order of a model's plans by planned and by measured time (Spearman; plans that are within 3% of each other may change places):", ""]
+    for model in dict.fromkeys(row["model"] for row in rows):
+        own = [row for row in rows if row["model"] == model]
+        out.append(f"- {model}: {spearman([row['planned'] for row in own], [row['measured'] for row in own]):.2f}")
+    pathlib.Path(path).write_text("\n".join(out) + "\n")
+    print("\n".join(out))
+    return equal == len(rows)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("rematc", "sgemm", "source", "work"):
+        parser.add_argument(name)
+    parser.add_argument("-o", default="fidelity.md")
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--budgets", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    target = pathlib.Path(options.o).resolve()
+    bench = Bench(options)
+    rows = []
+    for name in options.models.split(","):
+        rows += measure(bench, name)
+    origin = next(line for path in bench.work.glob("*.profile") for line in path.read_text().splitlines() if line.startswith("origin"))
+    words = dict(word.split("=", 1) for word in origin.split() if "=" in word)
+    machine = f"{words['card'].replace('_', ' ')}, {words['driver'].replace('_', ' ')}, {words['compiler']}"
+    return 0 if report(rows, target, machine, options.rounds) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
