@@ -382,24 +382,13 @@ static void list_near(const Compilation *c, int64_t batch, bool bytes_alone, Nea
     }
 }
 
-/* Weights and their states. */
-static int64_t held_bytes(const Graph *g) {
-    int64_t bytes = 0;
-    for (ValueId v = 0; v < g->value.count; v++)
-        if (g->value.at[v].role == ROLE_WEIGHT || g->value.at[v].role == ROLE_OPTIMIZER)
-            bytes += g->value.at[v].kind == VALUE_ACTIVATION ? 0 : type_bytes(&g->value.at[v].type);
-    return bytes;
-}
-
-/* How much is live at least, and not just that where it is surely more than another needs: `live`, with as
- * much again as packing may lose. */
-static int64_t live_of(const Compilation *c, const Program *trial, int64_t live, Wish any) {
+/* How much is live at least, and not just that where it is surely more than `live`, which another needs, with
+ * what packing may lose. */
+static int64_t live_of(const Compilation *c, const Near *near, int64_t live, Wish any) {
     enum { PACKING_MAY_LOSE = 16 };
-    if (live < INT64_MAX) {
-        int64_t transient = live - held_bytes(trial->graph);
-        any.budget = budget_limited(live + transient / PACKING_MAY_LOSE, any.budget.host_bytes);
-    }
-    PlanRequest request = stages_request(c, trial, any);
+    if (live < INT64_MAX)
+        any.budget = budget_limited(live + (live - near->least) / PACKING_MAY_LOSE, any.budget.host_bytes);
+    PlanRequest request = stages_request(c, near->trial, any);
     return plan_least_live(&request);
 }
 
@@ -437,7 +426,7 @@ static Program *nearest_of(const Compilation *c, Nears *nears, Wish any) {
         int64_t bytes = next->least;
         if (nears->count > 1)
             bytes = next->searched ? packed_of(c, next->trial, least_of_others(nears, next, false), any)
-                                   : live_of(c, next->trial, least_of_others(nears, next, true), any);
+                                   : live_of(c, next, least_of_others(nears, next, true), any);
         if (bytes <= next->least && (next->searched || nears->count == 1)) {
             add_plan(c, next->trial, any);
             bytes = next->trial->result->smallest_bytes;
@@ -456,7 +445,11 @@ static int64_t smallest_batch(const Compilation *c) {
 
 bool batch_search_never_fits(const Compilation *c, Budget budget) {
     const Graph *g = programs_of_batch(c, smallest_batch(c))->graph;
-    return budget.limited && held_bytes(g) > budget.device_bytes;
+    int64_t bytes = 0;
+    for (ValueId v = 0; v < g->value.count; v++)
+        if (g->value.at[v].role == ROLE_WEIGHT || g->value.at[v].role == ROLE_OPTIMIZER)
+            bytes += g->value.at[v].kind == VALUE_ACTIVATION ? 0 : type_bytes(&g->value.at[v].type);
+    return budget.limited && bytes > budget.device_bytes;
 }
 
 /* The same with a fixed policy, which is planned at once. */
