@@ -80,7 +80,8 @@ static bool wanted(bool cuda, const char *path) {
     if (!strcmp(path, "runtime/device_cuda.c")) return cuda;
     if (!strcmp(path, "runtime/device_host.c")) return !cuda;
     if (strncmp(path, "kernels/", 8)) return true;
-    if (!strncmp(path, "kernels/rate.", 13)) return false; /* the planner's */
+    if (!strncmp(path, "kernels/rate.", 13) || !strncmp(path, "kernels/launches.", 17))
+        return false; /* the planner's */
     if (!strcmp(dot, ".cu") || !strcmp(dot, ".cuh")) return cuda;
     if (!strcmp(path, "kernels/workspace.c") || strcmp(dot, ".c")) return true;
     return !cuda;

@@ -368,6 +368,10 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
     text_add(out, "    .sample_logits_dtype = %s,\n", logits->dtype == DT_BF16 ? "K_BF16" : "K_F32");
     FIELD_INT("steps", spec->steps);
     if (spec->epochs) FIELD_INT("epochs", spec->epochs);
+    if (request->cuda) {
+        FIELD_REAL("beta1", spec->beta1);
+        FIELD_REAL("beta2", spec->beta2);
+    }
     FIELD_REAL("learning_rate", spec->learning_rate);
     FIELD_REAL("floor", spec->floor);
     FIELD_NAME("schedule", schedule[spec->schedule]);

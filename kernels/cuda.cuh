@@ -11,7 +11,7 @@
 #define REMAT_CUDA_CUH
 
 #include "cuda_sizes.h"
-#include "random.h"
+#include "step.h"
 
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>

@@ -45,6 +45,7 @@ template <int N, class F, class A, class B> struct Packs {
 template <class F, class A, class B> __global__ void map_kernel(Map<F> m, F f) {
     const int64_t block = (int64_t)blockIdx.x * (MAP_THREADS * MAP_PACKS * K_PACK);
     const int64_t first = block + (int64_t)threadIdx.x * K_PACK, step = MAP_THREADS * K_PACK;
+    f.begin();
     if (block + MAP_PACKS * step <= m.count) {
         Packs<K_PACK, F, A, B> packs[MAP_PACKS];
 #pragma unroll
@@ -72,6 +73,7 @@ template <int N, class F, class A, class B> __global__ void map_rows_kernel(Map<
     constexpr int ROWS = rows_at_once<N>;
     const int64_t column = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * N;
     if (column >= m.period) return;
+    f.begin();
     Packs<N, F, A, B> packs[ROWS];
     packs[0].load_last(m, column);
 #pragma unroll
@@ -130,6 +132,7 @@ template <class F> static void map(F f, const KCtx *cx, const KTensor *out, cons
 
 template <int IN, int OUT> struct Elements { /* all of one type and as many elements */
     enum { INPUTS = IN, OUTPUTS = OUT, REPEATS = 0, MIXES = 0 };
+    __device__ void begin() {} /* a thread, before its first element */
 };
 template <int IN, int OUT> struct Repeating : Elements<IN, OUT> {
     enum { REPEATS = 1, MIXES = 1 };
@@ -178,18 +181,22 @@ void k_scale(const KCtx *cx, int nout, const KTensor *out, int nin, const KTenso
 }
 
 struct DropoutElements : Elements<1, 1> {
+    const KStep *now;
+    int64_t stream;
     uint64_t key;
     int64_t first; /* of the whole, where this is some of its rows */
     uint32_t threshold;
     float scale;
+    __device__ void begin() { key = k_random_stream(now->random, stream); }
     __device__ void operator()(int64_t element, const float *x, float *y) const {
         y[0] = k_random24(key, (uint64_t)(first + element)) >= threshold ? x[0] * scale : 0.0f;
     }
 };
 void k_dropout(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     (void)nout, (void)nin;
-    DropoutElements f;
-    f.key = k_random_key(cx->seed, cx->step, cx->micro, attr->rng);
+    DropoutElements f = {};
+    f.now = cx->now;
+    f.stream = attr->rng;
     f.first = attr->element;
     f.threshold = (uint32_t)ceil(attr->p * 16777216.0);
     f.scale = (float)(1.0 / (1.0 - attr->p));

@@ -8,7 +8,7 @@
 enum {
     TILE = K_CUDA_SORT_TILE,
     RADIX = K_CUDA_SORT_TILE,
-    RADIX_BITS = 8,
+    RADIX_BITS = K_CUDA_SORT_BITS,
     SCAN_THREADS = 1024,
     SCAN_AT_ONCE = 8
 };

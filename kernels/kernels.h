@@ -92,6 +92,9 @@ typedef struct KCtx {
     int64_t micro;           /* micro-step within the step, from 0 */
     float learning_rate;     /* this step's */
     float loss_scale;        /* 1 / unmasked tokens of the whole batch: cross_entropy_bwd multiplies by it */
+    const struct KStep *now; /* on CUDA: k_step (step.h) of these numbers, in the device's memory. Kernels read them
+                                there, so that launches that were recorded once do every step; only whether micro
+                                is 0 is part of a launch. NULL on the host */
 } KCtx;
 
 typedef void KFunction(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr);

@@ -262,12 +262,12 @@ static __device__ inline void slope_part(typename Row::Element *to, int64_t to_p
 
 template <class Row>
 __global__ void __launch_bounds__(ROW_THREADS)
-    cross_entropy_bwd_kernel(void *y, int64_t y_pitch, Loss p, float loss_scale) {
+    cross_entropy_bwd_kernel(void *y, int64_t y_pitch, Loss p, const KStep *now) {
     const int64_t index = blockIdx.x;
     const typename Row::Element *row = (const typename Row::Element *)p.logits + index * p.pitch;
     typename Row::Element *to = (typename Row::Element *)y + index * y_pitch;
     const float weight = row_weight(p, index);
-    const Slope slope = {p.target[index], p.width, p.lse_of[index] * log2_e(), weight * loss_scale};
+    const Slope slope = {p.target[index], p.width, p.lse_of[index] * log2_e(), weight * now->loss_scale};
     const int before = (int)(index * y_pitch % Row::PACK); /* elements from an aligned address to the row */
     const bool packed = index * p.pitch % Row::PACK == before;
     slope_part<Row, ALONE>(to, y_pitch, weight != 0, row, (int64_t)threadIdx.x * Row::PACK - before, packed,
@@ -279,7 +279,7 @@ enum { BOTH_THREADS = 512, BOTH_BLOCKS = 2, KEPT = 6, AGAIN = 2 };
 
 template <class Row>
 __global__ void __launch_bounds__(BOTH_THREADS, BOTH_BLOCKS)
-    cross_entropy_both_kernel(void *y, int64_t y_pitch, Loss p, float loss_scale) {
+    cross_entropy_both_kernel(void *y, int64_t y_pitch, Loss p, const KStep *now) {
     K_SHARED(Running, scratch); /* [32] */
     typedef typename Row::Element Element;
     const int64_t index = blockIdx.x, target = p.target[index];
@@ -317,7 +317,7 @@ __global__ void __launch_bounds__(BOTH_THREADS, BOTH_BLOCKS)
     mine = merge(mine, row_part<Row, AGAIN>(row, rest, p.width, p.packed));
     const float lse = log_sum_exp(whole_row(mine, scratch));
     if (threadIdx.x == 0) p.row_loss[index] = (double)weight * ((double)lse - (double)hot);
-    const Slope slope = {target, p.width, lse * log2_e(), weight * loss_scale};
+    const Slope slope = {target, p.width, lse * log2_e(), weight * now->loss_scale};
     if (p.packed) {
 #pragma unroll
         for (int k = 0; k < KEPT; k++) {
@@ -364,7 +364,7 @@ template <class Row> static void forward(const KCtx *cx, const Loss &p) {
 
 template <class Row> static void backward(const KCtx *cx, const Loss &p, const KTensor *y) {
     K_LAUNCH(cross_entropy_bwd_kernel<Row>, k_grid(p.rows), row_threads<Row>(p.width, ROW_THREADS), 0,
-             cx->stream, y->data, k_pitch(y), p, cx->loss_scale);
+             cx->stream, y->data, k_pitch(y), p, cx->now);
 }
 
 static void sum_losses(const KCtx *cx, const KTensor *loss, const Loss &p) {
@@ -388,7 +388,7 @@ void k_cross_entropy(const KCtx *cx, int nout, const KTensor *out, int nin, cons
 
 template <class Row> static void both(const KCtx *cx, const Loss &p, const KTensor *y) {
     K_LAUNCH(cross_entropy_both_kernel<Row>, k_grid(p.rows), row_threads<Row>(p.width, BOTH_THREADS),
-             32 * sizeof(Running), cx->stream, y->data, k_pitch(y), p, cx->loss_scale);
+             32 * sizeof(Running), cx->stream, y->data, k_pitch(y), p, cx->now);
 }
 
 /* logits, targets, mask?, loss -> dlogits, loss */

@@ -5,6 +5,7 @@
 #include "codes.h"
 #include "packed.h"
 #include "host.h"
+#include "step.h"
 
 /* PIECE elements are loaded at a time: so few that a processor that runs ahead has the next ones on their way
  * from memory while it computes. */
@@ -66,15 +67,15 @@ typedef struct AdamW {
 
 /* `keep` multiplies the updated weight: 1, unless the decay comes last. */
 static AdamW adamw_rule(const KCtx *cx, real scale, const KAttr *attr, int decay_last) {
-    const double time = (double)(cx->step + 1 - cx->passed_over), rate = (double)cx->learning_rate;
+    const double rate = (double)cx->learning_rate;
     return (AdamW){
         .scale = scale,
         .beta1 = (real)attr->beta1,
         .rest1 = (real)(1 - attr->beta1),
         .beta2 = (real)attr->beta2,
         .rest2 = (real)(1 - attr->beta2),
-        .correct1 = (real)(1 / (1 - pow(attr->beta1, time))),
-        .correct2 = (real)(1 / (1 - pow(attr->beta2, time))),
+        .correct1 = (real)k_correction(cx, attr->beta1),
+        .correct2 = (real)k_correction(cx, attr->beta2),
         .eps = (real)attr->eps,
         .rate = (real)cx->learning_rate,
         .decay = decay_last ? 0 : (real)attr->decay,

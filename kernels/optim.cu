@@ -14,7 +14,7 @@ static __device__ unsigned square_done; /* blocks; 0 between launches */
 
 /* ---- many tensors in one launch ---- */
 
-constexpr int MOST_TENSORS = 62, MOST_NORMED = 192; /* arguments of a launch take 4096 bytes at most */
+constexpr int MOST_TENSORS = K_CUDA_MOST_UPDATED, MOST_NORMED = K_CUDA_MOST_NORMED;
 
 /* Which blocks of a launch are for which of its tensors: those of tensor t begin at first[t]. */
 template <int MOST> struct Blocks {
@@ -144,22 +144,22 @@ struct Weight {
     int64_t count, scales;    /* scales: of moments in 8 bits, bytes from the codes on */
 };
 
-/* What a launch does. The decay and `keep`, which multiplies the updated weight, are for the first `decayed`
- * tensors; the others have 0 and 1. */
+/* What a launch does. The decay is for the first `decayed` tensors. */
 struct AdamW {
     const float *scale; /* NULL: 1 */
-    float beta1, rest1, beta2, rest2, correct1, correct2, eps, rate, decay, keep;
+    const KStep *now;
+    double decay;
+    float beta1, rest1, beta2, rest2, eps;
     short g_type, w_type, m_type, v_type; /* of all tensors */
-    int decayed;
+    short decayed, decay_last;            /* last: what the update made is multiplied by 1 - rate * decay */
     Blocks<MOST_TENSORS> blocks;
     Weight weight[MOST_TENSORS];
 
     /* Puts its tensor in `at` and yields the place of this block among the tensor's. */
-    __device__ int64_t find(Weight *at, float *decay_of, float *keep_of) const {
+    __device__ int64_t find(Weight *at, bool *decays) const {
         const int tensor = blocks.tensor_of(blockIdx.x);
         *at = weight[tensor];
-        *decay_of = tensor < decayed ? decay : 0.0f;
-        *keep_of = tensor < decayed ? keep : 1.0f;
+        *decays = tensor < decayed;
         return blockIdx.x - blocks.first[tensor];
     }
 };
@@ -182,23 +182,33 @@ struct EitherPack {
     }
 };
 
+/* The numbers of a step that hold for all of a tensor. */
+struct Rule {
+    float scale, correct1, correct2, rate, decay, keep; /* keep: multiplies the updated weight */
+};
+static __device__ inline Rule rule_of(const AdamW &p, bool decays) {
+    Rule r = {p.scale ? p.scale[0] : 1.0f, p.now->correct1, p.now->correct2, p.now->learning_rate, 0, 1};
+    if (decays && !p.decay_last) r.decay = (float)p.decay;
+    if (decays && p.decay_last) r.keep = (float)(1 - (double)r.rate * p.decay);
+    return r;
+}
+
 /* A tensor's operands as the kernels read and write them. */
 struct Views {
     KView g, w, m, v, exact; /* exact: the master copy, where there is one */
     bool rounds;             /* w is its rounding */
-    float scale, decay, keep;
+    bool decays;
     int64_t block, count, scales;
 
     __device__ Views(const AdamW &p) {
         Weight at;
-        block = p.find(&at, &decay, &keep);
+        block = p.find(&at, &decays);
         g = {(void *)at.g, p.g_type};
         w = {at.w, p.w_type};
         m = {at.m, p.m_type};
         v = {at.v, p.v_type};
         rounds = at.master;
         exact = rounds ? KView{at.master, K_F32} : w;
-        scale = p.scale ? p.scale[0] : 1.0f;
         count = at.count;
         scales = at.scales;
     }
@@ -211,21 +221,23 @@ struct Views {
 };
 
 /* The weight after a step by the moments. */
-static __device__ inline float stepped(const AdamW &p, const Views &x, float w, float m, float v) {
-    const float root = sqrtf(v * p.correct2);
-    return (w - p.rate * (m * p.correct1 / (root + p.eps) + x.decay * w)) * x.keep;
+static __device__ inline float stepped(const AdamW &p, const Rule &r, float decay, float w, float m,
+                                       float v) {
+    const float root = sqrtf(v * r.correct2);
+    return (w - r.rate * (m * r.correct1 / (root + p.eps) + decay * w)) * r.keep;
 }
 
-static __device__ inline void adamw_element(const AdamW &p, const Views &x, float g, float *w, float *m,
+static __device__ inline void adamw_element(const AdamW &p, const Rule &r, float g, float *w, float *m,
                                             float *v) {
-    const float slope = g * x.scale;
+    const float slope = g * r.scale;
     *m = p.beta1 * *m + p.rest1 * slope;
     *v = p.beta2 * *v + p.rest2 * (slope * slope);
-    *w = stepped(p, x, *w, *m, *v);
+    *w = stepped(p, r, r.decay, *w, *m, *v);
 }
 
 __global__ void adamw_kernel(const __grid_constant__ AdamW p) {
     const Views x(p);
+    const Rule r = rule_of(p, x.decays);
     const int64_t i = (x.block * THREADS + threadIdx.x) * K_PACK;
     if (i + K_PACK <= x.count) {
         EitherPack packs[4];
@@ -239,7 +251,7 @@ __global__ void adamw_kernel(const __grid_constant__ AdamW p) {
         packs[2].widen(x.m, m);
         packs[3].widen(x.v, v);
 #pragma unroll
-        for (int j = 0; j < K_PACK; j++) adamw_element(p, x, g[j], &w[j], &m[j], &v[j]);
+        for (int j = 0; j < K_PACK; j++) adamw_element(p, r, g[j], &w[j], &m[j], &v[j]);
         k_put_pack<K_PACK>(x.exact, i, w);
         k_put_pack<K_PACK>(x.m, i, m);
         k_put_pack<K_PACK>(x.v, i, v);
@@ -248,7 +260,7 @@ __global__ void adamw_kernel(const __grid_constant__ AdamW p) {
     }
     for (int64_t e = i; e < x.count; e++) { /* the last thread's, less than a pack */
         float w = k_get(x.exact, e), m = k_get(x.m, e), v = k_get(x.v, e);
-        adamw_element(p, x, k_get(x.g, e), &w, &m, &v);
+        adamw_element(p, r, k_get(x.g, e), &w, &m, &v);
         k_put(x.exact, e, w);
         k_put(x.m, e, m);
         k_put(x.v, e, v);
@@ -257,11 +269,10 @@ __global__ void adamw_kernel(const __grid_constant__ AdamW p) {
 }
 
 /* g.., scale [1]?, then w, m, v, master? of each -> these; `launch` for as many at a time as its arguments
- * hold, with a block for `elements` of a tensor. Time is counted from 1. */
+ * hold, with a block for `elements` of a tensor. */
 template <class Launch>
 static void update_each(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                         const KAttr *attr, int decay_last, int64_t elements, Launch launch) {
-    const double time = (double)(cx->step + 1 - cx->passed_over);
     const int tensors = k_tensors(attr), states = nout / tensors;
     AdamW p = {};
     p.scale = nin > nout + tensors ? (const float *)in[tensors].data : NULL;
@@ -269,12 +280,10 @@ static void update_each(const KCtx *cx, int nout, const KTensor *out, int nin, c
     p.rest1 = (float)(1 - attr->beta1);
     p.beta2 = (float)attr->beta2;
     p.rest2 = (float)(1 - attr->beta2);
-    p.correct1 = (float)(1 / (1 - pow(attr->beta1, time)));
-    p.correct2 = (float)(1 / (1 - pow(attr->beta2, time)));
     p.eps = (float)attr->eps;
-    p.rate = cx->learning_rate;
-    p.decay = decay_last ? 0 : (float)attr->decay;
-    p.keep = decay_last ? (float)(1 - (double)cx->learning_rate * attr->decay) : 1;
+    p.now = cx->now;
+    p.decay = attr->decay;
+    p.decay_last = (short)decay_last;
     p.g_type = (short)in[0].dtype;
     p.w_type = (short)out[0].dtype;
     p.m_type = (short)out[1].dtype;
@@ -287,7 +296,7 @@ static void update_each(const KCtx *cx, int nout, const KTensor *out, int nin, c
         if (states > 3) weight->master = state[3].data;
         if (k_packing(state[1].dtype).code_bits)
             weight->scales = k_sections(k_packing(state[1].dtype), count).scales;
-        if (t < k_decayed(attr)) p.decayed = p.blocks.tensors + 1;
+        if (t < k_decayed(attr)) p.decayed = (short)(p.blocks.tensors + 1);
         p.blocks.add(k_cuda_ceil(count, elements));
         if (!p.blocks.full() && t + 1 < tensors) continue;
         if (p.blocks.count) launch(k_grid(p.blocks.count), p);
@@ -310,17 +319,25 @@ static_assert(THREADS == 256, "a thread for each value of a map");
 
 struct Moment {
     unsigned char *code;
-    float *scale;
+    int64_t to_scales; /* bytes from there, the same for both moments: fewer registers than a pointer each */
+
+    __device__ float *scale(int i) const { return (float *)(code + to_scales) + i / K_DYNAMIC_BLOCK; }
 };
 /* Of a tensor, from element `first` on, a multiple of K_DYNAMIC_BLOCK; its scales begin `scales` bytes behind
  * the codes. */
 static __device__ inline Moment moment_of(KView codes, int64_t scales, int64_t first) {
     unsigned char *data = (unsigned char *)codes.data;
-    return {data + first, (float *)(data + scales) + first / K_DYNAMIC_BLOCK};
+    return {data + first, scales - first + first / K_DYNAMIC_BLOCK * (int64_t)sizeof(float)};
 }
-struct Tables { /* in shared memory: of each moment */
+struct Tables { /* in shared memory: of each moment; and what would take registers through the whole loop */
     float map[2][256], middle[2][256];
+    Rule rule;
 };
+
+/* Read anew each time: kept through the loop it would take registers. The decay is in `keep`. */
+static __device__ inline Rule read_rule(const volatile Rule *r) {
+    return {r->scale, r->correct1, r->correct2, r->rate, 0, r->keep};
+}
 
 static __device__ inline void make_tables(Tables *table) {
     const int me = (int)threadIdx.x;
@@ -333,7 +350,7 @@ static __device__ inline void make_tables(Tables *table) {
 
 /* Eight codes and their scale. */
 static __device__ inline void load_moment(const Moment &m, const float *map, int i, int n, float *x) {
-    const float scale = m.scale[i / K_DYNAMIC_BLOCK];
+    const float scale = *m.scale(i);
     KPack<unsigned char, K_PACK> code = {};
     if (n == K_PACK)
         code = k_load_pack<K_PACK>((const unsigned char *)m.code + i);
@@ -366,16 +383,16 @@ static __device__ inline void store_moment(const Moment &m, const float *middle,
         *(KPack<unsigned char, K_PACK> *)(m.code + i) = code;
     else
         for (int j = 0; j < n; j++) m.code[i + j] = code.at[j];
-    if (threadIdx.x % 32 == 0) m.scale[i / K_DYNAMIC_BLOCK] = scale;
+    if (threadIdx.x % 32 == 0) *m.scale(i) = scale;
 }
 
 /* The moments as the host rounds them. */
-static __device__ inline void adamw8bit_element(const AdamW &p, const Views &x, float g, float *w, float *m,
+static __device__ inline void adamw8bit_element(const AdamW &p, const Rule &r, float g, float *w, float *m,
                                                 float *v) {
-    const float slope = g * x.scale;
+    const float slope = g * r.scale;
     *m = fmaf(slope, p.rest1, *m * p.beta1);
     *v = fmaf(p.rest2 * slope, slope, *v * p.beta2);
-    *w = stepped(p, x, *w, *m, *v);
+    *w = stepped(p, r, 0.0f, *w, *m, *v);
 }
 
 /* Elements [i, i + n), zeros after them. */
@@ -396,8 +413,9 @@ static __device__ inline void put_some(KView v, int i, int n, const float *x) {
 
 __global__ void __launch_bounds__(THREADS, 3) adamw8bit_kernel(const __grid_constant__ AdamW p) {
     K_SHARED(Tables, table);
-    make_tables(table);
     Views x(p);
+    if (threadIdx.x == 0) table->rule = rule_of(p, x.decays);
+    make_tables(table);
     const int64_t first = x.block * ROUNDED;
     const int left = (int)(x.count - first < ROUNDED ? x.count - first : ROUNDED);
     x.skip(first);
@@ -411,8 +429,9 @@ __global__ void __launch_bounds__(THREADS, 3) adamw8bit_kernel(const __grid_cons
         get_some(x.exact, i, n, w);
         load_moment(moment1, table->map[0], i, n, m);
         load_moment(moment2, table->map[1], i, n, v);
+        const Rule r = read_rule(&table->rule);
 #pragma unroll
-        for (int j = 0; j < K_PACK; j++) adamw8bit_element(p, x, g[j], &w[j], &m[j], &v[j]);
+        for (int j = 0; j < K_PACK; j++) adamw8bit_element(p, r, g[j], &w[j], &m[j], &v[j]);
         put_some(x.exact, i, n, w);
         if (x.rounds) put_some(x.w, i, n, w);
         store_moment(moment1, table->middle[0], i, n, m);

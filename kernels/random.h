@@ -14,11 +14,17 @@ static inline K_BOTH uint64_t k_mix(uint64_t z) {
     return z ^ (z >> 31);
 }
 
-static inline K_BOTH uint64_t k_random_key(uint64_t seed, int64_t step, int64_t micro, int64_t stream) {
+/* What all streams of a micro-step have in common, and a stream's key of it. */
+static inline K_BOTH uint64_t k_random_step(uint64_t seed, int64_t step, int64_t micro) {
     uint64_t key = k_mix(seed + 0x9e3779b97f4a7c15u);
     key = k_mix(key ^ (uint64_t)step) + 0x9e3779b97f4a7c15u;
-    key = k_mix(key ^ (uint64_t)micro) + 0x9e3779b97f4a7c15u;
-    return k_mix(key ^ (uint64_t)stream);
+    return k_mix(key ^ (uint64_t)micro) + 0x9e3779b97f4a7c15u;
+}
+static inline K_BOTH uint64_t k_random_stream(uint64_t step, int64_t stream) {
+    return k_mix(step ^ (uint64_t)stream);
+}
+static inline K_BOTH uint64_t k_random_key(uint64_t seed, int64_t step, int64_t micro, int64_t stream) {
+    return k_random_stream(k_random_step(seed, step, micro), stream);
 }
 
 /* 24 bits: [0, 2^24). Dropout keeps an element when this is at least p * 2^24. */

@@ -6,9 +6,13 @@
  * for it out             [ OFFLOAD ]t0                         t: recorded behind the copy; the ticket's WAIT
  *
  * e and t are one event a ticket: a wait is for what was recorded last when it is issued.
- * The first device that CUDA_VISIBLE_DEVICES leaves is used.
- * Errors of the device end the program with one line: 5 when there is none or it fails, 3 when its memory
- * does not suffice. */
+ *
+ * A stretch of a step that is recorded is a CUDA graph, captured from the same calls: copies fork from the
+ * compute stream by e and join it by t, those that nobody has waited for at the stretch's end. What differs
+ * between steps is in the device's memory (cx.now) and in the batch, both sent from slots of pinned memory
+ * before the graph is launched. The first device that CUDA_VISIBLE_DEVICES leaves is used. Errors of the
+ * device end the program with one line: 5 when there is none or it fails, 3 when its memory does not suffice.
+ */
 #include "internal.h"
 
 #include <cublasLt.h>
@@ -20,13 +24,19 @@
 static struct {
     cudaStream_t stream, out, in;
     cudaEvent_t *ticket;
+    char *under_way; /* by ticket: its copy was issued, and nobody has waited for it */
     int tickets;
+    KStep *now;
+    cudaEvent_t sent[RT_SLOTS];
+    cudaGraphExec_t recording[RT_RECORDINGS];
     cublasLtHandle_t blas;
     char name[256];
 } device;
 
 static void check(cudaError_t status, const char *what) {
-    if (status != cudaSuccess) rt_fail(RT_EXIT_DEVICE, "CUDA: %s: %s", what, cudaGetErrorString(status));
+    if (status != cudaSuccess)
+        rt_fail(status == cudaErrorMemoryAllocation ? RT_EXIT_MEMORY : RT_EXIT_DEVICE, "CUDA: %s: %s", what,
+                cudaGetErrorString(status));
 }
 
 void rt_device_prepare(char **argv) {
@@ -50,8 +60,13 @@ void rt_device_open(RtRun *run, const char *target) {
     cublasStatus_t blas = cublasLtCreate(&device.blas);
     if (blas != CUBLAS_STATUS_SUCCESS)
         rt_fail(RT_EXIT_DEVICE, "cuBLASLt cannot be used: %s", cublasLtGetStatusString(blas));
+    void *now = NULL;
+    check(cudaMalloc(&now, sizeof *device.now), "what differs between steps");
+    for (int i = 0; i < RT_SLOTS; i++)
+        check(cudaEventCreateWithFlags(&device.sent[i], cudaEventDisableTiming), "event");
     run->cx.stream = device.stream;
     run->cx.blas = device.blas;
+    run->cx.now = device.now = now;
 }
 
 int64_t rt_device_free_bytes(void) {
@@ -84,6 +99,7 @@ char *rt_device_alloc_host(int64_t bytes, int copies, int poison) {
     check(cudaStreamCreateWithFlags(&device.out, cudaStreamNonBlocking), "stream");
     check(cudaStreamCreateWithFlags(&device.in, cudaStreamNonBlocking), "stream");
     device.ticket = rt_allocate((size_t)copies * sizeof *device.ticket);
+    device.under_way = rt_allocate((size_t)copies);
     for (; device.tickets < copies; device.tickets++)
         check(cudaEventCreateWithFlags(&device.ticket[device.tickets], cudaEventDisableTiming), "event");
     return host;
@@ -96,6 +112,7 @@ static void copy(int ticket, cudaStream_t stream, void *to, const void *from, in
     check(cudaStreamWaitEvent(stream, event, 0), "copy");
     check(cudaMemcpyAsync(to, from, (size_t)bytes, kind, stream), "copy");
     check(cudaEventRecord(event, stream), "copy");
+    device.under_way[ticket] = 1;
 }
 void rt_device_offload(int ticket, char *to, const char *from, int64_t bytes) {
     copy(ticket, device.out, to, from, bytes, cudaMemcpyDeviceToHost);
@@ -104,11 +121,50 @@ void rt_device_fetch(int ticket, char *to, const char *from, int64_t bytes) {
     copy(ticket, device.in, to, from, bytes, cudaMemcpyHostToDevice);
 }
 void rt_device_wait(int ticket) {
+    if (!device.under_way[ticket]) return;
+    device.under_way[ticket] = 0;
     check(cudaStreamWaitEvent(device.stream, device.ticket[ticket], 0), "wait for a copy");
 }
 
 void rt_device_sync(void) {
     check(cudaStreamSynchronize(device.stream), "the device failed");
+}
+
+char *rt_device_alloc_slots(int64_t bytes) {
+    void *slots = NULL;
+    check(cudaHostAlloc(&slots, (size_t)bytes, cudaHostAllocDefault), "pinned memory for batches");
+    return slots;
+}
+void rt_device_free_slots(char *slots) {
+    check(cudaFreeHost(slots), "pinned memory for batches");
+}
+void rt_device_send(char *to, const void *from, int64_t bytes) {
+    check(cudaMemcpyAsync(to, from, (size_t)bytes, cudaMemcpyHostToDevice, device.stream), "batch");
+}
+void rt_device_sent(int slot) {
+    check(cudaEventRecord(device.sent[slot], device.stream), "batch");
+}
+void rt_device_wait_sent(int slot) {
+    check(cudaEventSynchronize(device.sent[slot]), "the device failed");
+}
+
+void rt_device_record_begin(void) {
+    check(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeGlobal), "recording a step");
+}
+int64_t rt_device_record_end(int recording) {
+    cudaGraph_t graph;
+    size_t nodes = 0;
+    for (int i = 0; i < device.tickets; i++) rt_device_wait(i);
+    check(cudaStreamEndCapture(device.stream, &graph), "recording a step");
+    check(cudaGraphGetNodes(graph, NULL, &nodes), "recording a step");
+    check(cudaGraphInstantiate(&device.recording[recording], graph, 0), "a recorded step");
+    check(cudaGraphUpload(device.recording[recording], device.stream), "a recorded step");
+    check(cudaGraphDestroy(graph), "a recorded step");
+    rt_device_sync();
+    return (int64_t)nodes;
+}
+void rt_device_replay(int recording) {
+    check(cudaGraphLaunch(device.recording[recording], device.stream), "a recorded step");
 }
 
 void rt_device_upload(char *to, const void *from, int64_t bytes) {
@@ -138,11 +194,16 @@ int64_t rt_device_used_bytes(void) {
 
 void rt_device_close(RtRun *run) {
     rt_device_sync();
+    for (int i = 0; i < RT_RECORDINGS; i++)
+        if (device.recording[i]) check(cudaGraphExecDestroy(device.recording[i]), "a recorded step");
+    for (int i = 0; i < RT_SLOTS; i++) check(cudaEventDestroy(device.sent[i]), "event");
+    check(cudaFree(device.now), "what differs between steps");
     check(cudaFree(run->arena), "arena");
     run->arena = NULL;
     if (run->host) {
         for (int i = 0; i < device.tickets; i++) check(cudaEventDestroy(device.ticket[i]), "event");
         free(device.ticket);
+        free(device.under_way);
         check(cudaStreamDestroy(device.out), "stream");
         check(cudaStreamDestroy(device.in), "stream");
         check(cudaFreeHost(run->host), "pinned host memory");

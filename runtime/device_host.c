@@ -30,6 +30,7 @@ void rt_device_open(RtRun *run, const char *target) {
         rt_fail(RT_EXIT_DEVICE, "this program was built for the host but its plan is for '%s'", target);
     run->cx.stream = NULL;
     run->cx.blas = NULL;
+    run->cx.now = NULL;
 }
 
 int64_t rt_device_free_bytes(void) {
@@ -89,6 +90,35 @@ void rt_device_wait(int ticket) {
     if (!late || !late[ticket].from) return;
     memcpy(late[ticket].to, late[ticket].from, late[ticket].bytes);
     late[ticket].from = NULL;
+}
+
+char *rt_device_alloc_slots(int64_t bytes) {
+    return rt_allocate((size_t)bytes);
+}
+void rt_device_free_slots(char *slots) {
+    free(slots);
+}
+void rt_device_send(char *to, const void *from, int64_t bytes) {
+    memcpy(to, from, (size_t)bytes);
+}
+void rt_device_sent(int slot) {
+    (void)slot;
+}
+void rt_device_wait_sent(int slot) {
+    (void)slot;
+}
+
+void rt_device_record_begin(void) {
+    rt_fail(RT_EXIT_DEVICE, "the host records nothing");
+}
+int64_t rt_device_record_end(int recording) {
+    (void)recording;
+    rt_device_record_begin();
+    return 0;
+}
+void rt_device_replay(int recording) {
+    (void)recording;
+    rt_device_record_begin();
 }
 
 void rt_device_upload(char *to, const void *from, int64_t bytes) {

@@ -94,12 +94,6 @@ void rt_need_space(const char *const *path, const int64_t *bytes, int count);
 /* ---- host_memory.c ---- */
 /* What this process may still take: -1 where it is not known. */
 int64_t rt_host_free_bytes(void);
-
-/* ---- warm.c ---- */
-/* Runs every kernel and product of the program once, over zeros, in the arena that is allocated. What loading
- * their code takes is taken when it returns; where that fails, the program ends with the exit code of the
- * failure. Nothing to do on the host. Prints what the device uses unless `quiet`. */
-void rt_warm_up(RtRun *run, const RtProgram *program, int quiet);
 /* The number after `key` in a file of "key value" lines, or a bare number when key is ""; -1: not there. */
 int64_t rt_read_number(const char *path, const char *key);
 
@@ -107,15 +101,33 @@ int64_t rt_read_number(const char *path, const char *key);
 typedef struct RtOptions {
     int64_t steps; /* stop after this many; -1: the program's */
     const char *data, *log, *save_dir;
-    int fresh, dry_run, quiet, poison, profile, threads;
+    int fresh, dry_run, quiet, poison, profile, no_graph, threads;
     int64_t sample; /* tokens to generate at the end; -1: 256 for bytes, else none */
     int seed_given; /* else a checkpoint's seed goes on */
     uint64_t seed;
     double temperature; /* of the sample */
-    double max_loss; /* a step's loss above it ends the run; infinite: never */
+    double max_loss;    /* a step's loss above it ends the run; infinite: never */
 } RtOptions;
 /* Returns -1 to go on, else the exit code (--help, --version, a usage error). */
 int rt_options_parse(RtOptions *options, const RtProgram *program, int argc, char **argv);
+
+/* ---- steps.c: what is done over and over ---- */
+typedef enum RtStretch { RT_FIRST, RT_LATER, RT_UPDATE, RT_STRETCHES = RT_RECORDINGS } RtStretch;
+typedef struct RtNodes {
+    int64_t of[RT_STRETCHES]; /* launches, fills and copies; 0: the program has none */
+} RtNodes;
+/* Records them, with the run as it is; of a run that has none recorded they are launched operation by
+ * operation. */
+void rt_steps_record(RtRun *run, const RtProgram *program, RtNodes *nodes);
+void rt_steps_do(RtRun *run, const RtProgram *program, RtStretch stretch);
+void rt_steps_forget(RtRun *run);
+
+/* ---- warm.c ---- */
+/* Runs every kernel and product of the program once, over zeros, in the arena that is allocated, and records
+ * the steps, unless an option is against it. What loading code and recording take is taken when it returns;
+ * where that fails, the program ends with the exit code of the failure. Nothing to do on the host. Prints
+ * what the device uses. */
+void rt_warm_up(RtRun *run, const RtProgram *program, const RtOptions *options);
 
 /* ---- data.c: tokens of files, cut into windows ---- */
 enum { RT_DATA_BLOCK = 1 << 18 }; /* bytes that RtData.buffer holds at least */
@@ -211,14 +223,28 @@ int64_t rt_documents_row_in_order(RtData *data, int64_t row, const RtRows *to);
 int32_t *rt_documents_prompt(RtData *data, int64_t *count);
 void rt_documents_close(RtData *data, int borrowed); /* borrowed: the documents are another split's */
 
-/* ---- batch.c: the rows of a micro-step ---- */
-void rt_batch_open(RtRows *batch, const RtProgram *program); /* [B, T] */
-void rt_batch_close(RtRows *batch);
-/* Rows from `position` on, counted through all epochs, into the arena. */
-void rt_batch_train(RtRows *batch, const RtRun *run, const RtProgram *program, RtData *data, uint64_t seed,
+/* ---- batch.c: the rows of a micro-step, and what else differs between micro-steps ---- */
+typedef struct RtSlot { /* of memory that the device fetches from by itself */
+    KStep *step;
+    RtRows rows;      /* [B, T] */
+    int64_t position; /* of training: the first of the rows it holds; -1: others */
+} RtSlot;
+typedef struct RtBatch { /* one slot is filled while the device computes with what the other held */
+    char *slots;
+    RtSlot slot[RT_SLOTS];
+    int next; /* to be sent */
+} RtBatch;
+void rt_batch_open(RtBatch *batch, const RtProgram *program);
+void rt_batch_close(RtBatch *batch);
+/* Rows from `position` on, counted through all epochs, into the arena, and the numbers of run->cx to where
+ * kernels read them. What was prepared is not read again. */
+void rt_batch_train(RtBatch *batch, const RtRun *run, const RtProgram *program, RtData *data, uint64_t seed,
                     int64_t position);
+/* Reads these rows, which are trained on next: while the device still computes with those before. */
+void rt_batch_prepare(RtBatch *batch, const RtProgram *program, RtData *data, uint64_t seed,
+                      int64_t position);
 /* Row `position` and those after it of `rows` that are spread over the whole data; how many targets count. */
-int64_t rt_batch_validate(RtRows *batch, const RtRun *run, const RtProgram *program, RtData *data,
+int64_t rt_batch_validate(RtBatch *batch, const RtRun *run, const RtProgram *program, RtData *data,
                           int64_t position, int64_t rows);
 /* How many targets count of the rows from `position` on. */
 int64_t rt_batch_targets(RtData *data, uint64_t seed, int64_t position, int64_t rows);
@@ -226,8 +252,11 @@ int64_t rt_batch_targets(RtData *data, uint64_t seed, int64_t position, int64_t 
 int64_t rt_batch_epochs(RtData *data, uint64_t seed, int64_t epochs);
 int64_t rt_batch_rows(RtData *data);
 
+/* ---- schedule.c ---- */
+double rt_learning_rate(const RtProgram *program, int64_t step); /* step from 0 */
+
 /* ---- guard.c: steps that are passed over ---- */
-typedef struct RtGuard {  /* of the losses of steps that changed weights, the last fifty or so */
+typedef struct RtGuard { /* of the losses of steps that changed weights, the last fifty or so */
     double mean, variance;
     int64_t seen, in_a_row; /* how many of them; steps passed over since the last one */
 } RtGuard;
@@ -249,8 +278,8 @@ typedef struct RtState { /* what a checkpoint holds besides tensors */
     int64_t step;        /* finished optimizer steps */
     int64_t cursor;      /* windows consumed */
     uint64_t seed;
-    int64_t windows; /* of the training data, to notice that it changed */
-    uint64_t base;   /* what rt_weights_load returned; 0: nothing was loaded */
+    int64_t windows;     /* of the training data, to notice that it changed */
+    uint64_t base;       /* what rt_weights_load returned; 0: nothing was loaded */
     int64_t passed_over; /* of the steps, those that changed no weight */
     RtGuard guard;
 } RtState;
@@ -337,6 +366,8 @@ typedef struct RtStepRecord {
 /* Opens FILE.jsonl where there is one (rt_log_file_open). */
 void rt_log_open(RtLog *log, const char *path, int quiet);
 void rt_log_plan(const RtProgram *program, int64_t free_bytes, int64_t host_free_bytes);
+/* How steps are done: recorded, or why not. */
+void rt_log_recorded(const RtNodes *nodes, const char *why_not);
 /* What is used beside the arena once everything is loaded; used_bytes and free_bytes of the whole device. */
 void rt_log_warm(const RtProgram *program, int64_t used_bytes, int64_t free_bytes);
 void rt_log_step(RtLog *log, const RtProgram *program, const RtRun *run, const RtStepRecord *record);
@@ -386,8 +417,8 @@ void rt_clear_room(RtRun *run, const RtProgram *program);
 
 /* ---- sample.c ---- */
 typedef struct RtSample {
-    const int32_t *prompt; /* one token or more */
-    int64_t prompts, most; /* how many; how many to make */
+    const int32_t *prompt;          /* one token or more */
+    int64_t prompts, most;          /* how many; how many to make */
     const RtVocabulary *vocabulary; /* NULL: there is none */
     int format;                     /* then bytes are shown as they are, others as numbers */
     double temperature;             /* 0: always the likeliest token */

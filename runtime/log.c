@@ -82,6 +82,17 @@ void rt_log_plan(const RtProgram *program, int64_t free_bytes, int64_t host_free
     print_free("free on the host", host_free_bytes);
 }
 
+void rt_log_recorded(const RtNodes *nodes, const char *why_not) {
+    if (why_not) {
+        fprintf(stderr, "steps: operation by operation (%s)\n", why_not);
+        return;
+    }
+    fprintf(stderr, "steps: recorded as graphs of %lld nodes", (long long)nodes->of[RT_FIRST]);
+    if (nodes->of[RT_LATER]) fprintf(stderr, " (%lld in later micro-steps)", (long long)nodes->of[RT_LATER]);
+    if (nodes->of[RT_UPDATE]) fprintf(stderr, " and %lld", (long long)nodes->of[RT_UPDATE]);
+    fprintf(stderr, "\n");
+}
+
 void rt_log_warm(const RtProgram *program, int64_t used_bytes, int64_t free_bytes) {
     char planned[32], measured[32], left[32];
     size_text(planned, sizeof planned, program->reserved_bytes);

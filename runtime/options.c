@@ -9,28 +9,34 @@
 
 typedef struct Option {
     const char *name, *argument, *help; /* argument NULL: a flag */
+    const char *target;                 /* of programs that have it; NULL: of all */
 } Option;
 
 static const Option known[] = {
-    {"--steps", "N", "stop after N optimizer steps in all; the schedule stays that of the program"},
-    {"--data", "FILE", "train on this file (or quoted pattern of shards), of the same format"},
-    {"--save-dir", "DIR", "checkpoints go here instead"},
-    {"--resume", NULL, "go on from the newest checkpoint (the default when there is one)"},
-    {"--fresh", NULL, "start from step 0; earlier checkpoints become *.old once it has saved"},
-    {"--seed", "N", "another seed for weights, data order and dropout"},
-    {"--max-loss", "X", "end with exit code 1, saving nothing more, when a step's loss is above X"},
-    {"--dry-run", NULL, "print the planned memory, allocate it, exit"},
-    {"--log", "FILE.jsonl", "one JSON line a step, whatever the terminal shows"},
-    {"--quiet", NULL, "print nothing but warnings and errors"},
-    {"--sample", "N", "generate N tokens at the end (256 for byte data, else none)"},
-    {"--temperature", "X", "of the sample: 0.8; 0 takes the likeliest token each time"},
-    {"--threads", "N", "use N threads"},
-    {"--poison", NULL, "fill dead memory with NaN, to find a read of it"},
-    {"--profile", NULL, "seconds by operation at the end"},
-    {"--help", NULL, "this text"},
-    {"--version", NULL, "the model, its source and its target"},
+    {"--steps", "N", "stop after N optimizer steps in all; the schedule stays that of the program", NULL},
+    {"--data", "FILE", "train on this file (or quoted pattern of shards), of the same format", NULL},
+    {"--save-dir", "DIR", "checkpoints go here instead", NULL},
+    {"--resume", NULL, "go on from the newest checkpoint (the default when there is one)", NULL},
+    {"--fresh", NULL, "start from step 0; earlier checkpoints become *.old once it has saved", NULL},
+    {"--seed", "N", "another seed for weights, data order and dropout", NULL},
+    {"--max-loss", "X", "end with exit code 1, saving nothing more, when a step's loss is above X", NULL},
+    {"--dry-run", NULL, "print the planned memory, allocate it, exit", NULL},
+    {"--log", "FILE.jsonl", "one JSON line a step, whatever the terminal shows", NULL},
+    {"--quiet", NULL, "print nothing but warnings and errors", NULL},
+    {"--sample", "N", "generate N tokens at the end (256 for byte data, else none)", NULL},
+    {"--temperature", "X", "of the sample: 0.8; 0 takes the likeliest token each time", NULL},
+    {"--threads", "N", "use N threads", NULL},
+    {"--poison", NULL, "fill dead memory with NaN, to find a read of it", NULL},
+    {"--profile", NULL, "seconds by operation at the end", NULL},
+    {"--no-graph", NULL, "launch each operation by itself, where steps are recorded as CUDA graphs", "cuda"},
+    {"--help", NULL, "this text", NULL},
+    {"--version", NULL, "the model, its source and its target", NULL},
 };
 enum { KNOWN = sizeof known / sizeof *known };
+
+static int offered(const RtProgram *program, const Option *option) {
+    return !option->target || !strcmp(option->target, program->target);
+}
 
 /* Help that nobody can read is no help. */
 static int printed(void) {
@@ -50,6 +56,7 @@ static int print_help(const RtProgram *program, const char *name) {
            program->source, program->device);
     for (int i = 0; i < KNOWN; i++) {
         char left[40];
+        if (!offered(program, &known[i])) continue;
         snprintf(left, sizeof left, "%s %s", known[i].name, known[i].argument ? known[i].argument : "");
         printf("  %-20s %s\n", left, known[i].help);
     }
@@ -59,14 +66,14 @@ static int print_help(const RtProgram *program, const char *name) {
     return printed();
 }
 
-static int unknown(const char *text, size_t length) {
+static int unknown(const RtProgram *program, const char *text, size_t length) {
     char word[64];
     snprintf(word, sizeof word, "%.*s", length < sizeof word ? (int)length : (int)sizeof word - 1, text);
     const char *nearest = NULL;
     int least = (int)strlen(word) / 3 + 1;
     for (int i = 0; i < KNOWN; i++) {
         int d = rt_distance(word, known[i].name);
-        if (d < least) least = d, nearest = known[i].name;
+        if (d < least && offered(program, &known[i])) least = d, nearest = known[i].name;
     }
     rt_say(stderr, "train: error: unknown option '%s'", word);
     if (nearest) fprintf(stderr, "; did you mean %s?", nearest);
@@ -132,6 +139,7 @@ static void set_flag(RtOptions *options, const char *name, int *resume) {
     if (!strcmp(name, "--quiet")) options->quiet = 1;
     if (!strcmp(name, "--poison")) options->poison = 1;
     if (!strcmp(name, "--profile")) options->profile = 1;
+    if (!strcmp(name, "--no-graph")) options->no_graph = 1;
 }
 
 int rt_options_parse(RtOptions *options, const RtProgram *program, int argc, char **argv) {
@@ -143,9 +151,10 @@ int rt_options_parse(RtOptions *options, const RtProgram *program, int argc, cha
         size_t length = equals ? (size_t)(equals - argv[i]) : strlen(argv[i]);
         const Option *option = NULL;
         for (int k = 0; k < KNOWN; k++)
-            if (strlen(known[k].name) == length && !memcmp(known[k].name, argv[i], length))
+            if (strlen(known[k].name) == length && !memcmp(known[k].name, argv[i], length) &&
+                offered(program, &known[k]))
                 option = &known[k];
-        if (!option) return unknown(argv[i], length);
+        if (!option) return unknown(program, argv[i], length);
         if (!option->argument && equals) {
             fprintf(stderr, "train: error: %s takes no value\n", option->name);
             return RT_EXIT_USAGE;

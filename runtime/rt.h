@@ -6,6 +6,7 @@
 #define REMAT_RT_H
 
 #include "../kernels/kernels.h"
+#include "../kernels/step.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -102,6 +103,7 @@ typedef struct RtProgram {
 
     int64_t steps;
     int64_t epochs;             /* instead of steps: so often all of the data, rounded up to whole steps; 0: `steps` */
+    double beta1, beta2;        /* of AdamW's moments; on CUDA */
     double learning_rate, floor;
     int schedule;               /* RtSchedule */
     int64_t warmup_steps;
@@ -138,6 +140,7 @@ struct RtRun {
     int poison;                 /* fill dead ranges with NaN */
     struct RtProfile *profile;  /* seconds by operation; NULL unless asked for */
     struct RtTaken *taken;      /* operands of the next CALL_TAKEN; NULL where there is none */
+    struct RtRecorded *recorded; /* stretches of a step that are done by replay (steps.c); NULL: none */
 };
 
 /* One operation: checks nothing, notes the high water mark, hands over workspace, calls the kernel.
@@ -229,6 +232,21 @@ char *rt_device_alloc_host(int64_t bytes, int copies, int poison);
 void rt_device_offload(int ticket, char *to, const char *from, int64_t bytes);
 void rt_device_fetch(int ticket, char *to, const char *from, int64_t bytes);
 void rt_device_wait(int ticket);
+/* Memory of the host from which the device fetches by itself; and a copy from there, which may be done when whatever
+ * is issued after it needs it. Of each of RT_SLOTS: its copies have all been issued; wait until they are done. */
+enum { RT_SLOTS = 2 };
+char *rt_device_alloc_slots(int64_t bytes);
+void rt_device_free_slots(char *slots);
+void rt_device_send(char *to, const void *from, int64_t bytes);
+void rt_device_sent(int slot);
+void rt_device_wait_sent(int slot);
+/* What is issued between begin and end is kept and not done; replay issues all of it again, with the addresses and
+ * numbers it was recorded with, and may be called any number of times; it allocates nothing. End tells how many
+ * launches, fills and copies were kept. Not on the host, where operations are done when they are called. */
+enum { RT_RECORDINGS = 3 };
+void rt_device_record_begin(void);
+int64_t rt_device_record_end(int recording);
+void rt_device_replay(int recording);
 void rt_device_upload(char *to, const void *from, int64_t bytes);
 void rt_device_download(void *to, const char *from, int64_t bytes);
 /* Rows that lie without gaps on the host and `pitch` bytes apart in the arena. */

@@ -29,7 +29,7 @@ typedef struct Trainer {
     RtFolder folder;
     RtWatch watch;
     int64_t steps, saved_step;
-    RtRows batch;
+    RtBatch batch;
     void *chunk;
 } Trainer;
 
@@ -97,9 +97,9 @@ static void allocate(Trainer *trainer) {
     if (program->most_taken > 0) rt_taken_open(&trainer->run, program->most_taken);
     rt_batch_open(&trainer->batch, program);
     trainer->chunk = rt_allocate(RT_CHUNK_BYTES);
-    rt_warm_up(&trainer->run, program, trainer->options.quiet);
-    if (trainer->options.profile) trainer->run.profile = rt_allocate(sizeof *trainer->run.profile);
     trainer->run.poison = trainer->options.poison;
+    rt_warm_up(&trainer->run, program, &trainer->options);
+    if (trainer->options.profile) trainer->run.profile = rt_allocate(sizeof *trainer->run.profile);
 }
 
 /* Files that were made of text are of the tokenizer, template and options that the program was made for, and,
@@ -234,20 +234,6 @@ static void initialise(Trainer *trainer) {
 
 /* ---- steps ---- */
 
-static double learning_rate(const RtProgram *program, int64_t step) {
-    if (step < program->warmup_steps)
-        return program->learning_rate * (double)(step + 1) / (double)program->warmup_steps;
-    if (program->schedule == RT_CONSTANT) return program->learning_rate;
-    double begin = (double)program->warmup_steps;
-    if (program->schedule == RT_WSD) begin = fmax(begin, (1 - program->decay_part) * (double)program->steps);
-    double length = (double)program->steps - begin;
-    double progress = length > 0 ? ((double)step - begin) / length : 1;
-    progress = fmin(fmax(progress, 0), 1);
-    double shape =
-        program->schedule == RT_COSINE ? 0.5 * (1 + cos(3.14159265358979323846 * progress)) : 1 - progress;
-    return program->learning_rate * (program->floor + (1 - program->floor) * shape);
-}
-
 static float download_float(const Trainer *trainer, int64_t offset) {
     float value;
     rt_device_download(&value, trainer->run.arena + offset, sizeof value);
@@ -313,12 +299,34 @@ static void say_spike(Trainer *trainer, double loss) {
             guard->mean, sqrt(guard->variance));
 }
 
+/* Hands the micro-steps to the device, and the update right behind them where it is asked for; while they are
+ * computed, the rows of what comes next are read. 0 when a signal came first. */
+static int issue_step(Trainer *trainer, int updates) {
+    const RtProgram *program = trainer->program;
+    RtRun *run = &trainer->run;
+    RtData *data = &trainer->train;
+    const uint64_t seed = trainer->state.seed;
+    int64_t position = trainer->state.cursor;
+    for (int64_t micro = 0; micro < program->accumulate; micro++) {
+        if (signals) return 0;
+        run->cx.micro = micro;
+        rt_batch_train(&trainer->batch, run, program, data, seed, position);
+        rt_steps_do(run, program, micro ? RT_LATER : RT_FIRST);
+        position += program->batch;
+    }
+    if (signals && !program->updates_within) return 0;
+    if (updates) rt_steps_do(run, program, RT_UPDATE);
+    if (trainer->state.step + 1 < trainer->steps)
+        rt_batch_prepare(&trainer->batch, program, data, seed, position);
+    return 1;
+}
+
 /* One optimizer step; 0 when a signal came before its update: nothing has changed then. A loss that is no
  * number may have gone into the weights already: the program ends without saving them. */
 static int one_step(Trainer *trainer) {
     const RtProgram *program = trainer->program;
     RtRun *run = &trainer->run;
-    double begin = rt_seconds(), rate = learning_rate(program, trainer->state.step);
+    double begin = rt_seconds(), rate = rt_learning_rate(program, trainer->state.step);
     const int64_t counted = rt_batch_targets(&trainer->train, trainer->state.seed, trainer->state.cursor,
                                              program->batch * program->accumulate);
     const double targets = (double)counted;
@@ -334,18 +342,12 @@ static int one_step(Trainer *trainer) {
     run->cx.passed_over = trainer->state.passed_over;
     run->cx.learning_rate = (float)rate;
     run->cx.loss_scale = (float)(1 / targets);
-    rt_device_fill(run->arena + program->loss_offset, 0, sizeof(float));
-    for (int64_t micro = 0; micro < program->accumulate; micro++) {
-        if (signals) return 0;
-        run->cx.micro = micro;
-        rt_batch_train(&trainer->batch, run, program, &trainer->train, trainer->state.seed,
-                       trainer->state.cursor + micro * program->batch);
-        program->micro_step(run);
-    }
+    const int judged = program->guard_spread > 0; /* whether the step is applied depends on its loss */
+    if (!issue_step(trainer, !judged)) return 0;
     float loss = (float)((double)download_float(trainer, program->loss_offset) / targets);
     record.loss = loss;
     RtGuard guard = trainer->state.guard; /* the step may still be dropped */
-    if (program->guard_spread > 0 && !signals && rt_guard_step(&guard, program->guard_spread, (double)loss)) {
+    if (judged && !signals && rt_guard_step(&guard, program->guard_spread, (double)loss)) {
         trainer->state.guard = guard;
         record.passed_over = 1;
         say_spike(trainer, (double)loss);
@@ -353,10 +355,11 @@ static int one_step(Trainer *trainer) {
         return 1;
     }
     if (!isfinite(loss)) diverged(trainer, "loss", (double)loss);
-    if (!signals || program->updates_within) watch_loss(trainer, (double)loss);
-    if (signals && !program->updates_within) return 0;
+    const int dropped = judged && signals && !program->updates_within;
+    if (!dropped) watch_loss(trainer, (double)loss);
+    if (dropped) return 0;
     trainer->state.guard = guard;
-    if (program->update) program->update(run);
+    if (judged) rt_steps_do(run, program, RT_UPDATE);
     if (program->norm_offset >= 0) {
         record.gradient_norm = sqrt((double)download_float(trainer, program->norm_offset));
         if (!isfinite(record.gradient_norm)) diverged(trainer, "gradient norm", record.gradient_norm);
@@ -555,10 +558,11 @@ static void release(Trainer *trainer) {
     rt_folder_close(&trainer->folder);
     rt_data_close(&trainer->validate);
     rt_data_close(&trainer->train);
+    rt_batch_close(&trainer->batch);
+    rt_steps_forget(&trainer->run);
     rt_device_close(&trainer->run);
     free(trainer->run.profile);
     rt_taken_close(&trainer->run);
-    rt_batch_close(&trainer->batch);
     free(trainer->chunk);
 }
 

@@ -445,6 +445,10 @@ int rt_tune_main(const RtTuner *tuner, int argc, char **argv) {
     tune.run.cx.micro = 1; /* accumulators are added to */
     tune.run.cx.learning_rate = 1e-4f;
     tune.run.cx.loss_scale = 1;
+    if (tune.run.cx.now) {
+        const KStep now = k_step(&tune.run.cx, 0.9, 0.999);
+        rt_device_upload((char *)tune.run.cx.now, &now, sizeof now);
+    }
     printf("%15s %7s %6s %6s\n", "median", "spread", "/plan", "runs");
     measure_operations(&tune);
     measure_copies(&tune);

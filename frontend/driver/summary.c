@@ -71,9 +71,50 @@ static void add_phases(const EmitRequest *request, Text *out) {
     char a[24];
     text_add(out, "  highest in      %s", phase_word[phases.highest]);
     for (int i = 0; i < 3; i++)
-        if (i != phases.highest)
-            text_add(out, "; %s %s", phase_word[i], format_bytes(phases.bytes[i], a));
+        if (i != phases.highest) text_add(out, "; %s %s", phase_word[i], format_bytes(phases.bytes[i], a));
     text_add(out, "\n");
+}
+
+/* What a step issues on a GPU. */
+typedef struct Issued {
+    int64_t first, later,
+        update;        /* launches, fills and copies of a micro-step and of the update: graphs' nodes */
+    int64_t transfers; /* of batches, numbers and results, in a step */
+} Issued;
+
+static Issued issued_in(const Part *part) {
+    const Graph *g = part->graph;
+    const Plan *plan = part->plan;
+    Issued issued = {.first = 1}; /* the loss begins at zero */
+    for (uint32_t s = 0; s < plan->step.count; s++) {
+        const Step *step = &plan->step.at[s];
+        const bool copies = step->kind == STEP_OFFLOAD || step->kind == STEP_FETCH;
+        if (!copies && step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) continue;
+        static const int one[] = {1, 1};
+        const int *launches = copies ? one : part->cost[step->node].launches;
+        if (s >= plan->update_begin) {
+            issued.update += launches[0];
+            continue;
+        }
+        issued.first += launches[0];
+        issued.later += launches[1];
+    }
+    if (g->accumulate == 1) issued.later = 0;
+    const ValueId sent[] = {g->tokens, g->targets, g->mask, g->first_key, g->last_query, g->positions};
+    issued.transfers = 1 + (g->norm_sum != NONE); /* the loss */
+    for (size_t i = 0; i < COUNT_OF(sent); i++) issued.transfers += g->accumulate * (sent[i] != NONE);
+    issued.transfers += g->accumulate; /* what differs between micro-steps */
+    return issued;
+}
+
+static void add_launches(const Part *part, Text *out) {
+    const Issued issued = issued_in(part);
+    const int64_t accumulate = part->graph->accumulate;
+    text_add(out, "  launches        %" PRId64 " a step, as graphs of %" PRId64 " nodes",
+             issued.first + (accumulate - 1) * issued.later + issued.update, issued.first);
+    if (issued.later) text_add(out, " (%" PRId64 " in later micro-steps)", issued.later);
+    if (issued.update) text_add(out, " and %" PRId64, issued.update);
+    text_add(out, "; %" PRId64 " copies of batches and results\n", issued.transfers);
 }
 
 void summary_plan(const PlanSummary *summary, Text *out) {
@@ -118,6 +159,7 @@ void summary_plan(const PlanSummary *summary, Text *out) {
              format_seconds(train->plan->seconds, a), format_seconds(train->plan->recompute_seconds, b),
              fabs(over), over < 0 ? "under" : "over", tokens_of(g) / train->plan->seconds);
     text_add(out, "  computed from   %s\n", summary_sources(request, out->arena));
+    if (request->cuda) add_launches(train, out);
     if (train->plan->host_bytes)
         text_add(out, "  host memory     %s of %s; %s go out and back in a micro-step, operations wait %s\n",
                  format_bytes(train->plan->host_bytes, a), format_bytes(request->spec->host_bytes, b),
@@ -317,6 +359,17 @@ json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena) {
     json_set(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
     json_set(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
     json_set(root, "smallest_bytes", json_integer(summary->smallest_bytes));
+    if (request->cuda) {
+        const Issued issued = issued_in(train);
+        json_t *nodes = json_object();
+        json_set(nodes, "first_micro_step", json_integer(issued.first));
+        json_set(nodes, "later_micro_step", json_integer(issued.later));
+        json_set(nodes, "update", json_integer(issued.update));
+        json_set(root, "graph_nodes", nodes);
+        json_set(root, "launches",
+                 json_integer(issued.first + (g->accumulate - 1) * issued.later + issued.update));
+        json_set(root, "transfers", json_integer(issued.transfers));
+    }
     json_set(root, "seconds", json_number(train->plan->seconds));
     json_set(root, "recompute_seconds", json_number(train->plan->recompute_seconds));
     json_set(root, "wait_seconds", json_number(train->plan->wait_seconds));

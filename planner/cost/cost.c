@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 #include "ir/ops.h"
+#include "kernels/launches.h"
 #include "kernels/rate.h"
 
 #include <string.h>
@@ -140,10 +141,20 @@ static Operands operands_of(const Graph *g, const Node *node, Arena *arena) {
     return x;
 }
 
-static int64_t workspace(const Node *node, KTarget target, const Operands *x) {
+static KAttr attributes_of(const Node *node) {
     KAttr attr;
     _Static_assert(sizeof attr == sizeof node->attr, "Attr and KAttr are pasted from one list");
     memcpy(&attr, &node->attr, sizeof attr);
+    return attr;
+}
+
+static int launches(const Node *node, const Operands *x, bool first) {
+    const KAttr attr = attributes_of(node);
+    return k_launches(op_info[node->op].name, (int)node->nout, x->out, (int)node->nin, x->in, &attr, first);
+}
+
+static int64_t workspace(const Node *node, KTarget target, const Operands *x) {
+    const KAttr attr = attributes_of(node);
     size_t bytes =
         k_workspace(target, op_info[node->op].name, (int)node->nout, x->out, (int)node->nin, x->in, &attr);
     return ((int64_t)bytes + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
@@ -179,6 +190,8 @@ Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
         cost[n].flops = work.flops;
         cost[n].bytes = work.bytes;
         cost[n].workspace_bytes = workspace(node, target, &x);
+        for (int later = 0; later < 2 && device->cuda; later++)
+            cost[n].launches[later] = launches(node, &x, !later);
         cost[n].source = rate.source;
         cost[n].measured = measured(g, node, device, scratch);
         cost[n].seconds =

@@ -10,7 +10,9 @@ typedef struct Cost {
     int64_t workspace_bytes; /* rounded to PLAN_ALIGN */
     double seconds;          /* measured, or by the roofline: max(flops / rate, bytes / bandwidth) + launch */
     const ProfileTime *measured; /* of the device's profile; NULL: computed */
-    const char *source;          /* where it is: of the shares of the device's peaks that the rates are */
+    int launches[2]; /* kernels, products, fills and copies, in the first micro-step and later; 0 on the host
+                      */
+    const char *source; /* where it is: of the shares of the device's peaks that the rates are */
 } Cost;
 /* One Cost a node of `g`. Views cost nothing. */
 Cost *cost_graph(const Graph *g, const Device *device, Arena *arena);

@@ -2,7 +2,8 @@
  * tells how many kernels, products, fills and copies are issued for each operation, and the bytes of its
  * operands, as the cost model counts them. Memory is reserved and never touched, so programs of any size run
  * at once. When the program ends, its counts are on stdout, a line for each operation: name, calls, issued,
- * bytes. What is issued outside operations (the batch, the loss) is "between".
+ * bytes. What is issued outside operations (the batch, the loss) is "between"; of "graphs" the first number
+ * is that of the nodes of all that were launched.
  *
  * rt_call is wrapped by the linker (--wrap=rt_call). See launches.sh. */
 #include "cublasLt.h"
@@ -78,6 +79,9 @@ void *sim_shared_memory(void) {
 void sim_launch(const char *, const void *, dim3, dim3, size_t, void (*)(void *), void *) {
     issue();
 }
+bool sim_captured(cudaStream_t, SimNode, std::function<void()>) {
+    return false;
+}
 
 const char *cudaGetErrorString(cudaError_t) {
     return "";
@@ -143,6 +147,53 @@ cudaError_t cudaEventDestroy(cudaEvent_t) {
     return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) {
+    return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) {
+    return cudaSuccess;
+}
+
+/* A graph is what was issued while it was captured; a launch of one is one thing issued. */
+struct SimGraph {
+    long nodes;
+};
+static long before_capture;
+
+static long all_issued() {
+    long issued = 0;
+    for (const auto &[name, count] : counts.of) issued += count.issued;
+    return issued;
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
+    before_capture = all_issued();
+    return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph) {
+    *graph = new SimGraph{all_issued() - before_capture};
+    return cudaSuccess;
+}
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *, size_t *count) {
+    *count = (size_t)graph->nodes;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long) {
+    *exec = (cudaGraphExec_t) new SimGraph(*graph);
+    return cudaSuccess;
+}
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) {
+    return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
+    counts.of["graphs"].calls += ((SimGraph *)exec)->nodes;
+    counts.of["graphs"].issued++;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+    delete graph;
+    return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+    delete (SimGraph *)exec;
     return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void *, int, size_t, cudaStream_t) {

@@ -13,6 +13,7 @@ mkdir -p "$work/obj"
 work=$(realpath "$work")
 sed '/^weights /d; /^save /d; s/^data .*/data { train "tokens.u16" u16 }/' "$spec" > "$work/spec.remat"
 head -c 8000000 /dev/zero > "$work/tokens.u16"
+"$rematc" plan "$work/spec.remat" --target cuda "$@" --json > "$work/plan.json"
 "$rematc" emit "$work/spec.remat" --target cuda "$@" -o "$work/program" --force > /dev/null
 cd "$work/program"
 flags="-O0 -w -I. -I$source/tests/cuda_sim"
@@ -25,10 +26,16 @@ for file in $(ls runtime/*.c | grep -v /tune) kernels/workspace.c; do
 done
 ${CXX:-c++} -Wl,--wrap=rt_call -o counted ../obj/*.o -lm
 # two runs: what is issued before the first step and after the last falls out
-for steps in 1 3; do
-    ./counted --data "$work/tokens.u16" --quiet --sample 0 --steps $steps > "$work/counted"
-    sed -n 's/^count //p' "$work/counted" > "$work/steps-$steps"
-done
+count() { # NAME OPTIONS..
+    name=$1
+    shift
+    for steps in 1 3; do
+        ./counted --data "$work/tokens.u16" --quiet --sample 0 --steps $steps "$@" > "$work/counted"
+        sed -n 's/^count //p' "$work/counted" > "$work/$name-$steps"
+    done
+}
+count steps --no-graph
+count graphs
 awk -v spec="$(basename "$spec")" '
     NR == FNR { calls[$1] = $2; issued[$1] = $3; bytes[$1] = $4; next }
     {
@@ -41,3 +48,14 @@ awk -v spec="$(basename "$spec")" '
         close("sort -k 6 -n -r")
         printf "%s: %d launches a step; %.1f GB outside products and attention\n", spec, launches, rest
     }' "$work/steps-1" "$work/steps-3"
+planned() { # KEY
+    sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p' "$work/plan.json" | head -n 1
+}
+awk -v launches="$(planned launches)" -v transfers="$(planned transfers)" '
+    NR == FNR { calls[$1] = $2; issued[$1] = $3; next }
+    { n = ($2 - calls[$1]) / 2; k = ($3 - issued[$1]) / 2; if ($1 == "graphs") { graphs = k; nodes = n } else copies += k }
+    END {
+        printf "recorded: %d graphs of %d nodes in all, and %d copies of batches and results", graphs, nodes, copies
+        printf " (by the plan: %d and %d)\n", launches, transfers
+        exit nodes != launches || copies != transfers
+    }' "$work/graphs-1" "$work/graphs-3"

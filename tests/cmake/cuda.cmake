@@ -5,7 +5,7 @@ check_language(CXX)
 if(CMAKE_CXX_COMPILER)
   enable_language(CXX)
   set(cuda_sim ${CMAKE_CURRENT_SOURCE_DIR}/cuda_sim)
-  set(cuda_device ${cuda_sim}/sim.cpp ${cuda_sim}/stream.cpp ${cuda_sim}/blas.cpp ${cuda_sim}/tensor_core.cpp)
+  set(cuda_device ${cuda_sim}/sim.cpp ${cuda_sim}/stream.cpp ${cuda_sim}/graph.cpp ${cuda_sim}/blas.cpp ${cuda_sim}/tensor_core.cpp)
   set(cuda_names ${CMAKE_CURRENT_BINARY_DIR}/cuda_names)
   set(cuda_renamed ${cuda_names}/cuda_functions.h ${cuda_names}/cuda_rename.h)
   add_custom_command(OUTPUT ${cuda_renamed} DEPENDS ${CMAKE_SOURCE_DIR}/kernels/kernels.h ${cuda_sim}/rename.sh VERBATIM

@@ -160,11 +160,42 @@ static double *unpack(const void *data, const SimLayout *x, int32_t operation) {
     return values;
 }
 
+struct Product { /* as it was called */
+    SimMatmul matmul;
+    SimLayout a_layout, b_layout, c_layout, d_layout;
+    const void *a, *b, *c;
+    void *d, *workspace;
+    size_t workspace_bytes;
+    double by, keep;
+};
+
+static void multiply(const Product &p) {
+    const SimMatmul *m = &p.matmul;
+    memset(p.workspace, 0xff, p.workspace_bytes);
+    sim_compute();
+    const int64_t rows = (int64_t)p.d_layout.rows, columns = (int64_t)p.d_layout.columns;
+    const int64_t depth = (int64_t)(m->operation_a == CUBLAS_OP_N ? p.a_layout.columns : p.a_layout.rows);
+    double *left = unpack(p.a, &p.a_layout, m->operation_a);   /* [rows, depth] */
+    double *right = unpack(p.b, &p.b_layout, !m->operation_b); /* [columns, depth] */
+    for (int64_t j = 0; j < columns; j++)
+        for (int64_t i = 0; i < rows; i++) {
+            double sum = 0;
+            const double *x = left + i * depth, *y = right + j * depth;
+            for (int64_t k = 0; k < depth; k++) sum += x[k] * y[k];
+            sum *= p.by;
+            if (p.keep != 0) sum += p.keep * load(p.c, p.c_layout.type, j * p.c_layout.leading + i);
+            if (m->epilogue == CUBLASLT_EPILOGUE_BIAS) sum += load(m->bias, p.d_layout.type, i);
+            store(p.d, p.d_layout.type, j * p.d_layout.leading + i, sum);
+        }
+    free(left);
+    free(right);
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t m, const void *alpha, const void *a,
                               cublasLtMatrixLayout_t a_layout, const void *b, cublasLtMatrixLayout_t b_layout,
                               const void *beta, const void *c, cublasLtMatrixLayout_t c_layout, void *d,
                               cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algorithm,
-                              void *workspace, size_t workspace_bytes, cudaStream_t) {
+                              void *workspace, size_t workspace_bytes, cudaStream_t stream) {
     const cublasStatus_t status = judge(m, a_layout, b_layout, c_layout, d_layout);
     if (status != CUBLAS_STATUS_SUCCESS) return status;
     for (const void *x : {a, b, c, (const void *)d, (const void *)workspace})
@@ -174,24 +205,19 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t m, const vo
         !apart(d, bytes_of(d_layout), b, bytes_of(b_layout)) ||
         !apart(d, bytes_of(d_layout), workspace, workspace_bytes))
         return CUBLAS_STATUS_INVALID_VALUE;
-    memset(workspace, 0xff, workspace_bytes);
-    sim_compute();
-    const int64_t rows = (int64_t)d_layout->rows, columns = (int64_t)d_layout->columns;
-    const int64_t depth = (int64_t)(m->operation_a == CUBLAS_OP_N ? a_layout->columns : a_layout->rows);
-    const double by = *(const float *)alpha, keep = *(const float *)beta;
-    double *left = unpack(a, a_layout, m->operation_a);   /* [rows, depth] */
-    double *right = unpack(b, b_layout, !m->operation_b); /* [columns, depth] */
-    for (int64_t j = 0; j < columns; j++)
-        for (int64_t i = 0; i < rows; i++) {
-            double sum = 0;
-            const double *x = left + i * depth, *y = right + j * depth;
-            for (int64_t k = 0; k < depth; k++) sum += x[k] * y[k];
-            sum *= by;
-            if (keep != 0) sum += keep * load(c, c_layout->type, j * c_layout->leading + i);
-            if (m->epilogue == CUBLASLT_EPILOGUE_BIAS) sum += load(m->bias, d_layout->type, i);
-            store(d, d_layout->type, j * d_layout->leading + i, sum);
-        }
-    free(left);
-    free(right);
+    const Product product = {*m,
+                             *a_layout,
+                             *b_layout,
+                             *c_layout,
+                             *d_layout,
+                             a,
+                             b,
+                             c,
+                             d,
+                             workspace,
+                             workspace_bytes,
+                             *(const float *)alpha,
+                             *(const float *)beta};
+    if (!sim_captured(stream, SIM_NODE, [=] { multiply(product); })) multiply(product);
     return CUBLAS_STATUS_SUCCESS;
 }

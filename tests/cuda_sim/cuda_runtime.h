@@ -9,6 +9,9 @@
 #include <string.h>
 
 #ifdef __cplusplus
+#include <functional>
+#include <tuple>
+
 #define SIM_C extern "C"
 
 #define __global__
@@ -95,20 +98,40 @@ template <class T> static inline T __ldcg(const T *at) {
 
 /* ---- launches ---- */
 
+/* A graph's nodes are kernels, products, fills and copies; what orders streams is kept beside them. */
+enum SimNode { SIM_ORDER, SIM_NODE };
+/* Whether the stream is being captured: then the action is kept, for launches of the graph. */
+bool sim_captured(struct SimStream *stream, SimNode node, std::function<void()> action);
 void sim_launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
                 void (*thread)(void *), void *arguments);
-template <class Thread>
-void sim_launch_closure(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,
-                        Thread thread) {
-    sim_launch(
-        name, kernel, grid, block, shared_bytes, [](void *closure) { (*(Thread *)closure)(); }, &thread);
+
+/* A launch has its arguments by value: what they are when it is issued, they are in every replay. */
+template <class... Parameter> struct SimKernel {
+    const char *name;
+    void (*kernel)(Parameter...);
+    dim3 grid, block;
+    size_t shared_bytes;
+    struct SimStream *stream;
+
+    void operator()(Parameter... argument) const {
+        auto thread = [kernel = kernel, arguments = std::tuple<Parameter...>(argument...)] {
+            std::apply(kernel, arguments);
+        };
+        auto launch = [it = *this, thread] {
+            sim_launch(
+                it.name, (const void *)it.kernel, it.grid, it.block, it.shared_bytes,
+                [](void *closure) { (*(decltype(thread) *)closure)(); }, (void *)&thread);
+        };
+        if (!sim_captured(stream, SIM_NODE, launch)) launch();
+    }
+};
+template <class... Parameter>
+SimKernel<Parameter...> sim_kernel(const char *name, void (*kernel)(Parameter...), dim3 grid, dim3 block,
+                                   size_t shared_bytes, void *stream) {
+    return {name, kernel, grid, block, shared_bytes, (struct SimStream *)stream};
 }
 #define K_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                             \
-    do {                                                                                                     \
-        (void)(stream);                                                                                      \
-        sim_launch_closure(#kernel, (const void *)(kernel), grid, block, shared_bytes,                       \
-                           [&]() { kernel(__VA_ARGS__); });                                                  \
-    } while (0)
+    sim_kernel(#kernel, kernel, grid, block, shared_bytes, stream)(__VA_ARGS__)
 
 #else
 #define SIM_C
@@ -120,6 +143,9 @@ void sim_launch_closure(const char *name, const void *kernel, dim3 grid, dim3 bl
 
 typedef struct SimStream *cudaStream_t;
 typedef struct SimEvent *cudaEvent_t;
+typedef struct SimGraph *cudaGraph_t;
+typedef struct SimGraphExec *cudaGraphExec_t;
+typedef struct SimGraphNode *cudaGraphNode_t;
 typedef enum cudaError {
     cudaSuccess = 0,
     cudaErrorInvalidValue = 1,
@@ -133,6 +159,7 @@ typedef enum cudaMemcpyKind {
     cudaMemcpyDeviceToHost = 2,
     cudaMemcpyDeviceToDevice = 3
 } cudaMemcpyKind;
+typedef enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal = 0 } cudaStreamCaptureMode;
 enum cudaDeviceAttr {
     cudaDevAttrClockRate = 13,
     cudaDevAttrMultiProcessorCount = 16,
@@ -160,6 +187,15 @@ SIM_C cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, un
 SIM_C cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
 SIM_C cudaError_t cudaEventDestroy(cudaEvent_t event);
 SIM_C cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+SIM_C cudaError_t cudaEventSynchronize(cudaEvent_t event);
+SIM_C cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+SIM_C cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
+SIM_C cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t *count);
+SIM_C cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags);
+SIM_C cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream);
+SIM_C cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
+SIM_C cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+SIM_C cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 SIM_C cudaError_t cudaHostAlloc(void **pointer, size_t bytes, unsigned flags);
 SIM_C cudaError_t cudaFreeHost(void *pointer);
 SIM_C cudaError_t cudaDeviceSynchronize(void);

@@ -4,6 +4,7 @@
  * compiled with their names turned into cuda_k_NAME (rename.sh). */
 #include "kernels/kernels.h"
 #include "kernels/packed.h"
+#include "kernels/step.h"
 
 #include <cublasLt.h>
 #include <cuda_runtime.h>
@@ -63,6 +64,11 @@ static void call(KFunction *kernel, const KCtx *cx, int nout, const KTensor *out
     Buffers buffers = {};
     KTensor device_out[MAX_OPERANDS], device_in[MAX_OPERANDS];
     KCtx device_cx = *cx;
+    struct {
+        KStep step;
+        char guard[GUARD_BYTES];
+    } now = {k_step(cx, attr->beta1, attr->beta2), {}};
+    device_cx.now = (const KStep *)to_device(&buffers, &now, sizeof now.step);
     device_cx.blas = blas;
     if (cx->workspace_bytes) device_cx.workspace = to_device(&buffers, cx->workspace, cx->workspace_bytes);
     for (int i = 0; i < nout; i++) device_out[i] = tensor_to_device(&buffers, &out[i]);

@@ -4,13 +4,14 @@
  * old bytes, or copies bytes that have been written over.
  *
  * A copy must also wait for what was computed before it was issued; one that does not ends the test, and so
- * does a copy from or to host memory that is not pinned. */
+ * does a copy from or to host memory that is not pinned. Pinned memory from which the first stream copies
+ * cannot be written to until a synchronisation says that the copy is done. */
+#include "graph.h"
 #include "sim.h"
-
-#include "cuda_runtime.h"
 
 #include <cstdio>
 #include <cstdlib>
+#include <sys/mman.h>
 #include <vector>
 
 struct Task { /* a copy, or a wait for another stream */
@@ -30,14 +31,21 @@ struct SimEvent {
     SimStream *stream; /* NULL: not recorded */
     size_t tasks;
     uint64_t computed;
+    SimMark mark; /* of the latest record that was issued */
 };
 struct Pinned {
     char *at;
     size_t bytes;
 };
+struct Reading { /* pages that the first stream copies from */
+    char *at;
+    size_t bytes;
+    uint64_t computed; /* done when so much is */
+};
 
 static std::vector<SimStream *> streams;
 static std::vector<Pinned> pinned;
+static std::vector<Reading> reading;
 static uint64_t computed; /* calls in the first stream */
 
 void sim_compute(void) {
@@ -78,83 +86,142 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags) {
     streams.push_back(*stream);
     return cudaSuccess;
 }
+static void release_pages(uint64_t until) {
+    std::vector<Reading> left;
+    for (const Reading &r : reading) {
+        if (r.computed > until)
+            left.push_back(r);
+        else if (mprotect(r.at, r.bytes, PROT_READ | PROT_WRITE) != 0)
+            fail("mprotect");
+    }
+    for (const Reading &r : left) mprotect(r.at, r.bytes, PROT_READ); /* pages that several copies share */
+    reading = left;
+}
+/* The whole pages around it: other slots share none of them. */
+static void protect_pages(const void *from, size_t bytes) {
+    const uintptr_t page = 4096, begin = (uintptr_t)from / page * page;
+    const size_t size = ((uintptr_t)from + bytes + page - 1) / page * page - begin;
+    if (mprotect((void *)begin, size, PROT_READ) != 0) fail("mprotect");
+    reading.push_back(Reading{(char *)begin, size, computed});
+}
+
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     return cudaStreamSynchronize(stream); /* events may still name it */
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+    sim_not_capturing("cudaStreamSynchronize");
     if (stream) advance(stream, issued(stream));
+    if (!stream || stream->computes) release_pages(computed);
     return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize(void) {
+    sim_not_capturing("cudaDeviceSynchronize");
     for (SimStream *stream : streams) cudaStreamSynchronize(stream);
     return cudaSuccess;
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) {
-    *event = new SimEvent{nullptr, 0, 0};
+    *event = new SimEvent{};
     return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
     delete event;
     return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-    *event = SimEvent{stream, issued(stream), stream->computes ? computed : stream->seen};
-    return cudaSuccess;
+static void record(cudaEvent_t event, cudaStream_t stream) {
+    event->stream = stream;
+    event->tasks = issued(stream);
+    event->computed = stream->computes ? computed : stream->seen;
 }
-cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-    if (!event->stream) return cudaSuccess;
+static void wait(cudaStream_t stream, cudaEvent_t event) {
+    if (!event->stream) return;
     if (stream->computes)
         advance(event->stream, event->tasks);
     else if (event->stream != stream)
         stream->task.push_back(Task{nullptr, nullptr, 0, event->stream, event->tasks});
     if (event->computed > stream->seen) stream->seen = event->computed;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    event->mark = sim_capture_mark(stream);
+    if (!sim_captured(stream, SIM_ORDER, [=] { record(event, stream); })) record(event, stream);
     return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream) {
-    if (stream && !stream->computes) fail("a fill in a stream for copies");
-    sim_compute();
-    memset(to, value, bytes);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+    if (!sim_capture_wait(stream, event->mark, [=] { wait(stream, event); })) wait(stream, event);
     return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
-                            cudaStream_t stream) {
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+    sim_not_capturing("cudaEventSynchronize");
+    if (event->mark.capture) fail("the host waits for an event of a capture");
+    if (!event->stream) return cudaSuccess;
+    advance(event->stream, event->tasks);
+    if (event->stream->computes) release_pages(event->computed);
+    return cudaSuccess;
+}
+
+static void copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
     if (!stream || stream->computes) {
         sim_compute();
+        if (kind == cudaMemcpyHostToDevice && is_pinned(from, bytes)) protect_pages(from, bytes);
         memcpy(to, from, bytes);
-        return cudaSuccess;
+        return;
     }
     if (!is_pinned(kind == cudaMemcpyDeviceToHost ? to : from, bytes))
         fail("a copy beside the computation to or from memory that is not pinned");
     if (stream->seen != computed) fail("a copy does not wait for what was computed before it");
     stream->task.push_back(Task{to, from, bytes, nullptr, 0});
+}
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream) {
+    if (stream && !stream->computes) fail("a fill in a stream for copies");
+    auto fill = [=] {
+        sim_compute();
+        memset(to, value, bytes);
+    };
+    if (!sim_captured(stream, SIM_NODE, fill)) fill();
     return cudaSuccess;
 }
-cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t row_bytes,
-                              size_t rows, cudaMemcpyKind, cudaStream_t stream) {
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+    auto action = [=] { copy(to, from, bytes, kind, stream); };
+    if (!sim_captured(stream, SIM_NODE, action))
+        action();
+    else if (kind != cudaMemcpyDeviceToDevice &&
+             !is_pinned(kind == cudaMemcpyDeviceToHost ? to : from, bytes))
+        fail("a captured copy to or from memory that is not pinned");
+    return cudaSuccess;
+}
+cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                              size_t row_bytes, size_t rows, cudaMemcpyKind, cudaStream_t stream) {
     if (stream && !stream->computes) fail("rows in a stream for copies");
     if (row_bytes > to_pitch || row_bytes > from_pitch) fail("rows that overlap");
-    sim_compute();
-    for (size_t i = 0; i < rows; i++)
-        memcpy((char *)to + i * to_pitch, (const char *)from + i * from_pitch, row_bytes);
+    auto action = [=] {
+        sim_compute();
+        for (size_t i = 0; i < rows; i++)
+            memcpy((char *)to + i * to_pitch, (const char *)from + i * from_pitch, row_bytes);
+    };
+    if (!sim_captured(stream, SIM_NODE, action)) action();
     return cudaSuccess;
 }
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind) {
+    sim_not_capturing("cudaMemcpy");
     sim_compute();
     memcpy(to, from, bytes);
     return cudaSuccess;
 }
 
 cudaError_t cudaHostAlloc(void **pointer, size_t bytes, unsigned) {
-    char *at = (char *)aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-    if (!at) return cudaErrorMemoryAllocation;
-    pinned.push_back(Pinned{at, bytes});
+    sim_not_capturing("cudaHostAlloc");
+    void *at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) return cudaErrorMemoryAllocation;
+    pinned.push_back(Pinned{(char *)at, bytes});
     *pointer = at;
     return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void *pointer) {
+    sim_not_capturing("cudaFreeHost");
+    cudaDeviceSynchronize();
     for (size_t i = 0; i < pinned.size(); i++) {
         if (pinned[i].at != pointer) continue;
-        free(pointer);
+        munmap(pointer, pinned[i].bytes);
         pinned.erase(pinned.begin() + (ptrdiff_t)i);
         return cudaSuccess;
     }

@@ -158,6 +158,7 @@ static cublasStatus_t ask(cudaDataType_t operand, cudaDataType_t result, int64_t
 
 /* ---- copies: x goes to host memory, is written over, and comes back, waited for or not ---- */
 
+static cudaStream_t compute, out, in; /* the first made is the one that computes */
 enum { WAIT_ISSUE = 1, WAIT_OUT = 2, WAIT_IN = 4, PINNED = 8, ALL = 15 };
 
 static void number(float *y) {
@@ -175,14 +176,8 @@ static void beside(cudaStream_t compute, cudaStream_t copies, cudaEvent_t event,
 }
 /* Does x come back? */
 static bool there_and_back(int waits) {
-    static cudaStream_t compute, out, in;
     cudaEvent_t event[2];
     void *x, *y, *host = NULL;
-    if (!compute) {
-        cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking);
-        cudaStreamCreateWithFlags(&out, cudaStreamNonBlocking);
-        cudaStreamCreateWithFlags(&in, cudaStreamNonBlocking);
-    }
     for (cudaEvent_t &e : event) cudaEventCreateWithFlags(&e, cudaEventDisableTiming);
     if (cudaMalloc(&x, COUNT * sizeof(float)) || cudaMalloc(&y, COUNT * sizeof(float))) exit(1);
     if (waits & PINNED)
@@ -204,6 +199,97 @@ static bool there_and_back(int waits) {
     cudaFree(y);
     if (waits & PINNED) cudaFreeHost(host);
     return back;
+}
+
+/* ---- graphs: captured once, launched twice ---- */
+
+static void add(float *y, const float *from, float number) {
+    y[blockIdx.x * THREADS + threadIdx.x] += *from + number;
+}
+enum GraphFault {
+    NO_GRAPH_FAULT,
+    ALLOCATES,
+    WAITS,
+    COPIES_AT_ONCE,
+    LEGACY,
+    NOT_JOINED,
+    ISOLATED,
+    NOT_UPLOADED,
+    EVENT_LATER
+};
+
+/* y += *x + 1 and a copy of y to host memory, launched with *x = 1, then with 10: y is 2, then 13. The `1` is
+ * a number of the launch, which stays; *x is read anew. */
+static bool captured_twice(GraphFault fault) {
+    cudaEvent_t fork, joined, other;
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    void *y, *x, *host;
+    size_t nodes = 0;
+    float more = 1;
+    for (cudaEvent_t *e : {&fork, &joined, &other}) cudaEventCreateWithFlags(e, cudaEventDisableTiming);
+    if (cudaMalloc(&y, COUNT * sizeof(float)) || cudaMalloc(&x, sizeof(float))) exit(1);
+    cudaHostAlloc(&host, COUNT * sizeof(float), cudaHostAllocDefault);
+    cudaMemsetAsync(y, 0, COUNT * sizeof(float), compute);
+    cudaEventRecord(other, compute);
+    *(float *)x = 100;
+    cudaStreamBeginCapture(compute, cudaStreamCaptureModeGlobal);
+    K_LAUNCH(add, dim3(BLOCKS), THREADS, 0, compute, (float *)y, (const float *)x, more);
+    more = 1000;
+    if (fault == ALLOCATES) cudaMalloc(&x, 1);
+    if (fault == WAITS) cudaStreamSynchronize(compute);
+    if (fault == COPIES_AT_ONCE) cudaMemcpy(x, y, 4, cudaMemcpyDeviceToDevice);
+    if (fault == LEGACY) K_LAUNCH(number, dim3(BLOCKS), THREADS, 0, NULL, (float *)y);
+    if (fault == ISOLATED) cudaStreamWaitEvent(compute, other, 0);
+    cudaEventRecord(fork, compute);
+    cudaStreamWaitEvent(out, fork, 0);
+    cudaMemcpyAsync(host, y, COUNT * sizeof(float), cudaMemcpyDeviceToHost, out);
+    cudaEventRecord(joined, out);
+    if (fault != NOT_JOINED) cudaStreamWaitEvent(compute, joined, 0);
+    cudaStreamEndCapture(compute, &graph);
+    cudaGraphGetNodes(graph, NULL, &nodes);
+    cudaGraphInstantiate(&exec, graph, 0);
+    cudaGraphDestroy(graph);
+    if (fault != NOT_UPLOADED) cudaGraphUpload(exec, compute);
+    if (fault == EVENT_LATER) cudaStreamWaitEvent(compute, joined, 0);
+    bool right = ((float *)y)[0] == 0 && nodes == 2;
+    for (float from : {1.0f, 10.0f}) {
+        *(float *)x = from;
+        cudaGraphLaunch(exec, compute);
+        right = right && ((float *)host)[7] == (from < 2 ? 2.0f : 13.0f);
+    }
+    cudaGraphExecDestroy(exec);
+    for (cudaEvent_t e : {fork, joined, other}) cudaEventDestroy(e);
+    cudaFreeHost(host);
+    cudaFree(x);
+    cudaFree(y);
+    return right;
+}
+
+/* Whether pinned memory may be written to again: only once it was waited for. */
+static void write_slot(bool waits) {
+    void *slot, *y;
+    cudaEvent_t sent;
+    cudaEventCreateWithFlags(&sent, cudaEventDisableTiming);
+    if (cudaMalloc(&y, 4) || cudaHostAlloc(&slot, 4, cudaHostAllocDefault)) exit(1);
+    cudaMemcpyAsync(y, slot, 4, cudaMemcpyHostToDevice, compute);
+    cudaEventRecord(sent, compute);
+    if (waits) cudaEventSynchronize(sent);
+    *(volatile float *)slot = 1;
+}
+
+static void check_graphs() {
+    expect(captured_twice(NO_GRAPH_FAULT), "a graph reads memory anew and keeps the numbers of its launches");
+    expect(dies([] { captured_twice(ALLOCATES); }), "an allocation during a capture");
+    expect(dies([] { captured_twice(WAITS); }), "a synchronisation during a capture");
+    expect(dies([] { captured_twice(COPIES_AT_ONCE); }), "a copy at once during a capture");
+    expect(dies([] { captured_twice(LEGACY); }), "the legacy stream during a capture");
+    expect(dies([] { captured_twice(NOT_JOINED); }), "a stream that the capture's end does not wait for");
+    expect(dies([] { captured_twice(ISOLATED); }), "a wait for what was not captured");
+    expect(dies([] { captured_twice(NOT_UPLOADED); }), "a graph that was not uploaded");
+    expect(dies([] { captured_twice(EVENT_LATER); }), "a wait for an event of a capture that has ended");
+    expect(!dies([] { write_slot(true); }), "pinned memory is written to when its copy is done");
+    expect(dies([] { write_slot(false); }), "pinned memory is written to before its copy is done");
 }
 
 /* Small whole numbers, so that every sum is exact. */
@@ -237,6 +323,8 @@ static void check_products(void) {
 }
 
 int main() {
+    for (cudaStream_t *stream : {&compute, &out, &in})
+        cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking);
     float y[2 * COUNT];
     check_products();
     for (int i = 0; i < 2; i++) {
@@ -271,6 +359,7 @@ int main() {
     expect(ask(CUDA_R_32F, CUDA_R_16BF, 6, 5) == CUBLAS_STATUS_NOT_SUPPORTED, "f32 x f32 -> bf16");
     expect(ask(CUDA_R_32F, CUDA_R_32F, 5, 5) == CUBLAS_STATUS_INVALID_VALUE, "a leading dimension too small");
     expect(ask(CUDA_R_32F, CUDA_R_32F, 6, 4) == CUBLAS_STATUS_INVALID_VALUE, "depths that differ");
+    check_graphs();
     printf(failures ? "%d failed\n" : "ok\n", failures);
     return failures != 0;
 }

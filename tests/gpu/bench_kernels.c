@@ -4,6 +4,7 @@
  *     bench_kernels [NAME]      only the operations whose names contain NAME
  * Tensors are random; calls rotate among copies of them that together are larger than the L2 cache. */
 #include "tests/support/ops_engine.h"
+#include "kernels/step.h"
 
 #include <cublasLt.h>
 #include <cuda_runtime.h>
@@ -313,6 +314,10 @@ static void measure(const Row *row, cublasLtHandle_t blas) {
     b.cx = (KCtx){.blas = blas, .seed = 1, .learning_rate = 1e-4f, .loss_scale = 1};
     b.cx.workspace_bytes = cuda_k_workspace(K_CUDA, row->name, b.nout, b.out[0], b.nin, b.in[0], &b.attr);
     b.cx.workspace = device_alloc(b.cx.workspace_bytes);
+    const KStep now = k_step(&b.cx, 0.9, 0.95);
+    KStep *at = device_alloc(sizeof now);
+    b.cx.now = at;
+    check(cudaMemcpy(at, &now, sizeof now, cudaMemcpyHostToDevice), "upload");
     check(cudaDeviceSynchronize(), "fill");
 
     const double seconds = median_seconds(&b), work = flops(&b, row->name);

@@ -118,6 +118,7 @@ same() { # CHECK LABEL LABEL
 
 for name in bytes-host bytes-keep bytes-block bytes-least; do train $name $name --steps $steps; done
 train poison bytes-least --steps $steps --poison
+train no-graph bytes-least --steps $steps --no-graph
 worst=$(paste build/bytes-host.loss build/bytes-keep.loss |
     awk '{ d = $1 - $2; if (d < 0) d = -d; d /= $1; if (NF < 2) d = 9; if (d > w) w = d } END { print NR ? w + 0 : 9 }')
 if awk "BEGIN { exit !($worst < 1e-3) }"; then
@@ -128,6 +129,7 @@ fi
 same plans bytes-keep bytes-block
 same plans bytes-keep bytes-least
 same poison bytes-least poison
+same graphs bytes-least no-graph
 if [ -d programs/bytes-copies ]; then
     train bytes-copies bytes-copies --steps $steps
     train copies-poison bytes-copies --steps $steps --poison

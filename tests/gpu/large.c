@@ -6,7 +6,7 @@
  * Every input holds one number, so every result is known; its first and its last elements are looked at,
  * those past 2^31 among them. Prints a line an operation; exit code 1 where one is wrong, 5 without a device.
  */
-#include "kernels/kernels.h"
+#include "kernels/step.h"
 
 #include <cublasLt.h>
 #include <cuda_runtime.h>
@@ -55,11 +55,17 @@ static KTensor tensor(int dtype, int64_t rows, int64_t width, int byte) {
 static void call(const char *name, KFunction *kernel, int nout, KTensor *out, int nin, KTensor *in,
                  KAttr attr) {
     KCtx cx = {.blas = blas, .seed = 1, .loss_scale = 1};
+    const KStep now = k_step(&cx, 0.9, 0.999);
+    void *at = NULL;
+    check(cudaMalloc(&at, sizeof now), "cudaMalloc");
+    check(cudaMemcpy(at, &now, sizeof now, cudaMemcpyHostToDevice), "upload");
+    cx.now = at;
     cx.workspace_bytes = cuda_k_workspace(K_CUDA, name, nout, out, nin, in, &attr);
     if (cx.workspace_bytes) check(cudaMalloc(&cx.workspace, cx.workspace_bytes), "workspace");
     kernel(&cx, nout, out, nin, in, &attr);
     check(cudaDeviceSynchronize(), name);
     if (cx.workspace_bytes) check(cudaFree(cx.workspace), "workspace");
+    check(cudaFree(at), "cudaFree");
 }
 
 /* Whether `count` elements from `first` on are `want` but for rounding. */
