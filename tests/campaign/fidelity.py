@@ -44,9 +44,10 @@ def dims(**values):
 
 MODELS = {
     "bytes-gpt": ("bytes-gpt", (SHARED[2], NO_BUDGET)),
-    "gpt2-124m f32": ("gpt2-124m", (*SHARED, NO_BUDGET, *dims(B=1, T=256), (r"tokens_per_step \d+", "tokens_per_step 256"))),
-    "gpt2-124m bf16": ("gpt2-124m", (*SHARED, NO_BUDGET, *dims(B=2, T=256), (r"tokens_per_step \d+", "tokens_per_step 512"),
-                                     (r"compute f32", "compute bf16"))),
+    "gpt2 6 layers f32": ("gpt2-124m", (*SHARED, NO_BUDGET, *dims(V=8192, L=6, B=4, T=256),
+                                        (r"tokens_per_step \d+", "tokens_per_step 1024"))),
+    "gpt2 6 layers bf16": ("gpt2-124m", (*SHARED, NO_BUDGET, *dims(V=8192, L=6, B=8, T=256),
+                                         (r"tokens_per_step \d+", "tokens_per_step 2048"), (r"compute f32", "compute bf16"))),
     "qwen2 8 layers": ("qwen2-0.5b", (*SHARED, NO_BUDGET, NO_WEIGHTS, *dims(V=16384, D=448, F=2432, L=8, H=7, K=1, B=2, T=256),
                                        (r"tokens_per_step \d+", "tokens_per_step 512"), (r", mask = data.loss_mask", ""))),
     "llama3 8 layers bf16": ("llama3-8b", (*SHARED, NO_BUDGET, NO_WEIGHTS,
