@@ -154,11 +154,11 @@ void weight_files_check_link(const char *of, const char *path) {
         inside = lies_in(real, blobs);
         free(blobs);
     }
+    free(folder);
     if (!inside)
         rt_fail(RT_EXIT_IO, "weights: '%s' is a link out of its folder, to '%s': copy the file there", path,
                 real);
     free(real);
-    free(folder);
 }
 
 static void open_shards(WeightFiles *files) {
@@ -174,9 +174,12 @@ static void open_shards(WeightFiles *files) {
     for (int i = 0; i < files->entries; i++) {
         if (files->entry[i].file < files->count) continue;
         char *path = rt_text("%s/%s", files->path, files->entry[i].shard);
-        if (access(path, F_OK) != 0)
+        if (access(path, F_OK) != 0) {
+            const int why = errno;
+            free(path);
             rt_fail(RT_EXIT_IO, "weights: '%s' names the shard '%s': %s", files->index_path,
-                    files->entry[i].shard, strerror(errno));
+                    files->entry[i].shard, strerror(why));
+        }
         weight_files_check_link(files->path, path);
         add_file(files, path);
         free(path);
