@@ -20,19 +20,19 @@ typedef enum OpOver {
     OVER_NOTHING,
     OVER_GRADIENT, /* an accumulator, where it has one behind its min_in operands: a sum of a weight's
                       gradient */
-    OVER_SUMS,     /* accumulators of all outputs but the first, where attr.acc is set: sums beside other work */
-    OVER_LOSS,     /* its last input, which it always adds to */
-    OVER_NORM,     /* its last input, a sum that it begins or goes on with */
-    OVER_STATES    /* as many inputs as it has outputs: a weight and what the optimizer keeps of it */
+    OVER_SUMS,  /* accumulators of all outputs but the first, where attr.acc is set: sums beside other work */
+    OVER_LOSS,  /* its last input, which it always adds to */
+    OVER_NORM,  /* its last input, a sum that it begins or goes on with */
+    OVER_STATES /* as many inputs as it has outputs: a weight and what the optimizer keeps of it */
 } OpOver;
 
 typedef enum OpNan { NAN_KEEPS, NAN_PICKS } OpNan; /* see op.def, `nan` */
 
 typedef struct OpInfo {
     const char *name;
-    int min_in, max_in; /* max_in -1: any number */
+    int min_in, max_in;   /* max_in -1: any number */
     int min_out, max_out; /* max_out -1: any number */
-    unsigned flags; /* enum OpFlag */
+    unsigned flags;       /* enum OpFlag */
     OpOver over;
     OpNan nan;
 } OpInfo;

@@ -34,7 +34,8 @@ static inline int k_product_start(const Product *p, int64_t row, int64_t column,
 enum { K_DOTS_BLOCK = 32, K_DOTS_ROWS = 256, K_DOTS_DEPTH = 1024 };
 /* Whether this machine multiplies bf16 numbers, and both operands are of them. */
 int k_dots_multiply(const Product *p);
-/* Elements [row, row + m) x [column, column + n) of C, at most K_DOTS_ROWS rows; p->chunk is at most K_DOTS_DEPTH. Requires k_dots_multiply. */
+/* Elements [row, row + m) x [column, column + n) of C, at most K_DOTS_ROWS rows; p->chunk is at most
+ * K_DOTS_DEPTH. Requires k_dots_multiply. */
 void k_dots_tile(const Product *p, int64_t row, int64_t column, int64_t m, int64_t n);
 
 #endif

@@ -38,8 +38,9 @@ int documents_get_head(const unsigned char bytes[DOCUMENTS_HEADER_BYTES], Docume
 
 int documents_is_whole(const DocumentsHead *head, uint64_t bytes) {
     const uint64_t held = bytes - DOCUMENTS_HEADER_BYTES;
-    if (bytes < DOCUMENTS_HEADER_BYTES || head->token_bytes > 4 || head->documents > held / DOCUMENTS_START_BYTES ||
-        head->tokens > held || head->vocabulary_bytes > held)
+    if (bytes < DOCUMENTS_HEADER_BYTES || head->token_bytes > 4 ||
+        head->documents > held / DOCUMENTS_START_BYTES || head->tokens > held ||
+        head->vocabulary_bytes > held)
         return 0; /* then nothing below overflows */
     return head->documents * DOCUMENTS_START_BYTES + head->tokens * ((uint64_t)head->token_bytes + 1) +
                head->vocabulary_bytes ==

@@ -10,7 +10,8 @@ const char *const section_name[SECTION_COUNT] = {
 };
 const char *const section_key[SECTION_COUNT][9] = {
     [SECTION_DTYPE] = {"compute", "accumulate", "frozen", "trained", "gradient", "optimizer"},
-    [SECTION_TRAIN] = {"steps", "epochs", "tokens_per_step", "optimizer", "schedule", "clip_norm", "guard", "seed"},
+    [SECTION_TRAIN] = {"steps", "epochs", "tokens_per_step", "optimizer", "schedule", "clip_norm", "guard",
+                       "seed"},
     [SECTION_DATA] = {"train", "validate", "tokenizer", "loss", "pack"},
     [SECTION_SAVE] = {"dir", "every", "keep", "adapter", "merged"},
 };

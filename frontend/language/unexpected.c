@@ -116,9 +116,10 @@ static void suggest_data(const Parser *parser) {
         if (token->kind != NAME && token->kind != KEY) continue;
         for (size_t i = 0; i < COUNT_OF(words); i++) {
             if (strcmp(token->text, words[i])) continue;
-            diag_help(parser->diag,
-                      "data is tokens or plain bytes (bytes, u16, u32, llmc, documents), plain text (text), or "
-                      "text and conversations in lines of JSON (jsonl, chat)");
+            diag_help(
+                parser->diag,
+                "data is tokens or plain bytes (bytes, u16, u32, llmc, documents), plain text (text), or "
+                "text and conversations in lines of JSON (jsonl, chat)");
             return;
         }
     }

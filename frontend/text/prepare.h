@@ -12,7 +12,8 @@
 
 typedef enum TextForm {
     FORM_TEXT,  /* a file is one text */
-    FORM_LINES, /* JSON objects, one a line, with "messages", with "text", or with "prompt" and "completion" */
+    FORM_LINES, /* JSON objects, one a line, with "messages", with "text", or with "prompt" and "completion"
+                 */
     FORM_CHAT   /* all of them with "messages" (and "tools" where there are any) */
 } TextForm;
 

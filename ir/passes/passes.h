@@ -45,9 +45,9 @@ Graph *autodiff(const Graph *forward, const TrainRule *rule, Arena *arena);
 
 /* ---- fuse.c ----
  * Requires: a graph after autodiff, or a forward one. Produces: one with silu*mul, bias+gelu, residual+norm
- * and their backward nodes in single nodes, the loss and its gradient in one, sums over rows beside what has the
- * rows, and the update, where gradients wait for it, in few. Never across the border of a repeated block: its
- * input stays one value made outside it. */
+ * and their backward nodes in single nodes, the loss and its gradient in one, sums over rows beside what has
+ * the rows, and the update, where gradients wait for it, in few. Never across the border of a repeated block:
+ * its input stays one value made outside it. */
 Graph *fuse(const Graph *g, Arena *arena);
 
 /* ---- order.c ----
@@ -65,9 +65,9 @@ bool updates_may_move(const Graph *g); /* else that is a copy */
 Graph *pad_rows(const Graph *from, Arena *arena);
 
 /* ---- forward.c ----
- * Requires: a graph before or after autodiff; after fuse, one without a backward part. Produces: only what the
- * logits and the loss need,
- * dropout removed, for evaluation and sampling; parameter p is value p, every parameter and input is kept. */
+ * Requires: a graph before or after autodiff; after fuse, one without a backward part. Produces: only what
+ * the logits and the loss need, dropout removed, for evaluation and sampling; parameter p is value p, every
+ * parameter and input is kept. */
 Graph *graph_forward_only(const Graph *from, Arena *arena);
 
 #endif

@@ -13,9 +13,9 @@
  * compiler, and a hash of the kernels' sources. A time has its origin, its operation and the quantiles of
  * `count` batches of calls. An operation is its name, its results, `<`, its operands, and its attributes:
  * whole numbers by value, but for those which say where and not what (random stream, first row or element);
- * of others whether they are set. `~` is the room of a tensor's storage, `*` how many tensors of a call over several
- * are so: of these, results are those of the first. Two more have a name of their own:
- * `offload` and `fetch`, copies of one tensor to host memory and back.
+ * of others whether they are set. `~` is the room of a tensor's storage, `*` how many tensors of a call over
+ * several are so: of these, results are those of the first. Two more have a name of their own: `offload` and
+ * `fetch`, copies of one tensor to host memory and back.
  *
  * Sorted by bytes (LC_ALL=C), the format comes first, then origins: `LC_ALL=C sort -u A B` merges two
  * profiles. Of two times of one operation and origin the one of more batches counts, or else the shorter.

@@ -20,7 +20,7 @@ typedef struct NetOptions {
 Graph *small_net(const NetOptions *options, Arena *arena);
 
 uint32_t count_op(const Graph *g, Op op);
-uint32_t count_updated(const Graph *g, Op op); /* weights, of an optimizer's operation */
+uint32_t count_updated(const Graph *g, Op op);         /* weights, of an optimizer's operation */
 ValueId value_named(const Graph *g, const char *name); /* NONE when there is none */
 NodeId node_named(const Graph *g, const char *name);
 

@@ -217,7 +217,8 @@ static void test_moments_8bit(void **state) {
         Graph *g = trained(small_net(&options, arena), &rule, arena);
         const char *broken = graph_check(g, arena);
         if (broken) fail_msg("%s", broken);
-        assert_true(count_updated(g, OP_ADAMW8BIT) == 4 && count_updated(g, OP_ADAMW) > 4); /* [128, 32] and its turn */
+        assert_true(count_updated(g, OP_ADAMW8BIT) == 4 &&
+                    count_updated(g, OP_ADAMW) > 4); /* [128, 32] and its turn */
         check_plans(g, seed, &infeasible, arena);
         arena_free(arena);
     }

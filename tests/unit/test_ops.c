@@ -63,8 +63,12 @@ static How how_of(const Library *library) {
 
 static Call call_of(const Case *c, int mode) {
     Call call = {.op = c->op, .mode = mode, .attr = c->attr};
-    call.cx =
-        (KCtx){.seed = 1234, .step = 5, .passed_over = 2, .micro = 1, .learning_rate = 0.01f, .loss_scale = test_loss_scale};
+    call.cx = (KCtx){.seed = 1234,
+                     .step = 5,
+                     .passed_over = 2,
+                     .micro = 1,
+                     .learning_rate = 0.01f,
+                     .loss_scale = test_loss_scale};
     call.nin = parse_specs(c->in, call.in);
     call.nout = parse_specs(c->out, call.out);
     for (int i = 0; i < call.nin; i++) random_operand(&call, i);

@@ -91,8 +91,7 @@ static void read_all(void *unused) {
     static const int64_t vocabularies[] = {1, 50, 256, 257, 50257, 65536, 65537, 128256};
     int64_t vocabulary = vocabularies[choice[4] % 8], batch = 1 + choice[2] % 8;
     RtData train, validate;
-    rt_data_open(&train, path, choice[0] % (RT_TEXT + 1), batch, 1 + choice[3] % MOST_CONTEXT,
-                 vocabulary);
+    rt_data_open(&train, path, choice[0] % (RT_TEXT + 1), batch, 1 + choice[3] % MOST_CONTEXT, vocabulary);
     if (choice[5] & 1) {
         rt_data_split(&train, &validate, (choice[5] >> 1) / 128.0, batch);
         check_data(&validate);
