@@ -8,7 +8,8 @@
 #include <string.h>
 
 enum { RULES = 2 }; /* of this file: another number, and prepared files are made again */
-enum { LONGEST_LINE = 1 << 28, BLOCK = 1 << 20, PART = 4 << 20 }; /* bytes */
+enum { LONGEST_LINE = 1 << 28, BLOCK = 1 << 20, LONGEST_CHARACTER = 4 }; /* bytes */
+enum { PART = 4 << 20 }; /* of a long text: from so many bytes on a place is looked for to cut it */
 
 /* ---- fingerprints ---- */
 
@@ -288,16 +289,19 @@ static bool take_whole(Maker *m, Reader *reader, Text *text) {
     do {
         text_add_n(text, reader->block, reader->held);
         if (text->length < wanted) continue;
-        const size_t cut = tokenizer_cut(m->preparation->tokenizer, text->at, text->length);
-        wanted = cut                                         ? PART
-                 : 2 * text->length < TOKENIZER_LONGEST_TEXT ? 2 * text->length
-                                                             : TOKENIZER_LONGEST_TEXT;
+        size_t valid;
+        const size_t cut = tokenizer_cut(m->preparation->tokenizer, text->at, text->length, &valid);
+        wanted = cut ? PART : 2 * text->length;
+        if (wanted > TOKENIZER_LONGEST_TEXT) wanted = TOKENIZER_LONGEST_TEXT;
         if (cut) {
             if (!add_text(m, text->at, cut, NULL, 0)) return false;
             write_tokens(m);
             m->before += cut;
             text->length -= cut;
             memmove(text->at, text->at + cut, text->length + 1);
+        } else if (valid + LONGEST_CHARACTER <=
+                   text->length) { /* no character that goes on in the next block */
+            return add_text(m, text->at, text->length, NULL, 0);
         } else if (text->length > TOKENIZER_LONGEST_TEXT) {
             return too_long(m);
         }

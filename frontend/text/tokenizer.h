@@ -44,10 +44,10 @@ enum { TOKENIZER_LONGEST_TEXT = 256 << 20 }; /* bytes of one text */
  * Memory is kept for the next text: it grows with the longest, not with their number. False: `out->error`. */
 bool tokenizer_encode(Tokenizer *tokenizer, const char *text, size_t length, Encoding *out);
 
-/* The last place in the first bytes of a text, `length` of them, at which all of it may be cut so that the two
- * parts have the tokens of the whole, whatever comes behind: before an added token, since every text between two
- * of these is looked at alone. 0: there is none. Not all of the bytes need be UTF-8. */
-size_t tokenizer_cut(Tokenizer *tokenizer, const char *text, size_t length);
+/* The last place in the first bytes of a text, `length` of them, at which all of it may be cut so that the
+ * two parts have the tokens of the whole, whatever comes behind: before an added token, since every text
+ * between two of these is looked at alone. 0: there is none. `valid`: so many of the bytes are UTF-8. */
+size_t tokenizer_cut(Tokenizer *tokenizer, const char *text, size_t length, size_t *valid);
 
 /* What `add_special_tokens=True` puts before and behind one text: the beginning-of-text of Llama, say. */
 typedef struct TokenizerFrame {

@@ -40,23 +40,24 @@ static bool look_at(Tokenizer *tokenizer, const char *text, size_t length, Encod
     return true;
 }
 
-size_t tokenizer_cut(Tokenizer *tokenizer, const char *text, size_t length) {
+size_t tokenizer_cut(Tokenizer *tokenizer, const char *text, size_t length, size_t *valid) {
     Course *course = &tokenizer->course;
-    size_t valid = 0, cut = 0;
+    size_t cut = 0;
     uint32_t longest = 0;
     unsigned c;
-    if (length > TOKENIZER_LONGEST_TEXT || !tokenizer->raw) return 0;
-    for (size_t size; (size = printable_decode(text + valid, length - valid, &c)); valid += size) {
+    *valid = 0;
+    for (size_t size; (size = printable_decode(text + *valid, length - *valid, &c)); *valid += size) {
     }
+    if (length > TOKENIZER_LONGEST_TEXT || !tokenizer->raw) return 0;
     for (uint32_t i = 0; i < tokenizer->added.count; i++) {
         const Added *added = &tokenizer->added.at[i];
         if (added->single_word) return 0; /* looks at what is beside it, beyond a cut */
         if (!added->normalized && added->sought.length > longest) longest = added->sought.length;
     }
     course->found.count = 0;
-    added_find(course->arena, tokenizer->raw, tokenizer->added.at, text, (uint32_t)valid, &course->found);
+    added_find(course->arena, tokenizer->raw, tokenizer->added.at, text, (uint32_t)*valid, &course->found);
     /* at the end, a longer token may begin where a shorter one is found */
-    for (uint32_t i = 0; i < course->found.count && course->found.at[i].end + longest <= valid; i++)
+    for (uint32_t i = 0; i < course->found.count && course->found.at[i].end + longest <= *valid; i++)
         if (course->found.at[i].added != NONE) cut = course->found.at[i].begin;
     return cut;
 }

@@ -156,6 +156,11 @@ one=$(tokens one.txt) long=$(tokens long.txt) # each ends with one more
 printf 'ab\377' >>long.txt
 expect 6 "$rematc" data plain.remat --set data.train=long.txt
 grep -q 'long.txt, behind its first [0-9]* bytes: byte [0-9]* (0xff) is not UTF-8' stderr.txt || fail "where: $(cat stderr.txt)"
+# .. a wrong byte is told where it is, not after all of a text that nothing cuts
+{ cat plain.txt; printf '\377'; } >long.txt
+truncate -s 300M long.txt
+expect 6 "$rematc" data plain.remat --set data.train=long.txt
+grep -q "long.txt: byte $(wc -c <plain.txt | tr -d ' ') (0xff) is not UTF-8" stderr.txt || fail "where: $(cat stderr.txt)"
 rm long.txt
 cp plain.txt plain2.txt
 expect 0 "$rematc" data plain.remat --set 'data.train=plain*.txt'
