@@ -50,10 +50,6 @@ static inline dim3 k_grid(int64_t x, int64_t y = 1) {
     return dim3((unsigned)x, (unsigned)y);
 }
 
-/* attr.acc: does this call add to what the accumulator holds? */
-static inline int k_adds(const KCtx *cx, const KAttr *attr) {
-    return attr->acc == 1 || (attr->acc == 2 && cx->micro != 0);
-}
 static inline int64_t k_rows(const KTensor *t) {
     return k_last(t) ? k_count(t) / k_last(t) : 0;
 }

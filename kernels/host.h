@@ -35,10 +35,6 @@ static inline int64_t k_rows(const KTensor *t) {
 static inline int64_t k_min(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
-/* attr.acc: does this call add to what the accumulator holds? */
-static inline int k_adds(const KCtx *cx, const KAttr *attr) {
-    return attr->acc == 1 || (attr->acc == 2 && cx->micro != 0);
-}
 
 /* ---- storage types ---- */
 

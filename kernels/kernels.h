@@ -178,6 +178,8 @@ static inline int64_t k_count(const KTensor *t) {
 }
 static inline int64_t k_last(const KTensor *t) { return t->rank ? t->dim[t->rank - 1] : 1; }
 static inline int64_t k_room(const KTensor *t) { return t->room ? t->room : k_count(t); }
+/* attr.acc: does this call add to what the accumulator holds? */
+static inline int k_adds(const KCtx *cx, const KAttr *attr) { return attr->acc == 1 || (attr->acc == 2 && cx->micro != 0); }
 /* How many weights a call of adamw updates, and of how many of them it decays. */
 static inline int k_tensors(const KAttr *attr) { return attr->tensors > 1 ? (int)attr->tensors : 1; }
 static inline int k_decayed(const KAttr *attr) { return attr->tensors > 1 ? (int)attr->decayed : 1; }

@@ -27,7 +27,8 @@ static int of_embed_bwd(const KTensor *out, int adds) {
 
 int k_launches(const char *name, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr,
                int first_micro_step) {
-    const int adds = attr->acc == 1 || (attr->acc == 2 && !first_micro_step);
+    const KCtx cx = {.micro = !first_micro_step};
+    const int adds = k_adds(&cx, attr);
     if (strcmp(name, "linear") == 0) return of_product(in, 0, nin > 2 ? &in[2] : NULL, out);
     if (strcmp(name, "linear_bwd_x") == 0) return of_product(in, 0, NULL, out);
     if (strcmp(name, "linear_bwd_w") == 0) return of_product(in, 1, NULL, out);

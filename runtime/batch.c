@@ -8,14 +8,10 @@
 
 enum { PAGE = 4096 }; /* slots share none, so that what is on its way can be told from what is not */
 
-static int64_t aligned(int64_t bytes, int64_t unit) {
-    return (bytes + unit - 1) / unit * unit;
-}
-
 void rt_batch_open(RtBatch *batch, const RtProgram *program) {
     const int documents = program->format == RT_DOCUMENTS;
-    const int64_t places = program->batch * program->context, part = aligned(places * 4, K_ALIGN);
-    const int64_t bytes = aligned(K_ALIGN + (documents ? 6 : 3) * part, PAGE);
+    const int64_t places = program->batch * program->context, part = rt_aligned(places * 4, K_ALIGN);
+    const int64_t bytes = rt_aligned(K_ALIGN + (documents ? 6 : 3) * part, PAGE);
     *batch = (RtBatch){.slots = rt_device_alloc_slots(RT_SLOTS * bytes)};
     for (int i = 0; i < RT_SLOTS; i++) {
         char *at = batch->slots + i * bytes, *rows = at + K_ALIGN;

@@ -150,13 +150,13 @@ int rt_distance(const char *a, const char *b) {
 
 /* ---- operations ---- */
 
-static void raise_to(int64_t *high_water_bytes, int64_t end) {
-    end = (end + K_ALIGN - 1) / K_ALIGN * K_ALIGN;
+void rt_raise_to(int64_t *high_water_bytes, int64_t end) {
+    end = rt_aligned(end, K_ALIGN);
     if (end > *high_water_bytes) *high_water_bytes = end;
 }
 
 static void note_end(RtRun *run, int64_t end) {
-    raise_to(&run->high_water_bytes, end);
+    rt_raise_to(&run->high_water_bytes, end);
 }
 
 static void note_tensors(RtRun *run, int count, const KTensor *tensor) {
@@ -210,7 +210,7 @@ void rt_free(RtRun *run, int64_t offset, int64_t bytes) {
 
 void rt_offload(RtRun *run, int ticket, int64_t offset, int64_t host_offset, int64_t bytes) {
     note_end(run, offset + bytes);
-    raise_to(&run->host_high_water_bytes, host_offset + bytes);
+    rt_raise_to(&run->host_high_water_bytes, host_offset + bytes);
     double begin = profile_begin(run);
     rt_device_offload(ticket, run->host + host_offset, run->arena + offset, bytes);
     profile_end(run, "offload", begin);
@@ -218,7 +218,7 @@ void rt_offload(RtRun *run, int ticket, int64_t offset, int64_t host_offset, int
 
 void rt_fetch(RtRun *run, int ticket, int64_t offset, int64_t host_offset, int64_t bytes) {
     note_end(run, offset + bytes);
-    raise_to(&run->host_high_water_bytes, host_offset + bytes);
+    rt_raise_to(&run->host_high_water_bytes, host_offset + bytes);
     if (run->poison) rt_device_fill(run->arena + offset, 0xff, bytes);
     double begin = profile_begin(run);
     rt_device_fetch(ticket, run->arena + offset, run->host + host_offset, bytes);

@@ -117,7 +117,8 @@ FILE *rt_text_open(char **text, size_t *length) {
 }
 
 void rt_text_close(FILE *to, char *const *text) {
-    /* glibc's fclose is content where it had no memory for the text's last piece, and there is no text then */
+    /* glibc's fclose is content where it had no memory for the text's last piece, and there is no text then
+     */
     const int failed = ferror(to);
     if (fclose(to) != 0 || failed || !*text) rt_fail(RT_EXIT_MEMORY, "out of memory for a text");
 }

@@ -65,6 +65,11 @@ static inline uint16_t rt_to_bf16(float value) {
                                                          : (word + 0x7fffu + (word >> 16 & 1)) >> 16);
 }
 
+/* Up to the next multiple of a unit. */
+static inline int64_t rt_aligned(int64_t bytes, int64_t unit) {
+    return (bytes + unit - 1) / unit * unit;
+}
+
 /* ---- files.c ---- */
 struct stat;
 typedef struct RtNames {
@@ -409,6 +414,8 @@ typedef struct RtProfile {
     RtProfileEntry entry[96];
     int entries;
 } RtProfile;
+/* A high water mark that something ends at or below. */
+void rt_raise_to(int64_t *high_water_bytes, int64_t end);
 void rt_profile_print(const RtProfile *profile, FILE *to);
 /* Fills everything but the tensors of the program with NaN, for poison mode; host memory too. */
 void rt_poison_transient(RtRun *run, const RtProgram *program);

@@ -10,7 +10,6 @@
 
 typedef struct RtRecorded {
     struct Recording {
-        int there;
         int64_t high_water_bytes, host_high_water_bytes; /* what it touches when it is replayed */
     } of[RT_STRETCHES];
 } RtRecorded;
@@ -40,7 +39,7 @@ void rt_steps_record(RtRun *run, const RtProgram *program, RtNodes *nodes) {
         rt_device_record_begin();
         issue(&recording, program, stretch);
         nodes->of[stretch] = rt_device_record_end((int)stretch);
-        *it = (struct Recording){1, recording.high_water_bytes, recording.host_high_water_bytes};
+        *it = (struct Recording){recording.high_water_bytes, recording.host_high_water_bytes};
     }
     run->recorded = recorded;
 }
@@ -50,10 +49,6 @@ void rt_steps_forget(RtRun *run) {
     run->recorded = NULL;
 }
 
-static void raise_to(int64_t *mark, int64_t to) {
-    if (to > *mark) *mark = to;
-}
-
 void rt_steps_do(RtRun *run, const RtProgram *program, RtStretch stretch) {
     if (!has(program, stretch)) return;
     if (!run->recorded) {
@@ -61,6 +56,6 @@ void rt_steps_do(RtRun *run, const RtProgram *program, RtStretch stretch) {
         return;
     }
     rt_device_replay((int)stretch);
-    raise_to(&run->high_water_bytes, run->recorded->of[stretch].high_water_bytes);
-    raise_to(&run->host_high_water_bytes, run->recorded->of[stretch].host_high_water_bytes);
+    rt_raise_to(&run->high_water_bytes, run->recorded->of[stretch].high_water_bytes);
+    rt_raise_to(&run->host_high_water_bytes, run->recorded->of[stretch].host_high_water_bytes);
 }

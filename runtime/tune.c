@@ -212,13 +212,9 @@ static int is_late(const Tune *tune) {
 
 /* ---- operations ---- */
 
-static int64_t aligned(int64_t bytes) {
-    return (bytes + K_ALIGN - 1) / K_ALIGN * K_ALIGN;
-}
-
 static int64_t footprint(const RtTuneOperation *operation) {
     int64_t bytes = 0;
-    for (int i = 0; i < operation->tensors; i++) bytes += aligned(operation->tensor[i].bytes);
+    for (int i = 0; i < operation->tensors; i++) bytes += rt_aligned(operation->tensor[i].bytes, K_ALIGN);
     return bytes;
 }
 
@@ -297,7 +293,7 @@ static void measure(Tune *tune, const RtTuneOperation *operation) {
         for (int i = 0; i < operation->tensors; i++) {
             *at++ = offset;
             fill(tune, &operation->tensor[i], offset);
-            offset += aligned(operation->tensor[i].bytes);
+            offset += rt_aligned(operation->tensor[i].bytes, K_ALIGN);
         }
     rt_device_sync();
     Times times = take_times(tune, call_once, &placed);

@@ -352,25 +352,25 @@ Program batch_search(const Compilation *c, Policy policy, Budget budget) {
 
 /* ---- the smallest budget ---- */
 
-/* What is known of a trial's smallest budget: no less than `least`, and just that once it is planned. */
-typedef struct Near {
+/* A lower bound on a trial's smallest budget, and just that once it is planned. */
+typedef struct Bounded {
     Program *trial;
-    int64_t least;
+    int64_t bound;
     bool searched; /* at least its live bytes are known, or what is as good */
-} Near;
-typedef VEC(Near) Nears;
+} Bounded;
+typedef VEC(Bounded) BoundedList;
 
-static void add_near(const Compilation *c, Nears *nears, Program *trial) {
+static void add_bounded(const Compilation *c, BoundedList *trials, Program *trial) {
     PlanRequest request = stages_glance(c, trial, (Budget){0});
-    *vec_add(c->arena, nears) = (Near){.trial = trial, .least = plan_operations_bytes(&request)};
+    *vec_add(c->arena, trials) = (Bounded){.trial = trial, .bound = plan_operations_bytes(&request)};
 }
 
 /* A micro-batch and its finest tilings, in the order in which the first of equals is taken: from the finest
  * on, or any if it is for the bytes alone. Few operations are packed by an exact search, which takes longest
  * for the finest tiles: where bytes are all that is asked for, the least fine come before them. */
-static void list_near(const Compilation *c, int64_t batch, bool bytes_alone, Nears *nears) {
+static void list_bounded(const Compilation *c, int64_t batch, bool bytes_alone, BoundedList *trials) {
     Program *whole = programs_of_batch(c, batch);
-    add_near(c, nears, whole);
+    add_bounded(c, trials, whole);
     if (batch_search_takes_seconds(whole)) return;
     TryOut list[MOST_TILINGS];
     uint32_t count = list_tries(c, whole, list);
@@ -378,34 +378,34 @@ static void list_near(const Compilation *c, int64_t batch, bool bytes_alone, Nea
     bool least_fine_first = bytes_alone && whole->graph->node.count < EFFORT_TILES_FINE_OPS;
     for (uint32_t k = 0; k < tries; k++) {
         TryOut *next = &list[least_fine_first ? count - tries + k : count - 1 - k];
-        add_near(c, nears, trial_of_tiling(c, whole, next));
+        add_bounded(c, trials, trial_of_tiling(c, whole, next));
     }
 }
 
 /* How much is live at least, and not just that where it is surely more than `live`, which another needs, with
  * what packing may lose. */
-static int64_t live_of(const Compilation *c, const Near *near, int64_t live, Wish any) {
-    enum { PACKING_MAY_LOSE = 16 };
+static int64_t live_of(const Compilation *c, const Bounded *one, int64_t live, Wish any) {
     if (live < INT64_MAX)
-        any.budget = budget_limited(live + (live - near->least) / PACKING_MAY_LOSE, any.budget.host_bytes);
-    PlanRequest request = stages_request(c, near->trial, any);
+        any.budget =
+            budget_limited(live + (live - one->bound) / EFFORT_TILES_PACKING_LOSS, any.budget.host_bytes);
+    PlanRequest request = stages_request(c, one->trial, any);
     return plan_least_live(&request);
 }
 
 /* Of those with the least known of them the first. */
-static Near *most_promising(Nears *nears) {
-    Near *best = &nears->at[0];
-    for (uint32_t i = 1; i < nears->count; i++)
-        if (nears->at[i].least < best->least) best = &nears->at[i];
+static Bounded *most_promising(BoundedList *trials) {
+    Bounded *best = &trials->at[0];
+    for (uint32_t i = 1; i < trials->count; i++)
+        if (trials->at[i].bound < best->bound) best = &trials->at[i];
     return best;
 }
 
 /* The least that any other is known to need: of those searched alone, or of all. */
-static int64_t least_of_others(const Nears *nears, const Near *but, bool searched) {
+static int64_t least_of_others(const BoundedList *trials, const Bounded *but, bool searched) {
     int64_t least = INT64_MAX;
-    for (uint32_t i = 0; i < nears->count; i++) {
-        const Near *near = &nears->at[i];
-        if (near != but && (near->searched || !searched) && near->least < least) least = near->least;
+    for (uint32_t i = 0; i < trials->count; i++) {
+        const Bounded *other = &trials->at[i];
+        if (other != but && (other->searched || !searched) && other->bound < least) least = other->bound;
     }
     return least;
 }
@@ -417,21 +417,22 @@ static int64_t packed_of(const Compilation *c, const Program *trial, int64_t oth
     return plan_least_packed(&request);
 }
 
-/* What needs least, the first of equals: each time what may need least is looked at more closely, until that
- * is one that is planned. So what is not packed has more live than the answer needs. */
-static Program *nearest_of(const Compilation *c, Nears *nears, Wish any) {
+/* What needs least, the first of equals, by best-first search: each time what may need least is looked at
+ * more closely, until that is one that is planned. So what is not packed has more live than the answer needs.
+ */
+static Program *best_first(const Compilation *c, BoundedList *trials, Wish any) {
     for (;;) {
-        Near *next = most_promising(nears);
+        Bounded *next = most_promising(trials);
         if (next->trial->result) return next->trial;
-        int64_t bytes = next->least;
-        if (nears->count > 1)
-            bytes = next->searched ? packed_of(c, next->trial, least_of_others(nears, next, false), any)
-                                   : live_of(c, next, least_of_others(nears, next, true), any);
-        if (bytes <= next->least && (next->searched || nears->count == 1)) {
+        int64_t bytes = next->bound;
+        if (trials->count > 1)
+            bytes = next->searched ? packed_of(c, next->trial, least_of_others(trials, next, false), any)
+                                   : live_of(c, next, least_of_others(trials, next, true), any);
+        if (bytes <= next->bound && (next->searched || trials->count == 1)) {
             add_plan(c, next->trial, any);
             bytes = next->trial->result->smallest_bytes;
         }
-        next->least = bytes;
+        next->bound = bytes;
         next->searched = true;
     }
 }
@@ -467,10 +468,10 @@ Program batch_search_least(const Compilation *c, Policy policy, bool bytes_alone
     Wish any = {policy, {.host_bytes = c->spec.host_bytes}, ASK_LEAST};
     int64_t batch = smallest_batch(c);
     if (policy != POLICY_OPTIMAL) return *policy_nearest(c, batch, any);
-    Nears nears = {0};
-    list_near(c, batch, bytes_alone, &nears);
-    if (single_batch(c) > batch) list_near(c, single_batch(c), bytes_alone, &nears);
-    return *nearest_of(c, &nears, any);
+    BoundedList trials = {0};
+    list_bounded(c, batch, bytes_alone, &trials);
+    if (single_batch(c) > batch) list_bounded(c, single_batch(c), bytes_alone, &trials);
+    return *best_first(c, &trials, any);
 }
 
 /* The smallest budget of the finest tilings of `whole`, if it is within the arena's; 0: it is not. */

@@ -78,7 +78,8 @@ static void add_phases(const EmitRequest *request, Text *out) {
 /* What a step issues on a GPU. */
 typedef struct Issued {
     int64_t first, later,
-        update;        /* launches, fills and copies of a micro-step and of the update: graphs' nodes */
+        update;        /* launches, fills and copies of micro-steps and the update: graphs' nodes */
+    int64_t launches;  /* all of these in a step */
     int64_t transfers; /* of batches, numbers and results, in a step */
 } Issued;
 
@@ -100,6 +101,7 @@ static Issued issued_in(const Part *part) {
         issued.later += launches[1];
     }
     if (g->accumulate == 1) issued.later = 0;
+    issued.launches = issued.first + (g->accumulate - 1) * issued.later + issued.update;
     const ValueId sent[] = {g->tokens, g->targets, g->mask, g->first_key, g->last_query, g->positions};
     issued.transfers = 1 + (g->norm_sum != NONE); /* the loss */
     for (size_t i = 0; i < COUNT_OF(sent); i++) issued.transfers += g->accumulate * (sent[i] != NONE);
@@ -109,9 +111,8 @@ static Issued issued_in(const Part *part) {
 
 static void add_launches(const Part *part, Text *out) {
     const Issued issued = issued_in(part);
-    const int64_t accumulate = part->graph->accumulate;
-    text_add(out, "  launches        %" PRId64 " a step, as graphs of %" PRId64 " nodes",
-             issued.first + (accumulate - 1) * issued.later + issued.update, issued.first);
+    text_add(out, "  launches        %" PRId64 " a step, as graphs of %" PRId64 " nodes", issued.launches,
+             issued.first);
     if (issued.later) text_add(out, " (%" PRId64 " in later micro-steps)", issued.later);
     if (issued.update) text_add(out, " and %" PRId64, issued.update);
     text_add(out, "; %" PRId64 " copies of batches and results\n", issued.transfers);
@@ -366,8 +367,7 @@ json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena) {
         json_set(nodes, "later_micro_step", json_integer(issued.later));
         json_set(nodes, "update", json_integer(issued.update));
         json_set(root, "graph_nodes", nodes);
-        json_set(root, "launches",
-                 json_integer(issued.first + (g->accumulate - 1) * issued.later + issued.update));
+        json_set(root, "launches", json_integer(issued.launches));
         json_set(root, "transfers", json_integer(issued.transfers));
     }
     json_set(root, "seconds", json_number(train->plan->seconds));

@@ -20,8 +20,8 @@ typedef struct PackRangeSet {
 
 /* Leaf i is compressed time i. `across` of a tree node: bytes of the items that cover its whole span but not
  * its parent's; `within`: bytes of the items placed at it or below. A lifetime meets `across` of the
- * ancestors of its canonical nodes and `within` of those nodes: only nodes that are canonical for some lifetime
- * ever hold anything that is asked for, and most are not. */
+ * ancestors of its canonical nodes and `within` of those nodes: only nodes that are canonical for some
+ * lifetime ever hold anything that is asked for, and most are not. */
 typedef struct PackNode {
     PackRangeSet across, within;
 } PackNode;
@@ -29,7 +29,7 @@ typedef struct PackTree {
     Arena *arena;
     uint32_t leaves; /* a power of two */
     PackNode *node;
-    uint64_t *canonical; /* a bit a node */
+    uint64_t *canonical;      /* a bit a node */
     VEC(PackRangeSet *) used; /* those that may not be empty */
     uint64_t work;            /* sets looked at and ranges passed while fitting */
 } PackTree;
