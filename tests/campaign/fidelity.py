@@ -33,30 +33,27 @@ def replace(text, *changes):
     return text
 
 
-# an example, made small enough for a step a second on this computer
-SHARED = ((r"^data .*", 'data { train "tokens.u16" u16 }'), (r"^save .*\n", ""), (r"^device .*", "device host"))
-NO_BUDGET, NO_WEIGHTS = (r"^budget .*\n", ""), (r"^weights .*\n", "")
+# examples, made small enough for a step a second on this computer
+HOST, ANY_BUDGET = (r"^device .*", "device host"), (r"^budget .*\n", "")
+NO_WEIGHTS, NO_MASK = (r"^weights .*\n", ""), (r", mask = data.loss_mask", "")
 
 
-def dims(**values):
-    return tuple((rf"\b{name} = [^ \n]+", f"{name} = {value}") for name, value in values.items())
+def small(tokens, *changes, **dims):
+    """A step of so many tokens, other dims, and data that is there."""
+    sizes = tuple((rf"\b{name} = [^ \n]+", f"{name} = {value}") for name, value in dims.items())
+    return (HOST, ANY_BUDGET, (r"^data .*", 'data { train "tokens.u16" u16 }'), (r"^save .*\n", ""),
+            (r"tokens_per_step \d+", f"tokens_per_step {tokens}"), *sizes, *changes)
 
 
 MODELS = {
-    "bytes-gpt": ("bytes-gpt", (SHARED[2], NO_BUDGET)),
-    "gpt2 6 layers f32": ("gpt2-124m", (*SHARED, NO_BUDGET, *dims(V=8192, L=6, B=4, T=256),
-                                        (r"tokens_per_step \d+", "tokens_per_step 1024"))),
-    "gpt2 6 layers bf16": ("gpt2-124m", (*SHARED, NO_BUDGET, *dims(V=8192, L=6, B=8, T=256),
-                                         (r"tokens_per_step \d+", "tokens_per_step 2048"), (r"compute f32", "compute bf16"))),
-    "qwen2 8 layers": ("qwen2-0.5b", (*SHARED, NO_BUDGET, NO_WEIGHTS, *dims(V=16384, D=448, F=2432, L=8, H=7, K=1, B=2, T=256),
-                                       (r"tokens_per_step \d+", "tokens_per_step 512"), (r", mask = data.loss_mask", ""))),
-    "llama3 8 layers bf16": ("llama3-8b", (*SHARED, NO_BUDGET, NO_WEIGHTS,
-                                             *dims(V=16384, D=512, F=1408, L=8, H=8, K=4, B=2, T=256),
-                                             (r"tokens_per_step \d+", "tokens_per_step 512"), (r", mask = data.loss_mask", ""))),
-    "llama3 accumulated": ("llama3-8b", (*SHARED, NO_BUDGET, NO_WEIGHTS,
-                                          *dims(V=8192, D=384, F=1024, L=12, H=6, K=2, B=1, T=512),
-                                          (r"tokens_per_step \d+", "tokens_per_step 1024"), (r", mask = data.loss_mask", ""),
-                                          (r"compute bf16", "compute f32"), (r"trained bf16  gradient bf16", "trained f32  gradient f32"))),
+    "bytes-gpt": ("bytes-gpt", (HOST, ANY_BUDGET)),
+    "gpt2 6 layers f32": ("gpt2-124m", small(1024, V=8192, L=6, B=4, T=256)),
+    "gpt2 6 layers bf16": ("gpt2-124m", small(2048, (r"compute f32", "compute bf16"), V=8192, L=6, B=8, T=256)),
+    "qwen2 8 layers": ("qwen2-0.5b", small(512, NO_WEIGHTS, NO_MASK, V=16384, D=448, F=2432, L=8, H=7, K=1, B=2, T=256)),
+    "llama3 8 layers bf16": ("llama3-8b", small(512, NO_WEIGHTS, NO_MASK, V=16384, D=512, F=1408, L=8, H=8, K=4, B=2, T=256)),
+    "llama3 accumulated": ("llama3-8b", small(1024, NO_WEIGHTS, NO_MASK, (r"compute bf16", "compute f32"),
+                                              (r"trained bf16  gradient bf16", "trained f32  gradient f32"),
+                                              V=8192, D=384, F=1024, L=12, H=6, K=2, B=1, T=512)),
 }
 
 
@@ -166,7 +163,7 @@ def report(rows, path, profile_line, rounds):
     def within(values, bound):
         return sum(abs(value) <= bound for value in values)
     out = ["# Plans against runs", "",
-           "Made by `ninja fidelity` (tests/campaign/fidelity.py says what is measured and how); not edited by hand.", "",
+           "Made by tests/campaign/fidelity.py (`ninja fidelity`), which says what is measured and how.", "",
            f"- {datetime.date.today()}, {profile_line}",
            f"- {len(rows)} programs, {rounds} runs of {STEPS - 2} counted steps each, in turn with the others of their model;"
            " measured is the median",

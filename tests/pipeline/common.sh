@@ -32,6 +32,9 @@ expect() {
     fi
 }
 # losses FILE.jsonl: step, loss and gradient norm of every training line
+# header FILE, numbers FILE: of safetensors, the JSON and what stands behind it
+header() { tail -c +9 "$1" | head -c "$(od -An -tu8 -N8 "$1" | tr -d ' ')" | sed 's/, /,/g'; }
+numbers() { tail -c +$((9 + $(od -An -tu8 -N8 "$1" | tr -d ' '))) "$1"; }
 losses() {
     sed -n 's/.*"step": *\([0-9]*\),.*"loss": *\([^,}]*\),.*"grad_norm": *\([^,}]*\).*/\1 \2 \3/p' "$1"
 }

@@ -21,8 +21,6 @@ sed '/^weights/d' model.remat >seed.remat
 expect 0 "$rematc" build seed.remat -o seed --quiet
 expect 0 seed/train --quiet --save-dir seed.save
 "$publish" "$(echo seed.save/step-*4.safetensors)" model 3 transformer.
-header() { tail -c +9 "$1" | head -c "$(od -An -tu8 -N8 "$1" | tr -d ' ')" | sed 's/, /,/g'; }
-numbers() { tail -c +$((9 + $(od -An -tu8 -N8 "$1" | tr -d ' '))) "$1"; } # behind the header
 first_loss() { losses "$1" | head -n 1 | cut -d' ' -f2; }
 # refused TEXT ARGUMENTS...: an export that says so and leaves nothing half written beside its target
 refused() {

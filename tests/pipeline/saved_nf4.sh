@@ -22,8 +22,6 @@ expect 0 "$rematc" build seed.remat -o seed --quiet
 expect 0 seed/train --quiet --save-dir seed.save
 checkpoint=$(echo seed.save/step-*3.safetensors)
 "$publish" "$checkpoint" whole 2
-header() { tail -c +9 "$1" | head -c "$(od -An -tu8 -N8 "$1" | tr -d ' ')"; }
-numbers() { tail -c +$((9 + $(od -An -tu8 -N8 "$1" | tr -d ' '))) "$1"; } # behind the header
 entries() { header "$1" | grep -o '"model[^"]*":{"dtype":"[A-Z0-9]*","shape":[^"]*' | sort; }
 # tensors FOLDER: the numbers of each under its name, in the order of names
 tensors() {
