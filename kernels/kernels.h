@@ -89,9 +89,11 @@ typedef struct KCtx {
     uint64_t seed;
     int64_t step;            /* optimizer step, from 0 */
     int64_t passed_over;     /* steps before it that changed nothing: bias correction does not count them */
+    int unheard;             /* the step before may be one of them: the device knows (guard.h) */
     int64_t micro;           /* micro-step within the step, from 0 */
     float learning_rate;     /* this step's */
-    float loss_scale;        /* 1 / unmasked tokens of the whole batch: cross_entropy_bwd multiplies by it */
+    double targets;          /* unmasked tokens of the whole batch */
+    float loss_scale;        /* 1 / targets: cross_entropy_bwd multiplies by it */
     const struct KStep *now; /* on CUDA: k_step (step.h) of these numbers, in the device's memory. Kernels read them
                                 there, so that launches that were recorded once do every step; only whether micro
                                 is 0 is part of a launch. NULL on the host */

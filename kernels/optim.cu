@@ -236,6 +236,7 @@ static __device__ inline void adamw_element(const AdamW &p, const Rule &r, float
 }
 
 __global__ void adamw_kernel(const __grid_constant__ AdamW p) {
+    if (p.now->passes) return;
     const Views x(p);
     const Rule r = rule_of(p, x.decays);
     const int64_t i = (x.block * THREADS + threadIdx.x) * K_PACK;
@@ -413,6 +414,7 @@ static __device__ inline void put_some(KView v, int i, int n, const float *x) {
 
 __global__ void __launch_bounds__(THREADS, 3) adamw8bit_kernel(const __grid_constant__ AdamW p) {
     K_SHARED(Tables, table);
+    if (p.now->passes) return;
     Views x(p);
     if (threadIdx.x == 0) table->rule = rule_of(p, x.decays);
     make_tables(table);

@@ -83,7 +83,7 @@ if(CMAKE_CXX_COMPILER)
                              OPS_DOUBLE="$<TARGET_FILE:ops_kernels_double>")
 
   if(TARGET rematc)
-    foreach(name train tune vocabulary documents adapters)
+    foreach(name train late tune vocabulary documents adapters)
       add_test(NAME cuda_sim_${name} COMMAND sh ${cuda_sim}/${name}.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
                ${CMAKE_BINARY_DIR}/cuda_sim_${name} $<TARGET_FILE_DIR:test_cuda_sim>/emit_copies)
       set_tests_properties(cuda_sim_${name} PROPERTIES TIMEOUT 300
