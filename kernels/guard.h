@@ -28,7 +28,8 @@ static inline K_BOTH int k_guard_step(KGuard *guard, double spread, double loss)
     }
     guard->in_a_row = 0;
     guard->seen++;
-    const double share = 1.0 / (double)(guard->seen < K_GUARD_WEIGHED ? guard->seen : K_GUARD_WEIGHED);
+    const double share =
+        1.0 / (double)(guard->seen < K_GUARD_WEIGHED ? guard->seen : (int64_t)K_GUARD_WEIGHED);
     guard->mean += share * away;
     guard->variance = (1 - share) * (guard->variance + share * away * away);
     return 0;
