@@ -82,6 +82,10 @@ if(CMAKE_CXX_COMPILER)
   target_compile_definitions(test_ops_cuda PRIVATE OPS_CUDA=1 OPS_FLOAT="$<TARGET_FILE:ops_kernels_cuda>"
                              OPS_DOUBLE="$<TARGET_FILE:ops_kernels_double>")
 
+  # ninja attention_campaign: every length, head and mask, in hours
+  add_custom_target(attention_campaign COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/campaign/attention.sh $<TARGET_FILE:test_ops_cuda>
+                    ${CMAKE_BINARY_DIR}/campaign/attention DEPENDS test_ops_cuda USES_TERMINAL VERBATIM)
+
   if(TARGET rematc)
     foreach(name train late tune vocabulary documents adapters)
       add_test(NAME cuda_sim_${name} COMMAND sh ${cuda_sim}/${name}.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
