@@ -36,7 +36,7 @@ const char *summary_sources(const EmitRequest *request, Arena *arena) {
         device->cuda
             ? arena_printf(arena, "%s's data sheet, at the share of it that each kernel reached on an H100",
                            device->name)
-            : "the device's figures";
+            : arena_printf(arena, "figures for %s", device->about);
     if (!device->profile) return figures;
     const ProfileOrigin *origin = profile_origin(device->profile);
     double share = 100 * measured_share(&request->train);
