@@ -141,6 +141,8 @@ struct RtRun {
     struct RtProfile *profile;  /* seconds by operation; NULL unless asked for */
     struct RtTaken *taken;      /* operands of the next CALL_TAKEN; NULL where there is none */
     struct RtRecorded *recorded; /* stretches of a step that are done by replay (steps.c); NULL: none */
+    void (*called)(RtRun *run, double seconds); /* told of each call and how long it took (tune_steps.c); NULL: nobody */
+    void *watch;                /* whose who is told */
 };
 
 /* One operation: checks nothing, notes the high water mark, hands over workspace, calls the kernel.

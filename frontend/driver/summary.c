@@ -264,8 +264,9 @@ static void add_source(const Cost *cost, Text *out) {
         text_add(out, "  its time is computed from: %s\n", cost->source);
         return;
     }
-    text_add(out, "  its time was measured: the median of %" PRId64 ", of which 80%% took %s to %s\n",
-             time->count, format_seconds(time->p10_seconds, a), format_seconds(time->p90_seconds, b));
+    text_add(out, "  its time was measured: the median of %" PRId64 "%s, of which 80%% took %s to %s\n",
+             time->count, time->within ? " whole steps" : "", format_seconds(time->p10_seconds, a),
+             format_seconds(time->p90_seconds, b));
 }
 
 uint32_t summary_why(const PlanSummary *summary, const char *pattern, Text *out) {
