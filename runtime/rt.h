@@ -125,6 +125,8 @@ typedef struct RtProgram {
     double adapter_alpha, adapter_dropout;
     int adapter_rank_stabilized;
     const char *adapter_path, *merged_path; /* folders to write when training is done; NULL: not */
+    int merged_unquantised;         /* adapters are added to weights as they are in a published folder ... */
+    const char *merged_onto_path;   /* .. this one; NULL: weights_path */
 } RtProgram;
 
 /* Runs the trainer's command line: see `train --help`. Returns the exit code. */
