@@ -1,5 +1,6 @@
 /* What one execution of each node costs. In: a graph and a device; out: flops, bytes moved, workspace bytes
- * and seconds: those of the device's profile where the operation is in it, else by the roofline model
+ * and seconds: those of the device's profile where the operation is in it, else, corrected by what is in it
+ * (interpolate.h), by the roofline model
  * (Williams et al. 2009): the slower of arithmetic and memory traffic, each at the share of the device's peak
  * that the kernel reaches (kernels/rate.def), plus a fixed launch. A row of ir/op.def names the rule and the
  * class of rates; workspace is the kernels' own arithmetic, so plan and program agree. */
@@ -9,6 +10,7 @@
 #include "ir/ops.h"
 #include "kernels/launches.h"
 #include "kernels/rate.h"
+#include "planner/cost/interpolate.h"
 
 #include <string.h>
 
@@ -160,6 +162,8 @@ static int64_t workspace(const Node *node, KTarget target, const Operands *x) {
     return ((int64_t)bytes + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
 }
 
+/* On the host the cores that multiply also bring the operands of a product into order, so that the one comes
+ * on top of the other; elsewhere the slower of the two counts. */
 static double seconds_of(const Graph *g, const Node *node, const Device *device, const Work *work,
                          const KRate *rate) {
     DType dtype = rate->unit == K_UNIT_MATRIX ? input_type(g, node, 0)->dtype : DT_F32;
@@ -167,7 +171,8 @@ static double seconds_of(const Graph *g, const Node *node, const Device *device,
     if (flops <= 0) flops = device->flops_per_second[DT_F32];
     double compute = work->flops / (flops * rate->arithmetic),
            move = work->bytes / (device->bytes_per_second * rate->memory);
-    return (compute > move ? compute : move) + device->launch_seconds;
+    const bool in_turn = !device->cuda && rate->unit == K_UNIT_MATRIX;
+    return (in_turn ? compute + move : compute > move ? compute : move) + device->launch_seconds;
 }
 
 static const ProfileTime *measured(const Graph *g, const Node *node, const Device *device, Arena *arena) {
@@ -175,6 +180,19 @@ static const ProfileTime *measured(const Graph *g, const Node *node, const Devic
     Text key = {.arena = arena};
     profile_key(g, node, &key);
     return profile_find(device->profile, key.at);
+}
+
+double cost_roofline(const Graph *g, const Node *node, const Device *device, Arena *scratch) {
+    const Work work = cost_rule[node->op](g, node);
+    const Operands x = operands_of(g, node, scratch);
+    const KRate rate = k_rate(device->cuda ? K_CUDA : K_HOST, rate_class[node->op], x.out, x.in);
+    return seconds_of(g, node, device, &work, &rate);
+}
+
+/* Of a node that the device's profile, if there is one, does not have. */
+static double correction(const Graph *g, const Node *node, const Device *device, Cost *cost) {
+    return device->between ? interpolation_ratio(device->between, g, node, cost->seconds, &cost->interpolated)
+                           : 1;
 }
 
 Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
@@ -194,8 +212,11 @@ Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
             cost[n].launches[later] = launches(node, &x, !later);
         cost[n].source = rate.source;
         cost[n].measured = measured(g, node, device, scratch);
-        cost[n].seconds =
-            cost[n].measured ? cost[n].measured->median_seconds : seconds_of(g, node, device, &work, &rate);
+        cost[n].seconds = seconds_of(g, node, device, &work, &rate);
+        if (cost[n].measured)
+            cost[n].seconds = cost[n].measured->median_seconds;
+        else
+            cost[n].seconds *= correction(g, node, device, &cost[n]);
         arena_reset(scratch);
     }
     arena_free(scratch);

@@ -23,18 +23,21 @@ typedef struct Device {
     int64_t memory_bytes;   /* what programs see, board less driver; 0: the budget alone counts */
     bool memory_pretended;  /* ... which the user asked to take as given: no such device need have it */
     int64_t reserved_bytes; /* context and code, taken off memory_bytes and off a budget */
-    double flops_per_second[DT_COUNT]; /* dense, f32 accumulation; 0: not supported */
-    double bytes_per_second;           /* device memory */
-    double copy_bytes_per_second;      /* host <-> device, one way */
-    bool copies_beside;                /* copies run beside the computation, one each way at a time */
-    double launch_seconds;             /* fixed cost of one operation */
-    int capability;                    /* 90 for sm_90; 0 on the host */
-    int multiprocessors, threads;      /* threads: resident, on one multiprocessor; 0 on the host */
-    const struct Profile *profile;     /* what was measured on it (profile.h); NULL: nothing */
+    double flops_per_second[DT_COUNT];   /* dense, f32 accumulation; 0: not supported */
+    double bytes_per_second;             /* device memory */
+    double copy_bytes_per_second;        /* host <-> device, one way */
+    bool copies_beside;                  /* copies run beside the computation, one each way at a time */
+    double launch_seconds;               /* fixed cost of one operation */
+    int capability;                      /* 90 for sm_90; 0 on the host */
+    int multiprocessors, threads;        /* threads: resident, on one multiprocessor; 0 on the host */
+    const struct Profile *profile;       /* what was measured on it (profile.h); NULL: nothing */
+    const struct Interpolation *between; /* ... and what follows for the rest (interpolate.h) */
 } Device;
 
-const Device *device_find(const char *name); /* a built-in one; NULL when unknown */
+/* A built-in one; NULL when unknown. "host" is a computer of the least kind there: see this_computer.h. */
+const Device *device_find(const char *name);
 const Device *device_list(uint32_t *count);
+enum { DEVICE_HOST_CORES = 2 }; /* of the built-in hosts */
 /* Its name, and the size of its memory where that is pretended: "h200 (pretended memory: 1.17 TiB)". */
 const char *device_text(const Device *device, Arena *arena);
 /* Shared memory that one block of a kernel may ask for (CUDA C++ Programming Guide, technical specifications
