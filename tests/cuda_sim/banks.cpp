@@ -27,9 +27,15 @@ long sim_bank_conflicts(void) {
 void sim_bank_phase(const uint32_t *address, int lanes, int bytes) {
     uint32_t word[WARP * WIDEST / WORD];
     int words = 0, in_bank[BANKS] = {0}, most = 1;
+    uint32_t taken = 0, twice = 0; /* a bit a bank */
     for (int i = 0; i < lanes; i++)
-        for (uint32_t at = address[i] / WORD; at <= (address[i] + (uint32_t)bytes - 1) / WORD; at++)
+        for (uint32_t at = address[i] / WORD; at <= (address[i] + (uint32_t)bytes - 1) / WORD; at++) {
+            const uint32_t bank = UINT32_C(1) << at % BANKS;
+            twice |= taken & bank;
+            taken |= bank;
             word[words++] = at;
+        }
+    if (!twice) return;
     std::sort(word, word + words);
     words = (int)(std::unique(word, word + words) - word);
     for (int i = 0; i < words; i++) most = std::max(most, ++in_bank[word[i] % BANKS]);
