@@ -447,13 +447,15 @@ void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const G
     for (uint32_t b = 0; b < forward->buf.count; b++) {
         Buf *buf = &forward->buf.at[b];
         if (!buf->persistent) continue;
-        uint32_t at = map_get(home, fg->value.at[buf->value].name);
-        if (at != NONE && train->buf.at[at].bytes >= buf->bytes) {
+        const Value *value = &fg->value.at[buf->value];
+        uint32_t at = map_get(home, value->name);
+        bool same = at != NONE && tg->value.at[train->buf.at[at].value].kind == value->kind &&
+                    value->role != ROLE_CACHE;
+        if (same && train->buf.at[at].bytes >= buf->bytes) {
             buf->offset = train->buf.at[at].offset;
         } else {
             if (shelf(fg, buf->value) == 0)
-                die("the training program has no '%s' of %" PRId64 " bytes", fg->value.at[buf->value].name,
-                    buf->bytes);
+                die("the training program has no '%s' of %" PRId64 " bytes", value->name, buf->bytes);
             buf->offset = base;
             base += buf->bytes;
         }
