@@ -28,13 +28,13 @@ typedef struct EmitRequest {
     const Spec *spec;
     EmitData data;
     const Device *device;
-    bool cuda;           /* the target; need not be what the device suggests */
-    Part train;          /* one micro-step and the update */
-    Part evaluate;       /* forward only, same batch; its layout lies inside train's arena (pack_forward) */
-    Part sample;         /* forward only, batch 1; the same */
-    Part step;           /* of `sample` one token a run, over caches; graph NULL: there is none */
+    bool cuda;     /* the target; need not be what the device suggests */
+    Part train;    /* one micro-step and the update */
+    Part evaluate; /* forward only, same batch; its layout lies inside train's arena (pack_forward) */
+    Part sample;   /* forward only, batch 1; the same */
+    Part step;     /* of `sample` one token a run, over caches; graph NULL: there is none */
     const char *why_no_step; /* then the reason; NULL otherwise */
-    int64_t arena_bytes; /* highest end of all layouts */
+    int64_t arena_bytes;     /* highest end of all layouts */
 } EmitRequest;
 
 typedef struct EmitPlace {

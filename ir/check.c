@@ -420,8 +420,7 @@ static const char *check_params(Check *c) {
     for (uint32_t v = 0; v < c->values; v++) {
         const Value *value = &g->value.at[v];
         bool own = value->kind == VALUE_STATE && (value->role == ROLE_METRIC || value->role == ROLE_CACHE);
-        if (value->kind != VALUE_INPUT && value->kind != VALUE_ACTIVATION && !own &&
-            c->param_of[v] == NONE)
+        if (value->kind != VALUE_INPUT && value->kind != VALUE_ACTIVATION && !own && c->param_of[v] == NONE)
             return value_wrong(c, v, "belongs to no parameter");
     }
     return NULL;
