@@ -34,6 +34,7 @@ typedef struct EmitRequest {
     Part sample;   /* forward only, batch 1; the same */
     Part step;     /* of `sample` one token a run, over caches; graph NULL: there is none */
     const char *why_no_step; /* then the reason; NULL otherwise */
+    int64_t prompt_at_once;  /* `sample` fills the caches: faster for so many tokens; 0: it does not */
     int64_t arena_bytes;     /* highest end of all layouts */
 } EmitRequest;
 

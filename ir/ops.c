@@ -337,12 +337,12 @@ static const char *shape_attend(Shape *s) {
     return give(s, 1, attend_lse(&s->in[0]));
 }
 
-/* x [B, 1, .., E]: one token of what `cache` [B, T, .., E] has of many. */
-static const char *check_one_token(Shape *s, const char *what, const Type *x, const Type *cache) {
+/* x [B, n, .., E]: of what `cache` [B, T, .., E] has for T tokens. */
+static const char *check_cached(Shape *s, const char *what, const Type *x, const Type *cache) {
     if (cache->rank == 4 && x->rank == 4 && x->dtype == cache->dtype && x->dim[0] == cache->dim[0] &&
-        x->dim[1] == 1 && x->dim[3] == cache->dim[3])
+        x->dim[1] <= cache->dim[1] && x->dim[3] == cache->dim[3])
         return NULL;
-    return arena_printf(s->arena, "%s %s is no token of the cache %s", what, say_type(s, x),
+    return arena_printf(s->arena, "%s %s does not go with the cache %s", what, say_type(s, x),
                         say_type(s, cache));
 }
 
@@ -350,7 +350,8 @@ static const char *shape_cache_rows(Shape *s) {
     for (uint32_t i = 0; i < 2; i++) {
         const Type *x = &s->in[i], *cache = &s->in[3 + i];
         TRY(expect_float(s, "the cache", cache));
-        TRY(check_one_token(s, i ? "the value" : "the key", x, cache));
+        TRY(check_cached(s, i ? "the value" : "the key", x, cache));
+        if (x->dim[1] != s->in[0].dim[1]) return "keys and values are of other tokens";
         if (x->dim[2] != cache->dim[2])
             return arena_printf(s->arena, "%s and the cache %s differ in heads", say_type(s, x),
                                 say_type(s, cache));
@@ -364,7 +365,8 @@ static const char *shape_attend_cached(Shape *s) {
     const Type *q = &s->in[0], *k = &s->in[1];
     TRY(expect_float(s, "the query", q));
     if (!type_equal(k, &s->in[2])) return "the caches of keys and of values differ";
-    TRY(check_one_token(s, "the query", q, k));
+    TRY(check_cached(s, "the query", q, k));
+    if (q->dim[1] != 1) return arena_printf(s->arena, "the query %s is of more than a token", say_type(s, q));
     if (q->dim[2] % k->dim[2])
         return arena_printf(s->arena, "%lld query heads do not divide over %lld key heads",
                             (long long)q->dim[2], (long long)k->dim[2]);

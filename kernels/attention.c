@@ -250,17 +250,18 @@ void k_attend_packed(const KCtx *cx, int nout, const KTensor *out, int nin, cons
 
 /* ---- one query a sequence, over keys and values of earlier tokens ---- */
 
-/* k, v [B, 1, K, E], position [B, 1], caches [B, T, K, E] -> caches */
+/* k, v [B, n, K, E], positions [B, n], caches [B, T, K, E] -> caches */
 void k_cache_rows(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                   const KAttr *attr) {
-    (void)cx, (void)nin, (void)attr;
+    (void)cx, (void)nout, (void)nin, (void)attr;
     const int32_t *position = in[2].data;
-    for (int i = 0; i < nout; i++) {
-        const int64_t batch = out[i].dim[0], time = out[i].dim[1], row = out[i].dim[2] * out[i].dim[3];
-        const size_t bytes = (size_t)row * k_element_bytes(out[i].dtype);
-        for (int64_t b = 0; b < batch; b++)
-            if (position[b] >= 0 && position[b] < time)
-                memcpy(k_at(&out[i], (b * time + position[b]) * row), k_at(&in[i], b * row), bytes);
+    const int64_t time = out->dim[1], width = out->dim[2] * out->dim[3], rows = k_count(&in[2]);
+    const size_t bytes = (size_t)width * k_element_bytes(out->dtype);
+#pragma omp parallel for schedule(static) if (rows > 1)
+    for (int64_t r = 0; r < rows; r++) {
+        if (position[r] < 0 || position[r] >= time) continue;
+        const int64_t to = (r / in->dim[1] * time + position[r]) * width;
+        for (int i = 0; i < 2; i++) memcpy(k_at(&out[i], to), k_at(&in[i], r * width), bytes);
     }
 }
 

@@ -126,33 +126,34 @@ __global__ void __launch_bounds__(32 * WARPS) attend_cached_kernel(Cached p) {
     }
 }
 
-/* Row position[b] of both caches; N numbers a thread. */
+/* The row of both caches that belongs to the block's token; N numbers a thread. */
 template <int N>
 __global__ void cache_rows_kernel(KView k, KView v, KView k_cache, KView v_cache, const int32_t *position,
-                                  int64_t time, int64_t row) {
-    const int64_t b = blockIdx.y, i = ((int64_t)blockIdx.x * COPY_THREADS + threadIdx.x) * N;
-    const int64_t at = position[b];
-    if (i >= row || at < 0 || at >= time) return;
+                                  int64_t tokens, int64_t time, int64_t width) {
+    const int64_t r = blockIdx.x, i = ((int64_t)blockIdx.y * COPY_THREADS + threadIdx.x) * N;
+    const int64_t at = position[r];
+    if (i >= width || at < 0 || at >= time) return;
+    const int64_t to = (r / tokens * time + at) * width + i;
     float x[N], y[N];
-    k_get_pack<N>(k, b * row + i, x);
-    k_get_pack<N>(v, b * row + i, y);
-    k_put_pack<N>(k_cache, (b * time + at) * row + i, x);
-    k_put_pack<N>(v_cache, (b * time + at) * row + i, y);
+    k_get_pack<N>(k, r * width + i, x);
+    k_get_pack<N>(v, r * width + i, y);
+    k_put_pack<N>(k_cache, to, x);
+    k_put_pack<N>(v_cache, to, y);
 }
 
 template <int N> static void copy_rows(const KCtx *cx, const KTensor *out, const KTensor *in) {
-    const int64_t row = out[0].dim[2] * out[0].dim[3];
-    K_LAUNCH(cache_rows_kernel<N>, k_grid(k_cuda_ceil(row, COPY_THREADS * N), out[0].dim[0]), COPY_THREADS, 0,
-             cx->stream, k_view(&in[0]), k_view(&in[1]), k_view(&out[0]), k_view(&out[1]),
-             (const int32_t *)in[2].data, out[0].dim[1], row);
+    const int64_t width = out->dim[2] * out->dim[3];
+    K_LAUNCH(cache_rows_kernel<N>, k_grid(k_count(&in[2]), k_cuda_ceil(width, COPY_THREADS * N)),
+             COPY_THREADS, 0, cx->stream, k_view(&in[0]), k_view(&in[1]), k_view(&out[0]), k_view(&out[1]),
+             (const int32_t *)in[2].data, in->dim[1], out->dim[1], width);
 }
 
-/* k, v [B, 1, K, E], position [B, 1], caches [B, T, K, E] -> caches */
+/* k, v [B, n, K, E], positions [B, n], caches [B, T, K, E] -> caches */
 void k_cache_rows(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                   const KAttr *attr) {
     (void)nout, (void)nin, (void)attr;
     if (k_count(&in[0]) == 0) return;
-    if (out[0].dim[2] * out[0].dim[3] % K_PACK == 0)
+    if (out->dim[2] * out->dim[3] % K_PACK == 0)
         copy_rows<K_PACK>(cx, out, in);
     else
         copy_rows<1>(cx, out, in);

@@ -125,10 +125,10 @@ KFunction k_attend;        /* o = softmax(q k^T / sqrt(E)) v over keys (causal: 
                               last_query [B, T], token t sees keys first_key[t]..t if causal, else ..last_query[t], and
                               queries t, else first_key[t], ..last_query[t] see it: the two say the same. Each token
                               sees itself */
-KFunction k_cache_rows;    /* k and v [B, 1, K, E] become row positions[b] of the caches [B, T, K, E]; a position that is
-                              none of a row changes nothing */
-KFunction k_attend_cached; /* attend of one query [B, 1, H, E] over rows 0..positions[b] of the caches, causally; on the
-                              host with the bits that attend gives to that row */
+KFunction k_cache_rows;    /* rows of k and v [B, n, K, E] become those of the caches [B, T, K, E] that positions [B, n] say,
+                              no two the same; a position that is none of a row changes nothing */
+KFunction k_attend_cached; /* attend of one query [B, 1, H, E] over rows 0..position [B, 1] of the caches, causally; on
+                              the host with the bits that attend gives to that row */
 KFunction k_dropout;       /* x keep / (1 - p), keep = k_random(..., attr.rng, attr.element + i) >= p; its own
                               backward */
 KFunction k_cross_entropy; /* lse = log sum exp(logits); loss += sum mask (lse - logits[target]), always

@@ -104,6 +104,9 @@ typedef struct RtProgram {
                                    ran for those at 0 .. position - 1; NULL: there is none */
     int64_t step_context;       /* positions below it */
     int64_t step_token_offset, step_position_offset, step_logits_offset;
+    int64_t prompt_at_once;     /* `sample` leaves there what `step` keeps, of all its tokens: it is the faster one for prompts
+                                   of so many and more. 0: it does not */
+    int64_t sample_positions_offset; /* then: i32 [1,T], 0 .. T - 1 */
 
     int64_t steps;
     int64_t epochs;             /* instead of steps: so often all of the data, rounded up to whole steps; 0: `steps` */

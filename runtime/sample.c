@@ -97,13 +97,17 @@ static int64_t window_of(const RtProgram *program) {
     return program->sample_context ? program->sample_context : program->context;
 }
 
-/* All of the window is one document. */
-static void upload_document(RtRun *run, const RtDocumentInputs *inputs, int64_t context) {
-    if (!inputs) return;
-    int32_t *number = rt_allocate((size_t)context * sizeof *number);
-    const int64_t bytes = context * (int64_t)sizeof *number;
-    const int64_t first = inputs->sample_first_key_offset, last = inputs->sample_last_query_offset,
-                  positions = inputs->sample_positions_offset;
+/* All of the window is one document: what each token sees, and its place, -1 where the program asks for none.
+ */
+static void upload_places(RtRun *run, const RtProgram *program) {
+    const RtDocumentInputs *inputs = program->documents;
+    const int64_t context = window_of(program), bytes = context * (int64_t)sizeof(int32_t);
+    const int64_t first = inputs ? inputs->sample_first_key_offset : -1,
+                  last = inputs ? inputs->sample_last_query_offset : -1;
+    int64_t positions = inputs ? inputs->sample_positions_offset : -1;
+    if (program->prompt_at_once) positions = program->sample_positions_offset;
+    if (first < 0 && last < 0 && positions < 0) return;
+    int32_t *number = rt_allocate((size_t)bytes);
     if (first >= 0) rt_device_upload(run->arena + first, number, bytes);
     for (int64_t i = 0; i < context; i++) number[i] = (int32_t)context - 1;
     if (last >= 0) rt_device_upload(run->arena + last, number, bytes);
@@ -119,6 +123,7 @@ static void run_window(RtRun *run, const RtProgram *program, const int32_t *toke
     const int64_t pitch = program->sample_logits_pitch ? program->sample_logits_pitch : program->vocab;
     rt_device_upload(run->arena + program->sample_tokens_offset, token + begin,
                      context * (int64_t)sizeof *token);
+    upload_places(run, program); /* a token that was run by itself has left its own */
     program->sample(run);
     rt_device_sync();
     const int64_t row = (have - begin - 1) * pitch * rt_dtype_bytes(program->sample_logits_dtype);
@@ -144,16 +149,15 @@ char *rt_sample_text(RtRun *run, const RtProgram *program, const RtSample *sampl
     run->cx.step = sample->step;
     run->cx.micro = 0;
     int64_t have = given, fed = 0;
-    int window = 0; /* the text has outgrown it, or tokens are not run one by one */
     while (have < most && !*stop) {
-        if (program->step && have <= program->step_context) {
+        const int fits = program->step && have <= program->step_context;
+        if (!fits || (!fed && program->prompt_at_once && have >= program->prompt_at_once)) {
+            run_window(run, program, token, have, logits);
+            fed = have;
+        } else {
             run_token(run, program, token[fed], (int32_t)fed);
             if (++fed < have) continue; /* the prompt */
             download_logits(run, program, program->step_logits_offset, logits);
-        } else {
-            if (!window) upload_document(run, program->documents, context);
-            window = 1;
-            run_window(run, program, token, have, logits);
         }
         const double uniform = k_random24(key, (uint64_t)(have - given)) * 0x1p-24;
         token[have] = draw(logits, program->vocab, sample->temperature, uniform);

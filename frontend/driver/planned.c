@@ -5,6 +5,8 @@
 #include "frontend/driver/programs.h"
 #include "frontend/lower/lower.h"
 
+#include <string.h>
+
 /* A program without backward pass, in the arena of the training program. */
 static Program beside(const Compilation *c, ProgramKind kind, Graph *forward, TileRule tile,
                       const Program *train) {
@@ -64,6 +66,39 @@ static Program sampling_step(const Compilation *c, const Program *sample, int64_
     return (Program){.kind = PROGRAM_STEP};
 }
 
+static const Buf *cache_named(const Program *p, const char *name) {
+    for (uint32_t b = 0; b < p->result->layout->buf.count; b++) {
+        const Buf *buf = &p->result->layout->buf.at[b];
+        if (buf->persistent && !strcmp(p->graph->value.at[buf->value].name, name)) return buf;
+    }
+    return NULL;
+}
+
+/* Whether what `step` keeps of earlier tokens is where `whole` leaves it, and their positions are. */
+static bool share_caches(const Program *whole, const Program *step) {
+    const Layout *layout = step->result->layout;
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        const Value *value =
+            layout->buf.at[b].persistent ? &step->graph->value.at[layout->buf.at[b].value] : NULL;
+        if (!value || value->role != ROLE_CACHE) continue;
+        const Buf *other = cache_named(whole, value->name);
+        if (!other || other->offset != layout->buf.at[b].offset) return false;
+    }
+    return true;
+}
+
+/* The whole window, which leaves the keys and values of a prompt for the tokens behind it: in the place of
+ * the program that does not, where that takes no more than the arena has. */
+static void keep_prompts(const Compilation *c, Planned *planned) {
+    const Program *sample = &planned->sample, *step = &planned->step;
+    Graph *keeping = graph_keep_rows(sample->made[STAGE_GRAD], c->arena);
+    Program whole = beside(c, PROGRAM_SAMPLE, keeping, (TileRule){1, 1}, sample->inside);
+    if (height(&whole) > planned->request.arena_bytes || !share_caches(&whole, step)) return;
+    planned->sample = whole;
+    planned->request.sample = program_part(&whole);
+    planned->request.prompt_at_once = 1 + (int64_t)(whole.result->plan.seconds / step->result->plan.seconds);
+}
+
 /* Adds evaluation and sampling to the training program: what the peak is made of. */
 static void add_beside(const Compilation *c, Planned *planned, Budget arena_budget) {
     planned->evaluate = evaluation(c, &planned->train, arena_budget);
@@ -88,7 +123,10 @@ static void complete(const Compilation *c, Planned *planned, Budget arena_budget
     EmitRequest *request = &planned->request;
     add_beside(c, planned, arena_budget);
     planned->step = sampling_step(c, &planned->sample, request->arena_bytes, &request->why_no_step);
-    if (planned->step.graph) request->step = program_part(&planned->step);
+    if (planned->step.graph) {
+        request->step = program_part(&planned->step);
+        keep_prompts(c, planned);
+    }
     planned->evaluate.inside = planned->sample.inside = planned->step.inside = NULL;
 }
 

@@ -84,8 +84,12 @@ static void add_sampling(const EmitRequest *request, Text *out) {
     char a[24];
     const int64_t context = request->sample.graph->context;
     if (request->step.graph)
-        text_add(out, "  sampling        a token at a time; keys and values of %" PRId64 " tokens take %s\n",
-                 context, format_bytes(cache_bytes(request), a));
+        text_add(
+            out, "  sampling        a token at a time%s; keys and values of %" PRId64 " tokens take %s\n",
+            request->prompt_at_once ? arena_printf(out->arena, ", prompts of %" PRId64 " and more at once",
+                                                   request->prompt_at_once)
+                                    : "",
+            context, format_bytes(cache_bytes(request), a));
     else
         text_add(out, "  sampling        %" PRId64 " tokens again for each token: %s\n", context,
                  request->why_no_step);
@@ -384,6 +388,8 @@ json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena) {
     for (int i = 0; i < phases.count; i++) json_set(each, phase_key[i], json_integer(phases.bytes[i]));
     json_set(root, "phase_bytes", each);
     json_set(root, "sampling_cache_bytes", json_integer(cache_bytes(request)));
+    if (request->prompt_at_once)
+        json_set(root, "sampling_prompt_at_once", json_integer(request->prompt_at_once));
     if (request->why_no_step) json_set(root, "sampling_without_cache", json_text(request->why_no_step));
     json_set(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
     json_set(root, "keep_all_bytes", json_integer(result->keep_all_bytes));

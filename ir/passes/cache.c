@@ -10,7 +10,9 @@
  * The caches are states of the graph: run with the tokens 0, 1, .. one after the other, it finds in them the
  * rows of all earlier ones. Every other operation has to work on each token by itself. An operation that is
  * not known to do so, and attention that is not causal, make the answer NULL: the model is right without it.
- */
+ *
+ * The second pass leaves the whole sequence's graph as it is, but that it leaves there the rows of all its
+ * tokens: a prompt is run at once, and what follows it token by token. */
 #include "ir/ops.h"
 #include "ir/passes/passes.h"
 
@@ -78,24 +80,26 @@ static Type type_of(const Maker *m, ValueId v, Sort sort) {
     return t;
 }
 
-static void add_leaves(Maker *m) {
-    const Graph *from = m->from;
-    Graph *g = m->g;
-    for (uint32_t p = 0; p < from->param.count; p++) {
-        const ValueId v = from->param.at[p].value;
-        const Value *value = &from->value.at[v];
-        m->now[v] = graph_value(g, value->type, value->kind, value->role, value->name, value->span);
-        m->sort[v] = SORT_FIXED;
-        Param *param = vec_add(g->arena, &g->param);
-        *param = from->param.at[p];
-        param->value = m->now[v];
+static ValueId add_leaf(Maker *m, ValueId v) {
+    const Value *value = &m->from->value.at[v];
+    m->sort[v] = SORT_FIXED;
+    return m->now[v] = graph_value(m->g, value->type, value->kind, value->role, value->name, value->span);
+}
+
+static void add_params(Maker *m) {
+    for (uint32_t p = 0; p < m->from->param.count; p++) {
+        Param *param = vec_add(m->g->arena, &m->g->param);
+        *param = m->from->param.at[p];
+        param->value = add_leaf(m, param->value);
     }
-    const Type one = {.dtype = DT_I32, .rank = 2, .dim = {1, 1}};
-    const Value *tokens = &from->value.at[from->tokens];
-    g->tokens = graph_value(g, one, VALUE_INPUT, ROLE_INPUT, tokens->name, tokens->span);
-    const char *position =
-        from->positions == NONE ? own_name(m, "data.positions") : from->value.at[from->positions].name;
-    g->positions = graph_value(g, one, VALUE_INPUT, ROLE_INPUT, position, (Span){0});
+}
+
+/* The places of so many tokens. */
+static ValueId add_positions(Maker *m, int64_t tokens) {
+    const ValueId own = m->from->positions;
+    const Type type = {.dtype = DT_I32, .rank = 2, .dim = {1, tokens}};
+    const char *name = own == NONE ? own_name(m, "data.positions") : m->from->value.at[own].name;
+    return graph_value(m->g, type, VALUE_INPUT, ROLE_INPUT, name, (Span){0});
 }
 
 static ValueId add_cache(Maker *m, const Node *node, const char *what, ValueId of) {
@@ -106,12 +110,23 @@ static ValueId add_cache(Maker *m, const Node *node, const char *what, ValueId o
 
 /* ---- nodes ---- */
 
+/* Keys and values that attention reads, into caches; these, as they are then. */
+static const ValueId *add_rows(Maker *m, const Node *attend) {
+    const ValueId rows[] = {m->now[attend->in[1]], m->now[attend->in[2]], m->g->positions,
+                            add_cache(m, attend, "keys", attend->in[1]),
+                            add_cache(m, attend, "values", attend->in[2])};
+    const char *name = own_name(m, arena_printf(m->arena, "%s.cache", attend->name));
+    NodeId kept = graph_node(m->g, OP_CACHE_ROWS, rows, COUNT_OF(rows), 2, 2, NULL, attend->phase,
+                             attend->block, name, attend->span);
+    return m->g->node.at[kept].out;
+}
+
 /* The node's operation, or another, over operands of the new graph; its outputs are of `sort`. */
 static void add_same(Maker *m, const Node *node, Op op, const ValueId *in, uint32_t nin, Sort sort) {
     Type *wish = NEW_ARRAY(m->arena, Type, node->nout);
     for (uint32_t i = 0; i < node->nout; i++) wish[i] = type_of(m, node->out[i], sort);
-    NodeId made = graph_node_as(m->g, op, in, nin, 0, node->nout, wish, &node->attr, node->phase, node->block,
-                                node->name, node->span);
+    NodeId made = graph_node_as(m->g, op, in, nin, node->nmut, node->nout, wish, &node->attr, node->phase,
+                                node->block, node->name, node->span);
     for (uint32_t i = 0; i < node->nout; i++) {
         m->now[node->out[i]] = m->g->node.at[made].out[i];
         m->sort[node->out[i]] = sort;
@@ -143,13 +158,7 @@ static bool look_up(Maker *m, const Node *node) {
 static bool attend(Maker *m, const Node *node) {
     if (!node->attr.causal) return refuse(m, node, "is not causal");
     if (m->needed[node->out[1]]) return refuse(m, node, "gives more than its result");
-    const ValueId rows[] = {m->now[node->in[1]], m->now[node->in[2]], m->g->positions,
-                            add_cache(m, node, "keys", node->in[1]),
-                            add_cache(m, node, "values", node->in[2])};
-    const char *name = own_name(m, arena_printf(m->arena, "%s.cache", node->name));
-    NodeId kept =
-        graph_node(m->g, OP_CACHE_ROWS, rows, 5, 2, 2, NULL, node->phase, node->block, name, node->span);
-    const ValueId *cache = m->g->node.at[kept].out;
+    const ValueId *cache = add_rows(m, node);
     const ValueId in[] = {m->now[node->in[0]], cache[0], cache[1], m->g->positions};
     m->now[node->out[0]] =
         graph_op(m->g, OP_ATTEND_CACHED, in, 4, NULL, node->phase, node->block, node->name, node->span);
@@ -172,8 +181,7 @@ static bool add_node(Maker *m, const Node *node) {
     const Sort first = m->sort[node->in[0]];
     switch (node->op) {
     case OP_EMBED:
-        if (node->in[0] != m->from->tokens || m->sort[node->in[1]] != SORT_FIXED) break;
-        m->now[node->in[0]] = m->g->tokens;
+        if (first != SORT_ROWS || m->sort[node->in[1]] != SORT_FIXED) break;
         return keep(m, node, SORT_ROWS);
     case OP_POSITIONS:
         if (first != SORT_FIXED) break;
@@ -213,19 +221,31 @@ static bool add_node(Maker *m, const Node *node) {
     return refuse(m, node, "mixes tokens");
 }
 
-Graph *graph_one_token(const Graph *from, Arena *arena, const char **why_not) {
+static Maker maker_new(const Graph *from, Arena *arena) {
     Maker m = {.from = from, .g = graph_new(arena), .arena = arena, .names = map_new(arena)};
-    bool attends = false, fine = true;
-    *why_not = "its logits are made in pieces";
-    if (from->logits == NONE) return NULL;
-    if (from->batch != 1) die("one token of %lld sequences", (long long)from->batch);
+    if (from->batch != 1) die("keys and values of %lld sequences", (long long)from->batch);
     m.sort = NEW_ARRAY(arena, Sort, from->value.count);
     m.now = NEW_ARRAY(arena, ValueId, from->value.count);
     m.needed = NEW_ARRAY(arena, bool, from->value.count);
     for (ValueId v = 0; v < from->value.count; v++) map_set(m.names, from->value.at[v].name, v);
-    find_needed(&m);
-    add_leaves(&m);
     for (uint32_t i = 0; i < from->block.count; i++) *vec_add(arena, &m.g->block) = from->block.at[i];
+    add_params(&m);
+    return m;
+}
+
+Graph *graph_one_token(const Graph *from, Arena *arena, const char **why_not) {
+    bool attends = false, fine = true;
+    *why_not = "its logits are made in pieces";
+    if (from->logits == NONE) return NULL;
+    Maker m = maker_new(from, arena);
+    const Value *tokens = &from->value.at[from->tokens];
+    m.g->tokens = graph_value(m.g, (Type){.dtype = DT_I32, .rank = 2, .dim = {1, 1}}, VALUE_INPUT, ROLE_INPUT,
+                              tokens->name, tokens->span);
+    m.g->positions = add_positions(&m, 1);
+    m.now[from->tokens] = m.g->tokens;
+    m.sort[from->tokens] = SORT_ROWS;
+    if (from->positions != NONE) m.now[from->positions] = m.g->positions, m.sort[from->positions] = SORT_ROWS;
+    find_needed(&m);
     for (NodeId n = 0; n < from->node.count && fine; n++) {
         const Node *node = &from->node.at[n];
         bool wanted = false;
@@ -239,4 +259,32 @@ Graph *graph_one_token(const Graph *from, Arena *arena, const char **why_not) {
     if (m.why_not) return NULL;
     m.g->logits = m.now[from->logits];
     return m.g;
+}
+
+static ValueId moved(const Maker *m, ValueId v) {
+    return v == NONE ? NONE : m->now[v];
+}
+
+Graph *graph_keep_rows(const Graph *from, Arena *arena) {
+    Maker m = maker_new(from, arena);
+    Graph *g = m.g;
+    for (ValueId v = 0; v < from->value.count; v++)
+        if (from->value.at[v].def == NONE && m.sort[v] == SORT_NONE) add_leaf(&m, v);
+    g->positions = from->positions == NONE ? add_positions(&m, from->context) : m.now[from->positions];
+    for (NodeId n = 0; n < from->node.count; n++) {
+        const Node *node = &from->node.at[n];
+        if (node->op == OP_ATTEND) add_rows(&m, node);
+        ValueId *in = NEW_ARRAY(arena, ValueId, node->nin + 1);
+        for (uint32_t i = 0; i < node->nin; i++) in[i] = m.now[node->in[i]];
+        add_same(&m, node, node->op, in, node->nin, SORT_FIXED);
+    }
+    g->tokens = m.now[from->tokens];
+    g->targets = moved(&m, from->targets);
+    g->mask = moved(&m, from->mask);
+    g->first_key = moved(&m, from->first_key);
+    g->last_query = moved(&m, from->last_query);
+    g->logits = moved(&m, from->logits);
+    g->loss_sum = moved(&m, from->loss_sum);
+    g->context = from->context;
+    return g;
 }

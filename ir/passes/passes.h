@@ -77,5 +77,8 @@ Graph *graph_forward_only(const Graph *from, Arena *arena);
  * the graph (ROLE_CACHE). Parameter p is value p. NULL, and the reason, where the model is none of which that
  * can be done: *why_not is NULL where it can. */
 Graph *graph_one_token(const Graph *from, Arena *arena, const char **why_not);
+/* Requires: a graph of which graph_one_token makes one. Produces: the same graph, which leaves keys and
+ * values of all tokens where that one reads those of earlier ones: in states of the same names. */
+Graph *graph_keep_rows(const Graph *from, Arena *arena);
 
 #endif

@@ -62,9 +62,9 @@ done
 counts() { sed -n "s/^$1  *\([0-9]*\) .*/\1/p" profile.txt; }
 text bytes --sample 1 >got.txt
 bytes/train --steps 2 --sample 16 --temperature 0 --save-dir sample.save --profile --quiet 2>profile.txt || fail "$(cat profile.txt)"
-[ "$(counts attend_cached)" = $((16 * 2)) ] && [ -z "$(counts attend_packed)" ] || fail "16 tokens: $(cat profile.txt)"
+[ "$(counts attend_cached)" = $((16 * 2)) ] && [ -z "$(counts attend)" ] || fail "16 tokens: $(cat profile.txt)"
 bytes/train --steps 2 --sample 20 --temperature 0 --save-dir sample.save --profile --quiet 2>profile.txt || fail "$(cat profile.txt)"
-[ "$(counts attend_cached)" = $((16 * 2)) ] && [ "$(counts attend_packed)" = $((4 * 2)) ] || fail "20 tokens: $(cat profile.txt)"
+[ "$(counts attend_cached)" = $((16 * 2)) ] && [ "$(counts attend)" = $((4 * 2)) ] || fail "20 tokens: $(cat profile.txt)"
 
 # -- without: what cannot be done, and what does not fit; the plan says so, and the text is the same --
 sed 's/, causal)/)/' "$spec" >open.remat

@@ -114,12 +114,13 @@ static void attend_cached(const Call *call, Values in, double *o) {
 }
 
 static void cache_rows(const Call *call, Values in, Values out) {
+    const int64_t tokens = call->in[0].dim[1], time = call->out[0].dim[1],
+                  width = call->out[0].count / (call->out[0].dim[0] * time);
     for (int i = 0; i < 2; i++) {
-        const int64_t row = call->in[i].count / call->in[i].dim[0], time = call->out[i].dim[1];
-        for (int64_t e = 0; e < call->out[i].count; e++) {
-            const int64_t b = e / row / time;
-            const bool new = e / row % time == (int64_t)in[2][b];
-            out[i][e] = new ? in[i][b * row + e % row] : in[3 + i][e];
+        memcpy(out[i], in[3 + i], sizeof(double) * (size_t)call->out[i].count);
+        for (int64_t e = 0; e < call->in[i].count; e++) {
+            const int64_t r = e / width, row = r / tokens * time + (int64_t)in[2][r];
+            out[i][row * width + e % width] = in[i][e];
         }
     }
 }

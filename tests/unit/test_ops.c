@@ -87,7 +87,7 @@ static double tolerance_of(const Call *call) {
 }
 
 static bool floats(const Spec *spec) {
-    return !strchr("imflpnqQdu", spec->letter);
+    return !strchr("imflpnoqQdu", spec->letter);
 }
 
 /* ---- programs of calls: the notation of ops_cases.def ---- */
