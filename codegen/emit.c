@@ -39,7 +39,7 @@ static void add_head(const EmitRequest *request, Text *out) {
         plan->step.count, copies_text(request->train.layout, out->arena));
 }
 
-void emit_source(const EmitRequest *request, Text *out) {
+void emit_training(const EmitRequest *request, Text *out) {
     static const char *const heading[] = {
         "training: one micro-step, and the update", "evaluation: the loss of one batch",
         "sampling: the logits of one sequence", "sampling: those of one token, over caches of earlier ones"};
@@ -63,6 +63,10 @@ void emit_source(const EmitRequest *request, Text *out) {
     text_add_n(out, steps.at, steps.length);
     text_add(out, "/* ======== what the runtime needs to know ======== */\n\n");
     emit_tables(request, &names, homes, out);
+}
+
+void emit_source(const EmitRequest *request, Text *out) {
+    emit_training(request, out);
     text_add(out, "int main(int argc, char **argv) {\n    return rt_main(&program, argc, argv);\n}\n");
 }
 
@@ -70,7 +74,7 @@ void emit_source(const EmitRequest *request, Text *out) {
 static const char tune_prefix[] = "runtime/tune";
 static bool wanted_by_tuner(bool cuda, const char *path) {
     if (!strcmp(path, "runtime/tune_cuda.c")) return cuda;
-    if (!strcmp(path, "runtime/tune_host.c")) return !cuda;
+    if (!strcmp(path, "runtime/tune_host.c") || !strcmp(path, "runtime/tune_steps.c")) return !cuda;
     return !strncmp(path, tune_prefix, strlen(tune_prefix));
 }
 
@@ -228,10 +232,10 @@ FolderAnswer emit_tuner(const EmitRequest *request, const EmitPlace *place, Aren
     add_embedded(&files, request->cuda, wanted, arena);
     add_embedded(&files, request->cuda, wanted_by_tuner, arena);
     emit_tuner_source(request, &source);
-    add_makefile(
-        request, "tune",
-        arena_printf(arena, "tune.o runtime/tune.o runtime/tune_%s.o", request->cuda ? "cuda" : "host"),
-        &makefile);
+    add_makefile(request, "tune",
+                 request->cuda ? "tune.o runtime/tune.o runtime/tune_cuda.o"
+                               : "tune.o runtime/tune.o runtime/tune_steps.o runtime/tune_host.o",
+                 &makefile);
     text_add(&makefile, "\nruntime/%%.o: runtime/%%.c\n\t$(CC) $(CFLAGS) -c -o $@ $<\n");
     add_text(&files, request->cuda ? "tune.cu" : "tune.c", &source);
     add_text(&files, "Makefile", &makefile);

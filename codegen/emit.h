@@ -48,6 +48,8 @@ typedef struct EmitPlace {
 FolderAnswer emit_program(const EmitRequest *request, const EmitPlace *place, Arena *arena,
                           const char **error);
 void emit_source(const EmitRequest *request, Text *out);
+/* The same without its main: tables and steps, and `program`. */
+void emit_training(const EmitRequest *request, Text *out);
 void emit_plan_json(const EmitRequest *request, Text *out);
 /* The folder of a program that measures the training part's operations instead (tune.c); of it, its source.
  */

@@ -417,6 +417,8 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
     }
     if (spec->adapter_path) FIELD_STRING("adapter_path", spec->adapter_path);
     if (spec->merged_path) FIELD_STRING("merged_path", spec->merged_path);
+    if (spec->merged_unquantised) text_add(out, "    .merged_unquantised = 1,\n");
+    if (spec->merged_onto_path) FIELD_STRING("merged_onto_path", spec->merged_onto_path);
     text_add(out, "};\n\n");
 #undef FIELD_STRING
 #undef FIELD_INT

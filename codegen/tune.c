@@ -6,7 +6,9 @@
  *         CALL(linear, OUT(F32(at[0], 4, 256, 512)), IN(F32(at[1], ...), ...), NO_ATTR, NO_WORKSPACE);
  *     }
  *
- * Operations are distinct as records of a profile are. Those that take most of a step come first. */
+ * Operations are distinct as records of a profile are. Those that take most of a step come first. On the host
+ * the training program itself stands before them, with which operation each of its calls is: whole steps are
+ * timed too. */
 #include "codegen/emit.h"
 #include "codegen/item.h"
 #include "codegen/names.h"
@@ -22,7 +24,10 @@ typedef struct Kind {
     int64_t runs;   /* a step, recomputation counted */
     double seconds; /* of one run, as planned */
 } Kind;
-typedef VEC(Kind) Kinds;
+typedef struct Kinds {
+    VEC(Kind) list;
+    uint32_t *of_node; /* which of them each node of the graph is; NONE: a view */
+} Kinds;
 
 static int by_seconds(const void *left, const void *right) {
     const Kind *a = left, *b = right;
@@ -31,32 +36,44 @@ static int by_seconds(const void *left, const void *right) {
     return (a->node > b->node) - (a->node < b->node);
 }
 
+/* A step that is a call of its node's kernel. */
+static bool is_call(const Graph *g, const Step *step) {
+    return (step->kind == STEP_RUN || step->kind == STEP_RECOMPUTE) &&
+           !(op_info[g->node.at[step->node].op].flags & OPF_VIEW);
+}
+
 static Kinds find_kinds(const Part *part, Arena *arena) {
     const Graph *g = part->graph;
-    Kinds kinds = {0};
+    Kinds kinds = {.of_node = NEW_ARRAY(arena, uint32_t, g->node.count)};
     Map *index = map_new(arena);
-    uint32_t *kind_of = NEW_ARRAY(arena, uint32_t, g->node.count);
     for (NodeId n = 0; n < g->node.count; n++) {
+        kinds.of_node[n] = NONE;
         if (op_info[g->node.at[n].op].flags & OPF_VIEW) continue;
         Text key = {.arena = arena};
         profile_key(g, &g->node.at[n], &key);
         uint32_t k = map_get(index, key.at);
         if (k == NONE) {
-            k = kinds.count;
+            k = kinds.list.count;
             map_set(index, key.at, k);
-            *vec_add(arena, &kinds) = (Kind){.key = key.at, .node = n, .seconds = part->cost[n].seconds};
+            *vec_add(arena, &kinds.list) = (Kind){.key = key.at, .node = n, .seconds = part->cost[n].seconds};
         }
-        kinds.at[k].nodes++;
-        kind_of[n] = k;
+        kinds.list.at[k].nodes++;
+        kinds.of_node[n] = k;
     }
     for (uint32_t s = 0; s < part->plan->step.count; s++) {
         const Step *step = &part->plan->step.at[s];
-        if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) continue;
+        if (!is_call(g, step)) continue;
         bool micro = g->node.at[step->node].phase != PHASE_UPDATE;
-        if (!(op_info[g->node.at[step->node].op].flags & OPF_VIEW))
-            kinds.at[kind_of[step->node]].runs += micro ? g->accumulate : 1;
+        kinds.list.at[kinds.of_node[step->node]].runs += micro ? g->accumulate : 1;
     }
-    qsort(kinds.at, kinds.count, sizeof *kinds.at, by_seconds);
+    uint32_t *place = NEW_ARRAY(arena, uint32_t, kinds.list.count + 1);
+    qsort(kinds.list.at, kinds.list.count, sizeof *kinds.list.at, by_seconds);
+    for (uint32_t k = 0; k < kinds.list.count; k++) {
+        Kind *kind = &kinds.list.at[k];
+        place[kinds.of_node[kind->node]] = k;
+    }
+    for (NodeId n = 0; n < g->node.count; n++)
+        if (kinds.of_node[n] != NONE) kinds.of_node[n] = place[kinds.of_node[n]];
     return kinds;
 }
 
@@ -145,10 +162,36 @@ static void print_operation(const Part *part, const Kind *kind, uint32_t number,
     text_add(out, "}\nstatic const RtTuneTensor tensors_%u[] = {\n%s};\n\n", number, tensors.at);
 }
 
+/* Which operation each call is, of the plan's steps [begin, end). */
+static uint32_t print_calls(const Part *part, const Kinds *kinds, const char *name, uint32_t begin,
+                            uint32_t end, Text *out) {
+    enum { A_LINE = 20 };
+    uint32_t calls = 0;
+    text_add(out, "static const int %s[] = {", name);
+    for (uint32_t s = begin; s < end; s++) {
+        const Step *step = &part->plan->step.at[s];
+        if (!is_call(part->graph, step)) continue;
+        text_add(out, "%s%u,", calls++ % A_LINE ? " " : "\n    ", kinds->of_node[step->node]);
+    }
+    text_add(out, calls ? "\n};\n" : "0};\n");
+    return calls;
+}
+
+static void print_steps(const Part *part, const Kinds *kinds, Text *out) {
+    const uint32_t all = part->plan->step.count, update = part->plan->update_begin;
+    const uint32_t micro = print_calls(part, kinds, "micro_calls", 0, update, out);
+    const uint32_t rest = print_calls(part, kinds, "update_calls", update, all, out);
+    text_add(out,
+             "static const RtTuneSteps steps = {\n    .time = rt_tune_steps,\n    .program = &program,\n    "
+             ".micro_call = micro_calls,\n"
+             "    .update_call = update_calls,\n    .micro_calls = %u,\n    .update_calls = %u,\n};\n\n",
+             micro, rest);
+}
+
 static void print_table(const Kinds *kinds, Text *out) {
     text_add(out, "static const RtTuneOperation operations[] = {\n");
-    for (uint32_t k = 0; k < kinds->count; k++) {
-        const Kind *kind = &kinds->at[k];
+    for (uint32_t k = 0; k < kinds->list.count; k++) {
+        const Kind *kind = &kinds->list.at[k];
         char digits[32];
         text_add(
             out,
@@ -168,10 +211,12 @@ void emit_tuner_source(const EmitRequest *request, Text *out) {
              " * on %s, target %s, and writes them into a profile. runtime/tune.h explains the tables,\n"
              " * runtime/rt.h the notation. */\n"
              "#include \"runtime/tune.h\"\n\n",
-             name_comment(out->arena, request->spec->path), kinds.count, request->spec->model,
+             name_comment(out->arena, request->spec->path), kinds.list.count, request->spec->model,
              device_text(device, out->arena), request->cuda ? "cuda" : "host");
-    for (uint32_t k = 0; k < kinds.count; k++) print_operation(part, &kinds.at[k], k, out);
+    if (!request->cuda) emit_training(request, out);
+    for (uint32_t k = 0; k < kinds.list.count; k++) print_operation(part, &kinds.list.at[k], k, out);
     print_table(&kinds, out);
+    if (!request->cuda) print_steps(part, &kinds, out);
     text_add(out,
              "static const RtTuner tuner = {\n"
              "    .model = \"%s\",\n    .target = \"%s\",\n    .device = ",
@@ -182,9 +227,9 @@ void emit_tuner_source(const EmitRequest *request, Text *out) {
              "    .kernels = \"%016" PRIx64 "\",\n    .capability = %d,\n    .multiprocessors = %d,\n"
              "    .memory_bytes = INT64_C(%" PRId64 "),\n    .vocab = INT64_C(%" PRId64 "),\n"
              "    .context = INT64_C(%" PRId64 "),\n"
-             "    .operation = operations,\n    .operations = %u,\n};\n\n",
+             "    .operation = operations,\n    .operations = %u,\n    .steps = %s,\n};\n\n",
              emit_kernels_hash(request->cuda), device->capability, device->multiprocessors,
              device->memory_pretended ? 0 : device->memory_bytes, vocabulary(part->graph),
-             part->graph->context, kinds.count);
+             part->graph->context, kinds.list.count, request->cuda ? "NULL" : "&steps");
     text_add(out, "int main(int argc, char **argv) {\n    return rt_tune_main(&tuner, argc, argv);\n}\n");
 }

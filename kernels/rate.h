@@ -5,7 +5,7 @@
 #include "kernels.h"
 
 typedef enum KRateClass {
-#define RATE(NAME, ...) K_RATE_##NAME,
+#define RATE(NAME, variants) K_RATE_##NAME,
 #include "rate.def"
     K_RATE_COUNT
 } KRateClass;

@@ -19,12 +19,21 @@ static void need_kind(const RtModel *model, RtOutKind kind, const char *base) {
         rt_fail(RT_EXIT_IO, "the base model '%s' is no folder: other tools need its config.json", base);
 }
 
-int64_t rt_model_out_check(const RtProgram *program, const char *out, RtOutKind kind) {
+/* The folder goes neither into the one it is made of nor into that of the weights it was trained from. */
+static void check_places(const RtModel *model, const RtOutRequest *request, const char *base) {
+    model_folder_check(request->folder, base);
+    if (model->weights && access(model->weights, F_OK) == 0)
+        model_folder_check(request->folder, model->weights);
+}
+
+int64_t rt_model_out_check(const RtProgram *program, const RtOutRequest *request) {
+    const RtOutKind kind = request->kind;
     RtModel model = rt_model_of(program, 0);
+    const char *base = request->base ? request->base : model.weights;
     Export ex;
-    need_kind(&model, kind, model.weights);
-    model_folder_check(out, model.weights);
-    export_open(&ex, &model, model.weights, 0);
+    need_kind(&model, kind, base);
+    check_places(&model, request, base);
+    export_open(&ex, &model, base, request->unquantised);
     int64_t bytes = 0;
     for (int i = 0; i < program->tensors; i++) {
         const RtTensor *tensor = &program->tensor[i];
@@ -37,7 +46,7 @@ int64_t rt_model_out_check(const RtProgram *program, const char *out, RtOutKind 
         int count;
         ExportTensor **order = export_order(&ex, &count);
         for (int i = 0; i < count; i++) bytes += order[i]->bytes;
-        bytes += model_folder_carry_over(NULL, model.weights);
+        bytes += model_folder_carry_over(NULL, base);
         free(order);
     }
     export_close(&ex);
@@ -67,8 +76,7 @@ int64_t rt_model_out(const char *checkpoint, const RtOutRequest *request) {
         rt_fail(RT_EXIT_IO, "the checkpoint '%s': %s", checkpoint, error.text);
     const char *base = request->base ? request->base : model.weights;
     need_kind(&model, kind, base);
-    model_folder_check(request->folder, base);
-    if (model.weights && access(model.weights, F_OK) == 0) model_folder_check(request->folder, model.weights);
+    check_places(&model, request, base);
     export_open(&ex, &model, base, request->unquantised);
     ex.checkpoint = &file;
     for (int i = 0; i < file.tensors; i++)

@@ -26,7 +26,7 @@ typedef struct RtOutRequest { /* of a checkpoint */
 } RtOutRequest;
 
 /* Before anything is trained: that the folder could be written there, and how many bytes it will take. */
-int64_t rt_model_out_check(const RtProgram *program, const char *out, RtOutKind kind);
+int64_t rt_model_out_check(const RtProgram *program, const RtOutRequest *request);
 /* Returns the bytes written. */
 int64_t rt_model_out(const char *checkpoint, const RtOutRequest *request);
 

@@ -132,6 +132,8 @@ typedef struct RtProgram {
     double adapter_alpha, adapter_dropout;
     int adapter_rank_stabilized;
     const char *adapter_path, *merged_path; /* folders to write when training is done; NULL: not */
+    int merged_unquantised;         /* adapters are added to weights as they are in a published folder ... */
+    const char *merged_onto_path;   /* .. this one; NULL: weights_path */
 } RtProgram;
 
 /* Runs the trainer's command line: see `train --help`. Returns the exit code. */
@@ -148,6 +150,8 @@ struct RtRun {
     struct RtProfile *profile;  /* seconds by operation; NULL unless asked for */
     struct RtTaken *taken;      /* operands of the next CALL_TAKEN; NULL where there is none */
     struct RtRecorded *recorded; /* stretches of a step that are done by replay (steps.c); NULL: none */
+    void (*called)(RtRun *run, double seconds); /* told of each call and how long it took (tune_steps.c); NULL: nobody */
+    void *watch;                /* whose who is told */
 };
 
 /* One operation: checks nothing, notes the high water mark, hands over workspace, calls the kernel.

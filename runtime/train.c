@@ -439,10 +439,20 @@ static int loop(Trainer *trainer) {
 
 /* ---- folders for other tools ---- */
 
+static RtOutRequest out_request(const RtProgram *program, RtOutKind kind) {
+    const int merged = kind == RT_OUT_MERGED;
+    return (RtOutRequest){.kind = kind,
+                          .base = merged && program->merged_onto_path ? program->merged_onto_path
+                                                                      : program->weights_path,
+                          .folder = merged ? program->merged_path : program->adapter_path,
+                          .unquantised = merged && program->merged_unquantised};
+}
+
 /* Whether they can be written, and whether there is room for all that will be saved, is known before the
  * first step. */
 static void check_saving(const Trainer *trainer) {
     const RtProgram *program = trainer->program;
+    const RtOutKind kinds[] = {RT_OUT_ADAPTER, RT_OUT_MERGED};
     const char *path[3];
     int64_t bytes[3], step = trainer->state.step, every = program->save_every;
     int count = 0;
@@ -450,25 +460,23 @@ static void check_saving(const Trainer *trainer) {
     int64_t saves = every > 0 ? (trainer->steps - 1) / every - step / every + 1 : 1;
     path[count] = trainer->folder.dir;
     bytes[count++] = rt_checkpoint_bytes(program) * rt_folder_growth(&trainer->folder, program, saves);
-    if (program->adapter_path && trainer->steps >= program->steps) {
-        path[count] = program->adapter_path;
-        bytes[count++] = rt_model_out_check(program, program->adapter_path, RT_OUT_ADAPTER);
-    }
-    if (program->merged_path && trainer->steps >= program->steps) {
-        path[count] = program->merged_path;
-        bytes[count++] = rt_model_out_check(program, program->merged_path, RT_OUT_MERGED);
+    for (int i = 0; i < 2; i++) {
+        const RtOutRequest request = out_request(program, kinds[i]);
+        if (!request.folder || trainer->steps < program->steps) continue;
+        path[count] = request.folder;
+        bytes[count++] = rt_model_out_check(program, &request);
     }
     rt_need_space(path, bytes, count);
 }
 
 /* When all steps of the spec are done; again only where a folder is not there. */
-static void write_folder(const Trainer *trainer, const char *path, RtOutKind kind, int trained) {
-    if (!path || trainer->state.step < trainer->program->steps || !trainer->folder.dir) return;
-    if (!trained && access(path, F_OK) == 0) return;
+static void write_folder(const Trainer *trainer, RtOutKind kind, int trained) {
+    const RtOutRequest request = out_request(trainer->program, kind);
+    if (!request.folder || trainer->state.step < trainer->program->steps || !trainer->folder.dir) return;
+    if (!trained && access(request.folder, F_OK) == 0) return;
     char *checkpoint = rt_folder_newest(&trainer->folder);
-    const RtOutRequest request = {.kind = kind, .base = trainer->program->weights_path, .folder = path};
     int64_t bytes = rt_model_out(checkpoint, &request);
-    if (!trainer->options.quiet) rt_say(stderr, "%s: %.2f MiB\n", path, (double)bytes / (1 << 20));
+    if (!trainer->options.quiet) rt_say(stderr, "%s: %.2f MiB\n", request.folder, (double)bytes / (1 << 20));
     free(checkpoint);
 }
 
@@ -504,8 +512,8 @@ static void write_sample(Trainer *trainer, int64_t tokens) {
 static void finish(Trainer *trainer, int trained) {
     const RtProgram *program = trainer->program;
     int64_t sample = trainer->options.sample;
-    write_folder(trainer, program->adapter_path, RT_OUT_ADAPTER, trained);
-    write_folder(trainer, program->merged_path, RT_OUT_MERGED, trained);
+    write_folder(trainer, RT_OUT_ADAPTER, trained);
+    write_folder(trainer, RT_OUT_MERGED, trained);
     if (sample < 0)
         sample = trained && trainer->train.format == RT_BYTES && !trainer->options.quiet ? 256 : 0;
     if (sample > 0 && !program->sample) rt_warn("this program was built without sampling");

@@ -4,7 +4,7 @@
  * from copies that together are larger than the caches, as a step that touches gigabytes between two uses of
  * anything. What stands in the profile is the distribution over batches. It is written after every operation:
  * a program that is stopped goes on where it was when it is started again, and times of other origins stay.
- */
+ * Last, on the host, whole steps are run and every call in them is timed (tune_steps.c). */
 #include "tune.h"
 #include "atomic_file.h"
 #include "internal.h"
@@ -21,10 +21,12 @@ enum {
     LEAST_BATCHES = 5,
     COPIED_BYTES = 64 << 20, /* to host memory and back */
 };
+enum Kind { ALONE, WITHIN_STEPS };
 static const double BATCH_SECONDS = 2e-3, /* at least */
     OPERATION_SECONDS = 0.3,              /* then no further batch begins, once there are LEAST_BATCHES; or
                                              what --each says */
-    SETTLE_SECONDS = 0.2;                 /* before the first one is measured: clocks rise under work */
+    SETTLE_SECONDS = 0.2,                 /* before the first one is measured: clocks rise under work */
+    STEPS_SECONDS = 10;                   /* then no further step begins */
 
 typedef struct Options {
     const char *output, *device, *only;
@@ -37,7 +39,7 @@ typedef struct Tune {
     RtRun run;
     char **line; /* of the profile, without its newlines */
     int lines, room;
-    char *prefix;                                /* "time ID " of this place */
+    char *prefix[2];                             /* "time ID " and "within ID " of this place */
     void *numbers[RT_FILL_COUNT][K_DTYPE_COUNT]; /* what tensors are filled with; NULL: not made yet */
     double begun;
     int measured, known, left;
@@ -123,18 +125,20 @@ static void add_origin(Tune *tune) {
     char *origin = rt_text("origin %08x %s", hash, text);
     add_line(tune, "format remat-profile-1");
     add_line(tune, origin);
-    tune->prefix = rt_text("time %08x ", hash);
+    tune->prefix[ALONE] = rt_text("time %08x ", hash);
+    tune->prefix[WITHIN_STEPS] = rt_text("within %08x ", hash);
     printf("%s on %s (driver %s, clocks %s MHz, %s)\n", tune->tuner->model, place.card, place.driver,
            place.clocks, place.compiler);
     free(origin), free(text), free(device), free(card), free(driver), free(clocks), free(compiler);
 }
 
 /* The median that stands in the profile for an operation, measured here; 0: none does. */
-static double known_seconds(const Tune *tune, const char *key) {
-    size_t head = strlen(tune->prefix), length = strlen(key);
+static double known_seconds(const Tune *tune, enum Kind kind, const char *key) {
+    const char *prefix = tune->prefix[kind];
+    size_t head = strlen(prefix), length = strlen(key);
     for (int i = 0; i < tune->lines; i++) {
         const char *at = tune->line[i];
-        if (strncmp(at, tune->prefix, head) || strncmp(at + head, key, length)) continue;
+        if (strncmp(at, prefix, head) || strncmp(at + head, key, length)) continue;
         if (strncmp(at + head + length, " : ", 3)) continue;
         const char *median = strstr(at + head + length, "median_us=");
         return median ? strtod(median + strlen("median_us="), NULL) / 1e6 : 0;
@@ -187,12 +191,16 @@ static double quantile(const Times *times, double share) {
     return times->seconds[(int)(share * (times->count - 1) + 0.5)];
 }
 
-static void add_times(Tune *tune, const char *key, const Times *times) {
-    char *line = rt_text("%s%s : p10_us=%.6g median_us=%.6g p90_us=%.6g count=%d", tune->prefix, key,
+static void add_record(Tune *tune, enum Kind kind, const char *key, const Times *times) {
+    char *line = rt_text("%s%s : p10_us=%.6g median_us=%.6g p90_us=%.6g count=%d", tune->prefix[kind], key,
                          1e6 * quantile(times, 0.1), 1e6 * quantile(times, 0.5), 1e6 * quantile(times, 0.9),
                          times->count);
     add_line(tune, line);
     free(line);
+}
+
+static void add_times(Tune *tune, const char *key, const Times *times) {
+    add_record(tune, ALONE, key, times);
     write_profile(tune);
     tune->measured++;
 }
@@ -309,7 +317,7 @@ static void measure_operations(Tune *tune) {
         const double planned = (double)operation->runs * operation->planned_seconds;
         tune->step_seconds += planned;
         if (tune->options.only && !strstr(operation->key, tune->options.only)) continue;
-        double known = known_seconds(tune, operation->key);
+        double known = known_seconds(tune, ALONE, operation->key);
         if (known <= 0 && is_late(tune)) {
             tune->left++;
             continue;
@@ -347,7 +355,7 @@ static void measure_copies(Tune *tune) {
             free(key);
             continue;
         }
-        if (known_seconds(tune, key) > 0) {
+        if (known_seconds(tune, ALONE, key) > 0) {
             tune->known++;
         } else if (is_late(tune)) {
             tune->left++;
@@ -362,6 +370,50 @@ static void measure_copies(Tune *tune) {
         }
         free(key);
     }
+}
+
+/* ---- whole steps ---- */
+
+/* Whether an operation is without a record of its time within steps. */
+static int lacks_steps(const Tune *tune) {
+    for (int i = 0; i < tune->tuner->operations; i++)
+        if (tune->tuner->operation[i].runs > 0 &&
+            known_seconds(tune, WITHIN_STEPS, tune->tuner->operation[i].key) <= 0)
+            return 1;
+    return 0;
+}
+
+/* What stands there already stays: an operation has one time, whichever plan it was measured for. */
+static void add_steps(Tune *tune, const double *took, int steps) {
+    const RtTuner *tuner = tune->tuner;
+    double sum = 0;
+    int added = 0;
+    for (int i = 0; i < tuner->operations; i++) {
+        const RtTuneOperation *operation = &tuner->operation[i];
+        Times times = {.count = steps};
+        for (int s = 0; s < steps; s++)
+            times.seconds[s] = took[(int64_t)s * tuner->operations + i] / (double)operation->runs;
+        qsort(times.seconds, (size_t)steps, sizeof *times.seconds, ascending);
+        sum += quantile(&times, 0.5) * (double)operation->runs;
+        if (known_seconds(tune, WITHIN_STEPS, operation->key) > 0 || !(quantile(&times, 0.1) > 0)) continue;
+        add_record(tune, WITHIN_STEPS, operation->key, &times);
+        added++;
+    }
+    write_profile(tune);
+    printf("%d whole steps: %.1f ms in operations, %d of them timed there\n", steps, 1e3 * sum, added);
+}
+
+static void measure_steps(Tune *tune) {
+    const RtTuner *tuner = tune->tuner;
+    if (!tuner->steps || tune->options.only || tune->left || is_late(tune) || !lacks_steps(tune)) return;
+    double *took = rt_allocate(RT_TUNE_STEPS * (size_t)tuner->operations * sizeof *took);
+    const int steps = tuner->steps->time(tuner, STEPS_SECONDS, took);
+    if (steps)
+        add_steps(tune, took, steps);
+    else
+        rt_warn(
+            "there is not enough memory for the plan: its operations are timed alone, and no whole steps");
+    free(took);
 }
 
 /* ---- the command line ---- */
@@ -450,12 +502,13 @@ int rt_tune_main(const RtTuner *tuner, int argc, char **argv) {
     measure_copies(&tune);
     rt_device_close(&tune.run);
     write_profile(&tune);
+    measure_steps(&tune);
     printf("%s: %d measured, %d there before, %d left; %.1f%% of the planned step\n", tune.options.output,
            tune.measured, tune.known, tune.left,
            tune.step_seconds > 0 ? 100 * tune.known_seconds / tune.step_seconds : 0);
     for (int i = 0; i < tune.lines; i++) free(tune.line[i]);
     for (int i = 0; i < RT_FILL_COUNT * K_DTYPE_COUNT; i++)
         free(tune.numbers[i / K_DTYPE_COUNT][i % K_DTYPE_COUNT]);
-    free(tune.line), free(tune.prefix), free(output);
+    free(tune.line), free(tune.prefix[ALONE]), free(tune.prefix[WITHIN_STEPS]), free(output);
     return fflush(stdout) ? RT_EXIT_IO : 0;
 }

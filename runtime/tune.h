@@ -38,6 +38,14 @@ typedef struct RtTuneOperation {
     double planned_seconds; /* one of them */
 } RtTuneOperation;
 
+struct RtTuner;
+typedef struct RtTuneSteps { /* the training program whose operations they are */
+    int (*time)(const struct RtTuner *tuner, double seconds, double *took); /* rt_tune_steps */
+    const RtProgram *program;
+    const int *micro_call, *update_call; /* which operation each call of a micro-step and of the update is */
+    int micro_calls, update_calls;
+} RtTuneSteps;
+
 typedef struct RtTuner {
     const char *model, *target, *device, *kernels; /* kernels: the hash of their sources */
     int capability, multiprocessors;               /* of the device; 0: not known */
@@ -45,10 +53,17 @@ typedef struct RtTuner {
     int64_t vocab, context;                        /* tokens are below vocab; places of a row */
     const RtTuneOperation *operation;              /* those that take most of a step first */
     int operations;
+    const RtTuneSteps *steps; /* NULL: operations are measured alone */
 } RtTuner;
 
 /* Runs the program's command line: see `tune --help`. Returns the exit code. */
 int rt_tune_main(const RtTuner *tuner, int argc, char **argv);
+
+/* ---- tune_steps.c ---- */
+enum { RT_TUNE_STEPS = 40, RT_TUNE_LEAST_STEPS = 7 };
+/* Runs steps for so many seconds, within the two bounds above; seconds of each operation, all of its calls in
+ * a step together, into took [steps, operations], zeroed. How many steps; 0: there is not enough memory. */
+int rt_tune_steps(const RtTuner *tuner, double seconds, double *took);
 
 /* ---- one implementation a target (tune_host.c, tune_cuda.c) ---- */
 /* Where times are taken, after rt_device_open; words of the profile's origin, blanks and all. */

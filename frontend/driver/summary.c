@@ -36,7 +36,7 @@ const char *summary_sources(const EmitRequest *request, Arena *arena) {
         device->cuda
             ? arena_printf(arena, "%s's data sheet, at the share of it that each kernel reached on an H100",
                            device->name)
-            : "the device's figures";
+            : arena_printf(arena, "figures for %s", device->about);
     if (!device->profile) return figures;
     const ProfileOrigin *origin = profile_origin(device->profile);
     double share = 100 * measured_share(&request->train);
@@ -294,8 +294,9 @@ static void add_source(const Cost *cost, Text *out) {
         text_add(out, "  its time is computed from: %s\n", cost->source);
         return;
     }
-    text_add(out, "  its time was measured: the median of %" PRId64 ", of which 80%% took %s to %s\n",
-             time->count, format_seconds(time->p10_seconds, a), format_seconds(time->p90_seconds, b));
+    text_add(out, "  its time was measured: the median of %" PRId64 "%s, of which 80%% took %s to %s\n",
+             time->count, time->within ? " whole steps" : "", format_seconds(time->p10_seconds, a),
+             format_seconds(time->p90_seconds, b));
 }
 
 uint32_t summary_why(const PlanSummary *summary, const char *pattern, Text *out) {

@@ -110,7 +110,7 @@ typedef struct Block {
 } Block;
 
 /* `every 200 steps`: word "every", value 200, unit "steps". `50 batches`: word "batches", value 50, no unit.
- * `bytes`: the word alone, value NULL. */
+ * `onto "folder"`, `onto original`: word "onto", the text or name. `bytes`: the word alone, value NULL. */
 typedef struct Clause {
     Name word;
     Expr *value;

@@ -206,7 +206,10 @@ static void fmt_entry(const Section *section, const Entry *entry, Text *out) {
     if (entry->unit.text) text_add(out, " %s", entry->unit.text);
     for (uint32_t k = 0; k < entry->clause.count; k++) {
         const Clause *clause = &entry->clause.at[k];
-        if (clause->unit.text)
+        if (clause->value && (clause->value->kind == EXPR_STRING || clause->value->kind == EXPR_NAME)) {
+            text_add(out, " %s ", clause->word.text);
+            fmt_expr(clause->value, out);
+        } else if (clause->unit.text)
             text_add(out, " %s %s %s", clause->word.text, clause->value->text, clause->unit.text);
         else if (clause->value)
             text_add(out, " %s %s", clause->value->text, clause->word.text);

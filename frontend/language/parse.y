@@ -50,7 +50,7 @@ static void yyerror(const YYLTYPE *span, Parser *parser, const char *message);
 %token MEMORY "memory"
 %token AS "as" RETURN "return" REPEAT "repeat" IN "in" SCOPE "scope" FROZEN "frozen" ON "on"
 %token TRANSPOSED "transposed" TRAIN_TOO "train"
-%token <token> KEY "a key" WORD UNIT EVERY
+%token <token> KEY "a key" WORD UNIT EVERY ONTO "onto"
 %token <token> KW_LANGUAGE "language" KW_DIMS "dims" KW_SECTION KW_BLOCK "block" KW_MODEL "model"
 %token <token> KW_WEIGHTS "weights" KW_ADAPT "adapt" KW_TIE "tie" KW_INIT "init" KW_DEVICE "device"
 %token <token> KW_SIZE KW_MAXIMIZE "maximize" KW_PIN
@@ -176,6 +176,12 @@ clause:
 | EVERY number UNIT          {
     Expr *value = tree_leaf(parser, $2->kind == INT ? EXPR_INT : EXPR_FLOAT, $2);
     $$ = (Clause){.word = tree_name($1), .value = value, .unit = tree_name($3)};
+  }
+| ONTO STRING                {
+    $$ = (Clause){.word = tree_name($1), .value = tree_leaf(parser, EXPR_STRING, $2)};
+  }
+| ONTO NAME                  {
+    $$ = (Clause){.word = tree_name($1), .value = tree_leaf(parser, EXPR_NAME, $2)};
   }
 | number UNIT                {
     $$ = (Clause){.word = tree_name($2), .value = tree_leaf(parser, $1->kind == INT ? EXPR_INT : EXPR_FLOAT, $1)};

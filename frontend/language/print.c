@@ -105,7 +105,11 @@ static void print_section(const Section *section, Text *out) {
         for (uint32_t k = 0; k < entry->clause.count; k++) {
             const Clause *clause = &entry->clause.at[k];
             text_add(out, "    %s", clause->word.text);
-            if (clause->value) text_add(out, " %s", clause->value->text);
+            if (clause->value) text_add(out, " ");
+            if (clause->value && clause->value->kind == EXPR_STRING)
+                print_quoted(clause->value->text, out);
+            else if (clause->value)
+                text_add(out, "%s", clause->value->text);
             if (clause->unit.text) text_add(out, " %s", clause->unit.text);
             text_add(out, "\n");
         }

@@ -108,12 +108,13 @@ static int section_word(const Classifier *c, Context context, const Token *token
     const Token *before = &c->out.at[c->out.count - 1];
     if (token[1].kind == '=' || strchr("(,=", before->kind < 128 ? before->kind : 'x')) return NAME;
     bool behind_number = before->kind == INT || before->kind == FLOAT || before->kind == SIZE;
-    if (before->kind == KEY || before->kind == '+' || before->kind == '*' || before->kind == '/' ||
-        before->kind == '-')
+    if (before->kind == KEY || before->kind == ONTO || before->kind == '+' || before->kind == '*' ||
+        before->kind == '/' || before->kind == '-')
         return NAME;
     if ((context == DATA || context == SAVE) && behind_number && one_of(token->text, units)) return UNIT;
     if (context == DATA && inner_word(token) == EVERY) return EVERY;
     if (context == DATA && one_of(token->text, data_words)) return WORD;
+    if (context == SAVE && before->kind == STRING && inner_word(token) == ONTO) return ONTO;
     return KEY;
 }
 

@@ -104,6 +104,19 @@ void lower_check_data(Lower *l, Spec *out) {
 
 /* ---- save ---- */
 
+/* merged ".." onto original, or onto "FOLDER": adapters are added to weights that were never quantised. */
+static void read_onto(Lower *l, const Entry *merged, Spec *out) {
+    const Clause *onto = merged ? entry_clause(merged, "onto") : NULL;
+    if (!onto) return;
+    const bool named = onto->value->kind == EXPR_STRING && *onto->value->text;
+    out->merged_unquantised = named || expr_is_name(onto->value, "original");
+    out->merged_onto_path = named ? onto->value->text : NULL;
+    out->onto_span = onto->span;
+    if (!out->merged_unquantised)
+        diag_error(l->diag, E0401, onto->value->span,
+                   "merged: onto `original`, or a folder's path in quotes");
+}
+
 void lower_save(Lower *l, Spec *out) {
     const Entry *dir = ast_entry(l->ast, SECTION_SAVE, "dir"),
                 *every = ast_entry(l->ast, SECTION_SAVE, "every"),
@@ -119,9 +132,10 @@ void lower_save(Lower *l, Spec *out) {
     else
         setting_missing(l, SECTION_SAVE, "dir", "save { dir \"out/\" }");
     setting_clauses(l, adapter, NULL, 0, NULL);
-    setting_clauses(l, merged, NULL, 0, NULL);
+    setting_clauses(l, merged, (const char *const[]){"onto"}, 1, NULL);
     if (adapter) setting_text(l, adapter, &out->adapter_path), out->adapter_span = adapter->key.span;
     if (merged) setting_text(l, merged, &out->merged_path), out->merged_span = merged->key.span;
+    read_onto(l, merged, out);
     out->save_keep = 1;
     if (every && !every->unit.text) diag_error(l->diag, E0401, every->span, "save: every how many steps?");
     if (every) setting_count(l, every->value, "every", 1, INT64_C(1) << 40, &out->save_every_steps);
@@ -133,6 +147,13 @@ void lower_check_saved(Lower *l, const Spec *out) {
     if (out->adapter_path && !out->adapt.rank) {
         diag_error(l->diag, E0406, out->adapter_span, "adapter: without `adapt` there is none");
         diag_help(l->diag, "a model that is trained whole goes into merged \"%s\"", out->adapter_path);
+    }
+    if (out->merged_unquantised && !out->adapt.rank) {
+        diag_error(l->diag, E0406, out->onto_span, "onto: without `adapt` there is nothing to add");
+        diag_help(l->diag, "a model that is trained whole is written as it is: leave `onto` out");
+    } else if (out->merged_unquantised && !out->merged_onto_path && dtype_bytes[out->frozen_matrix]) {
+        diag_error(l->diag, E0406, out->onto_span, "onto original: no frozen weight is quantised");
+        diag_help(l->diag, "without `onto` the adapters are added to the same weights");
     }
     const Span *span = out->merged_path ? &out->merged_span : &out->adapter_span;
     if ((out->merged_path || out->adapter_path) && !out->weights_path)

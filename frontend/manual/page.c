@@ -97,6 +97,9 @@ void page_add_command(Text *out) {
              ".Sh ENVIRONMENT\n"
              ".Bl -tag -width Ds\n"
              ".It Ev NO_COLOR\nMessages on a terminal have no colours where this is set.\n"
+             ".It Ev REMAT_HOST\nA built-in host, as\n.Ql host-avx2 ,\nwhose figures the device\n.Ql "
+             "host\nhas instead of this computer's, "
+             "so that plans do not\ndepend on where they are made.\n"
              ".El\n");
     add_exit_codes(out);
     text_add(out, "%s",

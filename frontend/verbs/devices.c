@@ -86,17 +86,23 @@ static int print_one(const Options *options, Arena *arena, const Device *device)
     return output_print(options, &out);
 }
 
-static int print_all(const Options *options, Arena *arena, const Device *list, uint32_t count) {
+static int print_all(const Options *options, Arena *arena) {
+    uint32_t count;
+    const char **names = devices_names(arena, &count);
     Text out = {.arena = arena};
     json_t *array = options->json ? json_array() : NULL;
     if (!array)
         text_add(&out, "%-12s %12s %14s %14s %12s %12s\n", "device", "memory MiB", "bf16 TFLOP/s",
                  "f32 TFLOP/s", "memory GB/s", "copy GB/s");
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        Device device;
+        int code = devices_read(options, arena, names[i], &device);
+        if (code > 0) return code;
         if (array)
-            json_add(array, device_json(&list[i]));
+            json_add(array, device_json(&device));
         else
-            add_row(&list[i], &out);
+            add_row(&device, &out);
+    }
     if (array) json_tree_print(array, 2, &out);
     return output_print(options, &out);
 }
@@ -105,8 +111,7 @@ int verb_devices(Compilation *c) {
     const Options *options = c->options;
     Arena *arena = c->arena;
     uint32_t count;
-    const Device *list = device_list(&count);
-    if (!options->file) return print_all(options, arena, list, count);
+    if (!options->file) return print_all(options, arena);
     Device device;
     int code = devices_read(options, arena, options->file, &device);
     if (code < 0) return print_one(options, arena, &device);

@@ -167,6 +167,8 @@ static int64_t workspace(const Node *node, KTarget target, const Operands *x) {
     return ((int64_t)bytes + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
 }
 
+/* On the host the cores that multiply also bring the operands of a product into order, so that the one comes
+ * on top of the other; elsewhere the slower of the two counts. */
 static double seconds_of(const Graph *g, const Node *node, const Device *device, const Work *work,
                          const KRate *rate) {
     DType dtype = rate->unit == K_UNIT_MATRIX ? input_type(g, node, 0)->dtype : DT_F32;
@@ -174,7 +176,8 @@ static double seconds_of(const Graph *g, const Node *node, const Device *device,
     if (flops <= 0) flops = device->flops_per_second[DT_F32];
     double compute = work->flops / (flops * rate->arithmetic),
            move = work->bytes / (device->bytes_per_second * rate->memory);
-    return (compute > move ? compute : move) + device->launch_seconds;
+    const bool in_turn = !device->cuda && rate->unit == K_UNIT_MATRIX;
+    return (in_turn ? compute + move : compute > move ? compute : move) + device->launch_seconds;
 }
 
 static const ProfileTime *measured(const Graph *g, const Node *node, const Device *device, Arena *arena) {

@@ -33,8 +33,10 @@ typedef struct Device {
     const struct Profile *profile;     /* what was measured on it (profile.h); NULL: nothing */
 } Device;
 
-const Device *device_find(const char *name); /* a built-in one; NULL when unknown */
+/* A built-in one; NULL when unknown. "host" is a computer of the least kind there: see this_computer.h. */
+const Device *device_find(const char *name);
 const Device *device_list(uint32_t *count);
+enum { DEVICE_HOST_CORES = 2 }; /* of the built-in hosts */
 /* Its name, and the size of its memory where that is pretended: "h200 (pretended memory: 1.17 TiB)". */
 const char *device_text(const Device *device, Arena *arena);
 /* Shared memory that one block of a kernel may ask for (CUDA C++ Programming Guide, technical specifications

@@ -152,9 +152,9 @@ static bool read_microseconds(Reader *r, const char *name, double *seconds) {
     return true;
 }
 
-static bool read_time(Reader *r) {
+static bool read_time(Reader *r, bool within) {
     const char *id = next_word(r);
-    ProfileTime time = {.origin = map_get(r->origin, id), .line = r->line};
+    ProfileTime time = {.within = within, .origin = map_get(r->origin, id), .line = r->line};
     if (time.origin == NONE) return fail(r, "there is no origin '%s' before it", id);
     if (!(time.key = read_key(r))) return false;
     if (!read_microseconds(r, "p10_us", &time.p10_seconds) ||
@@ -184,7 +184,8 @@ static bool read_line(Reader *r, bool *begun) {
     }
     if (!*begun) return fail(r, "this is no profile: the first line is `format remat-profile-1`");
     if (!strcmp(word, "origin")) return read_origin(r);
-    if (!strcmp(word, "time")) return read_time(r);
+    if (!strcmp(word, "time")) return read_time(r, false);
+    if (!strcmp(word, "within")) return read_time(r, true);
     return fail(r, "there is no record '%s'", word);
 }
 
@@ -211,6 +212,7 @@ static bool fits(const ProfileOrigin *origin, const char *device, const char *ke
 }
 
 static bool is_better(const ProfileTime *a, const ProfileTime *b) {
+    if (a->within != b->within) return a->within;
     return a->count != b->count ? a->count > b->count : a->median_seconds < b->median_seconds;
 }
 

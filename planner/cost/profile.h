@@ -17,9 +17,13 @@
  * several are so: of these, results are those of the first. Two more have a name of their own: `offload` and
  * `fetch`, copies of one tensor to host memory and back.
  *
+ * A line that begins with `within` in place of `time` says how long the operation took where it stands in
+ * whole steps of a training program, with whatever is in the caches there: `count` is of steps, and a
+ * quantile is of the means over an operation's calls in one. Where there are both, this one counts.
+ *
  * Sorted by bytes (LC_ALL=C), the format comes first, then origins: `LC_ALL=C sort -u A B` merges two
- * profiles. Of two times of one operation and origin the one of more batches counts, or else the shorter.
- * Lines that are empty or begin with # say nothing. */
+ * profiles. Of two times of one kind, operation and origin the one of more batches counts, or else the
+ * shorter. Lines that are empty or begin with # say nothing. */
 #ifndef REMAT_COST_PROFILE_H
 #define REMAT_COST_PROFILE_H
 
@@ -40,6 +44,7 @@ typedef struct ProfileTime {
     const char *key; /* the operation, as profile_key writes it */
     double p10_seconds, median_seconds, p90_seconds;
     int64_t count;
+    bool within; /* whole steps, else alone */
     uint32_t origin;
     uint32_t line;
 } ProfileTime;

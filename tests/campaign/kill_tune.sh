@@ -8,7 +8,7 @@ kills=${REMAT_CAMPAIGN_KILLS:-100} seed=${REMAT_CAMPAIGN_SEED:-1}
 corpus
 "$rematc" tune "$tiny" --emit --folder tuner --force >/dev/null
 make -C tuner >/dev/null
-names() { sed -n 's/^time [^ ]* \(.*\) : p10_us=.*/\1/p' "$1"; }
+names() { sed -n 's/^\([tw][a-z]*\) [^ ]* \(.*\) : p10_us=.*/\1 \2/p' "$1"; }
 measure() { tuner/tune -o "$1" --each 0.01 >/dev/null 2>&1; }
 measure whole.profile || report "the whole run: exit $?"
 names whole.profile >whole.names

@@ -13,7 +13,7 @@ endif()
 add_test(NAME golden COMMAND golden ${CMAKE_SOURCE_DIR}/tests/cases ${golden_options})
 set_tests_properties(golden PROPERTIES TIMEOUT 120)
 # Rewrites the expectations after a change that was meant: cmake --build build --target golden_update
-add_custom_target(golden_update COMMAND golden ${CMAKE_SOURCE_DIR}/tests/cases --update ${golden_options} DEPENDS golden VERBATIM)
+add_custom_target(golden_update COMMAND ${CMAKE_COMMAND} -E env REMAT_HOST=host-amx $<TARGET_FILE:golden> ${CMAKE_SOURCE_DIR}/tests/cases --update ${golden_options} DEPENDS golden VERBATIM)
 
 # Ten minutes of mutated files rather than seconds: cmake --build build --target fuzz_parse
 add_custom_target(fuzz_parse COMMAND ${CMAKE_COMMAND} -E env REMAT_FUZZ_ROUNDS=1000000 $<TARGET_FILE:test_parse> DEPENDS test_parse VERBATIM)

@@ -97,6 +97,15 @@ for kind in nf4 nf4_double; do
     grep -q "warning: 14 weights of 'whole' are taken as they are there" stderr.txt || fail "$kind: nothing is said: $(cat stderr.txt)"
     if grep 'not those' stderr.txt; then fail "$kind: its own base is another"; fi
     diff -r saved.$kind.onto whole.$kind.onto || fail "$kind: onto the weights as they were: two models"
+    # and a trainer writes the same where its file says so: onto another folder, onto the one it was trained from
+    for base in whole saved; do
+        [ $base = whole ] && onto=original from=packed.remat || onto='"whole"' from=saved.remat
+        sed "s|^save .*|save { dir \"$base.$kind\"  merged \"$base.$kind.said\" onto $onto }|" $from >said.remat
+        expect 0 "$rematc" build said.remat --set "adapt=$lora" --set adapt.train=model.norm -o $base.train --quiet
+        expect 0 $base.train/train --quiet
+        grep -q "warning: 14 weights of 'whole' are taken as they are there" stderr.txt || fail "$kind: nothing is said: $(cat stderr.txt)"
+        diff -r $base.$kind.said whole.$kind.onto || fail "$kind: a trainer writes another model onto $onto"
+    done
     # what was added is the same, whatever it was added to
     for folder in saved.$kind.merged saved.$kind.onto; do numbers $folder/model.safetensors | od -An -v -tf4 -w4 >$folder.txt; done
     cmp -s saved.$kind.merged.txt saved.$kind.onto.txt && fail "$kind: nothing was quantised"
@@ -119,6 +128,12 @@ paste whole.nf4.merged.txt still.merged.txt whole.nf4.onto.txt still.onto.txt |
         END { exit !(!wrong && added > 10000 && packed > 10000) }' || fail "adapters add something else to the weights as they were"
 
 # -- what does not go together --
+# before anything is trained: the weights it was trained from are quantised as they are saved
+sed 's|^save .*|save { dir "late"  merged "late.merged" onto original }|' saved.remat >late.remat
+expect 0 "$rematc" build late.remat --set "adapt=$lora" -o late.train --quiet
+expect 6 late.train/train --quiet
+grep -q "is quantised in 'saved': name the folder" stderr.txt || fail "onto what is quantised: $(cat stderr.txt)"
+[ -z "$(ls late 2>/dev/null | grep safetensors)" ] || fail "steps were trained for a folder that cannot be written"
 expect 2 "$rematc" export whole.nf4 --unquantised --adapter -o other
 expect 6 "$rematc" export whole.nf4 --onto saved -o whole/in # the folder it was trained from, though not the base here
 grep -q "would write over the published model in 'whole'" stderr.txt || fail "into the model: $(cat stderr.txt)"

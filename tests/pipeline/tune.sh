@@ -12,6 +12,10 @@ grep -q ' 0 there before, 0 left; 100.0% of the planned step' stdout.txt || fail
 LC_ALL=C sort -u -c whole.profile || fail "the profile is not sorted"
 operations=$(grep -c '^time ' whole.profile)
 [ "$operations" -gt 30 ] || fail "$operations records"
+# on the host each stands there a second time, as it is within whole steps; copies alone do not
+within=$(grep -c '^within ' whole.profile)
+[ "$within" = $((operations - 2)) ] || fail "$within of $operations operations were timed within steps"
+records=$((operations + within))
 # again: everything is there
 cp whole.profile before.profile
 expect 0 program/tune -o whole.profile --each 0.0001
@@ -27,15 +31,19 @@ grep -q '"measured_share": 1.0' measured.json || fail "$(grep measured_share mea
 ! grep -q measured_share computed.json || fail "a plan without a profile speaks of one"
 sed 's/p10_us=[^ ]* median_us=[^ ]* p90_us=[^ ]*/p10_us=1000000 median_us=1000000 p90_us=1000000/' whole.profile >slow.profile
 plan --profile slow.profile --json >slow.json
+# what was measured within steps counts
+sed '/^within/s/median_us=[^ ]* p90_us=[^ ]*/median_us=1000000 p90_us=1000000/' whole.profile >within.profile
+plan --profile within.profile --json >within.json
+awk "BEGIN { exit !($(seconds within.json) > 100) }" || fail "a second an operation within steps: $(seconds within.json) s a step"
 awk "BEGIN { exit !($(seconds slow.json) > 100 && $(seconds measured.json) < 100) }" ||
     fail "a second an operation: $(seconds slow.json) s a step"
 plan --profile whole.profile >plan.txt
 grep -q '^  computed from   times measured on .* thread' plan.txt || fail "$(grep 'computed from' plan.txt)"
 plan --profile whole.profile --why 'h.1.mlp.fc' >why.txt
-grep -q 'its time was measured: the median of [0-9]*, of which 80% took ' why.txt || fail "$(cat why.txt)"
+grep -q 'its time was measured: the median of [0-9]* whole steps, of which 80% took ' why.txt || fail "$(cat why.txt)"
 grep -v ' linear f32' whole.profile >part.profile
 plan --profile part.profile >plan.txt
-grep -q "^  computed from   times measured .*% of the step, and the device's figures" plan.txt || fail "$(cat plan.txt)"
+grep -q "^  computed from   times measured .*% of the step, and figures for this computer, 2 cores as those of host-amx" plan.txt || fail "$(cat plan.txt)"
 plan --profile part.profile --why 'h.1.mlp.fc' >why.txt
 grep -q 'its time is computed from: ' why.txt || fail "$(cat why.txt)"
 expect 0 "$rematc" sweep "$spec" $small --device host --budget 4MiB..4MiB --profile slow.profile --json
@@ -52,10 +60,10 @@ expect 1 plan --profile bad.profile
 grep -q "^bad.profile:$(wc -l <bad.profile):1: error: count=... is expected" stderr.txt || fail "$(cat stderr.txt)"
 sed 's/kernels=[0-9a-f]*/kernels=0000000000000000/' whole.profile >old.profile
 expect 1 plan --profile old.profile
-grep -q "no times of host with the kernels of this rematc; $operations were taken there with other kernels" stderr.txt ||
+grep -q "no times of host with the kernels of this rematc; $records were taken there with other kernels" stderr.txt ||
     fail "$(cat stderr.txt)"
 expect 1 "$rematc" plan "$spec" $small --device h100 --budget 4GiB --profile whole.profile
-grep -q "no times of h100.*; $operations on other devices: host" stderr.txt || fail "$(cat stderr.txt)"
+grep -q "no times of h100.*; $records on other devices: host" stderr.txt || fail "$(cat stderr.txt)"
 expect 1 plan --profile "$spec"
 expect 6 plan --profile nothing.profile
 # what is there and no profile is not written over
@@ -75,7 +83,7 @@ for wait in 0.1 0.2 0.3; do
     wait $! 2>/dev/null || :
 done
 expect 0 program/tune -o some.profile --each 0.0001
-keys() { sed -n 's/^time \([^:]*\) : .*/\1/p' "$1"; }
+keys() { sed -n 's/^\([tw][^:]*\) : .*/\1/p' "$1"; }
 keys whole.profile >whole.keys
 keys some.profile >some.keys
 cmp whole.keys some.keys || fail "another set of records after kills"
@@ -85,7 +93,7 @@ plan --profile some.profile >/dev/null || fail "the profile after kills is not r
 cp "$spec" mine.remat
 expect 0 "$rematc" tune mine.remat $small --device host --budget 4MiB $quick --only square_norm
 [ -s mine.profile ] && [ -x mine.tune/tune ] || fail "tune left no mine.profile"
-! grep -q '^time [0-9a-f]* linear' mine.profile || fail "--only measured more"
+! grep -q '^[tw][a-z]* [0-9a-f]* linear' mine.profile || fail "--only measured more"
 # copies are called by their records like everything else
 expect 0 program/tune -o copies.profile --each 0.0001 --only offload
 [ "$(grep -c '^time ' copies.profile)" = 1 ] && grep -q '^time [0-9a-f]* offload ' copies.profile || fail "--only offload: $(cat copies.profile)"

@@ -102,6 +102,9 @@ static void shares_are_possible(void **state) {
                 assert_true(rate.arithmetic > 0 && rate.arithmetic <= 1);
                 assert_true(rate.memory > 0 && rate.memory <= 0.92);
                 assert_true(*rate.source != 0);
+                const KRate host = k_rate(K_HOST, rate_class[op], in, in);
+                assert_true(host.arithmetic > 0 && host.arithmetic <= 1);
+                assert_true(host.memory > 0 && host.memory <= 0.92 && *host.source != 0);
                 bool product = strncmp(op_info[op].name, "linear", 6) == 0;
                 bool attend = strncmp(op_info[op].name, "attend", 6) == 0;
                 if (rate.unit == K_UNIT_MATRIX)

@@ -71,6 +71,7 @@ static void what_fits_is_used(void **state) {
     arena_free(arena);
 }
 
+#define ADD "add f32[2] < f32[2] f32[2]"
 /* In whatever order: the origin with most times, and of one operation what was measured most. */
 static void merged_profiles_say_one_thing(void **state) {
     (void)state;
@@ -78,8 +79,11 @@ static void merged_profiles_say_one_thing(void **state) {
         "time a " LINEAR " : p10_us=1 median_us=2 p90_us=3 count=31\n",
         "time a " LINEAR " : p10_us=1 median_us=1.5 p90_us=3 count=31\n",
         "time a " LINEAR " : p10_us=1 median_us=1 p90_us=3 count=30\n",
-        "time a add f32[2] < f32[2] f32[2] : p10_us=1 median_us=1 p90_us=3 count=30\n",
+        "time a " ADD " : p10_us=1 median_us=1 p90_us=3 count=30\n",
         "time c " LINEAR " : p10_us=9 median_us=9 p90_us=9 count=99\n",
+        "time a " ADD " : p10_us=1 median_us=5 p90_us=9 count=99\n",
+        "within a " ADD " : p10_us=1 median_us=7 p90_us=9 count=8\n",
+        "within a " ADD " : p10_us=1 median_us=8 p90_us=9 count=7\n",
     };
     enum { LINES = COUNT_OF(line) };
     Arena *arena = arena_new();
@@ -92,6 +96,7 @@ static void merged_profiles_say_one_thing(void **state) {
         choose(p, "h100", "12ab", arena);
         assert_string_equal(profile_origin(p)->driver, "580");
         assert_true(profile_find(p, LINEAR)->median_seconds == 1.5e-6);
+        assert_true(profile_find(p, ADD)->median_seconds == 7e-6); /* within steps, though of fewer */
         assert_int_equal(p->used, 2);
         assert_int_equal(p->others, 1);
     }
