@@ -182,26 +182,63 @@ static void run_it(Run *r) {
     machine_run(r->m, 1, 1); /* as if the loss had begun */
 }
 
-/* Every position's logits from the tokens up to it, against those of the whole sequence. */
-static void assert_same_logits(const Graph *whole, uint64_t seed, Arena *arena) {
-    Run all = run_new(whole, seed % 2, false, arena);
-    Run one = run_new(one_token(whole, arena), seed % 2, true, arena);
-    const Type *logits = &all.g->value.at[all.g->logits].type;
-    const int64_t vocabulary = logits->dim[2], row = vocabulary * dtype_bytes[logits->dtype];
-    int32_t *token = machine_bytes(all.m, all.g->tokens);
-    for (int64_t t = 0; t < whole->context; t++)
+/* A run of the token at `t`; its logits are those of the whole sequence there. */
+static void assert_same_row(Run *one, const Run *all, int64_t t, uint64_t seed, const char *what) {
+    const Type *logits = &all->g->value.at[all->g->logits].type;
+    const int64_t row = logits->dim[2] * dtype_bytes[logits->dtype];
+    const int32_t *token = machine_bytes(all->m, all->g->tokens);
+    *(int32_t *)machine_bytes(one->m, one->g->tokens) = token[t];
+    *(int32_t *)machine_bytes(one->m, one->g->positions) = (int32_t)t;
+    run_it(one);
+    if (memcmp(logits_of(one), logits_of(all) + t * row, (size_t)row) != 0)
+        fail_msg("graph %d, token %d%s: other logits", (int)seed, (int)t, what);
+}
+
+static void fill(const Run *r, uint64_t seed) {
+    const int64_t vocabulary = r->g->value.at[r->g->logits].type.dim[2];
+    int32_t *token = machine_bytes(r->m, r->g->tokens);
+    for (int64_t t = 0; t < r->g->context; t++)
         token[t] = (int32_t)((seed * 7 + (uint64_t)t * 5) % (uint64_t)vocabulary);
-    run_it(&all);
-    for (int64_t t = 0; t < whole->context; t++) {
-        *(int32_t *)machine_bytes(one.m, one.g->tokens) = token[t];
-        *(int32_t *)machine_bytes(one.m, one.g->positions) = (int32_t)t;
-        run_it(&one);
-        if (memcmp(logits_of(&one), logits_of(&all) + t * row, (size_t)row) != 0)
-            fail_msg("graph %d, token %d: other logits", (int)seed, (int)t);
+    if (r->g->positions == NONE) return;
+    int32_t *position = machine_bytes(r->m, r->g->positions);
+    for (int64_t t = 0; t < r->g->context; t++) position[t] = (int32_t)t;
+}
+
+/* What the whole sequence left, as if it lay where the token's graph has it. */
+static void take_caches(const Run *to, const Run *from) {
+    uint32_t caches = 0;
+    for (ValueId v = 0; v < to->g->value.count; v++) {
+        const Value *value = &to->g->value.at[v];
+        if (value->role != ROLE_CACHE || value->def != NONE) continue;
+        const ValueId same = value_named(from->g, value->name);
+        assert_int_not_equal(same, NONE);
+        memcpy(machine_bytes(to->m, v), machine_bytes(from->m, same), (size_t)value_bytes(value));
+        caches++;
     }
+    assert_int_equal(caches, 2 * count_op(to->g, OP_ATTEND_CACHED));
+}
+
+/* Every position's logits from the tokens up to it, run one by one or the first half of them at once, against
+ * those of the whole sequence. */
+static void assert_same_logits(const Graph *whole, uint64_t seed, Arena *arena) {
+    const Graph *token = one_token(whole, arena);
+    Run all = run_new(whole, seed % 2, false, arena), one = run_new(token, seed % 2, true, arena);
+    Run keeps = run_new(graph_keep_rows(whole, arena), seed % 2, true, arena);
+    Run behind = run_new(token, seed % 2, true, arena);
+    fill(&all, seed);
+    fill(&keeps, seed);
+    run_it(&all);
+    run_it(&keeps);
+    const Type *logits = &all.g->value.at[all.g->logits].type;
+    if (memcmp(logits_of(&keeps), logits_of(&all), (size_t)type_bytes(logits)) != 0)
+        fail_msg("graph %d: other logits where keys and values are kept", (int)seed);
+    for (int64_t t = 0; t < whole->context; t++) assert_same_row(&one, &all, t, seed, "");
+    take_caches(&behind, &keeps);
+    for (int64_t t = whole->context / 2; t < whole->context; t++)
+        assert_same_row(&behind, &all, t, seed, ", behind a prompt");
     assert_int_equal(one.m->high_water_bytes, one.m->layout->height_bytes);
-    machine_free(all.m);
-    machine_free(one.m);
+    assert_int_equal(keeps.m->high_water_bytes, keeps.m->layout->height_bytes);
+    machine_free(all.m), machine_free(one.m), machine_free(keeps.m), machine_free(behind.m);
 }
 
 static void one_token_has_the_logits_of_the_whole(void **state) {
