@@ -74,7 +74,7 @@ static const Buf *cache_named(const Program *p, const char *name) {
     return NULL;
 }
 
-/* Whether what `step` keeps of earlier tokens is where `whole` leaves it, and their positions are. */
+/* Whether `step` keeps what it does of earlier tokens where `whole` leaves it. */
 static bool share_caches(const Program *whole, const Program *step) {
     const Layout *layout = step->result->layout;
     for (uint32_t b = 0; b < layout->buf.count; b++) {
