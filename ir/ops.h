@@ -23,6 +23,7 @@ typedef enum OpOver {
     OVER_SUMS,  /* accumulators of all outputs but the first, where attr.acc is set: sums beside other work */
     OVER_LOSS,  /* its last input, which it always adds to */
     OVER_NORM,  /* its last input, a sum that it begins or goes on with */
+    OVER_CACHE, /* as many inputs as it has outputs, caches: a row of each */
     OVER_STATES /* as many inputs as it has outputs: a weight and what the optimizer keeps of it */
 } OpOver;
 

@@ -67,6 +67,13 @@ static double last_dim(const Type *type) {
     return type->rank ? (double)type->dim[type->rank - 1] : 1.0;
 }
 
+/* The rows of two inputs, into caches. */
+static Work cost_cache_rows(const Graph *g, const Node *node) {
+    double bytes = 0;
+    for (uint32_t i = 0; i < 2; i++) bytes += 2.0 * (double)type_bytes(input_type(g, node, i));
+    return (Work){.bytes = bytes + (double)type_bytes(input_type(g, node, 2))};
+}
+
 /* The rows of the first input, each element with `width` others. */
 static Work matmul(const Graph *g, const Node *node, double width) {
     double outer = (double)type_elements(input_type(g, node, 0));
