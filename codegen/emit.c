@@ -40,19 +40,20 @@ static void add_head(const EmitRequest *request, Text *out) {
 }
 
 void emit_training(const EmitRequest *request, Text *out) {
-    static const char *const heading[] = {"training: one micro-step, and the update",
-                                          "evaluation: the loss of one batch",
-                                          "sampling: the logits of one sequence"};
-    static const char *const prefix[] = {"train", "evaluate", "sample"};
-    const Part *part[] = {&request->train, &request->evaluate, &request->sample};
+    static const char *const heading[] = {
+        "training: one micro-step, and the update", "evaluation: the loss of one batch",
+        "sampling: the logits of one sequence", "sampling: those of one token, over caches of earlier ones"};
+    static const char *const prefix[] = {"train", "evaluate", "sample", "step"};
+    const Part *part[] = {&request->train, &request->evaluate, &request->sample, &request->step};
     EmitNames names = {0};
     const char *none;
-    const char **micro[] = {&names.micro, &names.evaluate, &names.sample};
+    const char **micro[] = {&names.micro, &names.evaluate, &names.sample, &names.step};
     Arena *arena = out->arena;
     const Part *train = &request->train;
     Homes *homes = homes_find(train->graph, train->layout, families_find(train->graph, arena), arena);
     Text steps = {.arena = arena};
     for (size_t i = 0; i < COUNT_OF(part); i++) {
+        if (!part[i]->graph) continue;
         text_add(&steps, "/* ======== %s ======== */\n\n", heading[i]);
         emit_steps(part[i], prefix[i], homes, &steps, micro[i], i ? &none : &names.update);
     }

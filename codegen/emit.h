@@ -28,11 +28,14 @@ typedef struct EmitRequest {
     const Spec *spec;
     EmitData data;
     const Device *device;
-    bool cuda;           /* the target; need not be what the device suggests */
-    Part train;          /* one micro-step and the update */
-    Part evaluate;       /* forward only, same batch; its layout lies inside train's arena (pack_forward) */
-    Part sample;         /* forward only, batch 1; the same */
-    int64_t arena_bytes; /* highest end of the three layouts */
+    bool cuda;     /* the target; need not be what the device suggests */
+    Part train;    /* one micro-step and the update */
+    Part evaluate; /* forward only, same batch; its layout lies inside train's arena (pack_forward) */
+    Part sample;   /* forward only, batch 1; the same */
+    Part step;     /* of `sample` one token a run, over caches; graph NULL: there is none */
+    const char *why_no_step; /* then the reason; NULL otherwise */
+    int64_t prompt_at_once;  /* `sample` fills the caches: faster for so many tokens; 0: it does not */
+    int64_t arena_bytes;     /* highest end of all layouts */
 } EmitRequest;
 
 typedef struct EmitPlace {
@@ -65,7 +68,7 @@ bool build_program(const char *dir, bool cuda, bool quiet, Arena *arena, BuildFa
 
 /* ---- inside codegen ---- */
 
-/* The functions of one part (step.c). Their names begin with `prefix` ("train", "evaluate", "sample");
+/* The functions of one part (step.c). Their names begin with `prefix` ("train", "sample", ..);
  * `micro` and `update` get the names of those to call, "NULL" when there is none. Marks the homes that it
  * names. */
 typedef struct Homes Homes;
@@ -73,7 +76,7 @@ void emit_steps(const Part *part, const char *prefix, Homes *homes, Text *out, c
                 const char **update);
 /* static const RtProgram program = {...} and its tables (table.c). */
 typedef struct EmitNames {
-    const char *micro, *update, *evaluate, *sample;
+    const char *micro, *update, *evaluate, *sample, *step; /* step NULL: there is none */
 } EmitNames;
 /* A C string literal; NULL: NULL. */
 void emit_string(Text *out, const char *text);

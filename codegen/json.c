@@ -72,5 +72,6 @@ void emit_plan_json(const EmitRequest *request, Text *out) {
     json_set(root, "train", part_json(&request->train));
     json_set(root, "evaluate", part_json(&request->evaluate));
     json_set(root, "sample", part_json(&request->sample));
+    if (request->step.graph) json_set(root, "step", part_json(&request->step));
     json_tree_print(root, 1, out);
 }

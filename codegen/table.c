@@ -284,6 +284,23 @@ static bool add_documents(Text *out, const Part *train, const Part *sample) {
     return true;
 }
 
+/* Sampling a token at a time. */
+static void add_step(Text *out, const EmitRequest *request, const char *steps) {
+    const Part *step = &request->step;
+    text_add(out,
+             "    .step = %s,\n    .step_context = INT64_C(%" PRId64 "),\n"
+             "    .step_token_offset = INT64_C(%" PRId64 "),\n"
+             "    .step_position_offset = INT64_C(%" PRId64 "),\n"
+             "    .step_logits_offset = INT64_C(%" PRId64 "),\n",
+             steps, request->sample.graph->context, offset_of(step, step->graph->tokens),
+             offset_of(step, step->graph->positions), offset_of(step, step->graph->logits));
+    if (request->prompt_at_once)
+        text_add(out,
+                 "    .prompt_at_once = INT64_C(%" PRId64 "),\n"
+                 "    .sample_positions_offset = INT64_C(%" PRId64 "),\n",
+                 request->prompt_at_once, offset_of(&request->sample, request->sample.graph->positions));
+}
+
 /* Which tokens the program is for: what others made of the same text is refused. */
 static void add_prepared(Text *out, const EmitData *data) {
     text_add(out,
@@ -366,6 +383,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
         FIELD_INT("sample_logits_pitch",
                   sampled->room / (type_elements(logits) / logits->dim[logits->rank - 1]));
     text_add(out, "    .sample_logits_dtype = %s,\n", logits->dtype == DT_BF16 ? "K_BF16" : "K_F32");
+    if (names->step) add_step(out, request, names->step);
     FIELD_INT("steps", spec->steps);
     if (spec->epochs) FIELD_INT("epochs", spec->epochs);
     if (request->cuda) {

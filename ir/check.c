@@ -69,7 +69,8 @@ static bool role_fits(ValueKind kind, Role role) {
     case VALUE_INPUT: return role == ROLE_INPUT;
     case VALUE_PARAM:
     case VALUE_FROZEN: return role == ROLE_WEIGHT;
-    case VALUE_STATE: return role == ROLE_OPTIMIZER || role == ROLE_WGRAD || role == ROLE_METRIC;
+    case VALUE_STATE:
+        return role == ROLE_OPTIMIZER || role == ROLE_WGRAD || role == ROLE_METRIC || role == ROLE_CACHE;
     default: return role != ROLE_INPUT;
     }
 }
@@ -175,6 +176,7 @@ static const char *check_accumulation(Check *c, NodeId id) {
     case OVER_PAIR_SUMS: want = node->attr.acc ? op_sums(node->op, node->nout) : 0; break;
     case OVER_LOSS:
     case OVER_NORM: want = 1; break;
+    case OVER_CACHE:
     case OVER_STATES: want = node->nout;
     }
     if (node->nmut != want) return node_wrong(c, id, "writes over %u inputs, must over %u", node->nmut, want);
@@ -204,7 +206,8 @@ static const char *check_roles(Check *c, NodeId id) {
             Role over = g->value.at[node->in[node->nin - node->nmut + i - fresh]].role;
             if (role != over)
                 return node_wrong(c, id, "output %u is %s over %s", i, role_name[role], role_name[over]);
-            fits = node->phase == PHASE_FORWARD ? role == ROLE_METRIC
+            fits = node->phase == PHASE_FORWARD
+                       ? role == (op_info[node->op].over == OVER_CACHE ? ROLE_CACHE : ROLE_METRIC)
                    : node->phase == PHASE_BACKWARD
                        ? role == (op_info[node->op].over == OVER_LOSS ? ROLE_METRIC : ROLE_WGRAD)
                        : role == ROLE_METRIC || role == ROLE_WEIGHT || role == ROLE_OPTIMIZER;
@@ -418,9 +421,8 @@ static const char *check_params(Check *c) {
     }
     for (uint32_t v = 0; v < c->values; v++) {
         const Value *value = &g->value.at[v];
-        bool metric = value->kind == VALUE_STATE && value->role == ROLE_METRIC;
-        if (value->kind != VALUE_INPUT && value->kind != VALUE_ACTIVATION && !metric &&
-            c->param_of[v] == NONE)
+        bool own = value->kind == VALUE_STATE && (value->role == ROLE_METRIC || value->role == ROLE_CACHE);
+        if (value->kind != VALUE_INPUT && value->kind != VALUE_ACTIVATION && !own && c->param_of[v] == NONE)
             return value_wrong(c, v, "belongs to no parameter");
     }
     return NULL;

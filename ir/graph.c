@@ -24,8 +24,8 @@ const int64_t dtype_bytes[DT_COUNT] = {
 const char *const phase_name[PHASE_COUNT] = {"forward", "backward", "update"};
 const char *const init_kind_name[INIT_KIND_COUNT] = {"normal", "constant", "uniform"};
 const char *const value_kind_name[VALUE_KIND_COUNT] = {"input", "param", "frozen", "state", "activation"};
-const char *const role_name[ROLE_COUNT] = {"activation", "gradient", "wgrad", "weight",
-                                           "optimizer",  "input",    "metric"};
+const char *const role_name[ROLE_COUNT] = {"activation", "gradient", "wgrad",  "weight",
+                                           "optimizer",  "input",    "metric", "cache"};
 
 /* ---- building ---- */
 

@@ -52,7 +52,7 @@ typedef enum ValueKind {
     VALUE_INPUT,      /* a batch from the data: tokens, targets, mask, ..; filled before each micro-step */
     VALUE_PARAM,      /* trained; persistent */
     VALUE_FROZEN,     /* read only; persistent */
-    VALUE_STATE,      /* optimizer moments, master weights, gradient accumulators, metrics; persistent */
+    VALUE_STATE,      /* optimizer moments, master weights, gradient accumulators, metrics, caches; persistent */
     VALUE_ACTIVATION, /* made by a node and dead after its last use: activations and every gradient */
     VALUE_KIND_COUNT
 } ValueKind;
@@ -67,6 +67,7 @@ typedef enum Role {
     ROLE_OPTIMIZER,   /* moments and master weights */
     ROLE_INPUT,
     ROLE_METRIC,      /* loss sum, squared gradient norm, clip scale */
+    ROLE_CACHE,       /* keys and values of earlier tokens, kept from one run of a sampling program to the next */
     ROLE_COUNT
 } Role;
 extern const char *const role_name[ROLE_COUNT];

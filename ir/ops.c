@@ -344,6 +344,43 @@ static const char *shape_attend(Shape *s) {
     return give(s, 1, attend_lse(&s->in[0]));
 }
 
+/* x [B, n, .., E]: of what `cache` [B, T, .., E] has for T tokens. */
+static const char *check_cached(Shape *s, const char *what, const Type *x, const Type *cache) {
+    if (cache->rank == 4 && x->rank == 4 && x->dtype == cache->dtype && x->dim[0] == cache->dim[0] &&
+        x->dim[1] <= cache->dim[1] && x->dim[3] == cache->dim[3])
+        return NULL;
+    return arena_printf(s->arena, "%s %s does not go with the cache %s", what, say_type(s, x),
+                        say_type(s, cache));
+}
+
+static const char *shape_cache_rows(Shape *s) {
+    for (uint32_t i = 0; i < 2; i++) {
+        const Type *x = &s->in[i], *cache = &s->in[3 + i];
+        TRY(expect_float(s, "the cache", cache));
+        TRY(check_cached(s, i ? "the value" : "the key", x, cache));
+        if (x->dim[1] != s->in[0].dim[1]) return "keys and values are of other tokens";
+        if (x->dim[2] != cache->dim[2])
+            return arena_printf(s->arena, "%s and the cache %s differ in heads", say_type(s, x),
+                                say_type(s, cache));
+        TRY(give(s, i, *cache));
+    }
+    if (!type_equal(&s->in[3], &s->in[4])) return "the caches of keys and of values differ";
+    return expect_per_token(s, "the position of each token", &s->in[2], &s->in[0]);
+}
+
+static const char *shape_attend_cached(Shape *s) {
+    const Type *q = &s->in[0], *k = &s->in[1];
+    TRY(expect_float(s, "the query", q));
+    if (!type_equal(k, &s->in[2])) return "the caches of keys and of values differ";
+    TRY(check_cached(s, "the query", q, k));
+    if (q->dim[1] != 1) return arena_printf(s->arena, "the query %s is of more than a token", say_type(s, q));
+    if (q->dim[2] % k->dim[2])
+        return arena_printf(s->arena, "%lld query heads do not divide over %lld key heads",
+                            (long long)q->dim[2], (long long)k->dim[2]);
+    TRY(expect_per_token(s, "the position of each token", &s->in[3], q));
+    return give(s, 0, *q);
+}
+
 /* logits [.., V] with what stands beside each row of them */
 static const char *check_loss_rows(Shape *s, const Type *targets, const Type *mask) {
     const Type *logits = &s->in[0];

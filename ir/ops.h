@@ -24,6 +24,7 @@ typedef enum OpOver {
     OVER_PAIR_SUMS, /* of all but the first two */
     OVER_LOSS,      /* its last input, which it always adds to */
     OVER_NORM,      /* its last input, a sum that it begins or goes on with */
+    OVER_CACHE,     /* as many inputs as it has outputs, caches: a row of each */
     OVER_STATES     /* as many inputs as it has outputs: a weight and what the optimizer keeps of it */
 } OpOver;
 

@@ -85,25 +85,29 @@ static void block_store(const Heads *h, const KHeads *x, int64_t b, int64_t t, i
     }
 }
 
-/* x [n, padded] -> xt [padded, TILE], columns from n on zero. */
-static void block_transpose(const Heads *h, Block x, int64_t n, real *xt) {
-    for (int64_t i = 0; i < TILE; i += K_LANES)
+/* What follows is for tiles of `queries` columns, a constant at every call: TILE, or K_LANES. */
+#define FOR_TILES static inline __attribute__((always_inline)) void
+
+/* x [n, padded] -> xt [padded, queries], columns from n on zero. */
+FOR_TILES block_transpose(const Heads *h, Block x, const int64_t queries, int64_t n, real *xt) {
+    for (int64_t i = 0; i < queries; i += K_LANES)
         for (int64_t e = 0; e < h->padded; e += K_LANES) {
             const real *from = x.data + i * x.stride + e;
-            real *to = xt + e * TILE + i;
+            real *to = xt + e * queries + i;
             if (i + K_LANES <= n)
-                k_transpose(from, x.stride, to, TILE);
+                k_transpose(from, x.stride, to, queries);
             else
                 for (int64_t j = 0; j < K_LANES * K_LANES; j++) {
                     const int64_t row = j % K_LANES, column = j / K_LANES;
-                    to[column * TILE + row] = i + row < n ? from[row * x.stride + column] : 0;
+                    to[column * queries + row] = i + row < n ? from[row * x.stride + column] : 0;
                 }
         }
 }
 
-/* s [keys, TILE] = rows of x times xt [padded, TILE] */
-static void block_scores(const Heads *h, Block x, int64_t keys, const real *xt, real *s) {
-    k_panel(keys, TILE, h->padded, x.data, x.stride, 1, xt, TILE, 0, s, TILE);
+/* s [keys, queries] = rows of x times xt [padded, queries] */
+FOR_TILES block_scores(const Heads *h, Block x, int64_t keys, const real *xt, const int64_t queries,
+                       real *s) {
+    k_panel(keys, queries, h->padded, x.data, x.stride, 1, xt, queries, 0, s, queries);
 }
 
 /* Of queries [t, t + n). */
@@ -145,19 +149,20 @@ static int masks(const Heads *h, int64_t key, int64_t keys, int64_t query) {
 /* One tile of the running softmax: s becomes exp(s scale - maximum); the sums so far are multiplied by
  * `fade`. A query that has seen no key yet has a maximum of -infinity, which is not subtracted from itself.
  */
-static void soften(const Heads *h, real *s, int64_t keys, real *maximum, real *sum, real *fade) {
+FOR_TILES soften(const Heads *h, const int64_t queries, real *s, int64_t keys, real *maximum, real *sum,
+                 real *fade) {
     real top[TILE];
-    memcpy(top, maximum, sizeof top);
+    memcpy(top, maximum, (size_t)queries * sizeof *top);
     for (int64_t j = 0; j < keys; j++) {
-        real *row = s + j * TILE;
+        real *row = s + j * queries;
 #pragma omp simd
-        for (int64_t i = 0; i < TILE; i++) {
+        for (int64_t i = 0; i < queries; i++) {
             row[i] *= h->scale;
             top[i] = row[i] > top[i] ? row[i] : top[i];
         }
     }
 #pragma omp simd
-    for (int64_t i = 0; i < TILE; i++) {
+    for (int64_t i = 0; i < queries; i++) {
         const real highest = top[i];
         top[i] = highest == (real)-INFINITY ? 0 : highest;
         fade[i] = k_exp(maximum[i] - top[i]);
@@ -165,13 +170,26 @@ static void soften(const Heads *h, real *s, int64_t keys, real *maximum, real *s
         sum[i] *= fade[i];
     }
     for (int64_t j = 0; j < keys; j++) {
-        real *row = s + j * TILE;
+        real *row = s + j * queries;
 #pragma omp simd
-        for (int64_t i = 0; i < TILE; i++) {
+        for (int64_t i = 0; i < queries; i++) {
             row[i] = k_exp(row[i] - top[i]);
             sum[i] += row[i];
         }
     }
+}
+
+/* o [n, padded], each row by a factor of its own */
+static void scale_rows(const Heads *h, int64_t n, const real *factor, real *o) {
+    for (int64_t i = 0; i < n; i++)
+#pragma omp simd
+        for (int64_t e = 0; e < h->padded; e++) o[i * h->padded + e] *= factor[i];
+}
+
+/* o [n, padded] += s^T, s [keys, queries], times rows of v */
+FOR_TILES add_values(const Heads *h, Block v, int64_t keys, const real *s, const int64_t queries, int64_t n,
+                     real *o) {
+    k_panel(n, h->padded, keys, s, 1, queries, v.data, v.stride, 1, o, h->padded);
 }
 
 static void attend_tile(const Heads *h, const Operands *op, int64_t b, int64_t head, int64_t t) {
@@ -180,27 +198,21 @@ static void attend_tile(const Heads *h, const Operands *op, int64_t b, int64_t h
     const int64_t n = k_min(TILE, h->time - t), kv = head / (h->query_heads / h->kv_heads);
     const Keys seen = keys_seen(h, b, t, n);
 
-    block_transpose(h, block_load(h, &op->q, b, t, head, n, copy), n, qt);
+    block_transpose(h, block_load(h, &op->q, b, t, head, n, copy), TILE, n, qt);
     memset(o, 0, (size_t)(n * h->padded) * sizeof(real));
     for (int64_t i = 0; i < TILE; i++) maximum[i] = (real)-INFINITY;
     for (int64_t key = seen.begin; key < seen.end; key += TILE) {
         const int64_t keys = k_min(TILE, seen.end - key);
-        block_scores(h, block_load(h, &op->k, b, key, kv, keys, copy), keys, qt, s);
+        block_scores(h, block_load(h, &op->k, b, key, kv, keys, copy), keys, qt, TILE, s);
         if (masks(h, key, keys, t)) mask_scores(h, b, s, keys, key, t);
-        soften(h, s, keys, maximum, sum, fade);
-        for (int64_t i = 0; key > seen.begin && i < n; i++)
-#pragma omp simd
-            for (int64_t e = 0; e < h->padded; e++) o[i * h->padded + e] *= fade[i];
-        Block v = block_load(h, &op->v, b, key, kv, keys, copy);
-        k_panel(n, h->padded, keys, s, 1, TILE, v.data, v.stride, 1, o, h->padded);
+        soften(h, TILE, s, keys, maximum, sum, fade);
+        if (key > seen.begin) scale_rows(h, n, fade, o);
+        add_values(h, block_load(h, &op->v, b, key, kv, keys, copy), keys, s, TILE, n, o);
     }
     real *lse = op->lse + (b * h->query_heads + head) * h->time + t;
-    for (int64_t i = 0; i < n; i++) {
-        lse[i] = maximum[i] + (real)log((double)sum[i]);
-        const real inverse = 1 / sum[i];
-#pragma omp simd
-        for (int64_t e = 0; e < h->padded; e++) o[i * h->padded + e] *= inverse;
-    }
+    for (int64_t i = 0; i < n; i++) lse[i] = maximum[i] + (real)log((double)sum[i]);
+    for (int64_t i = 0; i < n; i++) fade[i] = 1 / sum[i];
+    scale_rows(h, n, fade, o);
     block_store(h, &op->out, b, t, head, n, o, h->padded);
 }
 
@@ -234,6 +246,67 @@ void k_attend_packed(const KCtx *cx, int nout, const KTensor *out, int nin, cons
     const Operands op = {
         .q = part[0], .k = part[1], .v = part[2], .out = k_heads(&out[0]), .lse = out[1].data};
     attend(&h, &op);
+}
+
+/* ---- one query a sequence, over keys and values of earlier tokens ---- */
+
+/* k, v [B, n, K, E], positions [B, n], caches [B, T, K, E] -> caches */
+void k_cache_rows(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                  const KAttr *attr) {
+    (void)cx, (void)nout, (void)nin, (void)attr;
+    const int32_t *position = in[2].data;
+    const int64_t time = out->dim[1], width = out->dim[2] * out->dim[3], rows = k_count(&in[2]);
+    const size_t bytes = (size_t)width * k_element_bytes(out->dtype);
+#pragma omp parallel for schedule(static) if (rows > 1)
+    for (int64_t r = 0; r < rows; r++) {
+        if (position[r] < 0 || position[r] >= time) continue;
+        const int64_t to = (r / in->dim[1] * time + position[r]) * width;
+        for (int i = 0; i < 2; i++) memcpy(k_at(&out[i], to), k_at(&in[i], r * width), bytes);
+    }
+}
+
+/* Query heads [first, first + n), which share a head of the caches, are the columns of a tile: each goes the
+ * way that it goes among the tokens of attend_tile. `queries`: h with heads for tokens. */
+static void attend_cached_tile(const Heads *h, const Heads *queries, const Operands *op, int64_t b,
+                               int64_t first, int64_t n, int64_t keys_end) {
+    _Alignas(64) real qt[MAX_WIDTH * K_LANES], s[TILE * K_LANES], o[K_LANES * MAX_WIDTH];
+    _Alignas(64) real copy[TILE * MAX_WIDTH];
+    real maximum[K_LANES], sum[K_LANES] = {0}, fade[K_LANES];
+    const int64_t kv = first / (h->query_heads / h->kv_heads);
+
+    block_transpose(h, block_load(queries, &op->q, b, first, 0, n, copy), K_LANES, n, qt);
+    memset(o, 0, (size_t)(n * h->padded) * sizeof(real));
+    for (int64_t i = 0; i < K_LANES; i++) maximum[i] = (real)-INFINITY;
+    for (int64_t key = 0; key < keys_end; key += TILE) {
+        const int64_t keys = k_min(TILE, keys_end - key);
+        block_scores(h, block_load(h, &op->k, b, key, kv, keys, copy), keys, qt, K_LANES, s);
+        soften(h, K_LANES, s, keys, maximum, sum, fade);
+        if (key > 0) scale_rows(h, n, fade, o);
+        add_values(h, block_load(h, &op->v, b, key, kv, keys, copy), keys, s, K_LANES, n, o);
+    }
+    for (int64_t i = 0; i < n; i++) fade[i] = keys_end > 0 ? 1 / sum[i] : (real)NAN;
+    scale_rows(h, n, fade, o);
+    block_store(queries, &op->out, b, first, 0, n, o, h->padded);
+}
+
+/* q [B, 1, H, E], caches [B, T, K, E], position [B, 1] -> o */
+void k_attend_cached(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                     const KAttr *attr) {
+    (void)cx, (void)nout, (void)nin;
+    Heads h = heads_of(&in[0], &in[1], NULL, attr), queries = h;
+    h.time = in[1].dim[1];
+    queries.time = h.query_heads;
+    Operands op = {.q = k_heads(&in[0]), .k = k_heads(&in[1]), .v = k_heads(&in[2]), .out = k_heads(&out[0])};
+    op.q.stride = op.out.stride = h.width; /* from head to head */
+    const int32_t *position = in[3].data;
+    const int64_t group = h.query_heads / h.kv_heads, tiles = (group + K_LANES - 1) / K_LANES;
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t task = 0; task < h.batch * h.kv_heads * tiles; task++) {
+        const int64_t b = task / tiles / h.kv_heads, kv = task / tiles % h.kv_heads,
+                      at = task % tiles * K_LANES;
+        const int64_t keys_end = position[b] >= 0 && position[b] < h.time ? position[b] + 1 : 0;
+        attend_cached_tile(&h, &queries, &op, b, kv * group + at, k_min(K_LANES, group - at), keys_end);
+    }
 }
 
 /* ---- backward: dV = P^T dO, dS = P (dO V^T - D), D = rows of dO . O, dQ = dS K scale, dK = dS^T Q scale
@@ -286,16 +359,16 @@ static void attend_bwd_tile(const Heads *h, const Operands *op, const Sums *sums
 
     const Block q = block_load(h, &op->q, b, t, head, n, q_copy),
                 d = block_load(h, &op->dout, b, t, head, n, d_copy);
-    block_transpose(h, q, n, qt);
-    block_transpose(h, d, n, dot_t);
+    block_transpose(h, q, TILE, n, qt);
+    block_transpose(h, d, TILE, n, dot_t);
     row_terms(h, op, b, head, t, n, d, lse, dot);
     memset(dq, 0, (size_t)(n * h->padded) * sizeof(real));
     for (int64_t key = seen.begin; key < seen.end; key += TILE) {
         const int64_t keys = k_min(TILE, seen.end - key), width = h->padded;
         real *dk = sums->dk + key * sums->stride, *dv = sums->dv + key * sums->stride;
-        block_scores(h, block_load(h, &op->v, b, key, kv, keys, copy), keys, dot_t, dp);
+        block_scores(h, block_load(h, &op->v, b, key, kv, keys, copy), keys, dot_t, TILE, dp);
         const Block k = block_load(h, &op->k, b, key, kv, keys, copy);
-        block_scores(h, k, keys, qt, p);
+        block_scores(h, k, keys, qt, TILE, p);
         if (masks(h, key, keys, t)) mask_scores(h, b, p, keys, key, t);
         score_gradient(h, p, dp, keys, lse, dot);
         k_panel(keys, width, n, p, TILE, 1, d.data, d.stride, 1, dv, sums->stride);

@@ -28,7 +28,7 @@
  *   - What is written over without being read leaves no trace of what it held: outputs, the workspace, accumulators
  *     with acc = 0 or in the first micro-step of acc = 2, weights beside their master copy.
  *   - A token outside the vocabulary (-1, too) makes a row of NaN, and no gradient. A negative target is a masked one.
- *     A negative position or first key makes a row of NaN.
+ *     A negative position or first key makes a row of NaN; so does a position past a cache's end.
  *   - The norm of clip_scale: NaN makes NaN, infinity makes 0.
  *
  * Tests compile the host files with -DK_REAL=double: then K_F32 tensors hold doubles and every
@@ -127,6 +127,10 @@ KFunction k_attend;        /* o = softmax(q k^T / sqrt(E)) v over keys (causal: 
                               last_query [B, T], token t sees keys first_key[t]..t if causal, else ..last_query[t], and
                               queries t, else first_key[t], ..last_query[t] see it: the two say the same. Each token
                               sees itself */
+KFunction k_cache_rows;    /* rows of k and v [B, n, K, E] become those of the caches [B, T, K, E] that positions [B, n] say,
+                              no two the same; a position that is none of a row changes nothing */
+KFunction k_attend_cached; /* attend of one query [B, 1, H, E] over rows 0..position [B, 1] of the caches, causally; on
+                              the host with the bits that attend gives to that row */
 KFunction k_dropout;       /* x keep / (1 - p), keep = k_random(..., attr.rng, attr.element + i) >= p; its own
                               backward */
 KFunction k_cross_entropy; /* lse = log sum exp(logits); loss += sum mask (lse - logits[target]), always

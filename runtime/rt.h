@@ -1,6 +1,6 @@
-/* The contract between an emitted program and the runtime. An emitted train.c holds tables and four functions
- * (one micro-step, the update, one evaluation batch, one sampling pass) and hands them to rt_main, which does
- * the rest: arena, data, loop, log, checkpoints, signals. The runtime knows nothing of the compiler; the same
+/* The contract between an emitted program and the runtime. An emitted train.c holds tables and some functions
+ * (one micro-step, the update, one evaluation batch, one sampling pass, that of one token) and hands them to
+ * rt_main, which does the rest: arena, data, loop, log, checkpoints, signals. The runtime knows nothing of the compiler; the same
  * sources serve both targets, but for device_host.c | device_cuda.c. */
 #ifndef REMAT_RT_H
 #define REMAT_RT_H
@@ -100,6 +100,13 @@ typedef struct RtProgram {
     int64_t sample_tokens_offset, sample_logits_offset; /* i32 [1,T]; [1,T,V] of sample_logits_dtype */
     int64_t sample_logits_pitch; /* elements from a row of them to the next where that is not `vocab`; 0: it is */
     int sample_logits_dtype;
+    RtSteps *step;              /* one token i32 [1,1] at its position i32 [1,1] -> logits [1,1,V], over what it kept when it
+                                   ran for those at 0 .. position - 1; NULL: there is none */
+    int64_t step_context;       /* positions below it */
+    int64_t step_token_offset, step_position_offset, step_logits_offset;
+    int64_t prompt_at_once;     /* `sample` leaves there what `step` keeps, of all its tokens: it is the faster one for prompts
+                                   of so many and more. 0: it does not */
+    int64_t sample_positions_offset; /* then: i32 [1,T], 0 .. T - 1 */
 
     int64_t steps;
     int64_t epochs;             /* instead of steps: so often all of the data, rounded up to whole steps; 0: `steps` */

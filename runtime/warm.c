@@ -13,6 +13,7 @@ static void run_all(RtRun *run, const RtProgram *program) {
     if (program->update) program->update(run);
     if (program->evaluate) program->evaluate(run);
     if (program->sample) program->sample(run);
+    if (program->step) program->step(run);
     rt_device_sync();
 }
 

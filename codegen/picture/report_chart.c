@@ -7,7 +7,8 @@ const LiveColumn stack_order[LIVE_COLUMNS] = {(LiveColumn)ROLE_WEIGHT,    LIVE_F
                                               (LiveColumn)ROLE_OPTIMIZER, (LiveColumn)ROLE_INPUT,
                                               (LiveColumn)ROLE_METRIC,    (LiveColumn)ROLE_WGRAD,
                                               LIVE_DEQUANTIZED,           (LiveColumn)ROLE_ACTIVATION,
-                                              (LiveColumn)ROLE_GRADIENT,  LIVE_WORKSPACE};
+                                              (LiveColumn)ROLE_GRADIENT,  LIVE_WORKSPACE,
+                                              (LiveColumn)ROLE_CACHE};
 
 uint32_t stack_place(LiveColumn column) {
     uint32_t place = 0;

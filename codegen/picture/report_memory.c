@@ -210,6 +210,9 @@ static void add_caption(const Page *page) {
     html_add(out, " Evaluation takes @ of the same memory, sampling @.",
              page_number(page, "span", "phase_bytes.evaluation", FORM_BYTES),
              page_number(page, "span", "phase_bytes.sampling", FORM_BYTES));
+    if (page_double(page, "sampling_cache_bytes") > 0)
+        html_add(out, " It runs a token at a time, over keys and values of earlier ones in @.",
+                 page_number(page, "span", "sampling_cache_bytes", FORM_BYTES));
     if (scale_is_broken(&page->scale))
         text_add(out, " Below the break in the scale lies what is always there.");
     text_add(out, "</p>\n");

@@ -5,6 +5,8 @@
 #include "frontend/driver/programs.h"
 #include "frontend/lower/lower.h"
 
+#include <string.h>
+
 /* A program without backward pass, in the arena of the training program. */
 static Program beside(const Compilation *c, ProgramKind kind, Graph *forward, TileRule tile,
                       const Program *train) {
@@ -50,11 +52,57 @@ static Program sampling(const Compilation *c, const Program *train, Budget budge
     return program;
 }
 
-/* Adds the programs without backward pass to the training program. */
+/* One token a run, over the keys and values of the tokens before it, where the model allows that and it takes
+ * no more than the arena has anyway: no plan is larger for it. Else without a graph, and why. */
+static Program sampling_step(const Compilation *c, const Program *sample, int64_t arena_bytes,
+                             const char **why_not) {
+    char need[24];
+    Graph *one = graph_one_token(sample->made[STAGE_GRAD], c->arena, why_not);
+    if (!one) return (Program){.kind = PROGRAM_STEP};
+    Program program = beside(c, PROGRAM_STEP, one, (TileRule){1, 1}, sample->inside);
+    if (height(&program) <= arena_bytes) return program;
+    *why_not = arena_printf(c->arena, "keys and values would make the peak %s",
+                            format_bytes(height(&program), need));
+    return (Program){.kind = PROGRAM_STEP};
+}
+
+static const Buf *cache_named(const Program *p, const char *name) {
+    for (uint32_t b = 0; b < p->result->layout->buf.count; b++) {
+        const Buf *buf = &p->result->layout->buf.at[b];
+        if (buf->persistent && !strcmp(p->graph->value.at[buf->value].name, name)) return buf;
+    }
+    return NULL;
+}
+
+/* Whether `step` keeps what it does of earlier tokens where `whole` leaves it. */
+static bool share_caches(const Program *whole, const Program *step) {
+    const Layout *layout = step->result->layout;
+    for (uint32_t b = 0; b < layout->buf.count; b++) {
+        const Value *value =
+            layout->buf.at[b].persistent ? &step->graph->value.at[layout->buf.at[b].value] : NULL;
+        if (!value || value->role != ROLE_CACHE) continue;
+        const Buf *other = cache_named(whole, value->name);
+        if (!other || other->offset != layout->buf.at[b].offset) return false;
+    }
+    return true;
+}
+
+/* The whole window, which leaves the keys and values of a prompt for the tokens behind it: in the place of
+ * the program that does not, where that takes no more than the arena has. */
+static void keep_prompts(const Compilation *c, Planned *planned) {
+    const Program *sample = &planned->sample, *step = &planned->step;
+    Graph *keeping = graph_keep_rows(sample->made[STAGE_GRAD], c->arena);
+    Program whole = beside(c, PROGRAM_SAMPLE, keeping, (TileRule){1, 1}, sample->inside);
+    if (height(&whole) > planned->request.arena_bytes || !share_caches(&whole, step)) return;
+    planned->sample = whole;
+    planned->request.sample = program_part(&whole);
+    planned->request.prompt_at_once = 1 + (int64_t)(whole.result->plan.seconds / step->result->plan.seconds);
+}
+
+/* Adds evaluation and sampling to the training program: what the peak is made of. */
 static void add_beside(const Compilation *c, Planned *planned, Budget arena_budget) {
     planned->evaluate = evaluation(c, &planned->train, arena_budget);
     planned->sample = sampling(c, &planned->train, arena_budget);
-    planned->evaluate.inside = planned->sample.inside = NULL; /* it moves with the result */
     const Program *const all[] = {&planned->train, &planned->evaluate, &planned->sample};
     planned->request =
         (EmitRequest){.spec = &c->spec,
@@ -70,10 +118,22 @@ static void add_beside(const Compilation *c, Planned *planned, Budget arena_budg
     for (size_t i = 0; i < COUNT_OF(all); i++) planned->fits &= fits_in(all[i], arena_budget);
 }
 
+/* All of them; they move with the result. */
+static void complete(const Compilation *c, Planned *planned, Budget arena_budget) {
+    EmitRequest *request = &planned->request;
+    add_beside(c, planned, arena_budget);
+    planned->step = sampling_step(c, &planned->sample, request->arena_bytes, &request->why_no_step);
+    if (planned->step.graph) {
+        request->step = program_part(&planned->step);
+        keep_prompts(c, planned);
+    }
+    planned->evaluate.inside = planned->sample.inside = planned->step.inside = NULL;
+}
+
 Planned planned_by(const Compilation *c, Policy policy, Budget budget) {
     Budget arena_budget = compile_arena_budget(c, budget);
     Planned planned = {.train = batch_search(c, policy, arena_budget)};
-    add_beside(c, &planned, arena_budget);
+    complete(c, &planned, arena_budget);
     return planned;
 }
 
@@ -81,7 +141,7 @@ bool planned_by_file(const Compilation *c, Planned *out) {
     Budget arena_budget = compile_arena_budget(c, c->budget);
     if (batch_search_never_fits(c, arena_budget)) return false;
     *out = (Planned){.train = batch_search(c, c->policy, arena_budget)};
-    if (out->train.result->feasible) add_beside(c, out, arena_budget);
+    if (out->train.result->feasible) complete(c, out, arena_budget);
     return out->fits;
 }
 

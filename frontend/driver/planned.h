@@ -1,4 +1,4 @@
-/* The programs of a file, planned: one for training, one for evaluation, one for sampling, in one arena. */
+/* The programs of a file, planned: one for training, one for evaluation, two for sampling, in one arena. */
 #ifndef REMAT_PLANNED_H
 #define REMAT_PLANNED_H
 
@@ -6,8 +6,9 @@
 
 typedef struct Planned {
     Program train, evaluate, sample;
+    Program step;        /* sampling, a token at a time; not there: its graph is NULL */
     EmitRequest request; /* their parts */
-    bool fits;           /* all three, within the budget */
+    bool fits;           /* all, within the budget */
 } Planned;
 
 /* After compile_lower: the plan of a policy within a budget of the whole program, at the micro-batch and

@@ -73,6 +73,11 @@ static void check_layout(Program *p, Arena *arena) {
     if (result->layout->host_bytes > budget->host_bytes) die("a plan over its host memory");
 }
 
+/* Sampling reads them once the program has run. */
+static bool reads_logits(const Program *p) {
+    return p->kind == PROGRAM_SAMPLE || p->kind == PROGRAM_STEP;
+}
+
 /* Programs without backward pass lie in the training program's arena; that one was packed while it was
  * planned, since the planner chooses among packed plans. */
 static void pack(Program *p, Arena *arena) {
@@ -110,7 +115,7 @@ void stages_run(const Compilation *c, Program *p, Stage last, Arena *arena) {
     if (begins(p, STAGE_PLAN, last)) {
         check_graphs(p, arena);
         PlanRequest request = stages_request(c, p, p->wish);
-        ValueId read = p->kind == PROGRAM_SAMPLE ? p->graph->logits : NONE; /* behind its last step */
+        ValueId read = reads_logits(p) ? p->graph->logits : NONE; /* behind its last step */
         p->result = trains ? plan_graph(&request, arena) : plan_forward(p->graph, p->cost, read, arena);
         check_plan(p, arena);
     }
@@ -155,7 +160,7 @@ Part program_part(const Program *program) {
                   .cost = program->cost,
                   .plan = &program->result->plan,
                   .layout = program->result->layout,
-                  .reads_logits = program->kind == PROGRAM_SAMPLE};
+                  .reads_logits = reads_logits(program)};
 }
 
 double program_tokens(const Program *program) {

@@ -3,7 +3,8 @@
  *   Graph --tile--> Graph --grad--> Graph --fuse--> Graph --order--> Graph --pad--> Graph
  *         --cost--> Cost per node --plan--> Plan --layout--> an offset for every buffer
  *
- * Training, evaluation and sampling are programs that go through the same list; they share one arena. Before
+ * Training, evaluation, sampling, and sampling a token at a time, are programs that go through the same list;
+ * they share one arena. Before
  * it stand parsing and lowering (compile.c), which a file goes through once; behind it the emission of all
  * three programs (codegen/emit.c). The search over micro-batches and tilings (batch_search.c) calls the list
  * as often as it likes, as far as it likes; the list does not know of it. */
@@ -21,7 +22,12 @@ typedef enum Stage {
 } Stage;
 extern const char *const stage_name[STAGE_COUNT];
 
-typedef enum ProgramKind { PROGRAM_TRAIN, PROGRAM_EVALUATE, PROGRAM_SAMPLE } ProgramKind;
+typedef enum ProgramKind {
+    PROGRAM_TRAIN,
+    PROGRAM_EVALUATE,
+    PROGRAM_SAMPLE,
+    PROGRAM_STEP /* sampling, one token a run over the keys and values of earlier ones */
+} ProgramKind;
 
 /* What a plan is asked for. */
 typedef struct Wish {
@@ -40,7 +46,7 @@ typedef struct Checked {
 typedef struct Program {
     ProgramKind kind;
     TileRule tile;                /* how STAGE_TILE cuts it */
-    const struct Program *inside; /* evaluation, sampling: the training program in whose arena it lies */
+    const struct Program *inside; /* of all but training: the training program in whose arena it lies */
     Stage done;                   /* up to here it has come */
     Graph *made[STAGE_COST];      /* by stage, from STAGE_GRAPH on */
     Graph *graph;                 /* the last of them */

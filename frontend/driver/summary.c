@@ -63,24 +63,53 @@ const char *summary_sources(const EmitRequest *request, Arena *arena) {
 /* What a program does in its arena, one after the other. Loading, quantising, saving and merging go through a
  * buffer of the host's and use nothing of the arena but the tensors that stay. */
 typedef struct Phases {
-    int64_t bytes[3];
-    int highest;
+    int64_t bytes[4];
+    int count, highest;
 } Phases;
-static const char *const phase_word[] = {"training", "evaluation", "sampling"};
+static const char *const phase_word[] = {"training", "evaluation", "sampling", "by the token"};
+static const char *const phase_key[] = {"training", "evaluation", "sampling", "sampling_by_token"};
 
 static Phases phases_of(const EmitRequest *request) {
     Phases phases = {.bytes = {request->train.layout->height_bytes, request->evaluate.layout->height_bytes,
-                               request->sample.layout->height_bytes}};
-    for (int i = 1; i < 3; i++)
+                               request->sample.layout->height_bytes},
+                     .count = 3};
+    if (request->step.graph) phases.bytes[phases.count++] = request->step.layout->height_bytes;
+    for (int i = 1; i < phases.count; i++)
         if (phases.bytes[i] > phases.bytes[phases.highest]) phases.highest = i;
     return phases;
+}
+
+/* Of keys and values that sampling keeps. */
+static int64_t cache_bytes(const EmitRequest *request) {
+    int64_t bytes = 0;
+    const Part *step = &request->step;
+    for (uint32_t b = 0; step->graph && b < step->layout->buf.count; b++) {
+        const Buf *buf = &step->layout->buf.at[b];
+        if (buf->persistent && step->graph->value.at[buf->value].role == ROLE_CACHE) bytes += buf->bytes;
+    }
+    return bytes;
+}
+
+static void add_sampling(const EmitRequest *request, Text *out) {
+    char a[24];
+    const int64_t context = request->sample.graph->context;
+    if (request->step.graph)
+        text_add(
+            out, "  sampling        a token at a time%s; keys and values of %" PRId64 " tokens take %s\n",
+            request->prompt_at_once ? arena_printf(out->arena, ", prompts of %" PRId64 " and more at once",
+                                                   request->prompt_at_once)
+                                    : "",
+            context, format_bytes(cache_bytes(request), a));
+    else
+        text_add(out, "  sampling        %" PRId64 " tokens again for each token: %s\n", context,
+                 request->why_no_step);
 }
 
 static void add_phases(const EmitRequest *request, Text *out) {
     const Phases phases = phases_of(request);
     char a[24];
     text_add(out, "  highest in      %s", phase_word[phases.highest]);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < phases.count; i++)
         if (i != phases.highest) text_add(out, "; %s %s", phase_word[i], format_bytes(phases.bytes[i], a));
     text_add(out, "\n");
 }
@@ -162,6 +191,7 @@ void summary_plan(const PlanSummary *summary, Text *out) {
         text_add(out, "    %-21s %s\n", "evaluation, sampling",
                  format_bytes(request->arena_bytes - packed, a));
     add_phases(request, out);
+    add_sampling(request, out);
     /* a plan that keeps dequantised weights takes more memory than policy none, and less time */
     double saved = 100.0 * (1 - (double)request->arena_bytes / (double)result->keep_all_bytes);
     double over = 100 * (train->plan->seconds / result->keep_all_seconds - 1);
@@ -370,8 +400,12 @@ json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena) {
     json_set(root, "live_bytes", json_integer(train->layout->live_bytes));
     const Phases phases = phases_of(request);
     json_t *each = json_object();
-    for (int i = 0; i < 3; i++) json_set(each, phase_word[i], json_integer(phases.bytes[i]));
+    for (int i = 0; i < phases.count; i++) json_set(each, phase_key[i], json_integer(phases.bytes[i]));
     json_set(root, "phase_bytes", each);
+    json_set(root, "sampling_cache_bytes", json_integer(cache_bytes(request)));
+    if (request->prompt_at_once)
+        json_set(root, "sampling_prompt_at_once", json_integer(request->prompt_at_once));
+    if (request->why_no_step) json_set(root, "sampling_without_cache", json_text(request->why_no_step));
     json_set(root, "persistent_bytes", json_integer(train->layout->persistent_bytes));
     json_set(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
     json_set(root, "smallest_bytes", json_integer(summary->smallest_bytes));

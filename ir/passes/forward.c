@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-/* Forward nodes that the logits or the loss need; operands go around dropout. */
+/* Forward nodes that the logits, the loss or a cache need; operands go around dropout. */
 static Node *needed_nodes(const Graph *from, ValueId *instead, bool *needed, Arena *arena) {
     Node *node = NEW_ARRAY(arena, Node, from->node.count);
     for (ValueId v = 0; v < from->value.count; v++) instead[v] = v;
@@ -26,7 +26,7 @@ static Node *needed_nodes(const Graph *from, ValueId *instead, bool *needed, Are
     }
     if (from->logits != NONE) needed[instead[from->logits]] = true;
     for (NodeId n = from->node.count; n-- > 0;) {
-        bool wanted = node[n].nout && node[n].op == OP_CROSS_ENTROPY;
+        bool wanted = node[n].nout && op_info[node[n].op].over != OVER_NOTHING; /* loss, caches */
         for (uint32_t i = 0; i < node[n].nout; i++) wanted |= needed[node[n].out[i]];
         if (!wanted) node[n].nout = 0;
         for (uint32_t i = 0; wanted && i < node[n].nin; i++) needed[node[n].in[i]] = true;

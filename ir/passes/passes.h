@@ -5,6 +5,7 @@
  *     forward --tile_tokens--> forward --autodiff--> forward + backward + update
  *             --fuse--> fused --order_updates--> early updates --pad_rows--> for CUDA
  *     any     --graph_forward_only--> forward --fuse--> fused --pad_rows--> for CUDA
+ *     forward --graph_one_token--> forward, of the next token alone
  *
  * Beside them: gradient.h, the rules that autodiff builds with; rebuild.h, a graph without some of its nodes.
  */
@@ -69,5 +70,15 @@ Graph *pad_rows(const Graph *from, Arena *arena);
  * the logits and the loss need, dropout removed, for evaluation and sampling; parameter p is value p, every
  * parameter and input is kept. */
 Graph *graph_forward_only(const Graph *from, Arena *arena);
+
+/* ---- cache.c ----
+ * Requires: a graph after graph_forward_only, of batch 1. Produces: one that makes the logits of one token,
+ * at the position in `positions`, from it and from the keys and values of earlier ones, which are states of
+ * the graph (ROLE_CACHE). Parameter p is value p. NULL, and the reason, where the model is none of which that
+ * can be done: *why_not is NULL where it can. */
+Graph *graph_one_token(const Graph *from, Arena *arena, const char **why_not);
+/* Requires: a graph of which graph_one_token makes one. Produces: the same graph, which leaves keys and
+ * values of all tokens where that one reads those of earlier ones: in states of the same names. */
+Graph *graph_keep_rows(const Graph *from, Arena *arena);
 
 #endif

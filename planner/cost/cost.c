@@ -67,6 +67,13 @@ static double last_dim(const Type *type) {
     return type->rank ? (double)type->dim[type->rank - 1] : 1.0;
 }
 
+/* The rows of two inputs, into caches. */
+static Work cost_cache_rows(const Graph *g, const Node *node) {
+    double bytes = 0;
+    for (uint32_t i = 0; i < 2; i++) bytes += 2.0 * (double)type_bytes(input_type(g, node, i));
+    return (Work){.bytes = bytes + (double)type_bytes(input_type(g, node, 2))};
+}
+
 /* The rows of the first input, each element with `width` others. */
 static Work matmul(const Graph *g, const Node *node, double width) {
     double outer = (double)type_elements(input_type(g, node, 0));
@@ -185,7 +192,7 @@ static const ProfileTime *measured(const Graph *g, const Node *node, const Devic
 double cost_roofline(const Graph *g, const Node *node, const Device *device, Arena *scratch) {
     const Work work = cost_rule[node->op](g, node);
     const Operands x = operands_of(g, node, scratch);
-    const KRate rate = k_rate(device->cuda ? K_CUDA : K_HOST, rate_class[node->op], x.out, x.in);
+    const KRate rate = k_rate(device->capability, rate_class[node->op], x.out, x.in);
     return seconds_of(g, node, device, &work, &rate);
 }
 
@@ -204,7 +211,7 @@ Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
         if (op_info[node->op].flags & OPF_VIEW) continue;
         Work work = cost_rule[node->op](g, node);
         Operands x = operands_of(g, node, scratch);
-        KRate rate = k_rate(target, rate_class[node->op], x.out, x.in);
+        KRate rate = k_rate(device->capability, rate_class[node->op], x.out, x.in);
         cost[n].flops = work.flops;
         cost[n].bytes = work.bytes;
         cost[n].workspace_bytes = workspace(node, target, &x);

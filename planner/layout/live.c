@@ -236,12 +236,17 @@ int64_t *live_by_column(const Graph *g, const Plan *plan, const Layout *layout, 
     return table;
 }
 
-const char *const live_label[LIVE_COLUMNS] = {
-    [ROLE_ACTIVATION] = "activations", [ROLE_GRADIENT] = "activation gradients",
-    [ROLE_WGRAD] = "weight gradients", [ROLE_WEIGHT] = "weights",
-    [ROLE_OPTIMIZER] = "optimizer",    [ROLE_INPUT] = "inputs",
-    [ROLE_METRIC] = "metrics",         [LIVE_WORKSPACE] = "workspace",
-    [LIVE_FROZEN] = "frozen weights",  [LIVE_DEQUANTIZED] = "dequantised weights"};
+const char *const live_label[LIVE_COLUMNS] = {[ROLE_ACTIVATION] = "activations",
+                                              [ROLE_GRADIENT] = "activation gradients",
+                                              [ROLE_WGRAD] = "weight gradients",
+                                              [ROLE_WEIGHT] = "weights",
+                                              [ROLE_OPTIMIZER] = "optimizer",
+                                              [ROLE_INPUT] = "inputs",
+                                              [ROLE_METRIC] = "metrics",
+                                              [ROLE_CACHE] = "keys and values",
+                                              [LIVE_WORKSPACE] = "workspace",
+                                              [LIVE_FROZEN] = "frozen weights",
+                                              [LIVE_DEQUANTIZED] = "dequantised weights"};
 
 const int64_t *live_at_peak(const Graph *g, const Plan *plan, const Layout *layout, Arena *arena) {
     const int64_t *table = live_by_column(g, plan, layout, arena), *peak = table;

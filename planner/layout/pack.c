@@ -444,20 +444,22 @@ void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const G
     for (uint32_t b = 0; b < train->buf.count; b++)
         if (train->buf.at[b].persistent) map_set(home, tg->value.at[train->buf.at[b].value].name, b);
     int64_t base = train->persistent_bytes;
-    for (uint32_t b = 0; b < forward->buf.count; b++) {
-        Buf *buf = &forward->buf.at[b];
-        if (!buf->persistent) continue;
-        uint32_t at = map_get(home, fg->value.at[buf->value].name);
-        if (at != NONE && train->buf.at[at].bytes >= buf->bytes) {
-            buf->offset = train->buf.at[at].offset;
-        } else {
+    for (int others = 0; others < 2; others++)
+        for (uint32_t b = 0; b < forward->buf.count; b++) {
+            Buf *buf = &forward->buf.at[b];
+            const Value *value = buf->persistent ? &fg->value.at[buf->value] : NULL;
+            if (!value || (value->role != ROLE_CACHE) != others) continue;
+            uint32_t at = others ? map_get(home, value->name) : NONE;
+            bool same = at != NONE && tg->value.at[train->buf.at[at].value].kind == value->kind;
+            if (same && train->buf.at[at].bytes >= buf->bytes) {
+                buf->offset = train->buf.at[at].offset;
+                continue;
+            }
             if (shelf(fg, buf->value) == 0)
-                die("the training program has no '%s' of %" PRId64 " bytes", fg->value.at[buf->value].name,
-                    buf->bytes);
+                die("the training program has no '%s' of %" PRId64 " bytes", value->name, buf->bytes);
             buf->offset = base;
             base += buf->bytes;
         }
-    }
     forward->persistent_bytes = base;
     pack_transients(forward, base, NULL, scratch);
 }

@@ -17,8 +17,9 @@ int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch);
  * host_bytes. Packings that `known` (problem/memo.h; NULL: none) has are not made again. */
 void pack_layout(Layout *layout, const Graph *g, struct Memo *known, Arena *scratch);
 /* The layout of a forward-only graph inside the training program's arena. Persistent values take, matched by
- * name, the offsets of the training layout; inputs without a counterpart there (or larger than it) follow its
- * persistent_bytes, and the transient buffers lie above both. Weights must have one. */
+ * name, the offsets of the training layout; caches follow its persistent_bytes, so that programs with the
+ * same ones share them, then inputs without a counterpart there (or larger than it), and the transient
+ * buffers lie above all. Weights must have one. */
 void pack_forward(Layout *forward, const Graph *fg, const Layout *train, const Graph *tg, Arena *scratch);
 
 #endif

@@ -1,7 +1,7 @@
 # The compiler and the programs it emits, from the command line.
 set(pipeline_tests "")
 foreach(name same_numbers adapters accumulate adamw8bit early resume bad_input names reports tiles tune fold endings
-             data documents explain import packed published_runs)
+             data documents explain import packed sample published_runs)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name})
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})
@@ -66,5 +66,9 @@ if(REMAT_SANITIZE)
   set_tests_properties(${pipeline_tests} PROPERTIES
     ENVIRONMENT "CFLAGS=-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all;LDFLAGS=-fsanitize=address,undefined")
 endif()
+# ninja bench_sample: seconds for a token of a sample
+add_custom_target(bench_sample DEPENDS rematc USES_TERMINAL VERBATIM
+                  COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/bench/sample.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
+                          ${CMAKE_BINARY_DIR}/bench_sample)
 remat_test(test_command unit/test_command.c LIBS remat_driver TIMEOUT 60)
 target_compile_definitions(test_command PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")

@@ -53,6 +53,20 @@ least/train --save-dir save.least --log least.jsonl --sample 20 --poison >/dev/n
 losses least.jsonl | cmp - whole.losses || fail "another budget, other losses"
 grep -q '"sample":' least.jsonl || fail "no sample"
 
+# behind a prompt: it is run at once, token by token, or again for each token, and the text is the same, past the window too
+for variant in 'prompt_at_once = 1' 'prompt_at_once = 1000' 'step = NULL'; do
+    rm -rf variant variant.jsonl && cp -r whole variant
+    grep -q "^    \.${variant%% *} = " whole/train.c || fail "nothing to change: $variant"
+    sed "s/^    \.${variant%% *} = .*/    .$variant,/" whole/train.c >variant/train.c
+    make -s -C variant >make.txt 2>&1 || fail "$(cat make.txt)"
+    variant/train --save-dir save.whole --log variant.jsonl --sample 60 --temperature 0 --poison >/dev/null 2>variant.err ||
+        fail "$(cat variant.err)"
+    sed -n '/"prompt":"[^"]/s/.*"sample"://p' variant.jsonl >variant.txt
+    [ "$(wc -c <variant.txt)" -gt 40 ] || fail "no text behind a prompt: $(cat variant.jsonl)"
+    [ -f prompted.txt ] || cp variant.txt prompted.txt
+    cmp variant.txt prompted.txt || fail "another text: $variant"
+done
+
 # stopped after every third step
 for to in 3 6 999; do
     [ $to -lt "$steps" ] || to=$steps

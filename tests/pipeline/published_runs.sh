@@ -59,8 +59,8 @@ against runs of another, so a difference is not an error of either. Columns that
 - LLMQ at commit b77d969, github.com/IST-DASLab/llmq: the allocator's state in its README, and step 5 of the runs in bf16 of
   `benchmarks/H100x1.md` and `benchmarks/4090x1.md`, 524,288 tokens a step, T = 1024. It cuts the loss head into chunks in most of
   them; the budget here is all of the card.
-- On the rtx4090 what each kernel reaches of the data sheet was not measured: the shares are an H100's, whose clock falls under
-  products, and too low there.
+- On the rtx4090 nothing of ours was measured: products are taken to reach what follows of LLMQ's figures, attention what an
+  H100's reaches of mma.sync, memory what it reaches there.
 
 | run | figure | published | planned | difference |
 |---|---|---|---|---|

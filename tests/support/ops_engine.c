@@ -88,7 +88,7 @@ int parse_specs(const char *text, Spec *spec) {
 }
 
 int spec_dtype(const Spec *spec, int mode) {
-    if (strchr("iflp", spec->letter)) return K_I32;
+    if (strchr("iflpno", spec->letter)) return K_I32;
     if (spec->letter == 'q') return K_NF4;
     if (spec->letter == 'Q') return K_NF4_F32;
     if (spec->letter == 'd') return K_DYNAMIC8;
@@ -156,7 +156,9 @@ double *random_values(const Spec *spec, int mode) {
     for (int64_t i = 0; i < spec->count; i++) {
         double u = unit_random(), x;
         switch (spec->letter) {
-        case 'i': x = floor(u * spec->bound); break;
+        case 'i':
+        case 'n': x = floor(u * spec->bound); break;
+        case 'o': x = (double)(i % spec->dim[1]); break;
         case 'm': x = u < 0.7; break;
         case 's':
         case 'v': x = 0.5 + u; break;

@@ -27,6 +27,7 @@ bool library_open(Library *library, const char *path, size_t real_bytes);
  *   m f32 mask of zeros and ones    i7 integers in [0, 7)    q nf4    Q nf4_f32    d dynamic8    u udynamic8
  *   f9, l9, p9 [B, T]: first key, last query, position of rows of documents of some 9 tokens, the same for
  * each letter
+ *   n7 positions in [0, 7) of a cache of keys    o [B, n] 0 .. n - 1, of each row
  *   + accumulator: the storage of the matching last output; ! the same, but always read
  * "a:2x3x8~16": room for rows of 16 (of w: for 16 rows), of zeros past the elements; ~?16: of anything. */
 typedef struct Spec {

@@ -93,6 +93,38 @@ static void attend(const Call *call, Values in, double *o, double *lse) {
             }
 }
 
+/* The row of attention at a position, in the caches' own order; what is behind it is not looked at. */
+static void attend_cached(const Call *call, Values in, double *o) {
+    const Spec *q = &call->in[0], *cache = &call->in[1];
+    const int64_t heads = q->dim[2], width = q->dim[3], time = cache->dim[1], kv_heads = cache->dim[2];
+    memset(o, 0, sizeof(double) * (size_t)q->count);
+    for (int64_t row = 0; row < q->count / width; row++) { /* of [B, H] */
+        const int64_t b = row / heads, kv = row % heads / (heads / kv_heads);
+        double sum = 0;
+        for (int64_t s = 0; s <= (int64_t)in[3][b]; s++) {
+            const int64_t at = ((b * time + s) * kv_heads + kv) * width;
+            double score = 0;
+            for (int64_t e = 0; e < width; e++)
+                score += in[0][row * width + e] * in[1][at + e] / sqrt((double)width);
+            sum += exp(score);
+            for (int64_t e = 0; e < width; e++) o[row * width + e] += exp(score) * in[2][at + e];
+        }
+        for (int64_t e = 0; e < width; e++) o[row * width + e] /= sum;
+    }
+}
+
+static void cache_rows(const Call *call, Values in, Values out) {
+    const int64_t tokens = call->in[0].dim[1], time = call->out[0].dim[1],
+                  width = call->out[0].count / (call->out[0].dim[0] * time);
+    for (int i = 0; i < 2; i++) {
+        memcpy(out[i], in[3 + i], sizeof(double) * (size_t)call->out[i].count);
+        for (int64_t e = 0; e < call->in[i].count; e++) {
+            const int64_t r = e / width, row = r / tokens * time + (int64_t)in[2][r];
+            out[i][row * width + e % width] = in[i][e];
+        }
+    }
+}
+
 /* The three parts of qkv, each by itself, and the call that takes them. */
 static Call unpacked(const Call *call, Values in) {
     const Spec *o = &call->out[0];
@@ -364,6 +396,8 @@ bool reference(const Call *call, double *out[MAX_OPERANDS]) {
         attend(&apart, apart.value, out[0], out[1]);
         return true;
     }
+    case OP_CACHE_ROWS: cache_rows(call, in, out); return true;
+    case OP_ATTEND_CACHED: attend_cached(call, in, out[0]); return true;
     case OP_CROSS_ENTROPY: cross_entropy(call, in, out[0], out[1]); return true;
     case OP_CROSS_ENTROPY_BWD:
         cross_entropy_bwd(call, in, in[2], call->nin > 3 ? in[3] : NULL, out[0]);

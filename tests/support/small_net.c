@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-enum { BATCH = 2, CONTEXT = 4, HEADS = 2, VOCABULARY = 11 };
+enum { CONTEXT = 4, HEADS = 2, VOCABULARY = 11 };
 
 typedef struct Builder {
     Graph *g;
     const NetOptions *options;
-    int64_t D;
+    int64_t D, B;
     uint32_t block;
     int64_t streams;
     const char *scope;
@@ -68,9 +68,8 @@ static ValueId norm(Builder *b, ValueId x, const char *name) {
 }
 
 static ValueId attention(Builder *b, ValueId x) {
-    const Type heads = {
-        .dtype = b->options->compute, .rank = 4, .dim = {BATCH, CONTEXT, HEADS, b->D / HEADS}};
-    const Type flat = {.dtype = b->options->compute, .rank = 3, .dim = {BATCH, CONTEXT, b->D}};
+    const Type heads = {.dtype = b->options->compute, .rank = 4, .dim = {b->B, CONTEXT, HEADS, b->D / HEADS}};
+    const Type flat = {.dtype = b->options->compute, .rank = 3, .dim = {b->B, CONTEXT, b->D}};
     ValueId qkv = linear(b, norm(b, x, "ln_1"), 3 * b->D, true, "qkv"), part[3];
     NodeId split = graph_node(b->g, OP_SPLIT, &qkv, 1, 0, 3, NULL, PHASE_FORWARD, b->block,
                               scoped(b, "split"), (Span){0});
@@ -103,11 +102,12 @@ Graph *small_net(const NetOptions *options, Arena *arena) {
     Builder b = {
         .g = graph_new(arena), .options = options, .D = options->width ? options->width : 8, .scope = ""};
     Graph *g = b.g;
-    g->batch = BATCH, g->context = CONTEXT;
-    const Type ids = {.dtype = DT_I32, .rank = 2, .dim = {BATCH, CONTEXT}};
+    b.B = options->batch ? options->batch : 2;
+    g->batch = b.B, g->context = CONTEXT;
+    const Type ids = {.dtype = DT_I32, .rank = 2, .dim = {b.B, CONTEXT}};
     const Type one = {.dtype = DT_F32, .rank = 1, .dim = {1}};
     const Type rows = {.dtype = options->compute, .rank = 2, .dim = {CONTEXT, b.D}};
-    const Type cube = {.dtype = options->compute, .rank = 3, .dim = {BATCH, CONTEXT, b.D}};
+    const Type cube = {.dtype = options->compute, .rank = 3, .dim = {b.B, CONTEXT, b.D}};
     g->tokens = graph_value(g, ids, VALUE_INPUT, ROLE_INPUT, "tokens", (Span){0});
     g->targets = graph_value(g, ids, VALUE_INPUT, ROLE_INPUT, "targets", (Span){0});
     g->loss_sum = graph_value(g, one, VALUE_STATE, ROLE_METRIC, "loss_sum", (Span){0});

@@ -14,6 +14,7 @@ typedef struct NetOptions {
     double dropout;
     DType stored, compute;
     int64_t width; /* 8 when 0 */
+    int64_t batch; /* 2 when 0 */
 } NetOptions;
 
 /* Pre-norm layers of attention (fused qkv with bias) and feed-forward; layernorms; block i is layer i.

@@ -87,7 +87,7 @@ static double tolerance_of(const Call *call) {
 }
 
 static bool floats(const Spec *spec) {
-    return !strchr("imflpqQdu", spec->letter);
+    return !strchr("imflpnoqQdu", spec->letter);
 }
 
 /* ---- programs of calls: the notation of ops_cases.def ---- */
@@ -278,7 +278,7 @@ static bool shows(const Call *call, const Result *result) {
 /* Memory that nobody has written holds -1: as a position or a first key it shows. */
 static void check_unwritten(Call *call, const Library *library) {
     for (int i = 0; i < call->nin; i++) {
-        if (!strchr("fp", call->in[i].letter)) continue;
+        if (!strchr("fpn", call->in[i].letter)) continue;
         double *at = &call->value[i][call->in[i].count / 2], saved = *at;
         *at = -1;
         Result result;

@@ -179,6 +179,39 @@ static void large_logits_and_scores(void **state) {
     assert_close(&attend, 1, narrow.value[1], wide.value[1], 1e-5);
 }
 
+/* Each row of attention is, to the last bit, what one query has over a cache of the same keys. */
+static void rows_of_a_cache(void **state) {
+    (void)state;
+    static const struct {
+        int64_t time, heads, kv_heads, width;
+    } shape[] = {{1, 2, 2, 16}, {7, 3, 3, 5}, {130, 8, 2, 64}, {200, 34, 2, 24}, {150, 2, 1, 100}};
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        for (int mode = 0; mode <= MODE_BF16_ACTIVATION; mode += MODE_BF16_ACTIVATION) {
+            const int64_t time = shape[i].time, heads = shape[i].heads, kv = shape[i].kv_heads;
+            const int64_t width = shape[i].width, row = heads * width;
+            char q[64], cache[64], in[256], out[128];
+            snprintf(q, sizeof q, "%dx%dx%d", (int)time, (int)heads, (int)width);
+            snprintf(cache, sizeof cache, "a:1x%dx%dx%d", (int)time, (int)kv, (int)width);
+            snprintf(in, sizeof in, "a:1x%s %s %s", q, cache, cache);
+            snprintf(out, sizeof out, "a:1x%s s:1x%dx%d", q, (int)heads, (int)time);
+            Call whole = make_call(OP_ATTEND, in, out, mode, (KAttr){.causal = 1});
+            snprintf(in, sizeof in, "a:1x1x%dx%d %s %s n1:1x1", (int)heads, (int)width, cache, cache);
+            snprintf(out, sizeof out, "a:1x1x%dx%d", (int)heads, (int)width);
+            Call one = make_call(OP_ATTEND_CACHED, in, out, mode, (KAttr){.eps = 0});
+            Result all = run(&whole, &library_float);
+            one.value[1] = whole.value[1], one.value[2] = whole.value[2];
+            for (int64_t t = 0; t < time; t++) {
+                const size_t mark = pool_mark();
+                one.value[0] = whole.value[0] + t * row;
+                *one.value[3] = (double)t;
+                Result here = run(&one, &library_float);
+                if (memcmp(here.value[0], all.value[0] + t * row, sizeof(double) * (size_t)row) != 0)
+                    fail_msg("position %d of %s: other bits than attend's", (int)t, q);
+                pool_release(mark);
+            }
+        }
+}
+
 /* A negative target is a masked one: no loss, no gradient. */
 static void negative_targets(void **state) {
     (void)state;
@@ -216,6 +249,7 @@ int main(void) {
         cmocka_unit_test(norms_far_from_zero),  cmocka_unit_test(tokens_outside_the_vocabulary),
         cmocka_unit_test(activations_saturate), cmocka_unit_test(large_logits_and_scores),
         cmocka_unit_test(clipping_of_nothing),  cmocka_unit_test(negative_targets),
+        cmocka_unit_test(rows_of_a_cache),
     };
     if (!library_open(&library_float, OPS_FLOAT, sizeof(float)) ||
         !library_open(&library_double, OPS_DOUBLE, sizeof(double)))
