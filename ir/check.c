@@ -527,7 +527,8 @@ const char *graph_check(const Graph *g, Arena *arena) {
     c.param_of = NEW_ARRAY(arena, uint32_t, c.values);
     uint32_t operands = 0;
     for (NodeId id = 0; id < c.nodes; id++) {
-        c.losses += op_info[g->node.at[id].op].over == OVER_LOSS;
+        const Op op = g->node.at[id].op; /* not looked at yet: it may be none */
+        c.losses += op < OP_COUNT && op_info[op].over == OVER_LOSS;
         uint32_t n = g->node.at[id].nin + g->node.at[id].nout;
         if (n > operands) operands = n;
     }

@@ -118,7 +118,7 @@ double round_to(int dtype, double x) {
 static uint64_t random_state = 88172645463325252u;
 
 void random_begin(const char *name, const char *operands) {
-    random_state = 0x84222325cbf29ce4u; /* then FNV-1a */
+    random_state = 0xcbf29ce484222325u; /* FNV-1a */
     for (int part = 0; part < 2; part++)
         for (const char *c = part ? operands : name; *c; c++)
             random_state = (random_state ^ (unsigned char)*c) * 0x100000001b3u;

@@ -125,25 +125,30 @@ static void cache_rows(const Call *call, Values in, Values out) {
     }
 }
 
-/* The three parts of qkv, each by itself, and the call that takes them. */
+/* Attention, or its gradients, of the three parts of qkv each by itself. */
 static Call unpacked(const Call *call, Values in) {
-    const Spec *o = &call->out[0];
-    const int64_t rows = o->dim[0] * o->dim[1], whole = last(&call->in[0]), width = o->dim[3];
+    const int back = call->op == OP_ATTEND_PACKED_BWD;
+    const Spec *o = back ? &call->in[0] : &call->out[0];
+    const int64_t rows = o->dim[0] * o->dim[1], whole = last(&call->in[back]), width = o->dim[3];
     Call apart = *call;
+    apart.op = back ? OP_ATTEND_BWD : OP_ATTEND;
     apart.nin = call->nin + 2;
     int64_t first = 0;
-    for (int i = 0; i < 3; i++) {
+    for (int i = back; i < back + 3; i++) {
         apart.in[i] = *o;
-        if (i > 0) apart.in[i].dim[2] = (whole / width - o->dim[2]) / 2;
+        if (i > back) apart.in[i].dim[2] = (whole / width - o->dim[2]) / 2;
         const int64_t columns = apart.in[i].dim[2] * width;
         apart.in[i].count = rows * columns;
         apart.value[i] = pool_alloc(sizeof(double) * (size_t)apart.in[i].count);
         for (int64_t r = 0; r < rows; r++)
             for (int64_t c = 0; c < columns; c++)
-                apart.value[i][r * columns + c] = in[0][r * whole + first + c];
+                apart.value[i][r * columns + c] = in[back][r * whole + first + c];
         first += columns;
+        if (back) apart.out[i - back] = apart.in[i];
     }
-    for (int i = 1; i < call->nin; i++) apart.in[i + 2] = call->in[i], apart.value[i + 2] = call->value[i];
+    if (back) apart.nout = 3;
+    for (int i = back + 1; i < call->nin; i++)
+        apart.in[i + 2] = call->in[i], apart.value[i + 2] = call->value[i];
     return apart;
 }
 
@@ -153,7 +158,33 @@ static double dot(const double *a, const double *b, int64_t n) {
     return sum;
 }
 
+/* Those of the gradients of q, k and v, side by side. */
+static void packed_terms(const Call *call, double *spread) {
+    const Call apart = unpacked(call, call->value);
+    const int64_t whole = last(&call->out[0]), rows = call->out[0].count / whole;
+    double *part[MAX_OPERANDS];
+    for (int i = 0; i < 3; i++) part[i] = pool_alloc(sizeof(double) * (size_t)apart.out[i].count);
+    attend_terms(&apart, part);
+    for (int64_t r = 0, first; r < rows; r++) {
+        first = 0;
+        for (int i = 0; i < 3; i++) {
+            const int64_t columns = apart.out[i].count / rows;
+            memcpy(spread + r * whole + first, part[i] + r * columns, sizeof(double) * (size_t)columns);
+            first += columns;
+        }
+    }
+}
+
 void attend_terms(const Call *call, double *spread[MAX_OPERANDS]) {
+    if (call->op == OP_ATTEND_PACKED_BWD) {
+        packed_terms(call, spread[0]);
+        return;
+    }
+    if (call->op == OP_ATTEND_PACKED) {
+        const Call apart = unpacked(call, call->value);
+        attend_terms(&apart, spread);
+        return;
+    }
     const bool back = call->op == OP_ATTEND_BWD;
     double *const *in = call->value;
     const Spec *q_spec = &call->in[back], *k_spec = &call->in[back + 1];

@@ -428,7 +428,8 @@ static void check_values(const Call *call, const Result *base) {
     CHECK(execute(&wide, &how, &truth), "in double");
     double *naive[MAX_OPERANDS];
     for (int o = 0; o < call->nout; o++) naive[o] = pool_alloc(sizeof(double) * (size_t)call->out[o].count);
-    const bool rounds = has_bf16(call) && (call->op == OP_ATTEND || call->op == OP_ATTEND_BWD);
+    const bool rounds = has_bf16(call) && (call->op == OP_ATTEND || call->op == OP_ATTEND_BWD ||
+                                           call->op == OP_ATTEND_PACKED || call->op == OP_ATTEND_PACKED_BWD);
     if (rounds) attend_terms(call, naive);
     for (int o = 0; o < call->nout; o++) {
         const bool rounded = rounds && spec_dtype(&call->out[o], call->mode) == K_BF16;
