@@ -5,7 +5,17 @@
 
 #include "cuda_sizes.h"
 
-typedef enum Variant { ANY, UNALIGNED, SINGLE, MMA_64, MMA_128, NARROW } Variant;
+typedef enum Variant {
+    ANY,
+    UNALIGNED,
+    SINGLE,
+    GRAPHICS,
+    MMA_64,
+    MMA_128,
+    WHOLE_64,
+    WHOLE_128,
+    NARROW
+} Variant;
 
 static const struct {
     KTarget target;
@@ -20,46 +30,58 @@ static const struct {
 
 /* ---- which kernel takes these operands ---- */
 
-static Variant variant_one(KTarget target, const KTensor *out, const KTensor *in) {
-    (void)target, (void)out, (void)in;
+static Variant variant_one(int capability, const KTensor *out, const KTensor *in) {
+    (void)capability, (void)out, (void)in;
     return ANY;
 }
 
-/* cuBLASLt is fast where rows of both operands and of the result begin at multiples of 16 bytes. */
-static Variant variant_product(KTarget target, const KTensor *out, const KTensor *in) {
-    const int64_t bf16_pack = 8;
-    if (in[0].dtype == K_F32) return SINGLE;
-    if (target == K_HOST) return ANY;
-    const int unaligned = in[0].dtype == K_BF16 && (k_pitch(&in[0]) % bf16_pack ||
-                                                    k_pitch(&in[1]) % bf16_pack || k_pitch(out) % bf16_pack);
-    return unaligned ? UNALIGNED : ANY;
+/* Cards for graphics (sm_86, 89, 120), whose tensor cores sum in f32 at half their rate; and those whose
+ * tensor cores mma.sync keeps busy: an H100's and what came after it are only by instructions of their own.
+ */
+static int is_graphics(int capability) {
+    return capability == 86 || capability == 89 || capability == 120;
+}
+static int mma_is_whole(int capability) {
+    return capability < 90 || capability == 120;
 }
 
-static Variant attention(KTarget target, const KTensor *heads) {
-    if (target == K_HOST) return k_last(heads) <= 32 ? NARROW : ANY;
+/* cuBLASLt is fast where rows of both operands and of the result begin at multiples of 16 bytes. */
+static Variant variant_product(int capability, const KTensor *out, const KTensor *in) {
+    const int64_t bf16_pack = 8;
+    if (in[0].dtype == K_F32) return SINGLE;
+    if (!capability) return ANY;
+    const int unaligned = in[0].dtype == K_BF16 && (k_pitch(&in[0]) % bf16_pack ||
+                                                    k_pitch(&in[1]) % bf16_pack || k_pitch(out) % bf16_pack);
+    return unaligned ? UNALIGNED : is_graphics(capability) ? GRAPHICS : ANY;
+}
+
+static Variant attention(int capability, const KTensor *heads) {
+    if (!capability) return k_last(heads) <= 32 ? NARROW : ANY;
     if (!k_cuda_attend_tensor_cores(heads->dtype, k_last(heads))) return ANY;
+    if (mma_is_whole(capability)) return k_last(heads) <= 64 ? WHOLE_64 : WHOLE_128;
     return k_last(heads) <= 64 ? MMA_64 : MMA_128;
 }
 
 /* By the heads of the result, or of its gradient. */
-static Variant variant_attend(KTarget target, const KTensor *out, const KTensor *in) {
+static Variant variant_attend(int capability, const KTensor *out, const KTensor *in) {
     (void)in;
-    return attention(target, &out[0]);
+    return attention(capability, &out[0]);
 }
 
-static Variant variant_attend_bwd(KTarget target, const KTensor *out, const KTensor *in) {
+static Variant variant_attend_bwd(int capability, const KTensor *out, const KTensor *in) {
     (void)out;
-    return attention(target, &in[0]);
+    return attention(capability, &in[0]);
 }
 
-typedef Variant VariantRule(KTarget target, const KTensor *out, const KTensor *in);
+typedef Variant VariantRule(int capability, const KTensor *out, const KTensor *in);
 static VariantRule *const variant_rule[K_RATE_COUNT] = {
 #define RATE(NAME, variants) [K_RATE_##NAME] = variant_##variants,
 #include "rate.def"
 };
 
-KRate k_rate(KTarget target, KRateClass rates, const KTensor *out, const KTensor *in) {
-    const Variant variant = variant_rule[rates](target, out, in);
+KRate k_rate(int capability, KRateClass rates, const KTensor *out, const KTensor *in) {
+    const Variant variant = variant_rule[rates](capability, out, in);
+    const KTarget target = capability ? K_CUDA : K_HOST;
     const KRate *rate = NULL;
     for (size_t i = 0; i < sizeof row / sizeof *row; i++)
         if (row[i].target == target && row[i].rates == rates &&

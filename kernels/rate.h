@@ -18,7 +18,8 @@ typedef struct KRate {
 } KRate;
 
 /* What share of a device's peaks the kernels of a class reach with these operands (data pointers unused): the
- * arithmetic of their unit, and the memory's bandwidth. Pure arithmetic. */
-KRate k_rate(KTarget target, KRateClass rates, const KTensor *out, const KTensor *in);
+ * arithmetic of their unit, and the memory's bandwidth. `capability`: 90 of an sm_90 device; 0: the host.
+ * Pure arithmetic. */
+KRate k_rate(int capability, KRateClass rates, const KTensor *out, const KTensor *in);
 
 #endif

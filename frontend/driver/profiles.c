@@ -3,7 +3,7 @@
 
 #include "codegen/emit.h"
 #include "frontend/driver/message.h"
-#include "planner/cost/profile.h"
+#include "planner/cost/interpolate.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -43,6 +43,7 @@ int profiles_read(const Options *options, Arena *arena, Device *device) {
         return message_fail_at(options, EXIT_SOURCE, options->profile, error.line, 1, "%s", error.text);
     if (!profile->used) return none_fits(options, profile, device, arena);
     device->profile = profile;
+    device->between = interpolation_new(device, arena);
     double rate = profile_copy_rate(profile);
     if (rate > 0) device->copy_bytes_per_second = rate;
     return -1;

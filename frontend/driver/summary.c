@@ -15,19 +15,24 @@ static double tokens_of(const Graph *g) {
     return (double)(g->batch * g->context * g->accumulate);
 }
 
-/* Of a step's seconds, the share that was measured. */
-static double measured_share(const Part *part) {
+/* Of a step's seconds, the shares that were measured, and interpolated. */
+typedef struct Shares {
+    double measured, interpolated;
+} Shares;
+static Shares shares_of(const Part *part) {
     const Graph *g = part->graph;
-    double measured = 0, all = part->plan->wait_seconds;
+    double all = part->plan->wait_seconds;
+    Shares shares = {0, 0};
     for (uint32_t s = 0; s < part->plan->step.count; s++) {
         const Step *step = &part->plan->step.at[s];
         if (step->kind != STEP_RUN && step->kind != STEP_RECOMPUTE) continue;
         bool micro = g->node.at[step->node].phase != PHASE_UPDATE;
         double seconds = part->cost[step->node].seconds * (micro ? (double)g->accumulate : 1);
         all += seconds;
-        if (part->cost[step->node].measured) measured += seconds;
+        if (part->cost[step->node].measured) shares.measured += seconds;
+        if (part->cost[step->node].interpolated) shares.interpolated += seconds;
     }
-    return all > 0 ? measured / all : 0;
+    return all > 0 ? (Shares){shares.measured / all, shares.interpolated / all} : (Shares){0, 0};
 }
 
 const char *summary_sources(const EmitRequest *request, Arena *arena) {
@@ -39,15 +44,20 @@ const char *summary_sources(const EmitRequest *request, Arena *arena) {
             : arena_printf(arena, "figures for %s", device->about);
     if (!device->profile) return figures;
     const ProfileOrigin *origin = profile_origin(device->profile);
-    double share = 100 * measured_share(&request->train);
+    const Shares shares = shares_of(&request->train);
     const char *times =
         arena_printf(arena, "times measured on %s (driver %s, %s)", profile_text(origin->card, arena),
                      profile_text(origin->driver, arena), profile_text(origin->compiler, arena));
     if (device->profile->others)
         times = arena_printf(arena, "%s, %u under another driver, clock or compiler left out", times,
                              device->profile->others);
-    if (share > 99.95) return times; /* what the rest is from makes no difference */
-    return arena_printf(arena, "%s, %.1f%% of the step, and %s", times, share, figures);
+    const double nearly_all = 0.9995; /* what the rest is from makes no difference */
+    if (shares.measured > nearly_all) return times;
+    times = arena_printf(arena, "%s, %.1f%% of the step", times, 100 * shares.measured);
+    if (shares.interpolated >= 1 - nearly_all)
+        times = arena_printf(arena, "%s, %.1f%% interpolated between them", times, 100 * shares.interpolated);
+    if (shares.measured + shares.interpolated > nearly_all) return times;
+    return arena_printf(arena, "%s, and %s", times, figures);
 }
 
 /* What a program does in its arena, one after the other. Loading, quantising, saving and merging go through a
@@ -291,7 +301,9 @@ static void add_source(const Cost *cost, Text *out) {
     const ProfileTime *time = cost->measured;
     char a[24], b[24];
     if (!time) {
-        text_add(out, "  its time is computed from: %s\n", cost->source);
+        text_add(out, "  its time is %s: %s\n",
+                 cost->interpolated ? "interpolated between those measured of its kind, by" : "computed from",
+                 cost->source);
         return;
     }
     text_add(out, "  its time was measured: the median of %" PRId64 "%s, of which 80%% took %s to %s\n",
@@ -414,7 +426,11 @@ json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena) {
     json_set(root, "keep_all_seconds", json_number(result->keep_all_seconds));
     json_set(root, "lower_bound_seconds", json_number(result->lower_bound_seconds));
     json_set(root, "gap", json_number(result->gap));
-    if (request->device->profile) json_set(root, "measured_share", json_number(measured_share(train)));
+    if (request->device->profile) {
+        const Shares shares = shares_of(train);
+        json_set(root, "measured_share", json_number(shares.measured));
+        json_set(root, "interpolated_share", json_number(shares.interpolated));
+    }
     json_set(root, "tokens_per_second", json_number(tokens_of(g) / train->plan->seconds));
     if (summary->more_seconds > 0) {
         json_set(root, "more_bytes", json_integer(summary->more_bytes));

@@ -1,5 +1,6 @@
 /* What one execution of each node costs. In: a graph and a device; out: flops, bytes moved, workspace bytes
- * and seconds: those of the device's profile where the operation is in it, else by the roofline model
+ * and seconds: those of the device's profile where the operation is in it, else, corrected by what is in it
+ * (interpolate.h), by the roofline model
  * (Williams et al. 2009): the slower of arithmetic and memory traffic, each at the share of the device's peak
  * that the kernel reaches (kernels/rate.def), plus a fixed launch. A row of ir/op.def names the rule and the
  * class of rates; workspace is the kernels' own arithmetic, so plan and program agree. */
@@ -9,6 +10,7 @@
 #include "ir/ops.h"
 #include "kernels/launches.h"
 #include "kernels/rate.h"
+#include "planner/cost/interpolate.h"
 
 #include <string.h>
 
@@ -187,6 +189,19 @@ static const ProfileTime *measured(const Graph *g, const Node *node, const Devic
     return profile_find(device->profile, key.at);
 }
 
+double cost_roofline(const Graph *g, const Node *node, const Device *device, Arena *scratch) {
+    const Work work = cost_rule[node->op](g, node);
+    const Operands x = operands_of(g, node, scratch);
+    const KRate rate = k_rate(device->capability, rate_class[node->op], x.out, x.in);
+    return seconds_of(g, node, device, &work, &rate);
+}
+
+/* Of a node that the device's profile, if there is one, does not have. */
+static double correction(const Graph *g, const Node *node, const Device *device, Cost *cost) {
+    return device->between ? interpolation_ratio(device->between, g, node, cost->seconds, &cost->interpolated)
+                           : 1;
+}
+
 Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
     Cost *cost = NEW_ARRAY(arena, Cost, g->node.count);
     Arena *scratch = arena_new();
@@ -196,7 +211,7 @@ Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
         if (op_info[node->op].flags & OPF_VIEW) continue;
         Work work = cost_rule[node->op](g, node);
         Operands x = operands_of(g, node, scratch);
-        KRate rate = k_rate(target, rate_class[node->op], x.out, x.in);
+        KRate rate = k_rate(device->capability, rate_class[node->op], x.out, x.in);
         cost[n].flops = work.flops;
         cost[n].bytes = work.bytes;
         cost[n].workspace_bytes = workspace(node, target, &x);
@@ -204,8 +219,11 @@ Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
             cost[n].launches[later] = launches(node, &x, !later);
         cost[n].source = rate.source;
         cost[n].measured = measured(g, node, device, scratch);
-        cost[n].seconds =
-            cost[n].measured ? cost[n].measured->median_seconds : seconds_of(g, node, device, &work, &rate);
+        cost[n].seconds = seconds_of(g, node, device, &work, &rate);
+        if (cost[n].measured)
+            cost[n].seconds = cost[n].measured->median_seconds;
+        else
+            cost[n].seconds *= correction(g, node, device, &cost[n]);
         arena_reset(scratch);
     }
     arena_free(scratch);

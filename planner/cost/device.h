@@ -23,14 +23,15 @@ typedef struct Device {
     int64_t memory_bytes;   /* what programs see, board less driver; 0: the budget alone counts */
     bool memory_pretended;  /* ... which the user asked to take as given: no such device need have it */
     int64_t reserved_bytes; /* context and code, taken off memory_bytes and off a budget */
-    double flops_per_second[DT_COUNT]; /* dense, f32 accumulation; 0: not supported */
-    double bytes_per_second;           /* device memory */
-    double copy_bytes_per_second;      /* host <-> device, one way */
-    bool copies_beside;                /* copies run beside the computation, one each way at a time */
-    double launch_seconds;             /* fixed cost of one operation */
-    int capability;                    /* 90 for sm_90; 0 on the host */
-    int multiprocessors, threads;      /* threads: resident, on one multiprocessor; 0 on the host */
-    const struct Profile *profile;     /* what was measured on it (profile.h); NULL: nothing */
+    double flops_per_second[DT_COUNT];   /* dense, f32 accumulation; 0: not supported */
+    double bytes_per_second;             /* device memory */
+    double copy_bytes_per_second;        /* host <-> device, one way */
+    bool copies_beside;                  /* copies run beside the computation, one each way at a time */
+    double launch_seconds;               /* fixed cost of one operation */
+    int capability;                      /* 90 for sm_90; 0 on the host */
+    int multiprocessors, threads;        /* threads: resident, on one multiprocessor; 0 on the host */
+    const struct Profile *profile;       /* what was measured on it (profile.h); NULL: nothing */
+    const struct Interpolation *between; /* ... and what follows for the rest (interpolate.h) */
 } Device;
 
 /* A built-in one; NULL when unknown. "host" is a computer of the least kind there: see this_computer.h. */

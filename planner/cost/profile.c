@@ -375,3 +375,75 @@ void profile_key(const Graph *g, const Node *node, Text *out) {
 #undef ATTR_F
 #undef ATTR_I
 }
+
+/* ---- the node of a key ---- */
+
+/* "bf16[16384,50257]~824180736" */
+static bool parse_tensor(const char *word, Type *type, int64_t *room) {
+    const char *at = skip_name(word);
+    DType dtype = 0;
+    while (dtype < DT_COUNT && (strlen(dtype_name[dtype]) != (size_t)(at - word) ||
+                                strncmp(dtype_name[dtype], word, (size_t)(at - word))))
+        dtype++;
+    if (dtype == DT_COUNT || strchr(word, '*')) return false;
+    *type = (Type){.dtype = dtype};
+    for (at++; *at != ']'; at += *at == ',') {
+        char *end;
+        type->dim[type->rank++] = strtoll(at, &end, 10);
+        at = end;
+    }
+    *room = at[1] == '~' ? strtoll(at + 2, NULL, 10) : 0;
+    return true;
+}
+
+static void parse_attribute(const char *word, Attr *attr) {
+    const size_t length = strcspn(word, "=");
+#define ATTR_F(name)                                                                                         \
+    if (strlen(#name) == length && !strncmp(word, #name, length)) attr->name = 0.5;
+#define ATTR_I(name)                                                                                         \
+    if (strlen(#name) == length && !strncmp(word, #name, length) && word[length])                            \
+        attr->name = strtoll(word + length + 1, NULL, 10);
+#include "kernels/attr.def"
+#undef ATTR_F
+#undef ATTR_I
+}
+
+Graph *profile_graph(const char *key, Arena *arena) {
+    enum { MOST = 64 };
+    Type type[2][MOST] = {{{0}}};
+    int64_t room[2][MOST];
+    uint32_t count[2] = {0, 0};
+    int side = 0;
+    Node node = {.block = NONE, .name = ""};
+    for (const char *at = key, *end; *at; at = *end ? end + 1 : end) {
+        end = at + strcspn(at, " ");
+        const char *word = arena_strndup(arena, at, (size_t)(end - at));
+        if (at == key)
+            node.op = op_find(word);
+        else if (!strcmp(word, "<"))
+            side = 1;
+        else if (!strchr(word, '['))
+            parse_attribute(word, &node.attr);
+        else if (count[side] == MOST ||
+                 !parse_tensor(word, &type[side][count[side]], &room[side][count[side]]))
+            return NULL;
+        else
+            count[side]++;
+    }
+    if (node.op == OP_COUNT || !op_takes(node.op, count[1], count[0])) return NULL;
+    Graph *g = graph_new(arena);
+    node.nout = count[0], node.nin = count[1];
+    node.out = NEW_ARRAY(arena, ValueId, node.nout + 1), node.in = NEW_ARRAY(arena, ValueId, node.nin + 1);
+    for (int s = 0; s < 2; s++)
+        for (uint32_t i = 0; i < count[s]; i++) {
+            if (type_wrong(&type[s][i], "", arena)) return NULL;
+            (s ? node.in : node.out)[i] =
+                graph_value(g, type[s][i], VALUE_ACTIVATION, ROLE_ACTIVATION, "", (Span){0, 0});
+            g->value.at[g->value.count - 1].room = room[s][i];
+        }
+    if (op_infer(node.op, type[1], count[1], &node.attr, type[0], count[0], arena)) return NULL;
+    for (uint32_t i = 0; i < count[0]; i++)
+        if (!type_equal(&type[0][i], &g->value.at[node.out[i]].type)) return NULL;
+    *vec_add(arena, &g->node) = node;
+    return g;
+}

@@ -44,6 +44,13 @@ grep -q 'its time was measured: the median of [0-9]* whole steps, of which 80% t
 grep -v ' linear f32' whole.profile >part.profile
 plan --profile part.profile >plan.txt
 grep -q "^  computed from   times measured .*% of the step, and figures for this computer, 2 cores as those of host-amx" plan.txt || fail "$(cat plan.txt)"
+# another length: what was measured of the same kinds says how long it takes
+plan --set T=64 --profile whole.profile >plan.txt
+grep -q "^  computed from   times measured .*% of the step, [1-9][0-9.]*% interpolated between them" plan.txt || fail "$(cat plan.txt)"
+plan --set T=64 --profile whole.profile --why 'h.1.mlp.fc' >why.txt
+grep -q 'its time is interpolated between those measured of its kind, by: ' why.txt || fail "$(cat why.txt)"
+plan --set T=64 --profile slow.profile --json >slow.json
+awk "BEGIN { exit !($(seconds slow.json) > 10) }" || fail "slow operations of another length: $(seconds slow.json) s a step"
 plan --profile part.profile --why 'h.1.mlp.fc' >why.txt
 grep -q 'its time is computed from: ' why.txt || fail "$(cat why.txt)"
 expect 0 "$rematc" sweep "$spec" $small --device host --budget 4MiB..4MiB --profile slow.profile --json

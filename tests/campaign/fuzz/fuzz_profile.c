@@ -1,6 +1,6 @@
 /* Measured times: the text that `--profile` names. What is read is found again by its key. */
 #include "exits.h"
-#include "planner/cost/profile.h"
+#include "planner/cost/interpolate.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 
@@ -24,6 +24,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
             MUST(time->origin != profile->chosen || profile_find(profile, time->key));
         }
         MUST(profile_copy_rate(profile) >= 0);
+        Device device = *device_find("h100");
+        device.profile = profile;
+        MUST(interpolation_new(&device, arena));
     }
     arena_free(arena);
     return 0;
