@@ -157,6 +157,11 @@ static const char *check_types(Check *c, NodeId id) {
     return NULL;
 }
 
+static bool sums_gradients(Op op) {
+    const OpOver rule = op_info[op].over;
+    return rule == OVER_GRADIENT || rule == OVER_SUMS || rule == OVER_PAIR_SUMS;
+}
+
 /* How many inputs an operation writes over follows from its operands; `acc` says whether what they hold
  * counts: an accumulator starts over in each step (2), a sum begun in this micro-step goes on (1). */
 static const char *check_accumulation(Check *c, NodeId id) {
@@ -167,7 +172,8 @@ static const char *check_accumulation(Check *c, NodeId id) {
     switch (rule) {
     case OVER_NOTHING: break;
     case OVER_GRADIENT: want = node->nin - (uint32_t)op_info[node->op].min_in; break;
-    case OVER_SUMS: want = node->attr.acc ? node->nout - 1 : 0; break;
+    case OVER_SUMS:
+    case OVER_PAIR_SUMS: want = node->attr.acc ? op_sums(node->op, node->nout) : 0; break;
     case OVER_LOSS:
     case OVER_NORM: want = 1; break;
     case OVER_CACHE:
@@ -178,7 +184,7 @@ static const char *check_accumulation(Check *c, NodeId id) {
     const Value *over = node->nmut ? &g->value.at[node->in[node->nin - node->nmut]] : NULL;
     bool begins = over && over->kind == VALUE_STATE;
     int64_t acc = 0;
-    if (rule == OVER_GRADIENT || rule == OVER_SUMS)
+    if (sums_gradients(node->op))
         acc = !over ? 0 : begins ? 2 : 1;
     else if (rule == OVER_NORM)
         acc = !begins;
@@ -186,10 +192,6 @@ static const char *check_accumulation(Check *c, NodeId id) {
         return node_wrong(c, id, "acc is %lld, must be %lld", (long long)node->attr.acc, (long long)acc);
     if (acc == 2 && g->accumulate == 1) return node_wrong(c, id, "an accumulator without accumulation");
     return NULL;
-}
-
-static bool sums_gradients(Op op) {
-    return op_info[op].over == OVER_GRADIENT || op_info[op].over == OVER_SUMS;
 }
 
 /* Roles follow the phase: what is made, and what may be written over. */

@@ -140,12 +140,19 @@ static const char *shape_positions(Shape *s) {
 }
 
 static const char *shape_cast(Shape *s) {
-    Type made = s->in[0];
-    TRY(expect_float(s, "the input", &made));
-    if (!s->out[0].rank) return "cast needs the type to cast to";
-    made.dtype = s->out[0].dtype;
-    TRY(expect_float(s, "the result", &made));
-    return give(s, 0, made);
+    if (s->nin != s->nout)
+        return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, s->nout);
+    for (uint32_t i = 0; i < s->nin; i++) {
+        Type made = s->in[i];
+        TRY(expect_float(s, "the input", &made));
+        if (!s->out[i].rank) return "cast needs the type to cast to";
+        made.dtype = s->out[i].dtype;
+        TRY(expect_float(s, "the result", &made));
+        if (s->in[i].dtype != s->in[0].dtype || made.dtype != s->out[0].dtype)
+            return "what is cast together has one type, and gets one";
+        TRY(give(s, i, made));
+    }
+    return NULL;
 }
 
 static const char *shape_dequantize(Shape *s) {
@@ -476,21 +483,25 @@ static const char *shape_first(Shape *s) {
     return give(s, 0, s->in[0]);
 }
 
-/* The same, then sums over rows: where attr.acc is set, over as many accumulators. */
-static const char *shape_first_sums(Shape *s) {
-    const uint32_t more = s->attr->residual != 0, operands = (uint32_t)op_info[s->op].min_in + more;
-    const uint32_t over = s->attr->acc ? s->nout - 1 : 0;
-    TRY(check_first(s));
+/* The last outputs, sums over rows: where attr.acc is set, over as many accumulators behind the operands. */
+static const char *give_sums(Shape *s, uint32_t operands) {
+    const uint32_t sums = op_sums(s->op, s->nout), first = s->nout - sums, over = s->attr->acc ? sums : 0;
     if (s->nin != operands + over)
         return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, s->nout);
-    if (more) TRY(expect(s, "the gradient to add", &s->in[operands - 1], s->in[0]));
-    TRY(give(s, 0, s->in[0]));
-    for (uint32_t i = 1; i < s->nout; i++) {
-        if (over) TRY(give(s, i, s->in[operands + i - 1]));
-        if (!s->out[i].rank) return "a sum of gradients needs the type to sum in";
-        TRY(expect_vector(s, "a sum", &s->out[i], last(&s->in[0])));
+    for (uint32_t i = 0; i < sums; i++) {
+        if (over) TRY(give(s, first + i, s->in[operands + i]));
+        if (!s->out[first + i].rank) return "a sum of gradients needs the type to sum in";
+        TRY(expect_vector(s, "a sum", &s->out[first + i], last(&s->in[0])));
     }
     return NULL;
+}
+
+static const char *shape_first_sums(Shape *s) {
+    const uint32_t more = s->attr->residual != 0, operands = (uint32_t)op_info[s->op].min_in + more;
+    TRY(check_first(s));
+    if (more && s->nin >= operands) TRY(expect(s, "the gradient to add", &s->in[operands - 1], s->in[0]));
+    TRY(give(s, 0, s->in[0]));
+    return give_sums(s, operands);
 }
 
 static const char *shape_attend_bwd(Shape *s) {
@@ -610,6 +621,11 @@ static const char *shape_swiglu_bwd(Shape *s) {
     return give(s, 1, s->in[0]);
 }
 
+static const char *shape_swiglu_bwd_sums(Shape *s) {
+    TRY(shape_swiglu_bwd(s));
+    return give_sums(s, (uint32_t)op_info[s->op].min_in);
+}
+
 static const char *shape_add_norm(Shape *s) {
     const Type *a = &s->in[0];
     TRY(expect_float(s, "the input", a));
@@ -634,6 +650,10 @@ static ShapeRule *const shape_rule[OP_COUNT] = {
 #include "ir/op.def"
 #undef OP
 };
+
+uint32_t op_sums(Op op, uint32_t nout) {
+    return op_info[op].over == OVER_SUMS ? nout - 1 : op_info[op].over == OVER_PAIR_SUMS ? nout - 2 : 0;
+}
 
 uint32_t op_tensors(const Node *node) {
     switch (op_info[node->op].over) {

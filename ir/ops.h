@@ -20,11 +20,12 @@ typedef enum OpOver {
     OVER_NOTHING,
     OVER_GRADIENT, /* an accumulator, where it has one behind its min_in operands: a sum of a weight's
                       gradient */
-    OVER_SUMS,  /* accumulators of all outputs but the first, where attr.acc is set: sums beside other work */
-    OVER_LOSS,  /* its last input, which it always adds to */
-    OVER_NORM,  /* its last input, a sum that it begins or goes on with */
-    OVER_CACHE, /* as many inputs as it has outputs, caches: a row of each */
-    OVER_STATES /* as many inputs as it has outputs: a weight and what the optimizer keeps of it */
+    OVER_SUMS,      /* accumulators of all outputs but the first, where attr.acc is set: sums beside other work */
+    OVER_PAIR_SUMS, /* of all but the first two */
+    OVER_LOSS,      /* its last input, which it always adds to */
+    OVER_NORM,      /* its last input, a sum that it begins or goes on with */
+    OVER_CACHE,     /* as many inputs as it has outputs, caches: a row of each */
+    OVER_STATES     /* as many inputs as it has outputs: a weight and what the optimizer keeps of it */
 } OpOver;
 
 typedef enum OpNan { NAN_KEEPS, NAN_PICKS } OpNan; /* see op.def, `nan` */
@@ -39,6 +40,8 @@ typedef struct OpInfo {
 } OpInfo;
 extern const OpInfo op_info[OP_COUNT];
 Op op_find(const char *name); /* OP_COUNT when there is none */
+/* How many of its outputs are sums of gradients that are taken beside other work. */
+uint32_t op_sums(Op op, uint32_t nout);
 /* How many tensors a node works over: those that it updates, or of which it takes the norm; 1 of most. */
 uint32_t op_tensors(const Node *node);
 /* Whether so many operands are as its row says. */

@@ -13,7 +13,8 @@ enum {
     K_CUDA_NORM_SUMS_WIDTH = 4096, /* most of a norm's row whose backward pass and sums are one pass */
     K_CUDA_SORT_TILE = 256,        /* positions a block of the radix sort ranks; also its number of digits */
     K_CUDA_SORT_BITS = 8,          /* of a digit */
-    K_CUDA_MOST_NORMED = 192,      /* tensors of a launch that sums squares, */
+    K_CUDA_MOST_CAST = 128,        /* tensors of a launch that casts, */
+    K_CUDA_MOST_NORMED = 192,      /* that sums squares, */
     K_CUDA_MOST_UPDATED = 62,      /* and of AdamW: arguments take 4096 bytes at most */
 };
 

@@ -90,9 +90,32 @@ KERNEL(scale) {
     EACH y0[i] = x0[i] * factor;
 }
 
-KERNEL(cast) {
+static void body_add_scaled(const Run *run, const KCtx *cx, const KAttr *attr) {
+    OPERANDS;
+    const real factor = (real)attr->factor;
+    EACH y0[i] = x0[i] + x1[i] * factor;
+}
+static void body_add_scaled_rounded(const Run *run, const KCtx *cx, const KAttr *attr) {
+    OPERANDS;
+    const real factor = (real)attr->factor;
+    real scaled[K_RUN];
+    uint16_t rounded[K_RUN];
+    EACH scaled[i] = x1[i] * factor;
+    k_round(rounded, scaled, n);
+    EACH y0[i] = x0[i] + k_from_bf16(rounded[i]);
+}
+void k_add_scaled(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                  const KAttr *attr) {
+    map(out->dtype == K_BF16 ? body_add_scaled_rounded : body_add_scaled, cx, nout, out, nin, in, attr);
+}
+
+static void body_cast(const Run *run, const KCtx *cx, const KAttr *attr) {
     OPERANDS;
     EACH y0[i] = x0[i];
+}
+void k_cast(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
+    (void)nin;
+    for (int t = 0; t < nout; t++) map(body_cast, cx, 1, &out[t], 1, &in[t], attr);
 }
 
 /* ---- activations ---- */
@@ -318,34 +341,50 @@ void k_sum_leading(const KCtx *cx, int nout, const KTensor *out, int nin, const 
     }
 }
 
-/* dy, x, b, acc? -> dx, its sum over rows. Rows are taken once, a lane's one after the other. */
-void k_bias_gelu_bwd_sums(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
-                          const KAttr *attr) {
-    (void)nout;
+/* An operation over rows of `operands` inputs, and the sums over rows of its `sums` first outputs, which
+ * stand behind those; accumulators stand behind its inputs. Rows are taken once, a lane's one after the
+ * other. */
+static void map_and_sum(Body *body, const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                        const KAttr *attr, int operands) {
+    const int sums = nout / 2, adds = nin > operands && k_adds(cx, attr);
     const int64_t width = k_last(&in[0]), rows = k_rows(&in[0]), runs = (width + K_RUN - 1) / K_RUN;
-    const int lanes = k_row_lanes(rows, width), adds = nin > 3 && k_adds(cx, attr);
-    real *partial = cx->workspace; /* [lanes, width] */
+    const int lanes = k_row_lanes(rows, width);
+    real *partial = cx->workspace; /* [sums, lanes, width] */
     if (!lanes) {
-        const KTensor sum[] = {out[0], in[nin - 1]};
-        k_bias_gelu_bwd(cx, 1, out, 3, in, attr);
-        k_sum_leading(cx, 1, &out[1], nin > 3 ? 2 : 1, sum, attr);
+        map(body, cx, sums, out, operands, in, attr);
+        for (int s = 0; s < sums; s++) {
+            const KTensor of[] = {out[s], nin > operands ? in[operands + s] : out[s]};
+            k_sum_leading(cx, 1, &out[sums + s], nin > operands ? 2 : 1, of, attr);
+        }
         return;
     }
 #pragma omp parallel for schedule(static) if (rows * width > SERIAL_ELEMENTS)
     for (int lane = 0; lane < lanes; lane++) {
-        real *sum = partial + lane * width;
-        memset(sum, 0, (size_t)width * sizeof(real));
+        for (int s = 0; s < sums; s++)
+            memset(partial + (s * lanes + lane) * width, 0, (size_t)width * sizeof(real));
         for (int64_t r = rows * lane / lanes; r < rows * (lane + 1) / lanes; r++)
             for (int64_t at = 0; at < width; at += K_RUN) {
                 const int64_t n = k_min(K_RUN, width - at);
-                map_run(body_bias_gelu_bwd, cx, 1, out, 3, in, attr, r * width + at, n);
-                add_rows(&out[0], r * width + at, width, 1, n, sum + at);
+                map_run(body, cx, sums, out, operands, in, attr, r * width + at, n);
+                for (int s = 0; s < sums; s++)
+                    add_rows(&out[s], r * width + at, width, 1, n, partial + (s * lanes + lane) * width + at);
             }
     }
-    for (int64_t run = 0; run < runs; run++) {
+    for (int64_t run = 0; run < sums * runs; run++) {
         real sum[K_RUN];
-        const int64_t at = run * K_RUN, n = k_min(K_RUN, width - at);
-        k_sum_lanes(partial + at, width, lanes, n, sum);
-        k_accumulate(&out[1], at, n, sum, adds);
+        const int64_t s = run / runs, at = run % runs * K_RUN, n = k_min(K_RUN, width - at);
+        k_sum_lanes(partial + s * lanes * width + at, width, lanes, n, sum);
+        k_accumulate(&out[sums + s], at, n, sum, adds);
     }
+}
+
+/* dy, x, b, acc? -> dx, its sum over rows */
+void k_bias_gelu_bwd_sums(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                          const KAttr *attr) {
+    map_and_sum(body_bias_gelu_bwd, cx, nout, out, nin, in, attr, 3);
+}
+/* dy, g, u, acc..? -> dg, du, their sums over rows */
+void k_swiglu_bwd_sums(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                       const KAttr *attr) {
+    map_and_sum(body_swiglu_bwd, cx, nout, out, nin, in, attr, 3);
 }

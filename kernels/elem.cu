@@ -3,7 +3,8 @@
  * a pack are read before its results are written, so the first output may be any input's storage. The last
  * input may have fewer elements than the output: it repeats. It may also be of another type (B) than the
  * others and the outputs (A). */
-#include "sums.cuh"
+#include "activation.cuh"
+#include "blocks.cuh"
 
 constexpr int MAP_THREADS = 256, MAP_PACKS = 2;
 constexpr int64_t MOST_Y = UINT16_MAX; /* blocks */
@@ -165,8 +166,68 @@ KERNEL(add_broadcast, Repeating, 2, 1) {
 KERNEL(mul, Elements, 2, 1) {
     y[0] = x[0] * x[1];
 }
-KERNEL(cast, Mixing, 1, 1) {
+KERNEL(cast_one, Mixing, 1, 1) {
     y[0] = x[0];
+}
+
+struct Casts {
+    const void *x[K_CUDA_MOST_CAST];
+    void *y[K_CUDA_MOST_CAST];
+    int64_t count[K_CUDA_MOST_CAST];
+    Blocks<K_CUDA_MOST_CAST> blocks;
+};
+static_assert(sizeof(Casts) <= 4096, "arguments of a launch");
+
+template <class A, class B> __global__ void casts_kernel(const __grid_constant__ Casts p) {
+    const int t = p.blocks.tensor_of(blockIdx.x);
+    const int64_t block = (int64_t)(blockIdx.x - p.blocks.first[t]) * (MAP_THREADS * MAP_PACKS * K_PACK);
+    const int64_t count = p.count[t];
+    const B *x = (const B *)p.x[t];
+    A *y = (A *)p.y[t];
+    KPack<B, K_PACK> pack[MAP_PACKS];
+#pragma unroll
+    for (int i = 0; i < MAP_PACKS; i++) {
+        const int64_t at = block + (i * MAP_THREADS + (int)threadIdx.x) * K_PACK;
+        if (at + K_PACK <= count) pack[i] = k_load_pack<K_PACK>(x + at);
+    }
+#pragma unroll
+    for (int i = 0; i < MAP_PACKS; i++) {
+        const int64_t at = block + (i * MAP_THREADS + (int)threadIdx.x) * K_PACK;
+        float value[K_PACK];
+        if (at + K_PACK <= count) {
+#pragma unroll
+            for (int j = 0; j < K_PACK; j++) value[j] = pack[i].get(j);
+            k_store_pack<A, K_PACK>(y + at, value);
+            continue;
+        }
+        for (int64_t e = at; e < count; e++) k_narrow(k_widen(x[e]), y + e); /* less than a pack */
+    }
+}
+
+static void cast_many(const KCtx *cx, int nout, const KTensor *out, const KTensor *in) {
+    Casts p = {};
+    for (int t = 0; t < nout; t++) {
+        const int i = p.blocks.tensors;
+        p.x[i] = in[t].data;
+        p.y[i] = out[t].data;
+        p.count[i] = k_count(&in[t]);
+        p.blocks.add(k_cuda_ceil(p.count[i], MAP_THREADS * MAP_PACKS * K_PACK));
+        if (!p.blocks.full() && t + 1 < nout) continue;
+        k_by_type(out[0].dtype, [&](auto a) {
+            k_by_type(in[0].dtype, [&](auto b) {
+                K_LAUNCH((casts_kernel<decltype(a), decltype(b)>), k_grid(p.blocks.count), MAP_THREADS, 0,
+                         cx->stream, p);
+            });
+        });
+        p.blocks = {};
+    }
+    for (int t = 0; t < nout; t++) k_clear_room(cx, &out[t]);
+}
+void k_cast(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
+    if (nout == 1)
+        k_cast_one(cx, nout, out, nin, in, attr);
+    else
+        cast_many(cx, nout, out, in);
 }
 
 struct ScaleElements : Elements<1, 1> {
@@ -177,6 +238,23 @@ void k_scale(const KCtx *cx, int nout, const KTensor *out, int nin, const KTenso
     (void)nout, (void)nin;
     ScaleElements f;
     f.factor = (float)attr->factor;
+    map(f, cx, out, in);
+}
+
+struct AddScaledElements : Elements<2, 1> {
+    float factor;
+    int rounds; /* to bf16 */
+    __device__ void operator()(int64_t, const float *x, float *y) const {
+        const float scaled = x[1] * factor;
+        y[0] = x[0] + (rounds ? k_from_bits(k_bf16_bits(scaled) << 16) : scaled);
+    }
+};
+void k_add_scaled(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
+                  const KAttr *attr) {
+    (void)nout, (void)nin;
+    AddScaledElements f;
+    f.factor = (float)attr->factor;
+    f.rounds = out->dtype == K_BF16;
     map(f, cx, out, in);
 }
 
@@ -205,22 +283,6 @@ void k_dropout(const KCtx *cx, int nout, const KTensor *out, int nin, const KTen
 
 /* ---- activations ---- */
 
-/* 0.5 (1 + tanh(u)) = sigmoid(2 u), with u = sqrt(2/pi) (x + 0.044715 x^3). */
-static const float GELU_LINEAR = 1.5957691216057307f; /* 2 sqrt(2/pi) */
-static const float GELU_CUBIC = 0.07135481627362502f; /* 0.044715 of it */
-
-static __device__ inline float gelu(float x) {
-    return x * k_sigmoid(x * (GELU_LINEAR + GELU_CUBIC * x * x));
-}
-static __device__ inline float gelu_slope(float x) {
-    const float s = k_sigmoid(x * (GELU_LINEAR + GELU_CUBIC * x * x));
-    return s + x * s * (1.0f - s) * (GELU_LINEAR + 3.0f * GELU_CUBIC * x * x);
-}
-static __device__ inline float silu_slope(float x) {
-    const float s = k_sigmoid(x);
-    return s * (1.0f + x * (1.0f - s));
-}
-
 KERNEL(gelu, Elements, 1, 1) {
     y[0] = gelu(x[0]);
 }
@@ -245,76 +307,6 @@ KERNEL(bias_gelu, Repeating, 2, 1) { /* x [.., D], b [D] */
 }
 KERNEL(bias_gelu_bwd, Repeating, 3, 1) { /* dy, x [.., D], b [D] -> dx */
     y[0] = x[0] * gelu_slope(x[1] + x[2]);
-}
-
-/* dx as above, and its sum over rows: a thread has N columns of the rows of a lane. */
-struct BiasGelu {
-    void *dx;
-    const void *dy, *x;
-    KView bias, sum;
-    float *partial; /* f32 [lanes, width]; NULL: one lane, straight into `sum` */
-    int64_t rows, width;
-    int adds;
-};
-
-template <int N, class T> __global__ void bias_gelu_sums_kernel(BiasGelu p) {
-    constexpr int ROWS = 4;
-    const int64_t column = ((int64_t)blockIdx.x * blockDim.x + threadIdx.x) * N;
-    const int64_t lanes = gridDim.y, lane = blockIdx.y, end = p.rows * (lane + 1) / lanes;
-    if (column >= p.width) return;
-    float bias[N], sum[N] = {};
-    k_get_pack<N>(p.bias, column, bias);
-    for (int64_t row = p.rows * lane / lanes; row < end; row += ROWS) {
-        KPack<T, N> dy[ROWS], x[ROWS];
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            dy[r] = x[r] = {};
-            if (row + r >= end) continue;
-            dy[r] = k_load_pack<N>((const T *)p.dy + (row + r) * p.width + column);
-            x[r] = k_load_pack<N>((const T *)p.x + (row + r) * p.width + column);
-        }
-#pragma unroll
-        for (int r = 0; r < ROWS; r++) {
-            float dx[N];
-            if (row + r >= end) continue;
-#pragma unroll
-            for (int j = 0; j < N; j++) dx[j] = dy[r].get(j) * gelu_slope(x[r].get(j) + bias[j]);
-            const KPack<T, N> stored = k_store_pack<T, N>((T *)p.dx + (row + r) * p.width + column, dx);
-#pragma unroll
-            for (int j = 0; j < N; j++) sum[j] += stored.get(j);
-        }
-    }
-    if (p.partial) {
-#pragma unroll
-        for (int j = 0; j < N; j++) p.partial[lane * p.width + column + j] = sum[j];
-        return;
-    }
-#pragma unroll
-    for (int j = 0; j < N; j++) k_put(p.sum, column + j, p.adds ? k_get(p.sum, column + j) + sum[j] : sum[j]);
-}
-
-/* dy, x, b, acc? -> dx, its sum over rows */
-void k_bias_gelu_bwd_sums(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
-                          const KAttr *attr) {
-    (void)nout;
-    BiasGelu p = {out[0].data,    in[0].data,      in[1].data,
-                  k_view(&in[2]), k_view(&out[1]), NULL,
-                  k_rows(&in[0]), k_last(&in[0]),  nin > 3 && k_adds(cx, attr)};
-    const int64_t lanes = k_cuda_sum_lanes(p.rows);
-    if (lanes > 1) p.partial = (float *)cx->workspace;
-    const auto launch = [&]<int N, class T>() {
-        const int threads = k_even_threads(p.width / N, MAP_THREADS);
-        K_LAUNCH((bias_gelu_sums_kernel<N, T>), k_grid(k_cuda_ceil(p.width / N, threads), lanes), threads, 0,
-                 cx->stream, p);
-    };
-    k_by_type(in[0].dtype, [&](auto t) {
-        using T = decltype(t);
-        if (p.width % K_PACK == 0)
-            launch.template operator()<K_PACK, T>();
-        else
-            launch.template operator()<1, T>();
-    });
-    if (lanes > 1) k_add_lanes(cx, 1, &out[1], p.partial, lanes, p.width, p.adds);
 }
 
 /* ---- columns ---- */
@@ -412,7 +404,7 @@ void k_concat(const KCtx *cx, int nout, const KTensor *out, int nin, const KTens
 void k_positions(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                  const KAttr *attr) {
     (void)nout, (void)nin, (void)attr;
-    map(cast_elements(), cx, out, in);
+    map(cast_one_elements(), cx, out, in);
 }
 
 /* y[i] (+)= x[i] for i < used; zero (+)= 0 after that */

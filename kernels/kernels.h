@@ -89,9 +89,11 @@ typedef struct KCtx {
     uint64_t seed;
     int64_t step;            /* optimizer step, from 0 */
     int64_t passed_over;     /* steps before it that changed nothing: bias correction does not count them */
+    int unheard;             /* the step before may be one of them: the device knows (guard.h) */
     int64_t micro;           /* micro-step within the step, from 0 */
     float learning_rate;     /* this step's */
-    float loss_scale;        /* 1 / unmasked tokens of the whole batch: cross_entropy_bwd multiplies by it */
+    double targets;          /* unmasked tokens of the whole batch */
+    float loss_scale;        /* 1 / targets: cross_entropy_bwd multiplies by it */
     const struct KStep *now; /* on CUDA: k_step (step.h) of these numbers, in the device's memory. Kernels read them
                                 there, so that launches that were recorded once do every step; only whether micro
                                 is 0 is part of a launch. NULL on the host */
@@ -102,7 +104,7 @@ typedef void KFunction(const KCtx *cx, int nout, const KTensor *out, int nin, co
 /* forward */
 KFunction k_embed;         /* y[.., d] = w[token, d]; w and y may differ in dtype */
 KFunction k_positions;     /* y = the first T rows of w, T = y.dim[0] */
-KFunction k_cast;
+KFunction k_cast;          /* of any number of tensors, each as if by itself */
 KFunction k_dequantize;    /* nf4[code] * scale in f32, stored as f32 or rounded to bf16 (packed.h) */
 KFunction k_split;         /* out[i] = the next columns of the last dimension, as many as it is wide */
 KFunction k_concat;        /* the reverse */
@@ -158,12 +160,14 @@ KFunction k_adamw8bit;     /* the same with m in dynamic8, v in udynamic8; the d
 /* fused */
 KFunction k_swiglu;
 KFunction k_swiglu_bwd;
+KFunction k_add_scaled;    /* b * factor is rounded to its storage type before it is added, as the unfused pair does */
 KFunction k_bias_gelu;
 KFunction k_bias_gelu_bwd;
 KFunction k_attend_packed;     /* attend of q, k and v side by side in the rows of one tensor (heads.h) */
 KFunction k_attend_packed_bwd;
 KFunction k_cross_entropy_both; /* the loss, and dlogits; a masked row is not read */
 KFunction k_bias_gelu_bwd_sums; /* and the bias's gradient, the sum of dx over rows */
+KFunction k_swiglu_bwd_sums;    /* and the sums of dg and of du over rows */
 KFunction k_layernorm_bwd_sums; /* the three of layernorm; where there is one more output, the sum of dx over rows */
 KFunction k_rmsnorm_bwd_sums;   /* the same of rmsnorm. Where these add, all sums do */
 KFunction k_add_layernorm; /* s is rounded to its storage type before it is normalised, as the unfused pair does */

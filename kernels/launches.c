@@ -38,10 +38,15 @@ int k_launches(const char *name, int nout, const KTensor *out, int nin, const KT
     if (strcmp(name, "layernorm_bwd_sums") == 0 || strcmp(name, "rmsnorm_bwd_sums") == 0)
         return k_cuda_norm_sums_at_once(k_last(in)) ? 1 + (k_cuda_sum_lanes(k_count(in) / k_last(in)) > 1)
                                                     : nout;
-    if (strcmp(name, "bias_gelu_bwd_sums") == 0) return 1 + (k_cuda_sum_lanes(k_count(in) / k_last(in)) > 1);
+    if (strcmp(name, "bias_gelu_bwd_sums") == 0 || strcmp(name, "swiglu_bwd_sums") == 0)
+        return 1 + (k_cuda_sum_lanes(k_count(in) / k_last(in)) > 1);
     if (strcmp(name, "embed_bwd") == 0) return of_embed_bwd(out, nin > 2 && adds);
     if (strcmp(name, "join_rows") == 0) return nin;
-    if (strcmp(name, "cast") == 0 || strcmp(name, "dequantize") == 0) return 1 + (out->room > 0);
+    if (strcmp(name, "cast") == 0 || strcmp(name, "dequantize") == 0) {
+        int cleared = 0;
+        for (int i = 0; i < nout; i++) cleared += out[i].room > 0;
+        return ceil_of(nout, K_CUDA_MOST_CAST) + cleared;
+    }
     if (strcmp(name, "square_norm") == 0) return ceil_of(nin - 1, K_CUDA_MOST_NORMED);
     if (strcmp(name, "adamw") == 0 || strcmp(name, "adamw8bit") == 0)
         return ceil_of(k_tensors(attr), K_CUDA_MOST_UPDATED);

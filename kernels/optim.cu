@@ -3,6 +3,7 @@
  * norm's partial sums lie where k_cuda_square_blocks puts them, whatever the device, and the last block to be
  * done adds them in a fixed tree; a lone small tensor has one block and no partial sums. AdamW loads every
  * operand of a pack, updates it and writes it back. */
+#include "blocks.cuh"
 #include "codes.h"
 #include "packed.h"
 #include "cuda.cuh"
@@ -15,30 +16,6 @@ static __device__ unsigned square_done; /* blocks; 0 between launches */
 /* ---- many tensors in one launch ---- */
 
 constexpr int MOST_TENSORS = K_CUDA_MOST_UPDATED, MOST_NORMED = K_CUDA_MOST_NORMED;
-
-/* Which blocks of a launch are for which of its tensors: those of tensor t begin at first[t]. */
-template <int MOST> struct Blocks {
-    int tensors;
-    unsigned count, first[MOST];
-
-    bool full() const { return tensors == MOST; }
-    void add(int64_t blocks) {
-        first[tensors++] = count;
-        count += (unsigned)k_cuda_clamp(blocks, 0, INT32_MAX - (int64_t)count);
-    }
-    /* The last that begins at `block` or before; those without blocks begin where the next does. */
-    __device__ int tensor_of(unsigned block) const {
-        int low = 0, high = tensors;
-        while (high - low > 1) {
-            const int middle = (low + high) / 2;
-            if (first[middle] <= block)
-                low = middle;
-            else
-                high = middle;
-        }
-        return low;
-    }
-};
 
 /* Sum over the block's THREADS, in thread 0; shared: [THREADS]. */
 static __device__ inline double sum_of_threads(double x, double *shared) {
@@ -236,6 +213,7 @@ static __device__ inline void adamw_element(const AdamW &p, const Rule &r, float
 }
 
 __global__ void adamw_kernel(const __grid_constant__ AdamW p) {
+    if (p.now->passes) return;
     const Views x(p);
     const Rule r = rule_of(p, x.decays);
     const int64_t i = (x.block * THREADS + threadIdx.x) * K_PACK;
@@ -413,6 +391,7 @@ static __device__ inline void put_some(KView v, int i, int n, const float *x) {
 
 __global__ void __launch_bounds__(THREADS, 3) adamw8bit_kernel(const __grid_constant__ AdamW p) {
     K_SHARED(Tables, table);
+    if (p.now->passes) return;
     Views x(p);
     if (threadIdx.x == 0) table->rule = rule_of(p, x.decays);
     make_tables(table);

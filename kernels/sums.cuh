@@ -1,6 +1,6 @@
 /* The end of sums over rows that are taken beside other work: blocks of rows leave f32 [sums, lanes, width]
  * in the workspace, a lane each (k_cuda_sum_lanes), and one more launch adds the lanes in order.
- * norm_sums.cu. */
+ * The kernel is in norm_sums.cu. */
 #ifndef REMAT_SUMS_CUH
 #define REMAT_SUMS_CUH
 

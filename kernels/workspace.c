@@ -18,6 +18,7 @@ static size_t host_bytes(const char *name, int nout, const KTensor *out, const K
     if (strcmp(name, "layernorm_bwd_sums") == 0 || strcmp(name, "rmsnorm_bwd_sums") == 0 ||
         strcmp(name, "bias_gelu_bwd_sums") == 0)
         return (size_t)(nout - 1) * lanes_bytes(&out[1], in);
+    if (strcmp(name, "swiglu_bwd_sums") == 0) return 2 * lanes_bytes(&out[2], in);
     if (strcmp(name, "cross_entropy_both") == 0) return (size_t)k_rows(in) * sizeof(double);
     if (strcmp(name, "embed_bwd") == 0) return 2 * (size_t)k_count(&in[1]) * sizeof(int32_t);
     return 0;
@@ -36,6 +37,7 @@ static size_t cuda_bytes(const char *name, int nout, const KTensor *out, int nin
     if (strcmp(name, "layernorm_bwd_sums") == 0 || strcmp(name, "rmsnorm_bwd_sums") == 0)
         return k_cuda_norm_sums_bytes(k_rows(in), k_last(in), nout - 1);
     if (strcmp(name, "bias_gelu_bwd_sums") == 0) return k_cuda_sum_lanes_bytes(k_rows(in), k_last(in), 1);
+    if (strcmp(name, "swiglu_bwd_sums") == 0) return k_cuda_sum_lanes_bytes(k_rows(in), k_last(in), 2);
     if (strcmp(name, "embed_bwd") == 0) return k_cuda_sort_bytes(k_count(&in[1]));
     if (strcmp(name, "cross_entropy") == 0 || strcmp(name, "cross_entropy_both") == 0)
         return (size_t)k_rows(in) * sizeof(double);

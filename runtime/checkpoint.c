@@ -127,11 +127,11 @@ static int read_counter(const StFile *file, const char *key, uint64_t *value, Rt
 }
 
 /* Of a run without a guard there is nothing. */
-static int read_guard(const StFile *file, RtGuard *guard, RtError *error) {
+static int read_guard(const StFile *file, KGuard *guard, RtError *error) {
     const char *text = st_metadata(file, "guard");
     long long seen, in_a_row;
     int end = 0;
-    *guard = (RtGuard){0};
+    *guard = (KGuard){0};
     if (!text) return 1;
     if (sscanf(text, "%la %la %lld %lld%n", &guard->mean, &guard->variance, &seen, &in_a_row, &end) != 4 ||
         text[end] || !isfinite(guard->mean) || !(guard->variance >= 0 && isfinite(guard->variance)) ||

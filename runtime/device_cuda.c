@@ -10,7 +10,8 @@
  * A stretch of a step that is recorded is a CUDA graph, captured from the same calls: copies fork from the
  * compute stream by e and join it by t, those that nobody has waited for at the stretch's end. What differs
  * between steps is in the device's memory (cx.now) and in the batch, both sent from slots of pinned memory
- * before the graph is launched. The first device that CUDA_VISIBLE_DEVICES leaves is used. Errors of the
+ * before the graph is launched; what a step results in is brought to slots, and waited for when the next one
+ * was issued. The first device that CUDA_VISIBLE_DEVICES leaves is used. Errors of the
  * device end the program with one line: 5 when there is none or it fails, 3 when its memory does not suffice.
  */
 #include "internal.h"
@@ -27,7 +28,7 @@ static struct {
     char *under_way; /* by ticket: its copy was issued, and nobody has waited for it */
     int tickets;
     KStep *now;
-    cudaEvent_t sent[RT_SLOTS];
+    cudaEvent_t sent[RT_SLOTS], brought[RT_SLOTS];
     cudaGraphExec_t recording[RT_RECORDINGS];
     cublasLtHandle_t blas;
     char name[256];
@@ -61,12 +62,15 @@ void rt_device_open(RtRun *run, const char *target) {
     if (blas != CUBLAS_STATUS_SUCCESS)
         rt_fail(RT_EXIT_DEVICE, "cuBLASLt cannot be used: %s", cublasLtGetStatusString(blas));
     void *now = NULL;
-    check(cudaMalloc(&now, sizeof *device.now), "what differs between steps");
-    for (int i = 0; i < RT_SLOTS; i++)
+    check(cudaMalloc(&now, K_ALIGN + sizeof *run->verdict), "what differs between steps");
+    for (int i = 0; i < RT_SLOTS; i++) {
         check(cudaEventCreateWithFlags(&device.sent[i], cudaEventDisableTiming), "event");
+        check(cudaEventCreateWithFlags(&device.brought[i], cudaEventDisableTiming), "event");
+    }
     run->cx.stream = device.stream;
     run->cx.blas = device.blas;
     run->cx.now = device.now = now;
+    run->verdict = (KVerdict *)(void *)((char *)now + K_ALIGN);
 }
 
 int64_t rt_device_free_bytes(void) {
@@ -148,6 +152,24 @@ void rt_device_wait_sent(int slot) {
     check(cudaEventSynchronize(device.sent[slot]), "the device failed");
 }
 
+void rt_device_bring(void *to, const char *from, int64_t bytes) {
+    check(cudaMemcpyAsync(to, from, (size_t)bytes, cudaMemcpyDeviceToHost, device.stream), "result");
+}
+void rt_device_brought(int slot) {
+    check(cudaEventRecord(device.brought[slot], device.stream), "result");
+}
+void rt_device_wait_brought(int slot) {
+    check(cudaEventSynchronize(device.brought[slot]), "the device failed");
+}
+
+int rt_device_beside(void) {
+    return 1;
+}
+int rt_device_judge(RtRun *run, const char *loss_sum, double spread) {
+    k_guard(device.stream, device.now, run->verdict, (const float *)(const void *)loss_sum, spread);
+    return 0;
+}
+
 void rt_device_record_begin(void) {
     check(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeGlobal), "recording a step");
 }
@@ -196,7 +218,10 @@ void rt_device_close(RtRun *run) {
     rt_device_sync();
     for (int i = 0; i < RT_RECORDINGS; i++)
         if (device.recording[i]) check(cudaGraphExecDestroy(device.recording[i]), "a recorded step");
-    for (int i = 0; i < RT_SLOTS; i++) check(cudaEventDestroy(device.sent[i]), "event");
+    for (int i = 0; i < RT_SLOTS; i++) {
+        check(cudaEventDestroy(device.sent[i]), "event");
+        check(cudaEventDestroy(device.brought[i]), "event");
+    }
     check(cudaFree(device.now), "what differs between steps");
     check(cudaFree(run->arena), "arena");
     run->arena = NULL;

@@ -31,6 +31,7 @@ void rt_device_open(RtRun *run, const char *target) {
     run->cx.stream = NULL;
     run->cx.blas = NULL;
     run->cx.now = NULL;
+    run->verdict = rt_allocate(sizeof *run->verdict);
 }
 
 int64_t rt_device_free_bytes(void) {
@@ -108,6 +109,26 @@ void rt_device_wait_sent(int slot) {
     (void)slot;
 }
 
+void rt_device_bring(void *to, const char *from, int64_t bytes) {
+    memcpy(to, from, (size_t)bytes);
+}
+void rt_device_brought(int slot) {
+    (void)slot;
+}
+void rt_device_wait_brought(int slot) {
+    (void)slot;
+}
+
+int rt_device_beside(void) {
+    return 0;
+}
+int rt_device_judge(RtRun *run, const char *loss_sum, double spread) {
+    float sum;
+    memcpy(&sum, loss_sum, sizeof sum);
+    k_judge(run->verdict, spread, sum, run->cx.targets);
+    return run->verdict->passes != 0;
+}
+
 void rt_device_record_begin(void) {
     rt_fail(RT_EXIT_DEVICE, "the host records nothing");
 }
@@ -145,6 +166,7 @@ void rt_device_close(RtRun *run) {
     free(run->arena);
     free(run->host);
     free(late);
+    free(run->verdict);
     run->arena = run->host = NULL;
     late = NULL;
 }

@@ -7,6 +7,7 @@
 
 #include "checksum.h"
 #include "rt.h"
+#include "../kernels/guard.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -260,14 +261,19 @@ int64_t rt_batch_rows(RtData *data);
 /* ---- schedule.c ---- */
 double rt_learning_rate(const RtProgram *program, int64_t step); /* step from 0 */
 
-/* ---- guard.c: steps that are passed over ---- */
-typedef struct RtGuard { /* of the losses of steps that changed weights, the last fifty or so */
-    double mean, variance;
-    int64_t seen, in_a_row; /* how many of them; steps passed over since the last one */
-} RtGuard;
-/* Whether the loss of a step lies more than `spread` standard deviations above recent ones, or is no number;
- * else it is one of them from now on. */
-int rt_guard_step(RtGuard *guard, double spread, double loss);
+/* ---- results.c: what steps result in, for the host ---- */
+typedef struct RtResult {
+    float loss_sum, square_norm; /* where the program has one */
+    KVerdict verdict;            /* where it has a guard */
+} RtResult;
+typedef struct RtResults { /* asked for and read in the same order, RT_SLOTS of them at most on their way */
+    char *slots;
+    int next, waiting;
+} RtResults;
+void rt_results_open(RtResults *results);
+void rt_results_close(RtResults *results);
+void rt_results_ask(RtResults *results, const RtRun *run, const RtProgram *program); /* of what was issued */
+const RtResult *rt_results_read(RtResults *results);                                 /* waits for it */
 
 /* ---- safetensors.c is in safetensors.h; init.c, weights.c ---- */
 /* Both: every tensor, or those alone that no checkpoint holds. */
@@ -286,7 +292,7 @@ typedef struct RtState { /* what a checkpoint holds besides tensors */
     int64_t windows;     /* of the training data, to notice that it changed */
     uint64_t base;       /* what rt_weights_load returned; 0: nothing was loaded */
     int64_t passed_over; /* of the steps, those that changed no weight */
-    RtGuard guard;
+    KGuard guard;
 } RtState;
 /* Whole or not at all: 1, or 0 with errno. */
 int rt_checkpoint_write(const char *path, const RtRun *run, const RtProgram *program, const RtState *state,

@@ -150,6 +150,7 @@ struct RtRun {
     struct RtProfile *profile;  /* seconds by operation; NULL unless asked for */
     struct RtTaken *taken;      /* operands of the next CALL_TAKEN; NULL where there is none */
     struct RtRecorded *recorded; /* stretches of a step that are done by replay (steps.c); NULL: none */
+    struct KVerdict *verdict;   /* of the guard, in the device's memory; goes on from step to step */
     void (*called)(RtRun *run, double seconds); /* told of each call and how long it took (tune_steps.c); NULL: nobody */
     void *watch;                /* whose who is told */
 };
@@ -243,14 +244,23 @@ char *rt_device_alloc_host(int64_t bytes, int copies, int poison);
 void rt_device_offload(int ticket, char *to, const char *from, int64_t bytes);
 void rt_device_fetch(int ticket, char *to, const char *from, int64_t bytes);
 void rt_device_wait(int ticket);
-/* Memory of the host from which the device fetches by itself; and a copy from there, which may be done when whatever
- * is issued after it needs it. Of each of RT_SLOTS: its copies have all been issued; wait until they are done. */
+/* Memory of the host from which the device fetches by itself, and to which it brings; a copy from there, which may be
+ * done when whatever is issued after it needs it; one to there, done after what was issued before. Of each of RT_SLOTS:
+ * its copies have all been issued; wait until they are done. */
 enum { RT_SLOTS = 2 };
 char *rt_device_alloc_slots(int64_t bytes);
 void rt_device_free_slots(char *slots);
 void rt_device_send(char *to, const void *from, int64_t bytes);
 void rt_device_sent(int slot);
 void rt_device_wait_sent(int slot);
+void rt_device_bring(void *to, const char *from, int64_t bytes);
+void rt_device_brought(int slot);
+void rt_device_wait_brought(int slot);
+/* Whether what is issued is done later, while the host goes on. */
+int rt_device_beside(void);
+/* Whether the step whose sum of losses is there is passed over, into run->verdict. 1: it is, and that is known; where
+ * the device finds it out while the host goes on, 0, and the update that is issued next does nothing if it is. */
+int rt_device_judge(RtRun *run, const char *loss_sum, double spread);
 /* What is issued between begin and end is kept and not done; replay issues all of it again, with the addresses and
  * numbers it was recorded with, and may be called any number of times; it allocates nothing. End tells how many
  * launches, fills and copies were kept. Not on the host, where operations are done when they are called. */

@@ -21,10 +21,14 @@ static int has(const RtProgram *program, RtStretch stretch) {
 
 static void issue(RtRun *run, const RtProgram *program, RtStretch stretch) {
     if (stretch == RT_FIRST) rt_device_fill(run->arena + program->loss_offset, 0, sizeof(float));
-    if (stretch == RT_UPDATE)
-        program->update(run);
-    else
+    if (stretch != RT_UPDATE) {
         program->micro_step(run);
+        return;
+    }
+    if (program->guard_spread > 0 &&
+        rt_device_judge(run, run->arena + program->loss_offset, program->guard_spread))
+        return;
+    program->update(run);
 }
 
 void rt_steps_record(RtRun *run, const RtProgram *program, RtNodes *nodes) {

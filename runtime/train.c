@@ -1,16 +1,12 @@
 /* The trainer: an emitted program and a command line in, a trained model out. Step s is a pure function of
  * the tensors after step s-1, the data cursor and the seed, so a checkpoint of those is all that resuming
- * needs. A signal between micro-steps drops the unfinished step (only `update` writes parameters and states),
- * or waits for its end (where micro-steps write them too), saves and exits 75; nothing is saved within a
- * step. What can be wrong at the start is checked before the first step. */
+ * needs. What can be wrong at the start is checked before the first step; loop.c does the steps. */
 #define _GNU_SOURCE
-#include "internal.h"
 #include "model_out.h"
+#include "trainer.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,44 +14,6 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-
-typedef struct Trainer {
-    const RtProgram *program;
-    RtOptions options;
-    RtRun run;
-    RtLog log;
-    RtState state;
-    RtData train, validate;
-    RtFolder folder;
-    RtWatch watch;
-    int64_t steps, saved_step;
-    RtBatch batch;
-    void *chunk;
-} Trainer;
-
-static volatile sig_atomic_t signals, asked;
-
-/* A terminal that goes away may send SIGHUP more than once, and others with it: that is not impatience. */
-static void on_signal(int number) {
-    if (number != SIGHUP) {
-        if (asked) _exit(128 + number);
-        asked = 1;
-    }
-    signals = 1;
-}
-
-static void catch_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal}, before;
-    sigemptyset(&action.sa_mask);
-    signals = asked = 0;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    /* nohup(1) has it ignored, so that the run goes on */
-    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-        sigaction(SIGHUP, &action, NULL);
-    signal(SIGXFSZ, SIG_IGN); /* a file size limit is answered like a full disk */
-    signal(SIGPIPE, SIG_IGN); /* and so is a reader of the output that has gone */
-}
 
 /* ---- start ---- */
 
@@ -88,7 +46,7 @@ static void check_memory(const RtProgram *program, int quiet) {
             (long long)host_free_bytes, (long long)host_needed, (long long)program->host_bytes);
 }
 
-static void allocate(Trainer *trainer) {
+static void allocate(RtTrainer *trainer) {
     const RtProgram *program = trainer->program;
     trainer->run.arena = rt_device_alloc(program->arena_bytes);
     if (program->host_bytes > 0)
@@ -96,6 +54,7 @@ static void allocate(Trainer *trainer) {
             rt_device_alloc_host(program->host_bytes, program->copies, trainer->options.poison);
     if (program->most_taken > 0) rt_taken_open(&trainer->run, program->most_taken);
     rt_batch_open(&trainer->batch, program);
+    rt_results_open(&trainer->results);
     trainer->chunk = rt_allocate(RT_CHUNK_BYTES);
     trainer->run.poison = trainer->options.poison;
     rt_warm_up(&trainer->run, program, &trainer->options);
@@ -126,7 +85,7 @@ static void open_file(const RtProgram *program, RtData *data, const char *path, 
     check_prepared(program, data, path, text);
 }
 
-static void open_data(Trainer *trainer) {
+static void open_data(RtTrainer *trainer) {
     const RtProgram *program = trainer->program;
     const char *path = trainer->options.data ? trainer->options.data : program->train_path;
     int validates = program->evaluate && program->validate_every > 0;
@@ -144,7 +103,7 @@ static void open_data(Trainer *trainer) {
 }
 
 /* Steps of as many epochs as the spec asks for; known once the seed is. */
-static void count_steps(Trainer *trainer, RtProgram *program) {
+static void count_steps(RtTrainer *trainer, RtProgram *program) {
     const RtOptions *options = &trainer->options;
     if (program->epochs) {
         const int64_t each = program->batch * program->accumulate;
@@ -167,7 +126,7 @@ static void check_log_name(const char *path) {
 }
 
 /* A log is written beside what the run reads, not over it. */
-static void check_log(const Trainer *trainer) {
+static void check_log(const RtTrainer *trainer) {
     const RtLogFile *log = &trainer->log.file;
     const char *weights = trainer->program->weights_path;
     struct stat status;
@@ -181,7 +140,7 @@ static void check_log(const Trainer *trainer) {
 }
 
 /* A fresh run that a kill stopped while it took the folder over does so first. */
-static void open_folder(Trainer *trainer, const char *dir) {
+static void open_folder(RtTrainer *trainer, const char *dir) {
     RtError error;
     RtFolder *folder = &trainer->folder;
     rt_folder_open(folder, dir, trainer->options.fresh);
@@ -192,7 +151,7 @@ static void open_folder(Trainer *trainer, const char *dir) {
 
 /* Every tensor has its first value when this returns: from a checkpoint, or else from the weights and the
  * seed. */
-static void initialise(Trainer *trainer) {
+static void initialise(RtTrainer *trainer) {
     const RtProgram *program = trainer->program;
     const RtOptions *options = &trainer->options;
     RtState saved, *state = &trainer->state;
@@ -232,211 +191,6 @@ static void initialise(Trainer *trainer) {
     if (!options->quiet) fprintf(stderr, "resuming after step %lld\n", (long long)saved.step);
 }
 
-/* ---- steps ---- */
-
-static float download_float(const Trainer *trainer, int64_t offset) {
-    float value;
-    rt_device_download(&value, trainer->run.arena + offset, sizeof value);
-    return value;
-}
-
-/* What of the run is safe, for a message. */
-static char *kept_text(const Trainer *trainer) {
-    return trainer->folder.newest_step < 0
-               ? rt_text("nothing was saved")
-               : rt_text("the checkpoint of step %lld in '%s' is kept",
-                         (long long)trainer->folder.newest_step, trainer->folder.dir);
-}
-
-static _Noreturn void diverged(const Trainer *trainer, const char *what, double value) {
-    rt_fail(
-        1,
-        "the %s of step %lld is %s; %s. Lower the learning rate; --poison tells whether dead memory was read",
-        what, (long long)trainer->state.step + 1, isnan(value) ? "not a number" : "infinite",
-        kept_text(trainer));
-}
-
-/* A loss that leaves the rails is said where it does; with --max-loss it ends the run. */
-static void watch_loss(Trainer *trainer, double loss) {
-    RtWatch *watch = &trainer->watch;
-    long long step = (long long)trainer->state.step + 1;
-    if (loss > trainer->options.max_loss)
-        rt_fail(1, "the loss of step %lld is %.6g, above --max-loss %g; %s", step, loss,
-                trainer->options.max_loss, kept_text(trainer));
-    if (!rt_watch_step(watch, loss)) return;
-    rt_log_break(&trainer->log);
-    rt_warn(
-        "the loss runs away: %.6g at step %lld, where guessing gives %.4g; a lower learning rate may help, "
-        "--max-loss ends such a run",
-        loss, step, watch->guessing);
-}
-
-static void step_done(Trainer *trainer, const RtStepRecord *record) {
-    const RtProgram *program = trainer->program;
-    RtStepRecord said = *record;
-    trainer->state.step++;
-    trainer->state.cursor += program->accumulate * program->batch;
-    said.step = trainer->state.step;
-    said.steps = trainer->steps;
-    rt_log_step(&trainer->log, program, &trainer->run, &said);
-}
-
-static void pass_over(Trainer *trainer, RtStepRecord *record, double begin) {
-    record->seconds = fmax(rt_seconds() - begin, 1e-9);
-    trainer->state.passed_over++;
-    step_done(trainer, record);
-}
-
-static void say_spike(Trainer *trainer, double loss) {
-    enum { MOST_IN_A_ROW = 50 };
-    const RtGuard *guard = &trainer->state.guard;
-    long long step = (long long)trainer->state.step + 1;
-    if (guard->in_a_row > MOST_IN_A_ROW)
-        rt_fail(1, "the losses of the last %d steps, to step %lld, were all spikes; %s", MOST_IN_A_ROW, step,
-                kept_text(trainer));
-    rt_log_break(&trainer->log);
-    rt_warn("step %lld is passed over: its loss is %.6g, recent ones %.6g, give or take %.2g", step, loss,
-            guard->mean, sqrt(guard->variance));
-}
-
-/* Hands the micro-steps to the device, and the update right behind them where it is asked for; while they are
- * computed, the rows of what comes next are read. 0 when a signal came first. */
-static int issue_step(Trainer *trainer, int updates) {
-    const RtProgram *program = trainer->program;
-    RtRun *run = &trainer->run;
-    RtData *data = &trainer->train;
-    const uint64_t seed = trainer->state.seed;
-    int64_t position = trainer->state.cursor;
-    for (int64_t micro = 0; micro < program->accumulate; micro++) {
-        if (signals) return 0;
-        run->cx.micro = micro;
-        rt_batch_train(&trainer->batch, run, program, data, seed, position);
-        rt_steps_do(run, program, micro ? RT_LATER : RT_FIRST);
-        position += program->batch;
-    }
-    if (signals && !program->updates_within) return 0;
-    if (updates) rt_steps_do(run, program, RT_UPDATE);
-    if (trainer->state.step + 1 < trainer->steps)
-        rt_batch_prepare(&trainer->batch, program, data, seed, position);
-    return 1;
-}
-
-/* One optimizer step; 0 when a signal came before its update: nothing has changed then. A loss that is no
- * number may have gone into the weights already: the program ends without saving them. */
-static int one_step(Trainer *trainer) {
-    const RtProgram *program = trainer->program;
-    RtRun *run = &trainer->run;
-    double begin = rt_seconds(), rate = rt_learning_rate(program, trainer->state.step);
-    const int64_t counted = rt_batch_targets(&trainer->train, trainer->state.seed, trainer->state.cursor,
-                                             program->batch * program->accumulate);
-    const double targets = (double)counted;
-    RtStepRecord record = {.loss = NAN, .targets = trainer->train.document ? counted : -1};
-    record.gradient_norm = -1;
-    record.learning_rate = rate;
-    if (!counted) { /* nothing to learn: weights and states stay as they are */
-        pass_over(trainer, &record, begin);
-        return 1;
-    }
-    run->cx.seed = trainer->state.seed;
-    run->cx.step = trainer->state.step;
-    run->cx.passed_over = trainer->state.passed_over;
-    run->cx.learning_rate = (float)rate;
-    run->cx.loss_scale = (float)(1 / targets);
-    const int judged = program->guard_spread > 0; /* whether the step is applied depends on its loss */
-    if (!issue_step(trainer, !judged)) return 0;
-    float loss = (float)((double)download_float(trainer, program->loss_offset) / targets);
-    record.loss = loss;
-    RtGuard guard = trainer->state.guard; /* the step may still be dropped */
-    if (judged && !signals && rt_guard_step(&guard, program->guard_spread, (double)loss)) {
-        trainer->state.guard = guard;
-        record.passed_over = 1;
-        say_spike(trainer, (double)loss);
-        pass_over(trainer, &record, begin);
-        return 1;
-    }
-    if (!isfinite(loss)) diverged(trainer, "loss", (double)loss);
-    const int dropped = judged && signals && !program->updates_within;
-    if (!dropped) watch_loss(trainer, (double)loss);
-    if (dropped) return 0;
-    trainer->state.guard = guard;
-    if (judged) rt_steps_do(run, program, RT_UPDATE);
-    if (program->norm_offset >= 0) {
-        record.gradient_norm = sqrt((double)download_float(trainer, program->norm_offset));
-        if (!isfinite(record.gradient_norm)) diverged(trainer, "gradient norm", record.gradient_norm);
-    }
-    rt_device_sync();
-    record.seconds = fmax(rt_seconds() - begin, 1e-9);
-    step_done(trainer, &record);
-    return 1;
-}
-
-static void validate(Trainer *trainer) {
-    const RtProgram *program = trainer->program;
-    const int64_t all = rt_batch_rows(&trainer->validate), most = program->validate_batches;
-    int64_t batches = all / program->batch, targets = 0;
-    if (batches < 1) batches = 1;
-    if (most > 0 && batches > most) batches = most;
-    const int64_t rows = batches * program->batch, spread = rows < all ? rows : all;
-    double sum = 0;
-    trainer->run.cx.micro = 0;
-    for (int64_t i = 0; i < batches; i++) {
-        targets += rt_batch_validate(&trainer->batch, &trainer->run, program, &trainer->validate,
-                                     i * program->batch, spread);
-        rt_device_fill(trainer->run.arena + program->loss_offset, 0, sizeof(float));
-        program->evaluate(&trainer->run);
-        sum += (double)download_float(trainer, program->loss_offset);
-    }
-    rt_log_validation(&trainer->log, trainer->state.step, targets ? sum / (double)targets : NAN);
-}
-
-static void save(Trainer *trainer) {
-    RtError error;
-    if (!trainer->folder.dir || trainer->saved_step == trainer->state.step) return;
-    if (!rt_folder_save(&trainer->folder, &trainer->run, trainer->program, &trainer->state,
-                        &trainer->log.file, trainer->chunk, &error))
-        rt_fail(RT_EXIT_IO, "%s", error.text);
-    trainer->saved_step = trainer->state.step;
-}
-
-/* Nobody reads what the run says: it is saved and ends. */
-static _Noreturn void output_lost(Trainer *trainer) {
-    save(trainer);
-    rt_fail(RT_EXIT_IO, "cannot write to standard output: %s; %s%s", strerror(trainer->log.lost),
-            kept_text(trainer), trainer->folder.newest_step < 0 ? "" : ", run again to go on");
-}
-
-static void say_stopped(const Trainer *trainer) {
-    fprintf(stderr, "stopped by a signal after step %lld; %s\n", (long long)trainer->state.step,
-            trainer->folder.dir ? "run again to resume" : "nothing is saved without a save folder");
-}
-
-static void warn_of_divergence(const Trainer *trainer) {
-    const RtWatch *watch = &trainer->watch;
-    if (watch->diverged)
-        rt_warn("the run has diverged: its loss is about %.6g, where guessing gives %.4g; %s",
-                rt_watch_mean(watch), watch->guessing, "start again with a lower learning rate");
-}
-
-/* 0 when all steps are done, 75 when a signal ended them. */
-static int loop(Trainer *trainer) {
-    const RtProgram *program = trainer->program;
-    rt_watch_begin(&trainer->watch, program->vocab, trainer->state.step);
-    while (trainer->state.step < trainer->steps) {
-        if (signals || !one_step(trainer)) break;
-        int64_t step = trainer->state.step;
-        if (trainer->validate.count && step % program->validate_every == 0) validate(trainer);
-        if (step == trainer->steps || (program->save_every > 0 && step % program->save_every == 0))
-            save(trainer);
-        if (trainer->log.lost && !signals) output_lost(trainer);
-    }
-    warn_of_divergence(trainer);
-    if (trainer->state.step >= trainer->steps) return 0;
-    rt_log_break(&trainer->log);
-    save(trainer);
-    if (!trainer->options.quiet) say_stopped(trainer);
-    return RT_EXIT_SAVED;
-}
-
 /* ---- folders for other tools ---- */
 
 static RtOutRequest out_request(const RtProgram *program, RtOutKind kind) {
@@ -450,7 +204,7 @@ static RtOutRequest out_request(const RtProgram *program, RtOutKind kind) {
 
 /* Whether they can be written, and whether there is room for all that will be saved, is known before the
  * first step. */
-static void check_saving(const Trainer *trainer) {
+static void check_saving(const RtTrainer *trainer) {
     const RtProgram *program = trainer->program;
     const RtOutKind kinds[] = {RT_OUT_ADAPTER, RT_OUT_MERGED};
     const char *path[3];
@@ -470,7 +224,7 @@ static void check_saving(const Trainer *trainer) {
 }
 
 /* When all steps of the spec are done; again only where a folder is not there. */
-static void write_folder(const Trainer *trainer, RtOutKind kind, int trained) {
+static void write_folder(const RtTrainer *trainer, RtOutKind kind, int trained) {
     const RtOutRequest request = out_request(trainer->program, kind);
     if (!request.folder || trainer->state.step < trainer->program->steps || !trainer->folder.dir) return;
     if (!trained && access(request.folder, F_OK) == 0) return;
@@ -482,7 +236,7 @@ static void write_folder(const Trainer *trainer, RtOutKind kind, int trained) {
 
 /* Documents give the prompt, those of the validation where there are any; other data a token to begin with.
  */
-static void write_sample(Trainer *trainer, int64_t tokens) {
+static void write_sample(RtTrainer *trainer, int64_t tokens) {
     const RtProgram *program = trainer->program;
     RtData *data = trainer->validate.count ? &trainer->validate : &trainer->train;
     const int format = data->format;
@@ -503,13 +257,13 @@ static void write_sample(Trainer *trainer, int64_t tokens) {
     if (data->document) given = rt_documents_prompt(data, &sample.prompts);
     sample.prompt = given ? given : &first;
     char *prompt = given ? rt_tokens_text(sample.vocabulary, format, given, sample.prompts) : NULL;
-    char *text = rt_sample_text(&trainer->run, program, &sample, &signals);
+    char *text = rt_sample_text(&trainer->run, program, &sample, &rt_stop_asked);
     rt_log_sample(&trainer->log, trainer->state.step, prompt, text);
     free(text), free(prompt), free(given);
     rt_vocabulary_close(&vocabulary);
 }
 
-static void finish(Trainer *trainer, int trained) {
+static void finish(RtTrainer *trainer, int trained) {
     const RtProgram *program = trainer->program;
     int64_t sample = trainer->options.sample;
     write_folder(trainer, RT_OUT_ADAPTER, trained);
@@ -517,7 +271,7 @@ static void finish(Trainer *trainer, int trained) {
     if (sample < 0)
         sample = trained && trainer->train.format == RT_BYTES && !trainer->options.quiet ? 256 : 0;
     if (sample > 0 && !program->sample) rt_warn("this program was built without sampling");
-    if (sample > 0 && program->sample && !signals) {
+    if (sample > 0 && program->sample && !rt_stop_asked) {
         write_sample(trainer, sample);
     }
     rt_log_end(&trainer->log, program, &trainer->run, trainer->state.step);
@@ -525,7 +279,7 @@ static void finish(Trainer *trainer, int trained) {
 
 /* Everything between the device's opening and its closing. Nothing of an earlier run's is touched before all
  * that this one needs is known to be there. */
-static int train(Trainer *trainer, RtProgram *program) {
+static int train(RtTrainer *trainer, RtProgram *program) {
     const RtOptions *options = &trainer->options;
     const char *dir = options->save_dir ? options->save_dir : trainer->program->save_dir;
     open_data(trainer);
@@ -543,14 +297,14 @@ static int train(Trainer *trainer, RtProgram *program) {
     if (!trained && !options->quiet)
         fprintf(stderr, "nothing to do: %lld of %lld steps are done\n", (long long)trainer->state.step,
                 (long long)trainer->steps);
-    int code = loop(trainer);
+    int code = rt_loop(trainer);
     if (code == 0) finish(trainer, trained);
     if (trainer->run.profile) rt_profile_print(trainer->run.profile, stderr);
     return code;
 }
 
 /* Whether all that was to be written has been; the code that says so where it has not. */
-static int end_output(Trainer *trainer, int code) {
+static int end_output(RtTrainer *trainer, int code) {
     RtLog *log = &trainer->log;
     int had_log = log->file.path != NULL;
     rt_log_file_close(&log->file);
@@ -558,15 +312,16 @@ static int end_output(Trainer *trainer, int code) {
         rt_warn("the log '%s' lacks lines: %s", trainer->options.log, strerror(log->file.lost));
         if (code == 0) code = RT_EXIT_IO;
     }
-    if (log->lost && code == 0) output_lost(trainer);
+    if (log->lost && code == 0) rt_loop_output_lost(trainer);
     return code;
 }
 
-static void release(Trainer *trainer) {
+static void release(RtTrainer *trainer) {
     rt_folder_close(&trainer->folder);
     rt_data_close(&trainer->validate);
     rt_data_close(&trainer->train);
     rt_batch_close(&trainer->batch);
+    rt_results_close(&trainer->results);
     rt_steps_forget(&trainer->run);
     rt_device_close(&trainer->run);
     free(trainer->run.profile);
@@ -575,7 +330,7 @@ static void release(Trainer *trainer) {
 }
 
 int rt_main(const RtProgram *program, int argc, char **argv) {
-    Trainer trainer = {.folder = {.lock = -1, .newest_step = -1}, .saved_step = -1};
+    RtTrainer trainer = {.folder = {.lock = -1, .newest_step = -1}, .saved_step = -1};
     hold_standard_streams();
     int code = rt_options_parse(&trainer.options, program, argc, argv);
     if (code >= 0) return code;
@@ -588,7 +343,7 @@ int rt_main(const RtProgram *program, int argc, char **argv) {
 #else
     if (options->threads > 1) rt_warn("--threads: this program was built without OpenMP");
 #endif
-    catch_signals();
+    rt_loop_catch_signals();
     rt_device_open(&trainer.run, program->target);
     check_memory(program, options->quiet);
     if (options->dry_run) {

@@ -11,6 +11,7 @@ enum { SETTLE_STEPS = 2 }; /* that are not counted: memory is touched for the fi
 
 typedef struct Watch {
     const RtTuner *tuner;
+    const RtProgram *program; /* whose steps these are */
     const int *operation; /* of the calls of this stretch; NULL: they are not counted */
     int calls, next;
     double *seconds; /* [operations] of this step */
@@ -27,7 +28,7 @@ static void do_stretch(RtRun *run, Watch *watch, RtStretch stretch) {
     watch->operation = stretch == RT_UPDATE ? steps->update_call : steps->micro_call;
     watch->calls = stretch == RT_UPDATE ? steps->update_calls : steps->micro_calls;
     watch->next = 0;
-    rt_steps_do(run, steps->program, stretch);
+    rt_steps_do(run, watch->program, stretch);
     if (watch->next != watch->calls) rt_fail(1, "the tuner knows calls that the program does not have");
 }
 
@@ -87,7 +88,8 @@ int rt_tune_steps(const RtTuner *tuner, double seconds, double *took) {
     RtProgram program = rt_whole(of);
     RtRun run = {0};
     open_run(&run, &program);
-    Watch watch = {.tuner = tuner};
+    program.guard_spread = 0; /* every update is done */
+    Watch watch = {.tuner = tuner, .program = &program};
     run.watch = &watch;
     run.called = note_call;
     double *settled = rt_allocate((size_t)tuner->operations * sizeof *settled);

@@ -8,6 +8,8 @@
 
 static void run_all(RtRun *run, const RtProgram *program) {
     program->micro_step(run);
+    if (program->guard_spread > 0)
+        rt_device_judge(run, run->arena + program->loss_offset, program->guard_spread);
     if (program->update) program->update(run);
     if (program->evaluate) program->evaluate(run);
     if (program->sample) program->sample(run);
@@ -19,7 +21,9 @@ void rt_warm_up(RtRun *run, const RtProgram *program, const RtOptions *options) 
     if (!strcmp(program->target, "host")) return;
     rt_device_fill(run->arena, 0, program->arena_bytes);
     if (run->host) memset(run->host, 0, (size_t)program->host_bytes);
-    RtRun first = {.arena = run->arena, .host = run->host, .cx = run->cx, .taken = run->taken};
+    RtRun first = {
+        .arena = run->arena, .host = run->host, .cx = run->cx, .taken = run->taken, .verdict = run->verdict};
+    first.cx.targets = 1;
     first.cx.loss_scale = 1;
     const KStep now = k_step(&first.cx, program->beta1, program->beta2);
     rt_device_upload((char *)run->cx.now, &now, sizeof now);

@@ -102,7 +102,7 @@ static void take_made(Picture *p, NodeId n, const Fate *fate) {
         int64_t bytes[FATE_COUNT] = {0};
         count_outputs(p, &g->node.at[def], fate, bytes);
         row->made = most_of(bytes);
-        row->made_bytes += bytes[row->made];
+        for (int f = 0; f < FATE_COUNT; f++) row->made_bytes += bytes[f];
         add_weights(row, g, &g->node.at[def]);
         p->row_of_node[def] = p->row_of_node[n];
     }

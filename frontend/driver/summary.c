@@ -122,10 +122,12 @@ typedef struct Issued {
     int64_t transfers; /* of batches, numbers and results, in a step */
 } Issued;
 
-static Issued issued_in(const Part *part) {
+static Issued issued_in(const EmitRequest *request) {
+    const Part *part = &request->train;
+    const int judged = request->spec->guard_spread > 0;
     const Graph *g = part->graph;
     const Plan *plan = part->plan;
-    Issued issued = {.first = 1}; /* the loss begins at zero */
+    Issued issued = {.first = 1, .update = judged}; /* the loss begins at zero; the guard decides */
     for (uint32_t s = 0; s < plan->step.count; s++) {
         const Step *step = &plan->step.at[s];
         const bool copies = step->kind == STEP_OFFLOAD || step->kind == STEP_FETCH;
@@ -142,14 +144,14 @@ static Issued issued_in(const Part *part) {
     if (g->accumulate == 1) issued.later = 0;
     issued.launches = issued.first + (g->accumulate - 1) * issued.later + issued.update;
     const ValueId sent[] = {g->tokens, g->targets, g->mask, g->first_key, g->last_query, g->positions};
-    issued.transfers = 1 + (g->norm_sum != NONE); /* the loss */
+    issued.transfers = 1 + (g->norm_sum != NONE) + judged; /* the loss; what the guard made of it */
     for (size_t i = 0; i < COUNT_OF(sent); i++) issued.transfers += g->accumulate * (sent[i] != NONE);
     issued.transfers += g->accumulate; /* what differs between micro-steps */
     return issued;
 }
 
-static void add_launches(const Part *part, Text *out) {
-    const Issued issued = issued_in(part);
+static void add_launches(const EmitRequest *request, Text *out) {
+    const Issued issued = issued_in(request);
     text_add(out, "  launches        %" PRId64 " a step, as graphs of %" PRId64 " nodes", issued.launches,
              issued.first);
     if (issued.later) text_add(out, " (%" PRId64 " in later micro-steps)", issued.later);
@@ -200,7 +202,7 @@ void summary_plan(const PlanSummary *summary, Text *out) {
              format_seconds(train->plan->seconds, a), format_seconds(train->plan->recompute_seconds, b),
              fabs(over), over < 0 ? "under" : "over", tokens_of(g) / train->plan->seconds);
     text_add(out, "  computed from   %s\n", summary_sources(request, out->arena));
-    if (request->cuda) add_launches(train, out);
+    if (request->cuda) add_launches(request, out);
     if (train->plan->host_bytes)
         text_add(out, "  host memory     %s of %s; %s go out and back in a micro-step, operations wait %s\n",
                  format_bytes(train->plan->host_bytes, a), format_bytes(request->spec->host_bytes, b),
@@ -408,7 +410,7 @@ json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena) {
     json_set(root, "keep_all_bytes", json_integer(result->keep_all_bytes));
     json_set(root, "smallest_bytes", json_integer(summary->smallest_bytes));
     if (request->cuda) {
-        const Issued issued = issued_in(train);
+        const Issued issued = issued_in(request);
         json_t *nodes = json_object();
         json_set(nodes, "first_micro_step", json_integer(issued.first));
         json_set(nodes, "later_micro_step", json_integer(issued.later));

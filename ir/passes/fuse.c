@@ -6,20 +6,22 @@
  *     a = silu(g); y = mul(a, u)         y = swiglu(g, u)           and their three backward nodes swiglu_bwd
  *     y = linear(x, w, b); gelu(y)       y = linear(x, w); bias_gelu(y, b)
  *     gelu_bwd(d, y)                     bias_gelu_bwd(d, y, b)
+ *     s = scale(b); y = add(a, s)        y = add_scaled(a, b)           an adapter's second product
  *     s = add(a, b); norm(s, ..)         s, .. = add_norm(a, b, ..)
  *     d = norm_bwd_x(..); add(d, r)      norm_bwd_x(.., r)
  *     lse, loss = cross_entropy(y, ..)   dy, loss = cross_entropy_both(y, ..)
  *     dy = cross_entropy_bwd(y, lse, ..)
  *
  * In fuse_attend.c, attention reads and writes q, k and v side by side; in fuse_sums.c, sums over rows join
- * what has the rows in its hands; in fuse_update.c, where gradients wait for the update anyway, all their
- * norms become one node and all of AdamW one.
+ * what has the rows in its hands; in fuse_casts.c, a block casts its small weights at once; in fuse_update.c,
+ * where gradients wait for the update anyway, all their norms become one node and all of AdamW one.
  *
  * Forward nodes are fused only within one block. The input of a repeated block is thus always one value made
  * outside it, and running the block again needs that value alone, not both operands of the sum it came from.
  */
 #include "ir/passes/fuse.h"
 #include "ir/passes/fuse_attend.h"
+#include "ir/passes/fuse_casts.h"
 #include "ir/passes/fuse_sums.h"
 #include "ir/passes/fuse_update.h"
 #include "ir/ops.h"
@@ -176,6 +178,22 @@ static void fuse_norm_bwd_add(Fuse *f, NodeId add) {
     }
 }
 
+static bool fuse_add_scaled(Fuse *f, NodeId add) {
+    const Node *node = &f->g->node.at[add];
+    for (int i = 1; i >= 0; i--) {
+        ValueId s = node->in[i];
+        NodeId scale = f->g->value.at[s].def;
+        if (!fuse_is(f, scale, OP_SCALE) || fuse_readers(f, s) != 1 || s == f->g->logits) continue;
+        if (!is_together(f, scale, add)) continue;
+        const Node *from = &f->g->node.at[scale];
+        fuse_become(f, add, OP_ADD_SCALED, (ValueId[]){node->in[1 - i], from->in[0]}, 2, node->out, 1);
+        f->node[add].attr = from->attr;
+        fuse_drop(f, scale);
+        return true;
+    }
+    return false;
+}
+
 /* The loss is taken where its gradient is: nothing in between may ask for it. */
 static void fuse_loss(Fuse *f, NodeId loss) {
     const Node *node = &f->g->node.at[loss];
@@ -207,13 +225,16 @@ Graph *fuse(const Graph *g, Arena *arena) {
         case OP_LINEAR: fuse_bias_gelu(&f, n); break;
         case OP_LAYERNORM:
         case OP_RMSNORM: fuse_add_norm(&f, n); break;
-        case OP_ADD: fuse_norm_bwd_add(&f, n); break;
+        case OP_ADD:
+            if (!fuse_add_scaled(&f, n)) fuse_norm_bwd_add(&f, n);
+            break;
         case OP_ATTEND: fuse_attend(&f, n); break;
         case OP_CROSS_ENTROPY: fuse_loss(&f, n); break;
         default: break;
         }
     }
     fuse_sums(&f);
+    fuse_casts(&f);
     if (!updates_may_move(g)) fuse_update(&f);
 
     bool *made = NEW_ARRAY(arena, bool, g->value.count);

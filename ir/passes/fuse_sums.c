@@ -4,6 +4,7 @@
  *     dg = norm_bwd_g(dy, x, ..); db = sum_leading(dy)      dx, dg, db, sum = norm_bwd_sums(dy, x, g, ..)
  *     dx = norm_bwd_x(dy, x, g, ..); sum = sum_leading(dx)
  *     dx = bias_gelu_bwd(dy, x, b); sum = sum_leading(dx)   dx, sum = bias_gelu_bwd_sums(dy, x, b)
+ *     dg, du = swiglu_bwd(dy, g, u); the sums of both       dg, du, sums = swiglu_bwd_sums(dy, g, u)
  *
  * The sum of dx is the gradient of a bias that was added to x, or to what x was added to: where there is one
  * in the same block. All sums of a node begin, or go on, alike. */
@@ -60,17 +61,22 @@ static void take_sums(Fuse *f, NodeId at, Op op, const NodeId *sum, uint32_t sum
     const Node *node = &f->node[at];
     const uint32_t operands = (uint32_t)op_info[node->op].min_in;
     const Node *first = &f->g->node.at[sum[0]];
-    ValueId in[16], out[1 + MOST_SUMS] = {node->out[0]};
+    const uint32_t made = node->nout;
+    ValueId in[16], out[2 + MOST_SUMS];
     memcpy(in, node->in, sizeof *in * node->nin);
+    memcpy(out, node->out, sizeof *out * made);
     for (uint32_t i = 0; i < sums; i++) {
         const Node *from = &f->g->node.at[sum[i]];
-        out[1 + i] = from->out[0];
+        out[made + i] = from->out[0];
         if (from->nmut) in[node->nin + i] = from->in[from->nin - 1];
         fuse_drop(f, sum[i]);
     }
-    const Attr attr = {.acc = first->attr.acc, .residual = node->nin > operands};
+    const bool is_norm = op == OP_LAYERNORM_BWD_SUMS || op == OP_RMSNORM_BWD_SUMS;
+    Attr attr = node->attr;
+    attr.acc = first->attr.acc;
+    attr.residual = is_norm && node->nin > operands;
     const uint32_t nmut = first->nmut ? sums : 0;
-    fuse_become(f, at, op, in, node->nin + nmut, out, 1 + sums);
+    fuse_become(f, at, op, in, node->nin + nmut, out, made + sums);
     f->node[at].attr = attr;
     f->node[at].nmut = nmut;
 }
@@ -95,9 +101,17 @@ static void fuse_norm_sums(Fuse *f, NodeId at) {
     take_sums(f, at, layer ? OP_LAYERNORM_BWD_SUMS : OP_RMSNORM_BWD_SUMS, sum, sums);
 }
 
-static void fuse_gelu_sum(Fuse *f, NodeId at) {
+/* Of what it makes. */
+static void fuse_sum(Fuse *f, NodeId at, Op op) {
     NodeId sum = find_sum(f, f->node[at].out[0], at);
-    if (sum != NONE) take_sums(f, at, OP_BIAS_GELU_BWD_SUMS, &sum, 1);
+    if (sum != NONE) take_sums(f, at, op, &sum, 1);
+}
+
+static void fuse_swiglu_sums(Fuse *f, NodeId at) {
+    const ValueId *out = f->node[at].out;
+    const NodeId sum[] = {find_sum(f, out[0], at), find_sum(f, out[1], at)};
+    if (sum[0] == NONE || sum[1] == NONE || !go_on_alike(f, sum[0], sum[1])) return;
+    take_sums(f, at, OP_SWIGLU_BWD_SUMS, sum, 2);
 }
 
 void fuse_sums(Fuse *f) {
@@ -106,7 +120,8 @@ void fuse_sums(Fuse *f) {
         switch (f->node[n].op) {
         case OP_LAYERNORM_BWD_X:
         case OP_RMSNORM_BWD_X: fuse_norm_sums(f, n); break;
-        case OP_BIAS_GELU_BWD: fuse_gelu_sum(f, n); break;
+        case OP_BIAS_GELU_BWD: fuse_sum(f, n, OP_BIAS_GELU_BWD_SUMS); break;
+        case OP_SWIGLU_BWD: fuse_swiglu_sums(f, n); break;
         default: break;
         }
     }

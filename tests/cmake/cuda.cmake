@@ -5,7 +5,8 @@ check_language(CXX)
 if(CMAKE_CXX_COMPILER)
   enable_language(CXX)
   set(cuda_sim ${CMAKE_CURRENT_SOURCE_DIR}/cuda_sim)
-  set(cuda_device ${cuda_sim}/sim.cpp ${cuda_sim}/stream.cpp ${cuda_sim}/graph.cpp ${cuda_sim}/blas.cpp ${cuda_sim}/tensor_core.cpp)
+  set(cuda_device ${cuda_sim}/sim.cpp ${cuda_sim}/stream.cpp ${cuda_sim}/graph.cpp ${cuda_sim}/blas.cpp ${cuda_sim}/tensor_core.cpp
+      ${cuda_sim}/banks.cpp)
   set(cuda_names ${CMAKE_CURRENT_BINARY_DIR}/cuda_names)
   set(cuda_renamed ${cuda_names}/cuda_functions.h ${cuda_names}/cuda_rename.h)
   add_custom_command(OUTPUT ${cuda_renamed} DEPENDS ${CMAKE_SOURCE_DIR}/kernels/kernels.h ${cuda_sim}/rename.sh VERBATIM
@@ -41,13 +42,52 @@ if(CMAKE_CXX_COMPILER)
     target_link_options(${target} PRIVATE -fno-sanitize=all)
   endforeach()
 
+  # Every access to shared memory is told by -fsanitize=thread, whose functions are banks.cpp's, and unoptimised code has
+  # those of the source; clang copies structures by memcpy, of which nobody tells.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    set(planted ${CMAKE_CURRENT_BINARY_DIR}/planted_banks)
+    set(attention ${CMAKE_SOURCE_DIR}/kernels/attention_mma)
+    add_custom_command(OUTPUT ${planted}/attention_mma.cuh ${planted}/attention_mma.cu DEPENDS ${attention}.cuh ${attention}.cu VERBATIM
+                       COMMAND sed "s/chunk ^ (row % 8)/chunk/w ${planted}/changed" ${attention}.cuh > ${planted}/attention_mma.cuh
+                       COMMAND test -s ${planted}/changed
+                       COMMAND cp ${attention}.cu ${planted}/attention_mma.cu)
+    file(MAKE_DIRECTORY ${planted})
+    set_source_files_properties(${planted}/attention_mma.cu PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+    foreach(layout swizzled planted)
+      set(folder ${CMAKE_SOURCE_DIR}/kernels)
+      if(layout STREQUAL "planted")
+        set(folder ${planted})
+      endif()
+      add_library(banks_${layout} OBJECT ${cuda_sim}/test_banks.cpp ${folder}/attention_mma.cu)
+      set_target_properties(banks_${layout} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+      add_executable(test_banks_${layout} $<TARGET_OBJECTS:banks_${layout}> ${cuda_device})
+      set_target_properties(test_banks_${layout} PROPERTIES LINKER_LANGUAGE CXX)
+      add_dependencies(test_banks_${layout} banks_${layout})
+      add_dependencies(banks_${layout} cuda_kernels) # for the names that their sources are compiled with
+      target_compile_options(banks_${layout} PRIVATE -O0 -fno-sanitize=all -fsanitize=thread)
+      target_compile_options(test_banks_${layout} PRIVATE -O2 -fno-sanitize=all)
+      target_link_options(test_banks_${layout} PRIVATE -fno-sanitize=all)
+      foreach(target banks_${layout} test_banks_${layout})
+        target_compile_options(${target} PRIVATE -fopenmp-simd -Wno-unknown-pragmas -Wno-pedantic $<$<COMPILE_LANGUAGE:CXX>:-std=c++20>)
+        target_compile_definitions(${target} PRIVATE REMAT_CUDA_SIM)
+        target_include_directories(${target} PRIVATE ${cuda_sim} ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/kernels)
+      endforeach()
+      add_test(NAME test_banks_${layout} COMMAND test_banks_${layout})
+    endforeach()
+    target_compile_definitions(banks_planted PRIVATE PLANTED=1)
+  endif()
+
   remat_test(test_ops_cuda unit/test_ops.c support/ops_engine.c support/packed.c support/ops_reference.c LIBS OpenMP::OpenMP_C ${CMAKE_DL_LIBS} m)
   add_dependencies(test_ops_cuda ops_kernels_cuda ops_kernels_double)
   target_compile_definitions(test_ops_cuda PRIVATE OPS_CUDA=1 OPS_FLOAT="$<TARGET_FILE:ops_kernels_cuda>"
                              OPS_DOUBLE="$<TARGET_FILE:ops_kernels_double>")
 
+  # ninja attention_campaign: every length, head and mask, in hours
+  add_custom_target(attention_campaign COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/campaign/attention.sh $<TARGET_FILE:test_ops_cuda>
+                    ${CMAKE_BINARY_DIR}/campaign/attention DEPENDS test_ops_cuda USES_TERMINAL VERBATIM)
+
   if(TARGET rematc)
-    foreach(name train tune vocabulary documents adapters)
+    foreach(name train late tune vocabulary documents adapters)
       add_test(NAME cuda_sim_${name} COMMAND sh ${cuda_sim}/${name}.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
                ${CMAKE_BINARY_DIR}/cuda_sim_${name} $<TARGET_FILE_DIR:test_cuda_sim>/emit_copies)
       set_tests_properties(cuda_sim_${name} PROPERTIES TIMEOUT 300

@@ -27,7 +27,7 @@ build() { # NAME [PROGRAM]: kernels and runtime are the same for all
         for file in $(ls runtime/*.c | grep -v /tune) kernels/workspace.c; do
             ${CC:-cc} -std=gnu11 $flags -c -o "../obj/$(basename "$file").o" "$file"
         done
-        for file in blas graph sim stream tensor_core; do ${CXX:-c++} -std=c++20 $flags -c -o "../obj/$file.o" "$sim/$file.cpp"; done
+        for file in banks blas graph sim stream tensor_core; do ${CXX:-c++} -std=c++20 $flags -c -o "../obj/$file.o" "$sim/$file.cpp"; done
     fi
     ${CXX:-c++} -std=c++20 -O0 -w -I. -x c++ -c -o ${2:-train}.o ${2:-train}.cu
     for own in runtime/tune*.c; do

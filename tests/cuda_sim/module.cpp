@@ -76,7 +76,7 @@ static void call(KFunction *kernel, const KCtx *cx, int nout, const KTensor *out
     kernel(&device_cx, nout, device_out, nin, device_in, attr);
     check(cudaDeviceSynchronize() == cudaSuccess, "kernel");
 #ifdef REMAT_CUDA_SIM
-    check(sim_bank_conflicts() == 0, "matrix rows in one bank of shared memory");
+    check(sim_bank_conflicts() == 0, "matrix rows or copies that share banks of shared memory");
 #endif
     for (int i = 0; i < buffers.count; i++) {
         Buffer *b = &buffers.at[i];

@@ -185,8 +185,10 @@ static void run_warp(int first, uint64_t *state) {
             current = first + (int)order[i];
             if (fiber[current].stop != READY) continue;
             sim_thread_index = dim3((unsigned)current, 0, 0);
+            sim_bank_lane();
             context_switch(&scheduler, &fiber[current].context);
         }
+        sim_bank_settle();
     } while (release_warp(first));
 }
 

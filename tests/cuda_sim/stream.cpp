@@ -5,7 +5,11 @@
  *
  * A copy must also wait for what was computed before it was issued; one that does not ends the test, and so
  * does a copy from or to host memory that is not pinned. Pinned memory from which the first stream copies
- * cannot be written to until a synchronisation says that the copy is done. */
+ * cannot be written to until a synchronisation says that the copy is done, and what it copies to pinned
+ * memory is NaN there until then.
+ *
+ * With REMAT_SIM_WAITS set, the device says at its end how often the host waited until nothing was left to
+ * compute. */
 #include "graph.h"
 #include "sim.h"
 
@@ -43,10 +47,25 @@ struct Reading { /* pages that the first stream copies from */
     uint64_t computed; /* done when so much is */
 };
 
+struct Bringing { /* what the first stream copies to pinned memory */
+    void *to;
+    std::vector<char> bytes;
+    uint64_t computed;
+};
+
 static std::vector<SimStream *> streams;
 static std::vector<Pinned> pinned;
 static std::vector<Reading> reading;
+static std::vector<Bringing> bringing;
 static uint64_t computed; /* calls in the first stream */
+
+static struct Waits {
+    long drained = 0;
+    ~Waits() {
+        if (getenv("REMAT_SIM_WAITS"))
+            fprintf(stderr, "simulated device: the host waited %ld times until it was idle\n", drained);
+    }
+} waits;
 
 void sim_compute(void) {
     computed++;
@@ -97,6 +116,22 @@ static void release_pages(uint64_t until) {
     for (const Reading &r : left) mprotect(r.at, r.bytes, PROT_READ); /* pages that several copies share */
     reading = left;
 }
+static void bring(uint64_t until) {
+    std::vector<Bringing> left;
+    for (Bringing &b : bringing) {
+        if (b.computed > until)
+            left.push_back(std::move(b));
+        else
+            memcpy(b.to, b.bytes.data(), b.bytes.size());
+    }
+    bringing = std::move(left);
+}
+/* The host has waited for the first stream, up to there. */
+static void waited(uint64_t until) {
+    waits.drained += until == computed;
+    release_pages(until);
+    bring(until);
+}
 /* The whole pages around it: other slots share none of them. */
 static void protect_pages(const void *from, size_t bytes) {
     const uintptr_t page = 4096, begin = (uintptr_t)from / page * page;
@@ -111,7 +146,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     sim_not_capturing("cudaStreamSynchronize");
     if (stream) advance(stream, issued(stream));
-    if (!stream || stream->computes) release_pages(computed);
+    if (!stream || stream->computes) waited(computed);
     return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize(void) {
@@ -154,7 +189,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     if (event->mark.capture) fail("the host waits for an event of a capture");
     if (!event->stream) return cudaSuccess;
     advance(event->stream, event->tasks);
-    if (event->stream->computes) release_pages(event->computed);
+    if (event->stream->computes) waited(event->computed);
     return cudaSuccess;
 }
 
@@ -162,6 +197,12 @@ static void copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, 
     if (!stream || stream->computes) {
         sim_compute();
         if (kind == cudaMemcpyHostToDevice && is_pinned(from, bytes)) protect_pages(from, bytes);
+        if (kind == cudaMemcpyDeviceToHost && is_pinned(to, bytes)) {
+            const char *now = (const char *)from;
+            bringing.push_back({to, std::vector<char>(now, now + bytes), computed});
+            memset(to, 0xff, bytes);
+            return;
+        }
         memcpy(to, from, bytes);
         return;
     }

@@ -1,26 +1,13 @@
 /* Tensor cores and asynchronous copies of the simulated device. A copy is done as late as it may be, when its
  * thread waits for its group; until then its target is NaN. Addresses that are not multiples of 16, or
- * outside the block's shared memory, and a thread that ends before its copies end the test; matrix rows that
- * lie in one bank are counted. */
+ * outside the block's shared memory, and a thread that ends before its copies end the test. */
 #include "sim.h"
 
 #include "cuda_runtime.h"
 
 #include <deque>
 
-enum {
-    WARP = 32,
-    ROW_BYTES = 16,
-    BANK_ROWS = 8 /* rows of 16 bytes that lie beside each other in the banks */
-};
-
-static long conflicts;
-
-long sim_bank_conflicts(void) {
-    const long found = conflicts;
-    conflicts = 0;
-    return found;
-}
+enum { WARP = 32, ROW_BYTES = 16 };
 
 /* ---- addresses: 0 is nothing, so that a null pointer shows ---- */
 
@@ -54,10 +41,8 @@ static void load_matrices(void **argument) {
         for (int j = 0; j < 8; j++) {
             address[j] = lane(8 * matrix + j)->row;
             memcpy(element[j], row_at(address[j], 8 * matrix + j), ROW_BYTES);
-            for (int i = 0; i < j; i++)
-                conflicts += address[i] != address[j] &&
-                             address[i] / ROW_BYTES % BANK_ROWS == address[j] / ROW_BYTES % BANK_ROWS;
         }
+        sim_bank_phase(address, 8, ROW_BYTES);
         for (int i = 0; i < WARP; i++) {
             const int g = i / 4, c = i % 4 * 2;
             const bool turn = lane(i)->transposed;
@@ -119,6 +104,7 @@ void sim_copy_async(uint32_t to, const void *from, bool there) {
     Copies *own = &copies[threadIdx.x];
     if ((uintptr_t)from % ROW_BYTES != 0) sim_fail(-1, "a copy from an address that is no multiple of 16");
     char *target = row_at(to, -1);
+    sim_bank_note(target, ROW_BYTES, __builtin_return_address(0));
     memset(target, 0xff, ROW_BYTES);
     own->pending.push_back({target, there ? from : nullptr, own->group});
 }

@@ -278,6 +278,23 @@ static void write_slot(bool waits) {
     *(volatile float *)slot = 1;
 }
 
+/* Does what the computing stream copies to pinned memory arrive? Only once it was waited for. */
+static bool brought(bool waits) {
+    void *slot, *y;
+    cudaEvent_t event;
+    cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    if (cudaMalloc(&y, COUNT * sizeof(float)) || cudaHostAlloc(&slot, 4, cudaHostAllocDefault)) exit(1);
+    K_LAUNCH(number, dim3(BLOCKS), THREADS, 0, compute, (float *)y);
+    cudaMemcpyAsync(slot, (float *)y + 5, 4, cudaMemcpyDeviceToHost, compute);
+    cudaEventRecord(event, compute);
+    cudaMemsetAsync(y, 0, COUNT * sizeof(float), compute); /* it is what it was */
+    if (waits) cudaEventSynchronize(event);
+    const bool there = *(float *)slot == 5;
+    cudaFreeHost(slot);
+    cudaFree(y);
+    return there;
+}
+
 static void check_graphs() {
     expect(captured_twice(NO_GRAPH_FAULT), "a graph reads memory anew and keeps the numbers of its launches");
     expect(dies([] { captured_twice(ALLOCATES); }), "an allocation during a capture");
@@ -288,6 +305,8 @@ static void check_graphs() {
     expect(dies([] { captured_twice(ISOLATED); }), "a wait for what was not captured");
     expect(dies([] { captured_twice(NOT_UPLOADED); }), "a graph that was not uploaded");
     expect(dies([] { captured_twice(EVENT_LATER); }), "a wait for an event of a capture that has ended");
+    expect(brought(true), "what is brought to pinned memory is there once it was waited for");
+    expect(!brought(false), "and not before");
     expect(!dies([] { write_slot(true); }), "pinned memory is written to when its copy is done");
     expect(dies([] { write_slot(false); }), "pinned memory is written to before its copy is done");
 }

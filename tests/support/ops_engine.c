@@ -115,12 +115,21 @@ double round_to(int dtype, double x) {
     return dtype == K_BF16 ? from_bf16(to_bf16(x)) : dtype == K_F32 ? (double)(float)x : x;
 }
 
+static uint64_t random_state = 88172645463325252u;
+
+void random_begin(const char *name, const char *operands) {
+    random_state = 0x84222325cbf29ce4u; /* then FNV-1a */
+    for (int part = 0; part < 2; part++)
+        for (const char *c = part ? operands : name; *c; c++)
+            random_state = (random_state ^ (unsigned char)*c) * 0x100000001b3u;
+    random_state |= 1;
+}
+
 double unit_random(void) {
-    static uint64_t state = 88172645463325252u;
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (double)(state >> 11) * 0x1p-53;
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (double)(random_state >> 11) * 0x1p-53;
 }
 
 /* Where a document begins, of `bound` tokens on average. */

@@ -70,6 +70,8 @@ void pool_release(size_t mark);
 int parse_specs(const char *text, Spec *spec); /* how many */
 int spec_dtype(const Spec *spec, int mode);
 double round_to(int dtype, double x);
+/* The numbers of a case are its own: others, before or beside it, do not change them. */
+void random_begin(const char *name, const char *operands);
 double unit_random(void);
 double *random_values(const Spec *spec, int mode);
 void random_operand(Call *call, int i); /* the i-th input */

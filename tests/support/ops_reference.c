@@ -356,13 +356,13 @@ static bool elementwise(const Call *call, Values x, double *y) {
     const int64_t n = call->out[0].count, second = call->nin > 1 ? call->in[1].count : 1;
     const uint64_t key = k_random_key(call->cx.seed, call->cx.step, call->cx.micro, call->attr.rng);
     for (int64_t i = 0; i < n; i++) switch (call->op) {
-        case OP_CAST:
         case OP_DEQUANTIZE: y[i] = x[0][i]; break;
         case OP_GELU: y[i] = gelu(x[0][i]); break;
         case OP_SILU: y[i] = silu(x[0][i]); break;
         case OP_ADD:
         case OP_ADD_BROADCAST: y[i] = x[0][i] + x[1][i % second]; break;
         case OP_MUL: y[i] = x[0][i] * x[1][i]; break;
+        case OP_ADD_SCALED: y[i] = x[0][i] + x[1][i] * call->attr.factor; break;
         case OP_SCALE: y[i] = x[0][i] * call->attr.factor; break;
         case OP_SWIGLU: y[i] = silu(x[0][i]) * x[1][i]; break;
         case OP_BIAS_GELU: y[i] = gelu(x[0][i] + x[1][i % second]); break;
@@ -406,6 +406,9 @@ bool reference(const Call *call, double *out[MAX_OPERANDS]) {
     case OP_ADAMW:
     case OP_ADAMW8BIT:
         for (int t = 0; t < k_tensors(&call->attr); t++) adamw(call, in, out, t, k_tensors(&call->attr));
+        return true;
+    case OP_CAST:
+        for (int t = 0; t < call->nout; t++) memcpy(out[t], in[t], sizeof *in[t] * (size_t)call->in[t].count);
         return true;
     case OP_CLIP_SCALE: out[0][0] = fmin(1, call->attr.max_norm / sqrt(in[0][0])); return true;
     case OP_SQUARE_NORM:

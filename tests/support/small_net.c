@@ -86,7 +86,8 @@ static ValueId attention(Builder *b, ValueId x) {
 static ValueId feed_forward(Builder *b, ValueId x) {
     ValueId h = norm(b, x, "ln_2");
     if (b->options->gated) {
-        ValueId g = linear(b, h, 2 * b->D, false, "gate"), u = linear(b, h, 2 * b->D, false, "up");
+        const bool bias = b->options->gated_bias;
+        ValueId g = linear(b, h, 2 * b->D, bias, "gate"), u = linear(b, h, 2 * b->D, bias, "up");
         h = op(b, OP_MUL, (ValueId[]){op(b, OP_SILU, &g, 1, NULL, NULL, "silu"), u}, 2, NULL, NULL, "mul");
     } else {
         h = linear(b, h, 4 * b->D, true, "fc");

@@ -7,7 +7,8 @@
 typedef struct NetOptions {
     int layers;
     bool tied;              /* the head is the token table */
-    bool gated;             /* silu(g) * u instead of gelu with a bias */
+    bool gated;             /* silu(g) * u instead of gelu with a bias ... */
+    bool gated_bias;        /* ... of which both have one */
     const char *activation; /* an operation of one input instead of gelu; NULL: gelu */
     bool frozen;            /* all but the norms are frozen */
     double dropout;

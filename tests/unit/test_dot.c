@@ -121,8 +121,8 @@ static void casts_of_weights_are_no_rows(void **state) {
         if (node->phase != PHASE_FORWARD || (op_info[node->op].flags & OPF_VIEW)) continue;
         tensors += node->nout - node->nmut;
         if (node->op != OP_CAST || !value_persistent(p.g, node->in[0])) continue;
-        casts++;
-        made += value_bytes(&p.g->value.at[node->out[0]]);
+        casts += node->nout;
+        for (uint32_t i = 0; i < node->nout; i++) made += value_bytes(&p.g->value.at[node->out[i]]);
         assert_true(all->row_of_node[n] != NONE);
         assert_true(all->row.at[all->row_of_node[n]].node != n);
     }

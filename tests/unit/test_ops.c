@@ -334,7 +334,8 @@ static void check_accumulation(const Call *base_call, const Result *base, const 
     }
     CHECK(execute(call, &how, &plain), "acc = 0 over NaN");
     CHECK(same_bits(call, base, &plain), "acc = 0 over NaN");
-    if (op_row[call->op].over == OVER_GRADIENT || op_row[call->op].over == OVER_SUMS) {
+    if (op_row[call->op].over == OVER_GRADIENT || op_row[call->op].over == OVER_SUMS ||
+        op_row[call->op].over == OVER_PAIR_SUMS) {
         call->nin -= sums;
         CHECK(execute(call, &how, &plain), "no accumulator");
         CHECK(same_bits(call, base, &plain), "no accumulator");
@@ -460,7 +461,10 @@ static void check_steep_scores(const Call *call) {
     check_values(call, &result);
 }
 
+static const char *case_file; /* NULL: the cases are those above */
+
 static void check_case(const Case *c) {
+    random_begin(op_row[c->op].name, c->in);
     for (int mode = 0; mode < MODES; mode++) {
         size_t mark = pool_mark();
         Call made = call_of(c, mode), *call = &made;
@@ -476,7 +480,7 @@ static void check_case(const Case *c) {
         check_seed(call, &base, &library_float);
         if (call->in[call->nin - 1].shared == '+') check_accumulation(call, &base, &library_float);
         if (c->composition) check_composition(c, call, &base, &library_float);
-        if (call->op == OP_ATTEND) check_steep_scores(call);
+        if (call->op == OP_ATTEND && !case_file) check_steep_scores(call);
         pool_release(mark);
     }
     size_t mark = pool_mark();
@@ -536,6 +540,35 @@ static void test_op(void **state) {
     check_proofs(op);
 }
 
+static const char *next_word(void) {
+    const char *word = strtok(NULL, ";\n");
+    if (!word) fail_msg("%s: a line is not NAME;inputs;outputs;causal", case_file);
+    return word;
+}
+
+/* Those of a file, a line each (tests/campaign/attention.sh). */
+static void test_file(void **state) {
+    (void)state;
+    char line[512];
+    FILE *file = fopen(case_file, "r");
+    if (!file) fail_msg("%s cannot be read", case_file);
+    int count = 0;
+    for (; fgets(line, sizeof line, file); count++) {
+        Case c = {.op = OP_COUNT};
+        const char *name = strtok(line, ";\n");
+        for (int op = 0; op < OP_COUNT; op++)
+            if (name && strcmp(op_row[op].name, name) == 0) c.op = (Op)op;
+        if (c.op == OP_COUNT) fail_msg("%s: no operation '%s'", case_file, name ? name : "");
+        c.in = next_word();
+        c.out = next_word();
+        c.attr.causal = strcmp(next_word(), "0") != 0;
+        check_case(&c);
+    }
+    fclose(file);
+    if (!count) fail_msg("%s has no case", case_file);
+}
+
+/* [OPERATION]: one of them, or several by a pattern. `--cases FILE`: those of the file instead. */
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
 #define OP(NAME, name, ...) {#name, test_op, NULL, NULL, (void *)(uintptr_t)OP_##NAME},
@@ -546,6 +579,11 @@ int main(int argc, char **argv) {
         !library_open(&library_double, OPS_DOUBLE, sizeof(double)))
         return 1;
     library_float.pads = OPS_CUDA;
+    if (argc > 2 && strcmp(argv[1], "--cases") == 0) {
+        const struct CMUnitTest of_file[] = {cmocka_unit_test(test_file)};
+        case_file = argv[2];
+        return cmocka_run_group_tests_name("cases", of_file, NULL, NULL);
+    }
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests_name("operations", tests, NULL, NULL);
 }

@@ -334,8 +334,18 @@ static void sums_are_made_beside(void **state) {
     assert_int_equal(node_at(g, "ln_f.bwd_x")->attr.residual, 0);
     assert_reads(g, "h.1.down.bwd_b", "ln_f.bwd_x"); /* another block's */
 
+    const NetOptions gated = {.layers = 1, .gated = true, .gated_bias = true};
+    g = fused(train(&gated, &plain, *state), *state);
+    assert_makes(g, "h.0.mul.bwd", "h.0.silu.bwd h.0.mul.bwd_b h.0.gate.bwd_b h.0.up.bwd_b");
+    assert_int_equal(node_at(g, "h.0.mul.bwd")->op, OP_SWIGLU_BWD_SUMS);
+
     TrainRule rule = plain;
     rule.accumulate = 2;
+    g = fused(train(&gated, &rule, *state), *state);
+    const Node *swiglu = node_at(g, "h.0.mul.bwd");
+    assert_int_equal(swiglu->nmut, 2);
+    assert_int_equal(swiglu->attr.acc, 2);
+    assert_string_equal(name_of(g, swiglu->in[4]), "grad.h.0.up.b");
     g = fused(train(&(NetOptions){.layers = 1}, &rule, *state), *state);
     const Node *norm = node_at(g, "h.0.ln_2.bwd_x");
     assert_int_equal(norm->nmut, 3);
@@ -433,6 +443,38 @@ static void the_update_is_few_nodes(void **state) {
         assert_true(variant == 3 || decays > 5);
         assert_true(decays == 0 || update->attr.decay == 0.1);
     }
+}
+
+/* What a block casts of small weights is one node, before the first that reads any; the head's, outside of
+ * blocks, and large ones stay apart. */
+static void a_block_casts_small_weights_at_once(void **state) {
+    const NetOptions small = {.layers = 2, .stored = DT_F32, .compute = DT_BF16};
+    NetOptions large = small;
+    large.width = 512; /* fc and down have a million elements each */
+    const Graph *apart = train(&small, &plain, *state);
+    Graph *g = fused(apart, *state);
+    uint32_t of_block = 0, outside = 0;
+    for (NodeId n = 0; n < apart->node.count; n++) {
+        of_block += apart->node.at[n].op == OP_CAST && apart->node.at[n].block == 1;
+        outside += apart->node.at[n].op == OP_CAST && apart->node.at[n].block == NONE;
+    }
+    assert_true(of_block >= 3 && outside >= 1);
+    assert_int_equal(count_op(g, OP_CAST), 2 + outside);
+    const Node *casts = node_at(g, "h.1.casts");
+    assert_int_equal(casts->nin, of_block);
+    assert_int_equal(casts->nout, of_block);
+    for (uint32_t i = 0; i < of_block; i++) {
+        const Value *made = &g->value.at[casts->out[i]], *from = &g->value.at[casts->in[i]];
+        assert_int_equal(made->type.dtype, DT_BF16);
+        assert_string_equal(made->name, arena_printf(*state, "%s.cast", from->name));
+        for (NodeId n = 0; n < node_named(g, "h.1.casts"); n++)
+            for (uint32_t k = 0; k < g->node.at[n].nin; k++)
+                assert_int_not_equal(g->node.at[n].in[k], casts->out[i]);
+    }
+    g = fused(train(&large, &plain, *state), *state);
+    assert_int_equal(count_op(g, OP_CAST), outside + 2 * (1 + 2));
+    assert_int_equal(node_at(g, "h.0.casts")->nin, of_block - 2);
+    assert_int_equal(node_at(g, "h.0.fc.w.cast")->nin, 1);
 }
 
 /* ---- the forward part alone ---- */
@@ -620,6 +662,7 @@ int main(void) {
         TEST(blocks_have_one_input),
         TEST(nothing_is_fused_that_others_read),
         TEST(fusing_twice_changes_nothing),
+        TEST(a_block_casts_small_weights_at_once),
         TEST(the_update_is_few_nodes),
         TEST(sums_are_made_beside),
         TEST(loss_and_gradient_are_one),

@@ -293,16 +293,16 @@ static void test_guard(void **state) {
 /* Bias correction counts updates: passed-over steps at the start leave the first update what it would be. */
 static void test_guard_and_time(void **state) {
     (void)state;
-    RtGuard guard = {0};
-    for (int i = 0; i < 20; i++) assert_false(rt_guard_step(&guard, 3, 5 + 0.1 * (i % 3 - 1)));
+    KGuard guard = {0};
+    for (int i = 0; i < 20; i++) assert_false(k_guard_step(&guard, 3, 5 + 0.1 * (i % 3 - 1)));
     assert_float_equal(guard.mean, 5, 0.02);
     assert_float_equal(guard.variance, 0.00667, 0.002);
-    assert_false(rt_guard_step(&guard, 3, 5.2));
-    assert_true(rt_guard_step(&guard, 3, 5.4));
-    assert_true(rt_guard_step(&guard, 3, (double)NAN));
-    assert_true(rt_guard_step(&guard, 3, (double)INFINITY));
+    assert_false(k_guard_step(&guard, 3, 5.2));
+    assert_true(k_guard_step(&guard, 3, 5.4));
+    assert_true(k_guard_step(&guard, 3, (double)NAN));
+    assert_true(k_guard_step(&guard, 3, (double)INFINITY));
     assert_int_equal(guard.in_a_row, 3);
-    assert_false(rt_guard_step(&guard, 3, 2)); /* a fall is none */
+    assert_false(k_guard_step(&guard, 3, 2)); /* a fall is none */
     assert_int_equal(guard.in_a_row, 0);
     assert_int_equal(guard.seen, 22);
 }
