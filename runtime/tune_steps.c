@@ -12,7 +12,7 @@ enum { SETTLE_STEPS = 2 }; /* that are not counted: memory is touched for the fi
 typedef struct Watch {
     const RtTuner *tuner;
     const RtProgram *program; /* whose steps these are */
-    const int *operation; /* of the calls of this stretch; NULL: they are not counted */
+    const int *operation;     /* of the calls of this stretch; NULL: they are not counted */
     int calls, next;
     double *seconds; /* [operations] of this step */
 } Watch;
