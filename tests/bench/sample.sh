@@ -21,7 +21,7 @@ each() { # WHAT PROGRAM FEW MORE: loading and the like are in both
 }
 for type in f32 bf16; do
     "$rematc" build gpt2.remat --set B=1 --set tokens_per_step=1024 --set compute=$type --budget 16GiB -o $type --force --quiet >/dev/null
-    rm -rf $type.whole && cp -r $type $type.whole
+    rm -rf $type.whole && cp -rp $type $type.whole
     sed 's/^    \.step = .*/    .step = NULL,/' $type/train.c >$type.whole/train.c
     make -s -C $type.whole >make.txt 2>&1 || { cat make.txt && exit 1; }
     each "$type, kept" $type 16 144

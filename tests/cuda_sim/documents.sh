@@ -24,4 +24,13 @@ for type in f32 bf16; do
     run_three $type
     losses_near $type $type-keep $type-host
 done
+# behind a prompt, and behind the window: the host writes the same, whose tests hold it to its whole window
+for name in f32-keep f32-host; do
+    rm -f "$work/text.jsonl"
+    (cd "$work/$name" && ./train --data "$data" --save-dir "$work/out-$name" --steps 3 --sample 40 --temperature 0 --poison \
+        --log "$work/text.jsonl") > "$work/$name.out" 2>&1 || fail "$(cat "$work/$name.out")"
+    sed -n 's/.*"sample":\(.*\)/\1/p' "$work/text.jsonl" > "$work/$name.text"
+    [ -s "$work/$name.text" ] || fail "$name: no text: $(cat "$work/text.jsonl")"
+done
+cmp "$work/f32-keep.text" "$work/f32-host.text" || fail "host and device write other texts"
 echo ok

@@ -55,7 +55,7 @@ grep -q '"sample":' least.jsonl || fail "no sample"
 
 # behind a prompt: it is run at once, token by token, or again for each token, and the text is the same, past the window too
 for variant in 'prompt_at_once = 1' 'prompt_at_once = 1000' 'step = NULL'; do
-    rm -rf variant variant.jsonl && cp -r whole variant
+    rm -rf variant variant.jsonl && cp -rp whole variant
     grep -q "^    \.${variant%% *} = " whole/train.c || fail "nothing to change: $variant"
     sed "s/^    \.${variant%% *} = .*/    .$variant,/" whole/train.c >variant/train.c
     make -s -C variant >make.txt 2>&1 || fail "$(cat make.txt)"

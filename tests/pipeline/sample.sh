@@ -8,7 +8,7 @@ awk 'BEGIN { for (i = 0; i < 400; i++) printf "%c%c", i * i % 61 + 1, 0 }' >toke
 
 # whole PROGRAM: the same program as PROGRAM.whole, without the steps of one token
 whole() {
-    rm -rf "$1.whole" && cp -r "$1" "$1.whole"
+    rm -rf "$1.whole" && cp -rp "$1" "$1.whole"
     grep -q '^    \.step = ' "$1/train.c" || fail "$1: no steps of one token"
     sed 's/^    \.step = .*/    .step = NULL,/' "$1/train.c" >"$1.whole/train.c"
     make -s -C "$1.whole" CFLAGS="${CFLAGS:--O3 -march=native} -Wno-unused-function" >make.txt 2>&1 || fail "$(cat make.txt)"
