@@ -20,7 +20,7 @@ typedef enum OpOver {
     OVER_NOTHING,
     OVER_GRADIENT, /* an accumulator, where it has one behind its min_in operands: a sum of a weight's
                       gradient */
-    OVER_SUMS,      /* accumulators of all outputs but the first, where attr.acc is set: sums beside other work */
+    OVER_SUMS, /* accumulators of all outputs but the first, where attr.acc is set: sums beside other work */
     OVER_PAIR_SUMS, /* of all but the first two */
     OVER_LOSS,      /* its last input, which it always adds to */
     OVER_NORM,      /* its last input, a sum that it begins or goes on with */

@@ -83,7 +83,7 @@ typedef struct Spec {
     const char *weights_path;               /* NULL: initialised from the seed */
     const char *adapter_path, *merged_path; /* folders to write when training is done; NULL: not */
     Span adapter_span, merged_span;
-    bool merged_unquantised;      /* what is merged is added to weights as they are in a published folder ... */
+    bool merged_unquantised; /* what is merged is added to weights as they are in a published folder ... */
     const char *merged_onto_path; /* .. this one; NULL: that of weights_path */
     Span onto_span;
     Adapt adapt;

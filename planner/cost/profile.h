@@ -76,7 +76,8 @@ const ProfileOrigin *profile_origin(const Profile *profile); /* the chosen one *
 /* The operation of a node, appended to `out`. */
 void profile_key(const Graph *g, const Node *node, Text *out);
 /* The other way: a graph of one node whose cost is that of a key's operation; attributes that are no whole
- * numbers are a half where they are set. NULL: a copy, a call over several tensors, or no operation that there is.
+ * numbers are a half where they are set. NULL: a copy, a call over several tensors, or no operation that
+ * there is.
  */
 Graph *profile_graph(const char *key, Arena *arena);
 
