@@ -25,5 +25,5 @@ for type in f32 bf16; do
     sed 's/^    \.step = .*/    .step = NULL,/' $type/train.c >$type.whole/train.c
     make -s -C $type.whole >make.txt 2>&1 || { cat make.txt && exit 1; }
     each "$type, kept" $type 16 144
-    each "$type, window" $type.whole 1 4
+    each "$type, window" $type.whole 1 9
 done
