@@ -133,7 +133,7 @@ def measure(bench, name):
     pathlib.Path(spec).write_text(replace((bench.source / "examples" / f"{example}.remat").read_text(), *changes))
     whole = bench.plan(spec)
     low, high = whole["smallest_bytes"], whole["keep_all_bytes"]
-    low += (high - low) // 50  # other times, other plans: the very smallest one may pack a little worse
+    low += (high - low) // 20  # other times, other plans: the very smallest one may pack a little worse
     if bench.apart:
         budgets = budgets_apart(bench, spec, low, high)
     else:
