@@ -4,13 +4,15 @@
  * What is multiplied is copied into squares of 16 rows of 16 words, a word two numbers that lie next to each
  * other along the depth: of A a row of C's and 32 of the depth, of B a word's row and 16 of C's columns. A
  * sum runs over the depth in order, so neither threads nor tiles change a bit; denormal numbers count as
- * zero. */
+ * zero. Compiled with K_NO_TILES it is without AMX, with K_NO_BF16_PAIRS without both: bf16 is then
+ * converted to f32, as on machines that have neither. */
 #include "matmul.h"
 #include "panel.h"
 
-#if defined __x86_64__ && defined __AVX512BF16__ && defined __AVX512BW__ && defined __AVX512VL__
+#if !defined K_NO_BF16_PAIRS && defined __x86_64__ && defined __AVX512BF16__ && defined __AVX512BW__ &&      \
+    defined __AVX512VL__
 #include <immintrin.h>
-#if defined __AMX_BF16__ && defined __linux__
+#if !defined K_NO_TILES && defined __AMX_BF16__ && defined __linux__
 #include <sys/syscall.h>
 #include <unistd.h>
 #define HAS_TILES 1
