@@ -288,12 +288,12 @@ static bool add_documents(Text *out, const Part *train, const Part *sample) {
 static void add_step(Text *out, const EmitRequest *request, const char *steps) {
     const Part *step = &request->step;
     text_add(out,
-             "    .step = %s,\n    .step_context = INT64_C(%" PRId64 "),\n"
+             "    .step = %s,\n"
              "    .step_token_offset = INT64_C(%" PRId64 "),\n"
              "    .step_position_offset = INT64_C(%" PRId64 "),\n"
              "    .step_logits_offset = INT64_C(%" PRId64 "),\n",
-             steps, request->sample.graph->context, offset_of(step, step->graph->tokens),
-             offset_of(step, step->graph->positions), offset_of(step, step->graph->logits));
+             steps, offset_of(step, step->graph->tokens), offset_of(step, step->graph->positions),
+             offset_of(step, step->graph->logits));
     if (request->prompt_at_once)
         text_add(out,
                  "    .prompt_at_once = INT64_C(%" PRId64 "),\n"
@@ -417,8 +417,9 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
     }
     if (spec->adapter_path) FIELD_STRING("adapter_path", spec->adapter_path);
     if (spec->merged_path) FIELD_STRING("merged_path", spec->merged_path);
-    if (spec->merged_unquantised) text_add(out, "    .merged_unquantised = 1,\n");
-    if (spec->merged_onto_path) FIELD_STRING("merged_onto_path", spec->merged_onto_path);
+    if (spec->merged_unquantised)
+        FIELD_STRING("merged_onto_path",
+                     spec->merged_onto_path ? spec->merged_onto_path : spec->weights_path);
     text_add(out, "};\n\n");
 #undef FIELD_STRING
 #undef FIELD_INT

@@ -102,7 +102,6 @@ typedef struct RtProgram {
     int sample_logits_dtype;
     RtSteps *step;              /* one token i32 [1,1] at its position i32 [1,1] -> logits [1,1,V], over what it kept when it
                                    ran for those at 0 .. position - 1; NULL: there is none */
-    int64_t step_context;       /* positions below it */
     int64_t step_token_offset, step_position_offset, step_logits_offset;
     int64_t prompt_at_once;     /* `sample` leaves there what `step` keeps, of all its tokens: it is the faster one for prompts
                                    of so many and more. 0: it does not */
@@ -132,8 +131,8 @@ typedef struct RtProgram {
     double adapter_alpha, adapter_dropout;
     int adapter_rank_stabilized;
     const char *adapter_path, *merged_path; /* folders to write when training is done; NULL: not */
-    int merged_unquantised;         /* adapters are added to weights as they are in a published folder ... */
-    const char *merged_onto_path;   /* .. this one; NULL: weights_path */
+    const char *merged_onto_path;   /* adapters are added to weights as this folder has them, never quantised; NULL: to
+                                       those of weights_path, to what they stand for where they were quantised */
 } RtProgram;
 
 /* Runs the trainer's command line: see `train --help`. Returns the exit code. */

@@ -150,7 +150,7 @@ char *rt_sample_text(RtRun *run, const RtProgram *program, const RtSample *sampl
     run->cx.micro = 0;
     int64_t have = given, fed = 0;
     while (have < most && !*stop) {
-        const int fits = program->step && have <= program->step_context;
+        const int fits = program->step && have <= context;
         if (!fits || (!fed && program->prompt_at_once && have >= program->prompt_at_once)) {
             run_window(run, program, token, have, logits);
             fed = have;

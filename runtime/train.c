@@ -199,7 +199,7 @@ static RtOutRequest out_request(const RtProgram *program, RtOutKind kind) {
                           .base = merged && program->merged_onto_path ? program->merged_onto_path
                                                                       : program->weights_path,
                           .folder = merged ? program->merged_path : program->adapter_path,
-                          .unquantised = merged && program->merged_unquantised};
+                          .unquantised = merged && program->merged_onto_path != NULL};
 }
 
 /* Whether they can be written, and whether there is room for all that will be saved, is known before the

@@ -4,6 +4,7 @@
  * slow, beside others too fast. On the host, where an operation is done when its call returns. */
 #include "internal.h"
 #include "tune.h"
+#include "../kernels/random.h"
 
 #include <stdlib.h>
 
@@ -12,7 +13,7 @@ enum { SETTLE_STEPS = 2 }; /* that are not counted: memory is touched for the fi
 typedef struct Watch {
     const RtTuner *tuner;
     const RtProgram *program; /* whose steps these are */
-    const int *operation;     /* of the calls of this stretch; NULL: they are not counted */
+    const int *operation;     /* of the calls of this stretch */
     int calls, next;
     double *seconds; /* [operations] of this step */
 } Watch;
@@ -37,10 +38,9 @@ static void draw_rows(const RtRun *run, const RtProgram *program) {
     const int64_t count = program->batch * program->context;
     int32_t *tokens = (int32_t *)(void *)(run->arena + program->tokens_offset),
             *targets = (int32_t *)(void *)(run->arena + program->targets_offset);
-    uint64_t state = 88172645463325252u;
-    for (int64_t i = 0; i < 2 * count; i++) {
-        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-        *(i < count ? tokens + i : targets + i - count) = (int32_t)((state >> 33) % (uint64_t)program->vocab);
+    for (int64_t i = 0; i < count; i++) {
+        tokens[i] = (int32_t)(k_mix((uint64_t)(2 * i + 1)) % (uint64_t)program->vocab);
+        targets[i] = (int32_t)(k_mix((uint64_t)(2 * i + 2)) % (uint64_t)program->vocab);
     }
     for (int64_t i = 0; i < count && program->mask_offset >= 0; i++)
         ((float *)(void *)(run->arena + program->mask_offset))[i] = 1;

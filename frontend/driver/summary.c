@@ -39,8 +39,8 @@ const char *summary_sources(const EmitRequest *request, Arena *arena) {
     const Device *device = request->device;
     const char *figures =
         device->cuda
-            ? arena_printf(arena, "%s's data sheet, at the share of it that each kernel reached on an H100",
-                           device->name)
+            ? arena_printf(arena, "%s's data sheet, at the share of it that each kernel %s", device->name,
+                           device->capability == 90 ? "reached on an H100" : "is taken to reach")
             : arena_printf(arena, "figures for %s", device->about);
     if (!device->profile) return figures;
     const ProfileOrigin *origin = profile_origin(device->profile);
@@ -299,13 +299,15 @@ static void add_moved(const PlanSummary *summary, const Fates *fates, const Node
         format_seconds((double)bytes / summary->request->device->copy_bytes_per_second, b));
 }
 
-static void add_source(const Cost *cost, Text *out) {
+/* `scaled`: by a profile, which does not have it. */
+static void add_source(const Cost *cost, bool scaled, Text *out) {
     const ProfileTime *time = cost->measured;
     char a[24], b[24];
     if (!time) {
-        text_add(out, "  its time is %s: %s\n",
+        text_add(out, "  its time is %s: %s%s\n",
                  cost->interpolated ? "interpolated between those measured of its kind, by" : "computed from",
-                 cost->source);
+                 cost->source,
+                 scaled && !cost->interpolated ? ", times what measured operations took of that" : "");
         return;
     }
     text_add(out, "  its time was measured: the median of %" PRId64 "%s, of which 80%% took %s to %s\n",
@@ -338,7 +340,7 @@ uint32_t summary_why(const PlanSummary *summary, const char *pattern, Text *out)
         text_add(out, "%s: %s, %s, %s a run, %" PRIu64 " run%s a step\n", node->name, op_info[node->op].name,
                  format_bytes(bytes, a), format_seconds(part->cost[n].seconds, b), runs,
                  runs == 1 ? "" : "s");
-        add_source(&part->cost[n], out);
+        add_source(&part->cost[n], summary->request->device->between != NULL, out);
         if (pin) text_add(out, "  pinned by the file: %s\n", pin);
         if (fates.again[n])
             text_add(out, "  recomputed %u time%s a micro-step, %s a step, for %s\n", fates.again[n],

@@ -15,7 +15,7 @@ row() {
 mib() { awk "BEGIN { printf \"%.4f\", ($1) / 1048576 }"; }
 bf16="--set dtype.compute=bf16 --set dtype.trained=bf16 --set dtype.gradient=bf16"
 
-# llm.c, gelu computed again, cuDNN's attention left out: a log of `train_gpt2cu -e d12 -b 56 -t 1024 -d 458752 -r 1`
+# llm.c, gelu computed again; its activations are those of attention that keeps no scores: a log of `train_gpt2cu -e d12 -b 56 -t 1024 -d 458752 -r 1`
 run='llm.c, GPT-2 124M, A800 80 GB'
 { cat "$source_dir/examples/gpt2-124m.remat" && echo 'recompute "h.*.gelu"'; } >gelu.remat
 "$rematc" plan gelu.remat --device a100-80 --budget 79GiB $bf16 --set V=50304 --set B=56 --set tokens_per_step=458752 --json >plan.json
@@ -55,7 +55,8 @@ against runs of another, so a difference is not an error of either. Columns that
 `tests/pipeline/published_runs.sh`, which is one of the tests; not edited by hand.
 
 - llm.c: a published log of `train_gpt2cu -e d12 -b 56 -t 1024 -d 458752 -r 1` on one A800 80 GB PCIe, bf16, whose steps 2 to 21
-  took 2,392 to 2,445 ms: the middle. It computes GELU again, and so does this plan. Planned with the figures of `a100-80`.
+  took 2,392 to 2,445 ms: the middle. It computes GELU again, and so does this plan; its activations
+  are as many as with attention that keeps no scores. Planned with the figures of `a100-80`.
 - LLMQ at commit b77d969, github.com/IST-DASLab/llmq: the allocator's state in its README, and step 5 of the runs in bf16 of
   `benchmarks/H100x1.md` and `benchmarks/4090x1.md`, 524,288 tokens a step, T = 1024. It cuts the loss head into chunks in most of
   them; the budget here is all of the card.

@@ -1,6 +1,7 @@
 /* The account of a device's memory, and the format of .device files. */
 #include "tests/support/replaced.h"
 #include "planner/cost/device_file.h"
+#include "planner/cost/this_computer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -79,6 +80,26 @@ static void a_wrong_line_is_named(void **state) {
     arena_free(arena);
 }
 
+/* Cores multiply a host's arithmetic; eight of them keep its memory busy. */
+static void a_host_has_its_cores(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    const Device *kind = this_computer_kind();
+    assert_true(!kind->cuda && strncmp(kind->name, "host-", 5) == 0 && this_computer_cores() >= 1);
+    static const struct {
+        int cores;
+        double arithmetic, memory;
+    } cases[] = {{1, 0.5, 0.5}, {2, 1, 1}, {8, 4, 4}, {64, 32, 4}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const Device d = this_computer(kind, cases[i].cores, arena);
+        assert_string_equal(d.name, "host");
+        assert_true(d.flops_per_second[DT_F32] == cases[i].arithmetic * kind->flops_per_second[DT_F32]);
+        assert_true(d.flops_per_second[DT_BF16] == cases[i].arithmetic * kind->flops_per_second[DT_BF16]);
+        assert_true(d.bytes_per_second == cases[i].memory * kind->bytes_per_second);
+    }
+    arena_free(arena);
+}
+
 /* On every card something is left for tensors, and the parts add up to what is sold. */
 static void the_account_of_every_card_adds_up(void **state) {
     (void)state;
@@ -99,8 +120,8 @@ static void the_account_of_every_card_adds_up(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_not_said_follows_from_rules),
-                                       cmocka_unit_test(a_wrong_line_is_named),
-                                       cmocka_unit_test(the_account_of_every_card_adds_up)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_not_said_follows_from_rules), cmocka_unit_test(a_wrong_line_is_named),
+        cmocka_unit_test(a_host_has_its_cores), cmocka_unit_test(the_account_of_every_card_adds_up)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
