@@ -4,111 +4,9 @@
  * outputs, or what does not fit, in words a user can act on. A rule checks everything the kernels rely on. */
 #include "ir/ops.h"
 #include "ir/limits.h"
+#include "ir/shape_attend.h"
 
 #include <string.h>
-
-typedef struct Shape {
-    Op op;
-    const Type *in;
-    uint32_t nin;
-    const Attr *attr;
-    Type *out; /* wishes on entry (rank 0: none), results on return */
-    uint32_t nout;
-    Arena *arena;
-} Shape;
-
-typedef const char *ShapeRule(Shape *s);
-
-/* ---- pieces of rules ---- */
-
-static bool is_float(const Type *t) {
-    return t->dtype == DT_F32 || t->dtype == DT_BF16;
-}
-
-static int64_t last(const Type *t) {
-    return t->rank ? t->dim[t->rank - 1] : 1;
-}
-
-static Type vector(DType dtype, int64_t n) {
-    return (Type){.dtype = dtype, .rank = 1, .dim = {n}};
-}
-
-static Type matrix(DType dtype, int64_t rows, int64_t columns) {
-    return (Type){.dtype = dtype, .rank = 2, .dim = {rows, columns}};
-}
-
-/* x [.., D] -> f32 [..]; a lone row keeps one element. */
-static Type per_row(const Type *x) {
-    Type t = *x;
-    t.dtype = DT_F32;
-    if (t.rank > 1)
-        t.dim[--t.rank] = 0;
-    else
-        t.dim[0] = 1;
-    return t;
-}
-
-static Type with_last(const Type *x, int64_t width) {
-    Type t = *x;
-    t.dim[t.rank - 1] = width;
-    return t;
-}
-
-static bool same_dims(const Type *a, const Type *b) {
-    if (a->rank != b->rank) return false;
-    for (int i = 0; i < a->rank; i++)
-        if (a->dim[i] != b->dim[i]) return false;
-    return true;
-}
-
-/* Are b's dims the last dims of x? */
-static bool is_suffix(const Type *x, const Type *b) {
-    if (b->rank > x->rank) return false;
-    for (int i = 0; i < b->rank; i++)
-        if (x->dim[x->rank - b->rank + i] != b->dim[i]) return false;
-    return true;
-}
-
-static const char *say_type(Shape *s, const Type *t) {
-    return type_text(s->arena, t);
-}
-
-static const char *expect(Shape *s, const char *what, const Type *got, Type want) {
-    if (type_equal(got, &want)) return NULL;
-    return arena_printf(s->arena, "%s is %s, must be %s", what, say_type(s, got), say_type(s, &want));
-}
-
-static const char *expect_float(Shape *s, const char *what, const Type *got) {
-    return is_float(got)
-               ? NULL
-               : arena_printf(s->arena, "%s is %s, must be of a float type", what, say_type(s, got));
-}
-
-/* [n] of any float type: gains and biases keep the type that parameters are stored in. */
-static const char *expect_vector(Shape *s, const char *what, const Type *got, int64_t n) {
-    if (is_float(got)) return expect(s, what, got, vector(got->dtype, n));
-    return expect_float(s, what, got);
-}
-
-static const char *expect_tokens(Shape *s, const char *what, const Type *got) {
-    if (got->dtype == DT_I32) return NULL;
-    return arena_printf(s->arena, "%s are %s, must be i32", what, say_type(s, got));
-}
-
-/* Settles output i: what the rule computed, or the wish when that is the same. */
-static const char *give(Shape *s, uint32_t i, Type made) {
-    Type *out = &s->out[i];
-    if (out->rank && !type_equal(out, &made))
-        return arena_printf(s->arena, "makes %s, not %s", say_type(s, &made), say_type(s, out));
-    *out = made;
-    return NULL;
-}
-
-#define TRY(call)                                                                                            \
-    do {                                                                                                     \
-        const char *wrong_ = (call);                                                                         \
-        if (wrong_) return wrong_;                                                                           \
-    } while (0)
 
 /* ---- rules: forward ---- */
 
@@ -285,11 +183,6 @@ static const char *shape_same(Shape *s) {
     return give(s, 0, *x);
 }
 
-/* A number of each token of x [B, T, ..]. */
-static const char *expect_per_token(Shape *s, const char *what, const Type *got, const Type *x) {
-    return expect(s, what, got, matrix(DT_I32, x->dim[0], x->dim[1]));
-}
-
 static const char *shape_rope(Shape *s) {
     const Type *x = &s->in[0];
     TRY(expect_float(s, "the input", x));
@@ -308,77 +201,6 @@ static const char *shape_broadcast(Shape *s) {
         return arena_printf(s->arena, "%s cannot be added to %s: its dimensions must be the last ones",
                             say_type(s, b), say_type(s, x));
     return give(s, 0, *x);
-}
-
-/* q [B, T, H, E], k, v [B, T, K, E]; H a multiple of K. */
-static const char *check_heads(Shape *s, const Type *q, const Type *k, const Type *v) {
-    TRY(expect_float(s, "the query", q));
-    if (q->rank != 4) return arena_printf(s->arena, "the query must be [B, T, H, E], is %s", say_type(s, q));
-    if (!type_equal(k, v))
-        return arena_printf(s->arena, "key %s and value %s differ", say_type(s, k), say_type(s, v));
-    if (k->dtype != q->dtype || k->rank != 4 || k->dim[0] != q->dim[0] || k->dim[1] != q->dim[1] ||
-        k->dim[3] != q->dim[3])
-        return arena_printf(s->arena, "key %s does not match query %s", say_type(s, k), say_type(s, q));
-    if (q->dim[2] % k->dim[2])
-        return arena_printf(s->arena, "%lld query heads do not divide over %lld key heads",
-                            (long long)q->dim[2], (long long)k->dim[2]);
-    return NULL;
-}
-
-/* What each token of q sees and is seen by, behind `operands` others. */
-static const char *check_key_ranges(Shape *s, uint32_t operands, const Type *q) {
-    if (s->nin == operands) return NULL;
-    if (s->nin != operands + 2) return "the first key comes with the last query";
-    TRY(expect_per_token(s, "the first key of each token", &s->in[operands], q));
-    return expect_per_token(s, "the last query of each token", &s->in[operands + 1], q);
-}
-
-static Type attend_lse(const Type *q) {
-    return (Type){.dtype = DT_F32, .rank = 3, .dim = {q->dim[0], q->dim[2], q->dim[1]}};
-}
-
-static const char *shape_attend(Shape *s) {
-    TRY(check_heads(s, &s->in[0], &s->in[1], &s->in[2]));
-    TRY(check_key_ranges(s, 3, &s->in[0]));
-    TRY(give(s, 0, s->in[0]));
-    return give(s, 1, attend_lse(&s->in[0]));
-}
-
-/* x [B, n, .., E]: of what `cache` [B, T, .., E] has for T tokens. */
-static const char *check_cached(Shape *s, const char *what, const Type *x, const Type *cache) {
-    if (cache->rank == 4 && x->rank == 4 && x->dtype == cache->dtype && x->dim[0] == cache->dim[0] &&
-        x->dim[1] <= cache->dim[1] && x->dim[3] == cache->dim[3])
-        return NULL;
-    return arena_printf(s->arena, "%s %s does not go with the cache %s", what, say_type(s, x),
-                        say_type(s, cache));
-}
-
-static const char *shape_cache_rows(Shape *s) {
-    for (uint32_t i = 0; i < 2; i++) {
-        const Type *x = &s->in[i], *cache = &s->in[3 + i];
-        TRY(expect_float(s, "the cache", cache));
-        TRY(check_cached(s, i ? "the value" : "the key", x, cache));
-        if (x->dim[1] != s->in[0].dim[1]) return "keys and values are of other tokens";
-        if (x->dim[2] != cache->dim[2])
-            return arena_printf(s->arena, "%s and the cache %s differ in heads", say_type(s, x),
-                                say_type(s, cache));
-        TRY(give(s, i, *cache));
-    }
-    if (!type_equal(&s->in[3], &s->in[4])) return "the caches of keys and of values differ";
-    return expect_per_token(s, "the position of each token", &s->in[2], &s->in[0]);
-}
-
-static const char *shape_attend_cached(Shape *s) {
-    const Type *q = &s->in[0], *k = &s->in[1];
-    TRY(expect_float(s, "the query", q));
-    if (!type_equal(k, &s->in[2])) return "the caches of keys and of values differ";
-    TRY(check_cached(s, "the query", q, k));
-    if (q->dim[1] != 1) return arena_printf(s->arena, "the query %s is of more than a token", say_type(s, q));
-    if (q->dim[2] % k->dim[2])
-        return arena_printf(s->arena, "%lld query heads do not divide over %lld key heads",
-                            (long long)q->dim[2], (long long)k->dim[2]);
-    TRY(expect_per_token(s, "the position of each token", &s->in[3], q));
-    return give(s, 0, *q);
 }
 
 /* logits [.., V] with what stands beside each row of them */
@@ -504,17 +326,6 @@ static const char *shape_first_sums(Shape *s) {
     return give_sums(s, operands);
 }
 
-static const char *shape_attend_bwd(Shape *s) {
-    const Type *q = &s->in[1];
-    TRY(check_heads(s, q, &s->in[2], &s->in[3]));
-    TRY(expect(s, "the gradient", &s->in[0], *q));
-    TRY(expect(s, "the output", &s->in[4], *q));
-    TRY(expect(s, "the log-sum-exp", &s->in[5], attend_lse(q)));
-    TRY(check_key_ranges(s, 6, q));
-    for (uint32_t i = 0; i < 3; i++) TRY(give(s, i, s->in[1 + i]));
-    return NULL;
-}
-
 static const char *shape_cross_entropy_bwd(Shape *s) {
     TRY(check_loss_rows(s, &s->in[1], s->nin == 4 ? &s->in[3] : NULL));
     TRY(expect(s, "the log-sum-exp", &s->in[2], per_row(&s->in[0])));
@@ -586,33 +397,6 @@ static const char *shape_adamw(Shape *s) {
 }
 
 /* ---- rules: fused ---- */
-
-/* q, k and v of heads like o's, side by side. */
-static const char *check_packed(Shape *s, const Type *qkv, const Type *o) {
-    if (o->rank != 4) return "packed attention needs the heads of its result";
-    const int64_t heads = last(qkv) / o->dim[3], kv_heads = (heads - o->dim[2]) / 2;
-    if (qkv->rank == 3 && qkv->dtype == o->dtype && qkv->dim[0] == o->dim[0] && qkv->dim[1] == o->dim[1] &&
-        kv_heads > 0 && last(qkv) == (o->dim[2] + 2 * kv_heads) * o->dim[3] && o->dim[2] % kv_heads == 0)
-        return NULL;
-    return arena_printf(s->arena, "%s are no queries, keys and values for %s", say_type(s, qkv),
-                        say_type(s, o));
-}
-
-static const char *shape_attend_packed(Shape *s) {
-    const Type *o = &s->out[0];
-    TRY(check_packed(s, &s->in[0], o));
-    TRY(check_key_ranges(s, 1, o));
-    return give(s, 1, attend_lse(o));
-}
-
-static const char *shape_attend_packed_bwd(Shape *s) {
-    const Type *dout = &s->in[0];
-    TRY(check_packed(s, &s->in[1], dout));
-    TRY(expect(s, "the output", &s->in[2], *dout));
-    TRY(expect(s, "the log-sum-exp", &s->in[3], attend_lse(dout)));
-    TRY(check_key_ranges(s, 4, dout));
-    return give(s, 0, s->in[1]);
-}
 
 static const char *shape_swiglu_bwd(Shape *s) {
     TRY(expect_float(s, "the gradient", &s->in[0]));
