@@ -22,7 +22,8 @@ static bool has_amx(void) {
 
 static const char *kind_name(void) {
     if (!__builtin_cpu_supports("avx512bw")) return "host-avx2";
-    return has_amx() ? "host-amx" : "host-avx512";
+    if (has_amx()) return "host-amx";
+    return __builtin_cpu_supports("avx512bf16") ? "host-avx512bf16" : "host-avx512";
 }
 #else
 static const char *kind_name(void) {

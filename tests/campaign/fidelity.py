@@ -11,6 +11,7 @@ shared machines move. Wants a quiet machine; minutes. Exit 1 where a peak differ
 
 import argparse
 import datetime
+import hashlib
 import json
 import os
 import pathlib
@@ -148,13 +149,13 @@ def measure(bench, name):
         other = bench.build(spec, program + "u", "--budget", budget) != tuned
         rows.append({"model": name, "budget": int(budget[:-1]), "program": program, "planned": with_profile["seconds"],
                      "peak": with_profile["peak_bytes"], "share": with_profile["measured_share"],
-                     "untuned": bench.plan(spec, "--budget", budget)["seconds"], "work": [], "bytes": set(),
+                     "untuned": bench.plan(spec, "--budget", budget)["seconds"], "work": [], "bytes": [],
                      "other": program + "u" if other else None, "other_work": []})
     for _ in range(bench.rounds):
         for row in rows:
             work, size = bench.run(row["program"])
             row["work"] += work
-            row["bytes"] |= size
+            row["bytes"] = sorted({*row["bytes"], *size})
             if row["other"]:
                 row["other_work"] += bench.run(row["other"])[0]
     for row in rows:
@@ -186,7 +187,7 @@ def report(rows, path, profile_line, rounds):
     steady = [error for error, row in zip(errors, rows) if row["spread"] <= 1.05]
     untuned = [abs(row["untuned"] / row["measured"] - 1) for row in rows]
     gains = [row["gain"] for row in rows if row["gain"]]
-    equal = sum(row["bytes"] == {row["peak"]} for row in rows)
+    equal = sum(row["bytes"] == [row["peak"]] for row in rows)
 
     def within(values, bound):
         return sum(abs(value) <= bound for value in values)
@@ -208,7 +209,7 @@ def report(rows, path, profile_line, rounds):
            "| model | budget MiB | peak MiB, planned | measured | tuned ms | measured ms | error | p90/p10 | untuned ms | error | its plan |",
            "|---|---|---|---|---|---|---|---|---|---|---|"]
     for row, error in zip(rows, errors):
-        took = "equal" if row["bytes"] == {row["peak"]} else ", ".join(mib(size) for size in sorted(row["bytes"]))
+        took = "equal" if row["bytes"] == [row["peak"]] else ", ".join(mib(size) for size in row["bytes"])
         out.append(f"| {row['model']} | {mib(row['budget'])} | {mib(row['peak'])} | {took} | {1e3 * row['planned']:.1f} |"
                    f" {1e3 * row['measured']:.1f} | {error:+.1%} | {row['spread']:.2f} | {1e3 * row['untuned']:.1f} |"
                    f" {row['untuned'] / row['measured'] - 1:+.0%} |"
@@ -236,11 +237,19 @@ def main():
     parser.add_argument("--apart", action="store_true", help="as many budgets as have plans 3%% apart")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    if unknown := set(options.models.split(",")) - set(MODELS):
+        sys.exit(f"fidelity: no model {', '.join(sorted(unknown))}; there are {', '.join(MODELS)}")
     target = pathlib.Path(options.o).resolve()
     bench = Bench(options)
-    rows = []
+    # a run that was stopped goes on with `--models` of those that it lacked: rows of the same rematc count
+    rematc = hashlib.sha256(pathlib.Path(options.rematc).read_bytes()).hexdigest()
+    saved = bench.work / "rows.json"
+    before = json.loads(saved.read_text()) if saved.exists() else {}
+    models = before["models"] if before.get("rematc") == rematc else {}
     for name in options.models.split(","):
-        rows += measure(bench, name)
+        models[name] = measure(bench, name)
+        saved.write_text(json.dumps({"rematc": rematc, "models": models}))
+    rows = [row for name in MODELS if name in models for row in models[name]]
     origin = next(line for path in bench.work.glob("*.profile") for line in path.read_text().splitlines() if line.startswith("origin"))
     words = dict(word.split("=", 1) for word in origin.split() if "=" in word)
     machine = f"{words['card'].replace('_', ' ')}, {words['driver'].replace('_', ' ')}, {words['compiler']}"
