@@ -30,6 +30,12 @@ static char *real_path(const char *path) {
     return real;
 }
 
+static char *target_path(const char *target) {
+    char *real = real_path(target);
+    if (!real) rt_fail(RT_EXIT_IO, "cannot write the folder '%s': %s", target, strerror(errno));
+    return real;
+}
+
 static int holds(const char *folder, const char *path) {
     size_t length = strlen(folder);
     return !strncmp(folder, path, length) && (!path[length] || path[length] == '/' || !strcmp(folder, "/"));
@@ -58,9 +64,8 @@ static int is_ours(const char *path) {
 }
 
 void model_folder_check(const char *target, const char *base) {
-    char *to = real_path(target), *from = realpath(base, NULL);
+    char *to = target_path(target), *from = realpath(base, NULL);
     struct stat status;
-    if (!to) rt_fail(RT_EXIT_IO, "cannot write the folder '%s': %s", target, strerror(errno));
     if (!from) rt_fail(RT_EXIT_IO, "'%s': %s", base, strerror(errno));
     if (holds(from, to) || holds(to, from))
         rt_fail(RT_EXIT_IO, "the folder '%s' would write over the published model in '%s': name another",
@@ -115,7 +120,7 @@ static void remove_unfinished(void) {
 void model_folder_begin(ModelFolder *folder, const char *target) {
     static int registered;
     uint64_t random;
-    *folder = (ModelFolder){.target = real_path(target)};
+    *folder = (ModelFolder){.target = target_path(target)};
     remove_leftovers(folder->target);
     if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
         rt_fail(RT_EXIT_IO, "no random number: %s", strerror(errno));
