@@ -1,7 +1,7 @@
 #!/bin/sh
 # compile.sh REMATC SOURCE WORK: emits the CUDA program of every example, compiles and links it for sm_80 and
 # sm_90, and runs it: without a device each must say so and exit with 5. The kernels are compiled once, so all
-# programs are emitted first; none may spill registers. Needs nvcc, no GPU.
+# programs are emitted first; registers.sh looks at what they became. Needs nvcc, no GPU.
 set -eu
 rematc=$1 source=$2 work=$3
 mkdir -p "$work"
@@ -24,13 +24,15 @@ for spec in "$source"/examples/*.remat; do
 done
 [ "$(echo "$names" | wc -w)" -ge 5 ] || fail "only these examples fit:$names"
 
+# a folder of objects is of one state of the kernels: what was said when they were compiled is kept
+[ -f "$work/kernels.log" ] || rm -rf "$work/obj"
 for name in $names; do
-    make -j2 --no-print-directory -C "$work/$name" ARCH="sm_80 sm_90" OBJ="$work/obj" NVCC="${NVCC:-nvcc}" \
+    make -Otarget -j2 --no-print-directory -C "$work/$name" ARCH="sm_80 sm_90" OBJ="$work/obj" NVCC="${NVCC:-nvcc}" \
         NVCCFLAGS="-O3 -Xptxas -v" > "$work/$name.log" 2>&1 || {
         cat "$work/$name.log" >&2
         fail "make $name"
     }
-    if grep -E '[1-9][0-9]* bytes spill' "$work/$name.log"; then fail "$name: a kernel spills registers"; fi
+    ! grep -q "Compiling entry function" "$work/$name.log" || cp "$work/$name.log" "$work/kernels.log"
     "$work/$name/train" --version > /dev/null || fail "$name: --version"
     if [ ! -e /dev/nvidia0 ]; then
         code=0
@@ -40,3 +42,5 @@ for name in $names; do
     fi
     echo "$name: $(wc -c < "$work/$name/train") bytes"
 done
+sh "$(dirname "$0")/registers.sh" "$work/kernels.log" "$(ls -td "$work"/obj/cuda-*/kernels | head -n 1)" \
+    "$source/tests/gpu/registers.txt"
