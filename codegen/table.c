@@ -310,6 +310,37 @@ static void add_prepared(Text *out, const EmitData *data) {
              data->encoding, data->train_text, data->validate_text);
 }
 
+/* The algorithms that a profile chose for products of the program; how many. Each stands there once. */
+static uint32_t add_products(Text *out, const EmitRequest *request) {
+    const Part *const part[] = {&request->train, &request->evaluate, &request->sample, &request->step};
+    VEC(const KChoice *) seen = {0};
+    for (size_t p = 0; p < COUNT_OF(part) && request->cuda; p++)
+        for (NodeId n = 0; part[p]->graph && n < part[p]->graph->node.count; n++) {
+            const KChoice *choice = part[p]->cost[n].product;
+            uint32_t i = 0;
+            while (i < seen.count && seen.at[i] != choice) i++;
+            if (choice && i == seen.count) *vec_add(out->arena, &seen) = choice;
+        }
+    if (seen.count) text_add(out, "static const KChoice products[] = {\n");
+    for (uint32_t i = 0; i < seen.count; i++) {
+        text_add(out, "    {{");
+        const char *between = "";
+#define SHAPE(name)                                                                                          \
+    text_add(out, "%s." #name " = %" PRId64, between, seen.at[i]->shape.name);                               \
+    between = ", ";
+#include "kernels/product.def"
+        text_add(out, "},\n     {");
+        between = "";
+#define ALGORITHM(name, ATTRIBUTE, type)                                                                     \
+    text_add(out, "%s." #name " = %" PRId64, between, seen.at[i]->algorithm.name);                           \
+    between = ", ";
+#include "kernels/product.def"
+        text_add(out, "}},\n");
+    }
+    if (seen.count) text_add(out, "};\n");
+    return seen.count;
+}
+
 void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes *homes, Text *out) {
     const Spec *spec = request->spec;
     const Part *train = &request->train;
@@ -326,6 +357,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
     TensorCounts tensors = add_tensors(out, homes);
     uint32_t categories = add_categories(out, train);
     uint32_t ties = add_ties(out, g), transposed = add_transposed(out, g);
+    uint32_t products = add_products(out, request);
     bool documents = add_documents(out, train, &request->sample);
     const Value *sampled = &request->sample.graph->value.at[request->sample.graph->logits];
     const Type *logits = &sampled->type;
@@ -340,6 +372,10 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
     FIELD_STRING("source", spec->path);
     FIELD_STRING("target", request->cuda ? "cuda" : "host");
     FIELD_STRING("device", request->device->name);
+    if (products) {
+        text_add(out, "    .product = products,\n    .products = %u,\n", products);
+        FIELD_STRING("libraries", profile_origin(request->device->profile)->compiler);
+    }
     FIELD_INT("arena_bytes", request->arena_bytes);
     if (request->cuda) {
         FIELD_INT("reserved_bytes", request->device->reserved_bytes);

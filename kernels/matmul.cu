@@ -4,14 +4,16 @@
  * cuBLASLt is column-major: a row-major matrix [rows, width] is its matrix of width rows and `rows` columns
  * with leading dimension `width`. So a row-major C = op(A) op(B) is the column-major C' = op(B') op(A'), and
  * the bias, one a column of y, is one a row of y' as its epilogue wants. The first call with a set of shapes
- * makes descriptors and takes the first algorithm of the heuristic under the planned workspace; later calls
- * use them again. Buffers are always K_ALIGN-aligned, so the choice, and with it the bits, never depends on
- * where they lie; partial results of a split depth are kept in f32.
+ * makes descriptors and takes the algorithm that was chosen for them (product.h), or else the first of the
+ * heuristic under the planned workspace; later calls use them again. Buffers are always K_ALIGN-aligned, so
+ * the choice, and with it the bits, never depends on where they lie; partial results of a split depth are
+ * kept in f32.
  *
  * Where rows of logits lie further apart than they are wide, the product is over their whole pitch and the
  * rows behind the weight's last (kernels.h). A leading dimension alone would not help: the library has fast
  * kernels only for extents that are multiples of 16 bytes, too. */
 #include "cuda.cuh"
+#include "product.h"
 
 #include <cublasLt.h>
 
@@ -19,41 +21,46 @@ enum { ROUND_THREADS = 256 };
 
 /* C[rows, columns] (+)= op(A) op(B), all row-major; A is stored [depth, rows] when transposed, B [columns,
  * depth]. */
-struct Shape {
-    int64_t rows, columns, depth;
-    int transpose_a, transpose_b;
-    int operand_dtype, result_dtype, bias; /* bias: through the epilogue */
-    size_t workspace_bytes;
-};
 struct Product {
-    Shape shape;
+    KShape shape;
+    size_t workspace_bytes;
     cublasLtMatmulDesc_t matmul;
     cublasLtMatrixLayout_t a, b, c; /* as cuBLASLt sees them: a is our B */
-    cublasLtMatmulAlgo_t algorithm;
+    cublasLtMatmulAlgo_t candidate[K_MOST_CANDIDATES];
+    int candidates, taken; /* candidates: 0 where the only one was chosen */
 };
 
-static void check(cublasStatus_t status, const char *what, const Shape *s) {
+static struct {
+    const KChoice *choice;
+    int choices, most; /* most: candidates of a new product */
+    Product *at;       /* grows: a program has some for each width of a matrix */
+    int count, room;
+    int last, asked;   /* the product that was called last, -1 once it was asked for; that one */
+} products = {NULL, 0, 1, NULL, 0, 0, -1, 0};
+
+static void check(cublasStatus_t status, const char *what, const KShape *s) {
     if (status == CUBLAS_STATUS_SUCCESS) return;
     fprintf(stderr,
             "train: error: cuBLASLt: %s: %s (product of %s operands into %s, [%lld, %lld] over %lld)\n", what,
-            cublasLtGetStatusString(status), s->operand_dtype == K_F32 ? "f32" : "bf16",
-            s->result_dtype == K_F32 ? "f32" : "bf16", (long long)s->rows, (long long)s->columns,
+            cublasLtGetStatusString(status), s->operands == K_F32 ? "f32" : "bf16",
+            s->result == K_F32 ? "f32" : "bf16", (long long)s->rows, (long long)s->columns,
             (long long)s->depth);
     exit(status == CUBLAS_STATUS_ALLOC_FAILED ? K_EXIT_MEMORY : K_EXIT_DEVICE);
 }
 
-static cudaDataType_t blas_type(int dtype) {
+static cudaDataType_t blas_type(int64_t dtype) {
     return dtype == K_F32 ? CUDA_R_32F : CUDA_R_16BF;
 }
-static cublasOperation_t blas_operation(int transpose) {
+static cublasOperation_t blas_operation(int64_t transpose) {
     return transpose ? CUBLAS_OP_T : CUBLAS_OP_N;
 }
 
-static void choose_algorithm(Product *p, cublasLtHandle_t blas) {
-    const Shape *s = &p->shape;
+/* The heuristic's, best first. */
+static void list_candidates(Product *p, cublasLtHandle_t blas) {
+    const KShape *s = &p->shape;
     cublasLtMatmulPreference_t preference;
     check(cublasLtMatmulPreferenceCreate(&preference), "preference", s);
-    const uint64_t bytes = s->workspace_bytes;
+    const uint64_t bytes = p->workspace_bytes;
     const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     check(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes,
                                                sizeof bytes),
@@ -61,20 +68,51 @@ static void choose_algorithm(Product *p, cublasLtHandle_t blas) {
     check(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
                                                &reductions, sizeof reductions),
           "reduction schemes", s);
-    cublasLtMatmulHeuristicResult_t found;
+    cublasLtMatmulHeuristicResult_t found[K_MOST_CANDIDATES];
     int count = 0;
-    check(cublasLtMatmulAlgoGetHeuristic(blas, p->matmul, p->a, p->b, p->c, p->c, preference, 1, &found,
-                                         &count),
+    check(cublasLtMatmulAlgoGetHeuristic(blas, p->matmul, p->a, p->b, p->c, p->c, preference, products.most,
+                                         found, &count),
           "no algorithm", s);
-    if (count == 0) check(CUBLAS_STATUS_NOT_SUPPORTED, "no algorithm", s);
-    check(found.state, "no algorithm", s);
-    p->algorithm = found.algo;
+    for (int i = 0; i < count; i++)
+        if (found[i].state == CUBLAS_STATUS_SUCCESS && found[i].workspaceSize <= p->workspace_bytes)
+            p->candidate[p->candidates++] = found[i].algo;
+    if (p->candidates == 0) check(CUBLAS_STATUS_NOT_SUPPORTED, "no algorithm", s);
     check(cublasLtMatmulPreferenceDestroy(preference), "preference", s);
 }
 
+static const KAlgorithm *chosen_for(const KShape *shape) {
+    for (int i = 0; i < products.choices; i++)
+        if (k_product_same(&products.choice[i].shape, shape)) return &products.choice[i].algorithm;
+    return NULL;
+}
+
+/* The algorithm of that configuration: refused where this library has it not, or not for this product. */
+static void take_chosen(Product *p, cublasLtHandle_t blas, const KAlgorithm *chosen) {
+    const KShape *s = &p->shape;
+    cublasLtMatmulAlgo_t *algorithm = &p->candidate[0];
+    const cudaDataType_t operand = blas_type(s->operands), result = blas_type(s->result);
+    static const char *const refused = "the algorithm that was chosen when it was measured is refused; plan "
+                                       "without the profile, or run `rematc tune` again";
+    check(cublasLtMatmulAlgoInit(blas, CUBLAS_COMPUTE_32F, CUDA_R_32F, operand, operand, result, result,
+                                 (int)chosen->id, algorithm),
+          refused, s);
+#define ALGORITHM(name, ATTRIBUTE, type)                                                                     \
+    if (CUBLASLT_ALGO_CONFIG_##ATTRIBUTE != CUBLASLT_ALGO_CONFIG_ID) {                                       \
+        const type value = (type)chosen->name;                                                               \
+        check(cublasLtMatmulAlgoConfigSetAttribute(algorithm, CUBLASLT_ALGO_CONFIG_##ATTRIBUTE, &value,      \
+                                                   sizeof value),                                            \
+              refused, s);                                                                                   \
+    }
+#include "product.def"
+    cublasLtMatmulHeuristicResult_t found;
+    check(cublasLtMatmulAlgoCheck(blas, p->matmul, p->a, p->b, p->c, p->c, algorithm, &found), refused, s);
+    check(found.state, refused, s);
+    if (found.workspaceSize > p->workspace_bytes) check(CUBLAS_STATUS_NOT_SUPPORTED, refused, s);
+}
+
 static void make_product(Product *p, cublasLtHandle_t blas, const void *bias) {
-    const Shape *s = &p->shape;
-    const cudaDataType_t operand = blas_type(s->operand_dtype), result = blas_type(s->result_dtype);
+    const KShape *s = &p->shape;
+    const cudaDataType_t operand = blas_type(s->operands), result = blas_type(s->result);
     check(cublasLtMatmulDescCreate(&p->matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F), "descriptor", s);
     const cublasOperation_t first = blas_operation(s->transpose_b), second = blas_operation(s->transpose_a);
     check(cublasLtMatmulDescSetAttribute(p->matmul, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first),
@@ -100,36 +138,64 @@ static void make_product(Product *p, cublasLtHandle_t blas, const void *bias) {
           s);
     check(cublasLtMatrixLayoutCreate(&p->c, result, (uint64_t)s->columns, (uint64_t)s->rows, s->columns),
           "layout", s);
-    choose_algorithm(p, blas);
+    const KAlgorithm *chosen = chosen_for(s);
+    if (chosen)
+        take_chosen(p, blas, chosen);
+    else
+        list_candidates(p, blas);
 }
 
-static bool same_shape(const Shape *x, const Shape *y) {
-    return x->rows == y->rows && x->columns == y->columns && x->depth == y->depth &&
-           x->transpose_a == y->transpose_a && x->transpose_b == y->transpose_b &&
-           x->operand_dtype == y->operand_dtype && x->result_dtype == y->result_dtype && x->bias == y->bias &&
-           x->workspace_bytes == y->workspace_bytes;
-}
-
-static Product *find_product(cublasLtHandle_t blas, const Shape *shape, const void *bias) {
-    static Product *product; /* grows: a program has some for each width of a matrix */
-    static int products, room;
-    for (int i = 0; i < products; i++)
-        if (same_shape(&product[i].shape, shape)) return &product[i];
-    if (products == room) {
-        room = room ? 2 * room : 64;
-        product = (Product *)realloc(product, (size_t)room * sizeof *product);
-        if (!product) {
-            fprintf(stderr, "train: error: out of memory for %d matrix products\n", room);
+static Product *find_product(cublasLtHandle_t blas, const KShape *shape, const void *bias) {
+    for (products.last = 0; products.last < products.count; products.last++)
+        if (k_product_same(&products.at[products.last].shape, shape)) return &products.at[products.last];
+    if (products.count == products.room) {
+        products.room = products.room ? 2 * products.room : 64;
+        products.at = (Product *)realloc(products.at, (size_t)products.room * sizeof *products.at);
+        if (!products.at) {
+            fprintf(stderr, "train: error: out of memory for %d matrix products\n", products.room);
             exit(K_EXIT_INTERNAL);
         }
     }
-    Product *p = &product[products++];
+    Product *p = &products.at[products.count++];
+    *p = Product();
     p->shape = *shape;
+    p->workspace_bytes = k_cuda_blas_bytes(shape->rows, shape->columns);
     make_product(p, blas, bias);
     return p;
 }
 
-static void multiply(const KCtx *cx, const Shape *shape, const void *a, const void *b, const void *bias,
+void k_products_choose(const KChoice *choice, int count) {
+    products.choice = choice;
+    products.choices = count;
+}
+void k_products_list(int most) {
+    products.most = (int)k_cuda_clamp(most, 1, K_MOST_CANDIDATES);
+}
+int k_product_candidates(void) {
+    const int last = products.last;
+    products.last = -1;
+    return last < 0 ? 0 : products.at[products.asked = last].candidates;
+}
+KChoice k_product_take(int candidate, int for_good) {
+    Product *p = &products.at[products.asked];
+    p->taken = candidate;
+    KChoice choice = {p->shape, {}};
+    size_t written;
+#define ALGORITHM(name, ATTRIBUTE, type)                                                                     \
+    type name = 0;                                                                                           \
+    check(cublasLtMatmulAlgoConfigGetAttribute(&p->candidate[candidate], CUBLASLT_ALGO_CONFIG_##ATTRIBUTE,   \
+                                               &name, sizeof name, &written),                                \
+          "what an algorithm is", &p->shape);                                                                \
+    choice.algorithm.name = (int64_t)name;
+#include "product.def"
+    if (for_good) {
+        p->candidate[0] = p->candidate[candidate];
+        p->candidates = p->taken = 0;
+    }
+    return choice;
+}
+
+static void multiply(const KCtx *cx, const KShape *shape, const void *a, const void *b, const void *bias,
                      int adds, void *c) {
     const cublasLtHandle_t blas = (cublasLtHandle_t)cx->blas;
     const Product *p = find_product(blas, shape, bias);
@@ -138,8 +204,9 @@ static void multiply(const KCtx *cx, const Shape *shape, const void *a, const vo
             cublasLtMatmulDescSetAttribute(p->matmul, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
             "bias", shape);
     const float alpha = 1, beta = adds ? 1.0f : 0.0f;
-    check(cublasLtMatmul(blas, p->matmul, &alpha, b, p->a, a, p->b, &beta, c, p->c, c, p->c, &p->algorithm,
-                         cx->workspace, shape->workspace_bytes, (cudaStream_t)cx->stream),
+    check(cublasLtMatmul(blas, p->matmul, &alpha, b, p->a, a, p->b, &beta, c, p->c, c, p->c,
+                         &p->candidate[p->taken], cx->workspace, p->workspace_bytes,
+                         (cudaStream_t)cx->stream),
           "product", shape);
 }
 
@@ -161,24 +228,16 @@ static dim3 element_grid(int64_t count) {
 
 static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTensor *b, int transpose_b,
                     const KTensor *bias, int adds, const KTensor *c) {
-    Shape s = {};
     const KProduct p = k_cuda_product(a, transpose_a, c);
+    const KShape s = k_product_shape(a, transpose_a, transpose_b, bias, c);
     const int64_t count = p.rows * p.columns;
-    s.rows = p.rows;
-    s.columns = p.columns;
-    s.depth = p.depth;
-    s.transpose_a = transpose_a;
-    s.transpose_b = transpose_b;
-    s.operand_dtype = a->dtype;
-    s.result_dtype = c->dtype;
-    s.workspace_bytes = k_cuda_blas_bytes(s.rows, s.columns);
     if (count == 0) return;
     if (a->dtype != b->dtype) {
         fprintf(stderr, "train: error: a product of f32 and bf16 operands: cast one of them first\n");
         exit(K_EXIT_INTERNAL);
     }
     if (k_cuda_scratch_bytes(a, c, p)) { /* f32 operands, bf16 result */
-        float *scratch = (float *)((char *)cx->workspace + s.workspace_bytes);
+        float *scratch = (float *)((char *)cx->workspace + k_cuda_blas_bytes(p.rows, p.columns));
         KTensor wide = *c;
         wide.data = scratch;
         wide.dtype = K_F32;
@@ -187,13 +246,12 @@ static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTe
                  (const float *)scratch, count, adds);
         return;
     }
-    if (bias && bias->dtype != c->dtype) { /* the epilogue takes a bias of the result's type only */
+    if (bias && !s.bias) { /* the epilogue takes a bias of the result's type only */
         K_LAUNCH(repeat_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c), k_view(bias),
                  s.columns, count);
         bias = NULL;
         adds = 1;
     }
-    s.bias = bias != NULL;
     multiply(cx, &s, a->data, b->data, bias ? bias->data : NULL, adds, c->data);
 }
 

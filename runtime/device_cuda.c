@@ -73,6 +73,23 @@ void rt_device_open(RtRun *run, const char *target) {
     run->verdict = (KVerdict *)(void *)((char *)now + K_ALIGN);
 }
 
+void rt_device_libraries(char *text, size_t size) {
+    snprintf(text, size, "cuda-%d.%d-cublasLt-%zu", CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10,
+             cublasLtGetVersion());
+}
+
+void rt_device_products(const KChoice *choice, int count, const char *libraries) {
+    char here[128];
+    rt_device_libraries(here, sizeof here);
+    if (count && strcmp(here, libraries) != 0)
+        rt_fail(
+            RT_EXIT_DEVICE,
+            "algorithms of matrix products were measured with %s, and here is %s: run `rematc tune` again, "
+            "or plan without the profile",
+            libraries, here);
+    k_products_choose(choice, count);
+}
+
 int64_t rt_device_free_bytes(void) {
     size_t free_bytes = 0, all_bytes = 0;
     check(cudaMemGetInfo(&free_bytes, &all_bytes), "free memory");

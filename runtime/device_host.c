@@ -34,6 +34,14 @@ void rt_device_open(RtRun *run, const char *target) {
     run->verdict = rt_allocate(sizeof *run->verdict);
 }
 
+void rt_device_libraries(char *text, size_t size) {
+    if (size) *text = 0;
+}
+
+void rt_device_products(const KChoice *choice, int count, const char *libraries) {
+    (void)choice, (void)count, (void)libraries;
+}
+
 int64_t rt_device_free_bytes(void) {
     return rt_host_free_bytes();
 }

@@ -6,6 +6,7 @@
 #define REMAT_RT_H
 
 #include "../kernels/kernels.h"
+#include "../kernels/product.h"
 #include "../kernels/step.h"
 
 #ifdef __cplusplus
@@ -65,6 +66,9 @@ typedef struct RtProgram {
     const char *source;         /* the .remat file's name */
     const char *target;         /* "host", "cuda" */
     const char *device;
+    const KChoice *product;     /* on CUDA: which algorithms products take; from the profile that the plan was made with */
+    int products;
+    const char *libraries;      /* then: of which versions they are algorithms (rt_device_libraries) */
     int64_t arena_bytes;        /* planned peak: allocated once */
     int64_t reserved_bytes;     /* planned beside the arena: the device's context, and code_bytes; 0 on the host */
     int64_t code_bytes;         /* of that, for the code of kernels and libraries, which is loaded after the arena */
@@ -234,6 +238,10 @@ void rt_wait(RtRun *run, int ticket);
 /* First of all: may start the program again in a better environment. */
 void rt_device_prepare(char **argv);
 void rt_device_open(RtRun *run, const char *target);
+/* The versions of what a device's programs are linked to: "cuda-13.0-cublasLt-130100"; "" on the host. */
+void rt_device_libraries(char *text, size_t size);
+/* Which algorithms products take from now on, of those versions: others are refused. */
+void rt_device_products(const KChoice *choice, int count, const char *libraries);
 int64_t rt_device_free_bytes(void);            /* -1: not known */
 const char *rt_device_name(void);
 char *rt_device_alloc(int64_t bytes);          /* the arena; K_ALIGN-aligned */

@@ -345,6 +345,7 @@ int rt_main(const RtProgram *program, int argc, char **argv) {
 #endif
     rt_loop_catch_signals();
     rt_device_open(&trainer.run, program->target);
+    rt_device_products(program->product, program->products, program->libraries);
     check_memory(program, options->quiet);
     if (options->dry_run) {
         allocate(&trainer);

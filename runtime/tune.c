@@ -2,7 +2,8 @@
  *
  * In a batch an operation runs so often that the clock can tell; calls of a batch take their operands in turn
  * from copies that together are larger than the caches, as a step that touches gigabytes between two uses of
- * anything. What stands in the profile is the distribution over batches. It is written after every operation:
+ * anything. A product that has several algorithms is tried with each, and takes the fastest (product.h).
+ * What stands in the profile is the distribution over batches. It is written after every operation:
  * a program that is stopped goes on where it was when it is started again, and times of other origins stay.
  * Last, on the host, whole steps are run and every call in them is timed (tune_steps.c). */
 #include "tune.h"
@@ -21,10 +22,12 @@ enum {
     LEAST_BATCHES = 5,
     COPIED_BYTES = 64 << 20, /* to host memory and back */
 };
-enum Kind { ALONE, WITHIN_STEPS };
+enum Kind { ALONE, WITHIN_STEPS, PRODUCT, KINDS };
+static const char *const record_name[] = {"time", "within", "product"};
 static const double BATCH_SECONDS = 2e-3, /* at least */
     OPERATION_SECONDS = 0.3,              /* then no further batch begins, once there are LEAST_BATCHES; or
                                              what --each says */
+    TRIAL_SECONDS = 0.03,                 /* the same of each algorithm that a product may take */
     SETTLE_SECONDS = 0.2,                 /* before the first one is measured: clocks rise under work */
     STEPS_SECONDS = 10;                   /* then no further step begins */
 
@@ -39,7 +42,8 @@ typedef struct Tune {
     RtRun run;
     char **line; /* of the profile, without its newlines */
     int lines, room;
-    char *prefix[2];                             /* "time ID " and "within ID " of this place */
+    char *prefix[KINDS];                         /* "time ID " and its like, of this place */
+    KChoice *product;                            /* that were measured here before */
     void *numbers[RT_FILL_COUNT][K_DTYPE_COUNT]; /* what tensors are filled with; NULL: not made yet */
     double begun;
     int measured, known, left;
@@ -125,8 +129,7 @@ static void add_origin(Tune *tune) {
     char *origin = rt_text("origin %08x %s", hash, text);
     add_line(tune, "format remat-profile-1");
     add_line(tune, origin);
-    tune->prefix[ALONE] = rt_text("time %08x ", hash);
-    tune->prefix[WITHIN_STEPS] = rt_text("within %08x ", hash);
+    for (int i = 0; i < KINDS; i++) tune->prefix[i] = rt_text("%s %08x ", record_name[i], hash);
     printf("%s on %s (driver %s, clocks %s MHz, %s)\n", tune->tuner->model, place.card, place.driver,
            place.clocks, place.compiler);
     free(origin), free(text), free(device), free(card), free(driver), free(clocks), free(compiler);
@@ -144,6 +147,19 @@ static double known_seconds(const Tune *tune, enum Kind kind, const char *key) {
         return median ? strtod(median + strlen("median_us="), NULL) / 1e6 : 0;
     }
     return 0;
+}
+
+/* What was chosen here before stays: times that stand in the profile are of that. */
+static void read_products(Tune *tune) {
+    const char *prefix = tune->prefix[PRODUCT];
+    int count = 0;
+    tune->product = rt_allocate((size_t)(tune->lines + 1) * sizeof *tune->product);
+    for (int i = 0; i < tune->lines; i++) {
+        if (strncmp(tune->line[i], prefix, strlen(prefix)) != 0) continue;
+        const char *wrong = k_choice_read(tune->line[i] + strlen(prefix), &tune->product[count++]);
+        if (wrong) rt_fail(RT_EXIT_IO, "'%s': product: '%s' is wrong", tune->options.output, wrong);
+    }
+    rt_tune_products(tune->product, count);
 }
 
 /* ---- time ---- */
@@ -167,8 +183,11 @@ static double batch_seconds(Tune *tune, Once *once, const void *what, int64_t ca
     return rt_seconds() - begin;
 }
 
-static Times take_times(Tune *tune, Once *once, const void *what) {
-    const double each = tune->options.each > 0 ? tune->options.each : OPERATION_SECONDS;
+static double operation_seconds(const Tune *tune) {
+    return tune->options.each > 0 ? tune->options.each : OPERATION_SECONDS;
+}
+
+static Times take_times(Tune *tune, Once *once, const void *what, double each) {
     Times times = {.count = 0};
     int64_t turn = 0, calls = 1;
     batch_seconds(tune, once, what, 1, &turn); /* loads code, and makes what the first call makes */
@@ -292,6 +311,33 @@ static void call_once(Tune *tune, const void *what, int64_t turn) {
     operation->call(&tune->run, placed->at + turn % placed->copies * operation->tensors);
 }
 
+/* Where the operation is a product that has several algorithms, the fastest becomes its own. */
+static void choose_algorithm(Tune *tune, const Placed *placed) {
+    char text[K_CHOICE_TEXT];
+    KChoice choice;
+    rt_tune_candidates(); /* of the operation before */
+    call_once(tune, placed, 0);
+    rt_device_sync();
+    const int candidates = rt_tune_candidates();
+    double best_seconds = 0;
+    int best = 0;
+    for (int i = 0; i < candidates; i++) {
+        rt_tune_take(i, 0, &choice);
+        const Times times =
+            take_times(tune, call_once, placed,
+                       operation_seconds(tune) < TRIAL_SECONDS ? operation_seconds(tune) : TRIAL_SECONDS);
+        if (i && quantile(&times, 0.5) >= best_seconds) continue;
+        best_seconds = quantile(&times, 0.5);
+        best = i;
+    }
+    if (!candidates) return;
+    rt_tune_take(best, 1, &choice);
+    k_choice_print(&choice, text);
+    char *line = rt_text("%s%s", tune->prefix[PRODUCT], text);
+    add_line(tune, line);
+    free(line);
+}
+
 static void measure(Tune *tune, const RtTuneOperation *operation) {
     Placed placed = {.operation = operation, .copies = copies_of(footprint(operation))};
     int64_t offset = 0;
@@ -303,8 +349,8 @@ static void measure(Tune *tune, const RtTuneOperation *operation) {
             fill(tune, &operation->tensor[i], offset);
             offset += rt_aligned(operation->tensor[i].bytes, K_ALIGN);
         }
-    rt_device_sync();
-    Times times = take_times(tune, call_once, &placed);
+    choose_algorithm(tune, &placed);
+    Times times = take_times(tune, call_once, &placed, operation_seconds(tune));
     print_times(operation->key, operation->runs, operation->planned_seconds, &times);
     add_times(tune, operation->key, &times);
     free(placed.at);
@@ -364,7 +410,7 @@ static void measure_copies(Tune *tune) {
                 tune->run.host = rt_device_alloc_host(COPIED_BYTES, 1, 0);
                 memset(tune->run.host, 0, COPIED_BYTES);
             }
-            Times times = take_times(tune, way[i].once, NULL);
+            Times times = take_times(tune, way[i].once, NULL, operation_seconds(tune));
             print_times(key, 0, 0, &times);
             add_times(tune, key, &times);
         }
@@ -488,6 +534,7 @@ int rt_tune_main(const RtTuner *tuner, int argc, char **argv) {
     rt_device_open(&tune.run, tuner->target);
     check_device(&tune);
     add_origin(&tune);
+    read_products(&tune);
     tune.run.arena = rt_device_alloc(arena_bytes(tuner));
     tune.run.cx.seed = 1;
     tune.run.cx.micro = 1; /* accumulators are added to */
@@ -509,6 +556,7 @@ int rt_tune_main(const RtTuner *tuner, int argc, char **argv) {
     for (int i = 0; i < tune.lines; i++) free(tune.line[i]);
     for (int i = 0; i < RT_FILL_COUNT * K_DTYPE_COUNT; i++)
         free(tune.numbers[i / K_DTYPE_COUNT][i % K_DTYPE_COUNT]);
-    free(tune.line), free(tune.prefix[ALONE]), free(tune.prefix[WITHIN_STEPS]), free(output);
+    for (int i = 0; i < KINDS; i++) free(tune.prefix[i]);
+    free(tune.line), free(tune.product), free(output);
     return fflush(stdout) ? RT_EXIT_IO : 0;
 }

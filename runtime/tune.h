@@ -71,6 +71,12 @@ typedef struct RtTunePlace {
     char card[256], driver[128], clocks[64], compiler[128];
 } RtTunePlace;
 void rt_tune_place(RtTunePlace *place);
+/* Which algorithms products take that were measured before; others have candidates from now on. */
+void rt_tune_products(const KChoice *choice, int count);
+/* Of the product that was called last: how many candidates it has, 0 where it has no choice; it takes one, for a try or
+ * for good. Never more than one product is called by an operation. */
+int rt_tune_candidates(void);
+void rt_tune_take(int candidate, int for_good, KChoice *choice);
 /* NULL, or what the device is where it is not the one that the program was made for; in `text`. */
 const char *rt_tune_other_device(const RtTuner *tuner, char *text, size_t size);
 

@@ -1,9 +1,8 @@
 /* Where times of a CUDA device are taken: its own name, the driver, its highest clocks, the versions of CUDA
- * and cuBLASLt. */
+ * and cuBLASLt; and which algorithms that has for a product. */
 #include "internal.h"
 #include "tune.h"
 
-#include <cublasLt.h>
 #include <cuda_runtime.h>
 
 #include <ctype.h>
@@ -42,8 +41,20 @@ void rt_tune_place(RtTunePlace *place) {
     driver_version(place->driver, sizeof place->driver);
     snprintf(place->clocks, sizeof place->clocks, "%d/%d", attribute(cudaDevAttrClockRate) / 1000,
              attribute(cudaDevAttrMemoryClockRate) / 1000);
-    snprintf(place->compiler, sizeof place->compiler, "cuda-%d.%d-cublasLt-%zu", CUDART_VERSION / 1000,
-             CUDART_VERSION % 1000 / 10, cublasLtGetVersion());
+    rt_device_libraries(place->compiler, sizeof place->compiler);
+}
+
+void rt_tune_products(const KChoice *choice, int count) {
+    k_products_choose(choice, count);
+    k_products_list(K_MOST_CANDIDATES);
+}
+
+int rt_tune_candidates(void) {
+    return k_product_candidates();
+}
+
+void rt_tune_take(int candidate, int for_good, KChoice *choice) {
+    *choice = k_product_take(candidate, for_good);
 }
 
 const char *rt_tune_other_device(const RtTuner *tuner, char *text, size_t size) {

@@ -64,6 +64,18 @@ void rt_tune_place(RtTunePlace *place) {
 #endif
 }
 
+void rt_tune_products(const KChoice *choice, int count) {
+    (void)choice, (void)count;
+}
+
+int rt_tune_candidates(void) {
+    return 0;
+}
+
+void rt_tune_take(int candidate, int for_good, KChoice *choice) {
+    (void)candidate, (void)for_good, (void)choice;
+}
+
 const char *rt_tune_other_device(const RtTuner *tuner, char *text, size_t size) {
     (void)tuner, (void)text, (void)size;
     return NULL;

@@ -189,6 +189,14 @@ static const ProfileTime *measured(const Graph *g, const Node *node, const Devic
     return profile_find(device->profile, key.at);
 }
 
+static const KChoice *chosen_product(const Node *node, const Device *device, const Operands *x) {
+    KShape shape;
+    if (!device->profile || !device->cuda ||
+        !k_product_of(op_info[node->op].name, x->out, (int)node->nin, x->in, &shape))
+        return NULL;
+    return profile_product(device->profile, &shape);
+}
+
 double cost_roofline(const Graph *g, const Node *node, const Device *device, Arena *scratch) {
     const Work work = cost_rule[node->op](g, node);
     const Operands x = operands_of(g, node, scratch);
@@ -219,6 +227,7 @@ Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
             cost[n].launches[later] = launches(node, &x, !later);
         cost[n].source = rate.source;
         cost[n].measured = measured(g, node, device, scratch);
+        cost[n].product = chosen_product(node, device, &x);
         cost[n].seconds = seconds_of(g, node, device, &work, &rate);
         if (cost[n].measured)
             cost[n].seconds = cost[n].measured->median_seconds;

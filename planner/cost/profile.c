@@ -172,6 +172,19 @@ static bool read_time(Reader *r, bool within) {
     return at_end(r);
 }
 
+static bool read_product(Reader *r) {
+    const char *id = next_word(r);
+    ProfileProduct product = {.origin = map_get(r->origin, id)};
+    if (product.origin == NONE) return fail(r, "there is no origin '%s' before it", id);
+    Text rest = {.arena = r->arena};
+    text_add(&rest, " ");
+    for (const char *word; *(word = next_word(r));) text_add(&rest, "%s ", word);
+    const char *wrong = k_choice_read(rest.at, &product.choice);
+    if (wrong) return fail(r, "product: '%s' is missing or wrong", wrong);
+    *vec_add(r->arena, &r->profile->product) = product;
+    return true;
+}
+
 static bool read_line(Reader *r, bool *begun) {
     const char *word = next_word(r);
     if (!*word || *word == '#') return true;
@@ -186,6 +199,7 @@ static bool read_line(Reader *r, bool *begun) {
     if (!strcmp(word, "origin")) return read_origin(r);
     if (!strcmp(word, "time")) return read_time(r, false);
     if (!strcmp(word, "within")) return read_time(r, true);
+    if (!strcmp(word, "product")) return read_product(r);
     return fail(r, "there is no record '%s'", word);
 }
 
@@ -261,6 +275,14 @@ bool profile_choose(Profile *p, const char *device, const char *kernels, Arena *
 const ProfileTime *profile_find(const Profile *profile, const char *key) {
     uint32_t t = map_get(profile->of_key, key);
     return t == NONE ? NULL : &profile->time.at[t];
+}
+
+const KChoice *profile_product(const Profile *profile, const KShape *shape) {
+    for (uint32_t i = 0; i < profile->product.count; i++)
+        if (profile->product.at[i].origin == profile->chosen &&
+            k_product_same(&profile->product.at[i].choice.shape, shape))
+            return &profile->product.at[i].choice;
+    return NULL;
 }
 
 const ProfileOrigin *profile_origin(const Profile *profile) {

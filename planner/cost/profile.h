@@ -21,12 +21,20 @@
  * whole steps of a training program, with whatever is in the caches there: `count` is of steps, and a
  * quantile is of the means over an operation's calls in one. Where there are both, this one counts.
  *
+ * A line that begins with `product` says which algorithm of cuBLASLt was the fastest for a matrix product, in the
+ * words of kernels/product.def; programs planned with the profile take it:
+ *
+ *     product 5f0e3a91 rows=16384 columns=3072 depth=768 .. bias=1 : id=66 tile=20 stages=35 ..
+ *
+ * Of two for one product the first counts.
+ *
  * Sorted by bytes (LC_ALL=C), the format comes first, then origins: `LC_ALL=C sort -u A B` merges two
  * profiles. Of two times of one kind, operation and origin the one of more batches counts, or else the
  * shorter. Lines that are empty or begin with # say nothing. */
 #ifndef REMAT_COST_PROFILE_H
 #define REMAT_COST_PROFILE_H
 
+#include "kernels/product.h"
 #include "planner/cost/device.h"
 
 /* Where a text is no profile: its line, 1 and up, and what is wrong. */
@@ -49,9 +57,15 @@ typedef struct ProfileTime {
     uint32_t line;
 } ProfileTime;
 
+typedef struct ProfileProduct {
+    KChoice choice;
+    uint32_t origin;
+} ProfileProduct;
+
 typedef struct Profile {
     VEC(ProfileOrigin) origin;
     VEC(ProfileTime) time;
+    VEC(ProfileProduct) product;
     /* filled by profile_choose */
     uint32_t chosen;    /* the origin that is used; NONE: none fits */
     Map *of_key;        /* times of that origin, by operation */
@@ -69,6 +83,8 @@ bool profile_choose(Profile *profile, const char *device, const char *kernels, A
                     ProfileError *error);
 /* The time of an operation; NULL: it was not measured. */
 const ProfileTime *profile_find(const Profile *profile, const char *key);
+/* The algorithm of a product; NULL: none was chosen. */
+const KChoice *profile_product(const Profile *profile, const KShape *shape);
 /* Bytes a second of copies to host memory and back, the slower way; 0: not measured. */
 double profile_copy_rate(const Profile *profile);
 const ProfileOrigin *profile_origin(const Profile *profile); /* the chosen one */

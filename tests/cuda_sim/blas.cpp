@@ -2,15 +2,21 @@
  * (column-major matrices, their leading dimensions, transpositions, the epilogue's bias down a column) and
  * refuses what the library refuses: type combinations it does not list, shapes that do not fit, leading
  * dimensions under the rows, buffers not aligned as its preference assumes, too little workspace. An
- * algorithm "uses" all the workspace it was promised: it fills it with NaN. */
+ * algorithm "uses" all the workspace it was promised: it fills it with NaN.
+ *
+ * It has three algorithms, which its heuristic names in this order: the exact one; one that is as exact, in two
+ * stages; one that keeps 12 bits as it adds up. That of the number REMAT_SIM_SLOW_PRODUCT takes a
+ * millisecond more. */
 #include "cublasLt.h"
 
 #include "cuda_bf16.h"
 #include "sim.h"
 
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
+#include <unistd.h>
 
 struct SimMatmul {
     cublasComputeType_t compute;
@@ -115,6 +121,17 @@ static cublasStatus_t judge(const SimMatmul *m, const SimLayout *a, const SimLay
     return CUBLAS_STATUS_SUCCESS;
 }
 
+enum { EXACT = 1, STAGED, COARSE, ALGORITHMS = 3 };
+static cublasLtMatmulAlgo_t standard(int id) {
+    cublasLtMatmulAlgo_t algorithm = {};
+    algorithm.config[CUBLASLT_ALGO_CONFIG_ID] = (uint32_t)id;
+    algorithm.config[CUBLASLT_ALGO_CONFIG_TILE_ID] = (uint32_t)(10 + id);
+    algorithm.config[CUBLASLT_ALGO_CONFIG_SPLITK_NUM] = 1;
+    algorithm.config[CUBLASLT_ALGO_CONFIG_STAGES_ID] = id == STAGED ? 2 : 1;
+    algorithm.config[CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID] = id == COARSE ? 3 : 0;
+    return algorithm;
+}
+
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t matmul,
                                               cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                               cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
@@ -126,11 +143,51 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     /* parts added in place or in the result's type would round more than once */
     if (wanted < 1 || preference->reductions & ~(uint32_t)CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE)
         return CUBLAS_STATUS_INVALID_VALUE;
-    *result = {};
-    result->algo.workspace_bytes = result->workspaceSize = preference->workspace_bytes;
-    result->state = CUBLAS_STATUS_SUCCESS;
-    *count = 1;
+    for (; *count < wanted && *count < ALGORITHMS; ++*count) {
+        cublasLtMatmulHeuristicResult_t *found = &result[*count];
+        *found = {};
+        found->algo = standard(EXACT + *count);
+        found->algo.workspace_bytes = found->workspaceSize = preference->workspace_bytes;
+        found->state = CUBLAS_STATUS_SUCCESS;
+    }
     return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtMatmulAlgoInit(cublasLtHandle_t, cublasComputeType_t, cudaDataType_t, cudaDataType_t,
+                                      cudaDataType_t, cudaDataType_t, cudaDataType_t, int id,
+                                      cublasLtMatmulAlgo_t *algorithm) {
+    if (id < EXACT || id >= EXACT + ALGORITHMS) return CUBLAS_STATUS_INVALID_VALUE;
+    *algorithm = {};
+    algorithm->config[CUBLASLT_ALGO_CONFIG_ID] = (uint32_t)id;
+    return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t matmul,
+                                       cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                       cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                       const cublasLtMatmulAlgo_t *algorithm,
+                                       cublasLtMatmulHeuristicResult_t *result) {
+    const cublasStatus_t status = judge(matmul, a, b, c, d);
+    if (status != CUBLAS_STATUS_SUCCESS) return status;
+    const cublasLtMatmulAlgo_t right = standard((int)algorithm->config[CUBLASLT_ALGO_CONFIG_ID]);
+    result->state = CUBLAS_STATUS_SUCCESS;
+    result->workspaceSize = 0;
+    return memcmp(right.config, algorithm->config, sizeof right.config) ? CUBLAS_STATUS_NOT_SUPPORTED
+                                                                        : CUBLAS_STATUS_SUCCESS;
+}
+static size_t config_bytes(cublasLtMatmulAlgoConfigAttributes_t attribute) {
+    return attribute >= CUBLASLT_ALGO_CONFIG_INNER_SHAPE_ID ? 2 : 4;
+}
+cublasStatus_t cublasLtMatmulAlgoConfigSetAttribute(cublasLtMatmulAlgo_t *algorithm,
+                                                    cublasLtMatmulAlgoConfigAttributes_t attribute,
+                                                    const void *value, size_t bytes) {
+    if (attribute == CUBLASLT_ALGO_CONFIG_ID) return CUBLAS_STATUS_INVALID_VALUE;
+    return set(&algorithm->config[attribute], config_bytes(attribute), value, bytes);
+}
+cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *algorithm,
+                                                    cublasLtMatmulAlgoConfigAttributes_t attribute,
+                                                    void *value, size_t bytes, size_t *written) {
+    *written = config_bytes(attribute);
+    return set(value, bytes, &algorithm->config[attribute], *written);
 }
 
 static double load(const void *data, cudaDataType_t type, int64_t i) {
@@ -167,10 +224,20 @@ struct Product { /* as it was called */
     void *d, *workspace;
     size_t workspace_bytes;
     double by, keep;
+    int algorithm;
 };
+
+/* 12 bits of it */
+static double coarse(double x) {
+    int exponent;
+    const double part = frexp(x, &exponent);
+    return ldexp(nearbyint(ldexp(part, 12)), exponent - 12);
+}
 
 static void multiply(const Product &p) {
     const SimMatmul *m = &p.matmul;
+    static const char *const slow = getenv("REMAT_SIM_SLOW_PRODUCT");
+    if (slow && atoi(slow) == p.algorithm) usleep(1000);
     memset(p.workspace, 0xff, p.workspace_bytes);
     sim_compute();
     const int64_t rows = (int64_t)p.d_layout.rows, columns = (int64_t)p.d_layout.columns;
@@ -181,7 +248,10 @@ static void multiply(const Product &p) {
         for (int64_t i = 0; i < rows; i++) {
             double sum = 0;
             const double *x = left + i * depth, *y = right + j * depth;
-            for (int64_t k = 0; k < depth; k++) sum += x[k] * y[k];
+            for (int64_t k = 0; k < depth; k++) {
+                sum += x[k] * y[k];
+                if (p.algorithm == COARSE) sum = coarse(sum);
+            }
             sum *= p.by;
             if (p.keep != 0) sum += p.keep * load(p.c, p.c_layout.type, j * p.c_layout.leading + i);
             if (m->epilogue == CUBLASLT_EPILOGUE_BIAS) sum += load(m->bias, p.d_layout.type, i);
@@ -217,7 +287,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t m, const vo
                              workspace,
                              workspace_bytes,
                              *(const float *)alpha,
-                             *(const float *)beta};
+                             *(const float *)beta,
+                             (int)algorithm->config[CUBLASLT_ALGO_CONFIG_ID]};
     if (!sim_captured(stream, SIM_NODE, [=] { multiply(product); })) multiply(product);
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -36,8 +36,20 @@ typedef struct SimBlas *cublasLtHandle_t;
 typedef struct SimMatmul *cublasLtMatmulDesc_t;
 typedef struct SimLayout *cublasLtMatrixLayout_t;
 typedef struct SimPreference *cublasLtMatmulPreference_t;
+typedef enum {
+    CUBLASLT_ALGO_CONFIG_ID = 0,
+    CUBLASLT_ALGO_CONFIG_TILE_ID = 1,
+    CUBLASLT_ALGO_CONFIG_SPLITK_NUM = 2,
+    CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME = 3,
+    CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING = 4,
+    CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION = 5,
+    CUBLASLT_ALGO_CONFIG_STAGES_ID = 6,
+    CUBLASLT_ALGO_CONFIG_INNER_SHAPE_ID = 7,
+    CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID = 8
+} cublasLtMatmulAlgoConfigAttributes_t;
 typedef struct {
     size_t workspace_bytes;
+    uint32_t config[9]; /* by attribute */
 } cublasLtMatmulAlgo_t;
 typedef struct {
     cublasLtMatmulAlgo_t algo;
@@ -68,6 +80,21 @@ SIM_C cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cub
                                                     cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
                                                     cublasLtMatmulPreference_t preference, int wanted,
                                                     cublasLtMatmulHeuristicResult_t *result, int *count);
+SIM_C cublasStatus_t cublasLtMatmulAlgoInit(cublasLtHandle_t handle, cublasComputeType_t compute,
+                                            cudaDataType_t scale, cudaDataType_t a, cudaDataType_t b,
+                                            cudaDataType_t c, cudaDataType_t d, int id,
+                                            cublasLtMatmulAlgo_t *algorithm);
+SIM_C cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t matmul,
+                                             cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                             cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                             const cublasLtMatmulAlgo_t *algorithm,
+                                             cublasLtMatmulHeuristicResult_t *result);
+SIM_C cublasStatus_t cublasLtMatmulAlgoConfigSetAttribute(cublasLtMatmulAlgo_t *algorithm,
+                                                          cublasLtMatmulAlgoConfigAttributes_t attribute,
+                                                          const void *value, size_t bytes);
+SIM_C cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *algorithm,
+                                                          cublasLtMatmulAlgoConfigAttributes_t attribute,
+                                                          void *value, size_t bytes, size_t *written);
 SIM_C cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t matmul, const void *alpha,
                                     const void *a, cublasLtMatrixLayout_t a_layout, const void *b,
                                     cublasLtMatrixLayout_t b_layout, const void *beta, const void *c,

@@ -19,6 +19,9 @@
 #define LINEAR  "linear bf16[4,96] < bf16[4,64] bf16[96,64] bf16[96]"
 #define SECONDS " : p10_us=1.5 median_us=2 p90_us=2.5e0 count=31\n"
 
+#define SHAPE_TEXT "rows=4 columns=96 depth=64 transpose_a=0 transpose_b=1 operands=1 result=1 bias=1"
+#define CHOICE     " : id=66 tile=20 stages=35 splits=1 reduction=0 swizzle=1 custom=0 inner=0 cluster=2\n"
+
 static const char whole[] = "# what two machines said\n"
                             "\n"
                             "format remat-profile-1\n"                     /* 3 */
@@ -27,6 +30,9 @@ static const char whole[] = "# what two machines said\n"
     "time a " LINEAR SECONDS                                               /* 6 */
     "time a rope f32[2,3]~8 < f32[2,3]~8 theta rope_original=8192" SECONDS /* 7 */
     "time b " LINEAR " : p10_us=7 median_us=8 p90_us=9 count=99\r\n"       /* 8 */
+    "product a " SHAPE_TEXT CHOICE                                         /* 9 */
+    "product b " SHAPE_TEXT
+    " : id=67 tile=1 stages=1 splits=4 reduction=2 swizzle=0 custom=3 inner=0 cluster=0\n"
     "time a fetch f32[1000] < f32[1000] : p10_us=1 median_us=2 p90_us=3 count=4\n"
     "time a offload f32[1000] < f32[1000] : p10_us=1 median_us=4 p90_us=5 count=4";
 
@@ -75,6 +81,37 @@ static void what_fits_is_used(void **state) {
 
 #define ADD "add f32[2] < f32[2] f32[2]"
 /* In whatever order: the origin with most times, and of one operation what was measured most. */
+/* A product takes the algorithm of the origin that is used; by its shape alone, whatever operation asks for
+ * it. */
+static void products_have_the_algorithm_of_their_origin(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    Profile *p = read(whole, arena);
+    choose(p, "h100", "12ab", arena);
+    KShape shape = {4, 96, 64, 0, 1, K_BF16, K_BF16, 1};
+    const KChoice *choice = profile_product(p, &shape);
+    assert_non_null(choice);
+    assert_true(choice->algorithm.id == 66 && choice->algorithm.tile == 20 && choice->algorithm.cluster == 2);
+    char text[K_CHOICE_TEXT];
+    k_choice_print(choice, text);
+    assert_non_null(strstr(whole, text));
+    shape.bias = 0;
+    assert_null(profile_product(p, &shape));
+    Device device = *device_find("h100");
+    Graph *g = profile_graph(LINEAR, arena);
+    device.profile = p;
+    assert_ptr_equal(cost_graph(g, &device, arena)[0].product, choice);
+    assert_null(
+        cost_graph(profile_graph("linear bf16[4,96] < bf16[4,64] bf16[96,64]", arena), &device, arena)[0]
+            .product);
+    device.cuda = false;
+    assert_null(cost_graph(g, &device, arena)[0].product);
+    choose(p, "h200", "12ab", arena);
+    shape.bias = 1;
+    assert_int_equal(profile_product(p, &shape)->algorithm.id, 67);
+    arena_free(arena);
+}
+
 static void merged_profiles_say_one_thing(void **state) {
     (void)state;
     static const char *const line[] = {
@@ -141,6 +178,17 @@ static void a_wrong_line_is_named(void **state) {
         {"count=31", "count=-1", 6, "is no such count"},
         {"count=31", "count=12345678901", 6, "is no such count"},
         {"count=31", "count=31 us", 6, "'us' is too much"},
+        {"product a", "product x", 9, "there is no origin 'x' before it"},
+        {"rows=4", "row=4", 9, "product: 'rows' is missing or wrong"},
+        {"rows=4", "rows=-4", 9, "product: 'rows'"},
+        {"depth=64", "depth=64x", 9, "product: 'depth'"},
+        {"depth=64", "depth=99999999999999999999", 9, "product: 'depth'"},
+        {" bias=1 :", " :", 9, "product: 'bias'"},
+        {"bias=1 : id", "bias=1 id", 9, "product: ':'"},
+        {"id=66 tile=20", "tile=20 id=66", 9, "product: 'id'"},
+        {"cluster=2", "cluster=70000", 9, "product: 'cluster'"},
+        {"cluster=2", "", 9, "product: 'cluster'"},
+        {"cluster=2", "cluster=2 us", 9, "product: 'us"},
     };
     Arena *arena = arena_new();
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -158,7 +206,7 @@ static void a_wrong_line_is_named(void **state) {
     Profile *p = read(text, arena);
     assert_true(profile_choose(p, "h200", "12ab", arena, &error));
     assert_false(profile_choose(p, "h100", "12ab", arena, &error));
-    assert_int_equal(error.line, 11);
+    assert_int_equal(error.line, 13);
     assert_non_null(strstr(error.text, "there is no operation 'linera'"));
     arena_free(arena);
 }
@@ -337,6 +385,7 @@ static void times_between_are_interpolated(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(what_fits_is_used),
+                                       cmocka_unit_test(products_have_the_algorithm_of_their_origin),
                                        cmocka_unit_test(merged_profiles_say_one_thing),
                                        cmocka_unit_test(a_wrong_line_is_named),
                                        cmocka_unit_test(damaged_profiles_end_in_a_message),
