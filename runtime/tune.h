@@ -73,8 +73,8 @@ typedef struct RtTunePlace {
 void rt_tune_place(RtTunePlace *place);
 /* Which algorithms products take that were measured before; others have candidates from now on. */
 void rt_tune_products(const KChoice *choice, int count);
-/* Of the product that was called last: how many candidates it has, 0 where it has no choice; it takes one, for a try or
- * for good. Never more than one product is called by an operation. */
+/* Of the product that was called last: how many candidates it has, 0 where it has no choice; it takes one,
+ * for a try or for good. Never more than one product is called by an operation. */
 int rt_tune_candidates(void);
 void rt_tune_take(int candidate, int for_good, KChoice *choice);
 /* NULL, or what the device is where it is not the one that the program was made for; in `text`. */
