@@ -1,4 +1,5 @@
 /* What differentiation makes of nets small enough to count, and their forward part alone. */
+#include "tests/support/in_arena.h"
 #include "tests/support/net_nodes.h"
 #include "tests/support/random_graph.h"
 #include "ir/check.h"
@@ -235,31 +236,19 @@ static void forward_only_leaves_out_the_unused(void **state) {
     }
 }
 
-static int set_up(void **state) {
-    *state = arena_new();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    arena_free(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(forward_part_is_kept),
-        TEST(backward_of_a_layer),
-        TEST(rules_of_the_other_ops),
-        TEST(tied_weights_share_a_sum),
-        TEST(accumulation_is_persistent),
-        TEST(frozen_weights_get_nothing),
-        TEST(casts_are_transparent),
-        TEST(bf16_weights_have_masters),
-        TEST(update_follows_the_rule),
-        TEST(forward_only_is_for_evaluation),
-        TEST(forward_only_leaves_out_the_unused),
-#undef TEST
+        IN_ARENA(forward_part_is_kept),
+        IN_ARENA(backward_of_a_layer),
+        IN_ARENA(rules_of_the_other_ops),
+        IN_ARENA(tied_weights_share_a_sum),
+        IN_ARENA(accumulation_is_persistent),
+        IN_ARENA(frozen_weights_get_nothing),
+        IN_ARENA(casts_are_transparent),
+        IN_ARENA(bf16_weights_have_masters),
+        IN_ARENA(update_follows_the_rule),
+        IN_ARENA(forward_only_is_for_evaluation),
+        IN_ARENA(forward_only_leaves_out_the_unused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* Sampling a token at a time: the graph of one token that is made of a whole sequence's, what it refuses, and
  * that it has the logits of the whole, to the last bit, when it is run for one token after the other. */
+#include "tests/support/in_arena.h"
 #include "tests/support/both_checks.h"
 #include "tests/support/machine.h"
 #include "tests/support/random_graph.h"
@@ -260,22 +261,13 @@ static void one_token_has_the_logits_of_the_whole(void **state) {
     assert_true(compared > 100 && without > 20);
 }
 
-static int set_up(void **state) {
-    *state = arena_new();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    arena_free(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(attention_reads_a_cache), TEST(what_mixes_tokens_is_refused),          TEST(names_are_its_own),
-        TEST(wrong_caches_are_found),  TEST(one_token_has_the_logits_of_the_whole),
-#undef TEST
+        IN_ARENA(attention_reads_a_cache),
+        IN_ARENA(what_mixes_tokens_is_refused),
+        IN_ARENA(names_are_its_own),
+        IN_ARENA(wrong_caches_are_found),
+        IN_ARENA(one_token_has_the_logits_of_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

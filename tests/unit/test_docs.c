@@ -1,5 +1,5 @@
 /* What the compiler knows, its documents tell: a table in docs/ has a line for each row of a list. */
-#include "ir/ops.h"
+#include "tests/support/in_arena.h"
 #include "frontend/lower/lower_parts.h"
 #include "ir/ops.h"
 
@@ -49,20 +49,10 @@ static void policies_are_documented(void **state) {
         fail_msg("docs/guide.md has another table than this one of planner/policy.def:%s", table.at);
 }
 
-static int set_up(void **state) {
-    *state = arena_new();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    arena_free(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(operations_are_documented, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(policies_are_documented, set_up, tear_down),
+        IN_ARENA(operations_are_documented),
+        IN_ARENA(policies_are_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

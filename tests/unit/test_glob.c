@@ -1,5 +1,6 @@
 /* Patterns over names: what each sign means; against an independent matcher on random patterns and names; and
  * patterns that take for ever when tried one way after the other. */
+#include "tests/support/in_arena.h"
 #include "ir/glob.h"
 
 #include <setjmp.h>
@@ -153,21 +154,11 @@ static void long_ones_are_quick(void **state) {
     assert_true(match(arena, many_a, arena_printf(arena, "%s.x", many_a)));
 }
 
-static int set_up(void **state) {
-    *state = arena_new();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    arena_free(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(signs_mean_what_they_say, set_up, tear_down),
+        IN_ARENA(signs_mean_what_they_say),
         cmocka_unit_test(random_patterns_agree),
-        cmocka_unit_test_setup_teardown(long_ones_are_quick, set_up, tear_down),
+        IN_ARENA(long_ones_are_quick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

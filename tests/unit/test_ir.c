@@ -1,4 +1,5 @@
 /* The graph: shape rules, the checker against corrupted graphs, text there and back. */
+#include "tests/support/in_arena.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/small_net.h"
 #include "ir/check.h"
@@ -534,30 +535,20 @@ static void junk_text_is_survived(void **state) {
     }
 }
 
-static int set_up(void **state) {
-    *state = arena_new();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    arena_free(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(shapes_fit, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(shapes_rejected, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(every_op_has_a_name, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(roots_are_followed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(corruption_is_caught, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(accumulated_updates_are_last, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(trained_come_first, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(random_graphs_are_right, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(text_round_trips, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(odd_names_round_trip, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(bad_text_is_told_by_line, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(junk_text_is_survived, set_up, tear_down),
+        IN_ARENA(shapes_fit),
+        IN_ARENA(shapes_rejected),
+        IN_ARENA(every_op_has_a_name),
+        IN_ARENA(roots_are_followed),
+        IN_ARENA(corruption_is_caught),
+        IN_ARENA(accumulated_updates_are_last),
+        IN_ARENA(trained_come_first),
+        IN_ARENA(random_graphs_are_right),
+        IN_ARENA(text_round_trips),
+        IN_ARENA(odd_names_round_trip),
+        IN_ARENA(bad_text_is_told_by_line),
+        IN_ARENA(junk_text_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* Passes that rewrite a training graph: what fusion, the order of updates and tiles make of nets small enough
  * to count. */
+#include "tests/support/in_arena.h"
 #include "tests/support/activations.h"
 #include "tests/support/net_nodes.h"
 #include "tests/support/random_graph.h"
@@ -359,36 +360,24 @@ static void activations_are_cut_alike(void **state) {
         assert_string_equal(tiled(op_info[found[i]].name, *state), tiled("gelu", *state));
 }
 
-static int set_up(void **state) {
-    *state = arena_new();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    arena_free(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(fusions_are_counted),
-        TEST(fused_nodes_read_the_right_values),
-        TEST(blocks_have_one_input),
-        TEST(nothing_is_fused_that_others_read),
-        TEST(fusing_twice_changes_nothing),
-        TEST(a_block_casts_small_weights_at_once),
-        TEST(the_update_is_few_nodes),
-        TEST(sums_are_made_beside),
-        TEST(loss_and_gradient_are_one),
-        TEST(attention_reads_packed_heads),
-        TEST(updates_follow_their_gradients),
-        TEST(tied_weights_wait_for_all),
-        TEST(casts_may_be_made_again),
-        TEST(updates_wait_for_the_norm),
-        TEST(ordering_twice_changes_nothing),
-        TEST(activations_are_cut_alike),
-#undef TEST
+        IN_ARENA(fusions_are_counted),
+        IN_ARENA(fused_nodes_read_the_right_values),
+        IN_ARENA(blocks_have_one_input),
+        IN_ARENA(nothing_is_fused_that_others_read),
+        IN_ARENA(fusing_twice_changes_nothing),
+        IN_ARENA(a_block_casts_small_weights_at_once),
+        IN_ARENA(the_update_is_few_nodes),
+        IN_ARENA(sums_are_made_beside),
+        IN_ARENA(loss_and_gradient_are_one),
+        IN_ARENA(attention_reads_packed_heads),
+        IN_ARENA(updates_follow_their_gradients),
+        IN_ARENA(tied_weights_wait_for_all),
+        IN_ARENA(casts_may_be_made_again),
+        IN_ARENA(updates_wait_for_the_norm),
+        IN_ARENA(ordering_twice_changes_nothing),
+        IN_ARENA(activations_are_cut_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
