@@ -381,6 +381,7 @@ void emit_tables(const EmitRequest *request, const EmitNames *names, const Homes
         FIELD_INT("reserved_bytes", request->device->reserved_bytes);
         FIELD_INT("code_bytes", request->device->code.bytes);
     }
+    if (!request->cuda) FIELD_INT("process_bytes", process_bytes(request));
     if (train->layout->host_bytes) {
         FIELD_INT("host_bytes", train->layout->host_bytes);
         text_add(out, "    .copies = %u,\n", count_copies(train->plan));

@@ -1,4 +1,5 @@
-/* Free memory of the host: what the kernel says is available, or less where a control group limits it. */
+/* Memory of the host: what is free, by what the kernel says is available, or less where a control group limits it; and
+ * what of it this process has. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -18,6 +19,11 @@ int64_t rt_read_number(const char *path, const char *key) {
     }
     fclose(file);
     return value;
+}
+
+int64_t rt_process_peak_bytes(void) {
+    int64_t kilobytes = rt_read_number("/proc/self/status", "VmHWM:");
+    return kilobytes < 0 ? -1 : kilobytes * 1024;
 }
 
 int64_t rt_host_free_bytes(void) {

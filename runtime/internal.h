@@ -8,6 +8,7 @@
 #include "checksum.h"
 #include "rt.h"
 #include "../kernels/guard.h"
+#include "sizes.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -16,7 +17,6 @@
 /* The exit codes of a trainer, beside 0 and 1; docs/trainer.md lists them. rematc has a table of its own, and
  * where both have one for the same thing it is the same number. */
 enum { RT_EXIT_USAGE = 2, RT_EXIT_MEMORY = 3, RT_EXIT_DEVICE = 5, RT_EXIT_IO = 6, RT_EXIT_SAVED = 75 };
-enum { RT_CHUNK_BYTES = 4 << 20 }; /* transfers go through one buffer of this size; checksums are per chunk */
 
 typedef struct RtError {
     char text[512];
@@ -136,7 +136,6 @@ void rt_steps_forget(RtRun *run);
 void rt_warm_up(RtRun *run, const RtProgram *program, const RtOptions *options);
 
 /* ---- data.c: tokens of files, cut into windows ---- */
-enum { RT_DATA_BLOCK = 1 << 18 }; /* bytes that RtData.buffer holds at least */
 typedef struct RtShard {
     int fd; /* -1: closed for now */
     uint64_t device, inode;

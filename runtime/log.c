@@ -191,20 +191,27 @@ void rt_log_end(RtLog *log, const RtProgram *program, const RtRun *run, int64_t 
     rt_log_break(log);
     if (!log->measured_steps) return;
     double mean = log->measured_seconds / (double)log->measured_steps;
-    char line[384], host[128] = "";
+    const int64_t process = program->process_bytes ? rt_process_peak_bytes() : -1;
+    const int64_t planned_process = program->arena_bytes + program->host_bytes + program->process_bytes;
+    char line[512], host[128] = "", whole[128] = "";
+    if (process >= 0)
+        snprintf(whole, sizeof whole, "\"planned_process_bytes\":%lld,\"measured_process_bytes\":%lld,",
+                 (long long)planned_process, (long long)process);
     if (program->host_bytes > 0)
         snprintf(host, sizeof host, "\"planned_host_bytes\":%lld,\"measured_host_bytes\":%lld,",
                  (long long)program->host_bytes, (long long)run->host_high_water_bytes);
-    snprintf(line, sizeof line,
-             "{\"step\":%lld,\"planned_bytes\":%lld,\"measured_bytes\":%lld,%s\"planned_step_seconds\":%.6f,"
-             "\"measured_step_seconds\":%.6f}",
-             (long long)step, (long long)program->arena_bytes, (long long)run->high_water_bytes, host,
-             program->planned_seconds, mean);
+    snprintf(
+        line, sizeof line,
+        "{\"step\":%lld,\"planned_bytes\":%lld,\"measured_bytes\":%lld,%s%s\"planned_step_seconds\":%.6f,"
+        "\"measured_step_seconds\":%.6f}",
+        (long long)step, (long long)program->arena_bytes, (long long)run->high_water_bytes, host, whole,
+        program->planned_seconds, mean);
     emit(log, line);
     if (log->quiet) return;
     print_peak("peak memory", program->arena_bytes, run->high_water_bytes);
     if (program->host_bytes > 0)
         print_peak("pinned host memory", program->host_bytes, run->host_high_water_bytes);
+    if (process >= 0) print_peak("memory of the process", planned_process, process);
     fprintf(stderr, "step time: planned %.3f s, measured %.3f s (mean of %lld)\n", program->planned_seconds,
             mean, (long long)log->measured_steps);
 }

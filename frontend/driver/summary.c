@@ -190,6 +190,9 @@ void summary_plan(const PlanSummary *summary, Text *out) {
     if (request->arena_bytes > packed)
         text_add(out, "    %-21s %s\n", "evaluation, sampling",
                  format_bytes(request->arena_bytes - packed, a));
+    if (!request->cuda)
+        text_add(out, "  process         %s beside that: code, buffers, files on their way in and out\n",
+                 format_bytes(process_bytes(request), a));
     add_phases(request, out);
     add_sampling(request, out);
     /* a plan that keeps dequantised weights takes more memory than policy none, and less time */
@@ -399,6 +402,7 @@ json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena) {
     json_set(root, "budget_bytes", json_integer(summary->budget.device_bytes));
     json_set(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
     json_set(root, "peak_bytes", json_integer(request->arena_bytes));
+    if (!request->cuda) json_set(root, "process_bytes", json_integer(process_bytes(request)));
     json_set(root, "live_bytes", json_integer(train->layout->live_bytes));
     const Phases phases = phases_of(request);
     json_t *each = json_object();

@@ -114,6 +114,8 @@ class Bench:
         rate = (before + self.rate()) / 2
         lines = [json.loads(line) for line in log.read_text().splitlines()]
         seconds = [line["step_seconds"] for line in lines if "step_seconds" in line][2:]
+        last = next(line for line in lines if "measured_process_bytes" in line)
+        self.beside = max(self.beside, abs(last["measured_process_bytes"] - last["planned_process_bytes"]))
         return [s * rate for s in seconds], {line["measured_bytes"] for line in lines if "measured_bytes" in line}
 
 
@@ -153,9 +155,11 @@ def measure(bench, name):
                      "other": program + "u" if other else None, "other_work": []})
     for _ in range(bench.rounds):
         for row in rows:
+            bench.beside = 0
             work, size = bench.run(row["program"])
             row["work"] += work
             row["bytes"] = sorted({*row["bytes"], *size})
+            row["beside"] = max(row.get("beside", 0), bench.beside)
             if row["other"]:
                 row["other_work"] += bench.run(row["other"])[0]
     for row in rows:
@@ -196,7 +200,8 @@ def report(rows, path, profile_line, rounds):
            f"- {datetime.date.today()}, {profile_line}",
            f"- {len(rows)} programs, {rounds} runs of {STEPS - 2} counted steps each, in turn with the others of their model;"
            " measured is the median",
-           f"- peaks: {equal} of {len(rows)} as planned, to the byte",
+           f"- peaks: {equal} of {len(rows)} as planned, to the byte; the whole process at most"
+           f" {max(row['beside'] for row in rows) / 2**20:.1f} MiB off",
            f"- step time after `rematc tune`: within 5% at {within(errors, CLOSE)} of {len(rows)}, within 10% at"
            f" {within(errors, WORST)}; median of errors {statistics.median(errors):+.1%}, extremes {min(errors):+.1%} and"
            f" {max(errors):+.1%}",
