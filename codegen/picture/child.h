@@ -12,7 +12,7 @@ typedef enum ChildEnd {
 } ChildEnd;
 
 /* Writes its result, or where it returns false a message, with child_write. Nothing else it does is seen by
- * this process. */
+ * this process; what it prints goes to standard error. */
 typedef bool ChildWork(void *context, int fd);
 
 ChildEnd child_run(ChildWork *work, void *context, unsigned most_seconds, Text *out);

@@ -7,6 +7,7 @@
 #include "tests/support/copies.h"
 #include "tests/support/transformer.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -242,6 +243,31 @@ static bool write_much(void *context, int fd) {
     return true;
 }
 
+static bool talk(void *context, int fd) {
+    (void)context, (void)fd;
+    const char text[] = "what a library prints as it gives up";
+    child_write(STDOUT_FILENO, text, strlen(text));
+    abort();
+}
+
+/* Standard output is for answers, which may be JSON. */
+static void a_child_says_nothing_on_standard_output(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    int ends[2], ours = dup(STDOUT_FILENO), theirs = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
+    assert_int_equal(pipe(ends), 0);
+    dup2(ends[1], STDOUT_FILENO), dup2(null, STDERR_FILENO);
+    Text out = {.arena = arena};
+    const ChildEnd end = child_run(talk, NULL, 10, &out);
+    dup2(ours, STDOUT_FILENO), dup2(theirs, STDERR_FILENO);
+    close(ends[1]), close(ours), close(theirs), close(null);
+    char byte;
+    assert_int_equal(read(ends[0], &byte, 1), 0); /* nothing but its end */
+    close(ends[0]);
+    assert_int_equal(end, CHILD_BROKEN);
+    arena_free(arena);
+}
+
 static void every_end_of_a_child_is_told(void **state) {
     (void)state;
     Arena *arena = arena_new();
@@ -272,10 +298,15 @@ static void every_end_of_a_child_is_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(picture_tells_the_plan), cmocka_unit_test(equal_layers_fold),
-        cmocka_unit_test(blocks_are_a_box_each),  cmocka_unit_test(casts_of_weights_are_no_rows),
-        cmocka_unit_test(files_are_written),      cmocka_unit_test(copies_are_drawn),
-        cmocka_unit_test(errors_are_told),        cmocka_unit_test(every_end_of_a_child_is_told),
+        cmocka_unit_test(picture_tells_the_plan),
+        cmocka_unit_test(equal_layers_fold),
+        cmocka_unit_test(blocks_are_a_box_each),
+        cmocka_unit_test(casts_of_weights_are_no_rows),
+        cmocka_unit_test(files_are_written),
+        cmocka_unit_test(copies_are_drawn),
+        cmocka_unit_test(errors_are_told),
+        cmocka_unit_test(every_end_of_a_child_is_told),
+        cmocka_unit_test(a_child_says_nothing_on_standard_output),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
