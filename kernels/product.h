@@ -108,7 +108,7 @@ static inline const char *k_choice_read(const char *at, KChoice *choice) {
 void k_products_choose(const KChoice *choice, int count);
 /* For `tune`: products that are first called from now on, and for which nothing is chosen, have so many
  * candidates at most, the heuristic's. */
-enum { K_MOST_CANDIDATES = 16 };
+enum { K_MOST_CANDIDATES = 8 };
 void k_products_list(int most);
 /* How many candidates the product has that was called last since this was last asked; 0: none was, or it is
  * chosen. */

@@ -27,7 +27,7 @@ static const char *const record_name[] = {"time", "within", "product"};
 static const double BATCH_SECONDS = 2e-3, /* at least */
     OPERATION_SECONDS = 0.3,              /* then no further batch begins, once there are LEAST_BATCHES; or
                                              what --each says */
-    TRIAL_SECONDS = 0.03,                 /* the same of each algorithm that a product may take */
+    TRIAL_SECONDS = 0.015,                /* the same of each algorithm that a product may take */
     SETTLE_SECONDS = 0.2,                 /* before the first one is measured: clocks rise under work */
     STEPS_SECONDS = 10;                   /* then no further step begins */
 
