@@ -474,7 +474,7 @@ static Operand lower_cross_entropy(Lower *l, Call *call) {
 
 static const Signature signature[OP_COUNT] = {
 #define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
-           tile, call, ...)                                                                                  \
+           tile, token, call, ...)                                                                           \
     [OP_##NAME] = CALL_##call(#name),
 #include "ir/op.def"
 #undef OP

@@ -172,53 +172,70 @@ static bool are_all(const Maker *m, const Node *node, uint32_t first, Sort sort)
     return all;
 }
 
-/* Rows of tokens first, behind them nothing that depends on tokens. */
-static bool is_by_row(const Maker *m, const Node *node) {
-    return m->sort[node->in[0]] == SORT_ROWS && are_all(m, node, 1, SORT_FIXED);
+/* ---- rules: one an operation, named in op.def's `token` column ---- */
+
+/* Adds what the node becomes; false where it mixes tokens, or after refuse. */
+typedef bool TokenRule(Maker *m, const Node *node);
+
+static bool token_none(Maker *m, const Node *node) {
+    return refuse(m, node, "is not known to work on each token by itself");
 }
 
-static bool add_node(Maker *m, const Node *node) {
+/* Of a token, its row of a table. */
+static bool token_lookup(Maker *m, const Node *node) {
+    return m->sort[node->in[0]] == SORT_ROWS && m->sort[node->in[1]] == SORT_FIXED &&
+           keep(m, node, SORT_ROWS);
+}
+
+static bool token_positions(Maker *m, const Node *node) {
+    return m->sort[node->in[0]] == SORT_FIXED && look_up(m, node);
+}
+
+static bool token_rope(Maker *m, const Node *node) {
+    if (m->sort[node->in[0]] != SORT_ROWS) return false;
+    add_same(m, node, OP_ROPE, (ValueId[]){m->now[node->in[0]], m->g->positions}, 2, SORT_ROWS);
+    return true;
+}
+
+static bool token_attend(Maker *m, const Node *node) {
+    for (uint32_t i = 0; i < 3; i++)
+        if (m->sort[node->in[i]] != SORT_ROWS) return refuse(m, node, "is over more than tokens");
+    return attend(m, node);
+}
+
+/* Rows of tokens first, behind them nothing that depends on tokens. */
+static bool token_rows(Maker *m, const Node *node) {
+    return m->sort[node->in[0]] == SORT_ROWS && are_all(m, node, 1, SORT_FIXED) && keep(m, node, SORT_ROWS);
+}
+
+/* The same, or behind them a row for each position. */
+static bool token_broadcast(Maker *m, const Node *node) {
+    const bool placed = m->sort[node->in[0]] == SORT_ROWS && m->sort[node->in[1]] == SORT_PLACES;
+    return placed ? keep(m, node, SORT_ROWS) : token_rows(m, node);
+}
+
+/* All operands of one sort. */
+static bool token_cast(Maker *m, const Node *node) {
     const Sort first = m->sort[node->in[0]];
-    switch (node->op) {
-    case OP_EMBED:
-        if (first != SORT_ROWS || m->sort[node->in[1]] != SORT_FIXED) break;
-        return keep(m, node, SORT_ROWS);
-    case OP_POSITIONS:
-        if (first != SORT_FIXED) break;
-        return look_up(m, node);
-    case OP_ROPE:
-        if (first != SORT_ROWS) break;
-        add_same(m, node, OP_ROPE, (ValueId[]){m->now[node->in[0]], m->g->positions}, 2, SORT_ROWS);
-        return true;
-    case OP_ATTEND:
-        for (uint32_t i = 0; i < 3; i++)
-            if (m->sort[node->in[i]] != SORT_ROWS) return refuse(m, node, "is over more than tokens");
-        return attend(m, node);
-    case OP_LINEAR:
-    case OP_LAYERNORM:
-    case OP_RMSNORM:
-        if (is_by_row(m, node)) return keep(m, node, SORT_ROWS);
-        break;
-    case OP_ADD_BROADCAST:
-        if (is_by_row(m, node) || (first == SORT_ROWS && m->sort[node->in[1]] == SORT_PLACES))
-            return keep(m, node, SORT_ROWS);
-        break;
-    case OP_CAST:
-    case OP_DEQUANTIZE:
-    case OP_RESHAPE:
-    case OP_SPLIT:
-    case OP_CONCAT:
-    case OP_GELU:
-    case OP_SILU:
-    case OP_ADD:
-    case OP_MUL:
-    case OP_SCALE:
-        if (first == SORT_NONE || (first == SORT_PLACES && node->op != OP_CAST)) break;
-        if (are_all(m, node, 1, first)) return keep(m, node, first);
-        break;
-    default: return refuse(m, node, "is not known to work on each token by itself");
-    }
-    return refuse(m, node, "mixes tokens");
+    return first != SORT_NONE && are_all(m, node, 1, first) && keep(m, node, first);
+}
+
+/* The same, of tokens or of weights alone. */
+static bool token_each(Maker *m, const Node *node) {
+    return m->sort[node->in[0]] != SORT_PLACES && token_cast(m, node);
+}
+
+static TokenRule *const token_rule[OP_COUNT] = {
+#define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
+           tile, token, ...)                                                                                 \
+    [OP_##NAME] = token_##token,
+#include "ir/op.def"
+#undef OP
+};
+
+static bool add_node(Maker *m, const Node *node) {
+    if (token_rule[node->op](m, node)) return true;
+    return m->why_not ? false : refuse(m, node, "mixes tokens");
 }
 
 static Maker maker_new(const Graph *from, Arena *arena) {

@@ -117,7 +117,7 @@ static Work cost_attend_packed_bwd(const Graph *g, const Node *node) {
 typedef Work CostRule(const Graph *g, const Node *node);
 static CostRule *const cost_rule[OP_COUNT] = {
 #define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
-           tile, call, cost, rate)                                                                           \
+           tile, token, call, cost, rate)                                                                    \
     [OP_##NAME] = cost_##cost,
 #include "ir/op.def"
 #undef OP
@@ -125,7 +125,7 @@ static CostRule *const cost_rule[OP_COUNT] = {
 
 static const KRateClass rate_class[OP_COUNT] = {
 #define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
-           tile, call, cost, rate)                                                                           \
+           tile, token, call, cost, rate)                                                                    \
     [OP_##NAME] = K_RATE_##rate,
 #include "ir/op.def"
 #undef OP

@@ -14,7 +14,7 @@ if(CMAKE_CXX_COMPILER)
 
   # The kernels under names of their own, what makes them functions over host memory, and the device.
   file(GLOB cuda_kernels CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/kernels/*.cu)
-  add_library(cuda_kernels OBJECT ${cuda_kernels} ${cuda_renamed} ${cuda_sim}/workspace.c ${cuda_device})
+  add_library(cuda_kernels OBJECT ${cuda_kernels} ${cuda_renamed} ${cuda_sim}/workspace.c ${CMAKE_SOURCE_DIR}/kernels/launches.c ${cuda_device})
   set_target_properties(cuda_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON)
   add_library(ops_kernels_cuda MODULE ${cuda_sim}/module.cpp $<TARGET_OBJECTS:cuda_kernels>)
   set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX

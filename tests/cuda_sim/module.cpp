@@ -18,6 +18,7 @@
 enum { MAX_OPERANDS = 352, MAX_BUFFERS = 2 * MAX_OPERANDS + 1, GUARD_BYTES = 256 };
 
 extern "C" {
+#include "kernels/launches.h"
 #define FUNCTION(name) KFunction cuda_k_##name;
 #include "cuda_functions.h"
 #undef FUNCTION
@@ -55,8 +56,27 @@ static KTensor tensor_to_device(Buffers *buffers, const KTensor *t) {
     return moved;
 }
 
-static void call(KFunction *kernel, const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
-                 const KAttr *attr) {
+/* The simulated device counts what a kernel issued; launches.c, by which plans go, says how much that is. */
+static void issue(const char *name, KFunction *kernel, const KCtx *cx, int nout, const KTensor *out, int nin,
+                  const KTensor *in, const KAttr *attr) {
+#ifdef REMAT_CUDA_SIM
+    const long before = sim_computed();
+    kernel(cx, nout, out, nin, in, attr);
+    const long issued = sim_computed() - before,
+               said = k_launches(name, nout, out, nin, in, attr, cx->micro == 0);
+    if (issued != said) {
+        fprintf(stderr, "%s: %ld launches, and k_launches (kernels/launches.c) says %ld\n", name, issued,
+                said);
+        exit(1);
+    }
+#else
+    (void)name;
+    kernel(cx, nout, out, nin, in, attr);
+#endif
+}
+
+static void call(const char *name, KFunction *kernel, const KCtx *cx, int nout, const KTensor *out, int nin,
+                 const KTensor *in, const KAttr *attr) {
     static cublasLtHandle_t blas;
     static bool opened;
     if (!opened) check(cublasLtCreate(&blas) == CUBLAS_STATUS_SUCCESS, "cublasLtCreate");
@@ -73,7 +93,7 @@ static void call(KFunction *kernel, const KCtx *cx, int nout, const KTensor *out
     if (cx->workspace_bytes) device_cx.workspace = to_device(&buffers, cx->workspace, cx->workspace_bytes);
     for (int i = 0; i < nout; i++) device_out[i] = tensor_to_device(&buffers, &out[i]);
     for (int i = 0; i < nin; i++) device_in[i] = tensor_to_device(&buffers, &in[i]);
-    kernel(&device_cx, nout, device_out, nin, device_in, attr);
+    issue(name, kernel, &device_cx, nout, device_out, nin, device_in, attr);
     check(cudaDeviceSynchronize() == cudaSuccess, "kernel");
 #ifdef REMAT_CUDA_SIM
     check(sim_bank_conflicts() == 0, "matrix rows or copies that share banks of shared memory");
@@ -89,7 +109,7 @@ extern "C" {
 #define FUNCTION(name)                                                                                       \
     void k_##name(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,                  \
                   const KAttr *attr) {                                                                       \
-        call(cuda_k_##name, cx, nout, out, nin, in, attr);                                                   \
+        call(#name, cuda_k_##name, cx, nout, out, nin, in, attr);                                            \
     }
 #include "cuda_functions.h"
 

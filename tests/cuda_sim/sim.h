@@ -6,6 +6,7 @@
 extern "C" {
 #endif
 void sim_compute(void);        /* something was done in the first stream */
+long sim_computed(void);       /* kernels, products, fills and copies in the first stream so far */
 void sim_next_schedule(void);  /* later launches order their blocks and threads in another way */
 long sim_bank_conflicts(void); /* passes over shared memory that other banks would have spared, since asked */
 #ifdef __cplusplus

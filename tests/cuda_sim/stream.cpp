@@ -70,6 +70,9 @@ static struct Waits {
 void sim_compute(void) {
     computed++;
 }
+long sim_computed(void) {
+    return (long)computed;
+}
 
 [[noreturn]] static void fail(const char *what) {
     fprintf(stderr, "simulated device: %s\n", what);

@@ -27,10 +27,11 @@ offers() {
 all() {
     offers 'rematc pl' plan
     offers 'rematc plan --pol' --policy
-    offers 'rematc plan --policy ' none every-block sqrt offload-blocks heuristic optimal
-    offers 'rematc plan --policy o' offload-blocks optimal
+    # shellcheck disable=SC2046
+    offers 'rematc plan --policy ' $(sed -n 's/^POLICY([A-Z_]*, "\([a-z-]*\)".*/\1/p' "$source_dir/planner/policy.def")
+    offers 'rematc plan --policy offl' offload-blocks
     offers 'rematc fmt --' --write --check --diagnostics --help --version
-    offers 'rematc dump --stage g' graph grad
+    offers 'rematc dump --stage gra' graph grad
     offers 'rematc emit --target ' host cuda
     offers 'rematc graph --format p' png pdf
     offers 'rematc plan --device rtx6' rtx6000-ada

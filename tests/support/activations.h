@@ -11,7 +11,7 @@
 static inline uint32_t activations(Op found[OP_COUNT]) {
     static const char *const call[OP_COUNT] = {
 #define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
-           tile, call, ...)                                                                                  \
+           tile, token, call, ...)                                                                           \
     [OP_##NAME] = #call,
 #include "ir/op.def"
 #undef OP

@@ -299,6 +299,7 @@ const char *execute(const Call *call, const How *how, Result *result) {
     cx.workspace_bytes = library->workspace(K_HOST, name, call->nout, out, call->nin, in, &call->attr);
     cx.workspace = place(cx.workspace_bytes, how);
     omp_set_num_threads(how->threads);
+    if (!library->kernel[call->op]) return "has no kernel";
     library->kernel[call->op](&cx, call->nout, out, call->nin, in, &call->attr);
 
     if (!guard_intact(cx.workspace, cx.workspace_bytes)) return "wrote past the workspace";

@@ -6,7 +6,7 @@
  * parse, and .warn of files that are compiled with warnings, by `rematc dump --stage STAGE x.remat` and
  * `rematc check x.remat` (left out, and said so, without
  * --rematc). A formatted file must also parse to the same tree and format to itself. `--update` rewrites the
- * expectations that exist; to add one, create it empty first. */
+ * expectations that exist; to add one, create it empty first. A stage without any is an error. */
 #include "runtime/atomic_file.h"
 #include "frontend/language/ast.h"
 
@@ -184,9 +184,15 @@ int main(int argc, char **argv) {
     }
     closedir(folder);
     if (names.count) qsort(names.at, names.count, sizeof *names.at, by_name);
-    for (uint32_t i = 0; i < names.count; i++)
-        for (size_t s = 0; s < COUNT_OF(stages); s++)
+    for (size_t s = 0; s < COUNT_OF(stages); s++) {
+        const int before = run.checked + run.skipped;
+        for (uint32_t i = 0; i < names.count; i++)
             if (wanted(&run, names.at[i])) check_stage(&run, names.at[i], stages[s]);
+        if (run.only_count || run.checked + run.skipped > before) continue;
+        printf("FAILED no file holds what the stage %s prints: x.%s beside an x.remat\n", stages[s],
+               stages[s]);
+        run.failed++;
+    }
     printf("%d expectations checked, %d failed, %d left out for want of rematc\n", run.checked, run.failed,
            run.skipped);
     int status = run.failed || !run.checked;

@@ -87,7 +87,7 @@ static void shares_are_possible(void **state) {
     (void)state;
     static const KRateClass rate_class[OP_COUNT] = {
 #define OP(NAME, name, min_in, max_in, min_out, max_out, place, flags, over, nan, shape, limit, gradient,    \
-           tile, call, cost, rate)                                                                           \
+           tile, token, call, cost, rate)                                                                    \
     [OP_##NAME] = K_RATE_##rate,
 #include "ir/op.def"
 #undef OP
