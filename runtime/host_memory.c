@@ -1,5 +1,5 @@
-/* Memory of the host: what is free, by what the kernel says is available, or less where a control group limits it; and
- * what of it this process has. */
+/* Memory of the host: what is free, by what the kernel says is available, or less where a control group
+ * limits it; and what of it this process has. */
 #include "internal.h"
 
 #include <stdlib.h>

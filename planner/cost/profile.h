@@ -21,8 +21,8 @@
  * whole steps of a training program, with whatever is in the caches there: `count` is of steps, and a
  * quantile is of the means over an operation's calls in one. Where there are both, this one counts.
  *
- * A line that begins with `product` says which algorithm of cuBLASLt was the fastest for a matrix product, in the
- * words of kernels/product.def; programs planned with the profile take it:
+ * A line that begins with `product` says which algorithm of cuBLASLt was the fastest for a matrix product, in
+ * the words of kernels/product.def; programs planned with the profile take it:
  *
  *     product 5f0e3a91 rows=16384 columns=3072 depth=768 .. bias=1 : id=66 tile=20 stages=35 ..
  *
