@@ -210,8 +210,7 @@ static Cost cost_node(const Graph *g, const Node *node, const Device *device, Ar
     cost.flops = work.flops;
     cost.bytes = work.bytes;
     cost.workspace_bytes = workspace(node, device->cuda ? K_CUDA : K_HOST, &x);
-    for (int later = 0; later < 2 && device->cuda; later++)
-        cost.launches[later] = launches(node, &x, !later);
+    for (int later = 0; later < 2 && device->cuda; later++) cost.launches[later] = launches(node, &x, !later);
     cost.source = rate.source;
     cost.measured = measured(g, node, device, scratch);
     cost.seconds = seconds_of(g, node, device, &work, &rate);
