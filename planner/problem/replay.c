@@ -377,6 +377,8 @@ void replay_plan(Replay *r, const Sequence *sequence, Arena *arena, Plan *plan) 
     const Copies *copies = r->copies;
     uint32_t count = r->copies_run ? copies->copy.count : 0, fetched = 0, gone = 0, freed = 0;
     plan->step.count = 0;
+    vec_room(arena, &plan->step,
+             sequence->run.count + list_begin(&r->last.deaths, sequence->run.count) + 3 * count);
     plan->update_begin = NONE;
     plan->seconds = sequence->seconds;
     plan->wait_seconds = sequence->wait_seconds;
