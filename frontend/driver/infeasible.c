@@ -78,8 +78,8 @@ static const char *host_that_fits(const Compilation *c) {
     const char *set = "host=64TB";
     Compilation other;
     if (c->spec.host_bytes || !c->device.copies_beside || !compile_variant(c, &set, 1, &other)) return NULL;
-    Planned plan =
-        planned_by(&other, POLICY_OPTIMAL, budget_limited(c->budget.device_bytes, other.spec.host_bytes));
+    Planned plan = planned_figures(&other, POLICY_OPTIMAL,
+                                   budget_limited(c->budget.device_bytes, other.spec.host_bytes));
     if (!plan.fits) return NULL;
     int64_t mib = (plan.train.result->plan.host_bytes + (1 << 20) - 1) >> 20;
     return mib < 2048 ? arena_printf(c->arena, "host %" PRId64 "MiB", mib)
