@@ -1,4 +1,5 @@
-/* See base.h. Arenas are chains of blocks, each twice the last up to 64 MiB. */
+/* See base.h. Arenas are chains of blocks, each twice the last up to 16 MiB: what the C library takes from
+ * the system and gives back at once is larger. */
 #include "ir/base.h"
 
 #include "runtime/printable.h"
@@ -89,7 +90,7 @@ void *arena_alloc_raw(Arena *arena, size_t bytes) {
     Block *block = arena->current;
     while (block->capacity - block->used < size) {
         if (!block->next) {
-            size_t capacity = block->capacity < ((size_t)32 << 20) ? block->capacity * 2 : (size_t)64 << 20;
+            size_t capacity = block->capacity < ((size_t)8 << 20) ? block->capacity * 2 : (size_t)16 << 20;
             block->next = block_new(capacity < size ? size : capacity);
         }
         block = block->next;
@@ -301,6 +302,18 @@ static Entry *map_slot(const Map *map, const char *key, uint64_t hash) {
     return &map->entries[i];
 }
 
+/* Of a key in a table, eight bytes at a time: names are looked up by the million. */
+static uint64_t hash_key(const char *key, size_t length) {
+    uint64_t hash = HASH_SEED + length;
+    for (size_t i = 0; i < length; i += 8) {
+        uint64_t part = 0;
+        memcpy(&part, key + i, length - i < 8 ? length - i : 8);
+        hash = (hash ^ part) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 32;
+    }
+    return hash;
+}
+
 void map_set(Map *map, const char *key, uint32_t value) {
     if (map->count * 2 >= map->capacity) {
         Entry *old = map->entries;
@@ -310,10 +323,11 @@ void map_set(Map *map, const char *key, uint32_t value) {
         for (uint32_t i = 0; i < old_capacity; i++)
             if (old[i].key) *map_slot(map, old[i].key, old[i].hash) = old[i];
     }
-    uint64_t hash = hash_bytes(HASH_SEED, key, strlen(key));
+    size_t length = strlen(key);
+    uint64_t hash = hash_key(key, length);
     Entry *entry = map_slot(map, key, hash);
     if (!entry->key) {
-        entry->key = arena_strdup(map->arena, key);
+        entry->key = arena_strndup(map->arena, key, length);
         entry->hash = hash;
         map->count++;
     }
@@ -321,7 +335,7 @@ void map_set(Map *map, const char *key, uint32_t value) {
 }
 
 uint32_t map_get(const Map *map, const char *key) {
-    const Entry *entry = map_slot(map, key, hash_bytes(HASH_SEED, key, strlen(key)));
+    const Entry *entry = map_slot(map, key, hash_key(key, strlen(key)));
     return entry->key ? entry->value : NONE;
 }
 

@@ -64,7 +64,7 @@ static void admit(Search *s, const Keep *retain) {
     if (first > 0 && s->front.at[first - 1].peak_bytes == peak) first--;
     while (last < s->front.count && s->front.at[last].seconds >= seconds) last++;
     Candidate added = {.peak_bytes = peak, .seconds = seconds, .number = s->number};
-    added.retain = NEW_ARRAY(s->arena, Keep, s->p->gaps + 1);
+    added.retain = arena_alloc_raw(s->arena, sizeof *retain * s->p->gaps);
     memcpy(added.retain, retain, sizeof *retain * s->p->gaps);
     uint32_t count = s->front.count;
     if (first == last) (void)vec_add(s->arena, &s->front);

@@ -320,7 +320,7 @@ static void try_batches(Batches *b) {
 /* The micro-batch and tiling with the most tokens a second among those that fit; when none fits, what comes
  * nearest. Tiles are tried for those that fit whole by much recomputation or with host memory only, and for
  * the smallest that does not. */
-Program batch_search(const Compilation *c, Policy policy, Budget budget) {
+Program batch_search(const Compilation *c, Policy policy, Budget budget, bool told) {
     Wish wish = {policy, budget, c->spec.batch_auto ? ASK_PLAN : ASK_BOUND};
     Batches batches = list_batches(c, wish);
     try_batches(&batches);
@@ -345,7 +345,7 @@ Program batch_search(const Compilation *c, Policy policy, Budget budget) {
         if (is_better(c, trial, best, wish)) best = trial, best_whole = whole;
     }
     plan_in_full(c, best, wish);
-    explain_tiles(c, best_whole, best, wish);
+    if (told) explain_tiles(c, best_whole, best, wish);
     if (best == best_whole) offer_tiles(c, best, wish);
     return *best;
 }

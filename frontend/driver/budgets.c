@@ -14,7 +14,8 @@ void budgets_range(const Compilation *c, int64_t smallest, int64_t *low, int64_t
     int64_t has = c->device.memory_bytes;
     const Budget everything = {.host_bytes = c->spec.host_bytes};
     *low = smallest;
-    *high = planned_by(c, POLICY_OPTIMAL, everything).train.result->keep_all_bytes + c->device.reserved_bytes;
+    *high = planned_figures(c, POLICY_OPTIMAL, everything).train.result->keep_all_bytes +
+            c->device.reserved_bytes;
     if (has && *high > has) *high = has;
     if (*high < *low) *low = *high;
 }
@@ -29,7 +30,7 @@ BudgetRow budgets_row(const Compilation *c, int64_t budget_bytes, int64_t smalle
     if (c->device.memory_bytes && budget_bytes > c->device.memory_bytes) return row;
     Budget budget = {
         .limited = budget_bytes > 0, .device_bytes = budget_bytes, .host_bytes = c->spec.host_bytes};
-    Planned planned = planned_by(c, POLICY_OPTIMAL, budget);
+    Planned planned = planned_figures(c, POLICY_OPTIMAL, budget);
     const Graph *g = planned.train.graph;
     const Plan *plan = &planned.train.result->plan;
     row.batch = g->batch;

@@ -78,8 +78,8 @@ static const char *host_that_fits(const Compilation *c) {
     const char *set = "host=64TB";
     Compilation other;
     if (c->spec.host_bytes || !c->device.copies_beside || !compile_variant(c, &set, 1, &other)) return NULL;
-    Planned plan =
-        planned_by(&other, POLICY_OPTIMAL, budget_limited(c->budget.device_bytes, other.spec.host_bytes));
+    Planned plan = planned_figures(&other, POLICY_OPTIMAL,
+                                   budget_limited(c->budget.device_bytes, other.spec.host_bytes));
     if (!plan.fits) return NULL;
     int64_t mib = (plan.train.result->plan.host_bytes + (1 << 20) - 1) >> 20;
     return mib < 2048 ? arena_printf(c->arena, "host %" PRId64 "MiB", mib)
@@ -122,17 +122,21 @@ static Saving without_gradients(const Compilation *c, int64_t accumulate) {
     return saving;
 }
 
-/* The smallest budget with some of the savings; 0 where the file is then in error. */
-static int64_t smallest_with(const Compilation *c, const Saving *saving, uint32_t count) {
+/* The smallest budget with some of the savings, if it is at most `most`; 0 where it is not, which weights and
+ * the optimizer's states mostly say without a plan, or the file is then in error. */
+static int64_t smallest_with(const Compilation *c, const Saving *saving, uint32_t count, int64_t most) {
     const char *set[8];
     uint32_t sets = 0;
     for (uint32_t i = 0; i < count; i++)
         for (size_t k = 0; k < COUNT_OF(saving[i].set); k++)
             if (saving[i].set[k]) set[sets++] = saving[i].set[k];
     Compilation other;
-    int64_t bytes = variant_of(c, set, sets, &other) ? planned_least_bytes(&other, POLICY_OPTIMAL) : 0;
+    int64_t bytes = 0;
+    if (variant_of(c, set, sets, &other) &&
+        !batch_search_never_fits(&other, budget_limited(most - c->device.reserved_bytes, 0)))
+        bytes = planned_least_bytes(&other, POLICY_OPTIMAL);
     arena_free(other.arena);
-    return bytes;
+    return bytes <= most ? bytes : 0;
 }
 
 static void add_saving(const Compilation *c, int64_t bytes, const char *what, Text *out) {
@@ -144,6 +148,7 @@ static void add_saving(const Compilation *c, int64_t bytes, const char *what, Te
 static void offer_savings(Compilation *c, const Program *trial, int64_t smallest, Infeasible *answer) {
     Saving all[3], useful[3];
     uint32_t count = 0, found = 0;
+    int64_t worth = smallest - smallest / 50; /* more is not worth a word */
     Saving early = without_gradients(c, trial->graph->accumulate);
     if (early.what) all[count++] = early;
     if (c->spec.moment == DT_F32 && !c->spec.moments_8bit)
@@ -152,8 +157,8 @@ static void offer_savings(Compilation *c, const Program *trial, int64_t smallest
         all[count++] = (Saving){"with weight gradients in bf16", {"dtype.gradient=bf16"}};
     Text out = {.arena = c->arena};
     for (uint32_t i = 0; i < count; i++) {
-        int64_t bytes = smallest_with(c, &all[i], 1);
-        if (!bytes || bytes > smallest - smallest / 50) continue; /* not worth a word */
+        int64_t bytes = smallest_with(c, &all[i], 1, worth);
+        if (!bytes) continue;
         useful[found++] = all[i];
         Text what = {.arena = c->arena};
         text_add(&what, "%s (", all[i].what);
@@ -162,7 +167,7 @@ static void offer_savings(Compilation *c, const Program *trial, int64_t smallest
         text_add(&what, ")");
         add_saving(c, bytes, what.at, &out);
     }
-    int64_t together = found > 1 ? smallest_with(c, useful, found) : 0;
+    int64_t together = found > 1 ? smallest_with(c, useful, found, INT64_MAX) : 0;
     if (together) add_saving(c, together, found == 2 ? "with both" : "with all three", &out);
     if (out.length)
         *vec_add(c->arena, &answer->help) = arena_printf(c->arena, "less is needed otherwise: %s", out.at);
@@ -191,14 +196,14 @@ static void offer_adapters(Compilation *c, int64_t smallest, Infeasible *answer)
     Text out = {.arena = c->arena};
     bool adapted = c->spec.adapt.rank > 0, fits = false;
     if (!adapted && weights_fit(c, &adapters)) {
-        int64_t bytes = smallest_with(c, &adapters, 1);
+        int64_t bytes = smallest_with(c, &adapters, 1, smallest - 1);
         fits = bytes && bytes <= c->budget.device_bytes;
-        if (bytes && bytes < smallest) add_saving(c, bytes, adapters.what, &out);
+        if (bytes) add_saving(c, bytes, adapters.what, &out);
     }
     if (!fits && dtype_bytes[c->spec.frozen_matrix]) {
         const Saving *saving = adapted ? &packed : &both;
-        int64_t bytes = smallest_with(c, saving, 1);
-        if (bytes && bytes < smallest) add_saving(c, bytes, saving->what, &out);
+        int64_t bytes = smallest_with(c, saving, 1, smallest - 1);
+        if (bytes) add_saving(c, bytes, saving->what, &out);
     }
     if (out.length)
         *vec_add(c->arena, &answer->help) =

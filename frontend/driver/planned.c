@@ -132,15 +132,23 @@ static void complete(const Compilation *c, Planned *planned, Budget arena_budget
 
 Planned planned_by(const Compilation *c, Policy policy, Budget budget) {
     Budget arena_budget = compile_arena_budget(c, budget);
-    Planned planned = {.train = batch_search(c, policy, arena_budget)};
+    Planned planned = {.train = batch_search(c, policy, arena_budget, true)};
     complete(c, &planned, arena_budget);
+    return planned;
+}
+
+Planned planned_figures(const Compilation *c, Policy policy, Budget budget) {
+    Budget arena_budget = compile_arena_budget(c, budget);
+    Planned planned = {.train = batch_search(c, policy, arena_budget, false)};
+    add_beside(c, &planned, arena_budget);
+    planned.evaluate.inside = planned.sample.inside = NULL;
     return planned;
 }
 
 bool planned_by_file(const Compilation *c, Planned *out) {
     Budget arena_budget = compile_arena_budget(c, c->budget);
     if (batch_search_never_fits(c, arena_budget)) return false;
-    *out = (Planned){.train = batch_search(c, c->policy, arena_budget)};
+    *out = (Planned){.train = batch_search(c, c->policy, arena_budget, true)};
     if (out->train.result->feasible) complete(c, out, arena_budget);
     return out->fits;
 }

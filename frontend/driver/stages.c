@@ -38,12 +38,16 @@ static void add_costs(Program *p, Cost *cost) {
             cost[n].seconds * (double)(p->graph->node.at[n].phase == PHASE_UPDATE ? 1 : p->graph->accumulate);
 }
 
-static void check_graphs(Program *p, Arena *arena) {
+/* What checks take down is of no use to anyone behind them: they have arenas of their own. */
+static void check_graphs(Program *p) {
+    Arena *scratch = arena_new();
     for (Stage stage = STAGE_GRAPH; stage < STAGE_COST && !p->checked->graphs; stage++) {
         bool is_new = stage == STAGE_GRAPH || p->made[stage] != p->made[stage - 1];
-        const char *broken = is_new ? graph_check(p->made[stage], arena) : NULL;
+        arena_reset(scratch);
+        const char *broken = is_new ? graph_check(p->made[stage], scratch) : NULL;
         if (broken) die("%s: %s", stage_name[stage], broken);
     }
+    arena_free(scratch);
     p->checked->graphs = true;
 }
 
@@ -54,9 +58,12 @@ static bool was_checked(const Program *p) {
     return false;
 }
 
-static void check_plan(const Program *p, Arena *arena) {
-    const char *broken = was_checked(p) ? NULL : plan_check(p->graph, &p->result->plan, arena);
+static void check_plan(const Program *p) {
+    if (was_checked(p)) return;
+    Arena *scratch = arena_new();
+    const char *broken = plan_check(p->graph, &p->result->plan, scratch);
     if (broken) die("plan: %s", broken);
+    arena_free(scratch);
 }
 
 /* The layout once, that it keeps to what was wished for each time. */
@@ -64,8 +71,10 @@ static void check_layout(Program *p, Arena *arena) {
     const PlanResult *result = p->result;
     const Budget *budget = &p->wish.budget;
     if (!was_checked(p)) {
-        const char *broken = layout_check(p->graph, p->cost, &result->plan, result->layout, NULL, arena);
+        Arena *scratch = arena_new();
+        const char *broken = layout_check(p->graph, p->cost, &result->plan, result->layout, NULL, scratch);
         if (broken) die("layout: %s", broken);
+        arena_free(scratch);
         *vec_add(arena, &p->checked->plan) = result->plan.step.at;
     }
     if (p->kind != PROGRAM_TRAIN || !result->feasible) return;
@@ -80,9 +89,11 @@ static bool reads_logits(const Program *p) {
 
 /* Programs without backward pass lie in the training program's arena; that one was packed while it was
  * planned, since the planner chooses among packed plans. */
-static void pack(Program *p, Arena *arena) {
+static void pack(Program *p) {
     if (p->kind == PROGRAM_TRAIN) return;
-    pack_forward(p->result->layout, p->graph, p->inside->result->layout, p->inside->graph, arena);
+    Arena *scratch = arena_new();
+    pack_forward(p->result->layout, p->graph, p->inside->result->layout, p->inside->graph, scratch);
+    arena_free(scratch);
     p->result->plan.peak_bytes = p->result->layout->height_bytes;
 }
 
@@ -113,14 +124,14 @@ void stages_run(const Compilation *c, Program *p, Stage last, Arena *arena) {
     if (begins(p, STAGE_PAD, last)) leaves(p, cuda ? pad_rows(p->graph, arena) : p->graph);
     if (begins(p, STAGE_COST, last)) add_costs(p, cost_graph(p->graph, &c->device, arena));
     if (begins(p, STAGE_PLAN, last)) {
-        check_graphs(p, arena);
+        check_graphs(p);
         PlanRequest request = stages_request(c, p, p->wish);
         ValueId read = reads_logits(p) ? p->graph->logits : NONE; /* behind its last step */
         p->result = trains ? plan_graph(&request, arena) : plan_forward(p->graph, p->cost, read, arena);
-        check_plan(p, arena);
+        check_plan(p);
     }
     if (begins(p, STAGE_LAYOUT, last)) {
-        pack(p, arena);
+        pack(p);
         check_layout(p, arena);
     }
 }

@@ -349,10 +349,12 @@ Graph *autodiff(const Graph *forward, const TrainRule *rule, Arena *arena) {
         param->moment1 = param->moment2 = param->master = param->accumulator = NONE;
         cx->sum[p] = NONE;
     }
-    cx->names = map_new(arena);
+    Arena *aside = arena_new();
+    cx->names = map_new(aside);
     for (uint32_t v = 0; v < g->value.count; v++) map_set(cx->names, g->value.at[v].name, v);
     mark_needed(&w);
     lay_nodes(&w);
     update(cx);
+    arena_free(aside);
     return g;
 }

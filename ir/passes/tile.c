@@ -374,11 +374,8 @@ static void copy_fields(Tile *t, bool chunked) {
 }
 
 Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena) {
-    Tile t = {.from = forward,
-              .rule = rule,
-              .g = graph_new(arena),
-              .scratch = arena_new(),
-              .names = map_new(arena)};
+    Tile t = {.from = forward, .rule = rule, .g = graph_new(arena), .scratch = arena_new()};
+    t.names = map_new(t.scratch);
     t.reads = NEW_ARRAY(t.scratch, uint32_t, forward->value.count);
     t.inside = NEW_ARRAY(t.scratch, uint32_t, forward->value.count);
     t.region = NEW_ARRAY(t.scratch, uint32_t, forward->node.count);

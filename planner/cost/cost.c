@@ -210,31 +210,88 @@ static double correction(const Graph *g, const Node *node, const Device *device,
                            : 1;
 }
 
+static Cost cost_node(const Graph *g, const Node *node, const Device *device, Arena *scratch) {
+    Cost cost = {0};
+    Work work = cost_rule[node->op](g, node);
+    Operands x = operands_of(g, node, scratch);
+    KRate rate = k_rate(device->capability, rate_class[node->op], x.out, x.in);
+    cost.flops = work.flops;
+    cost.bytes = work.bytes;
+    cost.workspace_bytes = workspace(node, device->cuda ? K_CUDA : K_HOST, &x);
+    for (int later = 0; later < 2 && device->cuda; later++) cost.launches[later] = launches(node, &x, !later);
+    cost.source = rate.source;
+    cost.measured = measured(g, node, device, scratch);
+    cost.product = chosen_product(node, device, &x);
+    cost.seconds = seconds_of(g, node, device, &work, &rate);
+    if (cost.measured)
+        cost.seconds = cost.measured->median_seconds;
+    else
+        cost.seconds *= correction(g, node, device, &cost);
+    return cost;
+}
+
+/* ---- nodes that cost the same: all that a cost depends on is alike, as in every block ---- */
+
+static uint64_t mix(uint64_t hash, uint64_t word) {
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 32;
+}
+
+static uint64_t hash_value(uint64_t hash, const Value *value) {
+    const Type *type = &value->type;
+    hash = mix(hash, (uint64_t)type->dtype << 32 | (uint32_t)type->rank);
+    for (int i = 0; i < type->rank; i++) hash = mix(hash, (uint64_t)type->dim[i]);
+    return mix(hash, (uint64_t)value->room);
+}
+
+static uint64_t hash_node(const Graph *g, const Node *node) {
+    uint64_t hash = mix(HASH_SEED, (uint64_t)node->op << 32 | node->nin), word;
+    for (size_t at = 0; at < sizeof node->attr; at += sizeof word) {
+        memcpy(&word, (const char *)&node->attr + at, sizeof word);
+        hash = mix(hash, word);
+    }
+    for (uint32_t i = 0; i < node->nin; i++) hash = hash_value(hash, &g->value.at[node->in[i]]);
+    for (uint32_t i = 0; i < node->nout; i++) hash = hash_value(hash, &g->value.at[node->out[i]]);
+    return hash;
+}
+
+static bool values_cost_alike(const Value *a, const Value *b) {
+    return type_equal(&a->type, &b->type) && a->room == b->room;
+}
+
+static bool nodes_cost_alike(const Graph *g, const Node *a, const Node *b) {
+    bool alike = a->op == b->op && a->nin == b->nin && a->nout == b->nout && a->nmut == b->nmut &&
+                 !memcmp(&a->attr, &b->attr, sizeof a->attr);
+    for (uint32_t i = 0; i < a->nin && alike; i++)
+        alike = values_cost_alike(&g->value.at[a->in[i]], &g->value.at[b->in[i]]);
+    for (uint32_t i = 0; i < a->nout && alike; i++)
+        alike = values_cost_alike(&g->value.at[a->out[i]], &g->value.at[b->out[i]]);
+    return alike;
+}
+
 Cost *cost_graph(const Graph *g, const Device *device, Arena *arena) {
+    _Static_assert(sizeof(Attr) % sizeof(uint64_t) == 0, "attributes are hashed by words");
     Cost *cost = NEW_ARRAY(arena, Cost, g->node.count);
-    Arena *scratch = arena_new();
-    KTarget target = device->cuda ? K_CUDA : K_HOST;
-    for (uint32_t n = 0; n < g->node.count; n++) {
+    Arena *scratch = arena_new(), *aside = arena_new();
+    uint32_t places = 64;
+    while (places < 2 * g->node.count) places *= 2;
+    NodeId *known = arena_alloc_raw(aside, sizeof *known * places); /* by hash; NONE: a free place */
+    memset(known, 0xff, sizeof *known * places);
+    for (NodeId n = 0; n < g->node.count; n++) {
         const Node *node = &g->node.at[n];
         if (op_info[node->op].flags & OPF_VIEW) continue;
-        Work work = cost_rule[node->op](g, node);
-        Operands x = operands_of(g, node, scratch);
-        KRate rate = k_rate(device->capability, rate_class[node->op], x.out, x.in);
-        cost[n].flops = work.flops;
-        cost[n].bytes = work.bytes;
-        cost[n].workspace_bytes = workspace(node, target, &x);
-        for (int later = 0; later < 2 && device->cuda; later++)
-            cost[n].launches[later] = launches(node, &x, !later);
-        cost[n].source = rate.source;
-        cost[n].measured = measured(g, node, device, scratch);
-        cost[n].product = chosen_product(node, device, &x);
-        cost[n].seconds = seconds_of(g, node, device, &work, &rate);
-        if (cost[n].measured)
-            cost[n].seconds = cost[n].measured->median_seconds;
-        else
-            cost[n].seconds *= correction(g, node, device, &cost[n]);
+        uint32_t at = (uint32_t)hash_node(g, node) & (places - 1);
+        while (known[at] != NONE && !nodes_cost_alike(g, &g->node.at[known[at]], node))
+            at = (at + 1) & (places - 1);
+        if (known[at] != NONE) {
+            cost[n] = cost[known[at]];
+            continue;
+        }
+        known[at] = n;
+        cost[n] = cost_node(g, node, device, scratch);
         arena_reset(scratch);
     }
+    arena_free(aside);
     arena_free(scratch);
     return cost;
 }

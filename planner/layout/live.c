@@ -175,11 +175,15 @@ Layout *live_analyse(const Graph *g, const Cost *cost, const Plan *plan, Arena *
     memset(a.host, 0xff, sizeof *a.host * (p->storages + 1));
     layout->first = NEW_ARRAY(arena, uint32_t, steps + 1);
 
-    uint32_t most = g->value.count;
+    uint32_t most = g->value.count, binds = 0;
     for (uint32_t i = 0; i < steps; i++) {
         StepKind kind = plan->step.at[i].kind;
-        most += kind == STEP_RUN || kind == STEP_RECOMPUTE ? g->node.at[plan->step.at[i].node].nout + 1 : 1;
+        bool runs = kind == STEP_RUN || kind == STEP_RECOMPUTE;
+        const Node *node = runs ? &g->node.at[plan->step.at[i].node] : NULL;
+        most += runs ? node->nout + 1 : 1;
+        binds += runs ? node->nout + node->nin + 1 : kind == STEP_FREE ? 1 : 2;
     }
+    vec_room(arena, &layout->bind, binds);
     a.sharers = NEW_ARRAY(scratch, uint32_t, most + 1);
     add_persistent(&a);
     for (uint32_t i = 0; i < steps; i++) {

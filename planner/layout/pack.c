@@ -31,6 +31,7 @@ typedef struct Entry {
 typedef struct Fit {
     uint32_t lo, hi;
     int64_t bytes, align;
+    PackPath path; /* without sets where there are so many that they would take too much memory */
 } Fit;
 
 typedef enum Key { KEY_BYTES, KEY_AREA, KEY_MAX_LIVE, KEY_LENGTH, KEY_BIRTH, KEY_DEATH, KEY_AT_PEAK } Key;
@@ -41,14 +42,14 @@ static const Key portfolio[][2] = {
 };
 
 typedef struct Ranked {
-    double key[2];
+    uint64_t key[2]; /* as `descending` makes them */
     uint32_t entry;
 } Ranked;
 
 static int ranked_compare(const void *left, const void *right) {
     const Ranked *a = left, *b = right;
     for (int k = 0; k < 2; k++)
-        if (a->key[k] != b->key[k]) return a->key[k] > b->key[k] ? -1 : 1;
+        if (a->key[k] != b->key[k]) return a->key[k] < b->key[k] ? -1 : 1;
     return a->entry < b->entry ? -1 : a->entry > b->entry;
 }
 
@@ -79,18 +80,17 @@ static void sort_many(Ranked *ranked, Ranked *other, uint32_t count) {
     for (int k = 1; k >= 0; k--) {
         uint32_t times[8][256] = {{0}};
         for (uint32_t i = 0; i < count; i++)
-            for (uint64_t byte = 0, key = descending(from[i].key[k]); byte < 8; byte++)
+            for (uint64_t byte = 0, key = from[i].key[k]; byte < 8; byte++)
                 times[byte][key >> 8 * byte & 255]++;
         for (uint32_t byte = 0; byte < 8; byte++) {
             uint32_t *at = times[byte], sum = 0;
-            if (at[descending(from[0].key[k]) >> 8 * byte & 255] == count) continue;
+            if (at[from[0].key[k] >> 8 * byte & 255] == count) continue;
             for (uint32_t b = 0; b < 256; b++) {
                 uint32_t here = at[b];
                 at[b] = sum;
                 sum += here;
             }
-            for (uint32_t i = 0; i < count; i++)
-                to[at[descending(from[i].key[k]) >> 8 * byte & 255]++] = from[i];
+            for (uint32_t i = 0; i < count; i++) to[at[from[i].key[k] >> 8 * byte & 255]++] = from[i];
             Ranked *swap = from;
             from = to;
             to = swap;
@@ -104,7 +104,8 @@ static void rank(const Entry *entry, uint32_t count, const Key key[2], Ranked *r
                  uint32_t *order) {
     enum { FEW = 1000 };
     for (uint32_t i = 0; i < count; i++)
-        ranked[i] = (Ranked){{entry_key(&entry[i], key[0]), entry_key(&entry[i], key[1])}, i};
+        ranked[i] =
+            (Ranked){{descending(entry_key(&entry[i], key[0])), descending(entry_key(&entry[i], key[1]))}, i};
     if (count < FEW)
         qsort(ranked, count, sizeof *ranked, ranked_compare);
     else
@@ -203,11 +204,15 @@ static int64_t first_fit(const Fit *fit, uint32_t count, const uint32_t *order, 
         if (states && i > states->valid) save_state(states, i, height, tree->work - before, tree);
         *stuck = i;
         const Fit *e = &fit[order[i]];
-        int64_t at = pack_tree_fit(tree, e->lo, e->hi, e->bytes, e->align);
+        int64_t at = e->path.set ? pack_tree_fit_on(tree, &e->path, e->bytes, e->align)
+                                 : pack_tree_fit(tree, e->lo, e->hi, e->bytes, e->align);
         if (at + e->bytes >= best) return best;
         if (at + e->bytes > height) height = at + e->bytes;
         offset[order[i]] = at;
-        pack_tree_add(tree, e->lo, e->hi, at, at + e->bytes);
+        if (e->path.set)
+            pack_tree_add_on(tree, &e->path, at, at + e->bytes);
+        else
+            pack_tree_add(tree, e->lo, e->hi, at, at + e->bytes);
     }
     return height;
 }
@@ -259,6 +264,8 @@ static int64_t sooner(Entry *entry, const Fit *fit, uint32_t count, uint32_t *or
     return best;
 }
 
+enum { MOST_PATHS = 1 << 17 };
+
 /* One part: entries whose lifetimes lie in [0, times). Stops at `goal` or its own bound, whichever is higher.
  */
 static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t goal, Arena *scratch) {
@@ -269,8 +276,11 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
     PackTree tree = pack_tree_new(times, scratch);
     for (uint32_t i = 0; i < count; i++) {
         pack_tree_expect(&tree, entry[i].lo, entry[i].hi);
-        fit[i] = (Fit){entry[i].lo, entry[i].hi, entry[i].bytes, entry[i].align};
+        fit[i] =
+            (Fit){.lo = entry[i].lo, .hi = entry[i].hi, .bytes = entry[i].bytes, .align = entry[i].align};
     }
+    for (uint32_t i = 0; i < count && count <= MOST_PATHS; i++)
+        fit[i].path = pack_tree_path(&tree, fit[i].lo, fit[i].hi, scratch);
     int64_t highest = live_profile(entry, count, live, times), best = INT64_MAX;
     measure(entry, count, live, times, highest, scratch);
     if (goal < highest) goal = highest;

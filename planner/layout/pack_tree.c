@@ -60,6 +60,11 @@ static void range_add(PackTree *tree, PackRangeSet *set, int64_t beg, int64_t en
     }
     uint32_t count = set->count; /* mostly it comes on top */
     if (count && beg >= set->at[0].beg && end <= set->at[0].end) return;
+    PackRange *top = count ? &set->at[count - 1] : NULL;
+    if (top && beg >= top->beg && beg <= top->end) {
+        if (end > top->end) top->end = end;
+        return;
+    }
     uint32_t first = count && set->at[count - 1].end < beg ? count : range_after(set, beg - 1, 0),
              last = first; /* [first, last) overlap or touch the new one */
     while (last < set->count && set->at[last].beg <= end) last++;
@@ -108,57 +113,80 @@ void pack_tree_restore(PackTree *tree, const PackTreeSaved *saved) {
 
 enum { VISIT_MAX = 160 }; /* two paths of at most 32 levels, canonical nodes and ancestors */
 
-/* The range sets that a lifetime [lo, hi) meets. */
-static uint32_t tree_visit(const PackTree *tree, uint32_t lo, uint32_t hi,
-                           const PackRangeSet *visit[VISIT_MAX]) {
+enum { ACROSS, WITHIN };
+static uint32_t set_number(uint32_t node, int which) {
+    return 2 * node + (uint32_t)which;
+}
+
+static PackRangeSet *set_of(const PackTree *tree, uint32_t number) {
+    PackNode *node = &tree->node[number / 2];
+    return number % 2 == WITHIN ? &node->within : &node->across;
+}
+
+/* The range sets that a lifetime [lo, hi) meets; how many. */
+static uint32_t sets_met(const PackTree *tree, uint32_t lo, uint32_t hi, uint32_t set[VISIT_MAX]) {
     uint32_t count = 0, low_leaf = lo + tree->leaves, high_leaf = hi - 1 + tree->leaves;
     for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
-        if (l & 1 && tree->node[l].within.count) visit[count++] = &tree->node[l].within;
-        if (l & 1) l++;
-        if (h & 1 && tree->node[h - 1].within.count) visit[count++] = &tree->node[h - 1].within;
-        if (h & 1) h--;
+        if (l & 1) set[count++] = set_number(l++, WITHIN);
+        if (h & 1) set[count++] = set_number(--h, WITHIN);
     }
     /* Every ancestor of both end leaves; those inside a canonical node only repeat what it holds. */
     for (uint32_t l = low_leaf, h = high_leaf; l; l /= 2, h /= 2) {
-        if (is_canonical(tree, l) && tree->node[l].across.count) visit[count++] = &tree->node[l].across;
-        if (h != l && is_canonical(tree, h) && tree->node[h].across.count)
-            visit[count++] = &tree->node[h].across;
+        if (is_canonical(tree, l)) set[count++] = set_number(l, ACROSS);
+        if (h != l && is_canonical(tree, h)) set[count++] = set_number(h, ACROSS);
     }
     return count;
 }
 
-void pack_tree_add(PackTree *tree, uint32_t lo, uint32_t hi, int64_t beg, int64_t end) {
-    uint32_t low_leaf = lo + tree->leaves, high_leaf = hi - 1 + tree->leaves;
+/* Those that what is placed in it comes into. */
+static uint32_t sets_filled(const PackTree *tree, uint32_t lo, uint32_t hi, uint32_t set[VISIT_MAX]) {
+    uint32_t count = 0, low_leaf = lo + tree->leaves, high_leaf = hi - 1 + tree->leaves;
     for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
-        if (l & 1) range_add(tree, &tree->node[l++].across, beg, end);
-        if (h & 1) range_add(tree, &tree->node[--h].across, beg, end);
-    }
-    for (uint32_t l = low_leaf, h = high_leaf + 1; l < h; l /= 2, h /= 2) {
-        if (l & 1) range_add(tree, &tree->node[l++].within, beg, end);
-        if (h & 1) range_add(tree, &tree->node[--h].within, beg, end);
+        if (l & 1) set[count++] = set_number(l, ACROSS), set[count++] = set_number(l++, WITHIN);
+        if (h & 1) h--, set[count++] = set_number(h, ACROSS), set[count++] = set_number(h, WITHIN);
     }
     /* Ancestors: exactly those nodes above the end leaves whose span holds a canonical node. */
     for (uint32_t l = low_leaf / 2, h = high_leaf / 2, span = 2; l; l /= 2, h /= 2, span *= 2) {
         uint32_t first = l * span - tree->leaves, other = h * span - tree->leaves;
-        if (is_canonical(tree, l) && (lo > first || hi < first + span))
-            range_add(tree, &tree->node[l].within, beg, end);
+        if (is_canonical(tree, l) && (lo > first || hi < first + span)) set[count++] = set_number(l, WITHIN);
         if (h != l && is_canonical(tree, h) && (lo > other || hi < other + span))
-            range_add(tree, &tree->node[h].within, beg, end);
+            set[count++] = set_number(h, WITHIN);
     }
+    return count;
 }
 
-int64_t pack_tree_fit(PackTree *tree, uint32_t lo, uint32_t hi, int64_t bytes, int64_t align) {
+PackPath pack_tree_path(const PackTree *tree, uint32_t lo, uint32_t hi, Arena *arena) {
+    uint32_t set[2 * VISIT_MAX], met = sets_met(tree, lo, hi, set);
+    uint32_t count = met + sets_filled(tree, lo, hi, set + met);
+    PackPath path = {.set = arena_alloc_raw(arena, sizeof *set * count), .met = met, .count = count};
+    memcpy(path.set, set, sizeof *set * count);
+    return path;
+}
+
+void pack_tree_add_on(PackTree *tree, const PackPath *path, int64_t beg, int64_t end) {
+    for (uint32_t i = path->met; i < path->count; i++) range_add(tree, set_of(tree, path->set[i]), beg, end);
+}
+
+enum { FEW = 4 }; /* ranges that are looked at one after the other */
+
+int64_t pack_tree_fit_on(PackTree *tree, const PackPath *path, int64_t bytes, int64_t align) {
     const PackRangeSet *visit[VISIT_MAX];
-    uint32_t count = tree_visit(tree, lo, hi, visit), agreed = 0, next[VISIT_MAX];
+    uint32_t count = 0, agreed = 0, next[VISIT_MAX];
     int64_t at = 0;
+    for (uint32_t i = 0; i < path->met; i++) {
+        visit[count] = set_of(tree, path->set[i]);
+        count += visit[count]->count > 0;
+    }
     for (uint32_t i = 0; pack_tree_is_on_top(tree) && i < count; i++)
         if (visit[i]->at[visit[i]->count - 1].end > at) at = visit[i]->at[visit[i]->count - 1].end;
     if (pack_tree_is_on_top(tree)) return (at + align - 1) / align * align;
     memset(next, 0, sizeof *next * count);
     for (uint32_t i = 0; agreed < count; i = i + 1 < count ? i + 1 : 0) {
         const PackRangeSet *set = visit[i];
-        uint32_t r = range_after(set, at, next[i]);
+        uint32_t r = next[i], near = r + FEW < set->count ? r + FEW : set->count;
         bool moved = false;
+        while (r < near && set->at[r].end <= at) r++;
+        if (r == near && near < set->count) r = range_after(set, at, r);
         tree->work++;
         for (; r < set->count && set->at[r].beg < at + bytes; r++) {
             tree->work++;
@@ -169,4 +197,16 @@ int64_t pack_tree_fit(PackTree *tree, uint32_t lo, uint32_t hi, int64_t bytes, i
         agreed = moved ? 1 : agreed + 1;
     }
     return at;
+}
+
+void pack_tree_add(PackTree *tree, uint32_t lo, uint32_t hi, int64_t beg, int64_t end) {
+    uint32_t set[VISIT_MAX];
+    PackPath path = {.set = set, .count = sets_filled(tree, lo, hi, set)};
+    pack_tree_add_on(tree, &path, beg, end);
+}
+
+int64_t pack_tree_fit(PackTree *tree, uint32_t lo, uint32_t hi, int64_t bytes, int64_t align) {
+    uint32_t set[VISIT_MAX];
+    PackPath path = {.set = set, .met = sets_met(tree, lo, hi, set)};
+    return pack_tree_fit_on(tree, &path, bytes, align);
 }

@@ -34,6 +34,13 @@ typedef struct PackTree {
     uint64_t work;            /* sets looked at and ranges passed while fitting */
 } PackTree;
 
+/* The sets that a lifetime meets, and those that what is placed in it comes into: two after the number of a node, its
+ * `across` and its `within`. */
+typedef struct PackPath {
+    uint32_t *set; /* first those it meets */
+    uint32_t met, count;
+} PackPath;
+
 /* What is placed once so many of an order are, to go on from there in another that begins alike. */
 typedef struct PackTreeSaved {
     uint32_t ranks; /* 0: nothing is saved */
@@ -55,6 +62,10 @@ bool pack_tree_is_on_top(const PackTree *tree);
 void pack_tree_add(PackTree *tree, uint32_t lo, uint32_t hi, int64_t beg, int64_t end);
 /* The lowest multiple of `align` with `bytes` free above it during [lo, hi). */
 int64_t pack_tree_fit(PackTree *tree, uint32_t lo, uint32_t hi, int64_t bytes, int64_t align);
+/* Both by sets that were found before: an item is placed again and again, in ever another order. */
+PackPath pack_tree_path(const PackTree *tree, uint32_t lo, uint32_t hi, Arena *arena);
+void pack_tree_add_on(PackTree *tree, const PackPath *path, int64_t beg, int64_t end);
+int64_t pack_tree_fit_on(PackTree *tree, const PackPath *path, int64_t bytes, int64_t align);
 /* `saved` keeps its room from one call to the next; `ranks`, `height` and `work` in it are the caller's. */
 void pack_tree_save(const PackTree *tree, PackTreeSaved *saved);
 void pack_tree_restore(PackTree *tree, const PackTreeSaved *saved);

@@ -5,7 +5,6 @@
 #include "planner/problem/replay.h"
 #include "planner/problem/copies.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 typedef struct Place {
@@ -36,19 +35,26 @@ typedef struct Base {
     VEC(uint32_t) time; /* by run */
 } Base;
 
-struct Replay {
-    const Problem *p;
-    Arena *arena;
-    Place *place;        /* by storage */
-    uint32_t *mark;      /* by operation: the last time + 1 it was called for */
-    uint32_t *pending;   /* operations of the current group */
-    int64_t *made_bytes; /* by operation: of what it makes */
-    uint32_t made;       /* storages, over all runs */
+/* What a replay leaves beside the sequence. */
+typedef struct Outcome {
     /* by run */
     VEC(uint32_t) time;
     VEC(int64_t) live; /* before `measure`: of what dies with it */
     VEC(uint32_t) death_first, death;
     Lists deaths;
+} Outcome;
+
+struct Replay {
+    const Problem *p;
+    Arena *arena;
+    Place *place;         /* by storage */
+    uint32_t *mark;       /* by operation: the last time + 1 it was called for */
+    uint32_t *pending;    /* operations of the current group */
+    uint64_t *is_pending; /* a bit an operation, while they are sorted */
+    int64_t *made_bytes;  /* by operation: of what it makes */
+    uint32_t made;        /* storages, over all runs */
+    Outcome last, aside;
+    Sequence sequence_aside;
     bool *read_later; /* by storage, scanning backwards */
     Copies *copies;
     bool copies_run; /* there are some */
@@ -63,16 +69,12 @@ Replay *replay_new(const Problem *p, Arena *arena) {
     r->read_later = NEW_ARRAY(arena, bool, p->storages + 1);
     r->mark = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     r->pending = NEW_ARRAY(arena, uint32_t, p->ops + 1);
+    r->is_pending = NEW_ARRAY(arena, uint64_t, p->ops / 64 + 1);
     r->made_bytes = NEW_ARRAY(arena, int64_t, p->ops + 1);
     for (uint32_t op = 0; op < p->ops; op++)
         for (EACH(k, p->makes, op)) r->made_bytes[op] += p->bytes[p->makes.list[k]];
     if (p->host_bytes > 0) r->copies = copies_new(p, arena);
     return r;
-}
-
-static int by_number(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
 }
 
 /* Whether what was there of `s` when it was last touched is still there at `time`. */
@@ -85,20 +87,21 @@ static bool available(const Replay *r, const Keep *retain, uint32_t s, uint32_t 
     return place->touched != NONE && is_kept(&retain[place->gap], place->touched, time);
 }
 
-/* Puts the `count` pending operations, those marked with `mark`, in order. They mostly are a stretch of the
+/* Puts the `count` pending operations in order, each of which is there once. They mostly are a stretch of the
  * forward pass, found from its end. */
-static void sort_pending(Replay *r, uint32_t count, uint32_t mark) {
+static void sort_pending(Replay *r, uint32_t count) {
     uint32_t low = NONE, high = 0, next = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (r->pending[i] < low) low = r->pending[i];
-        if (r->pending[i] > high) high = r->pending[i];
+        uint32_t op = r->pending[i], word = op / 64;
+        r->is_pending[word] |= UINT64_C(1) << op % 64;
+        if (word < low) low = word;
+        if (word > high) high = word;
     }
-    if (high - low >= 8 * count) {
-        qsort(r->pending, count, sizeof *r->pending, by_number);
-        return;
+    for (uint32_t word = low; word <= high; word++) {
+        uint64_t left = r->is_pending[word];
+        r->is_pending[word] = 0;
+        for (; left; left &= left - 1) r->pending[next++] = word * 64 + (uint32_t)__builtin_ctzll(left);
     }
-    for (uint32_t op = low; op <= high; op++)
-        if (r->mark[op] == mark) r->pending[next++] = op;
 }
 
 static void record_query(Base *base, const Place *place, uint32_t time, Arena *arena) {
@@ -127,7 +130,7 @@ static uint32_t missing(Replay *r, const Keep *retain, uint32_t time) {
         }
         if (next == count) break;
     }
-    if (count > 1) sort_pending(r, count, time + 1);
+    if (count > 1) sort_pending(r, count);
     return count;
 }
 
@@ -153,9 +156,9 @@ static void touch_first(Replay *r, uint32_t op) {
 static void add_runs(Replay *r, uint32_t count, uint32_t time, Sequence *sequence) {
     const Problem *p = r->p;
     vec_room(r->arena, &sequence->run, count + 1);
-    vec_room(r->arena, &r->time, count + 1);
+    vec_room(r->arena, &r->last.time, count + 1);
     Run *run = &sequence->run.at[sequence->run.count];
-    uint32_t *times = &r->time.at[r->time.count];
+    uint32_t *times = &r->last.time.at[r->last.time.count];
     double seconds = sequence->seconds;
     for (uint32_t i = 0; i <= count; i++) {
         uint32_t op = i < count ? r->pending[i] : time;
@@ -166,7 +169,7 @@ static void add_runs(Replay *r, uint32_t count, uint32_t time, Sequence *sequenc
     }
     sequence->seconds = seconds;
     sequence->run.count += count + 1;
-    r->time.count += count + 1;
+    r->last.time.count += count + 1;
 }
 
 static void record_state(const Replay *r, const Sequence *sequence, State *state) {
@@ -190,7 +193,7 @@ static void generate_from(Replay *r, const Keep *retain, uint32_t time, Sequence
 
 static void generate(Replay *r, const Keep *retain, Sequence *sequence) {
     const Problem *p = r->p;
-    sequence->run.count = r->time.count = r->made = 0;
+    sequence->run.count = r->last.time.count = r->made = 0;
     sequence->seconds = 0;
     for (uint32_t s = 0; s < p->storages; s++) r->place[s] = (Place){NONE, p->gap_first[s]};
     generate_from(r, retain, 0, sequence);
@@ -201,12 +204,12 @@ static void generate(Replay *r, const Keep *retain, Sequence *sequence) {
 static void find_deaths(Replay *r, const Sequence *sequence) {
     const Problem *p = r->p;
     uint32_t runs = sequence->run.count, left = r->made;
-    r->death.count = r->death_first.count = r->live.count = 0;
-    vec_room(r->arena, &r->death, r->made);
-    vec_room(r->arena, &r->death_first, runs + 1);
-    vec_room(r->arena, &r->live, runs);
+    r->last.death.count = r->last.death_first.count = r->last.live.count = 0;
+    vec_room(r->arena, &r->last.death, r->made);
+    vec_room(r->arena, &r->last.death_first, runs + 1);
+    vec_room(r->arena, &r->last.live, runs);
     memset(r->read_later, 0, sizeof *r->read_later * p->storages);
-    uint32_t *death = r->death.at, *first = r->death_first.at;
+    uint32_t *death = r->last.death.at, *first = r->last.death_first.at;
     bool *read_later = r->read_later;
     first[runs] = left;
     for (uint32_t i = runs; i-- > 0;) {
@@ -223,16 +226,16 @@ static void find_deaths(Replay *r, const Sequence *sequence) {
             read_later[s] = true;
         }
         first[i] = left;
-        r->live.at[i] = bytes;
+        r->last.live.at[i] = bytes;
     }
-    r->deaths = (Lists){first, death};
+    r->last.deaths = (Lists){first, death};
 }
 
 /* The storage that dies with run `i` whose bytes the run's first output takes over; NONE if there is none. */
 static uint32_t taken_over(const Replay *r, uint32_t i, uint32_t op) {
     for (EACH(k, r->p->takeover, op))
-        for (EACH(d, r->deaths, i))
-            if (r->deaths.list[d] == r->p->takeover.list[k]) return r->p->takeover.list[k];
+        for (EACH(d, r->last.deaths, i))
+            if (r->last.deaths.list[d] == r->p->takeover.list[k]) return r->p->takeover.list[k];
     return NONE;
 }
 
@@ -241,7 +244,7 @@ static void measure(Replay *r, Sequence *sequence) {
     const Copies *copies = r->copies;
     uint32_t count = r->copies_run ? copies->copy.count : 0, fetched = 0, freed = 0;
     uint32_t runs = sequence->run.count, peak_run = 0;
-    int64_t live = p->persistent_bytes, peak = live, *by_run = r->live.at;
+    int64_t live = p->persistent_bytes, peak = live, *by_run = r->last.live.at;
     for (uint32_t i = 0; i < runs; i++) {
         uint32_t op = sequence->run.at[i].op, taken = taken_over(r, i, op);
         int64_t passed_on = taken == NONE ? 0 : p->bytes[taken], dying = by_run[i];
@@ -254,7 +257,7 @@ static void measure(Replay *r, Sequence *sequence) {
         for (; freed < count && copies_in(copies, &copies->freed, freed)->free_run <= i + 1; freed++)
             live -= p->bytes[copies_in(copies, &copies->freed, freed)->storage];
     }
-    r->live.count = runs;
+    r->last.live.count = runs;
     sequence->peak_bytes = peak;
     sequence->peak_run = peak_run;
 }
@@ -264,11 +267,31 @@ void replay(Replay *r, const Keep *retain, Sequence *sequence) {
     generate(r, retain, sequence);
     find_deaths(r, sequence);
     sequence->wait_seconds = 0;
-    r->copies_run = r->copies && copies_find(r->copies, retain, sequence, r->time.at);
+    r->copies_run = r->copies && copies_find(r->copies, retain, sequence, r->last.time.at);
     if (r->copies_run) sequence->wait_seconds = r->copies->wait_seconds;
     sequence->seconds += sequence->wait_seconds;
     measure(r, sequence);
     stats_end(r->p->stats, STATS_REPLAY, began, sequence->run.count);
+}
+
+static void swap_aside(Replay *r, Sequence *sequence) {
+    Outcome last = r->last;
+    Sequence swap = *sequence;
+    r->last = r->aside;
+    *sequence = r->sequence_aside;
+    r->aside = last;
+    r->sequence_aside = swap;
+}
+
+void replay_put_aside(Replay *r, Sequence *sequence) {
+    if (r->copies) return; /* where they lie is not kept */
+    swap_aside(r, sequence);
+}
+
+bool replay_take_back(Replay *r, Sequence *sequence) {
+    if (r->copies) return false;
+    swap_aside(r, sequence);
+    return true;
 }
 
 static Base *base_new(const Problem *p, Arena *arena) {
@@ -296,7 +319,7 @@ void replay_base(Replay *r, const Keep *retain, Sequence *sequence) {
     vec_room(r->arena, &base->time, runs);
     base->run.count = base->time.count = runs;
     memcpy(base->run.at, sequence->run.at, sizeof *base->run.at * runs);
-    memcpy(base->time.at, r->time.at, sizeof *base->time.at * runs);
+    memcpy(base->time.at, r->last.time.at, sizeof *base->time.at * runs);
 }
 
 /* The first time at which it makes a difference that the base's retention is `retain` in one gap; NONE. */
@@ -315,13 +338,13 @@ bool replay_changed(Replay *r, const Keep *retain, uint32_t gap, Keep before, Se
     uint32_t time = first_difference(base, &before, &retain[gap], gap);
     if (time == NONE) return false;
     const State *state = &base->at[time];
-    sequence->run.count = r->time.count = 0;
+    sequence->run.count = r->last.time.count = 0;
     vec_room(r->arena, &sequence->run, state->runs);
-    vec_room(r->arena, &r->time, state->runs);
+    vec_room(r->arena, &r->last.time, state->runs);
     memcpy(sequence->run.at, base->run.at, sizeof *base->run.at * state->runs);
-    memcpy(r->time.at, base->time.at, sizeof *base->time.at * state->runs);
+    memcpy(r->last.time.at, base->time.at, sizeof *base->time.at * state->runs);
     memcpy(r->place, state->place, sizeof *r->place * r->p->storages);
-    sequence->run.count = r->time.count = state->runs;
+    sequence->run.count = r->last.time.count = state->runs;
     sequence->seconds = state->seconds;
     r->made = state->made;
     generate_from(r, retain, time, sequence);
@@ -332,13 +355,13 @@ bool replay_changed(Replay *r, const Keep *retain, uint32_t gap, Keep before, Se
 }
 
 const int64_t *replay_live(const Replay *r) {
-    return r->live.at;
+    return r->last.live.at;
 }
 const uint32_t *replay_time(const Replay *r) {
-    return r->time.at;
+    return r->last.time.at;
 }
 const Lists *replay_deaths(const Replay *r) {
-    return &r->deaths;
+    return &r->last.deaths;
 }
 const Copies *replay_copies(const Replay *r) {
     return r->copies_run ? r->copies : NULL;
@@ -354,6 +377,8 @@ void replay_plan(Replay *r, const Sequence *sequence, Arena *arena, Plan *plan) 
     const Copies *copies = r->copies;
     uint32_t count = r->copies_run ? copies->copy.count : 0, fetched = 0, gone = 0, freed = 0;
     plan->step.count = 0;
+    vec_room(arena, &plan->step,
+             sequence->run.count + list_begin(&r->last.deaths, sequence->run.count) + 3 * count);
     plan->update_begin = NONE;
     plan->seconds = sequence->seconds;
     plan->wait_seconds = sequence->wait_seconds;
@@ -368,7 +393,7 @@ void replay_plan(Replay *r, const Sequence *sequence, Arena *arena, Plan *plan) 
                                               .node = p->op_node ? p->op_node[run.op] : run.op,
                                               .value = NONE};
         if (run.again) plan->recompute_seconds += p->seconds[run.op];
-        for (EACH(d, r->deaths, i)) add_value_step(r, STEP_FREE, r->deaths.list[d], arena, plan);
+        for (EACH(d, r->last.deaths, i)) add_value_step(r, STEP_FREE, r->last.deaths.list[d], arena, plan);
         for (; gone < count && copies->copy.at[gone].out_run <= i; gone++) {
             if (copies->copy.at[gone].held) continue;
             add_value_step(r, STEP_OFFLOAD, copies->copy.at[gone].storage, arena, plan);

@@ -35,6 +35,7 @@ struct Trimmer {
     bool *live;           /* by storage */
     VEC(Scan) scan;       /* on the way to runs that were asked for, ascending */
     uint32_t scans;       /* of them, those of the sequence replayed last */
+    uint32_t scan_apart;  /* runs between two of them */
     uint32_t *transit;    /* by storage: its copy if it is on its way to or from host memory, else NONE */
     uint32_t *rerun_time; /* by operation: the last time it runs again, NONE if never */
     uint32_t *stamp;      /* by operation: the price query that counted it */
@@ -98,24 +99,22 @@ static double remake_seconds(Trimmer *trimmer, const Keep *retain, uint32_t s, u
     return seconds;
 }
 
-enum { SCAN_APART = 256 };
+enum { SCAN_APART = 256, SCANS = 32 };
 
-/* Notes how it stands before run `i`, unless it was. */
-static void scan_note(Trimmer *trimmer, uint32_t i) {
-    uint32_t storages = trimmer->p->storages, at = i / SCAN_APART;
-    if (at < trimmer->scans) return;
+/* Notes how it stands before the next run of which that is wanted. */
+static void scan_note(Trimmer *trimmer) {
+    uint32_t storages = trimmer->p->storages, at = trimmer->scans++;
     if (at == trimmer->scan.count)
         *vec_add(trimmer->arena, &trimmer->scan) =
             (Scan){.live = NEW_ARRAY(trimmer->arena, bool, storages),
                    .touched = NEW_ARRAY(trimmer->arena, uint32_t, storages)};
     memcpy(trimmer->scan.at[at].live, trimmer->live, sizeof *trimmer->live * storages);
     memcpy(trimmer->scan.at[at].touched, trimmer->touched, sizeof *trimmer->touched * storages);
-    trimmer->scans = at + 1;
 }
 
 /* The last run up to `stop` before which it is known how it stands, which it then does. */
 static uint32_t scan_begin(Trimmer *trimmer, uint32_t stop) {
-    uint32_t storages = trimmer->p->storages, at = stop / SCAN_APART;
+    uint32_t storages = trimmer->p->storages, at = stop / trimmer->scan_apart;
     if (!trimmer->scans) {
         memset(trimmer->live, 0, sizeof *trimmer->live * storages);
         memset(trimmer->touched, 0xff, sizeof *trimmer->touched * storages);
@@ -124,7 +123,7 @@ static uint32_t scan_begin(Trimmer *trimmer, uint32_t stop) {
     if (at >= trimmer->scans) at = trimmer->scans - 1;
     memcpy(trimmer->live, trimmer->scan.at[at].live, sizeof *trimmer->live * storages);
     memcpy(trimmer->touched, trimmer->scan.at[at].touched, sizeof *trimmer->touched * storages);
-    return at * SCAN_APART;
+    return at * trimmer->scan_apart;
 }
 
 /* State after run `stop`'s inputs and outputs are in place: live storages, their gaps and last touches. */
@@ -133,7 +132,7 @@ static void scan_to(Trimmer *trimmer, const Sequence *sequence, uint32_t stop) {
     const Lists *deaths = replay_deaths(trimmer->r);
     for (uint32_t i = scan_begin(trimmer, stop); i <= stop; i++) {
         uint32_t op = sequence->run.at[i].op;
-        if (i % SCAN_APART == 0) scan_note(trimmer, i);
+        if (i == trimmer->scans * trimmer->scan_apart) scan_note(trimmer);
         for (EACH(k, p->reads, op)) trimmer->touched[p->reads.list[k]] = i;
         for (EACH(k, p->makes, op))
             trimmer->touched[p->makes.list[k]] = i, trimmer->live[p->makes.list[k]] = true;
@@ -246,6 +245,7 @@ static bool lower_peaks(Trimmer *trimmer, int64_t target, const Sequence *sequen
     live_tree_load(&trimmer->room, replay_live(trimmer->r), runs);
     note_reruns(trimmer, sequence);
     trimmer->scans = 0;
+    trimmer->scan_apart = SCAN_APART + runs / SCANS;
     for (uint32_t peak = 0; peak < EFFORT_TRIM_PEAKS; peak++) {
         int64_t bytes;
         uint32_t at = live_tree_peak(&trimmer->room, &bytes);
@@ -413,10 +413,11 @@ void trim_fill(Trimmer *trimmer, int64_t target_bytes, Keep *retain, Sequence *s
         find_all_fills(trimmer, sequence, retain);
         uint32_t kept = keep_what_fits(trimmer, target_bytes, sequence, most, retain);
         if (!kept) return;
+        replay_put_aside(trimmer->r, sequence);
         replay(trimmer->r, retain, sequence);
         if (sequence->peak_bytes <= target_bytes && sequence->seconds < seconds) continue;
         memcpy(retain, trimmer->before, sizeof *retain * trimmer->p->gaps);
-        replay(trimmer->r, retain, sequence);
+        if (!replay_take_back(trimmer->r, sequence)) replay(trimmer->r, retain, sequence);
         most = kept / 3;
         if (!most) return;
     }

@@ -241,6 +241,54 @@ static void chains_go_below_segments(void **state) {
     arena_free(arena);
 }
 
+/* Runs, live bytes and deaths of two replays of one problem. */
+static void check_same_replay(Replay *a, const Sequence *one, Replay *b, const Sequence *other) {
+    assert_int_equal(one->run.count, other->run.count);
+    assert_int_equal(one->peak_bytes, other->peak_bytes);
+    assert_int_equal(one->peak_run, other->peak_run);
+    assert_true(one->seconds == other->seconds);
+    for (uint32_t i = 0; i < one->run.count; i++) {
+        assert_int_equal(one->run.at[i].op, other->run.at[i].op);
+        assert_int_equal(one->run.at[i].again, other->run.at[i].again);
+        assert_int_equal(replay_time(a)[i], replay_time(b)[i]);
+        assert_int_equal(replay_live(a)[i], replay_live(b)[i]);
+        const Lists *dead = replay_deaths(a), *others = replay_deaths(b);
+        assert_int_equal(list_end(dead, i) - list_begin(dead, i),
+                         list_end(others, i) - list_begin(others, i));
+        for (EACH(d, *dead, i))
+            assert_int_equal(dead->list[d], others->list[list_begin(others, i) + (d - list_begin(dead, i))]);
+    }
+}
+
+/* What was put aside is taken back as it was, whatever was replayed in between; groups of operations that run
+ * again are in order, near each other or far apart. */
+static void a_replay_is_taken_back(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    const Graph *g;
+    Problem *p = problem_of(&bytes_gpt, &g, arena);
+    Blocks blocks = problem_blocks(g, p, arena);
+    Keep *kept = NEW_ARRAY(arena, Keep, p->gaps + 1), *other = NEW_ARRAY(arena, Keep, p->gaps + 1);
+    Replay *r = replay_new(p, arena), *fresh = replay_new(p, arena);
+    Sequence sequence = {0}, expected = {0};
+    for (uint32_t length = 1; length <= blocks.count; length++) {
+        retain_segments(p, &blocks, length, length % 2, kept);
+        retain_segments(p, &blocks, blocks.count / length + 1, false, other);
+        replay(r, kept, &sequence);
+        for (uint32_t i = 1; i < sequence.run.count; i++)
+            if (sequence.run.at[i - 1].again && replay_time(r)[i - 1] == replay_time(r)[i])
+                assert_true(sequence.run.at[i - 1].op < sequence.run.at[i].op);
+        replay_put_aside(r, &sequence);
+        replay(r, other, &sequence);
+        replay(fresh, other, &expected);
+        check_same_replay(r, &sequence, fresh, &expected);
+        assert_true(replay_take_back(r, &sequence));
+        replay(fresh, kept, &expected);
+        check_same_replay(r, &sequence, fresh, &expected);
+    }
+    arena_free(arena);
+}
+
 /* What is said without a search, and of a plan in brief, is what the plan comes to. */
 static void check_estimate(PlanRequest request, const PlanResult *result, Arena *arena) {
     double estimate = plan_estimate(&request), seconds = result->plan.seconds;
@@ -342,6 +390,7 @@ int main(void) {
         cmocka_unit_test(plain_chains_reach_revolve),
         cmocka_unit_test(few_bytes_come_to_an_end),
         cmocka_unit_test(chains_go_below_segments),
+        cmocka_unit_test(a_replay_is_taken_back),
         cmocka_unit_test(windows_stay_below_the_optimum),
         cmocka_unit_test(windows_count_repeated_work),
     };

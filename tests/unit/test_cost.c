@@ -46,6 +46,7 @@ static void check_graph(const Graph *g, const Device *device, Arena *arena) {
         }
         double least = cost[n].flops / rate, move = cost[n].bytes / (0.92 * device->bytes_per_second);
         if (move > least) least = move;
+        assert_true(cost[n].seconds == cost_roofline(g, node, device, arena)); /* as by itself */
         if (cost[n].seconds < least * (1 - 1e-9))
             fail_msg("%s on %s: %g s, and its units need %g s", op_info[node->op].name, device->name,
                      cost[n].seconds, least);

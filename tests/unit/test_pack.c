@@ -3,6 +3,7 @@
  * $REMAT_DATA or the shared data folder beside the sources, and skipped where there is neither. */
 #include "frontend/verbs/csv.h"
 #include "planner/layout/pack_exact.h"
+#include "planner/layout/pack_tree.h"
 #include "planner/plan.h"
 #include "planner/layout/pack.h"
 #include "planner/layout/pack_lowest.h"
@@ -379,12 +380,43 @@ static void published_instances(void **state) {
     arena_free(arena);
 }
 
+/* Placed by the sets that were found before, items come to lie where they do otherwise, for as much work. */
+static void known_sets_are_those_met(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    uint64_t seed = 1;
+    for (int round = 0; round < 300; round++) {
+        arena_reset(arena);
+        uint32_t count = 1 + (uint32_t)(random_next(&seed) % 200),
+                 times = 1 + (uint32_t)(random_next(&seed) % 90);
+        uint32_t *lo = NEW_ARRAY(arena, uint32_t, count), *hi = NEW_ARRAY(arena, uint32_t, count);
+        PackTree plain = pack_tree_new(times, arena), known = pack_tree_new(times, arena);
+        for (uint32_t i = 0; i < count; i++) {
+            lo[i] = (uint32_t)(random_next(&seed) % times);
+            hi[i] = lo[i] + 1 + (uint32_t)(random_next(&seed) % (times - lo[i]));
+            pack_tree_expect(&plain, lo[i], hi[i]);
+            pack_tree_expect(&known, lo[i], hi[i]);
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            int64_t bytes = 1 + (int64_t)(random_next(&seed) % 40), align = 1 + round % 4;
+            PackPath path = pack_tree_path(&known, lo[i], hi[i], arena);
+            int64_t at = pack_tree_fit(&plain, lo[i], hi[i], bytes, align);
+            assert_int_equal(pack_tree_fit_on(&known, &path, bytes, align), at);
+            pack_tree_add(&plain, lo[i], hi[i], at, at + bytes);
+            pack_tree_add_on(&known, &path, at, at + bytes);
+            assert_int_equal(plain.work, known.work);
+        }
+    }
+    arena_free(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_to_pack),   cmocka_unit_test(random_items),
-        cmocka_unit_test(mixed_alignments),  cmocka_unit_test(ten_thousand),
-        cmocka_unit_test(validator_rejects), cmocka_unit_test(against_brute_force),
-        cmocka_unit_test(cut_rectangles),    cmocka_unit_test(published_instances),
+        cmocka_unit_test(nothing_to_pack),          cmocka_unit_test(random_items),
+        cmocka_unit_test(mixed_alignments),         cmocka_unit_test(ten_thousand),
+        cmocka_unit_test(validator_rejects),        cmocka_unit_test(against_brute_force),
+        cmocka_unit_test(cut_rectangles),           cmocka_unit_test(published_instances),
+        cmocka_unit_test(known_sets_are_those_met),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
