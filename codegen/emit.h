@@ -51,7 +51,8 @@ void emit_source(const EmitRequest *request, Text *out);
 /* The same without its main: tables and steps, and `program`. */
 void emit_training(const EmitRequest *request, Text *out);
 /* Bytes that the process of a program for the host takes beside the arena: code, buffers, what loading,
- * sampling and merging hold at a time. Tables of a data file's documents are not among them: they are as long
+ * sampling and merging hold at a time. Threads (RT_THREAD_BYTES of
+ * runtime/sizes.h each) and tables of a data file's documents are not among them: they are as long
  * as the file is. */
 int64_t process_bytes(const EmitRequest *request);
 void emit_plan_json(const EmitRequest *request, Text *out);

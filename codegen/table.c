@@ -321,7 +321,10 @@ static uint32_t add_products(Text *out, const EmitRequest *request) {
             while (i < seen.count && seen.at[i] != choice) i++;
             if (choice && i == seen.count) *vec_add(out->arena, &seen) = choice;
         }
-    if (seen.count) text_add(out, "static const KChoice products[] = {\n");
+    if (seen.count)
+        text_add(out, "/* What `rematc tune` found the fastest (kernels/product.h; operands and result are "
+                      "KDType). */\n"
+                      "static const KChoice products[] = {\n");
     for (uint32_t i = 0; i < seen.count; i++) {
         text_add(out, "    {{");
         const char *between = "";

@@ -308,8 +308,7 @@ static uint64_t hash_key(const char *key, size_t length) {
     for (size_t i = 0; i < length; i += 8) {
         uint64_t part = 0;
         memcpy(&part, key + i, length - i < 8 ? length - i : 8);
-        hash = (hash ^ part) * 0x9e3779b97f4a7c15u;
-        hash ^= hash >> 32;
+        hash = hash_word(hash, part);
     }
     return hash;
 }

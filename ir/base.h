@@ -85,6 +85,11 @@ uint32_t map_get(const Map *map, const char *key);       /* NONE when absent */
 /* FNV-1a, 64 bit: the one hash used for canonical forms. Start with HASH_SEED. */
 #define HASH_SEED 0xcbf29ce484222325u
 uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t count);
+/* Of tables in memory, eight bytes at a time: another hash, which nothing that is kept depends on. */
+static inline uint64_t hash_word(uint64_t hash, uint64_t word) {
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 32;
+}
 
 /* A reproducible random stream (splitmix64): tests and seeded searches. */
 uint64_t random_next(uint64_t *state);

@@ -35,16 +35,15 @@ static struct {
     int choices, most; /* most: candidates of a new product */
     Product *at;       /* grows: a program has some for each width of a matrix */
     int count, room;
-    int last, asked;   /* the product that was called last, -1 once it was asked for; that one */
+    int last, asked; /* the product that was called last, -1 once it was asked for; that one */
 } products = {NULL, 0, 1, NULL, 0, 0, -1, 0};
 
 static void check(cublasStatus_t status, const char *what, const KShape *s) {
     if (status == CUBLAS_STATUS_SUCCESS) return;
-    fprintf(stderr,
-            "train: error: cuBLASLt: %s: %s (product of %s operands into %s, [%lld, %lld] over %lld)\n", what,
-            cublasLtGetStatusString(status), s->operands == K_F32 ? "f32" : "bf16",
-            s->result == K_F32 ? "f32" : "bf16", (long long)s->rows, (long long)s->columns,
-            (long long)s->depth);
+    fprintf(
+        stderr, "train: error: cuBLASLt: %s: %s (product of %s operands into %s, [%lld, %lld] over %lld)\n",
+        what, cublasLtGetStatusString(status), s->operands == K_F32 ? "f32" : "bf16",
+        s->result == K_F32 ? "f32" : "bf16", (long long)s->rows, (long long)s->columns, (long long)s->depth);
     exit(status == CUBLAS_STATUS_ALLOC_FAILED ? K_EXIT_MEMORY : K_EXIT_DEVICE);
 }
 

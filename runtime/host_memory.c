@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 int64_t rt_read_number(const char *path, const char *key) {
     FILE *file = fopen(path, "r");
@@ -19,6 +22,14 @@ int64_t rt_read_number(const char *path, const char *key) {
     }
     fclose(file);
     return value;
+}
+
+int rt_threads(void) {
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
 }
 
 int64_t rt_process_peak_bytes(void) {

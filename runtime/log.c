@@ -192,7 +192,8 @@ void rt_log_end(RtLog *log, const RtProgram *program, const RtRun *run, int64_t 
     if (!log->measured_steps) return;
     double mean = log->measured_seconds / (double)log->measured_steps;
     const int64_t process = program->process_bytes ? rt_process_peak_bytes() : -1;
-    const int64_t planned_process = program->arena_bytes + program->host_bytes + program->process_bytes;
+    const int64_t planned_process = program->arena_bytes + program->host_bytes + program->process_bytes +
+                                    rt_threads() * (int64_t)RT_THREAD_BYTES;
     char line[512], host[128] = "", whole[128] = "";
     if (process >= 0)
         snprintf(whole, sizeof whole, "\"planned_process_bytes\":%lld,\"measured_process_bytes\":%lld,",

@@ -72,7 +72,7 @@ typedef struct RtProgram {
     int64_t arena_bytes;        /* planned peak: allocated once */
     int64_t reserved_bytes;     /* planned beside the arena: the device's context, and code_bytes; 0 on the host */
     int64_t code_bytes;         /* of that, for the code of kernels and libraries, which is loaded after the arena */
-    int64_t process_bytes;      /* planned of the process beside the arena and host_bytes, on the host; 0: not known */
+    int64_t process_bytes;      /* planned of the process beside the arena, host_bytes and its threads, on the host; 0: not known */
     int64_t host_bytes;         /* pinned host memory for copies, allocated once; 0: none */
     int copies;                 /* tickets that OFFLOAD and FETCH use: 0 .. copies - 1 */
     const RtCategory *category;
@@ -282,6 +282,7 @@ void rt_device_download(void *to, const char *from, int64_t bytes);
 void rt_device_upload_rows(char *to, int64_t pitch, const void *from, int64_t row_bytes, int64_t rows);
 void rt_device_fill(char *to, int value, int64_t bytes);
 void rt_device_sync(void);
+int rt_threads(void);                          /* that kernels of the host run on */
 int64_t rt_process_peak_bytes(void);           /* the most that was resident of the process; -1: not known */
 int64_t rt_device_used_bytes(void);            /* by this process, context included; -1: not known */
 void rt_device_close(RtRun *run);

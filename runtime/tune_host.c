@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 #if defined(__AVX512F__)
 #define VECTORS "avx512"
@@ -42,10 +39,7 @@ static int processor_line(const char *key, char *out, size_t size) {
 void rt_tune_place(RtTunePlace *place) {
     struct utsname system;
     char processor[160] = "unknown processor";
-    int threads = 1;
-#ifdef _OPENMP
-    threads = omp_get_max_threads();
-#endif
+    const int threads = rt_threads();
     processor_line("model name", processor, sizeof processor);
     snprintf(place->card, sizeof place->card, "%s, %d thread%s", processor, threads, threads == 1 ? "" : "s");
     int known = uname(&system) == 0;

@@ -55,8 +55,8 @@ ChildEnd child_run(ChildWork *work, void *context, unsigned most_seconds, Text *
         static const int ends_it[] = {SIGALRM, SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGTRAP};
         for (size_t i = 0; i < COUNT_OF(ends_it); i++) signal(ends_it[i], SIG_DFL);
         alarm(most_seconds);
-        dup2(STDERR_FILENO,
-             STDOUT_FILENO); /* where libraries that give up say so: an answer is no place for it */
+        /* libraries that give up say so there: an answer is no place for it */
+        dup2(STDERR_FILENO, STDOUT_FILENO);
         bool done = work(context, ends[1]);
         _exit(done ? EXIT_DONE : EXIT_REFUSED);
     }

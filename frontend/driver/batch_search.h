@@ -5,8 +5,8 @@
 #include "frontend/driver/stages.h"
 
 /* The training program of the micro-batch and tiling with the most tokens a second among those that fit the
- * arena's budget; when none fits, of what comes nearest. `told`: the plan's reasons say why there are tiles, for which
- * the whole is planned too. */
+ * arena's budget; when none fits, of what comes nearest. `told`: the plan's reasons say why there are tiles,
+ * for which the whole is planned too. */
 Program batch_search(const Compilation *c, Policy policy, Budget budget, bool told);
 
 /* Whether the weights and the optimizer's states, which are there in every micro-batch and tiling, are more

@@ -14,7 +14,8 @@ typedef struct Planned {
 /* After compile_lower: the plan of a policy within a budget of the whole program, at the micro-batch and
  * tiling it is fastest with; where none fits, what comes nearest. */
 Planned planned_by(const Compilation *c, Policy policy, Budget budget);
-/* The same for who asks for its figures alone, not for its reasons, nor for how samples are drawn a token at a time. */
+/* The same for who asks for its figures alone, not for its reasons, nor for how samples are drawn a token at
+ * a time. */
 Planned planned_figures(const Compilation *c, Policy policy, Budget budget);
 /* The same for the file's policy and budget, but that evaluation and sampling are left out where training
  * does not fit; whether all do. */

@@ -6,6 +6,7 @@
 #include "frontend/driver/profiles.h"
 #include "ir/ops.h"
 #include "planner/layout/live.h"
+#include "runtime/sizes.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -191,8 +192,10 @@ void summary_plan(const PlanSummary *summary, Text *out) {
         text_add(out, "    %-21s %s\n", "evaluation, sampling",
                  format_bytes(request->arena_bytes - packed, a));
     if (!request->cuda)
-        text_add(out, "  process         %s beside that: code, buffers, files on their way in and out\n",
-                 format_bytes(process_bytes(request), a));
+        text_add(out,
+                 "  process         %s beside that, and %s a thread: code, buffers, files on their way in "
+                 "and out\n",
+                 format_bytes(process_bytes(request), a), format_bytes(RT_THREAD_BYTES, b));
     add_phases(request, out);
     add_sampling(request, out);
     /* a plan that keeps dequantised weights takes more memory than policy none, and less time */
@@ -402,7 +405,10 @@ json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena) {
     json_set(root, "budget_bytes", json_integer(summary->budget.device_bytes));
     json_set(root, "reserved_bytes", json_integer(request->device->reserved_bytes));
     json_set(root, "peak_bytes", json_integer(request->arena_bytes));
-    if (!request->cuda) json_set(root, "process_bytes", json_integer(process_bytes(request)));
+    if (!request->cuda) {
+        json_set(root, "process_bytes", json_integer(process_bytes(request)));
+        json_set(root, "thread_bytes", json_integer(RT_THREAD_BYTES));
+    }
     json_set(root, "live_bytes", json_integer(train->layout->live_bytes));
     const Phases phases = phases_of(request);
     json_t *each = json_object();

@@ -232,23 +232,18 @@ static Cost cost_node(const Graph *g, const Node *node, const Device *device, Ar
 
 /* ---- nodes that cost the same: all that a cost depends on is alike, as in every block ---- */
 
-static uint64_t mix(uint64_t hash, uint64_t word) {
-    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
-    return hash ^ hash >> 32;
-}
-
 static uint64_t hash_value(uint64_t hash, const Value *value) {
     const Type *type = &value->type;
-    hash = mix(hash, (uint64_t)type->dtype << 32 | (uint32_t)type->rank);
-    for (int i = 0; i < type->rank; i++) hash = mix(hash, (uint64_t)type->dim[i]);
-    return mix(hash, (uint64_t)value->room);
+    hash = hash_word(hash, (uint64_t)type->dtype << 32 | (uint32_t)type->rank);
+    for (int i = 0; i < type->rank; i++) hash = hash_word(hash, (uint64_t)type->dim[i]);
+    return hash_word(hash, (uint64_t)value->room);
 }
 
 static uint64_t hash_node(const Graph *g, const Node *node) {
-    uint64_t hash = mix(HASH_SEED, (uint64_t)node->op << 32 | node->nin), word;
+    uint64_t hash = hash_word(HASH_SEED, (uint64_t)node->op << 32 | node->nin), word;
     for (size_t at = 0; at < sizeof node->attr; at += sizeof word) {
         memcpy(&word, (const char *)&node->attr + at, sizeof word);
-        hash = mix(hash, word);
+        hash = hash_word(hash, word);
     }
     for (uint32_t i = 0; i < node->nin; i++) hash = hash_value(hash, &g->value.at[node->in[i]]);
     for (uint32_t i = 0; i < node->nout; i++) hash = hash_value(hash, &g->value.at[node->out[i]]);

@@ -12,8 +12,7 @@ typedef struct Cost {
                        measured operations took of that (interpolate.h) */
     const ProfileTime *measured; /* of the device's profile; NULL: computed */
     bool interpolated;           /* .. between what was measured of its kind */
-    const KChoice
-        *product;    /* the algorithm that the profile has for its product; NULL: the library's first */
+    const KChoice *product;      /* the profile's algorithm for its product; NULL: the library's first */
     int launches[2]; /* kernels, products, fills and copies, in the first micro-step and later; 0 on the host
                       */
     const char *source; /* where it is: of the shares of the device's peaks that the rates are */

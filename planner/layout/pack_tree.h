@@ -34,8 +34,8 @@ typedef struct PackTree {
     uint64_t work;            /* sets looked at and ranges passed while fitting */
 } PackTree;
 
-/* The sets that a lifetime meets, and those that what is placed in it comes into: two after the number of a node, its
- * `across` and its `within`. */
+/* The sets that a lifetime meets, and those that what is placed in it comes into: two after the number of a
+ * node, its `across` and its `within`. */
 typedef struct PackPath {
     uint32_t *set; /* first those it meets */
     uint32_t met, count;

@@ -36,8 +36,9 @@ typedef struct Replay Replay;
 Replay *replay_new(const Problem *p, Arena *arena);
 /* Generates the runs, their seconds and their peak. The sequence's array is reused. */
 void replay(Replay *r, const Keep *retain, Sequence *sequence);
-/* Puts what was replayed last aside. When something else was replayed, into the same sequence, it can be taken back once,
- * which is faster than replaying it again: as if that had not been. False: there are copies, and it has to be. */
+/* Puts what was replayed last aside. When something else was replayed, into the same sequence, it can be
+ * taken back once, which is faster than replaying it again: as if that had not been. False: there are copies,
+ * and it has to be. */
 void replay_put_aside(Replay *r, Sequence *sequence);
 bool replay_take_back(Replay *r, Sequence *sequence);
 /* The same for a problem without copies; replay_changed may then be asked. */

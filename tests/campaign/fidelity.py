@@ -247,7 +247,7 @@ def main():
     target = pathlib.Path(options.o).resolve()
     bench = Bench(options)
     # a run that was stopped goes on with `--models` of those that it lacked: rows of the same rematc count
-    rematc = hashlib.sha256(pathlib.Path(options.rematc).read_bytes()).hexdigest()
+    rematc = hashlib.sha256(pathlib.Path(bench.rematc).read_bytes()).hexdigest()
     saved = bench.work / "rows.json"
     before = json.loads(saved.read_text()) if saved.exists() else {}
     models = before["models"] if before.get("rematc") == rematc else {}

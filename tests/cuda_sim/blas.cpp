@@ -4,8 +4,8 @@
  * dimensions under the rows, buffers not aligned as its preference assumes, too little workspace. An
  * algorithm "uses" all the workspace it was promised: it fills it with NaN.
  *
- * It has three algorithms, which its heuristic names in this order: the exact one; one that is as exact, in two
- * stages; one that keeps 12 bits as it adds up. That of the number REMAT_SIM_SLOW_PRODUCT takes a
+ * It has three algorithms, which its heuristic names in this order: the exact one; one that is as exact, in
+ * two stages; one that keeps 12 bits as it adds up. That of the number REMAT_SIM_SLOW_PRODUCT takes a
  * millisecond more. */
 #include "cublasLt.h"
 

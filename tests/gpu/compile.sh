@@ -24,15 +24,16 @@ for spec in "$source"/examples/*.remat; do
 done
 [ "$(echo "$names" | wc -w)" -ge 5 ] || fail "only these examples fit:$names"
 
-# a folder of objects is of one state of the kernels: what was said when they were compiled is kept
-[ -f "$work/kernels.log" ] || rm -rf "$work/obj"
+# a folder of objects is of one state of the kernels; once they are whole, what was said when they were compiled lies there
 for name in $names; do
+    objects=$work/obj/$(sed -n 's|^OBJECT_DIR = $(OBJ)/||p' "$work/$name/Makefile")
+    [ -f "$objects/kernels.log" ] || rm -rf "$objects"
     make -Otarget -j2 --no-print-directory -C "$work/$name" ARCH="sm_80 sm_90" OBJ="$work/obj" NVCC="${NVCC:-nvcc}" \
         NVCCFLAGS="-O3 -Xptxas -v" > "$work/$name.log" 2>&1 || {
         cat "$work/$name.log" >&2
         fail "make $name"
     }
-    ! grep -q "Compiling entry function" "$work/$name.log" || cp "$work/$name.log" "$work/kernels.log"
+    [ -f "$objects/kernels.log" ] || cp "$work/$name.log" "$objects/kernels.log"
     "$work/$name/train" --version > /dev/null || fail "$name: --version"
     if [ ! -e /dev/nvidia0 ]; then
         code=0
@@ -42,5 +43,5 @@ for name in $names; do
     fi
     echo "$name: $(wc -c < "$work/$name/train") bytes"
 done
-sh "$(dirname "$0")/registers.sh" "$work/kernels.log" "$(ls -td "$work"/obj/cuda-*/kernels | head -n 1)" \
+sh "$(dirname "$0")/registers.sh" "$objects/kernels.log" "$objects/kernels" \
     "$source/tests/gpu/registers.txt"
