@@ -55,12 +55,6 @@ if(TARGET rematc AND NOT REMAT_SANITIZE)
   campaign(damage_campaign damage damage)
   campaign(valgrind valgrind)
   campaign(adapters_campaign adapters)
-  if(TARGET sgemm_rate)
-    # ninja fidelity: what plans say against what runs say, into docs/fidelity.md; a quiet machine and a quarter of an hour.
-    add_custom_target(fidelity COMMAND python3 ${campaign}/fidelity.py $<TARGET_FILE:rematc> $<TARGET_FILE:sgemm_rate>
-                      ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/campaign/fidelity -o ${CMAKE_SOURCE_DIR}/docs/fidelity.md
-                      DEPENDS rematc sgemm_rate USES_TERMINAL VERBATIM)
-  endif()
   add_custom_target(published COMMAND ${REMAT_PYTHON} ${campaign}/published.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/published DEPENDS rematc USES_TERMINAL VERBATIM)
   add_custom_target(report_pages COMMAND ${REMAT_PYTHON} ${campaign}/report.py $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}

@@ -40,4 +40,10 @@ if(BENCH_OPENBLAS AND BENCH_CBLAS)
     COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/bench/train_step.sh $<TARGET_FILE:rematc> $<TARGET_FILE:sgemm_rate>
             ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/bench
     DEPENDS rematc sgemm_rate USES_TERMINAL VERBATIM)
+
+  # ninja fidelity: what plans say against what runs say, into docs/fidelity.md; a quiet machine and half an hour.
+  add_custom_target(fidelity
+    COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/campaign/fidelity.py $<TARGET_FILE:rematc> $<TARGET_FILE:sgemm_rate>
+            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/campaign/fidelity -o ${CMAKE_SOURCE_DIR}/docs/fidelity.md
+    DEPENDS rematc sgemm_rate USES_TERMINAL VERBATIM)
 endif()
