@@ -34,7 +34,10 @@ enum {
     CHAT_ALWAYS_THINKS = 1 << 14,     /* in every answer */
     CHAT_NEEDS_CONTENT = 1 << 15,     /* a call of tools has a content, empty or not */
     CHAT_QWEN_2_5 = 1 << 16, /* an answer has the newline in front of it, and calls no texts for arguments */
-    CHAT_EMPTY_CALLS = 1 << 17, /* an empty list of calls is taken for a call, and the content lost */
+    CHAT_EMPTY_CALLS = 1 << 17,    /* an empty list of calls is taken for a call, and the content lost */
+    CHAT_SYSTEM_FIRST = 1 << 18,   /* the system message is written at the begin, wherever it stands */
+    CHAT_DROPS_THOUGHTS = 1 << 19, /* of an answer only what is behind its last </think> is written */
+    CHAT_LEARNS_OPEN = 1 << 20,    /* the mark in front of an answer is learned with it */
 };
 
 /* What stands around a message, and what the template refuses. BOS and EOS in these texts are the folder's

@@ -75,7 +75,7 @@ static bool add_system(Render *r, uint32_t index) {
     if (index == 0 && s->no_system) return chat_refuse(r, index, "%s", s->no_system);
     if (r->row->traits & CHAT_NO_SYSTEM)
         return chat_refuse(r, index, "%s has no system message: it would be lost", r->row->name);
-    if (s->no_system || r->row->traits & IN_FRONT)
+    if (s->no_system || r->row->traits & IN_FRONT || (r->row->traits & CHAT_SYSTEM_FIRST && index))
         return chat_refuse(r, index, "%s reads a system message only as the first", r->row->name);
     if (r->row->traits & CHAT_SYSTEM_MAYBE_EMPTY) {
         Piece content;
@@ -88,12 +88,20 @@ static bool add_system(Render *r, uint32_t index) {
     return true;
 }
 
-/* What is learned of an answer is what comes behind its prompt. */
+/* What is learned of an answer is what comes behind its prompt; a template may ask for the mark as well. */
 static bool add_answer(Render *r, uint32_t index) {
     const ChatShape *s = r->row->shape;
-    size_t begin = r->out->text.length + (s->prompt ? strlen(s->prompt) : 0);
+    bool opens = s->prompt && !(r->row->traits & CHAT_LEARNS_OPEN);
+    size_t begin = r->out->text.length + (opens ? strlen(s->prompt) : 0), content;
     chat_add(r, s->assistant_open);
-    if (!add_content(r, index, r->out->text.length)) return false;
+    content = r->out->text.length;
+    if (!add_content(r, index, content)) return false;
+    if (r->row->traits & CHAT_DROPS_THOUGHTS && strstr(r->out->text.at + content, "</think>"))
+        return chat_refuse(
+            r, index,
+            "%s writes only what is behind its last </think>: the thoughts would be lost (trl has a "
+            "chat_template.jinja for training that keeps them)",
+            r->row->name);
     chat_add(r, s->assistant_close);
     chat_completion(r, begin);
     chat_add(r, s->after);

@@ -219,6 +219,8 @@ def stricter(model, tokenizer, request):
             if not isinstance(function.get("name"), str) or not isinstance(function.get("arguments"), dict) and not (
                     "arguments is string" in template and isinstance(function.get("arguments"), str)):
                 return "a call without a name, or with arguments that are no object"
+        if m["role"] == "assistant" and "<｜User｜>" in template and "split('</think>')" in template and "</think>" in content:
+            return "thoughts in a content, which are dropped"
         for key in ("reasoning_content", "thinking", "reasoning"):
             if m.get(key) not in (None, "") and not (thinks and m["role"] == "assistant" and isinstance(m[key], str)):
                 return "thoughts that are not written"
@@ -235,7 +237,7 @@ def stricter(model, tokenizer, request):
     for i, m in enumerate(messages):
         if is_lost(tokenizer, request, i, put_content) and (m.get("content") or not m.get("tool_calls")):
             return "a message that is left out"
-        if m.get("role") == "system" and i and ("start_of_turn" in template):
+        if m.get("role") == "system" and i and ("start_of_turn" in template or "<｜User｜>" in template):
             return "a system message that is not the first"
     return None
 

@@ -3,7 +3,7 @@ tokenizer_files.py --cases FOLDER: small tokenizers, and what the library makes 
 
 One tokenizer per published kind is trained by the library with that kind's normaliser, pre-tokenizer, decoder and
 added tokens; FILEs are tokenizer.json files of others, and published vocabularies that are installed with mistral_common,
-openai-whisper or dashscope are made into such files. On texts in 20 scripts, on code, on strings made to break
+llama_models, openai-whisper or dashscope are made into such files. On texts in 20 scripts, on code, on strings made to break
 things and on every character there is, ids and ranges must be the library's and ids must decode to the same bytes. Then
 both are timed in turn, on one core. PROGRAM is tests/campaign/tokenize.c. Files that are
 changed at random are refused, or read as the library reads them. REMAT_TOKENIZERS names the kinds to run ("characters", "splits" and
@@ -362,6 +362,13 @@ def installed_files(folder):
             t.normalizer = normalizers.NFC()
             return t
         out["qwen"] = qwen
+    for path in package("llama_models", "llama[34]", "tokenizer.model"):
+        name = os.path.basename(os.path.dirname(path))
+        def llama(path=path, regex=LLAMA3 if name == "llama3" else O200K):
+            t = ranked(tiktoken_file(path), regex, ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"])
+            t.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), template(t, "<|begin_of_text|>")])
+            return t
+        out["published-" + name] = llama
     for path in package("mistral_common", "data", "tekken_*.json"):
         def tekken(path=path):
             file = json.load(open(path))

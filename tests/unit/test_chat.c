@@ -110,8 +110,11 @@ static void rows_agree_with_their_shapes(void **state) {
         for (uint32_t k = 0; k < i; k++) assert_true(row[k].fingerprint != row[i].fingerprint);
         assert_true(row[i].source[0]);
         assert_true(s->stop && s->stop[0] && s->user_open && s->assistant_close);
-        /* A completion begins behind the prompt, so an answer begins with it. */
-        if (s->prompt) assert_int_equal(strncmp(s->assistant_open, s->prompt, strlen(s->prompt)), 0);
+        /* A completion begins behind the prompt, so an answer begins with it; or in front of the mark with
+         * which the prompt begins too. */
+        const char *head = row[i].traits & CHAT_LEARNS_OPEN ? s->assistant_open : s->prompt;
+        const char *whole = row[i].traits & CHAT_LEARNS_OPEN ? s->prompt : s->assistant_open;
+        if (head) assert_int_equal(strncmp(whole, head, strlen(head)), 0);
         /* What stands in front of a user's message is no message of its own, and is not refused. */
         if (row[i].traits & in_front) assert_null(s->no_system);
         assert_true((row[i].traits & in_front) != in_front);
@@ -312,6 +315,10 @@ static void refusals_name_the_message(void **state) {
         {"gemma3", "[" SYSTEM "]", "message 0 (system): Gemma 3 writes it only in front of the next message"},
         {"gemma3", "[{\"role\": \"user\", \"content\": [{\"type\": \"image\"}]}]",
          "part 0 of its content is no text"},
+        {"deepseek_r1", "[" USER ", " SYSTEM "]",
+         "message 1 (system): DeepSeek R1 distilled reads a system message only as the first"},
+        {"deepseek_r1", "[" USER ", {\"role\": \"assistant\", \"content\": \"<think>a</think>b\"}]",
+         "message 1 (assistant): DeepSeek R1 distilled writes only what is behind its last </think>"},
         {"mistral_v1", "[" SYSTEM ", " ANSWER "]",
          "message 1 (assistant): After the optional system message, conversation roles must alternate"},
         {"mistral_nemo", "[" SYSTEM ", " USER ", " ANSWER "]",
