@@ -237,7 +237,8 @@ static bool attention_dropout(Config *c, const char *key, Facts *out) {
  * behind the last layer. */
 static bool windows_read(Config *c, const Facts *facts) {
     bool windows = facts->family->traits & TRAIT_WINDOW, use = !windows;
-    int64_t window = windows && !json_object_get(c->object, "sliding_window") ? 4096 : 0, first = 0;
+    bool usual = windows || facts->family->traits & TRAIT_WINDOW_OF_4096;
+    int64_t window = usual && !json_object_get(c->object, "sliding_window") ? 4096 : 0, first = 0;
     if (!config_flag(c, "use_sliding_window", &use) || !config_count(c, "sliding_window", 1, MOST, &window))
         return false;
     if (windows) first = 28;
@@ -285,11 +286,19 @@ static bool heads_read(Config *c, Facts *out) {
     return true;
 }
 
+/* Keys that Phi-3 and what came after it have alone. */
+static bool fused_read(Config *c, Facts *out) {
+    config_value(c, "attention_bias"); /* which the library's model does not read, nor the next */
+    config_value(c, "embd_pdrop");
+    config_value(c, "original_max_position_embeddings"); /* of longrope, which is refused */
+    return config_number(c, "resid_pdrop", 0, 0.999, &out->residual_dropout);
+}
+
 static bool decoder_read(Config *c, Facts *out) {
     unsigned traits = out->family->traits;
     bool attention_bias = false;
     out->positions = 2048;
-    out->eps = 1e-6;
+    out->eps = traits & TRAIT_FUSED ? 1e-5 : 1e-6;
     if (!config_needs(c, "vocab_size", 1, MOST, &out->vocabulary) ||
         !config_needs(c, "hidden_size", 1, MOST, &out->width) ||
         !config_needs(c, "intermediate_size", 1, MOST, &out->inner) ||
@@ -300,6 +309,7 @@ static bool decoder_read(Config *c, Facts *out) {
         return false;
     if (traits & TRAIT_ATTENTION_BIAS_KEY && !config_flag(c, "attention_bias", &attention_bias)) return false;
     if (traits & TRAIT_MLP_BIAS_KEY && !config_flag(c, "mlp_bias", &out->mlp_bias)) return false;
+    if (traits & TRAIT_FUSED && !fused_read(c, out)) return false;
     out->qkv_bias = attention_bias || traits & TRAIT_QKV_BIAS;
     out->out_bias = attention_bias;
     return windows_read(c, out) && layer_types_read(c, out) && attention_dropout(c, "attention_dropout", out);

@@ -9,11 +9,14 @@ enum {
     TRAIT_ATTENTION_BIAS_KEY = 1 << 0, /* `attention_bias`: of all four projections */
     TRAIT_MLP_BIAS_KEY = 1 << 1,       /* `mlp_bias` */
     TRAIT_QKV_BIAS = 1 << 2,           /* queries, keys and values have biases, without a key that says so */
-    TRAIT_QK_NORM = 1 << 3,      /* RMS norms of queries and keys over a head, before they are rotated */
-    TRAIT_WINDOW = 1 << 4,       /* `use_sliding_window`, `sliding_window`, `max_window_layers` */
-    TRAIT_NEEDS_KV = 1 << 5,     /* without `num_key_value_heads` the library takes 32, whatever H is */
-    TRAIT_HEADS_OF_128 = 1 << 6, /* without `head_dim` heads are 128 wide; elsewhere D / H */
-    TRAIT_TIED = 1 << 7,         /* without `tie_word_embeddings` they are tied */
+    TRAIT_QK_NORM = 1 << 3,        /* RMS norms of queries and keys over a head, before they are rotated */
+    TRAIT_WINDOW = 1 << 4,         /* `use_sliding_window`, `sliding_window`, `max_window_layers` */
+    TRAIT_NEEDS_KV = 1 << 5,       /* without `num_key_value_heads` the library takes 32, whatever H is */
+    TRAIT_HEADS_OF_128 = 1 << 6,   /* without `head_dim` heads are 128 wide; elsewhere D / H */
+    TRAIT_TIED = 1 << 7,           /* without `tie_word_embeddings` they are tied */
+    TRAIT_WINDOW_OF_4096 = 1 << 8, /* `sliding_window`, of 4096 tokens where there is no such key */
+    TRAIT_FUSED =
+        1 << 9, /* queries, keys and values are one matrix, the MLP's gate and input another; `resid_pdrop` */
 };
 #define TRAIT_BIAS_KEYS (TRAIT_ATTENTION_BIAS_KEY | TRAIT_MLP_BIAS_KEY)
 
@@ -38,8 +41,9 @@ typedef struct Facts {
     bool narrow;            /* published in 16 bits */
     bool nf4, double_quant; /* its matrices are saved in 4 bits by bitsandbytes; their scales too */
     Rope rope;
-    double embed_dropout, residual_dropout; /* gpt2's */
-    double attention_dropout;               /* of attention's weights: left out, and said */
+    double embed_dropout;     /* gpt2's */
+    double residual_dropout;  /* gpt2's, and of bodies with TRAIT_FUSED */
+    double attention_dropout; /* of attention's weights: left out, and said */
 } Facts;
 
 /* False after an error. Warns of keys that nothing is known of. */

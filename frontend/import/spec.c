@@ -101,21 +101,39 @@ static const char *rope_scaling(const Rope *rope, Arena *arena) {
     return "";
 }
 
+static void write_qkv(const Facts *f, const char *kv, Text *out) {
+    text_add(out, "  q = linear(h, [H*E, D], \"self_attn.q_proj\"%s) as [B, T, H, E]\n", bias(f->qkv_bias));
+    for (const char *name = "kv"; *name; name++)
+        text_add(out, "  %c = linear(h, [%s*E, D], \"self_attn.%c_proj\"%s) as [B, T, %s, E]\n", *name, kv,
+                 *name, bias(f->qkv_bias), kv);
+}
+
+/* One matrix, whose rows are those of the queries, then the keys', then the values'. */
+static void write_fused_qkv(const char *kv, Text *out) {
+    text_add(out,
+             "  q, k, v = split(linear(h, [(H + 2*%s)*E, D], \"self_attn.qkv_proj\"), [H*E, %s*E, %s*E])\n",
+             kv, kv, kv);
+}
+
 static void write_attention(const Facts *f, Text *out) {
     Arena *arena = out->arena;
     const char *eps = number(arena, f->eps), *kv = f->kv_heads == f->heads ? "H" : "K";
     text_add(out, "block attention(x: [B, T, D]) -> [B, T, D] {\n");
     text_add(out, "  h = rmsnorm(x, \"input_layernorm\", eps = %s)\n", eps);
-    text_add(out, "  q = linear(h, [H*E, D], \"self_attn.q_proj\"%s) as [B, T, H, E]\n", bias(f->qkv_bias));
-    for (const char *name = "kv"; *name; name++)
-        text_add(out, "  %c = linear(h, [%s*E, D], \"self_attn.%c_proj\"%s) as [B, T, %s, E]\n", *name, kv,
-                 *name, bias(f->qkv_bias), kv);
+    bool fused = f->family->traits & TRAIT_FUSED;
+    if (fused)
+        write_fused_qkv(kv, out);
+    else
+        write_qkv(f, kv, out);
     for (const char *name = "qk"; *name && f->family->traits & TRAIT_QK_NORM; name++)
         text_add(out, "  %c = rmsnorm(%c, \"self_attn.%c_norm\", eps = %s)\n", *name, *name, *name, eps);
-    text_add(out, "  q, k = rope(q, k, theta = %s%s)\n", number(arena, f->rope.theta),
+    const char *heads = fused ? " as [B, T, H, E]" : "";
+    const char *kv_heads = fused ? arena_printf(arena, " as [B, T, %s, E]", kv) : "";
+    text_add(out, "  q, k = rope(q%s, k%s, theta = %s%s)\n", heads, kv_heads, number(arena, f->rope.theta),
              rope_scaling(&f->rope, arena));
-    write_attend(f, "  o = attend(q, k, v, causal) as [B, T, H*E]\n", out);
-    text_add(out, "  return x + linear(o, [D, H*E], \"self_attn.o_proj\"%s)\n}\n", bias(f->out_bias));
+    write_attend(f, arena_printf(arena, "  o = attend(q, k, v%s, causal) as [B, T, H*E]\n", kv_heads), out);
+    const char *last = arena_printf(arena, "linear(o, [D, H*E], \"self_attn.o_proj\"%s)", bias(f->out_bias));
+    text_add(out, "  return x + %s\n}\n", dropped(arena, last, f->residual_dropout));
 }
 
 static void write_decoder(const Facts *f, const char *identifier, Text *out) {
@@ -123,9 +141,15 @@ static void write_decoder(const Facts *f, const char *identifier, Text *out) {
     write_attention(f, out);
     text_add(out, "block mlp(x: [B, T, D]) -> [B, T, D] {\n");
     text_add(out, "  h = rmsnorm(x, \"post_attention_layernorm\", eps = %s)\n", eps);
-    text_add(out, "  g = linear(h, [F, D], \"mlp.gate_proj\"%s)\n", b);
-    text_add(out, "  u = linear(h, [F, D], \"mlp.up_proj\"%s)\n", b);
-    text_add(out, "  return x + linear(%s(g) * u, [D, F], \"mlp.down_proj\"%s)\n}\n", f->activation, b);
+    if (f->family->traits & TRAIT_FUSED) {
+        text_add(out, "  g, u = split(linear(h, [2*F, D], \"mlp.gate_up_proj\"), 2)\n");
+    } else {
+        text_add(out, "  g = linear(h, [F, D], \"mlp.gate_proj\"%s)\n", b);
+        text_add(out, "  u = linear(h, [F, D], \"mlp.up_proj\"%s)\n", b);
+    }
+    const char *down =
+        arena_printf(out->arena, "linear(%s(g) * u, [D, F], \"mlp.down_proj\"%s)", f->activation, b);
+    text_add(out, "  return x + %s\n}\n", dropped(out->arena, down, f->residual_dropout));
     text_add(out, "model %s {\n", identifier);
     text_add(out, "  x = embed(data.tokens, [V, D], \"model.embed_tokens\")\n");
     text_add(out, "  repeat i in 0..L scope \"model.layers.{i}\" { x = mlp(attention(x)) }\n");

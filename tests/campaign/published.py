@@ -18,7 +18,7 @@ import sys
 import peft
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GPT2Config, LlamaConfig, Qwen2Config, Qwen3Config
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GPT2Config, LlamaConfig, MistralConfig, Phi3Config, Qwen2Config, Qwen3Config
 from transformers.utils import logging
 
 CONTEXT, BATCH, STEPS, RATE = 96, 4, 10, 1e-3
@@ -26,7 +26,7 @@ FIRST_LOSS, LATER_LOSS, GRADIENT = 1e-6, 3e-6, 1e-5  # relative differences that
 # with double quantisation: the mean of the scales is summed in another order, which moves a scale's code here and there
 LOOSE_LOSS, LOOSE_GRADIENT = 1e-4, 1e-3
 RANK, ALPHA = 4, 12
-FOUR_BITS = ("llama", "llama3-tied", "qwen2", "qwen3")
+FOUR_BITS = ("llama", "llama3-tied", "qwen2", "qwen3", "mistral", "phi3")
 
 SHAPE = dict(vocab_size=97, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=256, dtype="float32")
@@ -44,6 +44,8 @@ MODELS = {
     "qwen2-tied": Qwen2Config(**SHAPE, tie_word_embeddings=True),
     "qwen3": Qwen3Config(**SHAPE, head_dim=16),
     "qwen3-biases": Qwen3Config(**SHAPE, head_dim=32, attention_bias=True, tie_word_embeddings=True),
+    "mistral": MistralConfig(**SHAPE, head_dim=16, sliding_window=None, rope_parameters=dict(rope_type="default", rope_theta=1e6)),
+    "phi3": Phi3Config(**SHAPE, pad_token_id=None),  # a row of the embedding that is padding has no gradient there
     "gpt2": GPT2Config(vocab_size=97, n_positions=128, n_embd=48, n_layer=3, n_head=4, resid_pdrop=0, embd_pdrop=0,
                        attn_pdrop=0, dtype="float32"),
     "gpt2-inner": GPT2Config(vocab_size=97, n_positions=96, n_embd=48, n_layer=2, n_head=3, n_inner=100, resid_pdrop=0,

@@ -15,6 +15,7 @@ const PublishedModel published_model[PUBLISHED_MODELS] = {
     {"Qwen2.5-0.5B", 494032768},  {"Qwen2.5-7B", 7615616512},   {"Qwen3-0.6B", 596049920},
     {"Qwen3-4B", 4022468096},     {"Qwen3-8B", 8190735360},     {"TinyLlama-1.1B", 1100048384},
     {"gpt2", 124439808},          {"gpt2-medium", 354823168},   {"gpt2-xl", 1557611200},
+    {"Mistral-Nemo-12B", 12247782400}, {"Phi-4", 14659507200},
 };
 
 json_t *published_config_of(const char *name) {

@@ -10,7 +10,7 @@ typedef struct PublishedModel {
     const char *name; /* of its folder */
     int64_t parameters;
 } PublishedModel;
-enum { PUBLISHED_MODELS = 15 };
+enum { PUBLISHED_MODELS = 17 };
 extern const PublishedModel published_model[PUBLISHED_MODELS];
 
 json_t *published_config_of(const char *name); /* its config.json */

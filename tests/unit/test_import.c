@@ -141,6 +141,9 @@ static void tensors_are_called_as_published(void **state) {
         "model.layers.0.self_attn.v_proj.bias", "model.layers.0.self_attn.o_proj.bias",
         "model.layers.0.mlp.gate_proj.bias",    "model.layers.0.mlp.up_proj.bias",
         "model.layers.0.mlp.down_proj.bias"};
+    static const char *const phi3[] = {
+        "model.layers.0.self_attn.qkv_proj.weight", "model.layers.0.self_attn.o_proj.weight",
+        "model.layers.0.mlp.gate_up_proj.weight", "model.layers.0.mlp.down_proj.weight"};
     static const char *const gpt2[] = {"wte.weight",
                                        "wpe.weight",
                                        "h.0.ln_1.weight",
@@ -167,6 +170,8 @@ static void tensors_are_called_as_published(void **state) {
         {"Qwen2.5-7B", "{\"num_hidden_layers\": 1}", qwen2, COUNT_OF(qwen2), 12},
         {"Llama-3.2-1B", "{\"num_hidden_layers\": 1, \"attention_bias\": true, \"mlp_bias\": true}", llama,
          COUNT_OF(llama), 11},
+        {"Mistral-Nemo-12B", "{\"num_hidden_layers\": 1}", qwen3 + 7, COUNT_OF(qwen3) - 7, 5},
+        {"Phi-4", "{\"num_hidden_layers\": 1}", phi3, COUNT_OF(phi3), 5},
         {"gpt2", "{\"n_layer\": 1}", gpt2, COUNT_OF(gpt2), 0},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -240,6 +245,10 @@ static void what_is_said_arrives(void **state) {
         {"Llama-3.1-8B", NF4("\"bnb_4bit_use_double_quant\": true"), "frozen nf4(double_quant)"},
         {"Llama-3.1-8B", NF4("\"llm_int8_skip_modules\": [\"lm_head\"]"), "adapt lora(rank = 16"},
         {"Qwen3-4B", NF4("\"bnb_4bit_compute_dtype\": \"float32\""), "  compute bf16 "},
+        {"Mistral-Nemo-12B", "{\"rms_norm_eps\": null, \"head_dim\": null}", "E = D / H "},
+        {"Phi-4", "{\"rms_norm_eps\": null, \"num_key_value_heads\": null}", "[H*E, H*E, H*E])"},
+        {"Phi-4", "{\"resid_pdrop\": 0.1}", "dropout(linear(o, [D, H*E], \"self_attn.o_proj\"), 0.1)"},
+        {"Phi-4", "{\"attention_bias\": true}", "\"self_attn.o_proj\")\n"},
         {"gpt2", "{\"n_inner\": 1000}", "  F = 1000 "},
         {"gpt2", "{\"resid_pdrop\": 0.25}", "dropout(linear(h, [D, 4*D], \"mlp.c_proj\", bias), 0.25)"},
         {"gpt2", "{\"resid_pdrop\": 0}", "return x + linear(h, [D, 4*D], \"mlp.c_proj\", bias)"},
