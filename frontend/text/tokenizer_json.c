@@ -26,13 +26,13 @@ json_t *json_file_read(JsonFile *file, Arena *arena, Arena *scratch, const char 
 Node node_key(Node node, const char *key) {
     json_t *value = json_object_get(node.value, key);
     const char *path = *node.path ? arena_printf(node.file->arena, "%s.%s", node.path, key) : key;
-    return (Node){node.file, json_is_null(value) ? NULL : value, path};
+    return (Node){node.file, json_is_null(value) ? NULL : value, path, json_is_null(value)};
 }
 
 Node node_item(Node node, size_t index) {
     json_t *value = json_array_get(node.value, index);
     return (Node){node.file, json_is_null(value) ? NULL : value,
-                  arena_printf(node.file->arena, "%s[%zu]", node.path, index)};
+                  arena_printf(node.file->arena, "%s[%zu]", node.path, index), json_is_null(value)};
 }
 
 bool node_wrong(Node node, const char *format, ...) {
@@ -84,6 +84,10 @@ bool node_text(Node node, Bytes *out) {
     size_t length = json_string_length(node.value);
     *out = (Bytes){arena_strndup(node.file->arena, json_string_value(node.value), length), (uint32_t)length};
     return true;
+}
+
+bool node_not_null(Node node) {
+    return !node.null || node_wrong(node, "null is not supported");
 }
 
 bool node_flag(Node node, bool *out) {

@@ -18,6 +18,7 @@ typedef struct Node {
     JsonFile *file;
     json_t *value;    /* NULL: absent or null */
     const char *path; /* "pre_tokenizer.pretokenizers[1]"; "" for the whole */
+    bool null;        /* it is there, and null */
 } Node;
 
 /* Reads and parses it, with flags of jansson beside those of all; NULL after an error, which for a file that
@@ -32,6 +33,7 @@ bool node_unsupported(Node node);                 /* "...: VALUE is not supporte
 bool node_is_object(Node node, const char *keys); /* and has none but these, given as " a b c " */
 bool node_is_array(Node node);
 bool node_text(Node node, Bytes *out); /* must be there; copied */
+bool node_not_null(Node node);         /* may be absent */
 bool node_flag(Node node, bool *out);  /* must be there */
 bool node_flag_or(Node node, bool otherwise, bool *out);
 bool node_number(Node node, uint32_t most, uint32_t *out);

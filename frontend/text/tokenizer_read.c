@@ -24,8 +24,9 @@ static bool read_tokenizer(Tokenizer *tokenizer, Node root) {
     const char *const unused[] = {"truncation", "padding"};
     for (size_t i = 0; i < COUNT_OF(unused); i++) {
         Node node = node_key(root, unused[i]);
-        if (node.value && !json_is_object(node.value)) return node_unsupported(node);
+        if (node.value && !json_object_size(node.value)) return node_unsupported(node);
     }
+    if (!node_not_null(version) || !node_not_null(node_key(root, "added_tokens"))) return false;
     if (version.value && (!node_text(version, &text) || !text_is(text, "1.0")))
         return node_unsupported(version);
     const char *tables = arena_printf(tokenizer->arena, "%s, PCRE2 %s, utf8proc %s", rules,
@@ -132,7 +133,7 @@ static bool read_one(Tokenizer *tokenizer, const char *path, size_t flags, bool 
     Arena *scratch = arena_new();
     JsonFile file;
     json_t *root = json_file_read(&file, tokenizer->arena, scratch, path, flags);
-    bool fine = root && body(tokenizer, (Node){&file, root, ""});
+    bool fine = root && body(tokenizer, (Node){&file, root, "", false});
     json_decref(root);
     arena_free(scratch);
     *error = file.error;

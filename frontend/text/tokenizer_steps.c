@@ -140,7 +140,7 @@ static bool read_metaspace(Node node, Step *step) {
     if (!node_is_object(node, " type replacement prepend_scheme split add_prefix_space str_rep ") ||
         !read_metaspace_character(node_key(node, "replacement"), &step->content) ||
         !node_flag_or(node_key(node, "split"), true, &step->cut) || !node_flag_or(old, true, &prefix) ||
-        (named.value && !node_text(named, &scheme)))
+        !node_not_null(named) || (named.value && !node_text(named, &scheme)))
         return false;
     if (text_is(scheme, "always"))
         step->prepend = PREPEND_ALWAYS;
@@ -162,6 +162,7 @@ static bool read_byte_level(Node node, ByteLevel *out) {
     return node_is_object(node, " type add_prefix_space trim_offsets use_regex ") &&
            node_flag(node_key(node, "add_prefix_space"), &out->prefix) &&
            node_flag(node_key(node, "trim_offsets"), &out->trims) &&
+           node_not_null(node_key(node, "use_regex")) &&
            node_flag_or(node_key(node, "use_regex"), true, &out->regex);
 }
 
@@ -315,15 +316,46 @@ static bool add_special(Tokenizer *tokenizer, Node special_tokens, Node piece, u
     return true;
 }
 
+/* The pieces of a pair of texts, which is not what is trained: of their form. */
+static bool pair_fits(Node pair) {
+    if (!node_is_array(pair)) return false;
+    for (size_t i = 0; i < json_array_size(pair.value); i++) {
+        Node item = node_item(pair, i), sequence = node_key(item, "Sequence");
+        Node piece = sequence.value ? sequence : node_key(item, "SpecialToken");
+        Bytes id;
+        uint32_t type;
+        if (!node_is_object(item, " Sequence SpecialToken ") || !node_is_object(piece, " id type_id ") ||
+            !node_text(node_key(piece, "id"), &id) ||
+            !node_number(node_key(piece, "type_id"), UINT32_MAX - 1, &type))
+            return false;
+        if (json_object_size(item.value) != 1)
+            return node_wrong(item, "'Sequence' or 'SpecialToken' is wanted");
+        if (sequence.value && !text_is(id, "A") && !text_is(id, "B"))
+            return node_unsupported(node_key(piece, "id"));
+    }
+    return true;
+}
+
+static bool special_token_fits(Node token) {
+    Node ids = node_key(token, "ids"), texts = node_key(token, "tokens");
+    Bytes text;
+    uint32_t id;
+    if (!node_is_object(token, " id ids tokens ") || !node_text(node_key(token, "id"), &text) ||
+        !node_is_array(ids) || !node_is_array(texts))
+        return false;
+    for (size_t i = 0; i < json_array_size(ids.value); i++)
+        if (!node_number(node_item(ids, i), UINT32_MAX - 1, &id)) return false;
+    for (size_t i = 0; i < json_array_size(texts.value); i++)
+        if (!node_text(node_item(texts, i), &text)) return false;
+    return true;
+}
+
 static bool special_tokens_fit(Node node) {
     const char *key;
     json_t *value;
     if (!json_is_object(node.value)) return node_wrong(node, "an object is wanted, not %s", node_shown(node));
     json_object_foreach(node.value, key, value) {
-        Node token = node_key(node, key);
-        if (!node_is_object(token, " id ids tokens ") || !node_is_array(node_key(token, "ids")) ||
-            !node_is_array(node_key(token, "tokens")))
-            return false;
+        if (!special_token_fits(node_key(node, key))) return false;
     }
     return true;
 }
@@ -334,7 +366,7 @@ static bool read_template(Tokenizer *tokenizer, Node node) {
     Bytes id;
     uint32_t type;
     if (!node_is_object(node, " type single pair special_tokens ") || !node_is_array(single) ||
-        !node_is_array(node_key(node, "pair")) || !special_tokens_fit(special_tokens))
+        !pair_fits(node_key(node, "pair")) || !special_tokens_fit(special_tokens))
         return false;
     for (size_t i = 0; i < json_array_size(single.value); i++) {
         Node item = node_item(single, i), sequence = node_key(item, "Sequence");

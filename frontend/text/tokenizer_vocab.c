@@ -22,7 +22,7 @@ static bool read_vocab(Tokenizer *tokenizer, Node node) {
         json_int_t id = json_integer_value(value);
         if (!json_is_integer(value) || id < 0 || id > LARGEST_ID)
             return node_wrong(node, "the id of '%s' is %s, not a whole number up to %d", key,
-                              node_shown((Node){node.file, value, ""}), LARGEST_ID);
+                              node_shown((Node){node.file, value, "", false}), LARGEST_ID);
         TokenText *token = token_room(tokenizer, (uint32_t)id);
         if (token->written.at)
             return node_wrong(node, "'%s' and '%s' have the id %d", token->written.at, key, (int)id);
@@ -171,6 +171,7 @@ bool read_model(Tokenizer *tokenizer, Node node) {
     Node type = node_key(node, "type"), unk = node_key(node, "unk_token"), vocab = node_key(node, "vocab");
     Node dropout = node_key(node, "dropout");
     if (!json_is_object(node.value)) return node_wrong(node, "an object is wanted, not %s", node_shown(node));
+    if (!node_not_null(type)) return false;
     if (type.value && !(json_is_string(type.value) && !strcmp(json_string_value(type.value), "BPE")))
         return node_wrong(type, "%s is not supported, 'BPE' is", node_shown(type));
     if (!node_is_object(node, " type dropout unk_token continuing_subword_prefix end_of_word_suffix fuse_unk "

@@ -134,7 +134,8 @@ def main():
         runs = {"whole": (False, False), "lora": (True, False, LORA.format("")),
                 "rslora and a norm": (True, False, LORA.format(", rslora"), norm),
                 "lora on one": (True, False, LORA.format(""),
-                                "adapt.on=" + ("*.c_attn" if "gpt2" in name else "*.1.self_attn.{q,v}_proj")),
+                                "adapt.on=" + ("*.c_attn" if "gpt2" in name else "*.1.self_attn.qkv_proj" if "phi3" in name else
+                                              "*.1.self_attn.{q,v}_proj")),
                 "qlora": (True, True, LORA.format(""), "dtype.frozen=nf4")}
         for run, settings in runs.items():
             place = work / name / run.replace(" ", "-")

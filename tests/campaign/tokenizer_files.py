@@ -377,7 +377,7 @@ def installed_files(folder):
             specials = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]"]
             return ranked(ranks, file["config"]["pattern"], specials + ["<SPECIAL_%d>" % i for i in range(len(specials), first)], first)
         out[os.path.basename(path)[:-5]] = tekken
-    if importlib.util.find_spec("sentencepiece") and importlib.util.find_spec("transformers"):
+    if all(importlib.util.find_spec(name) for name in ("sentencepiece", "transformers", "google")):  # google.protobuf
         for path in package("mistral_common", "data", "*.model.v[13]"):
             def pieces(path=path):
                 from transformers import LlamaTokenizer
@@ -709,6 +709,44 @@ def changed_files(program, folder):
     return wrong == 0
 
 
+def keys_of(value, path=()):
+    for key in value if isinstance(value, dict) else range(min(3, len(value))) if isinstance(value, list) else ():
+        yield path + (key,)
+        if key != "vocab":
+            yield from keys_of(value[key], path + (key,))
+
+
+def every_key(program, folder):
+    """Every key of the small tokenizers in turn gone, null and of another type: what the library refuses is refused."""
+    cases = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cases", "tokenizer")
+    names, path = sorted(glob.glob(os.path.join(cases, "*.json"))), os.path.join(folder, "key.json")
+    ours, files, wrong = Ours(program, names[0]), 0, 0
+    for name in names:
+        text = open(name).read()
+        for keys in keys_of(json.loads(text)):
+            for value in ("absent", None, 0, True, "x", [], {}):
+                file = json.loads(text)
+                at = file
+                for key in keys[:-1]:
+                    at = at[key]
+                if value == "absent":
+                    del at[keys[-1]]
+                else:
+                    at[keys[-1]] = value
+                with open(path, "w") as out:
+                    json.dump(file, out)
+                files += 1
+                if ours.read(path) is not None:
+                    continue
+                try:
+                    Tokenizer.from_file(path)
+                except BaseException as why:
+                    wrong += 1
+                    print("  %s: %s = %r is read here; the library: %s" % (os.path.basename(name), keys, value, why))
+    print("every key gone or another: %d files, %d wrong" % (files, wrong))
+    return wrong == 0
+
+
 CASE_TEXTS = ["", "a", " ", "Hello world", "  two  spaces ", "the theme of the thing", "naïve café", "e\u0301toile", "x\u0323\u0307y", "line\nline\r\n\r\n  end\n",
               "12 1234 ½ x²", "it's THEY'LL we'Re", "👩‍👩‍👧 👍🏽", "日本語のテキスト", "\u1100\u1161\u11a8", "\u180e\u00a0\u3000x", "<|endoftext|>", "a<|im_start|>user\nb<|im_end|>",
               "<s>x</s>", " <pad>  word wordy sword word", "<bos>▁▁x▁the\n\n\n", "[INST] hi [/INST]", "<tool>the", "def f(x):\n\treturn x  # no\n", "\u0000\u0001\u007f",
@@ -750,7 +788,7 @@ def main():
     if "splits" in wanted:
         fine &= splits(program, folder, strings)
     if "changed" in wanted:
-        fine &= changed_files(program, folder)
+        fine &= every_key(program, folder) & changed_files(program, folder)
     slow = []
     for name in list(KINDS) + list(published):
         if name not in wanted:

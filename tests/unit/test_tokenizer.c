@@ -191,7 +191,24 @@ static const struct {
     {"added_tokens.0.content", "\"a\"", "added_tokens[0].id: 7, but the tokenizers library would give it 1"},
     {"added_tokens.0.content", "\"\"", "added_tokens[0].content: \"\" is not supported"},
     {"added_tokens.0.lstrip", "", "added_tokens[0].lstrip: true or false is wanted, not nothing"},
-    {"added_tokens", "null", "post_processor.special_tokens.<s>.ids[0]: 7 is no token's id"},
+    {"added_tokens", "[]", "post_processor.special_tokens.<s>.ids[0]: 7 is no token's id"},
+    /* what is null or of another type, and is not read otherwise, is refused as the library refuses it */
+    {"added_tokens", "null", "added_tokens: null is not supported"},
+    {"version", "null", "version: null is not supported"},
+    {"truncation", "{}", "truncation: an object is not supported"},
+    {"model.type", "null", "model.type: null is not supported"},
+    {"pre_tokenizer", "{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":null}",
+     "pre_tokenizer.prepend_scheme: null is not supported"},
+    {"pre_tokenizer",
+     "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,\"use_regex\":null}",
+     "pre_tokenizer.use_regex: null is not supported"},
+    {"post_processor.special_tokens.<s>.id", "0",
+     "post_processor.special_tokens.<s>.id: a string is wanted, not 0"},
+    {"post_processor.special_tokens.<s>.tokens", "[0]",
+     "post_processor.special_tokens.<s>.tokens[0]: a string is wanted, not 0"},
+    {"post_processor.pair", "[{\"Sequence\":{\"id\":\"C\",\"type_id\":0}}]",
+     "post_processor.pair[0].Sequence.id: \"C\" is not supported"},
+    {"post_processor.pair", "[0]", "post_processor.pair[0]: an object is wanted, not 0"},
 };
 
 static void test_edits(void **state) {
@@ -436,7 +453,7 @@ static void grow(Grown *grown, uint64_t *random, Arena *arena) {
         text_add(&merges, "%s\"%s %s\"", merges.length ? "," : "", grown->text[left], grown->text[right]);
     }
     json_t *root = json_loads(base, 0, NULL);
-    edit(root, "added_tokens", "null");
+    edit(root, "added_tokens", "[]");
     edit(root, "post_processor", "null");
     edit(root, "pre_tokenizer", "null");
     edit(root, "model.vocab", arena_printf(arena, "%s}", vocab.at));
