@@ -6,10 +6,11 @@
 # budgets, and at three with host memory; every DAG (*.json) at six; every table of buffers (*.csv). Prints, beside what
 # the whole of rematc finds, over all cases:
 #
-#     seconds   of the plans' steps and the schedules' costs, more than with it, in percent: mean and worst
+#     seconds   a token of the plans' steps, and the schedules' costs, more than with it, in percent: mean and worst
 #     bound     the lower bound, lower than with it by so many percent of a step: mean and worst
 #     height    of the smallest budgets and the packings, more than with it, in percent: mean and worst
-#     lost      cases that were feasible, proved or packed with it and are not without; won: the other way round
+#     lost      cases that were feasible, proved (that nothing fits, too) or packed with it and are not without; won: the
+#               other way round
 #     time      of the processor, in parts of the whole's
 #
 # Only what the technique is part of: DAG_ and MEMETIC of `solve`, PACK_ of `plan` and `pack`, others of `plan`. One that
@@ -68,8 +69,10 @@ measure() {
             "$rematc" plan "$spec" --budget "$budget" ${3:+--set host=$3} --json --stats >"$work/out" 2>"$work/stats" || :
             seconds=- bound=-
             if ! grep -q '"feasible": false' "$work/out"; then
-                seconds=$(number seconds <"$work/out")
-                bound=$(number lower_bound_seconds <"$work/out")
+                # a token, since the micro-batch that is chosen may be the step's
+                tokens=$(awk "BEGIN { print $(number seconds <"$work/out") * $(number tokens_per_second <"$work/out") }")
+                seconds=$(awk "BEGIN { printf \"%.9g\", $(number seconds <"$work/out") / $tokens }")
+                bound=$(awk "BEGIN { printf \"%.9g\", $(number lower_bound_seconds <"$work/out") / $tokens }")
             fi
             row "$name@$2${3:+,$3}" "$seconds" "$bound" "$(number smallest_bytes <"$work/out")"
         done
@@ -88,6 +91,7 @@ measure() {
                 keep=$(number keep_all_cost <"$work/out")
                 bound=$(number lower_bound <"$work/out")
                 [ -z "$bound" ] || bound=$(awk "BEGIN { printf \"%.9g\", ${keep:-0} * (1 + $bound) }")
+                ! grep -q '"message": "no schedule fits"' "$work/out" || bound=1 # that nothing fits is proved
                 row "$name@$part" "$(number cost <"$work/out")" "$bound" "$(number smallest_bytes <"$work/out")"
             done ;;
         *)
