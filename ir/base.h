@@ -25,6 +25,8 @@ typedef struct Arena Arena;
 Arena *arena_new(void);
 void arena_reset(Arena *arena); /* keeps the blocks, forgets what is in them */
 void arena_free(Arena *arena);
+/* What lies in `from`, which is no more, lies in `arena` from here on, where it lay. */
+void arena_take(Arena *arena, Arena *from);
 /* Zeroed, aligned to 16 bytes; never NULL (out of memory: exits 70). */
 void *arena_alloc(Arena *arena, size_t bytes);
 void *arena_alloc_raw(Arena *arena, size_t bytes); /* not zeroed: for what is written before it is read */

@@ -444,13 +444,23 @@ static int64_t smallest_batch(const Compilation *c) {
     return batch;
 }
 
-bool batch_search_never_fits(const Compilation *c, Budget budget) {
+/* Gradients that are added up over micro-steps count only where no micro-batch is a step by itself: they are
+ * then not kept. */
+int64_t batch_search_surely_bytes(const Compilation *c) {
     const Graph *g = programs_of_batch(c, smallest_batch(c))->graph;
+    bool adds_up = !single_batch(c);
     int64_t bytes = 0;
-    for (ValueId v = 0; v < g->value.count; v++)
-        if (g->value.at[v].role == ROLE_WEIGHT || g->value.at[v].role == ROLE_OPTIMIZER)
-            bytes += g->value.at[v].kind == VALUE_ACTIVATION ? 0 : type_bytes(&g->value.at[v].type);
-    return budget.limited && bytes > budget.device_bytes;
+    for (ValueId v = 0; v < g->value.count; v++) {
+        const Value *value = &g->value.at[v];
+        if (value->kind == VALUE_ACTIVATION) continue;
+        bool stays = value->role == ROLE_WEIGHT || value->role == ROLE_OPTIMIZER;
+        if (stays || (adds_up && value->role == ROLE_WGRAD)) bytes += type_bytes(&value->type);
+    }
+    return bytes;
+}
+
+bool batch_search_never_fits(const Compilation *c, Budget budget) {
+    return budget.limited && batch_search_surely_bytes(c) > budget.device_bytes;
 }
 
 /* The same with a fixed policy, which is planned at once. */

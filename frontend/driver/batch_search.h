@@ -9,8 +9,9 @@
  * for which the whole is planned too. */
 Program batch_search(const Compilation *c, Policy policy, Budget budget, bool told);
 
-/* Whether the weights and the optimizer's states, which are there in every micro-batch and tiling, are more
- * than the arena's budget by themselves. */
+/* What is there in every micro-batch and tiling: weights, the optimizer's states and, where each of them adds
+ * gradients up, these. Nothing fits an arena that is smaller, as the second says. */
+int64_t batch_search_surely_bytes(const Compilation *c);
 bool batch_search_never_fits(const Compilation *c, Budget budget);
 
 /* What needs the least memory of all that `batch_search` would choose from. `bytes_alone`: of several that

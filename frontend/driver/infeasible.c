@@ -122,21 +122,35 @@ static Saving without_gradients(const Compilation *c, int64_t accumulate) {
     return saving;
 }
 
-/* The smallest budget with some of the savings, if it is at most `most`; 0 where it is not, which weights and
- * the optimizer's states mostly say without a plan, or the file is then in error. */
-static int64_t smallest_with(const Compilation *c, const Saving *saving, uint32_t count, int64_t most) {
+/* What the file needs with some of the savings. */
+typedef struct Need {
+    int64_t at_least; /* as weights and the optimizer's states say without a plan; INT64_MAX: it is then in
+                         error */
+    int64_t bytes;    /* the smallest budget; 0: it was not looked for */
+} Need;
+
+/* Searched for where it may be at most `most`. */
+static Need need_with(const Compilation *c, const Saving *saving, uint32_t count, int64_t most) {
     const char *set[8];
     uint32_t sets = 0;
     for (uint32_t i = 0; i < count; i++)
         for (size_t k = 0; k < COUNT_OF(saving[i].set); k++)
             if (saving[i].set[k]) set[sets++] = saving[i].set[k];
     Compilation other;
-    int64_t bytes = 0;
-    if (variant_of(c, set, sets, &other) &&
-        !batch_search_never_fits(&other, budget_limited(most - c->device.reserved_bytes, 0)))
-        bytes = planned_least_bytes(&other, POLICY_OPTIMAL);
+    Need need = {.at_least = INT64_MAX};
+    if (variant_of(c, set, sets, &other)) {
+        need.at_least = batch_search_surely_bytes(&other) + c->device.reserved_bytes;
+        if (need.at_least <= most) need.bytes = planned_least_bytes(&other, POLICY_OPTIMAL);
+    }
     arena_free(other.arena);
-    return bytes <= most ? bytes : 0;
+    return need;
+}
+
+/* The smallest budget with some of the savings, if it is at most `most`; 0: it is not, or the file is in
+ * error. */
+static int64_t smallest_with(const Compilation *c, const Saving *saving, uint32_t count, int64_t most) {
+    Need need = need_with(c, saving, count, most);
+    return need.bytes <= most ? need.bytes : 0;
 }
 
 static void add_saving(const Compilation *c, int64_t bytes, const char *what, Text *out) {
@@ -145,30 +159,71 @@ static void add_saving(const Compilation *c, int64_t bytes, const char *what, Te
              bytes <= c->budget.device_bytes ? ", which fits" : "");
 }
 
-static void offer_savings(Compilation *c, const Program *trial, int64_t smallest, Infeasible *answer) {
-    Saving all[3], useful[3];
-    uint32_t count = 0, found = 0;
+/* A saving that is worth a word. */
+typedef struct Useful {
+    Saving saving;
+    int64_t bytes; /* 0: too much by far for the budget, so that how much is not looked for */
+} Useful;
+
+/* Alone, what surely does not fit is only known to help by what weights and states then take: how much is
+ * needed is then said of all savings together, which come nearer. */
+static bool is_useful(const Compilation *c, const Saving *saving, int64_t smallest, Useful *out) {
     int64_t worth = smallest - smallest / 50; /* more is not worth a word */
+    int64_t budget = c->budget.device_bytes;
+    Need need = need_with(c, saving, 1, budget < worth ? budget : worth);
+    *out = (Useful){*saving, need.bytes};
+    if (need.at_least <= worth && !need.bytes) {
+        int64_t now = batch_search_surely_bytes(c) + c->device.reserved_bytes;
+        if (now - need.at_least >= smallest - worth) return true;
+        out->bytes = smallest_with(c, saving, 1, worth);
+    }
+    return out->bytes > 0 && out->bytes <= worth;
+}
+
+static void add_settings(const Saving *saving, Text *out) {
+    for (size_t k = 0; k < COUNT_OF(saving->set); k++)
+        if (saving->set[k]) text_add(out, "%s--set %s", out->length ? " " : "", saving->set[k]);
+}
+
+/* All of them, by name where not all were named before. */
+static const char *name_together(const Compilation *c, const Useful *useful, uint32_t count) {
+    Text names = {.arena = c->arena}, settings = {.arena = c->arena};
+    bool named = true;
+    for (uint32_t i = 0; i < count; i++) {
+        named &= useful[i].bytes > 0;
+        text_add(&names, "%s%s", i ? ", " : "", useful[i].saving.what);
+        add_settings(&useful[i].saving, &settings);
+    }
+    if (named) return count == 2 ? "with both" : "with all three";
+    return arena_printf(c->arena, "%s (%s)", names.at, settings.at);
+}
+
+static void offer_savings(Compilation *c, const Program *trial, int64_t smallest, Infeasible *answer) {
+    Saving all[3];
+    Useful useful[3];
+    uint32_t count = 0, found = 0;
     Saving early = without_gradients(c, trial->graph->accumulate);
     if (early.what) all[count++] = early;
     if (c->spec.moment == DT_F32 && !c->spec.moments_8bit)
         all[count++] = (Saving){"with the optimizer's moments in bf16", {"dtype.optimizer=bf16"}};
     if (c->spec.gradient == DT_F32)
         all[count++] = (Saving){"with weight gradients in bf16", {"dtype.gradient=bf16"}};
+    for (uint32_t i = 0; i < count; i++) found += is_useful(c, &all[i], smallest, &useful[found]);
+    if (found == 1 && !useful[0].bytes) useful[0].bytes = smallest_with(c, &useful[0].saving, 1, INT64_MAX);
     Text out = {.arena = c->arena};
-    for (uint32_t i = 0; i < count; i++) {
-        int64_t bytes = smallest_with(c, &all[i], 1, worth);
-        if (!bytes) continue;
-        useful[found++] = all[i];
-        Text what = {.arena = c->arena};
-        text_add(&what, "%s (", all[i].what);
-        for (size_t k = 0; k < COUNT_OF(all[i].set); k++)
-            if (all[i].set[k]) text_add(&what, "%s--set %s", k ? " " : "", all[i].set[k]);
-        text_add(&what, ")");
-        add_saving(c, bytes, what.at, &out);
+    for (uint32_t i = 0; i < found; i++) {
+        Text settings = {.arena = c->arena};
+        add_settings(&useful[i].saving, &settings);
+        if (useful[i].bytes)
+            add_saving(c, useful[i].bytes,
+                       arena_printf(c->arena, "%s (%s)", useful[i].saving.what, settings.at), &out);
     }
-    int64_t together = found > 1 ? smallest_with(c, useful, found, INT64_MAX) : 0;
-    if (together) add_saving(c, together, found == 2 ? "with both" : "with all three", &out);
+    if (found > 1) {
+        Saving together[3];
+        for (uint32_t i = 0; i < found; i++) together[i] = useful[i].saving;
+        int64_t bytes = smallest_with(c, together, found, INT64_MAX);
+        if (bytes) add_saving(c, bytes, name_together(c, useful, found), &out);
+    }
     if (out.length)
         *vec_add(c->arena, &answer->help) = arena_printf(c->arena, "less is needed otherwise: %s", out.at);
 }

@@ -68,6 +68,32 @@ int64_t programs_floor_bytes(const Compilation *c, const Program *program) {
     return plan_blocks_bytes(&request, false);
 }
 
+/* The tiling that comes last in the list, of the least bytes: it is what is asked for next where memory is
+ * short. */
+typedef struct Finest {
+    Tiling tiling;
+    Program program;
+    Arena *arena; /* NULL: none yet */
+} Finest;
+
+/* Takes over what was cut if it is finer; the arena in which the next is cut. */
+static Arena *keep_finer(Finest *finest, const Tiling *tiling, const Program *cut, Arena *arena) {
+    const Tiling *best = &finest->tiling;
+    bool finer = !finest->arena || tiling->floor_bytes < best->floor_bytes ||
+                 (tiling->floor_bytes == best->floor_bytes && tiling->seconds < best->seconds);
+    if (!finer) return arena;
+    Arena *free_again = finest->arena;
+    *finest = (Finest){.tiling = *tiling, .program = *cut, .arena = arena};
+    return free_again ? free_again : arena_new();
+}
+
+static void keep_program(const Compilation *c, const Finest *finest) {
+    arena_take(c->arena, finest->arena);
+    Program *kept = *vec_add(c->arena, &c->programs->program) = NEW(c->arena, Program);
+    *kept = finest->program;
+    kept->memo = plan_memo_new(c->arena);
+}
+
 static void list_tilings(const Compilation *c, const Program *whole, Batch *batch) {
     int64_t tokens = whole->graph->batch * whole->graph->context, floor = programs_floor_bytes(c, whole);
     Tiling all[MOST_TILINGS];
@@ -75,6 +101,7 @@ static void list_tilings(const Compilation *c, const Program *whole, Batch *batc
     int64_t more_chunks = whole->graph->node.count < EFFORT_TILES_COARSE_LOSS_OPS ? 2 : 4;
     int64_t more_tiles = whole->graph->node.count < EFFORT_TILES_COARSE_MLP_OPS ? 2 : 4;
     Arena *scratch = arena_new();
+    Finest finest = {0};
     for (TileRule tile = {1, 1}; tile.loss_chunks <= EFFORT_TILES_LOSS; tile.loss_chunks *= more_chunks)
         for (tile.mlp_tiles = 1; tile.mlp_tiles <= EFFORT_TILES_MLP; tile.mlp_tiles *= more_tiles) {
             if (tile_is_whole(tile) || tokens % tile.loss_chunks || tokens % tile.mlp_tiles) continue;
@@ -87,6 +114,7 @@ static void list_tilings(const Compilation *c, const Program *whole, Batch *batc
             uint32_t at = found++;
             for (; at > 0 && all[at - 1].seconds > tiling.seconds; at--) all[at] = all[at - 1];
             all[at] = tiling;
+            scratch = keep_finer(&finest, &tiling, &cut, scratch);
         }
     arena_free(scratch);
     batch->tilings = 0;
@@ -95,6 +123,10 @@ static void list_tilings(const Compilation *c, const Program *whole, Batch *batc
         floor = all[i].floor_bytes;
         batch->tiling[batch->tilings++] = all[i];
     }
+    if (batch->tilings)
+        keep_program(c, &finest);
+    else
+        arena_free(finest.arena);
 }
 
 uint32_t programs_tilings(const Compilation *c, const Program *whole, const Tiling **list) {

@@ -110,8 +110,18 @@ cp stderr.txt llama.txt
 says "the dearest part is 'optimizer': 89.75 GiB" llama.txt
 says 'as it is it fits h200 (139.80 GiB), b200 (178.35 GiB) and b300 (264.57 GiB)' llama.txt
 early="--set train.clip_norm=0 --set train.tokens_per_step=4096" moments="--set dtype.optimizer=bf16"
-says "without clipping and accumulation ($early)" llama.txt
-says "with the optimizer's moments in bf16 ($moments)" llama.txt
+# what alone surely does not fit is said together with the rest: how much is looked for once
+says "76.67 GiB without clipping and accumulation, with the optimizer's moments in bf16 ($early $moments)" llama.txt
+[ "$(grep -o 'with the optimizer' llama.txt | wc -l)" = 1 ] || fail "said twice: $(cat llama.txt)"
+needs 76.67GiB $early $moments
+expect 3 "$rematc" plan "$llama" --budget 100GiB
+cp stderr.txt llama.txt
+says "90.81 GiB with the optimizer's moments in bf16 ($moments), which fits; 76.67 GiB without" llama.txt
+hushed "accumulation ($early)" llama.txt
+expect 3 "$rematc" plan "$llama" --budget 110GiB
+cp stderr.txt llama.txt
+says "without clipping and accumulation ($early), which fits; 90.81 GiB" llama.txt
+says "with the optimizer's moments in bf16 ($moments), which fits; 76.67 GiB with both, which fits" llama.txt
 needs 106.58GiB $early
 needs 90.81GiB $moments
 needs 76.67GiB $early $moments
