@@ -369,7 +369,6 @@ static int variant_now(RtRun *run) {
 static void choose_variant(Tune *tune, const Placed *placed) {
     const RtTuneOperation *operation = placed->operation;
     int *variant = &tune->variant[operation - tune->tuner->operation], first = 1, last;
-    tune->now = *variant;
     if (!operation->family || *variant) return;
     while ((int)k_variant_family(first) != operation->family) first++;
     for (last = first; (int)k_variant_family(last + 1) == operation->family;) last++;
@@ -403,6 +402,7 @@ static void measure(Tune *tune, const RtTuneOperation *operation) {
             fill(tune, &operation->tensor[i], offset);
             offset += rt_aligned(operation->tensor[i].bytes, K_ALIGN);
         }
+    tune->now = tune->variant[operation - tune->tuner->operation];
     choose_algorithm(tune, &placed);
     choose_variant(tune, &placed);
     Times times = take_times(tune, call_once, &placed, operation_seconds(tune));
