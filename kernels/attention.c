@@ -86,7 +86,7 @@ static void block_store(const Heads *h, const KHeads *x, int64_t b, int64_t t, i
 
 /* What follows is for tiles of `queries` columns and at most `most` keys, constants at every call. */
 #define FOR_TILES static inline __attribute__((always_inline)) void
-enum { MOST_QUERIES = 128 };
+enum { MOST_QUERIES = 64 };
 
 /* x [n, padded] -> xt [padded, queries], columns from n on zero. */
 FOR_TILES block_transpose(const Heads *h, Block x, const int64_t queries, int64_t n, real *xt) {

@@ -135,8 +135,8 @@ static std::vector<uint16_t> attend(int width, int causal, bool documents, int f
                    .width = width,
                    .causal = causal,
                    .scale = 0.125f,
-                   .sight = {documents ? first.data() : NULL, documents ? last.data() : NULL}};
-    p.variant = forward_variant;
+                   .sight = {documents ? first.data() : NULL, documents ? last.data() : NULL},
+                   .variant = forward_variant};
     k_attend_mma(NULL, &p);
     const long forward = sim_bank_conflicts();
     p.variant = backward_variant;

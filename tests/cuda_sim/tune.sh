@@ -61,21 +61,21 @@ grep '^variant' "$work/sim.profile" > "$work/variants"
 for of in attend_packed attend_packed_bwd layernorm add_layernorm; do
     grep -q "^variant [0-9a-f]* $of .* : [a-z0-9_]*\$" "$work/variants" || fail "no variant of $of: $(cat "$work/variants")"
 done
-! grep -q ' : attend_e64_q128_k64$\| : norm_rows8$' "$work/variants" || fail "a slow variant was chosen: $(cat "$work/variants")"
+! grep -q ' : attend_e64_q128x64$\| : norm_rows8$' "$work/variants" || fail "a slow variant was chosen: $(cat "$work/variants")"
 grep -v '^time [0-9a-f]* [a-z]*_*\(linear\|attend_packed\) ' "$work/sim.profile" > "$work/again.profile"
 "$work/tune/tune" -o "$work/again.profile" --device h100 --each 0.001 > "$work/tune.out" || fail "$(cat "$work/tune.out")"
 grep '^product' "$work/again.profile" | cmp - "$work/products" || fail "other algorithms than those that the times are of"
 grep '^variant' "$work/again.profile" | cmp - "$work/variants" || fail "other variants than those that the times are of"
 
 # variants that a profile names: called so at every plan, and the only ones that are compiled beside the first
-grep -v '^product' "$work/sim.profile" | sed -e '/^variant/s/ : attend_e64.*/ : attend_e64_q64_k64/' \
-    -e '/^variant/s/ : attend_bwd_e64.*/ : attend_bwd_e64_k64_q64/' -e '/^variant/s/ : norm_.*/ : norm_block/' > "$work/varied.profile"
+grep -v '^product' "$work/sim.profile" | sed -e '/^variant/s/ : attend_e64.*/ : attend_e64_q64x64/' \
+    -e '/^variant/s/ : attend_bwd_e64.*/ : attend_bwd_e64_kv64x64_q64x64/' -e '/^variant/s/ : norm_.*/ : norm_block/' > "$work/varied.profile"
 emit_with varied varied.profile --budget 8GiB --policy none
 emit_with varied-block varied.profile --budget 8GiB --policy every-block
 for name in varied varied-block; do
-    [ "$(grep -c '^ *VARIANT(attend_e64_q64_k64);$' "$work/$name/train.cu")" -ge 1 ] || fail "$name: attention is the first variant"
+    [ "$(grep -c '^ *VARIANT(attend_e64_q64x64);$' "$work/$name/train.cu")" -ge 1 ] || fail "$name: attention is the first variant"
     grep -q '^ *VARIANT(norm_block);$' "$work/$name/train.cu" || fail "$name: norms are the first variant"
-    grep -q '^VARIANTS = -DK_WITH_attend_e64_q64_k64=1 -DK_WITH_attend_bwd_e64_k64_q64=1 -DK_WITH_norm_block=1$' "$work/$name/Makefile" ||
+    grep -q '^VARIANTS = -DK_WITH_attend_e64_q64x64=1 -DK_WITH_attend_bwd_e64_kv64x64_q64x64=1 -DK_WITH_norm_block=1$' "$work/$name/Makefile" ||
         fail "$name: $(grep '^VARIANTS' "$work/$name/Makefile")"
     build "$name"
 done
@@ -92,9 +92,9 @@ losses varied-block --poison
 cmp "$work/varied.loss" "$work/varied-block.loss" || fail "one profile, two plans, two results"
 losses_near bf16 varied plain
 code=0
-sed '/^variant/s/ : norm_.*/ : attend_e64_q64_k64/' "$work/sim.profile" > "$work/other.profile"
+sed '/^variant/s/ : norm_.*/ : attend_e64_q64x64/' "$work/sim.profile" > "$work/other.profile"
 "$rematc" plan "$work/bf16.remat" $shape --target cuda --device h100 --budget 8GiB --profile "$work/other.profile" > "$work/plan.out" 2>&1 || code=$?
-[ $code = 1 ] && grep -q "'attend_e64_q64_k64' is no variant of " "$work/plan.out" || fail "exit $code: $(cat "$work/plan.out")"
+[ $code = 1 ] && grep -q "'attend_e64_q64x64' is no variant of " "$work/plan.out" || fail "exit $code: $(cat "$work/plan.out")"
 
 # one that rounds otherwise: the profile makes the bits, the plan does not
 sed '/^product/s/ : .*/ : id=3 tile=13 stages=1 splits=1 reduction=0 swizzle=0 custom=0 inner=0 cluster=3/' \

@@ -25,12 +25,12 @@ cmp whole.profile before.profile || fail "a profile that is whole was changed"
 # Attention has variants, of which one is the fastest; a profile that names others makes programs that take these, at
 # every plan the same, and compile no more than they take.
 [ "$(grep -c '^variant [0-9a-f]* attend[a-z_]* .* : attend_[a-z0-9_]*$' whole.profile)" -ge 2 ] || fail "variants: $(grep '^variant' whole.profile)"
-sed -e '/^variant/s/ : attend_q.*/ : attend_q32/' -e '/^variant/s/ : attend_bwd_q.*/ : attend_bwd_q32_k64/' whole.profile >varied.profile
+sed -e '/^variant/s/ : attend_q.*/ : attend_q32/' -e '/^variant/s/ : attend_bwd_q.*/ : attend_bwd_q32_k32/' whole.profile >varied.profile
 corpus
 for policy in none every-block; do
     expect 0 "$rematc" build "$spec" $small --device host --budget 64MiB --policy $policy --profile varied.profile -o varied-$policy --quiet
-    grep -q '^ *VARIANT(attend_bwd_q32_k64);$' varied-$policy/train.c || fail "$policy: the variant is not called"
-    grep -q '^VARIANTS = -DK_WITH_attend_q32=1 -DK_WITH_attend_bwd_q32_k64=1$' varied-$policy/Makefile || fail "$(grep VARIANTS varied-$policy/Makefile)"
+    grep -q '^ *VARIANT(attend_bwd_q32_k32);$' varied-$policy/train.c || fail "$policy: the variant is not called"
+    grep -q '^VARIANTS = -DK_WITH_attend_q32=1 -DK_WITH_attend_bwd_q32_k32=1$' varied-$policy/Makefile || fail "$(grep VARIANTS varied-$policy/Makefile)"
     expect 0 varied-$policy/train --quiet --steps 5 --poison --save-dir varied-$policy.save --log varied-$policy.jsonl
     losses varied-$policy.jsonl >varied-$policy.losses
 done
