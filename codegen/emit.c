@@ -122,8 +122,8 @@ static const char *variants_text(const EmitRequest *request, Arena *arena) {
     return names.length ? names.at : "";
 }
 
-/* `name`: of the program; `variants`: of kernels, the macros that compile them; `own`: objects that it shares with no other, made of its own source and of those of
- * the runtime that only programs of its kind have. */
+/* `name`: of the program; `variants`: of kernels, the macros that compile them; `own`: objects that it shares
+ * with no other, made of its own source and of those of the runtime that only programs of its kind have. */
 static void add_makefile(const EmitRequest *request, const char *name, const char *variants, const char *own,
                          Text *out) {
     const uint64_t sources = sources_hash(request->cuda, "");
@@ -135,8 +135,9 @@ static void add_makefile(const EmitRequest *request, const char *name, const cha
              "CC ?= cc\n",
              name, request->cuda ? "cuda" : "host", hash_bytes(sources, variants, strlen(variants)));
     if (*variants)
-        text_add(out, "# variants of kernels that are compiled beside the first (kernels/variant.def)\n"
-                      "VARIANTS =%s\n",
+        text_add(out,
+                 "# variants of kernels that are compiled beside the first (kernels/variant.def)\n"
+                 "VARIANTS =%s\n",
                  variants);
     const char *flags = *variants ? " $(VARIANTS)" : "";
     if (request->cuda) {

@@ -73,8 +73,8 @@ static inline int64_t k_cuda_square_blocks(int64_t count) {
 }
 
 /* Attention, for heads up to a width; the first row that fits is used. F32(width, queries, keys forwards,
- * queries, keys backwards): on f32 units, any storage type and width. Tiles on tensor cores, where all operands
- * are bf16 and rows begin at multiples of 16 bytes, stand in variant.def. */
+ * queries, keys backwards): on f32 units, any storage type and width. Tiles on tensor cores, where all
+ * operands are bf16 and rows begin at multiples of 16 bytes, stand in variant.def. */
 #define K_CUDA_ATTEND_TILES(F32)                                                                             \
     F32(64, 64, 64, 32, 64)                                                                                  \
     F32(128, 64, 32, 32, 32)                                                                                 \
@@ -120,7 +120,7 @@ static inline int64_t k_cuda_attend_mma_shared_bytes(int64_t width) {
     K_CUDA_COUNTS(most, k_cuda_attend_mma_bytes(most, 1, queries, keys), 0)
 #include "variant.def"
     wide = 0;
-#define CUDA_ATTEND_BWD(when, family, name, most, dkv_keys, dkv_queries, dkv_span, dkv_warps, dkv_resident,   \
+#define CUDA_ATTEND_BWD(when, family, name, most, dkv_keys, dkv_queries, dkv_span, dkv_warps, dkv_resident,  \
                         dq_queries, dq_keys, ...)                                                            \
     K_CUDA_COUNTS(most, k_cuda_attend_dkv_bytes(most, dkv_keys, dkv_queries),                                \
                   k_cuda_attend_dq_bytes(most, dq_queries, dq_keys))

@@ -9,10 +9,10 @@
 constexpr int WARP_ROWS = 4;       /* rows of a block where a warp has one, unless a variant says otherwise */
 constexpr int BLOCK_THREADS = 512; /* most, where a block has a row */
 constexpr int ROW_PACKS = K_CUDA_NORM_PACKS; /* most packs of a thread that are kept */
-constexpr int ROW_SINGLES = 8;     /* the same where rows are not aligned: packs of one */
+constexpr int ROW_SINGLES = 8;               /* the same where rows are not aligned: packs of one */
 
-/* WARPS: of a block, a row each; 0: a block has one row. Threads of a block, at most; the least blocks of them
- * that a multiprocessor shall hold bound the registers. */
+/* WARPS: of a block, a row each; 0: a block has one row. Threads of a block, at most; the least blocks of
+ * them that a multiprocessor shall hold bound the registers. */
 template <int WARPS> constexpr int ROW_THREADS = WARPS ? WARPS * 32 : BLOCK_THREADS;
 template <class T, int WARPS>
 constexpr int NORM_BLOCKS = WARPS ? (sizeof(T) == 2 ? 8 : 4) * WARP_ROWS / WARPS : 1;

@@ -1,7 +1,7 @@
-/* Which variant of a kernel does an operation (variant.def). `tune` measures them all and writes the fastest into the
- * profile; calls of programs planned with the profile name it (KCtx.variant), and of the rest only the families' first
- * are compiled. Operands alone decide, so that one profile means one set of bits at every budget. A variant needs
- * the workspace that the others need. */
+/* Which variant of a kernel does an operation (variant.def). `tune` measures them all and writes the fastest
+ * into the profile; calls of programs planned with the profile name it (KCtx.variant), and of the rest only
+ * the families' first are compiled. Operands alone decide, so that one profile means one set of bits at every
+ * budget. A variant needs the workspace that the others need. */
 #ifndef REMAT_VARIANT_H
 #define REMAT_VARIANT_H
 
@@ -31,21 +31,24 @@ typedef enum KVariant {
 /* ---- which there are ---- */
 
 static inline const char *k_variant_name(int variant) {
-    static const char *const name[] = {"",
+    static const char *const name[] = {
+        "",
 #define VARIANT(family, name) #name,
 #include "variant.def"
     };
     return variant > 0 && variant < K_VARIANTS ? name[variant] : name[0];
 }
 static inline KFamily k_variant_family(int variant) {
-    static const KFamily of[] = {K_FAMILY_NONE,
+    static const KFamily of[] = {
+        K_FAMILY_NONE,
 #define VARIANT(family, name) K_FAMILY_##family,
 #include "variant.def"
     };
     return variant > 0 && variant < K_VARIANTS ? of[variant] : K_FAMILY_NONE;
 }
 static inline const char *k_family_name(int family) {
-    static const char *const name[] = {"NONE",
+    static const char *const name[] = {
+        "NONE",
 #define FAMILY(family, ...) #family,
 #include "variant.def"
     };
@@ -105,24 +108,24 @@ static inline KFamily k_variant_family_of(KTarget target, const char *operation,
 
 /* ---- within a kernel ---- */
 
-/* Whether a row's variant is compiled: the first of a family is, one that K_WITH_NAME names, defined to be 1, and
- * with K_ALL_VARIANTS all are. */
-#define K_HAS(when, name)        K_HAS_##when(name)
-#define K_HAS_ALWAYS(name)       1
+/* Whether a row's variant is compiled: the first of a family is, one that K_WITH_NAME names, defined to be 1,
+ * and with K_ALL_VARIANTS all are. */
+#define K_HAS(when, name)  K_HAS_##when(name)
+#define K_HAS_ALWAYS(name) 1
 #ifdef K_ALL_VARIANTS
-#define K_HAS_CHOSEN(name)       1
+#define K_HAS_CHOSEN(name) 1
 #else
-#define K_HAS_CHOSEN(name)       K_IS_SET(K_WITH_##name)
-#define K_IS_SET(value)          K_IS_SET_(value)
-#define K_IS_SET_(value)         K_SECOND(K_SET_##value)
-#define K_SET_1                  0,
-#define K_SECOND(set_or_not)     K_SECOND_(set_or_not 1, 0, 0)
+#define K_HAS_CHOSEN(name)            K_IS_SET(K_WITH_##name)
+#define K_IS_SET(value)               K_IS_SET_(value)
+#define K_IS_SET_(value)              K_SECOND(K_SET_##value)
+#define K_SET_1                       0,
+#define K_SECOND(set_or_not)          K_SECOND_(set_or_not 1, 0, 0)
 #define K_SECOND_(first, second, ...) second
 #endif
 /* Whether a call wants a row's variant. */
 #define K_WANTS(when, name, variant) ((variant) == K_VARIANT_##name || (!(variant) && K_FIRST_##when))
-#define K_FIRST_ALWAYS           1
-#define K_FIRST_CHOSEN           0
+#define K_FIRST_ALWAYS               1
+#define K_FIRST_CHOSEN               0
 
 /* A call that wants a variant that is not compiled, or of another kernel. */
 static inline void k_variant_missing(const char *operation, int variant) {

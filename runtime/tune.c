@@ -2,11 +2,11 @@
  *
  * In a batch an operation runs so often that the clock can tell; calls of a batch take their operands in turn
  * from copies that together are larger than the caches, as a step that touches gigabytes between two uses of
- * anything. A product that has several algorithms is tried with each, and takes the fastest (product.h); so does
- * an operation whose kernel has several variants (variant.h).
- * What stands in the profile is the distribution over batches. It is written after every operation:
- * a program that is stopped goes on where it was when it is started again, and times of other origins stay.
- * Last, on the host, whole steps are run and every call in them is timed (tune_steps.c). */
+ * anything. A product that has several algorithms is tried with each, and takes the fastest (product.h); so
+ * does an operation whose kernel has several variants (variant.h). What stands in the profile is the
+ * distribution over batches. It is written after every operation: a program that is stopped goes on where it
+ * was when it is started again, and times of other origins stay. Last, on the host, whole steps are run and
+ * every call in them is timed (tune_steps.c). */
 #include "tune.h"
 #include "atomic_file.h"
 #include "internal.h"

@@ -64,8 +64,8 @@ int rt_tune_main(const RtTuner *tuner, int argc, char **argv);
 /* ---- tune_steps.c ---- */
 enum { RT_TUNE_STEPS = 40, RT_TUNE_LEAST_STEPS = 7 };
 /* Runs steps for so many seconds, within the two bounds above, each operation in its variant; seconds of each
- * operation, all of its calls in a step together, into took [steps, operations], zeroed. How many steps; 0: there
- * is not enough memory. */
+ * operation, all of its calls in a step together, into took [steps, operations], zeroed. How many steps; 0:
+ * there is not enough memory. */
 int rt_tune_steps(const RtTuner *tuner, double seconds, const int *variant, double *took);
 
 /* ---- one implementation a target (tune_host.c, tune_cuda.c) ---- */

@@ -278,8 +278,8 @@ static bool choose_variants(Profile *p, Arena *arena, ProfileError *error) {
         if (record->origin != p->chosen || map_get(p->variant_of, record->key) != NONE) continue;
         const int variant = variant_of(record, arena);
         if (!variant) {
-            *error = (ProfileError){record->line, arena_printf(arena, "'%s' is no variant of '%s'",
-                                                               record->name, record->key)};
+            *error = (ProfileError){
+                record->line, arena_printf(arena, "'%s' is no variant of '%s'", record->name, record->key)};
             return false;
         }
         map_set(p->variant_of, record->key, (uint32_t)variant);

@@ -28,9 +28,9 @@
  *
  * Of two for one product the first counts.
  *
- * A line that begins with `variant` says which variant of its kernel (kernels/variant.def) was the fastest for
- * an operation; its times are of that one, and programs planned with the profile take it. Of two the first
- * counts.
+ * A line that begins with `variant` says which variant of its kernel (kernels/variant.def) was the fastest
+ * for an operation; its times are of that one, and programs planned with the profile take it. Of two the
+ * first counts.
  *
  *     variant 5f0e3a91 rmsnorm bf16[16384,768] .. < bf16[16384,768] .. eps : norm_rows8
  *

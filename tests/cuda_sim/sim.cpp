@@ -249,8 +249,8 @@ static size_t shared_limit(const void *kernel) {
     return FREE_SHARED_BYTES;
 }
 
-/* Launches of a shape that REMAT_SIM_SLOW_LAUNCH names take a millisecond more: "128:49152 256:128", threads and
- * shared bytes. */
+/* Launches of a shape that REMAT_SIM_SLOW_LAUNCH names take a millisecond more: "128:49152 256:128", threads
+ * and shared bytes. */
 static void be_slow(unsigned block, size_t shared_bytes) {
     static const char *const slow = getenv("REMAT_SIM_SLOW_LAUNCH");
     char shape[40], list[160];

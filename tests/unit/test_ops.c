@@ -473,12 +473,11 @@ static KTensor shape_of(const Call *call, const Spec *spec) {
 
 static bool variant_is_tested[K_VARIANTS];
 
-/* The rules hold for every variant of the kernel, and values are as near. Forwards on the host attention has the
- * same bits in all of them, where documents do not cut the keys. */
+/* The rules hold for every variant of the kernel, and values are as near. Forwards on the host attention has
+ * the same bits in all of them, where documents do not cut the keys. */
 static void check_variants(Call *call, const Result *first) {
     const KTensor out = shape_of(call, &call->out[0]), in = shape_of(call, &call->in[0]);
-    const KFamily family =
-        k_variant_family_of(OPS_CUDA ? K_CUDA : K_HOST, op_row[call->op].name, &out, &in);
+    const KFamily family = k_variant_family_of(OPS_CUDA ? K_CUDA : K_HOST, op_row[call->op].name, &out, &in);
     for (int v = 1; family && v < K_VARIANTS; v++) {
         if (k_variant_family(v) != family) continue;
         Result base;

@@ -112,11 +112,12 @@ static void products_have_the_algorithm_of_their_origin(void **state) {
     arena_free(arena);
 }
 
-#define NORM "rmsnorm bf16[4,64] f32[4] < bf16[4,64] f32[64] eps"
-#define FLAT "rmsnorm f32[4,9] f32[4] < f32[4,9] f32[9] eps"
+#define NORM                            "rmsnorm bf16[4,64] f32[4] < bf16[4,64] f32[64] eps"
+#define FLAT                            "rmsnorm f32[4,9] f32[4] < f32[4,9] f32[9] eps"
 #define VARIANT_LINE(origin, key, name) "variant " origin " " key " : " name "\n"
 
-/* An operation takes the variant of the origin that is used, where its kernel has it, and of two the first. */
+/* An operation takes the variant of the origin that is used, where its kernel has it, and of two the first.
+ */
 static void operations_have_the_variant_of_their_origin(void **state) {
     (void)state;
     Arena *arena = arena_new();
@@ -142,7 +143,8 @@ static void operations_have_the_variant_of_their_origin(void **state) {
     assert_int_equal(cost_graph(g, &device, arena)[0].variant, K_VARIANT_norm_block);
     choose(p, "h100", "ffff", arena); /* other kernels */
     assert_int_equal(cost_graph(g, &device, arena)[0].variant, K_VARIANT_NONE);
-    /* names that there are not, of another kernel, of rows that it does not take: refused where they are used */
+    /* names that there are not, of another kernel, of rows that it does not take: refused where they are used
+     */
     static const char *const wrong[] = {
         VARIANT_LINE("a", NORM, "norm_rows9"), VARIANT_LINE("a", NORM, "attend_q32"),
         VARIANT_LINE("a", FLAT, "norm_rows8"), VARIANT_LINE("a", ADD, "norm_rows8"),
@@ -261,8 +263,10 @@ static void a_wrong_line_is_named(void **state) {
         {"cluster=2", "cluster=70000", 9, "product: 'cluster'"},
         {"cluster=2", "", 9, "product: 'cluster'"},
         {"cluster=2", "cluster=2 us", 9, "product: 'us"},
-        {"product a " SHAPE_TEXT CHOICE, "variant x " NORM " : norm_rows8\n", 9, "there is no origin 'x' before it"},
-        {"product a " SHAPE_TEXT CHOICE, "variant a " NORM " norm_rows8\n", 9, "'' is no attribute and no ':'"},
+        {"product a " SHAPE_TEXT CHOICE, "variant x " NORM " : norm_rows8\n", 9,
+         "there is no origin 'x' before it"},
+        {"product a " SHAPE_TEXT CHOICE, "variant a " NORM " norm_rows8\n", 9,
+         "'' is no attribute and no ':'"},
         {"product a " SHAPE_TEXT CHOICE, "variant a " NORM " :\n", 9, "the variant's name is missing"},
         {"product a " SHAPE_TEXT CHOICE, "variant a " NORM " : norm_rows8 2\n", 9, "'2' is too much"},
     };
