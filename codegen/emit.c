@@ -109,16 +109,37 @@ uint64_t emit_kernels_hash(bool cuda) {
     return sources_hash(cuda, "kernels/");
 }
 
-/* `name`: of the program; `own`: objects that it shares with no other, made of its own source and of those of
- * the runtime that only programs of its kind have. */
-static void add_makefile(const EmitRequest *request, const char *name, const char *own, Text *out) {
+/* The variants of kernels that calls of the program take beside the first ones, by name. */
+static const char *variants_text(const EmitRequest *request, Arena *arena) {
+    const Part *const part[] = {&request->train, &request->evaluate, &request->sample, &request->step};
+    bool taken[K_VARIANTS] = {false};
+    Text names = {.arena = arena};
+    for (size_t p = 0; p < COUNT_OF(part); p++)
+        for (NodeId n = 0; part[p]->graph && n < part[p]->graph->node.count; n++)
+            taken[part[p]->cost[n].variant] = true;
+    for (int v = 1; v < K_VARIANTS; v++)
+        if (taken[v] && !k_variant_is_first(v)) text_add(&names, " -DK_WITH_%s=1", k_variant_name(v));
+    return names.length ? names.at : "";
+}
+
+/* `name`: of the program; `variants`: of kernels, the macros that compile them; `own`: objects that it shares
+ * with no other, made of its own source and of those of the runtime that only programs of its kind have. */
+static void add_makefile(const EmitRequest *request, const char *name, const char *variants, const char *own,
+                         Text *out) {
+    const uint64_t sources = sources_hash(request->cuda, "");
     text_add(out,
              "# Builds ./%s. OBJ may name a folder shared by several programs: the objects in it do not\n"
              "# depend on the plan.\n"
              "OBJ ?= obj\n"
              "OBJECT_DIR = $(OBJ)/%s-%016" PRIx64 "\n"
              "CC ?= cc\n",
-             name, request->cuda ? "cuda" : "host", sources_hash(request->cuda, ""));
+             name, request->cuda ? "cuda" : "host", hash_bytes(sources, variants, strlen(variants)));
+    if (*variants)
+        text_add(out,
+                 "# variants of kernels that are compiled beside the first (kernels/variant.def)\n"
+                 "VARIANTS =%s\n",
+                 variants);
+    const char *flags = *variants ? " $(VARIANTS)" : "";
     if (request->cuda) {
         text_add(out,
                  "NVCC ?= nvcc\n"
@@ -126,19 +147,19 @@ static void add_makefile(const EmitRequest *request, const char *name, const cha
                  "ARCH ?= sm_%d\n"
                  "CFLAGS ?= -O2\n"
                  "NVCCFLAGS ?= -O3\n"
-                 "override NVCCFLAGS += -std=c++20 -I.\n"
+                 "override NVCCFLAGS += -std=c++20 -I.%s\n"
                  "GENCODE = $(foreach a,$(ARCH:sm_%%=%%),-gencode "
                  "\"arch=compute_$a$(comma)code=[compute_$a$(comma)sm_$a]\")\n"
                  "comma := ,\n"
                  "CUDA_HOME ?= $(patsubst %%/bin/nvcc,%%,$(realpath $(shell command -v $(NVCC))))\n"
                  "LIBS = -lcublasLt -lm -Xcompiler -fopenmp -Xlinker -rpath -Xlinker $(CUDA_HOME)/lib64\n",
-                 request->device->capability ? request->device->capability : 80);
+                 request->device->capability ? request->device->capability : 80, flags);
     } else {
         text_add(out, "CFLAGS ?= -O3 -march=native\n"
                       "LIBS = -lm\n");
     }
-    text_add(out, "override CFLAGS += -std=gnu11 -fno-math-errno -I. %s\n\n",
-             request->cuda ? "-fopenmp -I$(CUDA_HOME)/include" : "-fopenmp");
+    text_add(out, "override CFLAGS += -std=gnu11 -fno-math-errno -I. -fopenmp%s\n\n",
+             request->cuda ? " -I$(CUDA_HOME)/include" : flags);
     text_add(out, "OBJECTS =");
     for (unsigned i = 0; i < embedded_file_count; i++) {
         const char *path = embedded_file[i].path, *dot = strrchr(path, '.');
@@ -216,7 +237,7 @@ FolderAnswer emit_program(const EmitRequest *request, const EmitPlace *place, Ar
     Text source = {.arena = arena}, makefile = {.arena = arena}, json = {.arena = arena};
     add_embedded(&files, request->cuda, wanted, arena);
     emit_source(request, &source);
-    add_makefile(request, "train", "train.o", &makefile);
+    add_makefile(request, "train", variants_text(request, arena), "train.o", &makefile);
     emit_plan_json(request, &json);
     add_text(&files, request->cuda ? "train.cu" : "train.c", &source);
     add_text(&files, "Makefile", &makefile);
@@ -232,7 +253,7 @@ FolderAnswer emit_tuner(const EmitRequest *request, const EmitPlace *place, Aren
     add_embedded(&files, request->cuda, wanted, arena);
     add_embedded(&files, request->cuda, wanted_by_tuner, arena);
     emit_tuner_source(request, &source);
-    add_makefile(request, "tune",
+    add_makefile(request, "tune", " -DK_ALL_VARIANTS",
                  request->cuda ? "tune.o runtime/tune.o runtime/tune_cuda.o"
                                : "tune.o runtime/tune.o runtime/tune_steps.o runtime/tune_host.o",
                  &makefile);

@@ -69,6 +69,12 @@ static void print_rest_of_call(Printer *p, const Node *node, int64_t workspace_b
         text_add(p->out, ", WORKSPACE(%s, INT64_C(%" PRId64 ")));\n", next_slot(p), workspace_bytes);
 }
 
+/* `variant`: of the next call, where it takes another than the first (kernels/variant.def). */
+static void print_variant(Printer *p, int variant) {
+    if (variant && !k_variant_is_first(variant))
+        text_add(p->out, "    VARIANT(%s);\n", k_variant_name(variant));
+}
+
 static void print_call(Printer *p, const Node *node, int64_t workspace_bytes) {
     text_add(p->out, "    CALL(%s, OUT(", op_info[node->op].name);
     print_tensors(p, node->out, node->nout);
@@ -118,6 +124,7 @@ void item_print(const Steps *steps, const Item *item, const char *const *slot_te
     if (item->kind == ITEM_CALL) {
         const Node *node = &part->graph->node.at[step->node];
         const int64_t bytes = workspace_bytes(part, item->step, node);
+        print_variant(&p, part->cost[step->node].variant);
         if (op_tensors(node) == 1) {
             print_call(&p, node, bytes);
         } else {

@@ -188,7 +188,7 @@ static void print_steps(const Part *part, const Kinds *kinds, Text *out) {
              micro, rest);
 }
 
-static void print_table(const Kinds *kinds, Text *out) {
+static void print_table(const Part *part, const Kinds *kinds, Text *out) {
     text_add(out, "static const RtTuneOperation operations[] = {\n");
     for (uint32_t k = 0; k < kinds->list.count; k++) {
         const Kind *kind = &kinds->list.at[k];
@@ -197,7 +197,8 @@ static void print_table(const Kinds *kinds, Text *out) {
             out,
             "    {\"%s\",\n     operation_%u, tensors_%u, (int)(sizeof tensors_%u / sizeof *tensors_%u), ",
             kind->key, k, k, k, k);
-        text_add(out, "INT64_C(%" PRId64 "), %s},\n", kind->runs, format_number(kind->seconds, digits));
+        text_add(out, "INT64_C(%" PRId64 "), %s, K_FAMILY_%s},\n", kind->runs,
+                 format_number(kind->seconds, digits), k_family_name(part->cost[kind->node].family));
     }
     text_add(out, "};\n\n");
 }
@@ -215,7 +216,7 @@ void emit_tuner_source(const EmitRequest *request, Text *out) {
              device_text(device, out->arena), request->cuda ? "cuda" : "host");
     if (!request->cuda) emit_training(request, out);
     for (uint32_t k = 0; k < kinds.list.count; k++) print_operation(part, &kinds.list.at[k], k, out);
-    print_table(&kinds, out);
+    print_table(part, &kinds, out);
     if (!request->cuda) print_steps(part, &kinds, out);
     text_add(out,
              "static const RtTuner tuner = {\n"

@@ -12,11 +12,10 @@
  */
 #include "attention.h"
 #include "panel.h"
+#include "variant.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-enum { TILE = 64, MAX_WIDTH = K_MOST_HEAD_WIDTH };
+/* Of keys, in every variant of the forward pass; what holds for any is a constant of each. */
+enum { KEYS = 64, MAX_WIDTH = K_MOST_HEAD_WIDTH };
 
 typedef struct Heads {
     int64_t batch, time, query_heads, kv_heads, width, padded; /* B, T, H, K, E, E rounded up to K_LANES */
@@ -85,8 +84,9 @@ static void block_store(const Heads *h, const KHeads *x, int64_t b, int64_t t, i
     }
 }
 
-/* What follows is for tiles of `queries` columns, a constant at every call: TILE, or K_LANES. */
+/* What follows is for tiles of `queries` columns and at most `most` keys, constants at every call. */
 #define FOR_TILES static inline __attribute__((always_inline)) void
+enum { MOST_QUERIES = 64 };
 
 /* x [n, padded] -> xt [padded, queries], columns from n on zero. */
 FOR_TILES block_transpose(const Heads *h, Block x, const int64_t queries, int64_t n, real *xt) {
@@ -127,17 +127,18 @@ static Keys keys_seen(const Heads *h, int64_t b, int64_t t, int64_t n) {
 
 /* Scores of keys that a query does not see become -infinity, those of a first key that is none NaN; key and
  * query are the positions of s[0]. */
-static void mask_scores(const Heads *h, int64_t b, real *s, int64_t keys, int64_t key, int64_t query) {
+FOR_TILES mask_scores(const Heads *h, const int64_t queries, int64_t b, real *s, int64_t keys, int64_t key,
+                      int64_t query) {
     for (int64_t j = 0; h->causal && j < keys; j++)
-        for (int64_t i = 0; i < k_min(TILE, key + j - query); i++) s[j * TILE + i] = (real)-INFINITY;
+        for (int64_t i = 0; i < k_min(queries, key + j - query); i++) s[j * queries + i] = (real)-INFINITY;
     if (!h->first_key) return;
     const int32_t *first = h->first_key + b * h->time + query, *last = h->last_query + b * h->time + query;
-    for (int64_t i = 0; i < k_min(TILE, h->time - query); i++) {
+    for (int64_t i = 0; i < k_min(queries, h->time - query); i++) {
         const int64_t before = first[i] < 0 ? keys : k_min(keys, first[i] - key);
         const real hidden = first[i] < 0 ? (real)NAN : (real)-INFINITY;
-        for (int64_t j = 0; j < before; j++) s[j * TILE + i] = hidden;
+        for (int64_t j = 0; j < before; j++) s[j * queries + i] = hidden;
         for (int64_t j = last[i] + 1 > key ? last[i] + 1 - key : 0; !h->causal && j < keys; j++)
-            s[j * TILE + i] = (real)-INFINITY;
+            s[j * queries + i] = (real)-INFINITY;
     }
 }
 
@@ -151,7 +152,7 @@ static int masks(const Heads *h, int64_t key, int64_t keys, int64_t query) {
  */
 FOR_TILES soften(const Heads *h, const int64_t queries, real *s, int64_t keys, real *maximum, real *sum,
                  real *fade) {
-    real top[TILE];
+    real top[MOST_QUERIES];
     memcpy(top, maximum, (size_t)queries * sizeof *top);
     for (int64_t j = 0; j < keys; j++) {
         real *row = s + j * queries;
@@ -192,22 +193,27 @@ FOR_TILES add_values(const Heads *h, Block v, int64_t keys, const real *s, const
     k_panel(n, h->padded, keys, s, 1, queries, v.data, v.stride, 1, o, h->padded);
 }
 
-static void attend_tile(const Heads *h, const Operands *op, int64_t b, int64_t head, int64_t t) {
-    _Alignas(64) real qt[MAX_WIDTH * TILE], s[TILE * TILE], o[TILE * MAX_WIDTH], copy[TILE * MAX_WIDTH];
-    real maximum[TILE], sum[TILE] = {0}, fade[TILE];
-    const int64_t n = k_min(TILE, h->time - t), kv = head / (h->query_heads / h->kv_heads);
+/* Numbers of a tile's scratch, as many as a constant says. */
+#define FORWARD_ROOM(queries) (MAX_WIDTH * 2 * (queries) + KEYS * ((queries) + MAX_WIDTH))
+
+FOR_TILES attend_tile(const Heads *h, const Operands *op, const int64_t queries, int64_t b, int64_t head,
+                      int64_t t, real *room) {
+    real *qt = room, *o = qt + MAX_WIDTH * queries, *s = o + MAX_WIDTH * queries, *copy = s + KEYS * queries;
+    real maximum[MOST_QUERIES], sum[MOST_QUERIES] = {0}, fade[MOST_QUERIES];
+    const int64_t n = k_min(queries, h->time - t), kv = head / (h->query_heads / h->kv_heads);
     const Keys seen = keys_seen(h, b, t, n);
 
-    block_transpose(h, block_load(h, &op->q, b, t, head, n, copy), TILE, n, qt);
+    /* o is made later */
+    block_transpose(h, block_load(h, &op->q, b, t, head, n, o), queries, n, qt);
     memset(o, 0, (size_t)(n * h->padded) * sizeof(real));
-    for (int64_t i = 0; i < TILE; i++) maximum[i] = (real)-INFINITY;
-    for (int64_t key = seen.begin; key < seen.end; key += TILE) {
-        const int64_t keys = k_min(TILE, seen.end - key);
-        block_scores(h, block_load(h, &op->k, b, key, kv, keys, copy), keys, qt, TILE, s);
-        if (masks(h, key, keys, t)) mask_scores(h, b, s, keys, key, t);
-        soften(h, TILE, s, keys, maximum, sum, fade);
+    for (int64_t i = 0; i < queries; i++) maximum[i] = (real)-INFINITY;
+    for (int64_t key = seen.begin; key < seen.end; key += KEYS) {
+        const int64_t keys = k_min(KEYS, seen.end - key);
+        block_scores(h, block_load(h, &op->k, b, key, kv, keys, copy), keys, qt, queries, s);
+        if (masks(h, key, keys, t)) mask_scores(h, queries, b, s, keys, key, t);
+        soften(h, queries, s, keys, maximum, sum, fade);
         if (key > seen.begin) scale_rows(h, n, fade, o);
-        add_values(h, block_load(h, &op->v, b, key, kv, keys, copy), keys, s, TILE, n, o);
+        add_values(h, block_load(h, &op->v, b, key, kv, keys, copy), keys, s, queries, n, o);
     }
     real *lse = op->lse + (b * h->query_heads + head) * h->time + t;
     for (int64_t i = 0; i < n; i++) lse[i] = maximum[i] + (real)log((double)sum[i]);
@@ -216,36 +222,58 @@ static void attend_tile(const Heads *h, const Operands *op, int64_t b, int64_t h
     block_store(h, &op->out, b, t, head, n, o, h->padded);
 }
 
-static void attend(const Heads *h, const Operands *op) {
-    const int64_t tiles = (h->time + TILE - 1) / TILE, heads = h->batch * h->query_heads;
+/* A variant (variant.def); `tile` NULL: it is not compiled. */
+typedef struct Forward {
+    int64_t queries;
+    void (*tile)(const Heads *h, const Operands *op, int64_t b, int64_t head, int64_t t);
+} Forward;
+#define HOST_ATTEND(when, name, queries, keys)                                                               \
+    _Static_assert(keys == KEYS && queries <= MOST_QUERIES && queries % K_LANES == 0, "tiles of attention"); \
+    static void tile_##name(const Heads *h, const Operands *op, int64_t b, int64_t head, int64_t t) {        \
+        _Alignas(64) real room[FORWARD_ROOM(queries)];                                                       \
+        if (K_HAS(when, name)) attend_tile(h, op, queries, b, head, t, room);                                \
+    }
+#include "variant.def"
+
+static Forward forward_of(int variant) {
+#define HOST_ATTEND(when, name, queries, keys)                                                               \
+    if (K_HAS(when, name) && K_WANTS(when, name, variant)) return (Forward){queries, tile_##name};
+#include "variant.def"
+    k_variant_missing("attend", variant);
+    return (Forward){0};
+}
+
+static void attend(const KCtx *cx, const Heads *h, const Operands *op) {
+    const Forward f = forward_of(cx->variant);
+    const int64_t tiles = (h->time + f.queries - 1) / f.queries, heads = h->batch * h->query_heads;
 #pragma omp parallel for schedule(dynamic)
     for (int64_t task = 0; task < heads * tiles; task++) {
         const int64_t tile = tiles - 1 - task / heads, head = task % heads; /* the longest tiles first */
-        attend_tile(h, op, head / h->query_heads, head % h->query_heads, tile * TILE);
+        f.tile(h, op, head / h->query_heads, head % h->query_heads, tile * f.queries);
     }
 }
 
 void k_attend(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    (void)cx, (void)nout;
+    (void)nout;
     const Heads h = heads_of(&in[0], &in[1], nin > 3 ? &in[3] : NULL, attr);
     const Operands op = {.q = k_heads(&in[0]),
                          .k = k_heads(&in[1]),
                          .v = k_heads(&in[2]),
                          .out = k_heads(&out[0]),
                          .lse = out[1].data};
-    attend(&h, &op);
+    attend(cx, &h, &op);
 }
 
 /* qkv, first key and last query? -> o, lse */
 void k_attend_packed(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                      const KAttr *attr) {
-    (void)cx, (void)nout;
+    (void)nout;
     KHeads part[3];
     k_packed_heads(&in[0], &out[0], part);
     const Heads h = heads_of(&part[0].of, &part[1].of, nin > 1 ? &in[1] : NULL, attr);
     const Operands op = {
         .q = part[0], .k = part[1], .v = part[2], .out = k_heads(&out[0]), .lse = out[1].data};
-    attend(&h, &op);
+    attend(cx, &h, &op);
 }
 
 /* ---- one query a sequence, over keys and values of earlier tokens ---- */
@@ -269,16 +297,16 @@ void k_cache_rows(const KCtx *cx, int nout, const KTensor *out, int nin, const K
  * way that it goes among the tokens of attend_tile. `queries`: h with heads for tokens. */
 static void attend_cached_tile(const Heads *h, const Heads *queries, const Operands *op, int64_t b,
                                int64_t first, int64_t n, int64_t keys_end) {
-    _Alignas(64) real qt[MAX_WIDTH * K_LANES], s[TILE * K_LANES], o[K_LANES * MAX_WIDTH];
-    _Alignas(64) real copy[TILE * MAX_WIDTH];
+    _Alignas(64) real qt[MAX_WIDTH * K_LANES], s[KEYS * K_LANES], o[K_LANES * MAX_WIDTH];
+    _Alignas(64) real copy[KEYS * MAX_WIDTH];
     real maximum[K_LANES], sum[K_LANES] = {0}, fade[K_LANES];
     const int64_t kv = first / (h->query_heads / h->kv_heads);
 
     block_transpose(h, block_load(queries, &op->q, b, first, 0, n, copy), K_LANES, n, qt);
     memset(o, 0, (size_t)(n * h->padded) * sizeof(real));
     for (int64_t i = 0; i < K_LANES; i++) maximum[i] = (real)-INFINITY;
-    for (int64_t key = 0; key < keys_end; key += TILE) {
-        const int64_t keys = k_min(TILE, keys_end - key);
+    for (int64_t key = 0; key < keys_end; key += KEYS) {
+        const int64_t keys = k_min(KEYS, keys_end - key);
         block_scores(h, block_load(h, &op->k, b, key, kv, keys, copy), keys, qt, K_LANES, s);
         soften(h, K_LANES, s, keys, maximum, sum, fade);
         if (key > 0) scale_rows(h, n, fade, o);
@@ -317,13 +345,13 @@ typedef struct Sums { /* where dK and dV of one kv head are summed: [T, stride] 
     int64_t stride;
 } Sums;
 
-/* p and dp [keys, TILE] hold scores and dO V^T; they become P and dS scale. */
-static void score_gradient(const Heads *h, real *p, real *dp, int64_t keys, const real *lse,
-                           const real *dot) {
+/* p and dp [keys, queries] hold scores and dO V^T; they become P and dS scale. */
+FOR_TILES score_gradient(const Heads *h, const int64_t queries, real *p, real *dp, int64_t keys,
+                         const real *lse, const real *dot) {
     for (int64_t j = 0; j < keys; j++) {
-        real *pj = p + j * TILE, *dpj = dp + j * TILE;
+        real *pj = p + j * queries, *dpj = dp + j * queries;
 #pragma omp simd
-        for (int64_t i = 0; i < TILE; i++) {
+        for (int64_t i = 0; i < queries; i++) {
             pj[i] = k_exp(pj[i] * h->scale - lse[i]);
             dpj[i] = pj[i] * (dpj[i] - dot[i]) * h->scale;
         }
@@ -331,11 +359,11 @@ static void score_gradient(const Heads *h, real *p, real *dp, int64_t keys, cons
 }
 
 /* lse and D of a tile's queries. Those past the end get lse = infinity: P and dS are zero there. */
-static void row_terms(const Heads *h, const Operands *op, int64_t b, int64_t head, int64_t t, int64_t n,
-                      Block dout, real *lse, real *dot) {
+static void row_terms(const Heads *h, const Operands *op, int64_t queries, int64_t b, int64_t head, int64_t t,
+                      int64_t n, Block dout, real *lse, real *dot) {
     real copy[MAX_WIDTH];
     const real *from = op->lse + (b * h->query_heads + head) * h->time + t;
-    for (int64_t i = 0; i < TILE; i++) {
+    for (int64_t i = 0; i < queries; i++) {
         lse[i] = i < n ? from[i] : (real)INFINITY;
         dot[i] = 0;
         if (i >= n) continue;
@@ -348,34 +376,59 @@ static void row_terms(const Heads *h, const Operands *op, int64_t b, int64_t hea
     }
 }
 
-static void attend_bwd_tile(const Heads *h, const Operands *op, const Sums *sums, int64_t b, int64_t kv,
-                            int64_t head, int64_t t) {
-    _Alignas(64) real qt[MAX_WIDTH * TILE], dot_t[MAX_WIDTH * TILE], p[TILE * TILE], dp[TILE * TILE];
-    _Alignas(64) real q_copy[TILE * MAX_WIDTH], d_copy[TILE * MAX_WIDTH], copy[TILE * MAX_WIDTH];
-    _Alignas(64) real dq[TILE * MAX_WIDTH];
-    real lse[TILE], dot[TILE];
-    const int64_t n = k_min(TILE, h->time - t);
+#define BACKWARD_ROOM(queries, keys) (MAX_WIDTH * (5 * (queries) + (keys)) + 2 * (queries) * (keys))
+
+FOR_TILES attend_bwd_tile(const Heads *h, const Operands *op, const Sums *sums, const int64_t queries,
+                          const int64_t most, int64_t b, int64_t kv, int64_t head, int64_t t, real *room) {
+    real *qt = room, *dot_t = qt + MAX_WIDTH * queries, *q_copy = dot_t + MAX_WIDTH * queries;
+    real *d_copy = q_copy + MAX_WIDTH * queries, *dq = d_copy + MAX_WIDTH * queries;
+    real *p = dq + MAX_WIDTH * queries, *dp = p + most * queries, *copy = dp + most * queries;
+    real lse[MOST_QUERIES], dot[MOST_QUERIES];
+    const int64_t n = k_min(queries, h->time - t);
     const Keys seen = keys_seen(h, b, t, n);
 
     const Block q = block_load(h, &op->q, b, t, head, n, q_copy),
                 d = block_load(h, &op->dout, b, t, head, n, d_copy);
-    block_transpose(h, q, TILE, n, qt);
-    block_transpose(h, d, TILE, n, dot_t);
-    row_terms(h, op, b, head, t, n, d, lse, dot);
+    block_transpose(h, q, queries, n, qt);
+    block_transpose(h, d, queries, n, dot_t);
+    row_terms(h, op, queries, b, head, t, n, d, lse, dot);
     memset(dq, 0, (size_t)(n * h->padded) * sizeof(real));
-    for (int64_t key = seen.begin; key < seen.end; key += TILE) {
-        const int64_t keys = k_min(TILE, seen.end - key), width = h->padded;
+    for (int64_t key = seen.begin; key < seen.end; key += most) {
+        const int64_t keys = k_min(most, seen.end - key), width = h->padded;
         real *dk = sums->dk + key * sums->stride, *dv = sums->dv + key * sums->stride;
-        block_scores(h, block_load(h, &op->v, b, key, kv, keys, copy), keys, dot_t, TILE, dp);
+        block_scores(h, block_load(h, &op->v, b, key, kv, keys, copy), keys, dot_t, queries, dp);
         const Block k = block_load(h, &op->k, b, key, kv, keys, copy);
-        block_scores(h, k, keys, qt, TILE, p);
-        if (masks(h, key, keys, t)) mask_scores(h, b, p, keys, key, t);
-        score_gradient(h, p, dp, keys, lse, dot);
-        k_panel(keys, width, n, p, TILE, 1, d.data, d.stride, 1, dv, sums->stride);
-        k_panel(keys, width, n, dp, TILE, 1, q.data, q.stride, 1, dk, sums->stride);
-        k_panel(n, width, keys, dp, 1, TILE, k.data, k.stride, 1, dq, width);
+        block_scores(h, k, keys, qt, queries, p);
+        if (masks(h, key, keys, t)) mask_scores(h, queries, b, p, keys, key, t);
+        score_gradient(h, queries, p, dp, keys, lse, dot);
+        k_panel(keys, width, n, p, queries, 1, d.data, d.stride, 1, dv, sums->stride);
+        k_panel(keys, width, n, dp, queries, 1, q.data, q.stride, 1, dk, sums->stride);
+        k_panel(n, width, keys, dp, 1, queries, k.data, k.stride, 1, dq, width);
     }
     block_store(h, &op->dq, b, t, head, n, dq, h->padded);
+}
+
+/* A variant (variant.def). */
+typedef struct Backward {
+    int64_t queries;
+    void (*tile)(const Heads *h, const Operands *op, const Sums *sums, int64_t b, int64_t kv, int64_t head,
+                 int64_t t);
+} Backward;
+#define HOST_ATTEND_BWD(when, name, queries, keys)                                                           \
+    _Static_assert(queries <= MOST_QUERIES && queries % K_LANES == 0, "tiles of attention");                 \
+    static void tile_##name(const Heads *h, const Operands *op, const Sums *sums, int64_t b, int64_t kv,     \
+                            int64_t head, int64_t t) {                                                       \
+        _Alignas(64) real room[BACKWARD_ROOM(queries, keys)];                                                \
+        if (K_HAS(when, name)) attend_bwd_tile(h, op, sums, queries, keys, b, kv, head, t, room);            \
+    }
+#include "variant.def"
+
+static Backward backward_of(int variant) {
+#define HOST_ATTEND_BWD(when, name, queries, keys)                                                           \
+    if (K_HAS(when, name) && K_WANTS(when, name, variant)) return (Backward){queries, tile_##name};
+#include "variant.def"
+    k_variant_missing("attend_bwd", variant);
+    return (Backward){0};
 }
 
 /* dK and dV of a head are summed in their own storage when it is f32 of a vector's multiple, else in the
@@ -398,13 +451,14 @@ static Sums sums_of(const KCtx *cx, const Heads *h, const Operands *op, int64_t 
 }
 
 static void attend_bwd(const KCtx *cx, const Heads *h, const Operands *op) {
+    const Backward back = backward_of(cx->variant);
     const int64_t group = h->query_heads / h->kv_heads;
 #pragma omp parallel for schedule(dynamic)
     for (int64_t task = 0; task < h->batch * h->kv_heads; task++) {
         const int64_t b = task / h->kv_heads, kv = task % h->kv_heads;
         const Sums sums = sums_of(cx, h, op, b, kv);
         for (int64_t head = kv * group; head < (kv + 1) * group; head++)
-            for (int64_t t = 0; t < h->time; t += TILE) attend_bwd_tile(h, op, &sums, b, kv, head, t);
+            for (int64_t t = 0; t < h->time; t += back.queries) back.tile(h, op, &sums, b, kv, head, t);
         if (!k_attend_direct(&op->dk.of)) {
             block_store(h, &op->dk, b, 0, kv, h->time, sums.dk, sums.stride);
             block_store(h, &op->dv, b, 0, kv, h->time, sums.dv, sums.stride);

@@ -422,7 +422,7 @@ template <class S> static void backward(const KCtx *cx, const Attend &p) {
 #define F32(width, forward_queries, forward_keys, backward_queries, backward_keys)                           \
     typedef Tiles<width, forward_queries, forward_keys> Forward##width;                                      \
     typedef Tiles<width, backward_queries, backward_keys> Backward##width;
-K_CUDA_ATTEND_TILES(F32, K_CUDA_ATTEND_NONE)
+K_CUDA_ATTEND_TILES(F32)
 #undef F32
 
 /* Tensor cores, where all heads are bf16. */
@@ -434,8 +434,9 @@ static bool on_tensor_cores(const Attend &p, std::initializer_list<const Rows *>
 static AttendRows mma_rows(const Rows &x) {
     return {(uint16_t *)x.view.data + x.first, x.stride};
 }
-static AttendMma mma_of(const Attend &p) {
+static AttendMma mma_of(const KCtx *cx, const Attend &p) {
     AttendMma m = {};
+    m.variant = cx->variant;
     m.q = mma_rows(p.q);
     m.k = mma_rows(p.k);
     m.v = mma_rows(p.v);
@@ -456,7 +457,7 @@ static AttendMma mma_of(const Attend &p) {
 static void attend(const KCtx *cx, const Attend &p) {
     if (p.batch * p.time * p.heads * p.width == 0) return;
     if (on_tensor_cores(p, {&p.q, &p.k, &p.v, &p.o})) {
-        const AttendMma m = mma_of(p);
+        const AttendMma m = mma_of(cx, p);
         k_attend_mma(cx->stream, &m);
     } else if (p.width <= 64) {
         forward<Forward64>(cx, p);
@@ -471,7 +472,7 @@ static void attend_bwd(const KCtx *cx, Attend p) {
     p.delta = (float *)cx->workspace;
     if (p.batch * p.time * p.heads * p.width == 0) return;
     if (on_tensor_cores(p, {&p.q, &p.k, &p.v, &p.o, &p.dout, &p.dq, &p.dk, &p.dv})) {
-        AttendMma m = mma_of(p);
+        AttendMma m = mma_of(cx, p);
         m.dout = mma_rows(p.dout);
         m.dq = mma_rows(p.dq);
         m.dk = mma_rows(p.dk);

@@ -12,6 +12,7 @@
  * (SIGHT), a block walks the tiles that some row of its own sees, or is seen by; the others compile as if
  * there were none. */
 #include "attention_mma.cuh"
+#include "variant.h"
 
 static constexpr float LOG2_E = 1.44269504088896340736f;
 
@@ -571,20 +572,36 @@ static void backward_q(void *stream, const AttendMma *p) {
                : attend_mma_dq_kernel<false, WIDTH, QUERIES, KEYS, SPAN, WARPS, RESIDENT>,
            stream, p, QUERIES, p->heads, WARPS, k_cuda_attend_dq_bytes(WIDTH, QUERIES, KEYS));
 }
+
+/* A variant is launched where it is compiled. */
+template <bool HAS, int... TILE> static void attend_in(void *stream, const AttendMma *p) {
+    if constexpr (HAS)
+        forward<TILE...>(stream, p);
+    else
+        k_variant_missing("attend", p->variant);
+}
 void k_attend_mma(void *stream, const AttendMma *p) {
-#define BF16(most, queries, keys, warps, resident, ...)                                                      \
-    if (p->width <= most) return forward<most, queries, keys, warps, resident>(stream, p);
-    K_CUDA_ATTEND_TILES(K_CUDA_ATTEND_NONE, BF16)
-#undef BF16
+#define CUDA_ATTEND(when, family, name, most, ...)                                                           \
+    if (p->width <= most && K_WANTS(when, name, p->variant))                                                 \
+        return attend_in<K_HAS(when, name), most, __VA_ARGS__>(stream, p);
+#include "variant.def"
+    k_variant_missing("attend", p->variant);
 }
 
-void k_attend_mma_bwd(void *stream, const AttendMma *p) {
-#define BF16(most, queries, keys, warps, resident, dkv_keys, dkv_queries, dkv_span, dkv_warps, dkv_resident, \
-             dq_queries, dq_keys, dq_span, dq_warps, dq_resident)                                            \
-    if (p->width <= most) {                                                                                  \
-        backward_q<most, dq_queries, dq_keys, dq_span, dq_warps, dq_resident>(stream, p); /* and delta */    \
-        return backward_kv<most, dkv_keys, dkv_queries, dkv_span, dkv_warps, dkv_resident>(stream, p);       \
+template <bool HAS, int WIDTH, int DKV_KEYS, int DKV_QUERIES, int DKV_SPAN, int DKV_WARPS, int DKV_RESIDENT,
+          int... DQ>
+static void attend_bwd_in(void *stream, const AttendMma *p) {
+    if constexpr (HAS) {
+        backward_q<WIDTH, DQ...>(stream, p); /* and delta */
+        backward_kv<WIDTH, DKV_KEYS, DKV_QUERIES, DKV_SPAN, DKV_WARPS, DKV_RESIDENT>(stream, p);
+    } else {
+        k_variant_missing("attend_bwd", p->variant);
     }
-    K_CUDA_ATTEND_TILES(K_CUDA_ATTEND_NONE, BF16)
-#undef BF16
+}
+void k_attend_mma_bwd(void *stream, const AttendMma *p) {
+#define CUDA_ATTEND_BWD(when, family, name, most, ...)                                                       \
+    if (p->width <= most && K_WANTS(when, name, p->variant))                                                 \
+        return attend_bwd_in<K_HAS(when, name), most, __VA_ARGS__>(stream, p);
+#include "variant.def"
+    k_variant_missing("attend_bwd", p->variant);
 }

@@ -23,6 +23,7 @@ typedef struct AttendMma {
     int batch, time, heads, kv_heads, width, causal;
     float scale;
     KSight sight;
+    int variant; /* KVariant (variant.h) */
 } AttendMma;
 
 void k_attend_mma(void *stream, const AttendMma *p);

@@ -11,6 +11,7 @@ enum {
     K_CUDA_SQUARE_RUN = 8192,      /* elements a lane takes at least */
     K_CUDA_ROW_BLOCKS = 264,       /* of a sum over rows that lanes share, about */
     K_CUDA_NORM_SUMS_WIDTH = 4096, /* most of a norm's row whose backward pass and sums are one pass */
+    K_CUDA_NORM_PACKS = 4,         /* of eight numbers of a norm's row, most that a thread keeps */
     K_CUDA_SORT_TILE = 256,        /* positions a block of the radix sort ranks; also its number of digits */
     K_CUDA_SORT_BITS = 8,          /* of a digit */
     K_CUDA_MOST_CAST = 128,        /* tensors of a launch that casts, */
@@ -61,22 +62,23 @@ static inline size_t k_cuda_norm_sums_bytes(int64_t rows, int64_t width, int64_t
                                            : k_cuda_row_lanes_bytes(rows, width);
 }
 
+/* A norm's row that the threads of a warp can keep: packs of each; 0: another row. */
+static inline int k_cuda_norm_warp_packs(int64_t width) {
+    const int64_t packs = k_cuda_ceil(width, 8 * 32);
+    return width % 8 == 0 && packs >= 1 && packs <= K_CUDA_NORM_PACKS ? (int)packs : 0;
+}
+
 static inline int64_t k_cuda_square_blocks(int64_t count) {
     return k_cuda_clamp(k_cuda_ceil(count, K_CUDA_SQUARE_RUN), 1, K_CUDA_SQUARE_BLOCKS);
 }
 
-/* Attention, for heads up to a width; the first row that fits is used.
- *   F32(width, queries, keys forwards, queries, keys backwards): on f32 units, any storage type and width.
- *   BF16(width, then queries, keys, warps, blocks a multiprocessor forwards; keys, queries, queries whose
- * scores are in registers at a time, .., .. of dk and dv; queries, keys, keys at a time, .., .. of dq): on
- * tensor cores, where all operands are bf16 and rows begin at multiples of 16 bytes. */
-#define K_CUDA_ATTEND_TILES(F32, BF16)                                                                       \
+/* Attention, for heads up to a width; the first row that fits is used. F32(width, queries, keys forwards,
+ * queries, keys backwards): on f32 units, any storage type and width. Tiles on tensor cores, where all
+ * operands are bf16 and rows begin at multiples of 16 bytes, stand in variant.def. */
+#define K_CUDA_ATTEND_TILES(F32)                                                                             \
     F32(64, 64, 64, 32, 64)                                                                                  \
     F32(128, 64, 32, 32, 32)                                                                                 \
-    F32(256, 32, 32, 16, 16)                                                                                 \
-    BF16(64, 128, 64, 4, 2, 128, 64, 32, 4, 2, 128, 64, 32, 4, 2)                                            \
-    BF16(128, 64, 64, 4, 2, 64, 64, 64, 4, 1, 128, 32, 32, 4, 1)
-#define K_CUDA_ATTEND_NONE(...)
+    F32(256, 32, 32, 16, 16)
 
 static inline int k_cuda_attend_tensor_cores(int dtype, int64_t width) {
     return dtype == K_BF16 && width % 8 == 0 && width <= 128;
@@ -105,25 +107,35 @@ static inline int64_t k_cuda_attend_dq_bytes(int64_t width, int64_t queries, int
 static inline int64_t k_cuda_most(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
-/* Shared memory a block of attention needs, both ways, for heads of this type and width; the device must have
- * it. */
+/* Shared memory a block of attention needs, both ways and in whatever variant, for heads of this type and
+ * width; the device must have it. */
+static inline int64_t k_cuda_attend_mma_shared_bytes(int64_t width) {
+    int64_t wide = 0, bytes = 0; /* wide: of the variants for heads of this width */
+#define K_CUDA_COUNTS(most, one, other)                                                                      \
+    if (width <= most && (!wide || wide == most)) {                                                          \
+        wide = most;                                                                                         \
+        bytes = k_cuda_most(bytes, k_cuda_most(one, other));                                                 \
+    }
+#define CUDA_ATTEND(when, family, name, most, queries, keys, ...)                                            \
+    K_CUDA_COUNTS(most, k_cuda_attend_mma_bytes(most, 1, queries, keys), 0)
+#include "variant.def"
+    wide = 0;
+#define CUDA_ATTEND_BWD(when, family, name, most, dkv_keys, dkv_queries, dkv_span, dkv_warps, dkv_resident,  \
+                        dq_queries, dq_keys, ...)                                                            \
+    K_CUDA_COUNTS(most, k_cuda_attend_dkv_bytes(most, dkv_keys, dkv_queries),                                \
+                  k_cuda_attend_dq_bytes(most, dq_queries, dq_keys))
+#include "variant.def"
+#undef K_CUDA_COUNTS
+    return bytes;
+}
 static inline int64_t k_cuda_attend_shared_bytes(int dtype, int64_t width) {
 #define F32(most, forward_queries, forward_keys, backward_queries, backward_keys)                            \
     if (width <= most)                                                                                       \
         return k_cuda_most(k_cuda_attend_forward_bytes(most, forward_queries, forward_keys),                 \
                            k_cuda_attend_backward_bytes(most, backward_queries, backward_keys));
-#define BF16(most, queries, keys, warps, resident, dkv_keys, dkv_queries, dkv_span, dkv_warps, dkv_resident, \
-             dq_queries, dq_keys, dq_span, dq_warps, dq_resident)                                            \
-    if (width <= most)                                                                                       \
-        return k_cuda_most(k_cuda_attend_mma_bytes(most, 1, queries, keys),                                  \
-                           k_cuda_most(k_cuda_attend_dkv_bytes(most, dkv_keys, dkv_queries),                 \
-                                       k_cuda_attend_dq_bytes(most, dq_queries, dq_keys)));
-    if (k_cuda_attend_tensor_cores(dtype, width)) {
-        K_CUDA_ATTEND_TILES(K_CUDA_ATTEND_NONE, BF16)
-    }
-    K_CUDA_ATTEND_TILES(F32, K_CUDA_ATTEND_NONE)
+    if (k_cuda_attend_tensor_cores(dtype, width)) return k_cuda_attend_mma_shared_bytes(width);
+    K_CUDA_ATTEND_TILES(F32)
 #undef F32
-#undef BF16
     return INT64_MAX;
 }
 

@@ -84,6 +84,7 @@ typedef struct KAttr {
 typedef struct KCtx {
     void *workspace;         /* K_ALIGN-aligned; contents undefined */
     size_t workspace_bytes;
+    int variant;             /* of the kernel, KVariant (variant.h); 0: its first */
     void *stream;            /* cudaStream_t; NULL on the host */
     void *blas;              /* cublasLtHandle_t; NULL on the host */
     uint64_t seed;

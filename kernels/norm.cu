@@ -4,27 +4,29 @@
  * may be written in place. Rows too long for that are read again for each pass. The fused residual + norm is
  * the same kernel with one more part in front: s is stored, rounded to its type, and normalised as stored. */
 #include "cuda.cuh"
+#include "variant.h"
 
-constexpr int WARP_ROWS = 4;       /* rows of a block where a warp has one */
+constexpr int WARP_ROWS = 4;       /* rows of a block where a warp has one, unless a variant says otherwise */
 constexpr int BLOCK_THREADS = 512; /* most, where a block has a row */
-constexpr int ROW_PACKS = 4;       /* most packs of a thread that are kept */
-constexpr int ROW_SINGLES = 8;     /* the same where rows are not aligned: packs of one */
+constexpr int ROW_PACKS = K_CUDA_NORM_PACKS; /* most packs of a thread that are kept */
+constexpr int ROW_SINGLES = 8;               /* the same where rows are not aligned: packs of one */
 
-/* Threads of a block, at most; the least blocks of them that a multiprocessor shall hold bound the registers.
- */
-template <bool WARP> constexpr int ROW_THREADS = WARP ? WARP_ROWS * 32 : BLOCK_THREADS;
-template <class T> constexpr int NORM_BLOCKS = sizeof(T) == 2 ? 8 : 4;
+/* WARPS: of a block, a row each; 0: a block has one row. Threads of a block, at most; the least blocks of
+ * them that a multiprocessor shall hold bound the registers. */
+template <int WARPS> constexpr int ROW_THREADS = WARPS ? WARPS * 32 : BLOCK_THREADS;
+template <class T, int WARPS>
+constexpr int NORM_BLOCKS = WARPS ? (sizeof(T) == 2 ? 8 : 4) * WARP_ROWS / WARPS : 1;
 template <class T, int PACKS> constexpr int BACK_BLOCKS = sizeof(T) == 2 ? (PACKS < 4 ? 8 : 6) : 3;
 
 /* Where a thread's packs of a row lie: pack k of a tile starts at at(tile, k). */
-template <int N, int PACKS, bool WARP> struct RowPart {
+template <int N, int PACKS, int WARPS> struct RowPart {
     int64_t width, row, first; /* first: element of the tensor at which the row starts */
     int threads, me;
 
     __device__ RowPart(int64_t width_)
-        : width(width_), row(WARP ? (int64_t)blockIdx.x * WARP_ROWS + threadIdx.x / 32 : blockIdx.x),
-          first(row * width_), threads(WARP ? 32 : (int)blockDim.x),
-          me(WARP ? (int)threadIdx.x % 32 : (int)threadIdx.x) {}
+        : width(width_), row(WARPS ? (int64_t)blockIdx.x * WARPS + threadIdx.x / 32 : blockIdx.x),
+          first(row * width_), threads(WARPS ? 32 : (int)blockDim.x),
+          me(WARPS ? (int)threadIdx.x % 32 : (int)threadIdx.x) {}
     __device__ int64_t tile() const { return (int64_t)PACKS * threads * N; }
     __device__ bool kept() const { return width <= tile(); } /* one tile is the row */
     __device__ int64_t at(int64_t tile, int k) const { return tile + (int64_t)(k * threads + me) * N; }
@@ -36,31 +38,40 @@ template <int N, int PACKS, bool WARP> struct RowPart {
         }
     }
     __device__ float sum(float x, float *scratch) const {
-        return WARP ? k_warp_sum(x) : k_block_sum(x, scratch);
+        return WARPS ? k_warp_sum(x) : k_block_sum(x, scratch);
     }
 };
 
-/* launch<T, N, PACKS, WARP>(grid, threads) for rows of this type and width */
-template <class Launch> static void by_row(int dtype, int64_t rows, int64_t width, Launch launch) {
-    const int64_t packs = width / K_PACK;
-    const int warp_packs =
-        width % K_PACK == 0 ? (int)k_cuda_clamp(k_cuda_ceil(packs, 32), 1, ROW_PACKS + 1) : 0;
+/* launch<T, N, PACKS, WARPS>(grid, threads) for rows of this type and width that a warp can hold: WARPS of a
+ * block have one each; where there are none, a block has one, in so many packs a thread. */
+template <int WARPS, int PACKS, class Launch>
+static void by_short_row(int dtype, int64_t rows, int64_t width, Launch launch) {
     k_by_type(dtype, [&](auto t) {
         using T = decltype(t);
-        const dim3 warps = k_grid(k_cuda_ceil(rows, WARP_ROWS));
-        switch (warp_packs) {
-        case 1: launch.template operator()<T, K_PACK, 1, true>(warps, WARP_ROWS * 32); break;
-        case 2: launch.template operator()<T, K_PACK, 2, true>(warps, WARP_ROWS * 32); break;
-        case 3: launch.template operator()<T, K_PACK, 3, true>(warps, WARP_ROWS * 32); break;
-        case 4: launch.template operator()<T, K_PACK, 4, true>(warps, WARP_ROWS * 32); break;
-        case 0:
-            launch.template operator()<T, 1, ROW_SINGLES, false>(
-                k_grid(rows), k_even_threads(k_cuda_ceil(width, ROW_SINGLES), BLOCK_THREADS));
-            break;
-        default:
-            launch.template operator()<T, K_PACK, ROW_PACKS, false>(
-                k_grid(rows), k_even_threads(k_cuda_ceil(packs, ROW_PACKS), BLOCK_THREADS));
+        if constexpr (WARPS) {
+            const dim3 grid = k_grid(k_cuda_ceil(rows, WARPS));
+            switch (k_cuda_norm_warp_packs(width)) {
+            case 1: launch.template operator()<T, K_PACK, 1, WARPS>(grid, WARPS * 32); break;
+            case 2: launch.template operator()<T, K_PACK, 2, WARPS>(grid, WARPS * 32); break;
+            case 3: launch.template operator()<T, K_PACK, 3, WARPS>(grid, WARPS * 32); break;
+            default: launch.template operator()<T, K_PACK, ROW_PACKS, WARPS>(grid, WARPS * 32);
+            }
+        } else {
+            launch.template operator()<T, K_PACK, PACKS, 0>(
+                k_grid(rows), k_even_threads(k_cuda_ceil(width / K_PACK, PACKS), BLOCK_THREADS));
         }
+    });
+}
+/* The same for other rows. */
+template <class Launch> static void by_long_row(int dtype, int64_t rows, int64_t width, Launch launch) {
+    k_by_type(dtype, [&](auto t) {
+        using T = decltype(t);
+        if (width % K_PACK == 0)
+            launch.template operator()<T, K_PACK, ROW_PACKS, 0>(
+                k_grid(rows), k_even_threads(k_cuda_ceil(width / K_PACK, ROW_PACKS), BLOCK_THREADS));
+        else
+            launch.template operator()<T, 1, ROW_SINGLES, 0>(
+                k_grid(rows), k_even_threads(k_cuda_ceil(width, ROW_SINGLES), BLOCK_THREADS));
     });
 }
 
@@ -74,10 +85,10 @@ struct Norm {
     float eps;
 };
 
-template <class T, int N, int PACKS, bool WARP>
-__global__ void __launch_bounds__(ROW_THREADS<WARP>, WARP ? NORM_BLOCKS<T> : 1) norm_kernel(Norm p) {
+template <class T, int N, int PACKS, int WARPS>
+__global__ void __launch_bounds__(ROW_THREADS<WARPS>, NORM_BLOCKS<T, WARPS>) norm_kernel(Norm p) {
     K_SHARED(float, scratch);
-    const RowPart<N, PACKS, WARP> part(p.width);
+    const RowPart<N, PACKS, WARPS> part(p.width);
     if (part.row >= p.rows) return;
     KPack<T, N> x[PACKS];
     float sum = 0, squares = 0;
@@ -131,14 +142,29 @@ __global__ void __launch_bounds__(ROW_THREADS<WARP>, WARP ? NORM_BLOCKS<T> : 1) 
     p.rstd[part.row] = rstd;
 }
 
+/* Launches a variant, where it is compiled. */
+template <bool HAS, int WARPS, int PACKS, class Launch>
+static void norm_short_rows(const KCtx *cx, int dtype, const Norm &p, Launch launch) {
+    if constexpr (HAS)
+        by_short_row<WARPS, PACKS>(dtype, p.rows, p.width, launch);
+    else
+        k_variant_missing("norm", cx->variant);
+}
+
 static void norm_rows(const KCtx *cx, const KTensor *x, const KAttr *attr, Norm p) {
     p.rows = k_rows(x);
     p.width = k_last(x);
     p.eps = (float)attr->eps;
     if (p.rows * p.width == 0) return;
-    by_row(x->dtype, p.rows, p.width, [&]<class T, int N, int PACKS, bool WARP>(dim3 grid, int threads) {
-        K_LAUNCH((norm_kernel<T, N, PACKS, WARP>), grid, threads, 32 * sizeof(float), cx->stream, p);
-    });
+    const auto launch = [&]<class T, int N, int PACKS, int WARPS>(dim3 grid, int threads) {
+        K_LAUNCH((norm_kernel<T, N, PACKS, WARPS>), grid, threads, 32 * sizeof(float), cx->stream, p);
+    };
+    if (!k_cuda_norm_warp_packs(p.width)) return by_long_row(x->dtype, p.rows, p.width, launch);
+#define CUDA_NORM(when, name, warps, packs)                                                                  \
+    if (K_WANTS(when, name, cx->variant))                                                                    \
+        return norm_short_rows<K_HAS(when, name), warps, packs>(cx, x->dtype, p, launch);
+#include "variant.def"
+    k_variant_missing("norm", cx->variant);
 }
 
 void k_layernorm(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
@@ -182,11 +208,11 @@ struct NormBack {
 
 /* With h = dy gain and xhat = (x - mean) rstd: dx = rstd (h - mean(h) - xhat mean(h xhat)); RMS norm has no
  * mean(h). */
-template <class T, int N, int PACKS, bool WARP>
-__global__ void __launch_bounds__(ROW_THREADS<WARP>, WARP ? BACK_BLOCKS<T, PACKS> : 1)
+template <class T, int N, int PACKS, int WARPS>
+__global__ void __launch_bounds__(ROW_THREADS<WARPS>, WARPS ? BACK_BLOCKS<T, PACKS> : 1)
     norm_back_kernel(NormBack p) {
     K_SHARED(float, scratch);
-    const RowPart<N, PACKS, WARP> part(p.width);
+    const RowPart<N, PACKS, WARPS> part(p.width);
     if (part.row >= p.rows) return;
     const float mean = p.mean ? p.mean[part.row] : 0.0f, rstd = p.rstd[part.row];
     KPack<T, N> dy[PACKS], x[PACKS], add[PACKS];
@@ -237,9 +263,13 @@ static void norm_back(const KCtx *cx, const KTensor *x, NormBack p) {
     p.rows = k_rows(x);
     p.width = k_last(x);
     if (p.rows * p.width == 0) return;
-    by_row(x->dtype, p.rows, p.width, [&]<class T, int N, int PACKS, bool WARP>(dim3 grid, int threads) {
-        K_LAUNCH((norm_back_kernel<T, N, PACKS, WARP>), grid, threads, 32 * sizeof(float), cx->stream, p);
-    });
+    const auto launch = [&]<class T, int N, int PACKS, int WARPS>(dim3 grid, int threads) {
+        K_LAUNCH((norm_back_kernel<T, N, PACKS, WARPS>), grid, threads, 32 * sizeof(float), cx->stream, p);
+    };
+    if (k_cuda_norm_warp_packs(p.width))
+        by_short_row<WARP_ROWS, 0>(x->dtype, p.rows, p.width, launch);
+    else
+        by_long_row(x->dtype, p.rows, p.width, launch);
 }
 
 void k_layernorm_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,

@@ -199,10 +199,12 @@ void rt_call(RtRun *run, const char *kernel_name, KFunction *kernel, int nout, c
         run->cx.workspace = run->arena + workspace_offset;
         if (run->poison) rt_device_fill(run->arena + workspace_offset, 0xff, workspace_bytes);
     }
+    if (run->choose) run->cx.variant = run->choose(run);
     double begin = run->called ? rt_seconds() : profile_begin(run);
     kernel(&run->cx, nout, out, nin, in, attr);
     if (run->called) run->called(run, rt_seconds() - begin);
     profile_end(run, kernel_name, begin);
+    run->cx.variant = K_VARIANT_NONE;
 }
 
 void rt_free(RtRun *run, int64_t offset, int64_t bytes) {

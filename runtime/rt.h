@@ -8,6 +8,7 @@
 #include "../kernels/kernels.h"
 #include "../kernels/product.h"
 #include "../kernels/step.h"
+#include "../kernels/variant.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -156,7 +157,8 @@ struct RtRun {
     struct RtRecorded *recorded; /* stretches of a step that are done by replay (steps.c); NULL: none */
     struct KVerdict *verdict;   /* of the guard, in the device's memory; goes on from step to step */
     void (*called)(RtRun *run, double seconds); /* told of each call and how long it took (tune_steps.c); NULL: nobody */
-    void *watch;                /* whose who is told */
+    int (*choose)(RtRun *run);  /* asked before each call which variant it takes (tune.c); NULL: what VARIANT says */
+    void *watch;                /* whose who is told or asked */
 };
 
 /* One operation: checks nothing, notes the high water mark, hands over workspace, calls the kernel.
@@ -183,6 +185,9 @@ void rt_wait(RtRun *run, int ticket);
  * In a function that several layers share, those that differ stand in a table: `at` is the layer's row of it, `w` the
  * row of its weights, `m`, `v`, `master` and `grad` those of their states:
  *     CALL(linear, OUT(F32(at->fc, 16, 256, 1024)), IN(F32(at->ln, 16, 256, 256), F32(w->fc_weight, 1024, 256)), ...);
+ * A call of another variant of its kernel than the first (kernels/variant.def):
+ *     VARIANT(attend_q32);
+ *     CALL(attend, ...);
  * One call for the gradients, weights and states of all layers:
  *     TAKE(BF16(at->fc_bwd_w, 1024, 256));   TAKE_OVER(BF16(w->fc_weight, 1024, 256), F32(m->fc_weight, ..), ..);   ...
  *     CALL_TAKEN(adamw, ATTR(.tensors = 50, ..), NO_WORKSPACE);
@@ -215,6 +220,7 @@ void rt_wait(RtRun *run, int ticket);
         rt_call(run, #name, k_##name, (int)(sizeof out_ / sizeof *out_), out_,                                \
                 (int)(sizeof in_ / sizeof *in_), in_, &attr_, workspace);                                     \
     } while (0)
+#define VARIANT(name)      run->cx.variant = K_VARIANT_##name
 #define RT_TAKE(over, ...)                                                                                    \
     do {                                                                                                      \
         const KTensor taken_[] = {__VA_ARGS__};                                                               \

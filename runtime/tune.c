@@ -2,10 +2,11 @@
  *
  * In a batch an operation runs so often that the clock can tell; calls of a batch take their operands in turn
  * from copies that together are larger than the caches, as a step that touches gigabytes between two uses of
- * anything. A product that has several algorithms is tried with each, and takes the fastest (product.h).
- * What stands in the profile is the distribution over batches. It is written after every operation:
- * a program that is stopped goes on where it was when it is started again, and times of other origins stay.
- * Last, on the host, whole steps are run and every call in them is timed (tune_steps.c). */
+ * anything. A product that has several algorithms is tried with each, and takes the fastest (product.h); so
+ * does an operation whose kernel has several variants (variant.h). What stands in the profile is the
+ * distribution over batches. It is written after every operation: a program that is stopped goes on where it
+ * was when it is started again, and times of other origins stay. Last, on the host, whole steps are run and
+ * every call in them is timed (tune_steps.c). */
 #include "tune.h"
 #include "atomic_file.h"
 #include "internal.h"
@@ -21,13 +22,15 @@ enum {
     MOST_BATCHES = 101,
     LEAST_BATCHES = 5,
     COPIED_BYTES = 64 << 20, /* to host memory and back */
+    ROUNDS = 3,              /* variants are tried in turn, so often */
 };
-enum Kind { ALONE, WITHIN_STEPS, PRODUCT, KINDS };
-static const char *const record_name[] = {"time", "within", "product"};
+enum Kind { ALONE, WITHIN_STEPS, PRODUCT, VARIANTS, KINDS };
+static const char *const record_name[] = {"time", "within", "product", "variant"};
 static const double BATCH_SECONDS = 2e-3, /* at least */
     OPERATION_SECONDS = 0.3,              /* then no further batch begins, once there are LEAST_BATCHES; or
                                              what --each says */
-    TRIAL_SECONDS = 0.015,                /* the same of each algorithm that a product may take */
+    TRIAL_SECONDS = 0.015,                /* the same of each algorithm that a product may take, or variant */
+    WORTH = 0.98,                         /* of its time or less: a variant is taken in place of the first */
     SETTLE_SECONDS = 0.2,                 /* before the first one is measured: clocks rise under work */
     STEPS_SECONDS = 10;                   /* then no further step begins */
 
@@ -44,9 +47,10 @@ typedef struct Tune {
     int lines, room;
     char *prefix[KINDS];                         /* "time ID " and its like, of this place */
     KChoice *product;                            /* that were measured here before */
+    int *variant, now;                           /* KVariant of each operation; of the next call */
     void *numbers[RT_FILL_COUNT][K_DTYPE_COUNT]; /* what tensors are filled with; NULL: not made yet */
     double begun;
-    int measured, known, left;
+    int settled, measured, known, left;
     double known_seconds, step_seconds; /* of a step: what stands in the profile, and all, as planned */
 } Tune;
 
@@ -135,18 +139,22 @@ static void add_origin(Tune *tune) {
     free(origin), free(text), free(device), free(card), free(driver), free(clocks), free(compiler);
 }
 
-/* The median that stands in the profile for an operation, measured here; 0: none does. */
-static double known_seconds(const Tune *tune, enum Kind kind, const char *key) {
+/* What the first record of a kind says of an operation, measured here; NULL: there is none. */
+static const char *known(const Tune *tune, enum Kind kind, const char *key) {
     const char *prefix = tune->prefix[kind];
-    size_t head = strlen(prefix), length = strlen(key);
+    const size_t head = strlen(prefix), length = strlen(key);
     for (int i = 0; i < tune->lines; i++) {
         const char *at = tune->line[i];
         if (strncmp(at, prefix, head) || strncmp(at + head, key, length)) continue;
-        if (strncmp(at + head + length, " : ", 3)) continue;
-        const char *median = strstr(at + head + length, "median_us=");
-        return median ? strtod(median + strlen("median_us="), NULL) / 1e6 : 0;
+        if (!strncmp(at + head + length, " : ", 3)) return at + head + length + 3;
     }
-    return 0;
+    return NULL;
+}
+
+/* The median that stands in the profile for an operation; 0: none does. */
+static double known_seconds(const Tune *tune, enum Kind kind, const char *key) {
+    const char *said = known(tune, kind, key), *median = said ? strstr(said, "median_us=") : NULL;
+    return median ? strtod(median + strlen("median_us="), NULL) / 1e6 : 0;
 }
 
 /* What was chosen here before stays: times that stand in the profile are of that. */
@@ -160,6 +168,19 @@ static void read_products(Tune *tune) {
         if (wrong) rt_fail(RT_EXIT_IO, "'%s': product: '%s' is wrong", tune->options.output, wrong);
     }
     rt_tune_products(tune->product, count);
+}
+
+/* The same of variants: by operation; K_VARIANT_NONE: its kernel has none, or none was chosen yet. */
+static void read_variants(Tune *tune) {
+    tune->variant = rt_allocate((size_t)(tune->tuner->operations + 1) * sizeof *tune->variant);
+    for (int o = 0; o < tune->tuner->operations; o++) {
+        const RtTuneOperation *operation = &tune->tuner->operation[o];
+        const char *name = known(tune, VARIANTS, operation->key);
+        if (!name) continue;
+        tune->variant[o] = k_variant_find(name);
+        if (!tune->variant[o] || (int)k_variant_family(tune->variant[o]) != operation->family)
+            rt_fail(RT_EXIT_IO, "'%s': variant: '%s' is wrong", tune->options.output, name);
+    }
 }
 
 /* ---- time ---- */
@@ -197,8 +218,9 @@ static Times take_times(Tune *tune, Once *once, const void *what, double each) {
         calls = wish > 16 * calls ? 16 * calls : wish > calls ? wish : calls + 1;
         took = batch_seconds(tune, once, what, calls, &turn);
     }
-    while (!tune->measured && rt_seconds() - begin < SETTLE_SECONDS)
+    while (!tune->settled && rt_seconds() - begin < SETTLE_SECONDS)
         batch_seconds(tune, once, what, calls, &turn);
+    tune->settled = 1;
     begin = rt_seconds();
     while (times.count < MOST_BATCHES && (times.count < LEAST_BATCHES || rt_seconds() - begin < each))
         times.seconds[times.count++] = batch_seconds(tune, once, what, calls, &turn) / (double)calls;
@@ -338,6 +360,37 @@ static void choose_algorithm(Tune *tune, const Placed *placed) {
     free(line);
 }
 
+static int variant_now(RtRun *run) {
+    return ((const Tune *)run->watch)->now;
+}
+
+/* Where the operation's kernel has several variants, the fastest becomes its own: the least of their medians,
+ * and the first where no other is clearly faster. */
+static void choose_variant(Tune *tune, const Placed *placed) {
+    const RtTuneOperation *operation = placed->operation;
+    int *variant = &tune->variant[operation - tune->tuner->operation], first = 1, last;
+    if (!operation->family || *variant) return;
+    while ((int)k_variant_family(first) != operation->family) first++;
+    for (last = first; (int)k_variant_family(last + 1) == operation->family;) last++;
+    double least[K_VARIANTS] = {0};
+    const double each = operation_seconds(tune) < TRIAL_SECONDS ? operation_seconds(tune) : TRIAL_SECONDS;
+    for (int i = 0; i < ROUNDS * (last + 1 - first); i++) {
+        tune->now = first + i % (last + 1 - first);
+        const Times times = take_times(tune, call_once, placed, each);
+        const double median = quantile(&times, 0.5);
+        if (least[tune->now] <= 0 || median < least[tune->now]) least[tune->now] = median;
+    }
+    *variant = first;
+    for (int v = first + 1; v <= last; v++)
+        if (least[v] < least[*variant] && least[v] < WORTH * least[first]) *variant = v;
+    tune->now = *variant;
+    char *line = rt_text("%s%s : %s", tune->prefix[VARIANTS], operation->key, k_variant_name(*variant));
+    add_line(tune, line);
+    free(line);
+    for (int v = first; v <= last; v++)
+        printf("%12.1f us %s%s\n", 1e6 * least[v], k_variant_name(v), v == *variant ? ", taken" : "");
+}
+
 static void measure(Tune *tune, const RtTuneOperation *operation) {
     Placed placed = {.operation = operation, .copies = copies_of(footprint(operation))};
     int64_t offset = 0;
@@ -349,7 +402,9 @@ static void measure(Tune *tune, const RtTuneOperation *operation) {
             fill(tune, &operation->tensor[i], offset);
             offset += rt_aligned(operation->tensor[i].bytes, K_ALIGN);
         }
+    tune->now = tune->variant[operation - tune->tuner->operation];
     choose_algorithm(tune, &placed);
+    choose_variant(tune, &placed);
     Times times = take_times(tune, call_once, &placed, operation_seconds(tune));
     print_times(operation->key, operation->runs, operation->planned_seconds, &times);
     add_times(tune, operation->key, &times);
@@ -453,7 +508,7 @@ static void measure_steps(Tune *tune) {
     const RtTuner *tuner = tune->tuner;
     if (!tuner->steps || tune->options.only || tune->left || is_late(tune) || !lacks_steps(tune)) return;
     double *took = rt_allocate(RT_TUNE_STEPS * (size_t)tuner->operations * sizeof *took);
-    const int steps = tuner->steps->time(tuner, STEPS_SECONDS, took);
+    const int steps = tuner->steps->time(tuner, STEPS_SECONDS, tune->variant, took);
     if (steps)
         add_steps(tune, took, steps);
     else
@@ -535,6 +590,9 @@ int rt_tune_main(const RtTuner *tuner, int argc, char **argv) {
     check_device(&tune);
     add_origin(&tune);
     read_products(&tune);
+    read_variants(&tune);
+    tune.run.choose = variant_now;
+    tune.run.watch = &tune;
     tune.run.arena = rt_device_alloc(arena_bytes(tuner));
     tune.run.cx.seed = 1;
     tune.run.cx.micro = 1; /* accumulators are added to */
@@ -557,6 +615,6 @@ int rt_tune_main(const RtTuner *tuner, int argc, char **argv) {
     for (int i = 0; i < RT_FILL_COUNT * K_DTYPE_COUNT; i++)
         free(tune.numbers[i / K_DTYPE_COUNT][i % K_DTYPE_COUNT]);
     for (int i = 0; i < KINDS; i++) free(tune.prefix[i]);
-    free(tune.line), free(tune.product), free(output);
+    free(tune.line), free(tune.product), free(tune.variant), free(output);
     return fflush(stdout) ? RT_EXIT_IO : 0;
 }

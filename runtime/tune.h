@@ -36,11 +36,13 @@ typedef struct RtTuneOperation {
     int tensors;
     int64_t runs;           /* a step */
     double planned_seconds; /* one of them */
+    int family;             /* KFamily: of its kernel's variants */
 } RtTuneOperation;
 
 struct RtTuner;
 typedef struct RtTuneSteps { /* the training program whose operations they are */
-    int (*time)(const struct RtTuner *tuner, double seconds, double *took); /* rt_tune_steps */
+    int (*time)(const struct RtTuner *tuner, double seconds, const int *variant,
+                double *took); /* rt_tune_steps */
     const RtProgram *program;
     const int *micro_call, *update_call; /* which operation each call of a micro-step and of the update is */
     int micro_calls, update_calls;
@@ -61,9 +63,10 @@ int rt_tune_main(const RtTuner *tuner, int argc, char **argv);
 
 /* ---- tune_steps.c ---- */
 enum { RT_TUNE_STEPS = 40, RT_TUNE_LEAST_STEPS = 7 };
-/* Runs steps for so many seconds, within the two bounds above; seconds of each operation, all of its calls in
- * a step together, into took [steps, operations], zeroed. How many steps; 0: there is not enough memory. */
-int rt_tune_steps(const RtTuner *tuner, double seconds, double *took);
+/* Runs steps for so many seconds, within the two bounds above, each operation in its variant; seconds of each
+ * operation, all of its calls in a step together, into took [steps, operations], zeroed. How many steps; 0:
+ * there is not enough memory. */
+int rt_tune_steps(const RtTuner *tuner, double seconds, const int *variant, double *took);
 
 /* ---- one implementation a target (tune_host.c, tune_cuda.c) ---- */
 /* Where times are taken, after rt_device_open; words of the profile's origin, blanks and all. */

@@ -14,9 +14,15 @@ typedef struct Watch {
     const RtTuner *tuner;
     const RtProgram *program; /* whose steps these are */
     const int *operation;     /* of the calls of this stretch */
+    const int *variant;       /* by operation */
     int calls, next;
     double *seconds; /* [operations] of this step */
 } Watch;
+
+static int variant_of_call(RtRun *run) {
+    const Watch *watch = run->watch;
+    return watch->next < watch->calls ? watch->variant[watch->operation[watch->next]] : K_VARIANT_NONE;
+}
 
 static void note_call(RtRun *run, double seconds) {
     Watch *watch = run->watch;
@@ -81,7 +87,7 @@ static void open_run(RtRun *run, const RtProgram *program) {
     run->cx.loss_scale = 1 / (float)(program->batch * program->context * program->accumulate);
 }
 
-int rt_tune_steps(const RtTuner *tuner, double seconds, double *took) {
+int rt_tune_steps(const RtTuner *tuner, double seconds, const int *variant, double *took) {
     const RtProgram *of = tuner->steps->program;
     const int64_t free_bytes = rt_host_free_bytes();
     if (free_bytes >= 0 && free_bytes < of->arena_bytes + of->host_bytes) return 0;
@@ -89,9 +95,10 @@ int rt_tune_steps(const RtTuner *tuner, double seconds, double *took) {
     RtRun run = {0};
     open_run(&run, &program);
     program.guard_spread = 0; /* every update is done */
-    Watch watch = {.tuner = tuner, .program = &program};
+    Watch watch = {.tuner = tuner, .program = &program, .variant = variant};
     run.watch = &watch;
     run.called = note_call;
+    run.choose = variant_of_call;
     double *settled = rt_allocate((size_t)tuner->operations * sizeof *settled);
     watch.seconds = settled;
     int64_t step = 0;

@@ -309,6 +309,9 @@ static void add_moved(const PlanSummary *summary, const Fates *fates, const Node
 static void add_source(const Cost *cost, bool scaled, Text *out) {
     const ProfileTime *time = cost->measured;
     char a[24], b[24];
+    if (cost->variant)
+        text_add(out, "  its kernel is the variant %s, the fastest when they were measured\n",
+                 k_variant_name(cost->variant));
     if (!time) {
         text_add(out, "  its time is %s: %s%s\n",
                  cost->interpolated ? "interpolated between those measured of its kind, by" : "computed from",

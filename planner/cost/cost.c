@@ -182,11 +182,13 @@ static double seconds_of(const Graph *g, const Node *node, const Device *device,
     return (in_turn ? compute + move : compute > move ? compute : move) + device->launch_seconds;
 }
 
-static const ProfileTime *measured(const Graph *g, const Node *node, const Device *device, Arena *arena) {
-    if (!device->profile) return NULL;
+/* What the device's profile, if there is one, has of a node. */
+static void add_measured(const Graph *g, const Node *node, const Device *device, Arena *arena, Cost *cost) {
+    if (!device->profile) return;
     Text key = {.arena = arena};
     profile_key(g, node, &key);
-    return profile_find(device->profile, key.at);
+    cost->measured = profile_find(device->profile, key.at);
+    if (cost->family) cost->variant = profile_variant(device->profile, key.at);
 }
 
 static const KChoice *chosen_product(const Node *node, const Device *device, const Operands *x) {
@@ -217,10 +219,12 @@ static Cost cost_node(const Graph *g, const Node *node, const Device *device, Ar
     KRate rate = k_rate(device->capability, rate_class[node->op], x.out, x.in);
     cost.flops = work.flops;
     cost.bytes = work.bytes;
-    cost.workspace_bytes = workspace(node, device->cuda ? K_CUDA : K_HOST, &x);
+    const KTarget target = device->cuda ? K_CUDA : K_HOST;
+    cost.workspace_bytes = workspace(node, target, &x);
+    cost.family = k_variant_family_of(target, op_info[node->op].name, x.out, x.in);
     for (int later = 0; later < 2 && device->cuda; later++) cost.launches[later] = launches(node, &x, !later);
     cost.source = rate.source;
-    cost.measured = measured(g, node, device, scratch);
+    add_measured(g, node, device, scratch, &cost);
     cost.product = chosen_product(node, device, &x);
     cost.seconds = seconds_of(g, node, device, &work, &rate);
     if (cost.measured)

@@ -13,6 +13,8 @@ typedef struct Cost {
     const ProfileTime *measured; /* of the device's profile; NULL: computed */
     bool interpolated;           /* .. between what was measured of its kind */
     const KChoice *product;      /* the profile's algorithm for its product; NULL: the library's first */
+    KFamily family;              /* of its kernel's variants; K_FAMILY_NONE: there is one kernel */
+    int variant;                 /* KVariant: the profile's; K_VARIANT_NONE: the first */
     int launches[2]; /* kernels, products, fills and copies, in the first micro-step and later; 0 on the host
                       */
     const char *source; /* where it is: of the shares of the device's peaks that the rates are */

@@ -172,6 +172,17 @@ static bool read_time(Reader *r, bool within) {
     return at_end(r);
 }
 
+static bool read_variant(Reader *r) {
+    const char *id = next_word(r);
+    ProfileVariant variant = {.origin = map_get(r->origin, id), .line = r->line};
+    if (variant.origin == NONE) return fail(r, "there is no origin '%s' before it", id);
+    if (!(variant.key = read_key(r))) return false;
+    variant.name = next_word(r);
+    if (!*variant.name) return fail(r, "the variant's name is missing");
+    *vec_add(r->arena, &r->profile->variant) = variant;
+    return at_end(r);
+}
+
 static bool read_product(Reader *r) {
     const char *id = next_word(r);
     ProfileProduct product = {.origin = map_get(r->origin, id)};
@@ -200,6 +211,7 @@ static bool read_line(Reader *r, bool *begun) {
     if (!strcmp(word, "time")) return read_time(r, false);
     if (!strcmp(word, "within")) return read_time(r, true);
     if (!strcmp(word, "product")) return read_product(r);
+    if (!strcmp(word, "variant")) return read_variant(r);
     return fail(r, "there is no record '%s'", word);
 }
 
@@ -238,6 +250,43 @@ static bool is_operation(const char *key, Arena *arena) {
     return copy || op_find(word) != OP_COUNT;
 }
 
+static KTensor operand(const Graph *g, ValueId v) {
+    const Type *type = &g->value.at[v].type;
+    KTensor tensor = {.dtype = (int)type->dtype, .rank = type->rank};
+    for (int i = 0; i < type->rank; i++) tensor.dim[i] = type->dim[i];
+    return tensor;
+}
+
+/* The variant that a record names, of those that its operation has; K_VARIANT_NONE: none of them. */
+static int variant_of(const ProfileVariant *record, Arena *arena) {
+    const int variant = k_variant_find(record->name);
+    const Graph *g = variant ? profile_graph(record->key, arena) : NULL;
+    if (!g) return K_VARIANT_NONE;
+    const Node *node = &g->node.at[0];
+    const KTensor out = operand(g, node->out[0]), in = operand(g, node->in[0]);
+    for (int target = K_HOST; target <= K_CUDA; target++)
+        if (k_variant_family_of((KTarget)target, op_info[node->op].name, &out, &in) ==
+            k_variant_family(variant))
+            return variant;
+    return K_VARIANT_NONE;
+}
+
+static bool choose_variants(Profile *p, Arena *arena, ProfileError *error) {
+    p->variant_of = map_new(arena);
+    for (uint32_t i = 0; i < p->variant.count; i++) {
+        const ProfileVariant *record = &p->variant.at[i];
+        if (record->origin != p->chosen || map_get(p->variant_of, record->key) != NONE) continue;
+        const int variant = variant_of(record, arena);
+        if (!variant) {
+            *error = (ProfileError){
+                record->line, arena_printf(arena, "'%s' is no variant of '%s'", record->name, record->key)};
+            return false;
+        }
+        map_set(p->variant_of, record->key, (uint32_t)variant);
+    }
+    return true;
+}
+
 bool profile_choose(Profile *p, const char *device, const char *kernels, Arena *arena, ProfileError *error) {
     p->chosen = NONE;
     p->of_key = map_new(arena);
@@ -269,12 +318,17 @@ bool profile_choose(Profile *p, const char *device, const char *kernels, Arena *
         p->used += known == NONE;
         if (known == NONE || is_better(time, &p->time.at[known])) map_set(p->of_key, time->key, t);
     }
-    return true;
+    return choose_variants(p, arena, error);
 }
 
 const ProfileTime *profile_find(const Profile *profile, const char *key) {
     uint32_t t = map_get(profile->of_key, key);
     return t == NONE ? NULL : &profile->time.at[t];
+}
+
+int profile_variant(const Profile *profile, const char *key) {
+    const uint32_t variant = map_get(profile->variant_of, key);
+    return variant == NONE ? K_VARIANT_NONE : (int)variant;
 }
 
 const KChoice *profile_product(const Profile *profile, const KShape *shape) {

@@ -28,6 +28,12 @@
  *
  * Of two for one product the first counts.
  *
+ * A line that begins with `variant` says which variant of its kernel (kernels/variant.def) was the fastest
+ * for an operation; its times are of that one, and programs planned with the profile take it. Of two the
+ * first counts.
+ *
+ *     variant 5f0e3a91 rmsnorm bf16[16384,768] .. < bf16[16384,768] .. eps : norm_rows8
+ *
  * Sorted by bytes (LC_ALL=C), the format comes first, then origins: `LC_ALL=C sort -u A B` merges two
  * profiles. Of two times of one kind, operation and origin the one of more batches counts, or else the
  * shorter. Lines that are empty or begin with # say nothing. */
@@ -35,6 +41,7 @@
 #define REMAT_COST_PROFILE_H
 
 #include "kernels/product.h"
+#include "kernels/variant.h"
 #include "planner/cost/device.h"
 
 /* Where a text is no profile: its line, 1 and up, and what is wrong. */
@@ -62,13 +69,21 @@ typedef struct ProfileProduct {
     uint32_t origin;
 } ProfileProduct;
 
+typedef struct ProfileVariant {
+    const char *key, *name;
+    uint32_t origin;
+    uint32_t line;
+} ProfileVariant;
+
 typedef struct Profile {
     VEC(ProfileOrigin) origin;
     VEC(ProfileTime) time;
     VEC(ProfileProduct) product;
+    VEC(ProfileVariant) variant;
     /* filled by profile_choose */
     uint32_t chosen;    /* the origin that is used; NONE: none fits */
     Map *of_key;        /* times of that origin, by operation */
+    Map *variant_of;    /* variants of that origin, KVariant, by operation */
     uint32_t used;      /* how many */
     uint32_t elsewhere; /* times that were taken on other devices: not used */
     uint32_t outdated;  /* .. with other kernels: not used */
@@ -78,13 +93,15 @@ typedef struct Profile {
 /* NULL with `error`. */
 Profile *profile_read(const char *text, size_t length, Arena *arena, ProfileError *error);
 /* Chooses the records for a device and kernels: of the origins that fit the one with most times. False with
- * `error` where one of them names an operation that there is not. */
+ * `error` where one of them names an operation that there is not, or a variant that it does not have. */
 bool profile_choose(Profile *profile, const char *device, const char *kernels, Arena *arena,
                     ProfileError *error);
 /* The time of an operation; NULL: it was not measured. */
 const ProfileTime *profile_find(const Profile *profile, const char *key);
 /* The algorithm of a product; NULL: none was chosen. */
 const KChoice *profile_product(const Profile *profile, const KShape *shape);
+/* The variant of an operation's kernel; K_VARIANT_NONE: none was chosen. */
+int profile_variant(const Profile *profile, const char *key);
 /* Bytes a second of copies to host memory and back, the slower way; 0: not measured. */
 double profile_copy_rate(const Profile *profile);
 const ProfileOrigin *profile_origin(const Profile *profile); /* the chosen one */

@@ -18,7 +18,7 @@ if(CMAKE_CXX_COMPILER)
   set_target_properties(cuda_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON)
   add_library(ops_kernels_cuda MODULE ${cuda_sim}/module.cpp $<TARGET_OBJECTS:cuda_kernels>)
   set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX
-                              COMPILE_OPTIONS "-x;c++;-include;${cuda_names}/cuda_rename.h")
+                              COMPILE_OPTIONS "-x;c++;-include;${cuda_names}/cuda_rename.h;-DK_ALL_VARIANTS")
   # with more elements than fit an int there, as few as it takes here: the program is right
   add_executable(large_sim ${CMAKE_CURRENT_SOURCE_DIR}/gpu/large.c $<TARGET_OBJECTS:cuda_kernels>)
   set_target_properties(large_sim PROPERTIES LINKER_LANGUAGE CXX)
@@ -64,6 +64,7 @@ if(CMAKE_CXX_COMPILER)
       set_target_properties(test_banks_${layout} PROPERTIES LINKER_LANGUAGE CXX)
       add_dependencies(test_banks_${layout} banks_${layout})
       add_dependencies(banks_${layout} cuda_kernels) # for the names that their sources are compiled with
+      target_compile_definitions(banks_${layout} PRIVATE K_ALL_VARIANTS)
       target_compile_options(banks_${layout} PRIVATE -O0 -fno-sanitize=all -fsanitize=thread)
       target_compile_options(test_banks_${layout} PRIVATE -O2 -fno-sanitize=all)
       target_link_options(test_banks_${layout} PRIVATE -fno-sanitize=all)

@@ -1,6 +1,7 @@
 # Every operation's kernel, as a float and as a double module that the tests open side by side.
 find_package(OpenMP REQUIRED COMPONENTS C)
 remat_kernels(ops_kernels_float MODULE float)
+target_compile_definitions(ops_kernels_float PRIVATE K_ALL_VARIANTS)
 remat_kernels(ops_kernels_double MODULE double)
 
 foreach(ops_test test_ops test_ops_limits)

@@ -2,6 +2,7 @@
  * conflict, in any of its kernels, and has them where its tiles are not swizzled. Compiled so that every
  * access shows (banks.cpp), once with the kernels and once, as PLANTED, with kernels whose tiles lie as they
  * come. */
+#include "kernels/variant.h"
 #include "kernels/attention_mma.h"
 #include "sim.h"
 
@@ -88,8 +89,24 @@ static std::vector<uint16_t> rows_of(int heads, int width, unsigned seed) {
     return rows;
 }
 
-/* Both ways; all results behind each other. */
-static std::vector<uint16_t> attend(int width, int causal, bool documents) {
+/* Variants of the kernels, forwards and backwards, for heads of a width. */
+static std::vector<int> variants_of(int width, bool forward) {
+    std::vector<int> found;
+    int wide = 0;
+#define TAKE(most, is_forward, name)                                                                         \
+    if (forward == is_forward && width <= most && (!wide || wide == most)) {                                 \
+        wide = most;                                                                                         \
+        found.push_back(K_VARIANT_##name);                                                                   \
+    }
+#define CUDA_ATTEND(when, family, name, most, ...)     TAKE(most, true, name)
+#define CUDA_ATTEND_BWD(when, family, name, most, ...) TAKE(most, false, name)
+#include "kernels/variant.def"
+    return found;
+}
+
+/* Both ways, each in one variant; all results behind each other. */
+static std::vector<uint16_t> attend(int width, int causal, bool documents, int forward_variant,
+                                    int backward_variant) {
     auto q = rows_of(HEADS, width, 1), k = rows_of(KV_HEADS, width, 2), v = rows_of(KV_HEADS, width, 3);
     auto dout = rows_of(HEADS, width, 4), o = q, dq = q, dk = k, dv = k;
     std::vector<float> lse(BATCH * HEADS * TIME), delta(lse);
@@ -118,14 +135,17 @@ static std::vector<uint16_t> attend(int width, int causal, bool documents) {
                    .width = width,
                    .causal = causal,
                    .scale = 0.125f,
-                   .sight = {documents ? first.data() : NULL, documents ? last.data() : NULL}};
+                   .sight = {documents ? first.data() : NULL, documents ? last.data() : NULL},
+                   .variant = forward_variant};
     k_attend_mma(NULL, &p);
     const long forward = sim_bank_conflicts();
+    p.variant = backward_variant;
     k_attend_mma_bwd(NULL, &p);
     const long backward = sim_bank_conflicts();
-    char what[96];
-    snprintf(what, sizeof what, "attention, heads of %d%s%s: %ld conflicts forward, %ld backward", width,
-             causal ? ", causal" : "", documents ? ", documents" : "", forward, backward);
+    char what[160];
+    snprintf(what, sizeof what, "attention, heads of %d%s%s: %ld conflicts forward, %ld backward (%s, %s)",
+             width, causal ? ", causal" : "", documents ? ", documents" : "", forward, backward,
+             k_variant_name(forward_variant), k_variant_name(backward_variant));
     expect(PLANTED ? forward > 0 && backward > 0 : forward == 0 && backward == 0, what);
     for (const auto *result : {&dq, &dk, &dv}) o.insert(o.end(), result->begin(), result->end());
     return o;
@@ -136,8 +156,13 @@ int main() {
     unsigned sum = 0;
     for (int width : {8, 64, 72, 128})
         for (int causal : {0, 1})
-            for (bool documents : {false, true})
-                for (uint16_t x : attend(width, causal, documents)) sum = sum * 31 + x;
+            for (bool documents : {false, true}) {
+                const auto forward = variants_of(width, true), backward = variants_of(width, false);
+                for (size_t i = 0; i < forward.size() || i < backward.size(); i++)
+                    for (uint16_t x : attend(width, causal, documents, forward[i % forward.size()],
+                                             backward[i % backward.size()]))
+                        sum = sum * 31 + x;
+            }
     printf("%s; results %08x\n", failures ? "failed" : "ok", sum);
     return failures != 0;
 }

@@ -48,7 +48,7 @@ build_all() {
         ${CC:-cc} -std=gnu11 -O3 -march=$cpu -fno-math-errno -fopenmp -fPIC -shared -DK_REAL=double \
             -o ../build/double.so kernels/*.c -lm
         for file in kernels/*.cu; do
-            "$NVCC" -std=c++20 -O3 -arch=$arch -Xcompiler -fPIC -include ../build/names/cuda_rename.h -Ikernels \
+            "$NVCC" -std=c++20 -O3 -DK_ALL_VARIANTS -arch=$arch -Xcompiler -fPIC -include ../build/names/cuda_rename.h -Ikernels \
                 -c -o "../build/$(basename "$file").o" "$file"
         done
         ${CC:-cc} -std=gnu11 -O2 -fPIC -fopenmp-simd -I. -c -o ../build/workspace.o tests/cuda_sim/workspace.c

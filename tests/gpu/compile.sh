@@ -1,7 +1,8 @@
 #!/bin/sh
 # compile.sh REMATC SOURCE WORK: emits the CUDA program of every example, compiles and links it for sm_80 and
 # sm_90, and runs it: without a device each must say so and exit with 5. The kernels are compiled once, so all
-# programs are emitted first; registers.sh looks at what they became. Needs nvcc, no GPU.
+# programs are emitted first; registers.sh looks at what they became, and at all variants of those that have some.
+# Needs nvcc, no GPU.
 set -eu
 rematc=$1 source=$2 work=$3
 mkdir -p "$work"
@@ -43,5 +44,20 @@ for name in $names; do
     fi
     echo "$name: $(wc -c < "$work/$name/train") bytes"
 done
-sh "$(dirname "$0")/registers.sh" "$objects/kernels.log" "$objects/kernels" \
-    "$source/tests/gpu/registers.txt"
+varied=$(cd "$work/$name" && grep -l '^#include "variant.def"' kernels/*.cu)
+[ -n "$varied" ] || fail "no kernel has variants"
+all=$work/all/$(basename "$objects")
+if [ ! -f "$all/kernels.log" ]; then
+    rm -rf "$all"
+    # shellcheck disable=SC2046
+    make -Otarget -j2 --no-print-directory -C "$work/$name" ARCH="sm_80 sm_90" OBJ="$work/all" NVCC="${NVCC:-nvcc}" \
+        NVCCFLAGS="-O3 -Xptxas -v -DK_ALL_VARIANTS" $(for file in $varied; do echo "$all/${file%.cu}.o"; done) > "$work/all.log" 2>&1 || {
+        cat "$work/all.log" >&2
+        fail "make of all variants"
+    }
+    cp "$work/all.log" "$all/kernels.log"
+fi
+! grep -i 'warning' "$objects/kernels.log" "$all/kernels.log" || fail "nvcc warns"
+cat "$objects/kernels.log" "$all/kernels.log" > "$work/kernels.log"
+cp "$objects/kernels/elem.o" "$all/kernels"
+sh "$(dirname "$0")/registers.sh" "$work/kernels.log" "$all/kernels" "$source/tests/gpu/registers.txt"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# registers.sh LOG OBJECTS TABLE: what ptxas -v said of the kernels in LOG (nvcc for sm_80 and sm_90), beside TABLE:
+# registers.sh LOG OBJECTS TABLE: what ptxas -v said of the kernels in LOG (nvcc for sm_80 and sm_90, some of them twice), beside TABLE:
 # registers and shared bytes of every kernel, which only a change on purpose changes (REMAT_UPDATE=1 writes TABLE anew).
 # None may spill, attention has no local memory at all. With cuobjdump and nvdisasm (PyPI: nvidia-cuda-cuobjdump and
 # nvidia-cuda-nvdisasm) the machine code in OBJECTS is read too: attention on tensor cores has HMMA in every kernel and no
@@ -22,7 +22,7 @@ awk '/Compiling entry function/ { split($0, part, "\047"); name = part[2]; arch 
          shared = 0
          for (i = 1; i <= NF; i++) { if ($i == "registers,") registers = $(i - 1); if ($i ~ /^smem/) shared = $(i - 2) }
          print name, arch, registers, shared, stack
-     }' "$log" >"$log.kernels"
+     }' "$log" | sort -u >"$log.kernels"
 kernels=$(cut -d ' ' -f 1 "$log.kernels" | sort -u | wc -l)
 [ "$kernels" -ge 100 ] && [ "$(wc -l <"$log.kernels")" = $((2 * kernels)) ] || fail "$log has $kernels kernels, not each of them twice"
 local=$(awk '$1 ~ /attend/ && $5 > 0 { print $1, $2 }' "$log.kernels")

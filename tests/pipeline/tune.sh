@@ -22,6 +22,32 @@ expect 0 program/tune -o whole.profile --each 0.0001
 grep -q ": 0 measured, $operations there before" stdout.txt || fail "$(tail -n 1 stdout.txt)"
 cmp whole.profile before.profile || fail "a profile that is whole was changed"
 
+# Attention has variants, of which one is the fastest; a profile that names others makes programs that take these, at
+# every plan the same, and compile no more than they take.
+[ "$(grep -c '^variant [0-9a-f]* attend[a-z_]* .* : attend_[a-z0-9_]*$' whole.profile)" -ge 2 ] || fail "variants: $(grep '^variant' whole.profile)"
+sed -e '/^variant/s/ : attend_q.*/ : attend_q32/' -e '/^variant/s/ : attend_bwd_q.*/ : attend_bwd_q32_k32/' whole.profile >varied.profile
+corpus
+for policy in none every-block; do
+    expect 0 "$rematc" build "$spec" $small --device host --budget 64MiB --policy $policy --profile varied.profile -o varied-$policy --quiet
+    grep -q '^ *VARIANT(attend_bwd_q32_k32);$' varied-$policy/train.c || fail "$policy: the variant is not called"
+    grep -q '^VARIANTS = -DK_WITH_attend_q32=1 -DK_WITH_attend_bwd_q32_k32=1$' varied-$policy/Makefile || fail "$(grep VARIANTS varied-$policy/Makefile)"
+    expect 0 varied-$policy/train --quiet --steps 5 --poison --save-dir varied-$policy.save --log varied-$policy.jsonl
+    losses varied-$policy.jsonl >varied-$policy.losses
+done
+[ "$(wc -l <varied-none.losses)" = 5 ] && cmp varied-none.losses varied-every-block.losses || fail "one profile, two plans, two results"
+! grep -q VARIANT program/Makefile || grep -q '^VARIANTS = -DK_ALL_VARIANTS$' program/Makefile || fail "the tuner has not all variants"
+expect 0 "$rematc" plan "$spec" $small --device host --budget 4MiB --profile varied.profile --why 'h.1.layer.attend'
+grep -q 'its kernel is the variant attend_q32, the fastest' stdout.txt || fail "$(cat stdout.txt)"
+# what was chosen stays when times are measured again
+grep -v '^time\|^within' varied.profile >again.profile
+expect 0 program/tune -o again.profile --each 0.0001 --only attend
+grep '^variant' again.profile >again.variants
+grep '^variant' varied.profile | cmp - again.variants || fail "other variants than those that were chosen"
+sed '/^variant/s/ : attend_q32/ : attend_q33/' varied.profile >bad.profile
+expect 1 "$rematc" plan "$spec" $small --device host --budget 4MiB --profile bad.profile
+grep -q "^bad.profile:[0-9]*:1: error: 'attend_q33' is no variant of 'attend" stderr.txt || fail "$(cat stderr.txt)"
+expect 6 program/tune -o bad.profile --each 0.0001
+
 # the plan's seconds are those of the profile
 plan() { "$rematc" plan "$spec" $small --device host --budget 4MiB "$@"; }
 seconds() { sed -n 's/^  "seconds": *\([0-9.e-]*\),.*/\1/p' "$1" | head -n 1; }

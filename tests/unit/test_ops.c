@@ -4,6 +4,7 @@
  * workspace; f32 and bf16 near double. */
 #include "tests/support/ops_engine.h"
 #include "ir/ops.h"
+#include "kernels/variant.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -423,6 +424,7 @@ static bool is_packed(const Call *call, int output) {
 static void check_values(const Call *call, const Result *base) {
     Call wide = *call;
     wide.mode = 0;
+    wide.cx.variant = K_VARIANT_NONE;
     Result truth;
     How how = how_of(&library_double);
     CHECK(execute(&wide, &how, &truth), "in double");
@@ -462,6 +464,47 @@ static void check_steep_scores(const Call *call) {
     check_values(call, &result);
 }
 
+/* Operands as the choice of a variant sees them. */
+static KTensor shape_of(const Call *call, const Spec *spec) {
+    KTensor shape = {.dtype = spec_dtype(spec, call->mode), .rank = spec->rank};
+    memcpy(shape.dim, spec->dim, sizeof shape.dim);
+    return shape;
+}
+
+static bool variant_is_tested[K_VARIANTS];
+
+/* The rules hold for every variant of the kernel, and values are as near. Forwards on the host attention has
+ * the same bits in all of them, where documents do not cut the keys. */
+static void check_variants(Call *call, const Result *first) {
+    const KTensor out = shape_of(call, &call->out[0]), in = shape_of(call, &call->in[0]);
+    const KFamily family = k_variant_family_of(OPS_CUDA ? K_CUDA : K_HOST, op_row[call->op].name, &out, &in);
+    for (int v = 1; family && v < K_VARIANTS; v++) {
+        if (k_variant_family(v) != family) continue;
+        Result base;
+        How how = how_of(&library_float);
+        call->cx.variant = v;
+        CHECK(execute(call, &how, &base), "%s", k_variant_name(v));
+        check_bits(call, &base, &library_float);
+        check_values(call, &base);
+        check_nan(call, &base, &library_float);
+        check_unwritten(call, &library_float);
+        if (k_variant_is_first(v)) CHECK(same_bits(call, first, &base), "%s by its name", k_variant_name(v));
+        if (family == K_FAMILY_host_attend && !strchr("fl", call->in[call->nin - 1].letter))
+            CHECK(same_bits(call, first, &base), "%s", k_variant_name(v));
+        variant_is_tested[v] = true;
+    }
+    call->cx.variant = K_VARIANT_NONE;
+}
+
+/* Of all operations; with a filter, of none. */
+static void test_variants(void **state) {
+    (void)state;
+    for (int v = 1; v < K_VARIANTS; v++) {
+        const bool cuda = strncmp(k_family_name((int)k_variant_family(v)), "cuda", 4) == 0;
+        if (cuda == OPS_CUDA && !variant_is_tested[v]) fail_msg("no case takes %s", k_variant_name(v));
+    }
+}
+
 static const char *case_file; /* NULL: the cases are those above */
 
 static void check_case(const Case *c) {
@@ -481,6 +524,7 @@ static void check_case(const Case *c) {
         check_seed(call, &base, &library_float);
         if (call->in[call->nin - 1].shared == '+') check_accumulation(call, &base, &library_float);
         if (c->composition) check_composition(c, call, &base, &library_float);
+        check_variants(call, &base);
         if (call->op == OP_ATTEND && !case_file) check_steep_scores(call);
         pool_release(mark);
     }
@@ -575,7 +619,7 @@ int main(int argc, char **argv) {
 #define OP(NAME, name, ...) {#name, test_op, NULL, NULL, (void *)(uintptr_t)OP_##NAME},
 #include "ir/op.def"
 #undef OP
-    };
+        cmocka_unit_test(test_variants)};
     if (!library_open(&library_float, OPS_FLOAT, sizeof(float)) ||
         !library_open(&library_double, OPS_DOUBLE, sizeof(double)))
         return 1;

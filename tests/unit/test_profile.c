@@ -112,6 +112,80 @@ static void products_have_the_algorithm_of_their_origin(void **state) {
     arena_free(arena);
 }
 
+#define NORM                            "rmsnorm bf16[4,64] f32[4] < bf16[4,64] f32[64] eps"
+#define FLAT                            "rmsnorm f32[4,9] f32[4] < f32[4,9] f32[9] eps"
+#define VARIANT_LINE(origin, key, name) "variant " origin " " key " : " name "\n"
+
+/* An operation takes the variant of the origin that is used, where its kernel has it, and of two the first.
+ */
+static void operations_have_the_variant_of_their_origin(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    Text text = {.arena = arena};
+    text_add(&text,
+             "%s\n" VARIANT_LINE("a", NORM, "norm_rows8") VARIANT_LINE("a", NORM, "norm_rows2")
+                 VARIANT_LINE("b", NORM, "norm_block"),
+             whole);
+    Device device = *device_find("h100");
+    const Graph *g = profile_graph(NORM, arena), *flat = profile_graph(FLAT, arena);
+    assert_true(g && flat);
+    assert_int_equal(cost_graph(g, &device, arena)[0].family, K_FAMILY_cuda_norm);
+    assert_int_equal(cost_graph(g, &device, arena)[0].variant, K_VARIANT_NONE);
+    assert_int_equal(cost_graph(flat, &device, arena)[0].family, K_FAMILY_NONE);
+    Profile *p = read(text.at, arena);
+    choose(p, "h100", "12ab", arena);
+    device.profile = p;
+    assert_int_equal(cost_graph(g, &device, arena)[0].variant, K_VARIANT_norm_rows8);
+    device.cuda = false; /* there is one kernel for it */
+    assert_int_equal(cost_graph(g, &device, arena)[0].variant, K_VARIANT_NONE);
+    device.cuda = true;
+    choose(p, "h200", "12ab", arena);
+    assert_int_equal(cost_graph(g, &device, arena)[0].variant, K_VARIANT_norm_block);
+    choose(p, "h100", "ffff", arena); /* other kernels */
+    assert_int_equal(cost_graph(g, &device, arena)[0].variant, K_VARIANT_NONE);
+    /* names that there are not, of another kernel, of rows that it does not take: refused where they are used
+     */
+    static const char *const wrong[] = {
+        VARIANT_LINE("a", NORM, "norm_rows9"), VARIANT_LINE("a", NORM, "attend_q32"),
+        VARIANT_LINE("a", FLAT, "norm_rows8"), VARIANT_LINE("a", ADD, "norm_rows8"),
+        VARIANT_LINE("a", "offload f32[1] < f32[1]", "norm_rows8")};
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        ProfileError error = {0};
+        p = read(arena_printf(arena, "%s\n%s", whole, wrong[i]), arena);
+        assert_true(profile_choose(p, "h200", "12ab", arena, &error));
+        assert_false(profile_choose(p, "h100", "12ab", arena, &error));
+        assert_int_equal(error.line, 13);
+        assert_non_null(strstr(error.text, "is no variant of"));
+    }
+    arena_free(arena);
+}
+
+/* The first of each family is that of programs without a profile; names are found. */
+static void variants_are_a_table(void **state) {
+    (void)state;
+    int firsts = 0;
+    for (int v = 1; v < K_VARIANTS; v++) {
+        assert_int_equal(k_variant_find(k_variant_name(v)), v);
+        firsts += k_variant_is_first(v);
+#define FIRST_ALWAYS 1
+#define FIRST_CHOSEN 0
+#define FIRST(when, name)                                                                                    \
+    if (v == K_VARIANT_##name) assert_int_equal(k_variant_is_first(v), FIRST_##when);
+#define HOST_ATTEND(when, name, ...)             FIRST(when, name)
+#define HOST_ATTEND_BWD(when, name, ...)         FIRST(when, name)
+#define CUDA_ATTEND(when, family, name, ...)     FIRST(when, name)
+#define CUDA_ATTEND_BWD(when, family, name, ...) FIRST(when, name)
+#define CUDA_NORM(when, name, ...)               FIRST(when, name)
+#include "kernels/variant.def"
+    }
+    assert_int_equal(firsts, 7);
+    assert_int_equal(k_variant_find("none"), K_VARIANT_NONE);
+    assert_int_equal(k_variant_find(""), K_VARIANT_NONE);
+    /* what a device has to have for attention, in whatever variant */
+    assert_int_equal(k_cuda_attend_shared_bytes(K_BF16, 64), 66560);
+    assert_int_equal(k_cuda_attend_shared_bytes(K_BF16, 128), 99328);
+}
+
 static void merged_profiles_say_one_thing(void **state) {
     (void)state;
     static const char *const line[] = {
@@ -189,6 +263,12 @@ static void a_wrong_line_is_named(void **state) {
         {"cluster=2", "cluster=70000", 9, "product: 'cluster'"},
         {"cluster=2", "", 9, "product: 'cluster'"},
         {"cluster=2", "cluster=2 us", 9, "product: 'us"},
+        {"product a " SHAPE_TEXT CHOICE, "variant x " NORM " : norm_rows8\n", 9,
+         "there is no origin 'x' before it"},
+        {"product a " SHAPE_TEXT CHOICE, "variant a " NORM " norm_rows8\n", 9,
+         "'' is no attribute and no ':'"},
+        {"product a " SHAPE_TEXT CHOICE, "variant a " NORM " :\n", 9, "the variant's name is missing"},
+        {"product a " SHAPE_TEXT CHOICE, "variant a " NORM " : norm_rows8 2\n", 9, "'2' is too much"},
     };
     Arena *arena = arena_new();
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -386,6 +466,8 @@ static void times_between_are_interpolated(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(what_fits_is_used),
                                        cmocka_unit_test(products_have_the_algorithm_of_their_origin),
+                                       cmocka_unit_test(operations_have_the_variant_of_their_origin),
+                                       cmocka_unit_test(variants_are_a_table),
                                        cmocka_unit_test(merged_profiles_say_one_thing),
                                        cmocka_unit_test(a_wrong_line_is_named),
                                        cmocka_unit_test(damaged_profiles_end_in_a_message),
