@@ -200,7 +200,7 @@ static const char *name_together(const Compilation *c, const Useful *useful, uin
 
 static void offer_savings(Compilation *c, const Program *trial, int64_t smallest, Infeasible *answer) {
     Saving all[3];
-    Useful useful[3];
+    Useful useful[3] = {{.bytes = 0}};
     uint32_t count = 0, found = 0;
     Saving early = without_gradients(c, trial->graph->accumulate);
     if (early.what) all[count++] = early;
