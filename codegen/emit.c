@@ -253,10 +253,12 @@ FolderAnswer emit_tuner(const EmitRequest *request, const EmitPlace *place, Aren
     add_embedded(&files, request->cuda, wanted, arena);
     add_embedded(&files, request->cuda, wanted_by_tuner, arena);
     emit_tuner_source(request, &source);
-    add_makefile(request, "tune", " -DK_ALL_VARIANTS",
-                 request->cuda ? "tune.o runtime/tune.o runtime/tune_cuda.o"
-                               : "tune.o runtime/tune.o runtime/tune_steps.o runtime/tune_host.o",
-                 &makefile);
+    add_makefile(
+        request, "tune", " -DK_ALL_VARIANTS",
+        request->cuda
+            ? "tune.o runtime/tune.o runtime/tune_profile.o runtime/tune_cuda.o"
+            : "tune.o runtime/tune.o runtime/tune_profile.o runtime/tune_steps.o runtime/tune_host.o",
+        &makefile);
     text_add(&makefile, "\nruntime/%%.o: runtime/%%.c\n\t$(CC) $(CFLAGS) -c -o $@ $<\n");
     add_text(&files, request->cuda ? "tune.cu" : "tune.c", &source);
     add_text(&files, "Makefile", &makefile);

@@ -7,14 +7,11 @@
  * distribution over batches. It is written after every operation: a program that is stopped goes on where it
  * was when it is started again, and times of other origins stay. Last, on the host, whole steps are run and
  * every call in them is timed (tune_steps.c). */
-#include "tune.h"
-#include "atomic_file.h"
 #include "internal.h"
+#include "tune_profile.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum {
     ROTATED_BYTES = 256 << 20, /* of all copies of an operation's tensors */
@@ -24,8 +21,6 @@ enum {
     COPIED_BYTES = 64 << 20, /* to host memory and back */
     ROUNDS = 3,              /* variants are tried in turn, so often */
 };
-enum Kind { ALONE, WITHIN_STEPS, PRODUCT, VARIANTS, KINDS };
-static const char *const record_name[] = {"time", "within", "product", "variant"};
 static const double BATCH_SECONDS = 2e-3, /* at least */
     OPERATION_SECONDS = 0.3,              /* then no further batch begins, once there are LEAST_BATCHES; or
                                              what --each says */
@@ -43,9 +38,7 @@ typedef struct Tune {
     const RtTuner *tuner;
     Options options;
     RtRun run;
-    char **line; /* of the profile, without its newlines */
-    int lines, room;
-    char *prefix[KINDS];                         /* "time ID " and its like, of this place */
+    RtTuneProfile profile;
     KChoice *product;                            /* that were measured here before */
     int *variant, now;                           /* KVariant of each operation; of the next call */
     void *numbers[RT_FILL_COUNT][K_DTYPE_COUNT]; /* what tensors are filled with; NULL: not made yet */
@@ -54,118 +47,15 @@ typedef struct Tune {
     double known_seconds, step_seconds; /* of a step: what stands in the profile, and all, as planned */
 } Tune;
 
-/* ---- the profile ---- */
-
-static void add_line(Tune *tune, const char *text) {
-    int at = tune->lines;
-    while (at > 0 && strcmp(tune->line[at - 1], text) > 0) at--;
-    if (at > 0 && !strcmp(tune->line[at - 1], text)) return;
-    if (tune->lines == tune->room) {
-        int room = 2 * tune->room + 64;
-        char **line = rt_allocate((size_t)room * sizeof *line);
-        if (tune->lines) memcpy(line, tune->line, (size_t)tune->lines * sizeof *line);
-        free(tune->line);
-        tune->line = line;
-        tune->room = room;
-    }
-    memmove(&tune->line[at + 1], &tune->line[at], (size_t)(tune->lines - at) * sizeof *tune->line);
-    tune->line[at] = rt_text("%s", text);
-    tune->lines++;
-}
-
-static void read_profile(Tune *tune) {
-    const char *path = tune->options.output;
-    struct stat status;
-    if (stat(path, &status)) {
-        if (errno != ENOENT) rt_fail(RT_EXIT_IO, "cannot read '%s': %s", path, strerror(errno));
-        return;
-    }
-    FILE *file = S_ISREG(status.st_mode) ? fopen(path, "r") : NULL;
-    if (!file)
-        rt_fail(RT_EXIT_IO, "cannot read '%s': %s", path,
-                S_ISREG(status.st_mode) ? strerror(errno) : "no file");
-    char *line = NULL;
-    size_t size = 0;
-    int begun = 0;
-    while (getline(&line, &size, file) > 0) {
-        line[strcspn(line, "\r\n")] = 0;
-        begun |= !strcmp(line, "format remat-profile-1");
-        if (*line && *line != '#' && !begun)
-            rt_fail(RT_EXIT_IO, "'%s' is there and is no profile: name another file", path);
-        if (*line) add_line(tune, line);
-    }
-    if (ferror(file)) rt_fail(RT_EXIT_IO, "cannot read '%s': %s", path, strerror(errno));
-    if (status.st_size && !begun)
-        rt_fail(RT_EXIT_IO, "'%s' is there and is no profile: name another file", path);
-    free(line);
-    fclose(file);
-}
-
-static void write_profile(const Tune *tune) {
-    size_t bytes = 0, at = 0;
-    for (int i = 0; i < tune->lines; i++) bytes += strlen(tune->line[i]) + 1;
-    char *text = rt_allocate(bytes + 1);
-    for (int i = 0; i < tune->lines; i++) at += (size_t)sprintf(text + at, "%s\n", tune->line[i]);
-    if (!atomic_file_put(tune->options.output, text, (int64_t)bytes))
-        rt_fail(RT_EXIT_IO, "cannot write '%s': %s", tune->options.output, strerror(errno));
-    free(text);
-}
-
-/* A word of a record: blanks are written as lines, and an empty one as a dash. */
-static char *word_of(const char *text) {
-    char *word = rt_text("%s", *text ? text : "-");
-    for (char *at = word; *at; at++)
-        if ((unsigned char)*at <= ' ' || *at == 127) *at = '_';
-    return word;
-}
-
-/* Adds the origin of times that are taken here; what begins them. */
-static void add_origin(Tune *tune) {
-    RtTunePlace place = {"", "", "", ""};
-    rt_tune_place(&place);
-    char *device = word_of(tune->options.device ? tune->options.device : tune->tuner->device);
-    char *card = word_of(place.card), *driver = word_of(place.driver), *clocks = word_of(place.clocks),
-         *compiler = word_of(place.compiler);
-    char *text = rt_text("device=%s card=%s driver=%s clocks=%s compiler=%s kernels=%s", device, card, driver,
-                         clocks, compiler, tune->tuner->kernels);
-    uint32_t hash = 2166136261u; /* FNV-1a, so that two origins seldom have one name */
-    for (const char *at = text; *at; at++) hash = (hash ^ (unsigned char)*at) * 16777619u;
-    char *origin = rt_text("origin %08x %s", hash, text);
-    add_line(tune, "format remat-profile-1");
-    add_line(tune, origin);
-    for (int i = 0; i < KINDS; i++) tune->prefix[i] = rt_text("%s %08x ", record_name[i], hash);
-    printf("%s on %s (driver %s, clocks %s MHz, %s)\n", tune->tuner->model, place.card, place.driver,
-           place.clocks, place.compiler);
-    free(origin), free(text), free(device), free(card), free(driver), free(clocks), free(compiler);
-}
-
-/* What the first record of a kind says of an operation, measured here; NULL: there is none. */
-static const char *known(const Tune *tune, enum Kind kind, const char *key) {
-    const char *prefix = tune->prefix[kind];
-    const size_t head = strlen(prefix), length = strlen(key);
-    for (int i = 0; i < tune->lines; i++) {
-        const char *at = tune->line[i];
-        if (strncmp(at, prefix, head) || strncmp(at + head, key, length)) continue;
-        if (!strncmp(at + head + length, " : ", 3)) return at + head + length + 3;
-    }
-    return NULL;
-}
-
-/* The median that stands in the profile for an operation; 0: none does. */
-static double known_seconds(const Tune *tune, enum Kind kind, const char *key) {
-    const char *said = known(tune, kind, key), *median = said ? strstr(said, "median_us=") : NULL;
-    return median ? strtod(median + strlen("median_us="), NULL) / 1e6 : 0;
-}
+/* ---- what was chosen before ---- */
 
 /* What was chosen here before stays: times that stand in the profile are of that. */
 static void read_products(Tune *tune) {
-    const char *prefix = tune->prefix[PRODUCT];
-    int count = 0;
-    tune->product = rt_allocate((size_t)(tune->lines + 1) * sizeof *tune->product);
-    for (int i = 0; i < tune->lines; i++) {
-        if (strncmp(tune->line[i], prefix, strlen(prefix)) != 0) continue;
-        const char *wrong = k_choice_read(tune->line[i] + strlen(prefix), &tune->product[count++]);
-        if (wrong) rt_fail(RT_EXIT_IO, "'%s': product: '%s' is wrong", tune->options.output, wrong);
+    int count = 0, at = 0;
+    tune->product = rt_allocate((size_t)(tune->profile.lines + 1) * sizeof *tune->product);
+    for (const char *text; (text = rt_tune_profile_next(&tune->profile, RT_RECORD_PRODUCT, &at));) {
+        const char *wrong = k_choice_read(text, &tune->product[count++]);
+        if (wrong) rt_fail(RT_EXIT_IO, "'%s': product: '%s' is wrong", tune->profile.path, wrong);
     }
     rt_tune_products(tune->product, count);
 }
@@ -175,11 +65,11 @@ static void read_variants(Tune *tune) {
     tune->variant = rt_allocate((size_t)(tune->tuner->operations + 1) * sizeof *tune->variant);
     for (int o = 0; o < tune->tuner->operations; o++) {
         const RtTuneOperation *operation = &tune->tuner->operation[o];
-        const char *name = known(tune, VARIANTS, operation->key);
+        const char *name = rt_tune_profile_known(&tune->profile, RT_RECORD_VARIANT, operation->key);
         if (!name) continue;
         tune->variant[o] = k_variant_find(name);
         if (!tune->variant[o] || (int)k_variant_family(tune->variant[o]) != operation->family)
-            rt_fail(RT_EXIT_IO, "'%s': variant: '%s' is wrong", tune->options.output, name);
+            rt_fail(RT_EXIT_IO, "'%s': variant: '%s' is wrong", tune->profile.path, name);
     }
 }
 
@@ -232,17 +122,17 @@ static double quantile(const Times *times, double share) {
     return times->seconds[(int)(share * (times->count - 1) + 0.5)];
 }
 
-static void add_record(Tune *tune, enum Kind kind, const char *key, const Times *times) {
-    char *line = rt_text("%s%s : p10_us=%.6g median_us=%.6g p90_us=%.6g count=%d", tune->prefix[kind], key,
-                         1e6 * quantile(times, 0.1), 1e6 * quantile(times, 0.5), 1e6 * quantile(times, 0.9),
-                         times->count);
-    add_line(tune, line);
-    free(line);
+static void add_record(Tune *tune, RtRecord kind, const char *key, const Times *times) {
+    char *text =
+        rt_text("%s : p10_us=%.6g median_us=%.6g p90_us=%.6g count=%d", key, 1e6 * quantile(times, 0.1),
+                1e6 * quantile(times, 0.5), 1e6 * quantile(times, 0.9), times->count);
+    rt_tune_profile_add(&tune->profile, kind, text);
+    free(text);
 }
 
 static void add_times(Tune *tune, const char *key, const Times *times) {
-    add_record(tune, ALONE, key, times);
-    write_profile(tune);
+    add_record(tune, RT_RECORD_TIME, key, times);
+    rt_tune_profile_write(&tune->profile);
     tune->measured++;
 }
 
@@ -355,9 +245,7 @@ static void choose_algorithm(Tune *tune, const Placed *placed) {
     if (!candidates) return;
     rt_tune_take(best, 1, &choice);
     k_choice_print(&choice, text);
-    char *line = rt_text("%s%s", tune->prefix[PRODUCT], text);
-    add_line(tune, line);
-    free(line);
+    rt_tune_profile_add(&tune->profile, RT_RECORD_PRODUCT, text);
 }
 
 static int variant_now(RtRun *run) {
@@ -384,9 +272,9 @@ static void choose_variant(Tune *tune, const Placed *placed) {
     for (int v = first + 1; v <= last; v++)
         if (least[v] < least[*variant] && least[v] < WORTH * least[first]) *variant = v;
     tune->now = *variant;
-    char *line = rt_text("%s%s : %s", tune->prefix[VARIANTS], operation->key, k_variant_name(*variant));
-    add_line(tune, line);
-    free(line);
+    char *text = rt_text("%s : %s", operation->key, k_variant_name(*variant));
+    rt_tune_profile_add(&tune->profile, RT_RECORD_VARIANT, text);
+    free(text);
     for (int v = first; v <= last; v++)
         printf("%12.1f us %s%s\n", 1e6 * least[v], k_variant_name(v), v == *variant ? ", taken" : "");
 }
@@ -418,7 +306,7 @@ static void measure_operations(Tune *tune) {
         const double planned = (double)operation->runs * operation->planned_seconds;
         tune->step_seconds += planned;
         if (tune->options.only && !strstr(operation->key, tune->options.only)) continue;
-        double known = known_seconds(tune, ALONE, operation->key);
+        double known = rt_tune_profile_seconds(&tune->profile, RT_RECORD_TIME, operation->key);
         if (known <= 0 && is_late(tune)) {
             tune->left++;
             continue;
@@ -456,7 +344,7 @@ static void measure_copies(Tune *tune) {
             free(key);
             continue;
         }
-        if (known_seconds(tune, ALONE, key) > 0) {
+        if (rt_tune_profile_seconds(&tune->profile, RT_RECORD_TIME, key) > 0) {
             tune->known++;
         } else if (is_late(tune)) {
             tune->left++;
@@ -479,7 +367,7 @@ static void measure_copies(Tune *tune) {
 static int lacks_steps(const Tune *tune) {
     for (int i = 0; i < tune->tuner->operations; i++)
         if (tune->tuner->operation[i].runs > 0 &&
-            known_seconds(tune, WITHIN_STEPS, tune->tuner->operation[i].key) <= 0)
+            rt_tune_profile_seconds(&tune->profile, RT_RECORD_WITHIN, tune->tuner->operation[i].key) <= 0)
             return 1;
     return 0;
 }
@@ -496,11 +384,13 @@ static void add_steps(Tune *tune, const double *took, int steps) {
             times.seconds[s] = took[(int64_t)s * tuner->operations + i] / (double)operation->runs;
         qsort(times.seconds, (size_t)steps, sizeof *times.seconds, ascending);
         sum += quantile(&times, 0.5) * (double)operation->runs;
-        if (known_seconds(tune, WITHIN_STEPS, operation->key) > 0 || !(quantile(&times, 0.1) > 0)) continue;
-        add_record(tune, WITHIN_STEPS, operation->key, &times);
+        if (rt_tune_profile_seconds(&tune->profile, RT_RECORD_WITHIN, operation->key) > 0 ||
+            !(quantile(&times, 0.1) > 0))
+            continue;
+        add_record(tune, RT_RECORD_WITHIN, operation->key, &times);
         added++;
     }
-    write_profile(tune);
+    rt_tune_profile_write(&tune->profile);
     printf("%d whole steps: %.1f ms in operations, %d of them timed there\n", steps, 1e3 * sum, added);
 }
 
@@ -566,6 +456,15 @@ static void check_device(const Tune *tune) {
                 other, tune->tuner->device);
 }
 
+static void begin_profile(Tune *tune) {
+    RtTunePlace place = {"", "", "", ""};
+    rt_tune_place(&place);
+    rt_tune_profile_begin(&tune->profile, tune->options.device ? tune->options.device : tune->tuner->device,
+                          &place, tune->tuner->kernels);
+    printf("%s on %s (driver %s, clocks %s MHz, %s)\n", tune->tuner->model, place.card, place.driver,
+           place.clocks, place.compiler);
+}
+
 /* Enough for the largest operation, and for as many copies as any wants. */
 static int64_t arena_bytes(const RtTuner *tuner) {
     int64_t most = COPIED_BYTES;
@@ -585,10 +484,10 @@ int rt_tune_main(const RtTuner *tuner, int argc, char **argv) {
     if (code >= 0) return code;
     char *output = rt_text("%s.profile", tuner->model);
     if (!tune.options.output) tune.options.output = output;
-    read_profile(&tune);
+    rt_tune_profile_read(&tune.profile, tune.options.output);
     rt_device_open(&tune.run, tuner->target);
     check_device(&tune);
-    add_origin(&tune);
+    begin_profile(&tune);
     read_products(&tune);
     read_variants(&tune);
     tune.run.choose = variant_now;
@@ -606,15 +505,14 @@ int rt_tune_main(const RtTuner *tuner, int argc, char **argv) {
     measure_operations(&tune);
     measure_copies(&tune);
     rt_device_close(&tune.run);
-    write_profile(&tune);
+    rt_tune_profile_write(&tune.profile);
     measure_steps(&tune);
     printf("%s: %d measured, %d there before, %d left; %.1f%% of the planned step\n", tune.options.output,
            tune.measured, tune.known, tune.left,
            tune.step_seconds > 0 ? 100 * tune.known_seconds / tune.step_seconds : 0);
-    for (int i = 0; i < tune.lines; i++) free(tune.line[i]);
     for (int i = 0; i < RT_FILL_COUNT * K_DTYPE_COUNT; i++)
         free(tune.numbers[i / K_DTYPE_COUNT][i % K_DTYPE_COUNT]);
-    for (int i = 0; i < KINDS; i++) free(tune.prefix[i]);
-    free(tune.line), free(tune.product), free(tune.variant), free(output);
+    rt_tune_profile_free(&tune.profile);
+    free(tune.product), free(tune.variant), free(output);
     return fflush(stdout) ? RT_EXIT_IO : 0;
 }

@@ -30,6 +30,13 @@ static bool is_same_tile(TileRule a, TileRule b) {
     return a.loss_chunks == b.loss_chunks && a.mlp_tiles == b.mlp_tiles;
 }
 
+static Program *keep(const Compilation *c, Program program) {
+    Program *kept = *vec_add(c->arena, &c->programs->program) = NEW(c->arena, Program);
+    *kept = program;
+    kept->memo = plan_memo_new(c->arena);
+    return kept;
+}
+
 Program *programs_get(const Compilation *c, Graph *forward, TileRule tile) {
     Programs *programs = c->programs;
     Program *copy = NEW(c->arena, Program), *kept = NULL;
@@ -38,10 +45,8 @@ Program *programs_get(const Compilation *c, Graph *forward, TileRule tile) {
         if (made->made[STAGE_GRAPH] == forward && is_same_tile(made->tile, tile)) kept = made;
     }
     if (!kept) {
-        kept = *vec_add(c->arena, &programs->program) = NEW(c->arena, Program);
-        *kept = program_new(PROGRAM_TRAIN, forward, tile, c->arena);
+        kept = keep(c, program_new(PROGRAM_TRAIN, forward, tile, c->arena));
         stages_run(c, kept, STAGE_COST, c->arena);
-        kept->memo = plan_memo_new(c->arena);
     }
     *copy = *kept;
     return copy;
@@ -87,13 +92,6 @@ static Arena *keep_finer(Finest *finest, const Tiling *tiling, const Program *cu
     return free_again ? free_again : arena_new();
 }
 
-static void keep_program(const Compilation *c, const Finest *finest) {
-    arena_take(c->arena, finest->arena);
-    Program *kept = *vec_add(c->arena, &c->programs->program) = NEW(c->arena, Program);
-    *kept = finest->program;
-    kept->memo = plan_memo_new(c->arena);
-}
-
 static void list_tilings(const Compilation *c, const Program *whole, Batch *batch) {
     int64_t tokens = whole->graph->batch * whole->graph->context, floor = programs_floor_bytes(c, whole);
     Tiling all[MOST_TILINGS];
@@ -123,10 +121,12 @@ static void list_tilings(const Compilation *c, const Program *whole, Batch *batc
         floor = all[i].floor_bytes;
         batch->tiling[batch->tilings++] = all[i];
     }
-    if (batch->tilings)
-        keep_program(c, &finest);
-    else
+    if (!batch->tilings) {
         arena_free(finest.arena);
+        return;
+    }
+    arena_take(c->arena, finest.arena);
+    keep(c, finest.program);
 }
 
 uint32_t programs_tilings(const Compilation *c, const Program *whole, const Tiling **list) {

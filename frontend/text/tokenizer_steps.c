@@ -290,16 +290,30 @@ bool read_decoder(Tokenizer *tokenizer, Node node) {
 
 /* ---- post-processors ---- */
 
+/* A part of a template: {"Sequence": PIECE}, one of the texts, or {"SpecialToken": PIECE}, a PIECE being
+ * {"id": "..", "type_id": ..}, of whose type nothing is made. */
+typedef struct TemplatePart {
+    Node piece;
+    Bytes id;
+    bool text;
+} TemplatePart;
+
+static bool read_template_part(Node node, TemplatePart *out) {
+    uint32_t type;
+    if (!node_is_object(node, " Sequence SpecialToken ")) return false;
+    if (json_object_size(node.value) != 1) return node_wrong(node, "'Sequence' or 'SpecialToken' is wanted");
+    out->text = node_key(node, "Sequence").value;
+    out->piece = node_key(node, out->text ? "Sequence" : "SpecialToken");
+    return node_is_object(out->piece, " id type_id ") && node_text(node_key(out->piece, "id"), &out->id) &&
+           node_number(node_key(out->piece, "type_id"), UINT32_MAX - 1, &type);
+}
+
 /* The ids of a special token of the template, to `to`. */
-static bool add_special(Tokenizer *tokenizer, Node special_tokens, Node piece, uint32_t **at,
+static bool add_special(Tokenizer *tokenizer, Node special_tokens, const TemplatePart *part, uint32_t **at,
                         uint32_t *count) {
     enum { MOST = 64 };
-    Bytes name;
-    uint32_t type;
-    if (!node_is_object(piece, " id type_id ") || !node_text(node_key(piece, "id"), &name) ||
-        !node_number(node_key(piece, "type_id"), UINT32_MAX - 1, &type))
-        return false;
-    if (strlen(name.at) != name.length) return node_unsupported(node_key(piece, "id"));
+    Bytes name = part->id;
+    if (strlen(name.at) != name.length) return node_unsupported(node_key(part->piece, "id"));
     Node token = node_key(special_tokens, name.at), ids = node_key(token, "ids");
     if (!token.value) return node_wrong(token, "it is missing");
     size_t more = json_array_size(ids.value);
@@ -320,18 +334,10 @@ static bool add_special(Tokenizer *tokenizer, Node special_tokens, Node piece, u
 static bool pair_fits(Node pair) {
     if (!node_is_array(pair)) return false;
     for (size_t i = 0; i < json_array_size(pair.value); i++) {
-        Node item = node_item(pair, i), sequence = node_key(item, "Sequence");
-        Node piece = sequence.value ? sequence : node_key(item, "SpecialToken");
-        Bytes id;
-        uint32_t type;
-        if (!node_is_object(item, " Sequence SpecialToken ") || !node_is_object(piece, " id type_id ") ||
-            !node_text(node_key(piece, "id"), &id) ||
-            !node_number(node_key(piece, "type_id"), UINT32_MAX - 1, &type))
-            return false;
-        if (json_object_size(item.value) != 1)
-            return node_wrong(item, "'Sequence' or 'SpecialToken' is wanted");
-        if (sequence.value && !text_is(id, "A") && !text_is(id, "B"))
-            return node_unsupported(node_key(piece, "id"));
+        TemplatePart part;
+        if (!read_template_part(node_item(pair, i), &part)) return false;
+        if (part.text && !text_is(part.id, "A") && !text_is(part.id, "B"))
+            return node_unsupported(node_key(part.piece, "id"));
     }
     return true;
 }
@@ -363,30 +369,20 @@ static bool special_tokens_fit(Node node) {
 static bool read_template(Tokenizer *tokenizer, Node node) {
     Node single = node_key(node, "single"), special_tokens = node_key(node, "special_tokens");
     bool seen = false;
-    Bytes id;
-    uint32_t type;
     if (!node_is_object(node, " type single pair special_tokens ") || !node_is_array(single) ||
         !pair_fits(node_key(node, "pair")) || !special_tokens_fit(special_tokens))
         return false;
     for (size_t i = 0; i < json_array_size(single.value); i++) {
-        Node item = node_item(single, i), sequence = node_key(item, "Sequence");
-        if (!node_is_object(item, " Sequence SpecialToken ")) return false;
-        if (json_object_size(item.value) != 1)
-            return node_wrong(item, "'Sequence' or 'SpecialToken' is wanted");
-        if (sequence.value) {
-            if (!node_is_object(sequence, " id type_id ") || !node_text(node_key(sequence, "id"), &id) ||
-                !node_number(node_key(sequence, "type_id"), UINT32_MAX - 1, &type))
-                return false;
-            if (!text_is(id, "A") || seen)
-                return node_wrong(item, "another sequence than one 'A' is not supported");
-            seen = true;
-        } else {
-            Tokenizer *t = tokenizer;
-            if (!add_special(t, special_tokens, node_key(item, "SpecialToken"),
-                             seen ? &t->behind.at : &t->before.at,
-                             seen ? &t->behind.count : &t->before.count))
-                return false;
-        }
+        Tokenizer *t = tokenizer;
+        Node item = node_item(single, i);
+        TemplatePart part;
+        if (!read_template_part(item, &part)) return false;
+        if (part.text && (seen || !text_is(part.id, "A")))
+            return node_wrong(item, "another sequence than one 'A' is not supported");
+        if (!part.text && !add_special(t, special_tokens, &part, seen ? &t->behind.at : &t->before.at,
+                                       seen ? &t->behind.count : &t->before.count))
+            return false;
+        seen |= part.text;
     }
     return seen || node_wrong(single, "the sequence 'A' is missing");
 }

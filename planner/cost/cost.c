@@ -11,6 +11,7 @@
 #include "kernels/launches.h"
 #include "kernels/rate.h"
 #include "planner/cost/interpolate.h"
+#include "planner/cost/operand.h"
 
 #include <string.h>
 
@@ -131,13 +132,6 @@ static const KRateClass rate_class[OP_COUNT] = {
 #undef OP
 };
 
-static KTensor tensor_of(const Value *value) {
-    const Type *type = &value->type;
-    KTensor tensor = {.dtype = (int)type->dtype, .rank = type->rank, .room = value->room};
-    for (int i = 0; i < type->rank; i++) tensor.dim[i] = type->dim[i];
-    return tensor;
-}
-
 /* A node's operands as its kernel sees them. */
 typedef struct Operands {
     KTensor *out, *in;
@@ -145,8 +139,8 @@ typedef struct Operands {
 
 static Operands operands_of(const Graph *g, const Node *node, Arena *arena) {
     Operands x = {NEW_ARRAY(arena, KTensor, node->nout + 1), NEW_ARRAY(arena, KTensor, node->nin + 1)};
-    for (uint32_t i = 0; i < node->nout; i++) x.out[i] = tensor_of(&g->value.at[node->out[i]]);
-    for (uint32_t i = 0; i < node->nin; i++) x.in[i] = tensor_of(&g->value.at[node->in[i]]);
+    for (uint32_t i = 0; i < node->nout; i++) x.out[i] = operand_of(&g->value.at[node->out[i]]);
+    for (uint32_t i = 0; i < node->nin; i++) x.in[i] = operand_of(&g->value.at[node->in[i]]);
     return x;
 }
 

@@ -4,6 +4,7 @@
 #include "planner/cost/profile.h"
 
 #include "ir/ops.h"
+#include "planner/cost/operand.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -250,20 +251,13 @@ static bool is_operation(const char *key, Arena *arena) {
     return copy || op_find(word) != OP_COUNT;
 }
 
-static KTensor operand(const Graph *g, ValueId v) {
-    const Type *type = &g->value.at[v].type;
-    KTensor tensor = {.dtype = (int)type->dtype, .rank = type->rank};
-    for (int i = 0; i < type->rank; i++) tensor.dim[i] = type->dim[i];
-    return tensor;
-}
-
 /* The variant that a record names, of those that its operation has; K_VARIANT_NONE: none of them. */
 static int variant_of(const ProfileVariant *record, Arena *arena) {
     const int variant = k_variant_find(record->name);
     const Graph *g = variant ? profile_graph(record->key, arena) : NULL;
     if (!g) return K_VARIANT_NONE;
     const Node *node = &g->node.at[0];
-    const KTensor out = operand(g, node->out[0]), in = operand(g, node->in[0]);
+    const KTensor out = operand_of(&g->value.at[node->out[0]]), in = operand_of(&g->value.at[node->in[0]]);
     for (int target = K_HOST; target <= K_CUDA; target++)
         if (k_variant_family_of((KTarget)target, op_info[node->op].name, &out, &in) ==
             k_variant_family(variant))
