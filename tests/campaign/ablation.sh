@@ -3,7 +3,8 @@
 #
 # Builds rematc as it is, and without each technique in turn (rows whose range begins at 0, set to 0; or those of
 # REMAT_ABLATE="NAME NAME=VALUE"), and plans with each: every example, and every *.remat under the DATA_DIRs, at four
-# budgets, and at three with host memory; every DAG (*.json) at six; every table of buffers (*.csv). Prints, beside what
+# budgets, and at three with host memory; every DAG (*.json) at six, and REMAT_ABLATE_SMALL (100) random ones of 5 to 14
+# operations, where what is proved matters; every table of buffers (*.csv). Prints, beside what
 # the whole of rematc finds, over all cases:
 #
 #     seconds   a token of the plans' steps, and the schedules' costs, more than with it, in percent: mean and worst
@@ -33,6 +34,31 @@ build() {
         cmake --build "$work/build" --target rematc -j "$jobs" >>"$work/$1/log" 2>&1 ||
         { echo "cannot build $1: see $work/$1/log"; exit 1; }
     cp "$(find "$work/build" -maxdepth 2 -name rematc -type f | head -1)" "$work/$1/rematc"
+}
+
+# small FOLDER: random DAGs, the same each time
+small() {
+    rm -rf "$1"
+    mkdir -p "$1"
+    awk -v folder="$1" -v count="${REMAT_ABLATE_SMALL:-100}" 'function any(n) { return int(rand() * n) }
+        BEGIN { srand(5)
+            for (g = 0; g < count; g++) {
+                file = sprintf("%s/small_%03d.json", folder, g)
+                n = 5 + any(10)
+                printf "{\"directed\": true, \"nodes\": [" >file
+                for (i = 0; i < n; i++)
+                    printf "%s{\"id\": %d, \"duration\": %d, \"out_cost\": %d}", i ? ", " : "", i, 1 + any(9), 1 + any(9) >file
+                printf "], \"links\": [" >file
+                for (i = 1; i < n; i++) {
+                    near = i < 5 ? i : 5
+                    first = i - 1 - any(near)
+                    printf "%s{\"source\": %d, \"target\": %d}", (i > 1 ? ", " : ""), first, i >file
+                    second = i - 1 - any(near)
+                    if (second != first) printf ", {\"source\": %d, \"target\": %d}", second, i >file
+                }
+                print "]}" >file
+                close(file)
+            } }'
 }
 
 number() { # KEY: of the JSON on standard input
@@ -140,6 +166,8 @@ compare() { # NAME
 }
 
 mkdir -p "$work/whole"
+small "$work/small"
+data="$data $work/small"
 build whole
 rm -f "$work"/least.* "$work"/floor.*
 measure whole >"$work/whole/rows"
