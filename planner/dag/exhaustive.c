@@ -1,6 +1,7 @@
 /* Shortest path over states (first runs done, storages live): Dijkstra (1959). In: a problem of a few
  * operations; out: its fastest schedule. A move runs an operation whose operands are live, or frees a
- * storage; the schedule may run anything any number of times. */
+ * storage; the schedule may run anything any number of times. First runs are in every schedule and cost
+ * nothing here, so that only states within fewer seconds of reruns than the answer's are looked at. */
 #include "planner/dag/exhaustive.h"
 
 #include <math.h>
@@ -76,7 +77,7 @@ static void expand(Paths *s, uint32_t state, double seconds) {
         if (op < done && (!problem_may_rerun(p, op, done - 1) || (makes & live) == makes)) continue;
         if (p->persistent_bytes + s->bytes[live | makes] + p->workspace_bytes[op] > s->budget) continue;
         uint32_t next = (done + (op == done)) << p->storages | live | makes;
-        reach(s, next, seconds + p->seconds[op], state, (uint8_t)op);
+        reach(s, next, op < done ? seconds + p->seconds[op] : seconds, state, (uint8_t)op);
     }
 }
 

@@ -2,8 +2,9 @@
  * first members start from the schedule given and from repairs of the empty grid under noise; when several
  * end at the same schedule, that is the answer. Then two parents are cut at a row, and the runs before it of
  * one and after it of the other are made to fit, or one parent is improved under a larger budget first; the
- * offspring is improved and takes the place of the worst. Each search gets an equal share of the changes.
- * Where hardly anything fits, so that no other start is found, one schedule is searched over and over. */
+ * offspring is improved and takes the place of the worst. Each search gets an equal share of the changes;
+ * over large problems, where so short a search ends far from good, one search gets them all. Where hardly
+ * anything fits, so that no other start is found, one schedule is searched over and over. */
 #include "planner/dag/memetic.h"
 #include "planner/effort.h"
 
@@ -113,10 +114,16 @@ static void search_alone(Population *h, Schedule *best) {
     }
 }
 
-void memetic_improve(LocalSearch *local, Schedule *best, double enough_seconds, uint64_t changes,
-                     Arena *arena) {
+void memetic_improve(const Problem *p, LocalSearch *local, Schedule *best, double enough_seconds,
+                     uint64_t changes, Arena *arena) {
+    const uint64_t least = (uint64_t)EFFORT_MEMETIC_LEAST * p->ops;
     Population h = {
         .local = local, .enough = enough_seconds, .share = changes / EFFORT_MEMETIC_SHARES + 1, .random = 2};
+    if (h.share < least) h.share = least;
+    if (h.share > changes / (2 * EFFORT_MEMETIC_MEMBERS) + 1) { /* too few searches for a population */
+        local_search_improve(local, best, enough_seconds, changes);
+        return;
+    }
     h.arena = arena;
     h.end = local_search_changes(local) + changes;
     Schedule *child = &h.member[EFFORT_MEMETIC_MEMBERS];

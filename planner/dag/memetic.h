@@ -7,7 +7,7 @@
 
 /* Improves `best`, which fits, until its seconds are at most `enough_seconds`, about `changes` of the grid
  * were made, it is late, or several searches end at the same schedule. */
-void memetic_improve(LocalSearch *local, Schedule *best, double enough_seconds, uint64_t changes,
-                     Arena *arena);
+void memetic_improve(const Problem *p, LocalSearch *local, Schedule *best, double enough_seconds,
+                     uint64_t changes, Arena *arena);
 
 #endif

@@ -260,13 +260,13 @@ static bool search_all(Solver *s, Solution *solution) {
     uint32_t most =
         s->request->exhaustive_ops < EXHAUSTIVE_MOST_OPS ? s->request->exhaustive_ops : EXHAUSTIVE_MOST_OPS;
     if (p->ops > most || p->storages > EXHAUSTIVE_MOST_OPS || s->bound == HUGE_VAL) return false;
-    double upper = s->best.found ? (s->total + s->best.seconds) * (1 - 1e-12) : HUGE_VAL;
+    double upper = s->best.found ? s->best.seconds * (1 - 1e-12) : HUGE_VAL;
     ExhaustiveRuns exact = exhaustive_runs(p, s->request->budget_bytes, upper, s->arena);
     if (exact.exists) {
         solution->run.at = exact.run.at;
         solution->run.count = exact.run.count;
         solution->run.capacity = exact.run.capacity;
-        s->bound = exact.seconds - s->total;
+        s->bound = exact.seconds;
     } else {
         s->bound = s->best.found ? s->best.seconds : HUGE_VAL;
     }
@@ -362,7 +362,7 @@ static void search(Solver *s, int64_t keep_all_bytes, Schedule *least) {
     }
     if (!s->best.found || is_proved(s)) return;
     if (EFFORT_MEMETIC)
-        memetic_improve(s->local, &s->best, s->bound + nothing, changes, s->scratch);
+        memetic_improve(s->p, s->local, &s->best, s->bound + nothing, changes, s->scratch);
     else
         local_search_improve(s->local, &s->best, s->bound + nothing, changes);
     lap_end(s, &lap, STATS_SOLVE_MEMETIC);

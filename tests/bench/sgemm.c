@@ -1,5 +1,6 @@
-/* This machine's own sgemm rate: a 2048 cube through OpenBLAS, all threads. Prints the median
- * GFLOP/s of `argv[1]` (default 7) runs after one warm-up. */
+/* This machine's own sgemm rate: sgemm_rate [RUNS [ROWS COLUMNS DEPTH]], a 2048 cube where no shape is given,
+ * through OpenBLAS, all threads. The operands are taken in turn from copies that together are larger than the
+ * caches, as those of a step are. Prints the median GFLOP/s of RUNS (default 7) after one warm-up. */
 #include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,29 +17,32 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+enum { MOST = 101, ROTATED_FLOATS = 32 << 20 };
+
 int main(int argc, char **argv) {
-    enum { N = 2048, MOST = 101 };
-    int runs = argc > 1 ? atoi(argv[1]) : 7;
-    if (runs < 1 || runs > MOST) return 2;
-    float *a = malloc(sizeof(float) * N * N), *b = malloc(sizeof(float) * N * N),
-          *c = malloc(sizeof(float) * N * N);
-    if (!a || !b || !c) return 6;
+    int runs = argc > 1 ? atoi(argv[1]) : 7, size[3] = {2048, 2048, 2048};
+    for (int i = 0; i < 3 && argc == 5; i++) size[i] = atoi(argv[2 + i]);
+    const int rows = size[0], columns = size[1], depth = size[2];
+    if ((argc > 2 && argc != 5) || runs < 1 || runs > MOST || rows < 1 || columns < 1 || depth < 1) return 2;
+    const size_t left = (size_t)rows * depth, right = (size_t)columns * depth,
+                 whole = left + right + (size_t)rows * columns, copies = ROTATED_FLOATS / whole + 1;
+    float *operands = malloc(sizeof(float) * whole * copies);
+    if (!operands) return 6;
     unsigned state = 1;
-    for (int i = 0; i < N * N; i++) {
+    for (size_t i = 0; i < whole * copies; i++) {
         state = state * 1664525u + 1013904223u;
-        a[i] = (float)(state >> 8) * 0x1p-24f - 0.5f;
-        b[i] = (float)(state >> 9) * 0x1p-23f - 0.5f;
+        operands[i] = (float)(state >> 8) * 0x1p-24f - 0.5f;
     }
     double seconds[MOST];
     for (int r = -1; r < runs; r++) {
+        float *a = operands + whole * ((size_t)(r + 1) % copies), *b = a + left, *c = b + right;
         double start = now_seconds();
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, N, N, N, 1, a, N, b, N, 0, c, N);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, depth, 1, a, depth, b, depth, 0,
+                    c, columns);
         if (r >= 0) seconds[r] = now_seconds() - start;
     }
     qsort(seconds, (size_t)runs, sizeof *seconds, by_value);
-    printf("%.2f\n", 2.0 * N * N * N / seconds[runs / 2] * 1e-9);
-    free(a);
-    free(b);
-    free(c);
+    printf("%.2f\n", 2.0 * rows * columns * depth / seconds[runs / 2] * 1e-9);
+    free(operands);
     return 0;
 }

@@ -32,15 +32,15 @@ static Lists end(Growing *list) {
 }
 
 Problem *random_problem(uint64_t seed, uint32_t ops, bool plain, Arena *arena) {
-    enum { MOST_STORAGES = 12 };
+    const uint32_t most_storages = ops > 12 ? ops : 12;
     uint64_t random = seed * 7919 + 17;
     Problem *p = NEW(arena, Problem);
     p->ops = p->update_begin = 2 + below(&random, ops - 1);
     p->seconds = NEW_ARRAY(arena, double, p->ops);
     p->workspace_bytes = NEW_ARRAY(arena, int64_t, p->ops);
     p->rerun = NEW_ARRAY(arena, bool, p->ops);
-    p->bytes = NEW_ARRAY(arena, int64_t, MOST_STORAGES);
-    p->maker = NEW_ARRAY(arena, uint32_t, MOST_STORAGES);
+    p->bytes = NEW_ARRAY(arena, int64_t, most_storages);
+    p->maker = NEW_ARRAY(arena, uint32_t, most_storages);
     p->persistent_bytes = plain ? 0 : PLAN_ALIGN * (int64_t)below(&random, 4);
     Growing reads = {.arena = arena}, makes = {.arena = arena}, takeover = {.arena = arena};
     for (uint32_t op = 0; op < p->ops; op++) {
@@ -53,7 +53,7 @@ Problem *random_problem(uint64_t seed, uint32_t ops, bool plain, Arena *arena) {
         if (p->storages && below(&random, 5)) add(&reads, p->storages - 1);
         for (uint32_t i = 0; i < inputs; i++) add(&reads, below(&random, p->storages));
         uint32_t outputs = plain || below(&random, 4) ? 1 : 2;
-        for (uint32_t i = 0; i < outputs && p->storages + (p->ops - op - 1) < MOST_STORAGES; i++) {
+        for (uint32_t i = 0; i < outputs && p->storages + (p->ops - op - 1) < most_storages; i++) {
             uint32_t s = p->storages++;
             p->bytes[s] = PLAN_ALIGN * (int64_t)(1 + below(&random, 6));
             p->maker[s] = op;

@@ -4,8 +4,8 @@
 
 #include "planner/problem/problem.h"
 
-/* At most `ops` operations, few storages; the same seed, the same problem. `plain`: one output an operation,
- * no workspace, nothing in place, everything may run again. */
+/* At most `ops` operations, and 12 storages or as many; the same seed, the same problem. `plain`: one output
+ * an operation, no workspace, nothing in place, everything may run again. */
 Problem *random_problem(uint64_t seed, uint32_t ops, bool plain, Arena *arena);
 /* Some of its operations read what the operation of a later time writes over: they may not run again after
  * it. */

@@ -3,6 +3,7 @@
 #include "frontend/verbs/nodelink.h"
 #include "planner/dag/beam.h"
 #include "planner/bound/closure.h"
+#include "planner/dag/exhaustive.h"
 #include "planner/dag/reach.h"
 #include "tests/support/brute.h"
 #include "tests/support/reference_dags.h"
@@ -224,6 +225,27 @@ static void against_every_schedule(void **state) {
     assert_true(search.excess <= 0.005 * search.cases);
 }
 
+/* At the most operations that are searched through: local search finds nothing cheaper, and no bound is
+ * above. */
+static void against_local_search(void **state) {
+    (void)state;
+    Tally search = {0};
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        Arena *arena = arena_new();
+        Problem *p = random_problem(seed, EXHAUSTIVE_MOST_OPS, true, arena);
+        SolveRequest request = {
+            .problem = p, .budget_bytes = some_budget(p, seed), .exhaustive_ops = EXHAUSTIVE_MOST_OPS};
+        Solution whole = solve_dag(&request, arena);
+        assert_true(whole.proved || !whole.feasible);
+        request.exhaustive_ops = 0;
+        request.changes = 20000;
+        tally(&search, &request, whole.feasible ? whole.seconds : INFINITY, seed, arena);
+        arena_free(arena);
+    }
+    printf("%u feasible cases, %u of them proved without\n", search.cases, search.proved);
+    assert_true(search.cases > 20 && search.proved < search.cases);
+}
+
 /* Seconds and peak of runs that a checker agrees with. */
 static void measure(const Problem *p, const uint32_t *run, uint32_t runs, double *seconds, int64_t *peak,
                     Arena *arena) {
@@ -385,11 +407,17 @@ static void only_a_free_order_fits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_both_dialects),    cmocka_unit_test(says_what_is_wrong),
-        cmocka_unit_test(survives_truncation),    cmocka_unit_test(checker_refuses_mutants),
-        cmocka_unit_test(against_every_schedule), cmocka_unit_test(same_call_same_schedule),
-        cmocka_unit_test(reference_optima),       cmocka_unit_test(free_order_against_every_schedule),
-        cmocka_unit_test(only_a_free_order_fits), cmocka_unit_test(time_limit_holds),
+        cmocka_unit_test(reads_both_dialects),
+        cmocka_unit_test(says_what_is_wrong),
+        cmocka_unit_test(survives_truncation),
+        cmocka_unit_test(checker_refuses_mutants),
+        cmocka_unit_test(against_every_schedule),
+        cmocka_unit_test(against_local_search),
+        cmocka_unit_test(same_call_same_schedule),
+        cmocka_unit_test(reference_optima),
+        cmocka_unit_test(free_order_against_every_schedule),
+        cmocka_unit_test(only_a_free_order_fits),
+        cmocka_unit_test(time_limit_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
