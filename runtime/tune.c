@@ -333,30 +333,87 @@ static void copy_in(Tune *tune, const void *what, int64_t turn) {
     rt_device_wait(0);
 }
 
+/* What the device computes while it copies both ways: the product that takes most of a step, so often that
+ * alone it would take as long as the slower way alone. */
+typedef struct Beside {
+    Placed product;
+    int64_t calls;
+} Beside;
+
+/* Out of the arena's first part and into its second, with the product's tensors behind. */
+static void copy_both(Tune *tune, const void *what, int64_t turn) {
+    const Beside *beside = what;
+    rt_device_offload(0, tune->run.host, tune->run.arena, COPIED_BYTES);
+    rt_device_fetch(1, tune->run.arena + COPIED_BYTES, tune->run.host + COPIED_BYTES, COPIED_BYTES);
+    for (int64_t i = 0; i < beside->calls; i++) call_once(tune, &beside->product, turn);
+    rt_device_wait(0);
+    rt_device_wait(1);
+}
+
+static double known_seconds(const Tune *tune, const char *key) {
+    return rt_tune_profile_seconds(&tune->profile, RT_RECORD_TIME, key);
+}
+
+static const RtTuneOperation *dearest_product(const RtTuner *tuner) {
+    const RtTuneOperation *dearest = NULL;
+    for (int i = 0; i < tuner->operations; i++) {
+        const RtTuneOperation *operation = &tuner->operation[i];
+        if (strncmp(operation->key, "linear", strlen("linear"))) continue;
+        if (!dearest || (double)operation->runs * operation->planned_seconds >
+                            (double)dearest->runs * dearest->planned_seconds)
+            dearest = operation;
+    }
+    return dearest;
+}
+
+/* Beside nothing where no product was measured, or no copy. */
+static Beside beside_copies(Tune *tune, double copy_seconds) {
+    const RtTuneOperation *product = dearest_product(tune->tuner);
+    const double seconds = product ? known_seconds(tune, product->key) : 0;
+    Beside beside = {.product = {.operation = product, .copies = 1}, .calls = 0};
+    if (!(seconds > 0) || !(copy_seconds > 0)) return beside;
+    beside.calls = (int64_t)(copy_seconds / seconds + 0.5);
+    if (beside.calls < 1) beside.calls = 1;
+    int64_t offset = 2 * (int64_t)COPIED_BYTES;
+    beside.product.at = rt_allocate((size_t)product->tensors * sizeof *beside.product.at);
+    for (int i = 0; i < product->tensors; i++) {
+        beside.product.at[i] = offset;
+        fill(tune, &product->tensor[i], offset);
+        offset += rt_aligned(product->tensor[i].bytes, K_ALIGN);
+    }
+    tune->now = tune->variant[product - tune->tuner->operation];
+    return beside;
+}
+
+/* Each way alone; where a device copies while it computes, both at once under a product, too. */
 static void measure_copies(Tune *tune) {
     static const struct {
         const char *name;
         Once *once;
-    } way[] = {{"offload", copy_out}, {"fetch", copy_in}};
-    for (int i = 0; i < 2; i++) {
+    } way[] = {{"offload", copy_out}, {"fetch", copy_in}, {"duplex", copy_both}};
+    double slower = 0;
+    for (int i = 0; i < 2 + rt_device_beside(); i++) {
         char *key = rt_text("%s f32[%d] < f32[%d]", way[i].name, COPIED_BYTES / 4, COPIED_BYTES / 4);
         if (tune->options.only && !strstr(key, tune->options.only)) {
             free(key);
             continue;
         }
-        if (rt_tune_profile_seconds(&tune->profile, RT_RECORD_TIME, key) > 0) {
+        if (known_seconds(tune, key) > 0) {
             tune->known++;
         } else if (is_late(tune)) {
             tune->left++;
         } else {
             if (!tune->run.host) {
-                tune->run.host = rt_device_alloc_host(COPIED_BYTES, 1, 0);
-                memset(tune->run.host, 0, COPIED_BYTES);
+                tune->run.host = rt_device_alloc_host(2 * (int64_t)COPIED_BYTES, 2, 0);
+                memset(tune->run.host, 0, 2 * (size_t)COPIED_BYTES);
             }
-            Times times = take_times(tune, way[i].once, NULL, operation_seconds(tune));
+            Beside beside = way[i].once == copy_both ? beside_copies(tune, slower) : (Beside){.calls = 0};
+            Times times = take_times(tune, way[i].once, &beside, operation_seconds(tune));
             print_times(key, 0, 0, &times);
             add_times(tune, key, &times);
+            free(beside.product.at);
         }
+        if (known_seconds(tune, key) > slower) slower = known_seconds(tune, key);
         free(key);
     }
 }
@@ -465,9 +522,10 @@ static void begin_profile(Tune *tune) {
            place.clocks, place.compiler);
 }
 
-/* Enough for the largest operation, and for as many copies as any wants. */
+/* Enough for the largest operation, for as many copies as any wants, and for copies beside a product. */
 static int64_t arena_bytes(const RtTuner *tuner) {
-    int64_t most = COPIED_BYTES;
+    const RtTuneOperation *product = dearest_product(tuner);
+    int64_t most = 2 * (int64_t)COPIED_BYTES + (product ? footprint(product) : 0);
     for (int i = 0; i < tuner->operations; i++) {
         int64_t bytes = footprint(&tuner->operation[i]);
         bytes *= copies_of(bytes);

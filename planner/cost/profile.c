@@ -243,12 +243,15 @@ static bool is_better(const ProfileTime *a, const ProfileTime *b) {
     return a->count != b->count ? a->count > b->count : a->median_seconds < b->median_seconds;
 }
 
-static const char *const copy_name[] = {"offload", "fetch"};
+/* Each way alone, and both at once under a product. */
+static const char *const copy_name[] = {"offload", "fetch", "duplex"};
+enum { DUPLEX = 2 };
 
 static bool is_operation(const char *key, Arena *arena) {
     const char *word = arena_strndup(arena, key, strcspn(key, " "));
-    bool copy = !strcmp(word, copy_name[0]) || !strcmp(word, copy_name[1]);
-    return copy || op_find(word) != OP_COUNT;
+    for (size_t way = 0; way < COUNT_OF(copy_name); way++)
+        if (!strcmp(word, copy_name[way])) return true;
+    return op_find(word) != OP_COUNT;
 }
 
 /* The variant that a record names, of those that its operation has; K_VARIANT_NONE: none of them. */
@@ -345,19 +348,27 @@ static double copied_bytes(const char *key) {
     return 4 * strtod(at + strlen(type), NULL);
 }
 
+/* Of the largest copy one way, which is least a matter of beginning it; 0: there is none. */
+static double copy_rate(const Profile *profile, const char *name) {
+    double rate = 0, most = 0;
+    const size_t length = strlen(name);
+    for (uint32_t t = 0; t < profile->time.count; t++) {
+        const ProfileTime *time = &profile->time.at[t];
+        if (time->origin != profile->chosen || strncmp(time->key, name, length)) continue;
+        double bytes = copied_bytes(time->key + length);
+        if (bytes <= most || profile_find(profile, time->key) != time) continue;
+        most = bytes;
+        rate = bytes / time->median_seconds;
+    }
+    return rate;
+}
+
 double profile_copy_rate(const Profile *profile) {
+    const double beside = copy_rate(profile, copy_name[DUPLEX]);
+    if (beside > 0) return beside;
     double slower = 0;
-    for (size_t way = 0; way < COUNT_OF(copy_name); way++) {
-        double rate = 0, most = 0; /* of the largest copy, which is least a matter of beginning it */
-        size_t length = strlen(copy_name[way]);
-        for (uint32_t t = 0; t < profile->time.count; t++) {
-            const ProfileTime *time = &profile->time.at[t];
-            if (time->origin != profile->chosen || strncmp(time->key, copy_name[way], length)) continue;
-            double bytes = copied_bytes(time->key + length);
-            if (bytes <= most || profile_find(profile, time->key) != time) continue;
-            most = bytes;
-            rate = bytes / time->median_seconds;
-        }
+    for (size_t way = 0; way < DUPLEX; way++) {
+        const double rate = copy_rate(profile, copy_name[way]);
         if (rate > 0 && (slower == 0 || rate < slower)) slower = rate;
     }
     return slower;

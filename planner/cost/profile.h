@@ -14,8 +14,9 @@
  * `count` batches of calls. An operation is its name, its results, `<`, its operands, and its attributes:
  * whole numbers by value, but for those which say where and not what (random stream, first row or element);
  * of others whether they are set. `~` is the room of a tensor's storage, `*` how many tensors of a call over
- * several are so: of these, results are those of the first. Two more have a name of their own: `offload` and
- * `fetch`, copies of one tensor to host memory and back.
+ * several are so: of these, results are those of the first. Three more have a name of their own: `offload`
+ * and `fetch`, copies of one tensor to host memory and back, and `duplex`, both at once while a product is
+ * computed, as plans have them.
  *
  * A line that begins with `within` in place of `time` says how long the operation took where it stands in
  * whole steps of a training program, with whatever is in the caches there: `count` is of steps, and a
@@ -102,7 +103,8 @@ const ProfileTime *profile_find(const Profile *profile, const char *key);
 const KChoice *profile_product(const Profile *profile, const KShape *shape);
 /* The variant of an operation's kernel; K_VARIANT_NONE: none was chosen. */
 int profile_variant(const Profile *profile, const char *key);
-/* Bytes a second of copies to host memory and back, the slower way; 0: not measured. */
+/* Bytes a second each way of copies to host memory and back: both at once under a product, as plans have
+ * them, where that was measured, else the slower way alone; 0: neither was. */
 double profile_copy_rate(const Profile *profile);
 const ProfileOrigin *profile_origin(const Profile *profile); /* the chosen one */
 

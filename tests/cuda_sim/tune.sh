@@ -57,6 +57,9 @@ grep '^product' "$work/sim.profile" > "$work/products"
 [ "$(wc -l < "$work/products")" -ge 10 ] || fail "only these products: $(cat "$work/products")"
 ! grep ' id=1 ' "$work/products" || fail "the slowest algorithm was chosen"
 [ "$(sed 's/ : .*//' "$work/products" | sort -u | wc -l)" = "$(wc -l < "$work/products")" ] || fail "a product twice: $(cat "$work/products")"
+for way in offload fetch duplex; do
+    grep -q "^time [0-9a-f]* $way f32\[16777216\] < f32\[16777216\] : " "$work/sim.profile" || fail "no copies by $way"
+done
 grep '^variant' "$work/sim.profile" > "$work/variants"
 for of in attend_packed attend_packed_bwd layernorm add_layernorm; do
     grep -q "^variant [0-9a-f]* $of .* : [a-z0-9_]*\$" "$work/variants" || fail "no variant of $of: $(cat "$work/variants")"

@@ -67,6 +67,11 @@ static void what_fits_is_used(void **state) {
     assert_null(profile_find(p, "linear"));
     /* the slower way: 4000 bytes in 4 us */
     assert_true(profile_copy_rate(p) > 0.999e9 && profile_copy_rate(p) < 1.001e9);
+    char *duplex = arena_printf(
+        arena, "%s\ntime a duplex f32[1000] < f32[1000] : p10_us=1 median_us=8 p90_us=9 count=4", whole);
+    Profile *beside = read(duplex, arena);
+    choose(beside, "h100", "12ab", arena);
+    assert_true(profile_copy_rate(beside) > 0.499e9 && profile_copy_rate(beside) < 0.501e9);
     choose(p, "h200", "12ab", arena);
     assert_true(profile_find(p, LINEAR)->median_seconds == 8e-6);
     assert_int_equal(p->elsewhere, 4);
