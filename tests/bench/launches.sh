@@ -2,6 +2,8 @@
 # launches.sh REMATC SOURCE WORK [SPEC OPTIONS..]: what a step of an emitted CUDA program issues, from the program
 # itself on a device that only counts (launches.cpp): kernels, products, fills and copies by operation, and the bytes of
 # their operands. Without SPEC it is gpt2-124m in bf16, B = 16, T = 1024. Needs a C++ compiler, neither nvcc nor a GPU.
+# Exit 1 where the plan says another number of nodes and copies, or where there are more than REMAT_MOST_LAUNCHES or bytes
+# than REMAT_MOST_GB.
 set -eu
 rematc=$(realpath "$1") source=$(realpath "$2") work=$3
 shift 3
@@ -36,7 +38,7 @@ count() { # NAME OPTIONS..
 }
 count steps --no-graph
 count graphs
-awk -v spec="$(basename "$spec")" '
+awk -v spec="$(basename "$spec")" -v most="${REMAT_MOST_LAUNCHES:-1e9}" -v most_gb="${REMAT_MOST_GB:-1e9}" '
     NR == FNR { calls[$1] = $2; issued[$1] = $3; bytes[$1] = $4; next }
     {
         n = ($2 - calls[$1]) / 2; k = ($3 - issued[$1]) / 2; gb = ($4 - bytes[$1]) / 2e9
@@ -47,6 +49,7 @@ awk -v spec="$(basename "$spec")" '
     END {
         close("sort -k 6 -n -r")
         printf "%s: %d launches a step; %.1f GB outside products and attention\n", spec, launches, rest
+        exit (launches > most || rest > most_gb)
     }' "$work/steps-1" "$work/steps-3"
 planned() { # KEY
     sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p' "$work/plan.json" | head -n 1

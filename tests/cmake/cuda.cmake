@@ -98,6 +98,10 @@ if(CMAKE_CXX_COMPILER)
     add_custom_target(bench_launches DEPENDS rematc USES_TERMINAL VERBATIM
                       COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/bench/launches.sh $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
                               ${CMAKE_BINARY_DIR}/bench_launches)
+    add_test(NAME cuda_launches COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/bench/launches.sh $<TARGET_FILE:rematc>
+             ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/cuda_launches)
+    set_tests_properties(cuda_launches PROPERTIES TIMEOUT 300
+      ENVIRONMENT "CC=${CMAKE_C_COMPILER};CXX=${CMAKE_CXX_COMPILER};REMAT_MOST_LAUNCHES=450;REMAT_MOST_GB=21")
     set_tests_properties(cuda_sim_documents PROPERTIES SKIP_RETURN_CODE 77) # without python3
   endif()
 endif()
