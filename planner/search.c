@@ -330,6 +330,35 @@ static bool descend_to_floor(Search *s, SearchGoal goal, uint32_t starts, uint32
     return knows_smallest(s);
 }
 
+/* Ever smaller plans from the smallest segments in which no dequantised weight is kept. In a block whose
+ * weights are larger than its activations the way down from the front stops earlier, with most of them in
+ * memory. Each starts from the one before: on the front may be others. */
+static void descend_without_dequantized(Search *s) {
+    const Problem *p = s->p;
+    if (!p->dequantized || !s->blocks || !s->blocks->count) return;
+    Keep *least = NEW_ARRAY(s->scratch, Keep, p->gaps + 1);
+    int64_t peak = INT64_MAX;
+    s->floor_bytes = 0; /* what is below counts again */
+    for (uint32_t length = 1; length <= s->blocks->count; length += length / 8 + 1)
+        for (int nested = 0; nested <= 1; nested++) {
+            retain_segments(p, s->blocks, length, nested, s->retain);
+            retain_none_dequantized(p, s->blocks->boundary, s->retain);
+            obey_pins(s, s->retain);
+            replay(s->replay, s->retain, &s->sequence);
+            admit(s, s->retain);
+            if (s->sequence.peak_bytes >= peak) continue;
+            peak = s->sequence.peak_bytes;
+            memcpy(least, s->retain, sizeof *least * p->gaps);
+        }
+    for (uint32_t round = 0; round < EFFORT_SEARCH_FLOOR_ROUNDS; round++) {
+        memcpy(s->retain, least, sizeof *least * p->gaps);
+        if (!descend_on(s, peak - (peak - p->persistent_bytes) / 24 - 1, 0)) break;
+        peak = s->sequence.peak_bytes;
+        memcpy(least, s->retain, sizeof *least * p->gaps);
+    }
+    s->floor_bytes = s->front.at[0].peak_bytes;
+}
+
 /* Around the floor with the inputs of blocks in host memory: what is smallest is seldom the fastest there. */
 static void descend_at_floor(Search *s) {
     if (s->p->host_bytes <= 0 || !s->blocks || !s->blocks->count) return;
@@ -407,8 +436,13 @@ static bool search_on(Search *s, SearchGoal goal, Front *families, Front *smalle
         lap_end(s, &lap, STATS_OFFLOAD);
     }
     bool small = p->ops < EFFORT_SEARCH_SMALL_OPS;
-    bool known = descend_to_floor(s, goal, small ? EFFORT_SEARCH_FLOOR_STARTS : 1,
-                                  small ? EFFORT_SEARCH_FLOOR_PATIENCE : 1);
+    uint32_t starts = small ? EFFORT_SEARCH_FLOOR_STARTS : 1,
+             patience = small ? EFFORT_SEARCH_FLOOR_PATIENCE : 1;
+    bool known = descend_to_floor(s, goal, starts, patience);
+    if (known && EFFORT_SEARCH_DEQUANTIZED) {
+        descend_without_dequantized(s);
+        known = knows_smallest(s);
+    }
     lap_end(s, &lap, STATS_FLOOR);
     if (!known) return false;
     if (smallest)

@@ -24,6 +24,11 @@ void retain_all_but_dequantized(const Problem *p, uint32_t boundary, Keep *retai
         if (p->dequantized[s]) drop_over(p, s, boundary, boundary, retain);
 }
 
+void retain_none_dequantized(const Problem *p, uint32_t boundary, Keep *retain) {
+    for (uint32_t s = 0; p->dequantized && s < p->storages; s++)
+        if (p->dequantized[s]) drop_over(p, s, boundary, UINT32_MAX, retain);
+}
+
 /* The gap in which storage `s` may be in host memory over the boundary; NONE without a reader at its end. */
 static uint32_t idle_over(const Problem *p, uint32_t s, uint32_t boundary) {
     if (p->overwritten && p->overwritten[s]) return NONE;

@@ -8,6 +8,9 @@
 void retain_all(const Problem *p, Keep *retain);
 /* The same, but for dequantised weights: each is made again where it is read after the boundary. */
 void retain_all_but_dequantized(const Problem *p, uint32_t boundary, Keep *retain);
+/* Into a retention: no dequantised weight is kept past the boundary, nor once it is made again: each of its
+ * readers there makes it for itself. */
+void retain_none_dequantized(const Problem *p, uint32_t boundary, Keep *retain);
 /* Keeps, over the boundary, only what lies outside blocks and what a segment of `length` blocks reads from
  * outside. A segment is recomputed at its first need; `nested` keeps its block inputs then, and each block's
  * inside only once that block's own backward pass begins. */

@@ -70,7 +70,7 @@ for config in "$source_dir"/tests/cases/import/*/; do
     family=$(basename "$config")
     only "$family" || continue
     few='adapt.on=*.{q,v}_proj'
-    case $family in gpt2*) few='adapt.on=*.c_attn' ;; esac
+    case $family in gpt2*) few='adapt.on=*.c_attn' ;; Phi-4*) few='adapt.on=*.qkv_proj' ;; esac
     for length in 512 1024; do
         at="--set T=$length"
         # shellcheck disable=SC2086 # options without blanks
