@@ -244,9 +244,10 @@ static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_
 /* Orders in which what did not fit comes sooner (squeaky wheel optimisation: Joslin and Clements 1999), from
  * the best of the portfolio on, as long as they find a lower height now and then. */
 static int64_t sooner(Entry *entry, const Fit *fit, uint32_t count, uint32_t *order, PackTree *tree,
-                      int64_t best, int64_t goal, uint64_t most_work, int64_t *offset) {
+                      int64_t best, int64_t goal, int64_t *offset) {
     States states = {0};
-    for (uint32_t failures = 0; failures < EFFORT_PACK_FAILURES && best > goal && tree->work < most_work;) {
+    for (uint32_t failures = 0;
+         failures < EFFORT_PACK_FAILURES && best > goal && tree->work < EFFORT_PACK_WORK;) {
         uint32_t stuck = 0;
         int64_t height = first_fit(fit, count, order, tree, best, offset, &stuck, &states);
         if (height < best) {
@@ -266,9 +267,9 @@ static int64_t sooner(Entry *entry, const Fit *fit, uint32_t count, uint32_t *or
 
 enum { MOST_PATHS = 1 << 17 };
 
-/* One part: entries whose lifetimes lie in [0, times). Stops at `goal` or its own bound, whichever is higher,
- * and tries no further order after so much work. */
-static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t goal, uint64_t most_work,
+/* One part: entries whose lifetimes lie in [0, times). Stops at `goal` or its own bound, whichever is higher.
+ * Adds the work that orders took to `work`. */
+static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t goal, uint64_t *work,
                          Arena *scratch) {
     int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1), *offset = NEW_ARRAY(scratch, int64_t, count);
     Ranked *ranked = NEW_ARRAY(scratch, Ranked, count), *other = NEW_ARRAY(scratch, Ranked, count);
@@ -286,7 +287,7 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
     measure(entry, count, live, times, highest, scratch);
     if (goal < highest) goal = highest;
     uint32_t stuck, chosen = 0;
-    for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < most_work; p++) {
+    for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < EFFORT_PACK_WORK; p++) {
         rank(entry, count, portfolio[p], ranked, other, order);
         int64_t height = first_fit(fit, count, order, &tree, best, offset, &stuck, NULL);
         if (height >= best) continue;
@@ -296,8 +297,9 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
     }
     if (best > goal) {
         rank(entry, count, portfolio[chosen], ranked, other, order);
-        best = sooner(entry, fit, count, order, &tree, best, goal, most_work, offset);
+        best = sooner(entry, fit, count, order, &tree, best, goal, offset);
     }
+    *work += tree.work;
     if (count <= EFFORT_PACK_EXACT_ITEMS && best - goal > goal / EFFORT_PACK_EXACT_GAP)
         best = search_lower(entry, count, best, goal, scratch);
     return best;
@@ -361,7 +363,7 @@ int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch) {
 }
 
 /* The parts one after the other; the height, at least `goal`, at which each may stop. */
-static int64_t pack_parts(Entry *entry, uint32_t count, int64_t goal, uint64_t most_work, Arena *scratch) {
+static int64_t pack_parts(Entry *entry, uint32_t count, int64_t goal, uint64_t *work, Arena *scratch) {
     int64_t height = goal;
     for (uint32_t beg = 0, end; beg < count; beg = end) {
         uint32_t base = entry[beg].lo, death = entry[beg].hi;
@@ -371,7 +373,7 @@ static int64_t pack_parts(Entry *entry, uint32_t count, int64_t goal, uint64_t m
             entry[i].lo -= base;
             entry[i].hi -= base;
         }
-        int64_t reached = pack_part(&entry[beg], end - beg, death - base, height, most_work, scratch);
+        int64_t reached = pack_part(&entry[beg], end - beg, death - base, height, work, scratch);
         if (reached > height) height = reached;
     }
     return height;
@@ -412,7 +414,7 @@ static uint32_t place_rest(Entry *entry, uint32_t count, const Entry *tight, uin
  * that runs its blocks again and again has many of these. What finds no room is packed with the first the
  * next time. The height, or INT64_MAX: most are among the first. */
 static int64_t pack_tight_first(Entry *entry, uint32_t count, const int64_t *live, uint32_t times,
-                                int64_t highest, Arena *scratch) {
+                                int64_t highest, uint64_t *work, Arena *scratch) {
     enum { ROUNDS = 8 };
     bool *is_short = NEW_ARRAY(scratch, bool, times);
     Entry *tight = NEW_ARRAY(scratch, Entry, count);
@@ -423,21 +425,23 @@ static int64_t pack_tight_first(Entry *entry, uint32_t count, const int64_t *liv
         uint32_t selected = select_tight(entry, count, is_short, times, tight, scratch);
         if (selected > count / 4 * 3) break;
         compress(tight, selected, scratch);
-        height = pack_parts(tight, selected, height, EFFORT_PACK_TIGHT_WORK, scratch);
+        height = pack_parts(tight, selected, height, work, scratch);
         if (!place_rest(entry, count, tight, selected, height, is_short, scratch)) return height;
     }
     return INT64_MAX;
 }
 
-/* As low as the better of two ways, the second of which is not tried where the first ends at the bound. */
+/* As low as the better of two ways. The second is not tried where the first ends at the bound, or had orders
+ * left to try when its work was over: with all entries each takes longer. */
 static int64_t pack_entries(Entry *entry, uint32_t count, uint32_t times, Arena *scratch) {
     int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1), *offset = NEW_ARRAY(scratch, int64_t, count + 1);
     int64_t highest = live_profile(entry, count, live, times), height = INT64_MAX;
+    uint64_t work = 0;
     if (EFFORT_PACK_TIGHT && count > EFFORT_PACK_EXACT_ITEMS)
-        height = pack_tight_first(entry, count, live, times, highest, scratch);
-    if (height <= highest) return height;
+        height = pack_tight_first(entry, count, live, times, highest, &work, scratch);
+    if (height <= highest || (height < INT64_MAX && work >= EFFORT_PACK_WORK)) return height;
     for (uint32_t i = 0; i < count; i++) offset[i] = entry[i].offset;
-    int64_t whole = pack_parts(entry, count, highest, EFFORT_PACK_WORK, scratch);
+    int64_t whole = pack_parts(entry, count, highest, &work, scratch);
     for (uint32_t i = 0; i < count && height < whole; i++) entry[i].offset = offset[i];
     return height < whole ? height : whole;
 }
