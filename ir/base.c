@@ -84,15 +84,6 @@ void arena_free(Arena *arena) {
     free(arena);
 }
 
-/* In front of the first block: nothing looks for room there. */
-void arena_take(Arena *arena, Arena *from) {
-    Block *last = from->first;
-    while (last->next) last = last->next;
-    last->next = arena->first;
-    arena->first = from->first;
-    free(from);
-}
-
 void *arena_alloc_raw(Arena *arena, size_t bytes) {
     size_t size = (bytes + 15) & ~(size_t)15;
     if (size < bytes) die("allocation of %zu bytes overflows", bytes);
@@ -311,8 +302,7 @@ static Entry *map_slot(const Map *map, const char *key, uint64_t hash) {
     return &map->entries[i];
 }
 
-/* Of a key in a table, eight bytes at a time: names are looked up by the million. */
-static uint64_t hash_key(const char *key, size_t length) {
+uint64_t hash_key(const char *key, size_t length) {
     uint64_t hash = HASH_SEED + length;
     for (size_t i = 0; i < length; i += 8) {
         uint64_t part = 0;

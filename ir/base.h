@@ -25,8 +25,6 @@ typedef struct Arena Arena;
 Arena *arena_new(void);
 void arena_reset(Arena *arena); /* keeps the blocks, forgets what is in them */
 void arena_free(Arena *arena);
-/* What lies in `from`, which is no more, lies in `arena` from here on, where it lay. */
-void arena_take(Arena *arena, Arena *from);
 /* Zeroed, aligned to 16 bytes; never NULL (out of memory: exits 70). */
 void *arena_alloc(Arena *arena, size_t bytes);
 void *arena_alloc_raw(Arena *arena, size_t bytes); /* not zeroed: for what is written before it is read */
@@ -92,6 +90,8 @@ static inline uint64_t hash_word(uint64_t hash, uint64_t word) {
     hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
     return hash ^ hash >> 32;
 }
+/* Of a key in such a table: names are looked up by the million, and some keys have millions of bytes. */
+uint64_t hash_key(const char *key, size_t length);
 
 /* A reproducible random stream (splitmix64): tests and seeded searches. */
 uint64_t random_next(uint64_t *state);

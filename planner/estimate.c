@@ -18,18 +18,42 @@ static int64_t packed_bytes(const PlanRequest *request, Replay *r, const Sequenc
     return layout->height_bytes;
 }
 
+/* POLICY_EVERY_BLOCK, replayed. */
+typedef struct BlocksRun {
+    Blocks blocks;
+    Replay *replay;
+    Sequence sequence;
+} BlocksRun;
+
+static BlocksRun run_blocks(const PlanRequest *request, Arena *scratch) {
+    const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
+    BlocksRun run = {.blocks = problem_blocks(request->graph, p, scratch), .replay = replay_new(p, scratch)};
+    Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
+    retain_segments(p, &run.blocks, 1, false, retain);
+    replay(run.replay, retain, &run.sequence);
+    return run;
+}
+
 int64_t plan_blocks_bytes(const PlanRequest *request, bool packed) {
     Arena *scratch = arena_new();
-    const Problem *p = problem_from_graph(request->graph, request->cost, scratch);
-    Blocks blocks = problem_blocks(request->graph, p, scratch);
-    Keep *retain = NEW_ARRAY(scratch, Keep, p->gaps + 1);
-    Replay *r = replay_new(p, scratch);
-    Sequence sequence = {0};
-    retain_segments(p, &blocks, 1, false, retain);
-    replay(r, retain, &sequence);
-    int64_t bytes = packed ? packed_bytes(request, r, &sequence, scratch) : sequence.peak_bytes;
+    BlocksRun run = run_blocks(request, scratch);
+    int64_t bytes =
+        packed ? packed_bytes(request, run.replay, &run.sequence, scratch) : run.sequence.peak_bytes;
     arena_free(scratch);
     return bytes;
+}
+
+PlanFloor plan_floor(const PlanRequest *request) {
+    Arena *scratch = arena_new();
+    BlocksRun run = run_blocks(request, scratch);
+    PlanFloor floor = {0, 0};
+    for (uint32_t i = 0; i < run.sequence.run.count; i++) {
+        bool outside = run.blocks.op_block[run.sequence.run.at[i].op] == NONE;
+        int64_t live = replay_live(run.replay)[i], *highest = outside ? &floor.outside : &floor.in_blocks;
+        if (live > *highest) *highest = live;
+    }
+    arena_free(scratch);
+    return floor;
 }
 
 /* What the largest operation alone takes: no plan has a lower peak. */

@@ -154,6 +154,11 @@ int64_t plan_operations_bytes(const PlanRequest *request);
 bool plan_never_fits(const PlanRequest *request);
 /* The peak of POLICY_EVERY_BLOCK without pins, in live bytes or once it is packed. */
 int64_t plan_blocks_bytes(const PlanRequest *request, bool packed);
+/* Its live bytes while operations of blocks run, and while others do. */
+typedef struct PlanFloor {
+    int64_t in_blocks, outside;
+} PlanFloor;
+PlanFloor plan_floor(const PlanRequest *request);
 /* The plan of a forward-only graph: every storage freed after its last use, but that of `kept`, which is read when the
  * plan has run, freed last; NONE: none. */
 PlanResult *plan_forward(const Graph *g, const Cost *cost, ValueId kept, Arena *arena);

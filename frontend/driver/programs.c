@@ -73,60 +73,104 @@ int64_t programs_floor_bytes(const Compilation *c, const Program *program) {
     return plan_blocks_bytes(&request, false);
 }
 
-/* The tiling that comes last in the list, of the least bytes: it is what is asked for next where memory is
- * short. */
-typedef struct Finest {
-    Tiling tiling;
-    Program program;
-    Arena *arena; /* NULL: none yet */
-} Finest;
+/* What a tiling is ranked by. */
+typedef struct Rank {
+    double seconds; /* a step, nothing recomputed */
+    PlanFloor floor;
+} Rank;
 
-/* Takes over what was cut if it is finer; the arena in which the next is cut. */
-static Arena *keep_finer(Finest *finest, const Tiling *tiling, const Program *cut, Arena *arena) {
-    const Tiling *best = &finest->tiling;
-    bool finer = !finest->arena || tiling->floor_bytes < best->floor_bytes ||
-                 (tiling->floor_bytes == best->floor_bytes && tiling->seconds < best->seconds);
-    if (!finer) return arena;
-    Arena *free_again = finest->arena;
-    *finest = (Finest){.tiling = *tiling, .program = *cut, .arena = arena};
-    return free_again ? free_again : arena_new();
+static Rank rank_of(const Compilation *c, const Program *program) {
+    PlanRequest request = stages_glance(c, program, (Budget){0});
+    return (Rank){program->seconds, plan_floor(&request)};
 }
 
-static void list_tilings(const Compilation *c, const Program *whole, Batch *batch) {
-    int64_t tokens = whole->graph->batch * whole->graph->context, floor = programs_floor_bytes(c, whole);
-    Tiling all[MOST_TILINGS];
-    uint32_t found = 0;
-    int64_t more_chunks = whole->graph->node.count < EFFORT_TILES_COARSE_LOSS_OPS ? 2 : 4;
-    int64_t more_tiles = whole->graph->node.count < EFFORT_TILES_COARSE_MLP_OPS ? 2 : 4;
-    Arena *scratch = arena_new();
-    Finest finest = {0};
-    for (TileRule tile = {1, 1}; tile.loss_chunks <= EFFORT_TILES_LOSS; tile.loss_chunks *= more_chunks)
-        for (tile.mlp_tiles = 1; tile.mlp_tiles <= EFFORT_TILES_MLP; tile.mlp_tiles *= more_tiles) {
-            if (tile_is_whole(tile) || tokens % tile.loss_chunks || tokens % tile.mlp_tiles) continue;
-            arena_reset(scratch);
-            Program cut = program_new(PROGRAM_TRAIN, whole->made[STAGE_GRAPH], tile, scratch);
-            stages_run(c, &cut, STAGE_COST, scratch);
-            Tiling tiling = {.tile = tile,
-                             .seconds = cut.seconds / program_tokens(whole),
-                             .floor_bytes = programs_floor_bytes(c, &cut)};
-            uint32_t at = found++;
-            for (; at > 0 && all[at - 1].seconds > tiling.seconds; at--) all[at] = all[at - 1];
-            all[at] = tiling;
-            scratch = keep_finer(&finest, &tiling, &cut, scratch);
-        }
-    arena_free(scratch);
+static Rank rank_tile(const Compilation *c, const Program *whole, TileRule tile, Arena *scratch) {
+    arena_reset(scratch);
+    Program cut = program_new(PROGRAM_TRAIN, whole->made[STAGE_GRAPH], tile, scratch);
+    stages_run(c, &cut, STAGE_COST, scratch);
+    return rank_of(c, &cut);
+}
+
+/* Of chunks and tiles together, from what each of them alone changes: neither knows of the other, but where
+ * the model is of an odd shape. */
+static Rank rank_both(const Rank *none, const Rank *chunks, const Rank *tiles) {
+    const PlanFloor *a = &chunks->floor, *b = &tiles->floor;
+    return (Rank){
+        chunks->seconds + tiles->seconds - none->seconds,
+        {a->in_blocks + b->in_blocks - none->floor.in_blocks, a->outside + b->outside - none->floor.outside}};
+}
+
+static int64_t floor_bytes(const Rank *rank) {
+    return rank->floor.in_blocks > rank->floor.outside ? rank->floor.in_blocks : rank->floor.outside;
+}
+
+/* Chunks of the loss, or tiles of MLPs, that some tokens can be cut into: 1 and more. */
+typedef struct Cuts {
+    uint32_t count;
+    int64_t of[8];
+    Rank rank[8];
+} Cuts;
+
+static Cuts list_cuts(int64_t tokens, int64_t most, int64_t times) {
+    Cuts cuts = {0};
+    for (int64_t n = 1; n <= most; n *= times)
+        if (tokens % n == 0) cuts.of[cuts.count++] = n;
+    return cuts;
+}
+
+/* Of all that was cut, fastest first, what no other beats. */
+static void keep_unbeaten(const Tiling *all, uint32_t found, int64_t floor, Batch *batch) {
     batch->tilings = 0;
     for (uint32_t i = 0; i < found; i++) {
         if (all[i].floor_bytes >= floor) continue;
         floor = all[i].floor_bytes;
         batch->tiling[batch->tilings++] = all[i];
     }
-    if (!batch->tilings) {
-        arena_free(finest.arena);
-        return;
+}
+
+/* `each`: every tiling is made to be ranked. */
+static void rank_tilings(const Compilation *c, const Program *whole, const Cuts *chunks, const Cuts *tiles,
+                         bool each, Batch *batch, Arena *scratch) {
+    Tiling all[MOST_TILINGS];
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < chunks->count; i++)
+        for (uint32_t k = 0; k < tiles->count; k++) {
+            TileRule tile = {chunks->of[i], tiles->of[k]};
+            if (tile_is_whole(tile)) continue;
+            Rank rank = !i     ? tiles->rank[k]
+                        : !k   ? chunks->rank[i]
+                        : each ? rank_tile(c, whole, tile, scratch)
+                               : rank_both(&chunks->rank[0], &chunks->rank[i], &tiles->rank[k]);
+            Tiling tiling = {tile, rank.seconds / program_tokens(whole), floor_bytes(&rank)};
+            uint32_t at = found++;
+            for (; at > 0 && all[at - 1].seconds > tiling.seconds; at--) all[at] = all[at - 1];
+            all[at] = tiling;
+        }
+    keep_unbeaten(all, found, floor_bytes(&chunks->rank[0]), batch);
+}
+
+/* The finest, of the least bytes, is asked for next where memory is short: where it is not as was foreseen,
+ * nothing is. */
+static void list_tilings(const Compilation *c, const Program *whole, Batch *batch) {
+    int64_t tokens = whole->graph->batch * whole->graph->context;
+    Arena *scratch = arena_new();
+    Cuts chunks =
+        list_cuts(tokens, EFFORT_TILES_LOSS, whole->graph->node.count < EFFORT_TILES_COARSE_LOSS_OPS ? 2 : 4);
+    Cuts tiles =
+        list_cuts(tokens, EFFORT_TILES_MLP, whole->graph->node.count < EFFORT_TILES_COARSE_MLP_OPS ? 2 : 4);
+    chunks.rank[0] = tiles.rank[0] = rank_of(c, whole);
+    for (uint32_t i = 1; i < chunks.count; i++)
+        chunks.rank[i] = rank_tile(c, whole, (TileRule){chunks.of[i], 1}, scratch);
+    for (uint32_t k = 1; k < tiles.count; k++)
+        tiles.rank[k] = rank_tile(c, whole, (TileRule){1, tiles.of[k]}, scratch);
+    rank_tilings(c, whole, &chunks, &tiles, false, batch, scratch);
+    if (batch->tilings) {
+        const Tiling *finest = &batch->tiling[batch->tilings - 1];
+        Program *made = programs_get(c, whole->made[STAGE_GRAPH], finest->tile);
+        if (programs_floor_bytes(c, made) != finest->floor_bytes)
+            rank_tilings(c, whole, &chunks, &tiles, true, batch, scratch);
     }
-    arena_take(c->arena, finest.arena);
-    keep(c, finest.program);
+    arena_free(scratch);
 }
 
 uint32_t programs_tilings(const Compilation *c, const Program *whole, const Tiling **list) {

@@ -10,6 +10,7 @@
 #include "planner/layout/pack_tree.h"
 #include "planner/layout/pack.h"
 #include "planner/layout/pack_lowest.h"
+#include "planner/layout/pack_rest.h"
 #include "planner/effort.h"
 #include "planner/problem/memo.h"
 
@@ -267,8 +268,9 @@ static int64_t sooner(Entry *entry, const Fit *fit, uint32_t count, uint32_t *or
 enum { MOST_PATHS = 1 << 17 };
 
 /* One part: entries whose lifetimes lie in [0, times). Stops at `goal` or its own bound, whichever is higher.
- */
-static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t goal, Arena *scratch) {
+ * Adds the work that orders took to `work`. */
+static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t goal, uint64_t *work,
+                         Arena *scratch) {
     int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1), *offset = NEW_ARRAY(scratch, int64_t, count);
     Ranked *ranked = NEW_ARRAY(scratch, Ranked, count), *other = NEW_ARRAY(scratch, Ranked, count);
     uint32_t *order = NEW_ARRAY(scratch, uint32_t, count);
@@ -297,6 +299,7 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
         rank(entry, count, portfolio[chosen], ranked, other, order);
         best = sooner(entry, fit, count, order, &tree, best, goal, offset);
     }
+    *work += tree.work;
     if (count <= EFFORT_PACK_EXACT_ITEMS && best - goal > goal / EFFORT_PACK_EXACT_GAP)
         best = search_lower(entry, count, best, goal, scratch);
     return best;
@@ -314,8 +317,10 @@ static int birth_compare(const void *left, const void *right) {
 static Entry *collect(const PackItem *item, uint32_t count, uint32_t *entries, Arena *scratch) {
     Entry *entry = NEW_ARRAY(scratch, Entry, count);
     uint32_t n = 0;
+    bool sorted = true;
     for (uint32_t i = 0; i < count; i++) {
         if (item[i].bytes <= 0 || item[i].lo >= item[i].hi) continue;
+        sorted &= !n || entry[n - 1].lo <= item[i].lo;
         entry[n++] = (Entry){.item = i,
                              .lo = item[i].lo,
                              .hi = item[i].hi,
@@ -324,7 +329,7 @@ static Entry *collect(const PackItem *item, uint32_t count, uint32_t *entries, A
                              .align = item[i].align > 0 ? item[i].align : 1,
                              .length = (int64_t)item[i].hi - item[i].lo};
     }
-    qsort(entry, n, sizeof *entry, birth_compare);
+    if (!sorted) qsort(entry, n, sizeof *entry, birth_compare);
     *entries = n;
     return entry;
 }
@@ -357,23 +362,95 @@ int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch) {
     return live_profile(entry, n, NEW_ARRAY(scratch, int64_t, times + 1), times);
 }
 
-int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch) {
-    uint32_t n;
-    Entry *entry = collect(item, count, &n, scratch);
-    uint32_t times = compress(entry, n, scratch);
-    int64_t height = live_profile(entry, n, NEW_ARRAY(scratch, int64_t, times + 1), times);
-    for (uint32_t i = 0; i < count; i++) item[i].offset = 0;
-    for (uint32_t beg = 0, end; beg < n; beg = end) {
+/* The parts one after the other; the height, at least `goal`, at which each may stop. */
+static int64_t pack_parts(Entry *entry, uint32_t count, int64_t goal, uint64_t *work, Arena *scratch) {
+    int64_t height = goal;
+    for (uint32_t beg = 0, end; beg < count; beg = end) {
         uint32_t base = entry[beg].lo, death = entry[beg].hi;
-        for (end = beg + 1; end < n && entry[end].lo < death; end++)
+        for (end = beg + 1; end < count && entry[end].lo < death; end++)
             if (entry[end].hi > death) death = entry[end].hi;
         for (uint32_t i = beg; i < end; i++) {
             entry[i].lo -= base;
             entry[i].hi -= base;
         }
-        int64_t reached = pack_part(&entry[beg], end - beg, death - base, height, scratch);
+        int64_t reached = pack_part(&entry[beg], end - beg, death - base, height, work, scratch);
         if (reached > height) height = reached;
     }
+    return height;
+}
+
+/* Entries that live at a time when memory is short; how many. */
+static uint32_t select_tight(const Entry *entry, uint32_t count, const bool *is_short, uint32_t times,
+                             Entry *tight, Arena *scratch) {
+    uint32_t *before = NEW_ARRAY(scratch, uint32_t, times + 1), selected = 0; /* such times before each */
+    for (uint32_t t = 0; t < times; t++) before[t + 1] = before[t] + is_short[t];
+    for (uint32_t i = 0; i < count; i++)
+        if (before[entry[i].lo] < before[entry[i].hi]) tight[selected++] = entry[i];
+    return selected;
+}
+
+/* Places the entries that were not packed among the `tight` in between them; how many find no room, which are
+ * noted as living when memory is short. */
+static uint32_t place_rest(Entry *entry, uint32_t count, const Entry *tight, uint32_t selected,
+                           int64_t height, bool *is_short, Arena *scratch) {
+    PackItem *item = NEW_ARRAY(scratch, PackItem, count);
+    for (uint32_t i = 0, next = 0; i < count; i++) {
+        bool placed = next < selected && tight[next].item == entry[i].item;
+        item[i] = (PackItem){.lo = entry[i].lo,
+                             .hi = entry[i].hi,
+                             .bytes = entry[i].bytes,
+                             .align = entry[i].align,
+                             .offset = placed ? tight[next++].offset : -1};
+    }
+    uint32_t left = pack_rest(item, count, height, scratch);
+    for (uint32_t i = 0; i < count; i++) {
+        entry[i].offset = item[i].offset;
+        for (uint32_t t = entry[i].lo; item[i].offset < 0 && t < entry[i].hi; t++) is_short[t] = true;
+    }
+    return left;
+}
+
+/* Packs those that live where memory is short, as if they were all, and then the others in between: a step
+ * that runs its blocks again and again has many of these. What finds no room is packed with the first the
+ * next time. The height, or INT64_MAX: most are among the first. */
+static int64_t pack_tight_first(Entry *entry, uint32_t count, const int64_t *live, uint32_t times,
+                                int64_t highest, uint64_t *work, Arena *scratch) {
+    enum { ROUNDS = 8 };
+    bool *is_short = NEW_ARRAY(scratch, bool, times);
+    Entry *tight = NEW_ARRAY(scratch, Entry, count);
+    int64_t height = highest;
+    for (uint32_t t = 0; t < times; t++)
+        is_short[t] = (double)live[t] * 1000 > (double)highest * EFFORT_PACK_TIGHT;
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        uint32_t selected = select_tight(entry, count, is_short, times, tight, scratch);
+        if (selected > count / 4 * 3) break;
+        compress(tight, selected, scratch);
+        height = pack_parts(tight, selected, height, work, scratch);
+        if (!place_rest(entry, count, tight, selected, height, is_short, scratch)) return height;
+    }
+    return INT64_MAX;
+}
+
+/* As low as the better of two ways. The second is not tried where the first ends at the bound, or had orders
+ * left to try when its work was over: with all entries each takes longer. */
+static int64_t pack_entries(Entry *entry, uint32_t count, uint32_t times, Arena *scratch) {
+    int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1), *offset = NEW_ARRAY(scratch, int64_t, count + 1);
+    int64_t highest = live_profile(entry, count, live, times), height = INT64_MAX;
+    uint64_t work = 0;
+    if (EFFORT_PACK_TIGHT && count > EFFORT_PACK_EXACT_ITEMS)
+        height = pack_tight_first(entry, count, live, times, highest, &work, scratch);
+    if (height <= highest || (height < INT64_MAX && work >= EFFORT_PACK_WORK)) return height;
+    for (uint32_t i = 0; i < count; i++) offset[i] = entry[i].offset;
+    int64_t whole = pack_parts(entry, count, highest, &work, scratch);
+    for (uint32_t i = 0; i < count && height < whole; i++) entry[i].offset = offset[i];
+    return height < whole ? height : whole;
+}
+
+int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch) {
+    uint32_t n;
+    Entry *entry = collect(item, count, &n, scratch);
+    int64_t height = pack_entries(entry, n, compress(entry, n, scratch), scratch);
+    for (uint32_t i = 0; i < count; i++) item[i].offset = 0;
     for (uint32_t i = 0; i < n; i++) item[entry[i].item].offset = entry[i].offset;
     return height;
 }
@@ -390,15 +467,19 @@ static int shelf(const Graph *g, ValueId v) {
     }
 }
 
-/* As pack_items; offsets that are known for equal items are taken over. */
+/* As pack_items, of items that are all aligned alike; offsets that are known for equal items are taken over.
+ */
 static void pack_once(PackItem *item, uint32_t count, Memo *known, Arena *scratch) {
-    const uint32_t kind = MEMO_PACKING;
-    Text key = {.arena = scratch};
+    typedef struct Life {
+        uint32_t lo, hi;
+        int64_t bytes;
+    } Life;
+    Life *life = known ? NEW_ARRAY(scratch, Life, count + 1) : NULL;
+    Text key = {.at = (char *)life, .length = sizeof *life * (count + 1)};
     const int64_t *offset = NULL;
     if (known) {
-        text_add_n(&key, (const char *)&kind, sizeof kind);
-        for (uint32_t i = 0; i < count; i++) item[i].offset = 0;
-        text_add_n(&key, (const char *)item, sizeof *item * count);
+        life[0] = (Life){.lo = MEMO_PACKING};
+        for (uint32_t i = 0; i < count; i++) life[i + 1] = (Life){item[i].lo, item[i].hi, item[i].bytes};
         offset = memo_recall(known, &key);
     }
     if (!offset) pack_items(item, count, scratch);

@@ -26,7 +26,7 @@ Arena *memo_arena(const Memo *memo) {
 }
 
 const void *memo_recall(const Memo *memo, const Text *key) {
-    uint64_t hash = hash_bytes(HASH_SEED, key->at, key->length);
+    uint64_t hash = hash_key(key->at, key->length);
     for (uint32_t i = 0; i < memo->known.count; i++) {
         const Known *known = &memo->known.at[i];
         if (known->hash == hash && known->length == key->length && !memcmp(known->key, key->at, key->length))
@@ -36,7 +36,7 @@ const void *memo_recall(const Memo *memo, const Text *key) {
 }
 
 void memo_remember(Memo *memo, const Text *key, const void *result) {
-    Known known = {.hash = hash_bytes(HASH_SEED, key->at, key->length), .length = key->length};
+    Known known = {.hash = hash_key(key->at, key->length), .length = key->length};
     known.key = memcpy(NEW_ARRAY(memo->arena, char, key->length + 1), key->at, key->length);
     known.result = result;
     *vec_add(memo->arena, &memo->known) = known;

@@ -37,6 +37,7 @@ struct Trimmer {
     uint32_t scans;       /* of them, those of the sequence replayed last */
     uint32_t scan_apart;  /* runs between two of them */
     uint32_t *transit;    /* by storage: its copy if it is on its way to or from host memory, else NONE */
+    uint32_t *drop_of;    /* by storage: its drop while it is looked for, NONE otherwise */
     uint32_t *rerun_time; /* by operation: the last time it runs again, NONE if never */
     uint32_t *stamp;      /* by operation: the price query that counted it */
     uint32_t query;
@@ -57,6 +58,8 @@ Trimmer *trim_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena)
     trimmer->touched = NEW_ARRAY(arena, uint32_t, p->storages + 1);
     trimmer->live = NEW_ARRAY(arena, bool, p->storages + 1);
     trimmer->transit = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    trimmer->drop_of = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    memset(trimmer->drop_of, 0xff, sizeof *trimmer->drop_of * (p->storages + 1));
     trimmer->rerun_time = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     trimmer->stamp = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     trimmer->before = NEW_ARRAY(arena, Keep, p->gaps + 1);
@@ -223,13 +226,27 @@ static void find_drops(Trimmer *trimmer, const Sequence *sequence, uint32_t at, 
     if (trimmer->drop.count) qsort(trimmer->drop.at, trimmer->drop.count, sizeof *trimmer->drop.at, by_price);
 }
 
-/* The first run after `at` that touches `s`. */
-static uint32_t next_touch(const Trimmer *trimmer, const Sequence *sequence, uint32_t at, uint32_t s) {
+/* Of the first drops, those that last until their storages are touched again: by which run after `at` they
+ * are. */
+static void find_untils(Trimmer *trimmer, const Sequence *sequence, uint32_t at, uint32_t drops) {
     const Problem *p = trimmer->p;
-    for (uint32_t i = at + 1; i < sequence->run.count; i++)
-        for (EACH(k, p->reads, sequence->run.at[i].op))
-            if (p->reads.list[k] == s) return i;
-    return sequence->run.count;
+    uint32_t left = 0, runs = sequence->run.count;
+    for (uint32_t d = 0; d < drops; d++) {
+        Drop *drop = &trimmer->drop.at[d];
+        if (drop->until != NONE) continue;
+        trimmer->drop_of[drop->storage] = d;
+        drop->until = runs;
+        left++;
+    }
+    for (uint32_t i = at + 1; i < runs && left; i++)
+        for (EACH(k, p->reads, sequence->run.at[i].op)) {
+            uint32_t *of = &trimmer->drop_of[p->reads.list[k]];
+            if (*of == NONE) continue;
+            trimmer->drop.at[*of].until = i;
+            *of = NONE;
+            left--;
+        }
+    for (uint32_t d = 0; d < drops && left; d++) trimmer->drop_of[trimmer->drop.at[d].storage] = NONE;
 }
 
 static void note_reruns(Trimmer *trimmer, const Sequence *sequence) {
@@ -252,13 +269,14 @@ static bool lower_peaks(Trimmer *trimmer, int64_t target, const Sequence *sequen
         if (bytes <= target) break;
         find_drops(trimmer, sequence, at, retain);
         if (!trimmer->drop.count) return peak > 0;
-        for (uint32_t d = 0; d < trimmer->drop.count && bytes > target; d++) {
+        uint32_t drops = 0;
+        while (drops < trimmer->drop.count && bytes > target)
+            bytes -= trimmer->p->bytes[trimmer->drop.at[drops++].storage];
+        find_untils(trimmer, sequence, at, drops);
+        for (uint32_t d = 0; d < drops; d++) {
             const Drop *drop = &trimmer->drop.at[d];
             retain[drop->gap] = drop->keep;
-            bytes -= trimmer->p->bytes[drop->storage];
-            uint32_t until =
-                drop->until != NONE ? drop->until : next_touch(trimmer, sequence, at, drop->storage);
-            live_tree_add(&trimmer->room, drop->begin, until, -trimmer->p->bytes[drop->storage]);
+            live_tree_add(&trimmer->room, drop->begin, drop->until, -trimmer->p->bytes[drop->storage]);
         }
     }
     return true;

@@ -57,6 +57,8 @@ if(TARGET rematc AND NOT REMAT_SANITIZE)
   campaign(adapters_campaign adapters)
   add_custom_target(published COMMAND ${REMAT_PYTHON} ${campaign}/published.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/published DEPENDS rematc USES_TERMINAL VERBATIM)
+  add_custom_target(published_plans COMMAND ${REMAT_PYTHON} ${campaign}/published_plans.py $<TARGET_FILE:rematc>
+                    ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/campaign/published_plans DEPENDS rematc USES_TERMINAL VERBATIM)
   add_custom_target(report_pages COMMAND ${REMAT_PYTHON} ${campaign}/report.py $<TARGET_FILE:rematc> ${CMAKE_SOURCE_DIR}
                     ${CMAKE_BINARY_DIR}/campaign/report DEPENDS rematc USES_TERMINAL VERBATIM)
   add_custom_target(exported COMMAND ${REMAT_PYTHON} ${campaign}/exported.py $<TARGET_FILE:rematc>

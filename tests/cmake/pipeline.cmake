@@ -72,3 +72,5 @@ add_custom_target(bench_sample DEPENDS rematc USES_TERMINAL VERBATIM
                           ${CMAKE_BINARY_DIR}/bench_sample)
 remat_test(test_command unit/test_command.c LIBS remat_driver TIMEOUT 60)
 target_compile_definitions(test_command PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+remat_test(test_tilings unit/test_tilings.c LIBS remat_driver TIMEOUT 60)
+target_compile_definitions(test_tilings PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}")

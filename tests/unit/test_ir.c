@@ -535,23 +535,8 @@ static void junk_text_is_survived(void **state) {
     }
 }
 
-/* What another arena held stays where it is, and both it and what comes after are whole. */
-static void test_arena_take(void **state) {
-    (void)state;
-    enum { BYTES = 100 << 10 }; /* more than a block */
-    Arena *arena = arena_new(), *other = arena_new();
-    char *mine = memset(arena_alloc(arena, BYTES), 1, BYTES);
-    char *taken = memset(arena_alloc(other, BYTES), 2, BYTES), *small = memset(arena_alloc(other, 16), 3, 16);
-    arena_take(arena, other);
-    for (int i = 0; i < 64; i++) memset(arena_alloc(arena, BYTES), 4, BYTES);
-    for (int i = 0; i < BYTES; i++) assert_true(mine[i] == 1 && taken[i] == 2);
-    for (int i = 0; i < 16; i++) assert_int_equal(small[i], 3);
-    arena_free(arena); /* all of it, which the sanitizer watches */
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arena_take),
         IN_ARENA(shapes_fit),
         IN_ARENA(shapes_rejected),
         IN_ARENA(every_op_has_a_name),

@@ -7,6 +7,7 @@
 #include "planner/plan.h"
 #include "planner/layout/pack.h"
 #include "planner/layout/pack_lowest.h"
+#include "planner/layout/pack_rest.h"
 
 #include <setjmp.h>
 #include <stdlib.h>
@@ -410,8 +411,102 @@ static void known_sets_are_those_met(void **state) {
     arena_free(arena);
 }
 
+/* The lowest multiple of its alignment that is free for item `i` beside those that are `placed`. */
+static int64_t lowest_free(const PackItem *item, uint32_t count, const bool *placed, uint32_t i) {
+    const PackItem *e = &item[i];
+    for (int64_t at = 0;; at += e->align) {
+        bool free = true;
+        for (uint32_t k = 0; k < count && free; k++) {
+            const PackItem *other = &item[k];
+            free = !placed[k] || other->lo >= e->hi || e->lo >= other->hi || other->offset >= at + e->bytes ||
+                   at >= other->offset + other->bytes;
+        }
+        if (free) return at;
+    }
+}
+
+/* What is left lies as low as can be beside what was placed, in order of birth, and nowhere if it would end
+ * too high. */
+static void rest_takes_the_lowest(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    uint64_t seed = 5;
+    for (int round = 0; round < 500; round++) {
+        arena_reset(arena);
+        uint32_t count = 1 + (uint32_t)(random_next(&seed) % 120), chosen = 0;
+        PackItem *item = NEW_ARRAY(arena, PackItem, count), *first = NEW_ARRAY(arena, PackItem, count);
+        bool *placed = NEW_ARRAY(arena, bool, count);
+        for (uint32_t i = 0, lo = 0; i < count; i++) {
+            lo += (uint32_t)(random_next(&seed) % 2);
+            int64_t align = round % 2 ? 4 : 1;
+            item[i] = (PackItem){lo, lo + 1 + (uint32_t)(random_next(&seed) % 20),
+                                 align * (1 + (int64_t)(random_next(&seed) % 9)), align, -1};
+            placed[i] = random_next(&seed) % 3 == 0;
+            if (placed[i]) first[chosen++] = item[i];
+        }
+        pack_items(first, chosen, arena);
+        for (uint32_t i = 0, next = 0; i < count; i++)
+            if (placed[i]) item[i].offset = first[next++].offset;
+        PackItem *again = NEW_ARRAY(arena, PackItem, count);
+        memcpy(again, item, sizeof *item * count);
+        assert_int_equal(pack_rest(item, count, INT64_MAX, arena), 0);
+        check_packing(item, count);
+        int64_t highest = 0; /* of the rest */
+        for (uint32_t i = 0; i < count; i++) {
+            if (placed[i]) continue;
+            assert_int_equal(item[i].offset, lowest_free(item, count, placed, i));
+            placed[i] = true;
+            if (item[i].offset + item[i].bytes > highest) highest = item[i].offset + item[i].bytes;
+        }
+        if (!highest) continue;
+        PackItem *over = memcpy(NEW_ARRAY(arena, PackItem, count), again, sizeof *item * count);
+        assert_int_equal(pack_rest(again, count, highest, arena), 0);
+        uint32_t left = pack_rest(over, count, highest - 1, arena), unplaced = 0;
+        for (uint32_t i = 0; i < count; i++) unplaced += over[i].offset < 0;
+        assert_true(left > 0 && left == unplaced);
+    }
+    arena_free(arena);
+}
+
+/* A step of many runs, few of which are where memory is short: it is packed as low as those alone, and soon.
+ */
+static void runs_again_and_again(void **state) {
+    (void)state;
+    enum { AGAIN = 400, RUNS = 200, SCRATCH = 3 };
+    Arena *arena = arena_new();
+    uint64_t seed = 6;
+    uint32_t count = 0;
+    PackItem *item = NEW_ARRAY(arena, PackItem, AGAIN * (RUNS + 1) * SCRATCH + AGAIN);
+    for (uint32_t a = 0; a < AGAIN; a++) {
+        item[count++] = (PackItem){a * RUNS, (a + 1) * RUNS, 256 * 40, 256, 0};
+        for (uint32_t r = 0; r < RUNS; r++)
+            for (uint32_t k = 0; k < SCRATCH; k++) {
+                int64_t bytes = 256 * (1 + (int64_t)(random_next(&seed) % 16));
+                if (r + 2 > RUNS && a % 40 == 7) bytes *= 9; /* where memory is short */
+                item[count++] = (PackItem){
+                    a * RUNS + r, a * RUNS + r + 1 + (uint32_t)(random_next(&seed) % 3), bytes, 256, 0};
+            }
+    }
+    double begin = now_seconds();
+    int64_t height = pack_items(item, count, arena), bound = pack_bound(item, count, arena);
+    double seconds = now_seconds() - begin;
+    print_message("runs again and again: %u buffers, %.3f s, height / bound %.4f\n", count, seconds,
+                  (double)height / (double)bound);
+    assert_int_equal(height, bound);
+    int64_t *offset = NEW_ARRAY(arena, int64_t, count); /* pair by pair, of what begins soon after */
+    for (uint32_t i = 0; i < count; i++) {
+        offset[i] = item[i].offset;
+        assert_in_range(offset[i] + item[i].bytes, 1, height);
+        for (uint32_t k = i + 1; k < count && item[k].lo < item[i].hi; k++)
+            assert_true(item[k].offset >= offset[i] + item[i].bytes ||
+                        offset[i] >= item[k].offset + item[k].bytes);
+    }
+    arena_free(arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rest_takes_the_lowest),    cmocka_unit_test(runs_again_and_again),
         cmocka_unit_test(nothing_to_pack),          cmocka_unit_test(random_items),
         cmocka_unit_test(mixed_alignments),         cmocka_unit_test(ten_thousand),
         cmocka_unit_test(validator_rejects),        cmocka_unit_test(against_brute_force),
