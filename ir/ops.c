@@ -37,20 +37,38 @@ static const char *shape_positions(Shape *s) {
     return give(s, 0, made);
 }
 
+/* Rows behind those of `made`. */
+static const char *add_rows(Shape *s, Type *made, const Type *rows) {
+    Type as_first = *rows;
+    as_first.dim[0] = made->dim[0];
+    if (!type_equal(&as_first, made))
+        return arena_printf(s->arena, "pieces %s and %s differ in more than rows", say_type(s, made),
+                            say_type(s, rows));
+    if (__builtin_add_overflow(made->dim[0], rows->dim[0], &made->dim[0]))
+        return "the pieces have too many rows";
+    return NULL;
+}
+
+/* The wishes say which type to make, and where there are fewer of them than inputs, how many rows: those of
+ * one input after the other. */
 static const char *shape_cast(Shape *s) {
-    if (s->nin != s->nout)
-        return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, s->nout);
+    uint32_t taken = 0;
     for (uint32_t i = 0; i < s->nin; i++) {
-        Type made = s->in[i];
-        TRY(expect_float(s, "the input", &made));
+        TRY(expect_float(s, "the input", &s->in[i]));
+        if (s->in[i].dtype != s->in[0].dtype) return "what is cast together has one type, and gets one";
+    }
+    for (uint32_t i = 0; i < s->nout && taken < s->nin; i++) {
+        Type made = s->in[taken++];
         if (!s->out[i].rank) return "cast needs the type to cast to";
+        while (s->nin - taken > s->nout - i - 1 && made.dim[0] < s->out[i].dim[0])
+            TRY(add_rows(s, &made, &s->in[taken++]));
         made.dtype = s->out[i].dtype;
         TRY(expect_float(s, "the result", &made));
-        if (s->in[i].dtype != s->in[0].dtype || made.dtype != s->out[0].dtype)
-            return "what is cast together has one type, and gets one";
+        if (made.dtype != s->out[0].dtype) return "what is cast together has one type, and gets one";
         TRY(give(s, i, made));
     }
-    return NULL;
+    if (taken == s->nin && s->nout <= s->nin) return NULL;
+    return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, s->nout);
 }
 
 static const char *shape_dequantize(Shape *s) {
@@ -125,16 +143,7 @@ static const char *shape_slice_rows(Shape *s) {
 
 static const char *shape_join_rows(Shape *s) {
     Type made = s->in[0];
-    for (uint32_t i = 1; i < s->nin; i++) {
-        Type piece = s->in[i];
-        int64_t rows = piece.dim[0];
-        piece.dim[0] = s->in[0].dim[0];
-        if (!type_equal(&piece, &s->in[0]))
-            return arena_printf(s->arena, "pieces %s and %s differ in more than rows", say_type(s, &s->in[0]),
-                                say_type(s, &s->in[i]));
-        if (made.dim[0] > INT64_MAX - rows) return "the pieces have too many rows";
-        made.dim[0] += rows;
-    }
+    for (uint32_t i = 1; i < s->nin; i++) TRY(add_rows(s, &made, &s->in[i]));
     return give(s, 0, made);
 }
 
@@ -149,6 +158,7 @@ static const char *shape_linear(Shape *s) {
         return arena_printf(s->arena, "input %s and weight %s differ in type", say_type(s, x),
                             say_type(s, w));
     if (s->nin > 2) TRY(expect_vector(s, "the bias", &s->in[2], w->dim[0]));
+    if (s->nin > 2 && s->attr->factor != 0) return "a product with a bias is not scaled";
     return give(s, 0, with_last(x, w->dim[0]));
 }
 
@@ -261,11 +271,24 @@ static const char *shape_sum_leading(Shape *s) {
     return end_sum(s, is_suffix(&s->in[0], &s->out[0]));
 }
 
+/* dy's columns are rows of the weights, one weight after the other. */
 static const char *shape_linear_bwd_w(Shape *s) {
-    const Type *dy = &s->in[0], *x = &s->in[1], *out = &s->out[0];
+    const Type *dy = &s->in[0], *x = &s->in[1], dx = with_last(dy, last(x));
+    const uint32_t operands = (uint32_t)op_info[s->op].min_in;
+    if (s->nin > operands && s->nin != operands + s->nout)
+        return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, s->nout);
+    int64_t rows = 0;
+    bool fits = type_equal(&dx, x);
     TRY(begin_sum(s));
-    Type want = matrix(out->dtype, last(dy), last(x)), dx = with_last(dy, last(x));
-    return end_sum(s, type_equal(&dx, x) && type_equal(out, &want));
+    for (uint32_t i = 0; i < s->nout; i++) {
+        const Type *out = &s->out[i];
+        if (s->nin > operands) TRY(give(s, i, s->in[operands + i]));
+        if (!out->rank) return "a sum of gradients needs the type to sum in";
+        Type want = matrix(s->out[0].dtype, out->dim[0], last(x));
+        fits = fits && type_equal(out, &want) && out->dim[0] <= last(dy) - rows;
+        if (fits) rows += out->dim[0];
+    }
+    return end_sum(s, fits && rows == last(dy));
 }
 
 /* The gain of a norm: dy, x, then f32 [..] statistics. */

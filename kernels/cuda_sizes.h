@@ -14,6 +14,7 @@ enum {
     K_CUDA_NORM_PACKS = 4,         /* of eight numbers of a norm's row, most that a thread keeps */
     K_CUDA_SORT_TILE = 256,        /* positions a block of the radix sort ranks; also its number of digits */
     K_CUDA_SORT_BITS = 8,          /* of a digit */
+    K_CUDA_MOST_PARTS = 8,         /* weights whose gradient is one product */
     K_CUDA_MOST_CAST = 128,        /* tensors of a launch that casts, */
     K_CUDA_MOST_NORMED = 192,      /* that sums squares, */
     K_CUDA_MOST_UPDATED = 62,      /* and of AdamW: arguments take 4096 bytes at most */
@@ -170,15 +171,15 @@ static inline size_t k_cuda_blas_bytes(int64_t rows, int64_t columns) {
     const size_t bytes = parts > 1 ? (size_t)(parts * elements) * sizeof(float) : 0;
     return k_cuda_aligned(bytes < 1 << 20 ? 1 << 20 : bytes);
 }
-/* cuBLASLt has no bf16 result of f32 operands: the product is made in f32 behind its workspace, then rounded.
- */
-static inline size_t k_cuda_scratch_bytes(const KTensor *a, const KTensor *c, KProduct p) {
-    const int rounds = a->dtype == K_F32 && c->dtype == K_BF16;
-    return rounds ? k_cuda_aligned((size_t)(p.rows * p.columns) * sizeof(float)) : 0;
+/* cuBLASLt has no bf16 result of f32 operands, and none that is `parts` tensors: the product is made in f32
+ * behind its workspace, and then stored. */
+static inline int k_cuda_product_is_apart(const KTensor *a, int parts, const KTensor *c) {
+    return parts > 1 || (a->dtype == K_F32 && c->dtype == K_BF16);
 }
-static inline size_t k_cuda_product_bytes(const KTensor *a, int transpose_a, const KTensor *c) {
+static inline size_t k_cuda_product_bytes(const KTensor *a, int transpose_a, int parts, const KTensor *c) {
     const KProduct p = k_cuda_product(a, transpose_a, c);
-    return k_cuda_blas_bytes(p.rows, p.columns) + k_cuda_scratch_bytes(a, c, p);
+    const size_t bytes = k_cuda_aligned((size_t)(p.rows * p.columns) * sizeof(float));
+    return k_cuda_blas_bytes(p.rows, p.columns) + (k_cuda_product_is_apart(a, parts, c) ? bytes : 0);
 }
 
 #endif

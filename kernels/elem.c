@@ -114,8 +114,16 @@ static void body_cast(const Run *run, const KCtx *cx, const KAttr *attr) {
     EACH y0[i] = x0[i];
 }
 void k_cast(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    (void)nin;
-    for (int t = 0; t < nout; t++) map(body_cast, cx, 1, &out[t], 1, &in[t], attr);
+    (void)nout;
+    int64_t at = 0;
+    for (int i = 0; i < nin; i++) {
+        KTensor part = in[i];
+        part.dtype = out->dtype;
+        part.data = k_at(out, at);
+        map(body_cast, cx, 1, &part, 1, &in[i], attr);
+        at += k_count(&part);
+        if (at == k_count(out)) out++, at = 0;
+    }
 }
 
 /* ---- activations ---- */

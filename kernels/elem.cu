@@ -178,41 +178,48 @@ struct Casts {
 };
 static_assert(sizeof(Casts) <= 4096, "arguments of a launch");
 
+/* Rows that go behind others may lie at any element: then one is stored after the other. */
 template <class A, class B> __global__ void casts_kernel(const __grid_constant__ Casts p) {
     const int t = p.blocks.tensor_of(blockIdx.x);
     const int64_t block = (int64_t)(blockIdx.x - p.blocks.first[t]) * (MAP_THREADS * MAP_PACKS * K_PACK);
     const int64_t count = p.count[t];
+    const int64_t whole = (uintptr_t)p.y[t] % sizeof(KPack<A, K_PACK>) == 0 ? count : 0;
     const B *x = (const B *)p.x[t];
     A *y = (A *)p.y[t];
     KPack<B, K_PACK> pack[MAP_PACKS];
 #pragma unroll
     for (int i = 0; i < MAP_PACKS; i++) {
         const int64_t at = block + (i * MAP_THREADS + (int)threadIdx.x) * K_PACK;
-        if (at + K_PACK <= count) pack[i] = k_load_pack<K_PACK>(x + at);
+        if (at + K_PACK <= whole) pack[i] = k_load_pack<K_PACK>(x + at);
     }
 #pragma unroll
     for (int i = 0; i < MAP_PACKS; i++) {
         const int64_t at = block + (i * MAP_THREADS + (int)threadIdx.x) * K_PACK;
         float value[K_PACK];
-        if (at + K_PACK <= count) {
+        if (at + K_PACK <= whole) {
 #pragma unroll
             for (int j = 0; j < K_PACK; j++) value[j] = pack[i].get(j);
             k_store_pack<A, K_PACK>(y + at, value);
             continue;
         }
-        for (int64_t e = at; e < count; e++) k_narrow(k_widen(x[e]), y + e); /* less than a pack */
+        for (int64_t e = at; e < count && e < at + K_PACK; e++) k_narrow(k_widen(x[e]), y + e);
     }
 }
 
-static void cast_many(const KCtx *cx, int nout, const KTensor *out, const KTensor *in) {
+static void cast_many(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in) {
+    const int64_t bytes = out->dtype == K_F32 ? 4 : 2;
+    const KTensor *to = out;
+    int64_t at = 0; /* elements of it that are there */
     Casts p = {};
-    for (int t = 0; t < nout; t++) {
+    for (int t = 0; t < nin; t++) {
         const int i = p.blocks.tensors;
         p.x[i] = in[t].data;
-        p.y[i] = out[t].data;
+        p.y[i] = (char *)to->data + at * bytes;
         p.count[i] = k_count(&in[t]);
+        at += p.count[i];
+        if (at == k_count(to)) to++, at = 0;
         p.blocks.add(k_cuda_ceil(p.count[i], MAP_THREADS * MAP_PACKS * K_PACK));
-        if (!p.blocks.full() && t + 1 < nout) continue;
+        if (!p.blocks.full() && t + 1 < nin) continue;
         k_by_type(out[0].dtype, [&](auto a) {
             k_by_type(in[0].dtype, [&](auto b) {
                 K_LAUNCH((casts_kernel<decltype(a), decltype(b)>), k_grid(p.blocks.count), MAP_THREADS, 0,
@@ -224,10 +231,10 @@ static void cast_many(const KCtx *cx, int nout, const KTensor *out, const KTenso
     for (int t = 0; t < nout; t++) k_clear_room(cx, &out[t]);
 }
 void k_cast(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    if (nout == 1)
+    if (nin == 1)
         k_cast_one(cx, nout, out, nin, in, attr);
     else
-        cast_many(cx, nout, out, in);
+        cast_many(cx, nout, out, nin, in);
 }
 
 struct ScaleElements : Elements<1, 1> {

@@ -105,13 +105,14 @@ typedef void KFunction(const KCtx *cx, int nout, const KTensor *out, int nin, co
 /* forward */
 KFunction k_embed;         /* y[.., d] = w[token, d]; w and y may differ in dtype */
 KFunction k_positions;     /* y = the first T rows of w, T = y.dim[0] */
-KFunction k_cast;          /* of any number of tensors, each as if by itself */
+KFunction k_cast;          /* of any number of tensors, each as if by itself; an output with more rows than its input has
+                              those of the next ones too, one after the other */
 KFunction k_dequantize;    /* nf4[code] * scale in f32, stored as f32 or rounded to bf16 (packed.h) */
 KFunction k_split;         /* out[i] = the next columns of the last dimension, as many as it is wide */
 KFunction k_concat;        /* the reverse */
 KFunction k_slice_rows;    /* rows [begin, begin + n) of the first dimension; any storage type */
 KFunction k_join_rows;     /* the reverse: pieces one after the other */
-KFunction k_linear;        /* y = x w^T (+ bias) */
+KFunction k_linear;        /* y = x w^T (+ bias), or factor * x w^T, rounded once */
 KFunction k_layernorm;     /* y = (x - mean) rstd g + b; population variance; rstd = 1/sqrt(var + eps) */
 KFunction k_rmsnorm;       /* y = x rstd g; rstd = 1/sqrt(mean x^2 + eps) */
 KFunction k_gelu;          /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
@@ -140,8 +141,8 @@ KFunction k_cross_entropy; /* lse = log sum exp(logits); loss += sum mask (lse -
 KFunction k_embed_bwd;     /* dw[token] += dy, in an order that follows from the tokens alone: deterministic */
 KFunction k_positions_bwd;
 KFunction k_sum_leading;
-KFunction k_linear_bwd_x;  /* dx = dy w */
-KFunction k_linear_bwd_w;  /* dw (+)= dy^T x */
+KFunction k_linear_bwd_x;  /* dx = dy w, or factor * dy w */
+KFunction k_linear_bwd_w;  /* dw (+)= dy^T x; of several weights, each by the next columns of dy, as many as it has rows */
 KFunction k_layernorm_bwd_x;
 KFunction k_layernorm_bwd_g; /* dg (+)= sum over rows of dy (x - mean) rstd */
 KFunction k_rmsnorm_bwd_x;

@@ -10,11 +10,10 @@ static int ceil_of(int64_t count, int each) {
     return (int)k_cuda_ceil(count, each);
 }
 
-/* The product; the rounding of its f32 result; a bias of another type than the result, put there before it.
- */
-static int of_product(const KTensor *in, int transpose_a, const KTensor *bias, const KTensor *out) {
-    const int rounds = k_cuda_scratch_bytes(in, out, k_cuda_product(in, transpose_a, out)) > 0;
-    return 1 + rounds + (bias && bias->dtype != (rounds ? K_F32 : out->dtype));
+/* The product; what stores its result apart; a bias of another type than the result, put there before it. */
+static int of_product(const KTensor *in, const KTensor *bias, int parts, const KTensor *out) {
+    const int apart = k_cuda_product_is_apart(in, parts, out);
+    return 1 + apart + (bias && bias->dtype != (apart ? K_F32 : out->dtype));
 }
 
 /* A fill, unless it adds; three launches for each digit of the vocabulary, by which positions are sorted; the
@@ -29,9 +28,9 @@ int k_launches(const char *name, int nout, const KTensor *out, int nin, const KT
                int first_micro_step) {
     const KCtx cx = {.micro = !first_micro_step};
     const int adds = k_adds(&cx, attr);
-    if (strcmp(name, "linear") == 0) return of_product(in, 0, nin > 2 ? &in[2] : NULL, out);
-    if (strcmp(name, "linear_bwd_x") == 0) return of_product(in, 0, NULL, out);
-    if (strcmp(name, "linear_bwd_w") == 0) return of_product(in, 1, NULL, out);
+    if (strcmp(name, "linear") == 0) return of_product(in, nin > 2 ? &in[2] : NULL, 1, out);
+    if (strcmp(name, "linear_bwd_x") == 0) return of_product(in, NULL, 1, out);
+    if (strcmp(name, "linear_bwd_w") == 0) return of_product(in, NULL, nout, out);
     if (strcmp(name, "attend_bwd") == 0 || strcmp(name, "attend_packed_bwd") == 0)
         return k_cuda_attend_tensor_cores(in[0].dtype, k_last(&in[0])) ? 2 : 3;
     if (strcmp(name, "cross_entropy") == 0 || strcmp(name, "cross_entropy_both") == 0) return 2;
@@ -45,7 +44,7 @@ int k_launches(const char *name, int nout, const KTensor *out, int nin, const KT
     if (strcmp(name, "cast") == 0 || strcmp(name, "dequantize") == 0) {
         int cleared = 0;
         for (int i = 0; i < nout; i++) cleared += out[i].room > 0;
-        return ceil_of(nout, K_CUDA_MOST_CAST) + cleared;
+        return ceil_of(nin, K_CUDA_MOST_CAST) + cleared;
     }
     if (strcmp(name, "square_norm") == 0) return ceil_of(nin - 1, K_CUDA_MOST_NORMED);
     if (strcmp(name, "adamw") == 0 || strcmp(name, "adamw8bit") == 0)

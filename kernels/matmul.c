@@ -1,4 +1,4 @@
-/* Linear layers: y = x w^T + bias, dx = dy w, dw (+)= dy^T x.
+/* Linear layers: y = x w^T + bias, dx = dy w, dw (+)= dy^T x, the last of several weights at once too.
  *
  * C [M, N] is cut into tiles, shared out among threads. A tile sums over the depth a chunk at a time. A's
  * chunk stays in the thread's second-level cache (Goto and van de Geijn 2008), where it lies or as a copy on
@@ -169,7 +169,7 @@ static void multiply(const Product *p, const Left *a, const Piece *rows, const P
 
 static void tile(const Product *p, int64_t row, int64_t column, int64_t m, int64_t n) {
     _Alignas(64) real a[TILE_ROWS * A_STRIDE], sums[TILE_ROWS * TILE_COLUMNS];
-    const int in_place = p->c->dtype == K_F32;
+    const int in_place = p->c->dtype == K_F32 && !p->parts;
     real *c = in_place ? (real *)p->c->data + row * p->columns + column : sums;
     const int64_t c_stride = in_place ? p->columns : n;
     const int starts = k_product_start(p, row, column, m, n, c, c_stride);
@@ -178,7 +178,15 @@ static void tile(const Product *p, int64_t row, int64_t column, int64_t m, int64
         const Left left = left_of(p, row, m, at, rows.k, a);
         multiply(p, &left, &rows, &columns, starts || at > 0, c, c_stride);
     }
-    for (int64_t i = 0; i < m && !in_place; i++) k_store(p->c, (row + i) * p->columns + column, n, c + i * n);
+    k_product_scale(p, m, n, c, c_stride);
+    for (int64_t i = 0; i < m && !in_place; i++) {
+        int64_t first;
+        const KTensor *to = k_product_row(p, row + i, &first);
+        if (to->dtype == K_F32)
+            memcpy(k_at(to, first + column), c + i * n, (size_t)n * sizeof(real));
+        else
+            k_store(to, first + column, n, c + i * n);
+    }
 }
 
 static int64_t even(int64_t n, int64_t most, int64_t unit) { /* n in equal pieces of at most `most` */
@@ -214,35 +222,37 @@ static void multiply_all(Product p) {
 }
 
 void k_linear(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    (void)cx, (void)nout, (void)attr;
+    (void)cx, (void)nout;
     multiply_all((Product){.rows = k_rows(&in[0]),
                            .columns = k_last(out),
                            .depth = k_last(&in[0]),
                            .a = {&in[0], 0},
                            .b = {&in[1], 0},
                            .c = out,
+                           .factor = (real)attr->factor,
                            .bias = nin > 2 ? &in[2] : NULL});
 }
 
 void k_linear_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                     const KAttr *attr) {
-    (void)cx, (void)nout, (void)nin, (void)attr;
+    (void)cx, (void)nout, (void)nin;
     multiply_all((Product){.rows = k_rows(&in[0]),
                            .columns = k_last(out),
                            .depth = k_last(&in[0]),
                            .a = {&in[0], 0},
                            .b = {&in[1], 1},
-                           .c = out});
+                           .c = out,
+                           .factor = (real)attr->factor});
 }
 
 void k_linear_bwd_w(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                     const KAttr *attr) {
-    (void)nout;
     multiply_all((Product){.rows = k_last(&in[0]),
                            .columns = k_last(out),
                            .depth = k_rows(&in[0]),
                            .a = {&in[0], 1},
                            .b = {&in[1], 1},
                            .c = out,
+                           .parts = nout > 1 ? nout : 0,
                            .adds = nin > 2 && k_adds(cx, attr)});
 }

@@ -12,7 +12,7 @@
  * Where rows of logits lie further apart than they are wide, the product is over their whole pitch and the
  * rows behind the weight's last (kernels.h). A leading dimension alone would not help: the library has fast
  * kernels only for extents that are multiples of 16 bytes, too. */
-#include "cuda.cuh"
+#include "blocks.cuh"
 #include "product.h"
 
 #include <cublasLt.h>
@@ -195,15 +195,15 @@ KChoice k_product_take(int candidate, int for_good) {
 }
 
 static void multiply(const KCtx *cx, const KShape *shape, const void *a, const void *b, const void *bias,
-                     int adds, void *c) {
+                     float factor, int adds, void *c) {
     const cublasLtHandle_t blas = (cublasLtHandle_t)cx->blas;
     const Product *p = find_product(blas, shape, bias);
     if (bias)
         check(
             cublasLtMatmulDescSetAttribute(p->matmul, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
             "bias", shape);
-    const float alpha = 1, beta = adds ? 1.0f : 0.0f;
-    check(cublasLtMatmul(blas, p->matmul, &alpha, b, p->a, a, p->b, &beta, c, p->c, c, p->c,
+    const float beta = adds ? 1.0f : 0.0f;
+    check(cublasLtMatmul(blas, p->matmul, &factor, b, p->a, a, p->b, &beta, c, p->c, c, p->c,
                          &p->candidate[p->taken], cx->workspace, p->workspace_bytes,
                          (cudaStream_t)cx->stream),
           "product", shape);
@@ -225,22 +225,23 @@ static dim3 element_grid(int64_t count) {
     return k_grid(k_cuda_clamp(k_cuda_ceil(count, ROUND_THREADS), 1, 1 << 16));
 }
 
+/* factor: of the product; 0: 1 */
 static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTensor *b, int transpose_b,
-                    const KTensor *bias, int adds, const KTensor *c) {
+                    const KTensor *bias, double factor, int adds, const KTensor *c) {
     const KProduct p = k_cuda_product(a, transpose_a, c);
-    const KShape s = k_product_shape(a, transpose_a, transpose_b, bias, c);
+    const KShape s = k_product_shape(a, transpose_a, transpose_b, bias, 1, c);
     const int64_t count = p.rows * p.columns;
     if (count == 0) return;
     if (a->dtype != b->dtype) {
         fprintf(stderr, "train: error: a product of f32 and bf16 operands: cast one of them first\n");
         exit(K_EXIT_INTERNAL);
     }
-    if (k_cuda_scratch_bytes(a, c, p)) { /* f32 operands, bf16 result */
+    if (k_cuda_product_is_apart(a, 1, c)) { /* f32 operands, bf16 result */
         float *scratch = (float *)((char *)cx->workspace + k_cuda_blas_bytes(p.rows, p.columns));
         KTensor wide = *c;
         wide.data = scratch;
         wide.dtype = K_F32;
-        product(cx, a, transpose_a, b, transpose_b, bias, 0, &wide);
+        product(cx, a, transpose_a, b, transpose_b, bias, factor, 0, &wide);
         K_LAUNCH(round_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c),
                  (const float *)scratch, count, adds);
         return;
@@ -251,21 +252,76 @@ static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTe
         bias = NULL;
         adds = 1;
     }
-    multiply(cx, &s, a->data, b->data, bias ? bias->data : NULL, adds, c->data);
+    multiply(cx, &s, a->data, b->data, bias ? bias->data : NULL, factor != 0 ? (float)factor : 1.0f, adds,
+             c->data);
 }
 
 void k_linear(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
-    (void)nout, (void)attr;
-    product(cx, &in[0], 0, &in[1], 1, nin > 2 ? &in[2] : NULL, 0, &out[0]);
+    (void)nout;
+    product(cx, &in[0], 0, &in[1], 1, nin > 2 ? &in[2] : NULL, attr->factor, 0, &out[0]);
 }
 void k_linear_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                     const KAttr *attr) {
-    (void)nout, (void)nin, (void)attr;
-    product(cx, &in[0], 0, &in[1], 0, NULL, 0, &out[0]);
+    (void)nout, (void)nin;
+    product(cx, &in[0], 0, &in[1], 0, NULL, attr->factor, 0, &out[0]);
 }
-/* dy [.., O], x [.., I], acc? -> dw [O, I] */
+
+/* Rows of x, f32, that belong to several tensors of one type. */
+struct Parts {
+    const float *x[K_CUDA_MOST_PARTS];
+    void *y[K_CUDA_MOST_PARTS];
+    int64_t count[K_CUDA_MOST_PARTS];
+    Blocks<K_CUDA_MOST_PARTS> blocks;
+};
+template <class A, int N> static __device__ inline void store_part(A *y, const float *x, bool adds) {
+    const KPack<float, N> made = k_load_pack<N>(x);
+    float sum[N] = {};
+    if (adds) {
+        const KPack<A, N> old = k_load_pack<N>((const A *)y);
+#pragma unroll
+        for (int j = 0; j < N; j++) sum[j] = old.get(j);
+    }
+#pragma unroll
+    for (int j = 0; j < N; j++) sum[j] = adds ? sum[j] + made.get(j) : made.get(j);
+    k_store_pack<A, N>(y, sum);
+}
+/* y = adds ? y + x : x; N divides the counts. */
+template <class A, int N> __global__ void parts_kernel(const __grid_constant__ Parts p, int adds) {
+    const int t = p.blocks.tensor_of(blockIdx.x);
+    const int64_t i = ((int64_t)(blockIdx.x - p.blocks.first[t]) * ROUND_THREADS + threadIdx.x) * N;
+    if (i < p.count[t]) store_part<A, N>((A *)p.y[t] + i, p.x[t] + i, adds);
+}
+template <int N>
+static void store_parts(const KCtx *cx, const float *x, int parts, const KTensor *out, int adds) {
+    Parts p = {};
+    for (int t = 0; t < parts; t++) {
+        p.x[t] = x;
+        p.y[t] = out[t].data;
+        p.count[t] = k_count(&out[t]);
+        p.blocks.add(k_cuda_ceil(p.count[t], ROUND_THREADS * N));
+        x += p.count[t];
+    }
+    k_by_type(out[0].dtype, [&](auto a) {
+        K_LAUNCH((parts_kernel<decltype(a), N>), k_grid(p.blocks.count), ROUND_THREADS, 0, cx->stream, p,
+                 adds);
+    });
+}
+
+/* dy [.., sum O_i], x [.., I], acc of each? -> dw_i [O_i, I] */
 void k_linear_bwd_w(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                     const KAttr *attr) {
-    (void)nout;
-    product(cx, &in[0], 1, &in[1], 0, NULL, nin > 2 && k_adds(cx, attr), &out[0]);
+    const int adds = nin > 2 && k_adds(cx, attr);
+    if (nout == 1) {
+        product(cx, &in[0], 1, &in[1], 0, NULL, 0, adds, &out[0]);
+        return;
+    }
+    const KProduct p = k_cuda_product(&in[0], 1, &out[0]);
+    if (p.rows * p.columns == 0) return;
+    KTensor all = {
+        (char *)cx->workspace + k_cuda_blas_bytes(p.rows, p.columns), K_F32, 2, {p.rows, p.columns}, 0};
+    product(cx, &in[0], 1, &in[1], 0, NULL, 0, 0, &all);
+    if (p.columns % K_PACK == 0)
+        store_parts<K_PACK>(cx, (const float *)all.data, nout, out, adds);
+    else
+        store_parts<1>(cx, (const float *)all.data, nout, out, adds);
 }

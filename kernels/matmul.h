@@ -15,19 +15,38 @@ typedef struct Product {
     int64_t rows, columns, depth, chunk; /* M, N, K, and how much of K is summed at a time */
     Matrix a, b;                         /* b is op(B)^T: [N, K] unless transposed */
     const KTensor *c, *bias;
-    int adds; /* C's old contents count */
+    int parts;   /* C is so many tensors, whose rows follow each other; 0: one, of any rank */
+    int adds;    /* C's old contents count */
+    real factor; /* of the result; 0: it stays as it is */
 } Product;
+
+/* The tensor that holds a row of C; its first element there. */
+static inline const KTensor *k_product_row(const Product *p, int64_t row, int64_t *first) {
+    const KTensor *c = p->c;
+    for (int i = 1; i < p->parts && row >= c->dim[0]; i++) row -= c++->dim[0];
+    *first = row * p->columns;
+    return c;
+}
 
 /* The sum starts from the bias or the old contents. Is there anything to start from? */
 static inline int k_product_start(const Product *p, int64_t row, int64_t column, int64_t m, int64_t n,
                                   real *c, int64_t c_stride) {
     for (int64_t i = 0; i < m && (p->bias || p->adds); i++) {
         real *to = c + i * c_stride;
-        const real *from =
-            p->bias ? k_load(p->bias, column, n, to) : k_load(p->c, (row + i) * p->columns + column, n, to);
+        int64_t first;
+        const KTensor *old = k_product_row(p, row + i, &first);
+        const real *from = p->bias ? k_load(p->bias, column, n, to) : k_load(old, first + column, n, to);
         if (from != to) memcpy(to, from, (size_t)n * sizeof(real));
     }
     return p->bias || p->adds;
+}
+
+static inline void k_product_scale(const Product *p, int64_t m, int64_t n, real *c, int64_t c_stride) {
+    const real factor = p->factor;
+    for (int64_t i = 0; i < m && factor != 0; i++) {
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) c[i * c_stride + j] *= factor;
+    }
 }
 
 /* ---- matmul_dots.c ---- */

@@ -252,12 +252,13 @@ static void finish(const Product *p, int64_t row, int64_t column, int64_t m, int
     const int streams = p->rows * p->columns > STREAMED && p->columns % PAIRS == 0 && n % PAIRS == 0;
     for (int64_t i = 0; i < m; i++) {
         const float *from = sums + i * stride;
-        const int64_t first = (row + i) * p->columns + column;
-        if (p->c->dtype == K_F32) {
-            memcpy((float *)p->c->data + first, from, (size_t)n * sizeof *from);
+        int64_t first;
+        const KTensor *c = k_product_row(p, row + i, &first);
+        if (c->dtype == K_F32) {
+            memcpy((float *)c->data + first + column, from, (size_t)n * sizeof *from);
             continue;
         }
-        uint16_t *to = (uint16_t *)p->c->data + first;
+        uint16_t *to = (uint16_t *)c->data + first + column;
         if (streams) {
             for (int64_t j = 0; j < n; j += PAIRS) {
                 const __m512 low = _mm512_loadu_ps(from + j), high = _mm512_loadu_ps(from + j + SIDE);
@@ -296,6 +297,7 @@ static void tile(const Product *p, int64_t row, int64_t column, int64_t m, int64
                                    starts || at + l > 0, sums + (j - first), most, block);
                 }
         }
+        k_product_scale(p, m, end - first, (real *)(void *)sums, most);
         finish(p, row, first, m, end - first, sums, most);
     }
     _mm_sfence(); /* what was streamed is there for whoever reads it next */

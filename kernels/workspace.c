@@ -26,7 +26,7 @@ static size_t host_bytes(const char *name, int nout, const KTensor *out, const K
 
 static size_t cuda_bytes(const char *name, int nout, const KTensor *out, int nin, const KTensor *in) {
     if (strcmp(name, "linear") == 0 || strcmp(name, "linear_bwd_x") == 0 || strcmp(name, "linear_bwd_w") == 0)
-        return k_cuda_product_bytes(in, strcmp(name, "linear_bwd_w") == 0, out);
+        return k_cuda_product_bytes(in, strcmp(name, "linear_bwd_w") == 0, nout, out);
     if (strcmp(name, "attend_bwd") == 0 || strcmp(name, "attend_packed_bwd") == 0)
         return (size_t)k_rows(&in[0]) * sizeof(float); /* f32 [B, H, T] */
     if (strcmp(name, "layernorm_bwd_g") == 0 || strcmp(name, "rmsnorm_bwd_g") == 0 ||

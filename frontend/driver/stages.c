@@ -116,6 +116,8 @@ void stages_run(const Compilation *c, Program *p, Stage last, Arena *arena) {
 
     if (begins(p, STAGE_TILE, last))
         leaves(p, tile_is_whole(p->tile) ? p->graph : tile_tokens(p->graph, &p->tile, arena));
+    if (begins(p, STAGE_GROUP, last))
+        leaves(p, has_adapters(p->graph) ? group_adapters(p->graph, arena) : p->graph);
     if (begins(p, STAGE_GRAD, last))
         leaves(p, trains ? autodiff(p->graph, &rule, arena) : graph_forward_only(p->graph, arena));
     if (begins(p, STAGE_FUSE, last)) leaves(p, fuse(p->graph, arena));

@@ -8,7 +8,8 @@
  *
  * with A [rank, in] from uniform(+-1/sqrt(in)) and B [out, rank] from zeros, so that training starts at the
  * frozen model (Hu et al. 2021). Names, order and rounding are those of the library PEFT, which reads the
- * adapters that are saved. */
+ * adapters that are saved. Scaling by a power of two rounds nothing, so that what is scaled by one, as most
+ * are, is the first product, which is thin: the same bits, both ways, of fewer bytes. */
 #include "frontend/lower/lower_parts.h"
 
 #include <math.h>
@@ -68,6 +69,17 @@ static Operand product(Lower *l, const char *name, const Operand *x, ValueId wei
                         &shape);
 }
 
+static bool is_power_of_two(double scale) {
+    int exponent;
+    return frexp(scale, &exponent) == 0.5;
+}
+
+static Operand scaled(Lower *l, const char *base, const Operand *x, double scale, Span span) {
+    if (x->kind != OPERAND_TENSOR || scale == 1) return *x;
+    const char *name = unique_name(l, arena_printf(l->arena, "%s.lora_scale", base), 1);
+    return node_same(l, OP_SCALE, x, 1, &(Attr){.factor = scale}, name, span);
+}
+
 Operand adapt_linear(Lower *l, const char *base, const Operand *x, const Shape *weight, Operand y,
                      Span span) {
     const Adapt *adapt = &l->spec->adapt;
@@ -88,10 +100,11 @@ Operand adapt_linear(Lower *l, const char *base, const Operand *x, const Shape *
     ValueId a =
         factor(l, a_name, rank, weight->dim[1], INIT_UNIFORM, 1 / sqrt((double)weight->dim[1].value), span);
     ValueId b = factor(l, b_name, weight->dim[0], rank, INIT_CONSTANT, 0, span);
+    const bool exact = is_power_of_two(scale);
     part = product(l, a_name, &part, a, rank, span);
+    if (exact) part = scaled(l, base, &part, scale, span);
     if (part.kind == OPERAND_TENSOR) part = product(l, b_name, &part, b, weight->dim[0], span);
-    if (part.kind == OPERAND_TENSOR && scale != 1)
-        part = node_same(l, OP_SCALE, &part, 1, &(Attr){.factor = scale}, NAMED("lora_scale"), span);
+    if (!exact) part = scaled(l, base, &part, scale, span);
     if (part.kind != OPERAND_TENSOR) return part;
     return node_same(l, OP_ADD, (Operand[]){y, part}, 2, NULL, NAMED("lora_add"), span);
 #undef NAMED

@@ -107,12 +107,24 @@ static uint32_t find_chunks(const Graph *g, uint32_t *chunk, Arena *arena) {
 
 /* ---- backward ---- */
 
+/* A cast of several parameters, whose rows it puts one after the other. */
+static GradRows rows_of(const Graph *g, const Node *cast, const uint32_t *param, Arena *arena) {
+    uint32_t *row = NEW_ARRAY(arena, uint32_t, cast->nin);
+    if (cast->nout > 1 || cast->nin > MOST_ROWS) die("'%s' has no gradient rule", cast->name);
+    for (uint32_t i = 0; i < cast->nin; i++) {
+        row[i] = param[cast->in[i]];
+        if (row[i] == NONE) die("'%s' is no trained parameter", g->value.at[cast->in[i]].name);
+    }
+    return (GradRows){row, cast->nin};
+}
+
 /* Which values a gradient is wanted of, and which stand for a parameter. A cast of a parameter is the
  * parameter: its gradient is summed in the gradient's own type, not rounded to the cast's. */
 static void mark_needed(Walk *w) {
     const Graph *g = w->forward;
     Arena *arena = w->cx.g->arena;
     uint32_t *param = NEW_ARRAY(arena, uint32_t, g->value.count);
+    GradRows *rows = NEW_ARRAY(arena, GradRows, g->value.count);
     w->needed = NEW_ARRAY(arena, bool, g->value.count);
     for (uint32_t v = 0; v < g->value.count; v++) param[v] = NONE;
     for (uint32_t p = 0; p < g->param.count; p++) {
@@ -127,7 +139,8 @@ static void mark_needed(Walk *w) {
         bool any = false;
         for (uint32_t i = 0; i < node->nin; i++) any |= w->needed[node->in[i]];
         for (uint32_t i = 0; i < node->nout; i++) w->needed[node->out[i]] = any;
-        if (node->op == OP_CAST) param[node->out[0]] = param[node->in[0]];
+        if (node->op == OP_CAST && node->nin == 1) param[node->out[0]] = param[node->in[0]];
+        if (node->op == OP_CAST && node->nin > 1 && any) rows[node->out[0]] = rows_of(g, node, param, arena);
         if (node->op != OP_SLICE_ROWS || !any) continue;
         Pieces **pieces = &w->pieces[node->in[0]];
         if (!*pieces) *pieces = NEW(arena, Pieces);
@@ -135,6 +148,7 @@ static void mark_needed(Walk *w) {
             die("'%s' is in more than %d slices", g->value.at[node->in[0]].name, MOST_PIECES);
     }
     w->cx.param = param;
+    w->cx.rows = rows;
 }
 
 /* The gradient of `v` so far. Rows of a larger one are taken here, when they are needed. */
@@ -314,12 +328,16 @@ static void add_adamw(GradContext *cx, uint32_t p, ValueId scale) {
 static void update(GradContext *cx) {
     Graph *g = cx->g;
     uint32_t *order = NEW_ARRAY(g->arena, uint32_t, g->param.count), count = 0;
-    uint32_t *finishes = NEW_ARRAY(g->arena, uint32_t, g->node.count);
+    uint32_t *finishes = NEW_ARRAY(g->arena, uint32_t, g->node.count); /* the first, by node, .. */
+    uint32_t *next = NEW_ARRAY(g->arena, uint32_t, g->param.count); /* .. and those after it, by parameter */
     for (uint32_t n = 0; n < g->node.count; n++) finishes[n] = NONE;
-    for (uint32_t p = 0; p < g->param.count; p++)
-        if (cx->sum[p] != NONE) finishes[cx->sum_node[p]] = p;
+    for (uint32_t p = g->param.count; p-- > 0;) {
+        if (cx->sum[p] == NONE) continue;
+        next[p] = finishes[cx->sum_node[p]];
+        finishes[cx->sum_node[p]] = p;
+    }
     for (uint32_t n = 0, nodes = g->node.count; n < nodes; n++)
-        if (finishes[n] != NONE) order[count++] = finishes[n];
+        for (uint32_t p = finishes[n]; p != NONE; p = next[p]) order[count++] = p;
 
     const Type scalar = {.dtype = DT_F32, .rank = 1, .dim = {1}};
     bool clip = cx->rule->clip_norm > 0;

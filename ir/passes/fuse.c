@@ -6,11 +6,11 @@
  *     a = silu(g); y = mul(a, u)         y = swiglu(g, u)           and their three backward nodes swiglu_bwd
  *     y = linear(x, w, b); gelu(y)       y = linear(x, w); bias_gelu(y, b)
  *     gelu_bwd(d, y)                     bias_gelu_bwd(d, y, b)
- *     s = scale(b); y = add(a, s)        y = add_scaled(a, b)           an adapter's second product
- *     s = add(a, b); norm(s, ..)         s, .. = add_norm(a, b, ..)
- *     d = norm_bwd_x(..); add(d, r)      norm_bwd_x(.., r)
- *     lse, loss = cross_entropy(y, ..)   dy, loss = cross_entropy_both(y, ..)
- *     dy = cross_entropy_bwd(y, lse, ..)
+ *     s = scale(b); y = add(a, s)        y = add_scaled(a, b)
+ *     scale(linear(x, w))                linear(x, w) with the factor, of powers of two, where no bit
+ * changes; and of linear_bwd_x, side by side too s = add(a, b); norm(s, ..)         s, .. = add_norm(a, b,
+ * ..) d = norm_bwd_x(..); add(d, r)      norm_bwd_x(.., r) lse, loss = cross_entropy(y, ..)   dy, loss =
+ * cross_entropy_both(y, ..) dy = cross_entropy_bwd(y, lse, ..)
  *
  * In fuse_attend.c, attention reads and writes q, k and v side by side; in fuse_sums.c, sums over rows join
  * what has the rows in its hands; in fuse_casts.c, a block casts its small weights at once; in fuse_update.c,
@@ -28,6 +28,7 @@
 #include "ir/passes/passes.h"
 #include "ir/passes/rebuild.h"
 
+#include <math.h>
 #include <string.h>
 
 static void find_readers(Fuse *f) {
@@ -178,6 +179,41 @@ static void fuse_norm_bwd_add(Fuse *f, NodeId add) {
     }
 }
 
+/* A product that can be made scaled: nobody else reads it. */
+static bool takes_factor(const Fuse *f, ValueId y, NodeId scale) {
+    const NodeId product = f->g->value.at[y].def;
+    const bool is_product = fuse_is(f, product, OP_LINEAR) || fuse_is(f, product, OP_LINEAR_BWD_X);
+    return is_product && f->g->node.at[product].nin == 2 && f->g->node.at[product].attr.factor == 0 &&
+           is_together(f, product, scale) && fuse_readers(f, y) == 1 && y != f->g->logits;
+}
+
+static void give_factor(Fuse *f, ValueId y, double factor, const ValueId *out) {
+    const NodeId product = f->g->value.at[y].def;
+    const Node *node = &f->g->node.at[product];
+    fuse_become(f, product, node->op, node->in, node->nin, out, 1);
+    f->node[product].attr.factor = factor;
+}
+
+static void fuse_scale(Fuse *f, NodeId scale) {
+    const Node *node = &f->g->node.at[scale];
+    const ValueId x = node->in[0];
+    const double factor = node->attr.factor;
+    const NodeId from = f->g->value.at[x].def;
+    int exponent;
+    if (fabs(frexp(factor, &exponent)) != 0.5) return;
+    if (takes_factor(f, x, scale)) {
+        give_factor(f, x, factor, node->out);
+    } else {
+        if (!fuse_is(f, from, OP_CONCAT) || !is_together(f, from, scale) || fuse_readers(f, x) != 1) return;
+        const Node *concat = &f->g->node.at[from];
+        for (uint32_t i = 0; i < concat->nin; i++)
+            if (!takes_factor(f, concat->in[i], scale)) return;
+        for (uint32_t i = 0; i < concat->nin; i++) give_factor(f, concat->in[i], factor, &concat->in[i]);
+        fuse_become(f, from, OP_CONCAT, concat->in, concat->nin, node->out, 1);
+    }
+    fuse_drop(f, scale);
+}
+
 static bool fuse_add_scaled(Fuse *f, NodeId add) {
     const Node *node = &f->g->node.at[add];
     for (int i = 1; i >= 0; i--) {
@@ -228,6 +264,7 @@ Graph *fuse(const Graph *g, Arena *arena) {
         case OP_ADD:
             if (!fuse_add_scaled(&f, n)) fuse_norm_bwd_add(&f, n);
             break;
+        case OP_SCALE: fuse_scale(&f, n); break;
         case OP_ATTEND: fuse_attend(&f, n); break;
         case OP_CROSS_ENTROPY: fuse_loss(&f, n); break;
         default: break;

@@ -44,38 +44,49 @@ ValueId grad_op(GradContext *cx, Op op, const ValueId *in, uint32_t nin, const c
     return cx->g->node.at[id].out[0];
 }
 
+/* What the gradient of parameter `p`, of type `type`, is added to; NONE: it begins. */
+static ValueId running_sum(GradContext *cx, uint32_t p, Type type, int64_t *acc) {
+    Graph *g = cx->g;
+    ValueId running = cx->sum[p];
+    *acc = running != NONE;
+    if (running != NONE || cx->rule->accumulate <= 1) return running;
+    const char *of = g->value.at[g->param.at[p].value].name;
+    const char *name = grad_name(cx, arena_printf(g->arena, "grad.%s", of), 1);
+    *acc = 2;
+    return g->param.at[p].accumulator = graph_value(g, type, VALUE_STATE, ROLE_WGRAD, name, (Span){0});
+}
+
 ValueId grad_weight(GradContext *cx, Op op, const ValueId *in, uint32_t nin, ValueId weight,
                     const char *suffix) {
     Graph *g = cx->g;
-    uint32_t p = cx->param[weight];
-    Type wish = g->value.at[weight].type;
-    if (p == NONE) {
-        NodeId id = grad_node(cx, op, in, nin, 0, 1, &wish, NULL, suffix);
+    const GradRows one = {&cx->param[weight], 1}, *rows = cx->rows[weight].count ? &cx->rows[weight] : &one;
+    Type wish[MOST_ROWS] = {g->value.at[weight].type};
+    if (*rows->param == NONE) {
+        NodeId id = grad_node(cx, op, in, nin, 0, 1, wish, NULL, suffix);
         return g->node.at[id].out[0];
     }
 
-    wish.dtype = cx->rule->gradient;
-    ValueId operand[8], running = cx->sum[p];
-    Attr attr = {.acc = 1};
+    ValueId operand[8 + MOST_ROWS];
+    Attr attr = {.acc = 0};
+    uint32_t nmut = 0;
     memcpy(operand, in, sizeof *in * nin);
-    if (running == NONE && cx->rule->accumulate > 1) {
-        const char *of = g->value.at[g->param.at[p].value].name;
-        const char *name = grad_name(cx, arena_printf(g->arena, "grad.%s", of), 1);
-        running = graph_value(g, wish, VALUE_STATE, ROLE_WGRAD, name, (Span){0});
-        g->param.at[p].accumulator = running;
-        attr.acc = 2;
+    for (uint32_t i = 0; i < rows->count; i++) {
+        int64_t acc;
+        wish[i] = g->value.at[g->param.at[rows->param[i]].value].type;
+        wish[i].dtype = cx->rule->gradient;
+        const ValueId running = running_sum(cx, rows->param[i], wish[i], &acc);
+        if (i > 0 && acc != attr.acc) die("gradients of '%s' do not go on alike", g->value.at[weight].name);
+        attr.acc = acc;
+        if (running != NONE) operand[nin + nmut++] = running;
     }
-    uint32_t nmut = running != NONE;
-    if (nmut)
-        operand[nin] = running;
-    else
-        attr.acc = 0;
-    NodeId id = grad_node(cx, op, operand, nin + nmut, nmut, 1, &wish, &attr, suffix);
-    ValueId made = g->node.at[id].out[0];
-    g->value.at[made].role = ROLE_WGRAD;
-    cx->sum[p] = made;
-    cx->sum_node[p] = id;
-    return made;
+    NodeId id = grad_node(cx, op, operand, nin + nmut, nmut, rows->count, wish, &attr, suffix);
+    for (uint32_t i = 0; i < rows->count; i++) {
+        ValueId made = g->node.at[id].out[i];
+        g->value.at[made].role = ROLE_WGRAD;
+        cx->sum[rows->param[i]] = made;
+        cx->sum_node[rows->param[i]] = id;
+    }
+    return rows == &one ? cx->sum[*one.param] : NONE;
 }
 
 static const Type *type_of(const GradContext *cx, ValueId v) {
@@ -163,6 +174,7 @@ static void grad_join_rows(GradContext *cx, const ValueId *dy, const bool *want,
 
 static void grad_linear(GradContext *cx, const ValueId *dy, const bool *want, ValueId *dx) {
     const ValueId *in = cx->node.in;
+    if (cx->node.attr.factor != 0) die("'%s' is scaled already", cx->node.name);
     if (want[1]) dx[1] = grad_weight(cx, OP_LINEAR_BWD_W, (ValueId[]){dy[0], in[0]}, 2, in[1], "bwd_w");
     if (cx->node.nin > 2 && want[2]) dx[2] = grad_weight(cx, OP_SUM_LEADING, dy, 1, in[2], "bwd_b");
     if (want[0]) dx[0] = grad_op(cx, OP_LINEAR_BWD_X, (ValueId[]){dy[0], in[1]}, 2, "bwd_x");

@@ -5,10 +5,18 @@
 
 #include "ir/passes/passes.h"
 
+/* What a value is made of where it is the rows of trained parameters, one after the other. */
+typedef struct GradRows {
+    const uint32_t *param; /* their indices */
+    uint32_t count;        /* at most MOST_ROWS */
+} GradRows;
+enum { MOST_ROWS = 8 };
+
 typedef struct GradContext {
     Graph *g; /* the result, growing */
     const TrainRule *rule;
     const uint32_t *param; /* by forward value: index of the trained parameter it is or is a cast of; NONE */
+    const GradRows *rows;  /* by forward value: count 0 of all that are no rows of several */
     ValueId *sum;          /* by parameter: its gradient so far, NONE before the first contribution */
     NodeId *sum_node;      /* by parameter: the node of its latest contribution */
     Map *names;            /* of values, to keep them unique */
@@ -27,7 +35,8 @@ NodeId grad_node(GradContext *cx, Op op, const ValueId *in, uint32_t nin, uint32
                  const Type *wish, const Attr *attr, const char *suffix);
 ValueId grad_op(GradContext *cx, Op op, const ValueId *in, uint32_t nin, const char *suffix);
 /* The gradient sum `op` of `in` (without accumulator) for value `weight`, an input of cx->node. For a trained
- * parameter, joins the parameter's running gradient and yields that. */
+ * parameter, joins the parameter's running gradient and yields that; for rows of several, which
+ * OP_LINEAR_BWD_W sums at once, joins that of each and yields NONE. */
 ValueId grad_weight(GradContext *cx, Op op, const ValueId *in, uint32_t nin, ValueId weight,
                     const char *suffix);
 

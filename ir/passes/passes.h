@@ -2,7 +2,8 @@
  * graph_check and makes a new one that does, whose names are those of the graph it is made of: that one's
  * arena has to live as long.
  *
- *     forward --tile_tokens--> forward --autodiff--> forward + backward + update
+ *     forward --tile_tokens--> forward --group_adapters--> forward
+ *             --autodiff--> forward + backward + update
  *             --fuse--> fused --order_updates--> early updates --pad_rows--> for CUDA
  *     any     --graph_forward_only--> forward --fuse--> fused --pad_rows--> for CUDA
  *     forward --graph_one_token--> forward, of the next token alone
@@ -30,6 +31,13 @@ static inline bool tile_is_whole(TileRule rule) {
     return rule.loss_chunks == 1 && rule.mlp_tiles == 1;
 }
 Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena);
+
+/* ---- group.c ----
+ * Requires: a forward graph, in tiles or not. Produces: a forward graph in which low-rank adapters that read
+ * one value share their first product. Elements are computed from the same operands; the gradient of that
+ * value is added up in another order. */
+Graph *group_adapters(const Graph *from, Arena *arena);
+bool has_adapters(const Graph *g); /* else that is a copy */
 
 /* ---- autodiff.c ----
  * Requires: a forward graph, in tiles or not. Produces: forward + backward + update. Ids of forward values

@@ -56,7 +56,8 @@ static bool is_adapter(const Tile *t, const Node *node) {
     return node->op == OP_LINEAR && t->adapter[node->in[1]];
 }
 
-/* y = linear(x, W) + scale(linear(linear(dropout(x), A), B)): for each such sum its first layer. */
+/* y = linear(x, W) + scale(linear(linear(dropout(x), A), B)): for each such sum its first layer. What is
+ * scaled may be the first product, too. */
 static void find_adapters(Tile *t) {
     const Graph *g = t->from;
     for (uint32_t p = 0; p < g->param.count; p++) t->adapter[g->param.at[p].value] = g->param.at[p].adapter;
@@ -81,6 +82,7 @@ static void find_adapters(Tile *t) {
 static void begin_adapted(Tile *t, NodeId sum, bool begins) {
     const Graph *g = t->from;
     NodeId layer = t->base[sum], b = t->second[sum], a = g->value.at[g->node.at[b].in[0]].def;
+    if (g->node.at[a].op == OP_SCALE) a = g->value.at[g->node.at[a].in[0]].def;
     ValueId x = g->node.at[a].in[0];
     bool drops = x != g->node.at[layer].in[0];
     t->begins[b] = false;

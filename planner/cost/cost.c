@@ -188,7 +188,7 @@ static void add_measured(const Graph *g, const Node *node, const Device *device,
 static const KChoice *chosen_product(const Node *node, const Device *device, const Operands *x) {
     KShape shape;
     if (!device->profile || !device->cuda ||
-        !k_product_of(op_info[node->op].name, x->out, (int)node->nin, x->in, &shape))
+        !k_product_of(op_info[node->op].name, (int)node->nout, x->out, (int)node->nin, x->in, &shape))
         return NULL;
     return profile_product(device->profile, &shape);
 }

@@ -25,7 +25,7 @@ CONTEXT, BATCH, STEPS, RATE = 96, 4, 10, 1e-3
 FIRST_LOSS, LATER_LOSS, GRADIENT = 1e-6, 3e-6, 1e-5  # relative differences that are allowed: rounding in f32
 # with double quantisation: the mean of the scales is summed in another order, which moves a scale's code here and there
 LOOSE_LOSS, LOOSE_GRADIENT = 1e-4, 1e-3
-RANK, ALPHA = 4, 12
+RANK, ALPHA = 4, {True: 12, False: 8}  # by whether rslora: scales of 6, and of 2, by which nothing is rounded
 FOUR_BITS = ("llama", "llama3-tied", "qwen2", "qwen3", "mistral", "phi3")
 
 SHAPE = dict(vocab_size=97, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=4,
@@ -116,7 +116,7 @@ def our_name(theirs):
 def with_adapters(model, work, stabilized):
     """The model with the adapters that are in a checkpoint of the trainer, and the gradients there: after a step
     with no learning rate the first moment is a tenth of it."""
-    config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules="all-linear", use_rslora=stabilized,
+    config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA[stabilized], target_modules="all-linear", use_rslora=stabilized,
                              fan_in_fan_out="gpt2" in work.name)
     adapted = peft.get_peft_model(model, config)
     saved, gradient = checkpoint(work), {}
@@ -141,7 +141,7 @@ def compare(name, ours, our_norms, theirs, their_norms, loose=False):
 
 
 def compare_adapters(rematc, name, folder, place, model, tokens, stabilized, *more, loose=False):
-    settings = [f"adapt=lora(rank={RANK}, alpha={ALPHA}{', rslora' if stabilized else ''})", *more]
+    settings = [f"adapt=lora(rank={RANK}, alpha={ALPHA[stabilized]}{', rslora' if stabilized else ''})", *more]
     by_remat(rematc, folder, place, tokens, *settings, "steps=1", "optimizer.lr=0")
     adapted, ours_first = with_adapters(model, place, stabilized)
     ours, our_norms = by_remat(rematc, folder, place, tokens, *settings)

@@ -372,7 +372,31 @@ static void linear(const Call *call, Values in, double *y) {
         double sum = call->nin > 2 ? in[2][i % units] : 0;
         for (int64_t k = 0; k < width; k++)
             sum += in[0][i / units * width + k] * in[1][i % units * width + k];
-        y[i] = sum;
+        y[i] = call->attr.factor != 0 ? sum * call->attr.factor : sum;
+    }
+}
+
+static void linear_bwd_x(const Call *call, Values in, double *dx) {
+    const int64_t units = last(&call->in[0]), width = last(&call->out[0]);
+    for (int64_t i = 0; i < call->out[0].count; i++) {
+        double sum = 0;
+        for (int64_t o = 0; o < units; o++)
+            sum += in[0][i / width * units + o] * in[1][o * width + i % width];
+        dx[i] = call->attr.factor != 0 ? sum * call->attr.factor : sum;
+    }
+}
+
+/* Of weights whose rows are dy's columns, one weight after the other. */
+static void linear_bwd_w(const Call *call, Values in, Values out) {
+    const int64_t columns = last(&call->in[0]), width = last(&call->in[1]);
+    const int64_t rows = call->in[0].count / columns;
+    for (int64_t c = 0, row = 0, t = 0; c < columns; c++, row++) {
+        if (row == call->out[t].dim[0]) t++, row = 0;
+        for (int64_t k = 0; k < width; k++) {
+            double sum = call->attr.acc ? in[2 + t][row * width + k] : 0;
+            for (int64_t r = 0; r < rows; r++) sum += in[0][r * columns + c] * in[1][r * width + k];
+            out[t][row * width + k] = sum;
+        }
     }
 }
 
@@ -438,8 +462,13 @@ bool reference(const Call *call, double *out[MAX_OPERANDS]) {
     case OP_ADAMW8BIT:
         for (int t = 0; t < k_tensors(&call->attr); t++) adamw(call, in, out, t, k_tensors(&call->attr));
         return true;
+    case OP_LINEAR_BWD_X: linear_bwd_x(call, in, out[0]); return true;
+    case OP_LINEAR_BWD_W: linear_bwd_w(call, in, out); return true;
     case OP_CAST:
-        for (int t = 0; t < call->nout; t++) memcpy(out[t], in[t], sizeof *in[t] * (size_t)call->in[t].count);
+        for (int64_t t = 0, o = 0, at = 0; t < call->nin; t++) {
+            if (at == call->out[o].count) o++, at = 0;
+            for (int64_t i = 0; i < call->in[t].count; i++) out[o][at++] = in[t][i];
+        }
         return true;
     case OP_CLIP_SCALE: out[0][0] = fmin(1, call->attr.max_norm / sqrt(in[0][0])); return true;
     case OP_SQUARE_NORM:

@@ -107,8 +107,20 @@ static const Example example[] = {
       "adapt.train=ln_f"}},
     {"llama3-8b.remat",
      {"V=13", "D=16", "F=20", "L=2", "H=4", "K=2", "B=2", "T=6", "tokens_per_step=24", "compute=f32",
-      "trained=f32", "adapt=lora(rank=3)"}},
+      "trained=f32", "adapt=lora(rank=3, alpha=6)"}},
 };
+
+/* Adapters that read one value, apart and together. */
+static void check_adapted(Graph *forward, const Spec *spec, const char *name, Arena *arena) {
+    check_gradients(forward, name, arena);
+    if (!spec->adapt.rank) return;
+    Graph *grouped = group_adapters(forward, arena);
+    const bool shares = !spec->adapt.dropout;
+    if (shares != (grouped->value.count > forward->value.count))
+        fail_msg("%s: %u values of %u with shared products", name, grouped->value.count,
+                 forward->value.count);
+    if (shares) check_gradients(grouped, arena_printf(arena, "%s, shared products", name), arena);
+}
 
 static void test_examples(void **state) {
     (void)state;
@@ -132,7 +144,7 @@ static void test_examples(void **state) {
             diag_print(diag, &messages, false);
             fail_msg("%s", messages.at);
         }
-        check_gradients(forward, example[e].file, arena);
+        check_adapted(forward, &spec, example[e].file, arena);
         TileRule rule = {.loss_chunks = forward->batch * forward->context, .mlp_tiles = 2};
         if (rule.loss_chunks % 2) rule.mlp_tiles = rule.loss_chunks;
         Graph *tiled = tile_tokens(forward, &rule, arena);
@@ -142,7 +154,7 @@ static void test_examples(void **state) {
         if (!within || tiled->logits != NONE ||
             tiled->node.count <= forward->node.count + forward->block.count * 4)
             fail_msg("%s: not tiled", example[e].file);
-        check_gradients(tiled, arena_printf(arena, "%s in tiles", example[e].file), arena);
+        check_adapted(tiled, &spec, arena_printf(arena, "%s in tiles", example[e].file), arena);
         if (forward->mask != NONE) {
             spec.train_format = DATA_DOCUMENTS;
             forward = lower_graph(ast, &spec, 0, 0, diag, arena);

@@ -165,6 +165,53 @@ static void bits_do_not_move(void **state) {
     omp_set_num_threads(threads);
 }
 
+/* Columns [first, first + n) of x, and rows of w, on their own. */
+static KTensor columns_of(const KTensor *x, int64_t first, int64_t n) {
+    KTensor part = TENSOR(x->dtype, 0, x->dim[0], n);
+    const size_t element = k_element_bytes(x->dtype);
+    for (int64_t r = 0; r < x->dim[0]; r++)
+        memcpy(k_at(&part, r * n), k_at(x, r * x->dim[1] + first), (size_t)n * element);
+    return part;
+}
+static KTensor rows_of(const KTensor *w, int64_t first, int64_t n) {
+    KTensor part = TENSOR(w->dtype, 0, n, w->dim[1]);
+    memcpy(part.data, k_at(w, first * w->dim[1]), bytes_of(&part));
+    return part;
+}
+
+/* The rows of several weights, one after the other, as one: what each of them makes, and its gradient, have
+ * the bits that they have alone. */
+static void weights_together(int type, int gradient, const int64_t n[3], int64_t acc) {
+    enum { ROWS = 310, WIDTH = 1030 };
+    KTensor x = TENSOR(type, 1, ROWS, WIDTH), w = TENSOR(type, 2, n[0] + n[1] + n[2], WIDTH);
+    KTensor y = TENSOR(type, 0, ROWS, w.dim[0]), dy = TENSOR(type, 3, ROWS, w.dim[0]), dw[3];
+    for (int i = 0; i < 3; i++) dw[i] = TENSOR(gradient, 4 + i, n[i], WIDTH);
+    KTensor all[] = {dy, x, dw[0], dw[1], dw[2]}, alone[3];
+    for (int i = 0; i < 3; i++) alone[i] = rows_of(&dw[i], 0, n[i]);
+    call(k_linear, "linear", 1, &y, 2, (KTensor[]){x, w}, (KAttr){.acc = 0}, 0);
+    call(k_linear_bwd_w, "linear_bwd_w", 3, dw, 5, all, (KAttr){.acc = acc}, 0);
+    for (int64_t i = 0, first = 0; i < 3; first += n[i++]) {
+        KTensor part = rows_of(&w, first, n[i]), made = TENSOR(type, 0, ROWS, n[i]);
+        KTensor want = columns_of(&y, first, n[i]), from = columns_of(&dy, first, n[i]);
+        call(k_linear, "linear", 1, &made, 2, (KTensor[]){x, part}, (KAttr){.acc = 0}, 0);
+        assert_memory_equal(made.data, want.data, bytes_of(&want));
+        call(k_linear_bwd_w, "linear_bwd_w", 1, &alone[i], 3, (KTensor[]){from, x, alone[i]},
+             (KAttr){.acc = acc}, 0);
+        assert_memory_equal(dw[i].data, alone[i].data, bytes_of(&dw[i]));
+        free(part.data), free(made.data), free(want.data), free(from.data), free(alone[i].data);
+    }
+    free(x.data), free(w.data), free(y.data), free(dy.data);
+    for (int i = 0; i < 3; i++) free(dw[i].data);
+}
+
+static void bits_of_weights_together(void **state) {
+    (void)state;
+    static const int64_t rows[][3] = {{8, 8, 8}, {1, 37, 300}};
+    for (int mix = 0; mix < 8; mix++)
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+            weights_together(mix & 1 ? K_BF16 : K_F32, mix & 2 ? K_BF16 : K_F32, rows[i], mix >> 2);
+}
+
 /* o and lse of one head and query, by definition. */
 static void check_query(const KTensor *q, const KTensor *k, const KTensor *v, const KTensor *o,
                         const KTensor *lse, int causal, int64_t t, int64_t h) {
@@ -240,7 +287,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_shapes),    cmocka_unit_test(linear_types),
         cmocka_unit_test(bits_do_not_move), cmocka_unit_test(attention_shapes),
-        cmocka_unit_test(loss_ignores),
+        cmocka_unit_test(loss_ignores),     cmocka_unit_test(bits_of_weights_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,99 @@
 #include <string.h>
 #include <cmocka.h>
 
+/* ---- adapters ---- */
+
+/* Gate and up of each block stand for first products of adapters. */
+static Graph *adapted(Graph *g) {
+    for (uint32_t p = 0; p < g->param.count; p++) {
+        const char *name = g->value.at[g->param.at[p].value].name;
+        g->param.at[p].adapter = strstr(name, ".gate.w") || strstr(name, ".up.w");
+    }
+    return g;
+}
+
+static Graph *grouped(const Graph *forward, Arena *arena) {
+    return checked(group_adapters(forward, arena), arena);
+}
+
+/* What reads one value is one product, with one for both gradients, and one for that of the value; weights
+ * keep gradients, accumulators and states of their own. */
+static void adapters_share_a_product(void **state) {
+    const NetOptions options = {.layers = 2, .gated = true, .compute = DT_BF16};
+    Graph *forward = adapted(small_net(&options, *state)), *g = grouped(forward, *state);
+    assert_int_equal(count_op(g, OP_LINEAR), count_op(forward, OP_LINEAR) - 2);
+    assert_int_equal(count_op(g, OP_CAST), count_op(forward, OP_CAST) - 2);
+    assert_int_equal(g->param.count, forward->param.count);
+    const NodeId silu = node_named(g, "h.1.silu"), split = g->value.at[g->node.at[silu].in[0]].def;
+    assert_int_equal(g->node.at[split].op, OP_SPLIT);
+    assert_string_equal(name_of(g, g->node.at[split].out[0]), "h.1.gate");
+    assert_string_equal(name_of(g, g->node.at[split].out[1]), "h.1.up");
+    const Node *product = &g->node.at[g->value.at[g->node.at[split].in[0]].def];
+    assert_string_equal(name_of(g, product->in[0]), "h.1.ln_2");
+    const Node *rows = &g->node.at[g->value.at[product->in[1]].def];
+    assert_reads(g, rows->name, "h.1.gate.w h.1.up.w");
+
+    const TrainRule adds = {.accumulate = 2, .gradient = DT_F32, .moment = DT_F32};
+    for (int accumulates = 0; accumulates < 2; accumulates++) {
+        Graph *back = checked(autodiff(g, accumulates ? &adds : &plain, *state), *state);
+        const char *name = arena_printf(*state, "%s.bwd_w", product->name);
+        const char *reads = arena_printf(*state, "%s.bwd h.1.ln_2", g->node.at[split].name);
+        if (accumulates) reads = arena_printf(*state, "%s grad.h.1.gate.w grad.h.1.up.w", reads);
+        assert_reads(back, name, reads);
+        assert_int_equal(node_at(back, name)->nout, 2);
+        assert_int_equal(node_at(back, name)->attr.acc, accumulates ? 2 : 0);
+        assert_int_equal(count_op(back, OP_LINEAR_BWD_X), count_op(back, OP_LINEAR));
+        assert_int_equal(count_updated(back, OP_ADAMW), back->param.count);
+        back = fused(back, *state);
+        assert_int_equal(count_updated(back, OP_ADAMW), back->param.count);
+    }
+}
+
+/* In tiles, too: each has its product, all read the weights' rows once made, and add up their gradients. */
+static void adapters_share_in_tiles(void **state) {
+    const NetOptions options = {.layers = 2, .gated = true, .compute = DT_BF16};
+    Graph *forward = adapted(tile_tokens(small_net(&options, *state), &(TileRule){1, 2}, *state));
+    Graph *g = grouped(forward, *state);
+    assert_int_equal(count_op(forward, OP_SLICE_ROWS), 2 * 2);
+    assert_int_equal(count_op(g, OP_LINEAR), count_op(forward, OP_LINEAR) - 2 * 2);
+    assert_int_equal(count_op(g, OP_CAST), count_op(forward, OP_CAST) - 2);
+    Graph *back = checked(autodiff(g, &plain, *state), *state);
+    uint32_t begins = 0, adds = 0;
+    for (NodeId n = 0; n < back->node.count; n++) {
+        const Node *node = &back->node.at[n];
+        if (node->op != OP_LINEAR_BWD_W || node->nout == 1) continue;
+        begins += node->nin == 2;
+        adds += node->nin == 4 && node->attr.acc == 1;
+    }
+    assert_int_equal(begins, 2);
+    assert_int_equal(adds, 2);
+    checked(fused(back, *state), *state);
+}
+
+/* What reads one weight twice stays apart. One factor stands before the parts, two stay behind them. */
+static void adapters_apart(void **state) {
+    const NetOptions options = {.layers = 2, .gated = true};
+    Graph *forward = adapted(small_net(&options, *state));
+    node_at(forward, "h.1.up")->in[1] = node_at(forward, "h.1.gate")->in[1];
+    Graph *g = grouped(forward, *state);
+    assert_int_equal(count_op(g, OP_LINEAR), count_op(forward, OP_LINEAR) - 1);
+
+    for (int alike = 0; alike < 2; alike++) {
+        forward = adapted(small_net(&options, *state));
+        for (NodeId n = 0; n < forward->node.count; n++) {
+            Node *node = &forward->node.at[n];
+            const bool gate = !strcmp(node->name, "h.1.silu"), up = !strcmp(node->name, "h.1.mul");
+            if (gate) node->op = OP_SCALE, node->attr.factor = 2;
+            if (up)
+                node->op = OP_SCALE, node->attr.factor = alike ? 2 : 4, node->in[0] = node->in[1],
+                node->nin = 1;
+        }
+        g = grouped(forward, *state);
+        assert_int_equal(count_op(g, OP_SCALE), alike ? 1 : 2);
+        assert_int_equal(count_op(g, OP_LINEAR), count_op(forward, OP_LINEAR) - 2);
+    }
+}
+
 /* ---- fusion ---- */
 
 static void fusions_are_counted(void **state) {
@@ -367,6 +460,9 @@ int main(void) {
         IN_ARENA(blocks_have_one_input),
         IN_ARENA(nothing_is_fused_that_others_read),
         IN_ARENA(fusing_twice_changes_nothing),
+        IN_ARENA(adapters_share_a_product),
+        IN_ARENA(adapters_share_in_tiles),
+        IN_ARENA(adapters_apart),
         IN_ARENA(a_block_casts_small_weights_at_once),
         IN_ARENA(the_update_is_few_nodes),
         IN_ARENA(sums_are_made_beside),
