@@ -132,7 +132,7 @@ static void test_examples(void **state) {
         assert_non_null(text);
         Diag *diag = diag_new(arena, path, text, length);
         Ast *ast = ast_parse(arena, path, text, length, diag);
-        Spec spec;
+        Spec spec = {0};
         Graph *forward = NULL;
         bool fine = ast != NULL;
         for (size_t s = 0; fine && s < COUNT_OF(example[e].set) && example[e].set[s]; s++)
