@@ -6,6 +6,7 @@
 #include "ir/limits.h"
 #include "ir/shape_attend.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- rules: forward ---- */
@@ -468,6 +469,11 @@ uint32_t op_tensors(const Node *node) {
     case OVER_NORM: return node->nin - 1;
     default: return 1;
     }
+}
+
+bool scaling_is_exact(double factor) {
+    int exponent;
+    return fabs(frexp(factor, &exponent)) == 0.5;
 }
 
 bool op_takes(Op op, uint32_t nin, uint32_t nout) {

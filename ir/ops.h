@@ -47,6 +47,10 @@ uint32_t op_tensors(const Node *node);
 /* Whether so many operands are as its row says. */
 bool op_takes(Op op, uint32_t nin, uint32_t nout);
 
+/* Whether multiplying by it rounds nothing, short of overflow and subnormal numbers: a power of two, of
+ * either sign. */
+bool scaling_is_exact(double factor);
+
 /* Shape rule: types of the outputs from the types of the inputs and attributes. For an op whose
  * output type is free (reshape, cast, split, ...) `out[i]` holds the wish on entry. NULL when it fits,
  * else what is wrong, in the arena: "input width 4096 does not match weight [4096, 14336]". */

@@ -309,10 +309,12 @@ static void descend_by_levels(Search *s, int64_t highest, uint32_t levels) {
     }
 }
 
+enum { FLOOR_STEP = 24 }; /* the part of the transient bytes by which a step down is meant to be smaller */
+
 /* Ever smaller plans, from each of the smallest few, in steps that shrink `patience` times when they fail.
  * False: which those few are is not known. */
 static bool descend_to_floor(Search *s, SearchGoal goal, uint32_t starts, uint32_t patience) {
-    int64_t divisor = 24;
+    int64_t divisor = FLOOR_STEP;
     for (uint32_t round = 0, failures = 0; round < EFFORT_SEARCH_FLOOR_ROUNDS && failures < patience;
          round++) {
         if (!knows_smallest(s)) return false;
@@ -352,7 +354,7 @@ static void descend_without_dequantized(Search *s) {
         }
     for (uint32_t round = 0; round < EFFORT_SEARCH_FLOOR_ROUNDS; round++) {
         memcpy(s->retain, least, sizeof *least * p->gaps);
-        if (!descend_on(s, peak - (peak - p->persistent_bytes) / 24 - 1, 0)) break;
+        if (!descend_on(s, peak - (peak - p->persistent_bytes) / FLOOR_STEP - 1, 0)) break;
         peak = s->sequence.peak_bytes;
         memcpy(least, s->retain, sizeof *least * p->gaps);
     }
@@ -436,9 +438,8 @@ static bool search_on(Search *s, SearchGoal goal, Front *families, Front *smalle
         lap_end(s, &lap, STATS_OFFLOAD);
     }
     bool small = p->ops < EFFORT_SEARCH_SMALL_OPS;
-    uint32_t starts = small ? EFFORT_SEARCH_FLOOR_STARTS : 1,
-             patience = small ? EFFORT_SEARCH_FLOOR_PATIENCE : 1;
-    bool known = descend_to_floor(s, goal, starts, patience);
+    bool known = descend_to_floor(s, goal, small ? EFFORT_SEARCH_FLOOR_STARTS : 1,
+                                  small ? EFFORT_SEARCH_FLOOR_PATIENCE : 1);
     if (known && EFFORT_SEARCH_DEQUANTIZED) {
         descend_without_dequantized(s);
         known = knows_smallest(s);

@@ -12,6 +12,8 @@
  * are, is the first product, which is thin: the same bits, both ways, of fewer bytes. */
 #include "frontend/lower/lower_parts.h"
 
+#include "ir/ops.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -69,11 +71,6 @@ static Operand product(Lower *l, const char *name, const Operand *x, ValueId wei
                         &shape);
 }
 
-static bool is_power_of_two(double scale) {
-    int exponent;
-    return frexp(scale, &exponent) == 0.5;
-}
-
 static Operand scaled(Lower *l, const char *base, const Operand *x, double scale, Span span) {
     if (x->kind != OPERAND_TENSOR || scale == 1) return *x;
     const char *name = unique_name(l, arena_printf(l->arena, "%s.lora_scale", base), 1);
@@ -100,7 +97,7 @@ Operand adapt_linear(Lower *l, const char *base, const Operand *x, const Shape *
     ValueId a =
         factor(l, a_name, rank, weight->dim[1], INIT_UNIFORM, 1 / sqrt((double)weight->dim[1].value), span);
     ValueId b = factor(l, b_name, weight->dim[0], rank, INIT_CONSTANT, 0, span);
-    const bool exact = is_power_of_two(scale);
+    const bool exact = scaling_is_exact(scale);
     part = product(l, a_name, &part, a, rank, span);
     if (exact) part = scaled(l, base, &part, scale, span);
     if (part.kind == OPERAND_TENSOR) part = product(l, b_name, &part, b, weight->dim[0], span);

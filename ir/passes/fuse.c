@@ -7,10 +7,11 @@
  *     y = linear(x, w, b); gelu(y)       y = linear(x, w); bias_gelu(y, b)
  *     gelu_bwd(d, y)                     bias_gelu_bwd(d, y, b)
  *     s = scale(b); y = add(a, s)        y = add_scaled(a, b)
- *     scale(linear(x, w))                linear(x, w) with the factor, of powers of two, where no bit
- * changes; and of linear_bwd_x, side by side too s = add(a, b); norm(s, ..)         s, .. = add_norm(a, b,
- * ..) d = norm_bwd_x(..); add(d, r)      norm_bwd_x(.., r) lse, loss = cross_entropy(y, ..)   dy, loss =
- * cross_entropy_both(y, ..) dy = cross_entropy_bwd(y, lse, ..)
+ *     y = linear(x, w); s = scale(y)     s = linear(x, w), scaled       by a power of two; linear_bwd_x too
+ *     s = add(a, b); norm(s, ..)         s, .. = add_norm(a, b, ..)
+ *     d = norm_bwd_x(..); add(d, r)      norm_bwd_x(.., r)
+ *     lse, loss = cross_entropy(y, ..)   dy, loss = cross_entropy_both(y, ..)
+ *     dy = cross_entropy_bwd(y, lse, ..)
  *
  * In fuse_attend.c, attention reads and writes q, k and v side by side; in fuse_sums.c, sums over rows join
  * what has the rows in its hands; in fuse_casts.c, a block casts its small weights at once; in fuse_update.c,
@@ -28,7 +29,6 @@
 #include "ir/passes/passes.h"
 #include "ir/passes/rebuild.h"
 
-#include <math.h>
 #include <string.h>
 
 static void find_readers(Fuse *f) {
@@ -199,8 +199,7 @@ static void fuse_scale(Fuse *f, NodeId scale) {
     const ValueId x = node->in[0];
     const double factor = node->attr.factor;
     const NodeId from = f->g->value.at[x].def;
-    int exponent;
-    if (fabs(frexp(factor, &exponent)) != 0.5) return;
+    if (!scaling_is_exact(factor)) return;
     if (takes_factor(f, x, scale)) {
         give_factor(f, x, factor, node->out);
     } else {

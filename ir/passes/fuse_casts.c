@@ -2,10 +2,10 @@
  *
  *     a' = cast(a); .. b' = cast(b); ..      a', b', .. = cast(a, b, ..)
  *
- * so are those whose rows it reads one after the other (group.c).
- * A launch of its own takes longer than the bytes of such a weight (a low-rank adapter's, or those of a small
- * model), and a block of adapters has a dozen. What is cast together is made again together, so large
- * weights, which a plan may want one at a time, stay apart. */
+ * also where the rows of several are read as one weight's (group.c). A launch of its own takes longer than
+ * the bytes of such a weight (a low-rank adapter's, or those of a small model), and a block of adapters has a
+ * dozen. What is cast together is made again together, so large weights, which a plan may want one at a time,
+ * stay apart. */
 #include "ir/passes/fuse_casts.h"
 
 #include <string.h>

@@ -10,7 +10,6 @@ typedef struct GradRows {
     const uint32_t *param; /* their indices */
     uint32_t count;        /* at most MOST_ROWS */
 } GradRows;
-enum { MOST_ROWS = 8 };
 
 typedef struct GradContext {
     Graph *g; /* the result, growing */

@@ -22,11 +22,9 @@
 
 #include <string.h>
 
-enum { MOST = 8 }; /* as many as a node of OP_SPLIT, OP_CONCAT and OP_LINEAR_BWD_W takes */
-
 typedef struct Group {
     uint32_t count;
-    NodeId member[MOST]; /* first products, in order */
+    NodeId member[MOST_ROWS]; /* first products, in order */
     bool fine;
 } Group;
 
@@ -59,7 +57,8 @@ static bool is_product(const Groups *s, const Node *node) {
 }
 
 static bool takes(const Groups *s, const Group *group, NodeId n) {
-    bool fits = group->count < MOST && s->from->node.at[group->member[0]].block == s->from->node.at[n].block;
+    bool fits =
+        group->count < MOST_ROWS && s->from->node.at[group->member[0]].block == s->from->node.at[n].block;
     for (uint32_t i = 0; i < group->count; i++) fits &= param_of(s, group->member[i]) != param_of(s, n);
     return fits;
 }
@@ -182,7 +181,7 @@ static const Type *type_of(const Groups *s, ValueId v) {
 static ValueId rows_of(Groups *s, const Group *group, const char *name) {
     const Graph *g = s->from;
     const Node *first = &g->node.at[group->member[0]];
-    ValueId *rows = &s->rows[param_of(s, group->member[0])], in[MOST];
+    ValueId *rows = &s->rows[param_of(s, group->member[0])], in[MOST_ROWS];
     if (*rows != NONE) return *rows;
     Type type = *type_of(s, first->in[1]);
     for (uint32_t i = 0; i < group->count; i++) {
@@ -219,7 +218,7 @@ static void add_group(Groups *s, const Group *group) {
     const ValueId rows = rows_of(s, group, wish);
     Type type = *type_of(s, first->out[0]);
     type.dim[type.rank - 1] = type_of(s, rows)->dim[0];
-    ValueId part[MOST], u = add_value(s, name, type, first->span);
+    ValueId part[MOST_ROWS], u = add_value(s, name, type, first->span);
     add_node(s, OP_LINEAR, (ValueId[]){first->in[0], rows}, 2, &u, 1, first, name);
     const bool scales = scales_alike(s, group);
     if (scales) {

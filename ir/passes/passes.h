@@ -32,6 +32,9 @@ static inline bool tile_is_whole(TileRule rule) {
 }
 Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena);
 
+/* Weights whose rows one product reads: as many gradients as a node of OP_LINEAR_BWD_W sums. */
+enum { MOST_ROWS = 8 };
+
 /* ---- group.c ----
  * Requires: a forward graph, in tiles or not. Produces: a forward graph in which low-rank adapters that read
  * one value share their first product. Elements are computed from the same operands; the gradient of that

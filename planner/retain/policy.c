@@ -18,15 +18,18 @@ static void drop_over(const Problem *p, uint32_t s, uint32_t boundary, uint32_t 
     }
 }
 
+static void drop_dequantized(const Problem *p, uint32_t boundary, uint32_t from, Keep *retain) {
+    for (uint32_t s = 0; p->dequantized && s < p->storages; s++)
+        if (p->dequantized[s]) drop_over(p, s, boundary, from, retain);
+}
+
 void retain_all_but_dequantized(const Problem *p, uint32_t boundary, Keep *retain) {
     retain_all(p, retain);
-    for (uint32_t s = 0; p->dequantized && s < p->storages; s++)
-        if (p->dequantized[s]) drop_over(p, s, boundary, boundary, retain);
+    drop_dequantized(p, boundary, boundary, retain);
 }
 
 void retain_none_dequantized(const Problem *p, uint32_t boundary, Keep *retain) {
-    for (uint32_t s = 0; p->dequantized && s < p->storages; s++)
-        if (p->dequantized[s]) drop_over(p, s, boundary, UINT32_MAX, retain);
+    drop_dequantized(p, boundary, UINT32_MAX, retain);
 }
 
 /* The gap in which storage `s` may be in host memory over the boundary; NONE without a reader at its end. */

@@ -126,13 +126,12 @@ class Bench:
         return train["batch"], [(step["step"], step.get("node"), step.get("storage")) for step in train["steps"]]
 
     def run(self, program, tuned_at):
-        """Seconds of its steps, normalised, and the peaks it says it took; notes the rate then and a step's seconds."""
+        """Seconds of its steps, normalised, and the peaks it says it took."""
         for _ in range(AGAIN):
             before, (seconds, peaks), after = self.rate(), self.run_once(program), self.rate()
             if max(abs(before / tuned_at - 1), abs(after / tuned_at - 1)) <= STEADY:
                 break
         rate = (before + after) / 2
-        self.rates.append((rate, statistics.median(seconds)))
         return [s * rate for s in seconds], peaks
 
     def run_once(self, program):
@@ -179,17 +178,16 @@ def measure(bench, name):
         rows.append({"model": name, "budget": int(budget[:-1]), "program": program, "planned": with_profile["seconds"],
                      "peak": with_profile["peak_bytes"], "share": with_profile["measured_share"],
                      "untuned": bench.plan(spec, "--budget", budget)["seconds"], "work": [], "bytes": [],
-                     "other": program + "u" if other else None, "other_work": [], "rates": []})
+                     "other": program + "u" if other else None, "other_work": []})
     rounds = min(max(int(bench.seconds / (STEPS * rows[0]["planned"])), ROUNDS[0]), ROUNDS[1])
     for _ in range(rounds):
         for row in rows:
-            bench.beside, bench.rates = 0, row["rates"]
+            bench.beside = 0
             work, size = bench.run(row["program"], tuned_at)
             row["work"] += work
             row["bytes"] = sorted({*row["bytes"], *size})
             row["beside"] = max(row.get("beside", 0), bench.beside)
             if row["other"]:
-                bench.rates = []
                 row["other_work"] += bench.run(row["other"], tuned_at)[0]
     for row in rows:
         seconds = sorted(work / tuned_at for work in row["work"])

@@ -7,6 +7,7 @@
 #include "ir/check.h"
 #include "ir/ops.h"
 #include "ir/text.h"
+#include "kernels/cuda_sizes.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,6 +33,8 @@ static Graph *grouped(const Graph *forward, Arena *arena) {
 /* What reads one value is one product, with one for both gradients, and one for that of the value; weights
  * keep gradients, accumulators and states of their own. */
 static void adapters_share_a_product(void **state) {
+    assert_int_equal(op_info[OP_LINEAR_BWD_W].max_out, MOST_ROWS);
+    assert_int_equal(K_CUDA_MOST_PARTS, MOST_ROWS);
     const NetOptions options = {.layers = 2, .gated = true, .compute = DT_BF16};
     Graph *forward = adapted(small_net(&options, *state)), *g = grouped(forward, *state);
     assert_int_equal(count_op(g, OP_LINEAR), count_op(forward, OP_LINEAR) - 2);
