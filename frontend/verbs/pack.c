@@ -134,7 +134,7 @@ static int64_t first_fit(Packing *p, Arena *arena) {
         item[i] = (PackItem){.bytes = from->bytes, .align = from->align};
         if (from->runs) item[i].lo = from->run[0].lo, item[i].hi = from->run[from->runs - 1].hi;
     }
-    int64_t height = pack_items(item, p->count, arena);
+    int64_t height = pack_items(item, p->count, 0, arena);
     for (uint32_t i = 0; i < p->count; i++) p->item[i].offset = item[i].offset;
     return height;
 }

@@ -25,6 +25,7 @@ typedef struct Entry {
     uint32_t lo, hi;   /* compressed */
     PackExactRun life; /* as given */
     int64_t bytes, align, length, max_live, offset;
+    uint32_t turn; /* its place in the best order so far; NONE: it was in none */
     bool at_peak;
 } Entry;
 
@@ -35,8 +36,18 @@ typedef struct Fit {
     PackPath path; /* without sets where there are so many that they would take too much memory */
 } Fit;
 
-typedef enum Key { KEY_BYTES, KEY_AREA, KEY_MAX_LIVE, KEY_LENGTH, KEY_BIRTH, KEY_DEATH, KEY_AT_PEAK } Key;
+typedef enum Key {
+    KEY_TURN,
+    KEY_BYTES,
+    KEY_AREA,
+    KEY_MAX_LIVE,
+    KEY_LENGTH,
+    KEY_BIRTH,
+    KEY_DEATH,
+    KEY_AT_PEAK
+} Key;
 /* Two keys an order; sizes and such descend, birth ascends, death descends. */
+static const Key by_turn[2] = {KEY_TURN, KEY_LENGTH};
 static const Key portfolio[][2] = {
     {KEY_LENGTH, KEY_BYTES}, {KEY_MAX_LIVE, KEY_DEATH}, {KEY_BYTES, KEY_BIRTH}, {KEY_AREA, KEY_BIRTH},
     {KEY_AT_PEAK, KEY_AREA}, {KEY_MAX_LIVE, KEY_BYTES}, {KEY_BIRTH, KEY_BYTES}, {KEY_AT_PEAK, KEY_BYTES},
@@ -56,6 +67,7 @@ static int ranked_compare(const void *left, const void *right) {
 
 static double entry_key(const Entry *e, Key key) {
     switch (key) {
+    case KEY_TURN: return -(double)e->turn;
     case KEY_BYTES: return (double)e->bytes;
     case KEY_AREA: return (double)e->bytes * (double)e->length;
     case KEY_MAX_LIVE: return (double)e->max_live;
@@ -241,39 +253,76 @@ static int64_t search_lower(Entry *entry, uint32_t count, int64_t height, int64_
     return height;
 }
 
+/* What an order came to. */
+static void take_over(Entry *entry, uint32_t count, const uint32_t *order, const int64_t *offset) {
+    for (uint32_t i = 0; i < count; i++) {
+        entry[order[i]].offset = offset[order[i]];
+        entry[order[i]].turn = i;
+    }
+}
+
+/* Work that is worth looking for lower heights than `best`: the less, the smaller a part of all memory, with
+ * what lies below, stands above the goal. */
+static uint64_t worth_work(int64_t best, int64_t goal, int64_t below) {
+    double share = 1000 * (double)(best - goal) / (double)(goal + below) / EFFORT_PACK_STAKE;
+    double least = 1. / EFFORT_PACK_LEAST_SHARE;
+    return (uint64_t)(EFFORT_PACK_WORK * (share > 1 ? 1 : share < least ? least : share));
+}
+
+/* Moves what is stuck from there on to rank `to`, and what is like it and comes later: in a step of equal
+ * blocks it would get stuck next. `rest` is room for as many. */
+static void move_sooner(const Entry *entry, uint32_t count, uint32_t *order, uint32_t stuck, uint32_t to,
+                        uint32_t *rest) {
+    const Entry *like = &entry[order[stuck]];
+    uint32_t others = 0;
+    for (uint32_t i = to; i < count; i++) {
+        const Entry *e = &entry[order[i]];
+        if (e->bytes == like->bytes && e->length == like->length)
+            order[to++] = order[i];
+        else
+            rest[others++] = order[i];
+    }
+    memcpy(&order[to], rest, sizeof *rest * others);
+}
+
 /* Orders in which what did not fit comes sooner (squeaky wheel optimisation: Joslin and Clements 1999), from
  * the best of the portfolio on, as long as they find a lower height now and then. */
 static int64_t sooner(Entry *entry, const Fit *fit, uint32_t count, uint32_t *order, PackTree *tree,
-                      int64_t best, int64_t goal, int64_t *offset) {
+                      int64_t below, int64_t best, int64_t goal, uint32_t most_failures, int64_t *offset,
+                      uint32_t *rest) {
     States states = {0};
     for (uint32_t failures = 0;
-         failures < EFFORT_PACK_FAILURES && best > goal && tree->work < EFFORT_PACK_WORK;) {
+         failures < most_failures && best > goal && tree->work < worth_work(best, goal, below);) {
         uint32_t stuck = 0;
         int64_t height = first_fit(fit, count, order, tree, best, offset, &stuck, &states);
         if (height < best) {
             best = height;
             states.valid = 0;
-            for (uint32_t i = 0; i < count; i++) entry[i].offset = offset[i];
+            take_over(entry, count, order, offset);
             continue;
         }
         failures++;
-        uint32_t moved = order[stuck], to = stuck / 2;
-        memmove(&order[to + 1], &order[to], sizeof *order * (stuck - to));
-        order[to] = moved;
-        states.valid = to;
+        states.valid = stuck / 2;
+        move_sooner(entry, count, order, stuck, stuck / 2, rest);
     }
     return best;
 }
 
 enum { MOST_PATHS = 1 << 17 };
 
+static bool packed_before(const Entry *entry, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (entry[i].turn != NONE) return true;
+    return false;
+}
+
 /* One part: entries whose lifetimes lie in [0, times). Stops at `goal` or its own bound, whichever is higher.
- * Adds the work that orders took to `work`. */
-static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t goal, uint64_t *work,
+ * `below`: bytes of the same memory that lie under all of them. */
+static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t below, int64_t goal,
                          Arena *scratch) {
     int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1), *offset = NEW_ARRAY(scratch, int64_t, count);
     Ranked *ranked = NEW_ARRAY(scratch, Ranked, count), *other = NEW_ARRAY(scratch, Ranked, count);
-    uint32_t *order = NEW_ARRAY(scratch, uint32_t, count);
+    uint32_t *order = NEW_ARRAY(scratch, uint32_t, count), *rest = NEW_ARRAY(scratch, uint32_t, count);
     Fit *fit = NEW_ARRAY(scratch, Fit, count);
     PackTree tree = pack_tree_new(times, scratch);
     for (uint32_t i = 0; i < count; i++) {
@@ -286,20 +335,25 @@ static int64_t pack_part(Entry *entry, uint32_t count, uint32_t times, int64_t g
     int64_t highest = live_profile(entry, count, live, times), best = INT64_MAX;
     measure(entry, count, live, times, highest, scratch);
     if (goal < highest) goal = highest;
-    uint32_t stuck, chosen = 0;
-    for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < EFFORT_PACK_WORK; p++) {
+    if (packed_before(entry, count)) {
+        rank(entry, count, by_turn, ranked, other, order);
+        best =
+            sooner(entry, fit, count, order, &tree, below, goal + 1, goal, EFFORT_PACK_REPAIRS, offset, rest);
+        if (best > goal) best = INT64_MAX;
+    }
+    uint32_t stuck;
+    for (uint32_t p = 0; p < COUNT_OF(portfolio) && best > goal && tree.work < worth_work(best, goal, below);
+         p++) {
         rank(entry, count, portfolio[p], ranked, other, order);
         int64_t height = first_fit(fit, count, order, &tree, best, offset, &stuck, NULL);
         if (height >= best) continue;
         best = height;
-        chosen = p;
-        for (uint32_t i = 0; i < count; i++) entry[i].offset = offset[i];
+        take_over(entry, count, order, offset);
     }
     if (best > goal) {
-        rank(entry, count, portfolio[chosen], ranked, other, order);
-        best = sooner(entry, fit, count, order, &tree, best, goal, offset);
+        rank(entry, count, by_turn, ranked, other, order);
+        best = sooner(entry, fit, count, order, &tree, below, best, goal, EFFORT_PACK_FAILURES, offset, rest);
     }
-    *work += tree.work;
     if (count <= EFFORT_PACK_EXACT_ITEMS && best - goal > goal / EFFORT_PACK_EXACT_GAP)
         best = search_lower(entry, count, best, goal, scratch);
     return best;
@@ -327,6 +381,7 @@ static Entry *collect(const PackItem *item, uint32_t count, uint32_t *entries, A
                              .life = {item[i].lo, item[i].hi},
                              .bytes = item[i].bytes,
                              .align = item[i].align > 0 ? item[i].align : 1,
+                             .turn = NONE,
                              .length = (int64_t)item[i].hi - item[i].lo};
     }
     if (!sorted) qsort(entry, n, sizeof *entry, birth_compare);
@@ -363,7 +418,7 @@ int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch) {
 }
 
 /* The parts one after the other; the height, at least `goal`, at which each may stop. */
-static int64_t pack_parts(Entry *entry, uint32_t count, int64_t goal, uint64_t *work, Arena *scratch) {
+static int64_t pack_parts(Entry *entry, uint32_t count, int64_t below, int64_t goal, Arena *scratch) {
     int64_t height = goal;
     for (uint32_t beg = 0, end; beg < count; beg = end) {
         uint32_t base = entry[beg].lo, death = entry[beg].hi;
@@ -373,7 +428,7 @@ static int64_t pack_parts(Entry *entry, uint32_t count, int64_t goal, uint64_t *
             entry[i].lo -= base;
             entry[i].hi -= base;
         }
-        int64_t reached = pack_part(&entry[beg], end - beg, death - base, height, work, scratch);
+        int64_t reached = pack_part(&entry[beg], end - beg, death - base, below, height, scratch);
         if (reached > height) height = reached;
     }
     return height;
@@ -396,6 +451,7 @@ static uint32_t place_rest(Entry *entry, uint32_t count, const Entry *tight, uin
     PackItem *item = NEW_ARRAY(scratch, PackItem, count);
     for (uint32_t i = 0, next = 0; i < count; i++) {
         bool placed = next < selected && tight[next].item == entry[i].item;
+        entry[i].turn = placed ? tight[next].turn : NONE;
         item[i] = (PackItem){.lo = entry[i].lo,
                              .hi = entry[i].hi,
                              .bytes = entry[i].bytes,
@@ -405,6 +461,7 @@ static uint32_t place_rest(Entry *entry, uint32_t count, const Entry *tight, uin
     uint32_t left = pack_rest(item, count, height, scratch);
     for (uint32_t i = 0; i < count; i++) {
         entry[i].offset = item[i].offset;
+        if (item[i].offset < 0) entry[i].turn = selected / 2; /* sooner, as what gets stuck comes */
         for (uint32_t t = entry[i].lo; item[i].offset < 0 && t < entry[i].hi; t++) is_short[t] = true;
     }
     return left;
@@ -414,7 +471,7 @@ static uint32_t place_rest(Entry *entry, uint32_t count, const Entry *tight, uin
  * that runs its blocks again and again has many of these. What finds no room is packed with the first the
  * next time. The height, or INT64_MAX: most are among the first. */
 static int64_t pack_tight_first(Entry *entry, uint32_t count, const int64_t *live, uint32_t times,
-                                int64_t highest, uint64_t *work, Arena *scratch) {
+                                int64_t below, int64_t highest, Arena *scratch) {
     enum { ROUNDS = 8 };
     bool *is_short = NEW_ARRAY(scratch, bool, times);
     Entry *tight = NEW_ARRAY(scratch, Entry, count);
@@ -425,31 +482,27 @@ static int64_t pack_tight_first(Entry *entry, uint32_t count, const int64_t *liv
         uint32_t selected = select_tight(entry, count, is_short, times, tight, scratch);
         if (selected > count / 4 * 3) break;
         compress(tight, selected, scratch);
-        height = pack_parts(tight, selected, height, work, scratch);
+        height = pack_parts(tight, selected, below, height, scratch);
         if (!place_rest(entry, count, tight, selected, height, is_short, scratch)) return height;
     }
     return INT64_MAX;
 }
 
-/* As low as the better of two ways. The second is not tried where the first ends at the bound, or had orders
- * left to try when its work was over: with all entries each takes longer. */
-static int64_t pack_entries(Entry *entry, uint32_t count, uint32_t times, Arena *scratch) {
-    int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1), *offset = NEW_ARRAY(scratch, int64_t, count + 1);
+/* In one of two ways: with all entries together each order takes longer, and ends higher where many live. */
+static int64_t pack_entries(Entry *entry, uint32_t count, uint32_t times, int64_t below, Arena *scratch) {
+    int64_t *live = NEW_ARRAY(scratch, int64_t, times + 1);
     int64_t highest = live_profile(entry, count, live, times), height = INT64_MAX;
-    uint64_t work = 0;
     if (EFFORT_PACK_TIGHT && count > EFFORT_PACK_EXACT_ITEMS)
-        height = pack_tight_first(entry, count, live, times, highest, &work, scratch);
-    if (height <= highest || (height < INT64_MAX && work >= EFFORT_PACK_WORK)) return height;
-    for (uint32_t i = 0; i < count; i++) offset[i] = entry[i].offset;
-    int64_t whole = pack_parts(entry, count, highest, &work, scratch);
-    for (uint32_t i = 0; i < count && height < whole; i++) entry[i].offset = offset[i];
-    return height < whole ? height : whole;
+        height = pack_tight_first(entry, count, live, times, below, highest, scratch);
+    if (height < INT64_MAX) return height;
+    for (uint32_t i = 0; i < count; i++) entry[i].turn = NONE;
+    return pack_parts(entry, count, below, highest, scratch);
 }
 
-int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch) {
+int64_t pack_items(PackItem *item, uint32_t count, int64_t below, Arena *scratch) {
     uint32_t n;
     Entry *entry = collect(item, count, &n, scratch);
-    int64_t height = pack_entries(entry, n, compress(entry, n, scratch), scratch);
+    int64_t height = pack_entries(entry, n, compress(entry, n, scratch), below, scratch);
     for (uint32_t i = 0; i < count; i++) item[i].offset = 0;
     for (uint32_t i = 0; i < n; i++) item[entry[i].item].offset = entry[i].offset;
     return height;
@@ -469,7 +522,7 @@ static int shelf(const Graph *g, ValueId v) {
 
 /* As pack_items, of items that are all aligned alike; offsets that are known for equal items are taken over.
  */
-static void pack_once(PackItem *item, uint32_t count, Memo *known, Arena *scratch) {
+static void pack_once(PackItem *item, uint32_t count, int64_t below, Memo *known, Arena *scratch) {
     typedef struct Life {
         uint32_t lo, hi;
         int64_t bytes;
@@ -478,16 +531,24 @@ static void pack_once(PackItem *item, uint32_t count, Memo *known, Arena *scratc
     Text key = {.at = (char *)life, .length = sizeof *life * (count + 1)};
     const int64_t *offset = NULL;
     if (known) {
-        life[0] = (Life){.lo = MEMO_PACKING};
+        life[0] = (Life){.lo = MEMO_PACKING, .bytes = below};
         for (uint32_t i = 0; i < count; i++) life[i + 1] = (Life){item[i].lo, item[i].hi, item[i].bytes};
         offset = memo_recall(known, &key);
     }
-    if (!offset) pack_items(item, count, scratch);
+    if (!offset) pack_items(item, count, below, scratch);
     for (uint32_t i = 0; offset && i < count; i++) item[i].offset = offset[i];
     if (!known || offset) return;
     int64_t *found = NEW_ARRAY(memo_arena(known), int64_t, count + 1);
     for (uint32_t i = 0; i < count; i++) found[i] = item[i].offset;
     memo_remember(known, &key, found);
+}
+
+/* The largest that is not more. How hard is searched needs no more of what lies below, and packings are then
+ * alike of a model that is trained in other ways. */
+static int64_t power_of_two(int64_t bytes) {
+    int64_t power = 1;
+    while (power <= bytes / 2) power *= 2;
+    return bytes ? power : 0;
 }
 
 /* Packs the buffers of one memory that are not persistent at and above `base`; the highest end of any there.
@@ -502,7 +563,7 @@ static int64_t pack_memory(Layout *layout, bool host, int64_t base, Memo *known,
         of[count] = b;
         item[count++] = (PackItem){.lo = buf->lo, .hi = buf->hi, .bytes = buf->bytes, .align = PLAN_ALIGN};
     }
-    pack_once(item, count, known, scratch);
+    pack_once(item, count, power_of_two(base), known, scratch);
     for (uint32_t i = 0; i < count; i++) layout->buf.at[of[i]].offset = base + item[i].offset;
     for (uint32_t b = 0; b < layout->buf.count; b++) {
         const Buf *buf = &layout->buf.at[b];

@@ -9,8 +9,9 @@ typedef struct PackItem {
     int64_t bytes, align, offset;
 } PackItem;
 /* Offsets for items with half-open lifetimes; the height reached. A portfolio of first-fit orders, each
- * dropped once it reaches the best height so far, stopping at the liveness bound. Deterministic. */
-int64_t pack_items(PackItem *item, uint32_t count, Arena *scratch);
+ * dropped once it reaches the best height so far, stopping at the liveness bound. Deterministic. `below`:
+ * bytes of the same memory that lie under all items, of which a hard search is worth the less. */
+int64_t pack_items(PackItem *item, uint32_t count, int64_t below, Arena *scratch);
 int64_t pack_bound(const PackItem *item, uint32_t count, Arena *scratch);
 /* Persistent buffers first, at the bottom: parameters and frozen weights, then states, then inputs; the rest
  * above. Copies in host memory have an arena of their own. Fills offset, persistent_bytes, height_bytes and

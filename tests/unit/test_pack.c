@@ -66,7 +66,7 @@ static void random_items(void **state) {
             item[i].bytes = (int64_t)(random_next(&seed) % 9) * align;
             item[i].align = align;
         }
-        int64_t bound = pack_bound(item, count, arena), height = pack_items(item, count, arena);
+        int64_t bound = pack_bound(item, count, arena), height = pack_items(item, count, 0, arena);
         assert_int_equal(bound, brute_bound(item, count, times));
         assert_int_equal(check_packing(item, count), height);
         assert_true(height >= bound);
@@ -88,7 +88,7 @@ static void mixed_alignments(void **state) {
             item[i].bytes = 1 + (int64_t)(random_next(&seed) % 100);
             item[i].align = (int64_t)1 << random_next(&seed) % 6;
         }
-        int64_t height = pack_items(item, count, arena);
+        int64_t height = pack_items(item, count, 0, arena);
         assert_int_equal(check_packing(item, count), height);
     }
     arena_free(arena);
@@ -118,7 +118,7 @@ static void ten_thousand(void **state) {
     PackItem *item = NEW_ARRAY(arena, PackItem, 12000);
     uint32_t count = training_items(item, 400, 11, &seed);
     double begin = now_seconds();
-    int64_t height = pack_items(item, count, arena), bound = pack_bound(item, count, arena);
+    int64_t height = pack_items(item, count, 0, arena), bound = pack_bound(item, count, arena);
     print_message("training step: %u buffers, %.3f s, height / bound %.4f\n", count, now_seconds() - begin,
                   (double)height / (double)bound);
     assert_int_equal(check_packing(item, count), height);
@@ -131,7 +131,7 @@ static void ten_thousand(void **state) {
         item[i].bytes = 256 * (1 + (int64_t)(random_next(&seed) % 1000));
     }
     begin = now_seconds();
-    height = pack_items(item, count, arena);
+    height = pack_items(item, count, 0, arena);
     print_message("unstructured: %u buffers, %.3f s, height / bound %.4f\n", count, now_seconds() - begin,
                   (double)height / (double)pack_bound(item, count, arena));
     assert_int_equal(check_packing(item, count), height);
@@ -141,12 +141,12 @@ static void ten_thousand(void **state) {
 static void nothing_to_pack(void **state) {
     (void)state;
     Arena *arena = arena_new();
-    assert_int_equal(pack_items(NULL, 0, arena), 0);
+    assert_int_equal(pack_items(NULL, 0, 0, arena), 0);
     assert_int_equal(pack_bound(NULL, 0, arena), 0);
     PackItem empty[2] = {{3, 3, 100, 1, 7}, {1, 5, 0, 1, 7}};
-    assert_int_equal(pack_items(empty, 2, arena), 0);
+    assert_int_equal(pack_items(empty, 2, 0, arena), 0);
     PackItem one = {2, 9, 100, 64, 7};
-    assert_int_equal(pack_items(&one, 1, arena), 100);
+    assert_int_equal(pack_items(&one, 1, 0, arena), 100);
     assert_int_equal(one.offset, 0);
     arena_free(arena);
 }
@@ -444,7 +444,7 @@ static void rest_takes_the_lowest(void **state) {
             placed[i] = random_next(&seed) % 3 == 0;
             if (placed[i]) first[chosen++] = item[i];
         }
-        pack_items(first, chosen, arena);
+        pack_items(first, chosen, 0, arena);
         for (uint32_t i = 0, next = 0; i < count; i++)
             if (placed[i]) item[i].offset = first[next++].offset;
         PackItem *again = NEW_ARRAY(arena, PackItem, count);
@@ -488,7 +488,7 @@ static void runs_again_and_again(void **state) {
             }
     }
     double begin = now_seconds();
-    int64_t height = pack_items(item, count, arena), bound = pack_bound(item, count, arena);
+    int64_t height = pack_items(item, count, 0, arena), bound = pack_bound(item, count, arena);
     double seconds = now_seconds() - begin;
     print_message("runs again and again: %u buffers, %.3f s, height / bound %.4f\n", count, seconds,
                   (double)height / (double)bound);
