@@ -311,9 +311,11 @@ static void descend_by_levels(Search *s, int64_t highest, uint32_t levels) {
 
 enum { FLOOR_STEP = 24 }; /* the part of the transient bytes by which a step down is meant to be smaller */
 
-/* Ever smaller plans, from each of the smallest few, in steps that shrink `patience` times when they fail.
- * False: which those few are is not known. */
-static bool descend_to_floor(Search *s, SearchGoal goal, uint32_t starts, uint32_t patience) {
+/* Ever smaller plans, from each of the smallest few, in steps that shrink when they fail, a few times; in a
+ * large graph from the smallest alone, until a step fails. False: which those few are is not known. */
+static bool descend_to_floor(Search *s, SearchGoal goal, bool small) {
+    uint32_t starts = small ? EFFORT_SEARCH_FLOOR_STARTS : 1,
+             patience = small ? EFFORT_SEARCH_FLOOR_PATIENCE : 1;
     int64_t divisor = FLOOR_STEP;
     for (uint32_t round = 0, failures = 0; round < EFFORT_SEARCH_FLOOR_ROUNDS && failures < patience;
          round++) {
@@ -328,7 +330,9 @@ static bool descend_to_floor(Search *s, SearchGoal goal, uint32_t starts, uint32
     }
     s->floor_bytes = s->front.at[0].peak_bytes;
     bool enough = goal.ask == SEARCH_BELOW && s->floor_bytes >= goal.bytes;
-    if (!enough) descend(s, s->floor_bytes, s->floor_bytes, EFFORT_SEARCH_SWINGS); /* what still fits there */
+    if (!enough)
+        descend(s, s->floor_bytes, s->floor_bytes,
+                small ? EFFORT_SEARCH_SWINGS : 0); /* what still fits there */
     return knows_smallest(s);
 }
 
@@ -438,8 +442,7 @@ static bool search_on(Search *s, SearchGoal goal, Front *families, Front *smalle
         lap_end(s, &lap, STATS_OFFLOAD);
     }
     bool small = p->ops < EFFORT_SEARCH_SMALL_OPS;
-    bool known = descend_to_floor(s, goal, small ? EFFORT_SEARCH_FLOOR_STARTS : 1,
-                                  small ? EFFORT_SEARCH_FLOOR_PATIENCE : 1);
+    bool known = descend_to_floor(s, goal, small);
     if (known && EFFORT_SEARCH_DEQUANTIZED) {
         descend_without_dequantized(s);
         known = knows_smallest(s);
