@@ -2,6 +2,7 @@
 #include "codegen/json_tree.h"
 #include "frontend/driver/output.h"
 #include "frontend/verbs/verb.h"
+#include "ir/tasks.h"
 #include "planner/problem/stats.h"
 
 int main(int argc, char **argv) {
@@ -14,7 +15,9 @@ int main(int argc, char **argv) {
     if (code < 0) {
         Compilation compilation = {.arena = arena, .options = &options};
         if (options.stats) compilation.stats = NEW(arena, Stats);
+        compilation.tasks = tasks_new(arena, options.threads);
         code = verbs_call(&compilation);
+        tasks_free(compilation.tasks);
         if (options.stats) output_stats(compilation.stats, arena);
     }
     arena_free(arena);

@@ -35,6 +35,7 @@ typedef struct Block {
 
 struct Arena {
     Block *first, *current;
+    Arena *child, *next; /* its own, and the next of its parent's */
 };
 
 static void *must(void *memory) {
@@ -49,6 +50,7 @@ void alloc_keep_freed(void) {
 #ifdef __GLIBC__
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    mallopt(M_ARENA_MAX, 1); /* what one thread frees is there for all */
 #endif
 }
 
@@ -67,16 +69,33 @@ static Block *block_new(size_t capacity) {
 Arena *arena_new(void) {
     Arena *arena = must(malloc(sizeof *arena));
     arena->first = arena->current = block_new(64 << 10);
+    arena->child = arena->next = NULL;
     return arena;
 }
 
+Arena *arena_child(Arena *parent) {
+    Arena *arena = arena_new();
+    arena->next = parent->child;
+    return parent->child = arena;
+}
+
+static void free_children(Arena *arena) {
+    for (Arena *child = arena->child, *next; child; child = next) {
+        next = child->next;
+        arena_free(child);
+    }
+    arena->child = NULL;
+}
+
 void arena_reset(Arena *arena) {
+    free_children(arena);
     for (Block *block = arena->first; block; block = block->next) block->used = 0;
     arena->current = arena->first;
 }
 
 void arena_free(Arena *arena) {
     if (!arena) return;
+    free_children(arena);
     for (Block *block = arena->first, *next; block; block = next) {
         next = block->next;
         free(block);

@@ -23,6 +23,8 @@ _Noreturn void die_at(const char *file, int line, const char *format, ...)
 /* ---- arena: memory that lives and dies together ---- */
 typedef struct Arena Arena;
 Arena *arena_new(void);
+/* One that is freed with its parent, and sooner only where that is reset: for what another thread makes. */
+Arena *arena_child(Arena *parent);
 void arena_reset(Arena *arena); /* keeps the blocks, forgets what is in them */
 void arena_free(Arena *arena);
 /* Zeroed, aligned to 16 bytes; never NULL (out of memory: exits 70). */

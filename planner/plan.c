@@ -9,6 +9,7 @@
 #include "planner/layout/live.h"
 #include "planner/layout/pack.h"
 #include "planner/search.h"
+#include "ir/tasks.h"
 #include "planner/bound/instants.h"
 #include "planner/effort.h"
 
@@ -196,34 +197,90 @@ static int64_t most_bytes(const PlanRequest *request) {
     return request->budget.limited ? request->budget.device_bytes : INT64_MAX;
 }
 
+/* What may be lowest of all but `but`; how much it needs at least. */
+static const Candidate *lowest_of(const PlanRequest *request, const PlanMemo *memo, const Candidate *but,
+                                  int64_t *bytes) {
+    const Candidate *lowest = NULL;
+    *bytes = INT64_MAX;
+    for (uint32_t k = 0; k < SEARCHES; k++)
+        for (uint32_t i = 0; i < memo->found[k].beside.count; i++) {
+            const Candidate *candidate = &memo->found[k].beside.at[i];
+            const Realised *packed = realised(memo, candidate);
+            int64_t needs = packed ? packed->plan.peak_bytes : candidate->peak_bytes;
+            if (candidate == but || needs >= *bytes || (packed && !host_fits(request, &packed->plan)))
+                continue;
+            *bytes = needs;
+            lowest = candidate;
+        }
+    return lowest;
+}
+
+/* The part of the transient bytes that packing seldom loses less of where it loses any: what needs no more
+ * than that beyond the lowest is likely packed next. */
+enum { LIKELY_LOSS = 256 };
+
+/* A candidate that another thread packs before it is asked for: what it finds is kept in request->known
+ * alone, where whoever asks finds it. */
+typedef struct PackAhead {
+    PlanRequest request;
+    const Problem *p;
+    const Keep *retain; /* NULL: none was begun, or it is over */
+    Stats stats;
+    Task task;
+} PackAhead;
+
+static void pack_ahead(void *context) {
+    const PackAhead *ahead = context;
+    Arena *scratch = arena_new();
+    Plan plan = {0};
+    realise(&ahead->request, replay_new(ahead->p, scratch), ahead->retain, &plan, scratch);
+    arena_free(scratch);
+}
+
+static void begin_ahead(const PlanRequest *request, const Problem *p, const Candidate *candidate,
+                        PackAhead *ahead) {
+    *ahead = (PackAhead){.request = *request, .p = p, .retain = candidate->retain};
+    if (request->stats) ahead->request.stats = &ahead->stats;
+    ahead->task = (Task){.run = pack_ahead, .context = ahead, .alone = true};
+    task_begin(request->tasks, &ahead->task);
+}
+
+static void drop_ahead(const PlanRequest *request, PackAhead *ahead) {
+    if (!ahead->retain) return;
+    task_drop(request->tasks, &ahead->task);
+    if (request->stats) stats_add(request->stats, &ahead->stats);
+    ahead->retain = NULL;
+}
+
 /* Packs what may be lowest, of the least live bytes first, until that is one that is packed, or needs more
- * than `enough`: what is not packed then needs no less. Returns how much that is. */
-static int64_t pack_lowest_of(const PlanRequest *request, Replay *r, PlanMemo *memo, int64_t enough,
-                              Arena *arena) {
+ * than `enough`: what is not packed then needs no less. Returns how much that is. Meanwhile another thread
+ * packs what is next unless the first loses nothing. */
+static int64_t pack_lowest_of(const PlanRequest *request, const Problem *p, Replay *r, PlanMemo *memo,
+                              int64_t enough, Arena *arena) {
+    PackAhead ahead = {0};
+    int64_t bytes, needs;
     for (;;) {
-        const Candidate *lowest = NULL;
-        int64_t bytes = INT64_MAX;
-        for (uint32_t k = 0; k < SEARCHES; k++)
-            for (uint32_t i = 0; i < memo->found[k].beside.count; i++) {
-                const Candidate *candidate = &memo->found[k].beside.at[i];
-                const Realised *packed = realised(memo, candidate);
-                int64_t needs = packed ? packed->plan.peak_bytes : candidate->peak_bytes;
-                if (needs >= bytes || (packed && !host_fits(request, &packed->plan))) continue;
-                bytes = needs;
-                lowest = candidate;
-            }
-        if (!lowest || bytes > enough || realised(memo, lowest)) return bytes;
+        const Candidate *lowest = lowest_of(request, memo, NULL, &bytes);
+        if (!lowest || bytes > enough || realised(memo, lowest)) break;
+        drop_ahead(request, &ahead);
+        const Candidate *next = request->tasks ? lowest_of(request, memo, lowest, &needs) : NULL;
+        int64_t close = bytes + (bytes - p->persistent_bytes) / LIKELY_LOSS;
+        if (next && needs <= enough && needs <= close && !realised(memo, next))
+            begin_ahead(request, p, next, &ahead);
         realise_once(request, r, lowest, memo, arena);
     }
+    drop_ahead(request, &ahead);
+    return bytes;
 }
 
 /* The fastest plan whose packed height fits; without one, the one of least height. Each front is asked by
  * itself: what one of them hides in the other may be what fits once it is packed. */
-static void choose(const PlanRequest *request, Replay *r, PlanMemo *memo, PlanResult *result, Arena *arena) {
+static void choose(const PlanRequest *request, const Problem *p, Replay *r, PlanMemo *memo,
+                   PlanResult *result, Arena *arena) {
     int64_t budget = most_bytes(request);
     bool plan_alone = request->ask != ASK_ALL && request->budget.host_bytes <= 0;
     Chosen chosen = {.least_without = INT64_MAX};
-    if (request->ask == ASK_LEAST) pack_lowest_of(request, r, memo, INT64_MAX, arena);
+    if (request->ask == ASK_LEAST) pack_lowest_of(request, p, r, memo, INT64_MAX, arena);
     for (uint32_t k = 0; k < SEARCHES; k++) {
         const Front *front = &memo->found[k].front;
         for (uint32_t i = front->count; i-- > 0;) {
@@ -408,7 +465,7 @@ static void plan_optimal(const PlanRequest *request, Problem *p, const Blocks *b
     PlanMemo own = {.arena = scratch}, *memo = request->memo ? request->memo : &own;
     search(request, p, blocks, pinned, all_fits ? (SearchGoal){.ask = SEARCH_ANYTHING} : goal_of(request), r,
            memo);
-    choose(request, r, memo, result, arena);
+    choose(request, p, r, memo, result, arena);
 }
 
 static void plan_fixed(const PlanRequest *request, Problem *p, const Blocks *blocks, Replay *r,
@@ -468,7 +525,7 @@ static int64_t least_bytes(const PlanRequest *request, SearchGoal goal, bool pac
     int64_t bytes = least_live(memo),
             enough = request->budget.limited ? request->budget.device_bytes : INT64_MAX;
     if (packs) {
-        int64_t packed = pack_lowest_of(request, r, memo, enough, scratch);
+        int64_t packed = pack_lowest_of(request, p, r, memo, enough, scratch);
         if (packed < INT64_MAX) bytes = packed;
     }
     arena_free(scratch);
@@ -485,6 +542,19 @@ int64_t plan_least_live(const PlanRequest *request) {
 
 int64_t plan_least_packed(const PlanRequest *request) {
     return least_bytes(request, goal_of(request), true);
+}
+
+void plan_pack_ahead(const PlanRequest *request) {
+    int64_t bytes;
+    Arena *scratch = arena_new();
+    Problem *p = problem_of(request, scratch);
+    Blocks blocks = problem_blocks(request->graph, p, scratch);
+    const Keep *pinned = pinned_gaps(request, p, &blocks, scratch);
+    search(request, p, &blocks, pinned, goal_of(request), replay_new(p, scratch), request->memo);
+    const Candidate *lowest = lowest_of(request, request->memo, NULL, &bytes);
+    PackAhead ahead = {.request = *request, .p = p, .retain = lowest ? lowest->retain : NULL};
+    if (lowest && !realised(request->memo, lowest)) pack_ahead(&ahead);
+    arena_free(scratch);
 }
 
 double plan_bound(const PlanRequest *request) {

@@ -118,6 +118,7 @@ typedef struct PlanRequest {
     struct Memo *known;    /* problem/memo.h: what was found for blocks and packings, of any request; NULL: the same */
     PlanAsk ask;
     struct Stats *stats;   /* problem/stats.h: where phases are counted; NULL: nowhere */
+    struct Tasks *tasks;   /* ir/tasks.h: threads that may help; NULL: none */
 } PlanRequest;
 
 typedef struct PlanResult {
@@ -148,6 +149,8 @@ int64_t plan_least_live(const PlanRequest *request);
 /* The same, and those plans are packed, of the least live bytes first, until none that is not packed may be lower than
  * one that is, which is then the smallest budget, or all need more than the request's budget. */
 int64_t plan_least_packed(const PlanRequest *request);
+/* For another thread, before that is asked: the search, kept in the memo, and the first packing, in `known` alone. */
+void plan_pack_ahead(const PlanRequest *request);
 /* Without a search: no plan has a lower peak, whatever the budget of the request. */
 int64_t plan_operations_bytes(const PlanRequest *request);
 /* Whether that proves that no plan has a peak within the budget. */

@@ -5,7 +5,9 @@
 #include "frontend/driver/programs.h"
 
 #include "frontend/lower/lower.h"
+#include "ir/tasks.h"
 #include "planner/effort.h"
+#include "planner/problem/stats.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -357,6 +359,12 @@ typedef struct Bounded {
     Program *trial;
     int64_t bound;
     bool searched; /* at least its live bytes are known, or what is as good */
+    bool packed;   /* and more than that */
+    bool ahead;    /* a task of it was begun for another thread, before what it finds is asked for */
+    Task task;
+    PlanRequest request;
+    Stats stats; /* of the task alone */
+    int64_t live;
 } Bounded;
 typedef VEC(Bounded) BoundedList;
 
@@ -382,14 +390,33 @@ static void list_bounded(const Compilation *c, int64_t batch, bool bytes_alone, 
     }
 }
 
-/* How much is live at least, and not just that where it is surely more than `live`, which another needs, with
- * what packing may lose. */
-static int64_t live_of(const Compilation *c, const Bounded *one, int64_t live, Wish any) {
+static void search_live(void *context) {
+    Bounded *one = context;
+    one->live = plan_least_live(&one->request);
+}
+
+/* That a search finds how much is live at least, and not just that where it is surely more than `live`, which
+ * another needs, with what packing may lose. */
+static void ask_live(const Compilation *c, Bounded *one, int64_t live, Wish any) {
     if (live < INT64_MAX)
         any.budget =
             budget_limited(live + (live - one->bound) / EFFORT_TILES_PACKING_LOSS, any.budget.host_bytes);
-    PlanRequest request = stages_request(c, one->trial, any);
-    return plan_least_live(&request);
+    one->request = stages_request(c, one->trial, any);
+}
+
+/* Whether another thread has done its task, if there is one. */
+static bool was_done(const Compilation *c, Bounded *one) {
+    bool done = one->ahead && task_drop(c->tasks, &one->task);
+    if (done && c->stats) stats_add(c->stats, &one->stats);
+    one->ahead = false;
+    return done;
+}
+
+static int64_t live_of(const Compilation *c, Bounded *one, int64_t live, Wish any) {
+    if (was_done(c, one)) return one->live;
+    ask_live(c, one, live, any);
+    search_live(one);
+    return one->live;
 }
 
 /* Of those with the least known of them the first. */
@@ -410,6 +437,39 @@ static int64_t least_of_others(const BoundedList *trials, const Bounded *but, bo
     return least;
 }
 
+static void begin_ahead(const Compilation *c, Bounded *one, void (*run)(void *one)) {
+    one->stats = (Stats){0};
+    if (c->stats) one->request.stats = &one->stats;
+    one->task = (Task){.run = run, .context = one, .alone = true};
+    one->ahead = true;
+    task_begin(c->tasks, &one->task);
+}
+
+/* What will be next after `but` of those that were searched, or not. */
+static Bounded *most_promising_other(BoundedList *trials, const Bounded *but, bool searched) {
+    Bounded *next = NULL;
+    for (uint32_t i = 0; i < trials->count; i++) {
+        Bounded *other = &trials->at[i];
+        if (other == but || other->searched != searched || other->ahead || other->packed) continue;
+        if (!next || other->bound < next->bound) next = other;
+    }
+    return next;
+}
+
+static void pack_next(void *context) {
+    const Bounded *one = context;
+    plan_pack_ahead(&one->request);
+}
+
+/* While `one` is looked at another thread may look at what is likely to be next: it finds the same, sooner or
+ * later. Packing loses something, so that what is within a thousandth is packed too. */
+static void look_ahead(const Compilation *c, BoundedList *trials, const Bounded *one, Wish any) {
+    Bounded *next = c->tasks ? most_promising_other(trials, one, one->searched) : NULL;
+    if (!next || (one->searched && next->bound - one->bound > one->bound / 1000)) return;
+    ask_live(c, next, one->searched ? INT64_MAX : least_of_others(trials, next, true), any);
+    begin_ahead(c, next, one->searched ? pack_next : search_live);
+}
+
 /* Packs of a trial what may need no more than others do; how much it then needs at least. */
 static int64_t packed_of(const Compilation *c, const Program *trial, int64_t others, Wish any) {
     if (others < INT64_MAX) any.budget = budget_limited(others, any.budget.host_bytes);
@@ -423,8 +483,13 @@ static int64_t packed_of(const Compilation *c, const Program *trial, int64_t oth
 static Program *best_first(const Compilation *c, BoundedList *trials, Wish any) {
     for (;;) {
         Bounded *next = most_promising(trials);
-        if (next->trial->result) return next->trial;
+        if (next->trial->result) {
+            for (uint32_t i = 0; i < trials->count; i++) was_done(c, &trials->at[i]);
+            return next->trial;
+        }
         int64_t bytes = next->bound;
+        look_ahead(c, trials, next, any);
+        if (next->searched) was_done(c, next); /* what it packed is known now */
         if (trials->count > 1)
             bytes = next->searched ? packed_of(c, next->trial, least_of_others(trials, next, false), any)
                                    : live_of(c, next, least_of_others(trials, next, true), any);
@@ -433,6 +498,7 @@ static Program *best_first(const Compilation *c, BoundedList *trials, Wish any) 
             bytes = next->trial->result->smallest_bytes;
         }
         next->bound = bytes;
+        next->packed = next->searched;
         next->searched = true;
     }
 }
@@ -444,10 +510,14 @@ static int64_t smallest_batch(const Compilation *c) {
     return batch;
 }
 
+const Program *batch_search_whole(const Compilation *c) {
+    return programs_of_batch(c, smallest_batch(c));
+}
+
 /* Gradients that are added up over micro-steps count only where no micro-batch is a step by itself: they are
  * then not kept. */
 int64_t batch_search_surely_bytes(const Compilation *c) {
-    const Graph *g = programs_of_batch(c, smallest_batch(c))->graph;
+    const Graph *g = batch_search_whole(c)->graph;
     bool adds_up = !single_batch(c);
     int64_t bytes = 0;
     for (ValueId v = 0; v < g->value.count; v++) {

@@ -25,6 +25,7 @@ int64_t batch_search_fitting_bytes(const Compilation *c);
  */
 bool batch_search_surely_fits(const Compilation *c);
 
+const Program *batch_search_whole(const Compilation *c); /* of the smallest micro-batch */
 /* Whether each plan of such a program takes seconds: it is not cut into tiles, and no changes to it are
  * tried. */
 bool batch_search_takes_seconds(const Program *program);

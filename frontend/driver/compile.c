@@ -5,6 +5,7 @@
 #include "ir/glob.h"
 #include "ir/ops.h"
 #include "planner/problem/memo.h"
+#include "planner/problem/stats.h"
 #include "kernels/cuda_sizes.h"
 
 #include "frontend/driver/devices.h"
@@ -155,6 +156,8 @@ Budget compile_arena_budget(const Compilation *c, Budget whole) {
 
 bool compile_variant(const Compilation *c, const char *const *set, uint32_t count, Compilation *variant) {
     *variant = *c;
+    variant->least = NULL; /* of another file */
+    variant->asks_least = false;
     variant->diag = diag_new(c->arena, c->ast->path, c->ast->source, c->ast->length);
     variant->ast = ast_parse(c->arena, c->ast->path, c->ast->source, c->ast->length, variant->diag);
     bool fine = variant->ast && apply_options(c, variant->ast, variant->diag);
@@ -164,6 +167,23 @@ bool compile_variant(const Compilation *c, const char *const *set, uint32_t coun
     variant->forward = lower_graph(variant->ast, &variant->spec, 0, 0, variant->diag, c->arena);
     variant->programs = programs_new(c->arena);
     return variant->forward != NULL;
+}
+
+Compilation *compile_aside(const Compilation *c) {
+    Arena *arena = arena_new();
+    Compilation *aside = NEW(arena, Compilation);
+    *aside = *c;
+    aside->arena = arena;
+    aside->least = NULL;
+    aside->diag = diag_new(arena, c->ast->path, c->ast->source, c->ast->length);
+    aside->programs = programs_new(arena);
+    if (c->stats) aside->stats = NEW(arena, Stats);
+    return aside;
+}
+
+void compile_aside_end(const Compilation *c, Compilation *aside) {
+    if (c->stats) stats_add(c->stats, aside->stats);
+    arena_free(aside->arena);
 }
 
 void compile_warn_capped(const Compilation *c) {

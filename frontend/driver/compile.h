@@ -22,6 +22,9 @@ typedef struct Compilation {
     Graph *forward;            /* as written; of the smallest batch where the file leaves that open */
     struct Stats *stats;       /* of --stats (planner/problem/stats.h); NULL without */
     struct Programs *programs; /* all that were made of it (programs.h) */
+    struct Tasks *tasks;       /* ir/tasks.h; NULL: one thread alone */
+    struct Least *least;       /* planned.h; NULL: nothing of it was begun */
+    bool asks_least;           /* the smallest budget is told of what fits too */
     struct Memo *known; /* what the planner found for blocks and packings of all of them, and of variants */
 } Compilation;
 
@@ -32,6 +35,10 @@ int compile_lower(Compilation *c); /* settings, device, and the forward graph */
 /* After compile_lower: the same file with further settings, e.g. "T=4096", lowered into `variant`. Prints
  * nothing; false when the changed file has errors. */
 bool compile_variant(const Compilation *c, const char *const *set, uint32_t count, Compilation *variant);
+
+/* The same file for another thread: with nothing made of it yet, in an arena of its own. */
+Compilation *compile_aside(const Compilation *c);
+void compile_aside_end(const Compilation *c, Compilation *aside); /* with all that was made of it */
 
 /* The arena's part of a budget for the whole program. */
 Budget compile_arena_budget(const Compilation *c, Budget whole);

@@ -6,6 +6,7 @@
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
 #include "frontend/driver/summary.h"
+#include "ir/tasks.h"
 #include "planner/layout/live.h"
 
 #include <inttypes.h>
@@ -125,12 +126,13 @@ static Saving without_gradients(const Compilation *c, int64_t accumulate) {
 /* What the file needs with some of the savings. */
 typedef struct Need {
     int64_t at_least; /* as weights and the optimizer's states say without a plan; INT64_MAX: it is then in
-                         error */
+                         error, or too heavy */
     int64_t bytes;    /* the smallest budget; 0: it was not looked for */
 } Need;
 
-/* Searched for where it may be at most `most`. */
-static Need need_with(const Compilation *c, const Saving *saving, uint32_t count, int64_t most) {
+/* Searched for where it may be at most `most`, and weights alone are at most `weights`. */
+static Need need_with(const Compilation *c, const Saving *saving, uint32_t count, int64_t weights,
+                      int64_t most) {
     const char *set[8];
     uint32_t sets = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -138,7 +140,7 @@ static Need need_with(const Compilation *c, const Saving *saving, uint32_t count
             if (saving[i].set[k]) set[sets++] = saving[i].set[k];
     Compilation other;
     Need need = {.at_least = INT64_MAX};
-    if (variant_of(c, set, sets, &other)) {
+    if (variant_of(c, set, sets, &other) && weight_bytes(other.forward) <= weights) {
         need.at_least = batch_search_surely_bytes(&other) + c->device.reserved_bytes;
         if (need.at_least <= most) need.bytes = planned_least_bytes(&other, POLICY_OPTIMAL);
     }
@@ -149,7 +151,7 @@ static Need need_with(const Compilation *c, const Saving *saving, uint32_t count
 /* The smallest budget with some of the savings, if it is at most `most`; 0: it is not, or the file is in
  * error. */
 static int64_t smallest_with(const Compilation *c, const Saving *saving, uint32_t count, int64_t most) {
-    Need need = need_with(c, saving, count, most);
+    Need need = need_with(c, saving, count, INT64_MAX, most);
     return need.bytes <= most ? need.bytes : 0;
 }
 
@@ -170,7 +172,7 @@ typedef struct Useful {
 static bool is_useful(const Compilation *c, const Saving *saving, int64_t smallest, Useful *out) {
     int64_t worth = smallest - smallest / 50; /* more is not worth a word */
     int64_t budget = c->budget.device_bytes;
-    Need need = need_with(c, saving, 1, budget < worth ? budget : worth);
+    Need need = need_with(c, saving, 1, INT64_MAX, budget < worth ? budget : worth);
     *out = (Useful){*saving, need.bytes};
     if (need.at_least <= worth && !need.bytes) {
         int64_t now = batch_search_surely_bytes(c) + c->device.reserved_bytes;
@@ -228,17 +230,69 @@ static void offer_savings(Compilation *c, const Program *trial, int64_t smallest
         *vec_add(c->arena, &answer->help) = arena_printf(c->arena, "less is needed otherwise: %s", out.at);
 }
 
-/* Whether the weights alone are not more than the budget already. */
-static bool weights_fit(const Compilation *c, const Saving *saving) {
-    Compilation other;
-    bool fit = variant_of(c, saving->set, 1, &other) && weight_bytes(other.forward) <= c->budget.device_bytes;
-    arena_free(other.arena);
-    return fit;
+/* One of them, which another thread may look at while the file as it is is searched. */
+typedef struct Way {
+    const Saving *saving;
+    int64_t weights;    /* what weights alone may take */
+    Compilation *aside; /* NULL: it was not begun */
+    int64_t surely;     /* it is searched for where it may be at most that: less than the file surely needs */
+    Need need;
+    Task task;
+} Way;
+
+static void look_at(void *context) {
+    Way *way = context;
+    way->need = need_with(way->aside, way->saving, 1, way->weights, way->surely);
+}
+
+static void begin_way(const Compilation *c, int64_t surely, Way *way) {
+    way->aside = compile_aside(c);
+    way->surely = surely;
+    way->task = (Task){.run = look_at, .context = way};
+    task_begin(c->tasks, &way->task);
+}
+
+/* Done at once by this thread where another has to be waited for anyway. */
+static void hasten_way(const Compilation *c, Way *way) {
+    if (way->aside) task_end(c->tasks, &way->task);
+}
+
+static void drop_way(const Compilation *c, Way *way) {
+    if (!way->aside) return;
+    task_drop(c->tasks, &way->task);
+    compile_aside_end(c, way->aside);
+    way->aside = NULL;
+}
+
+/* The smallest budget with it, if that is less than `smallest`; 0: it is not. */
+static int64_t end_way(const Compilation *c, Way *way, int64_t smallest) {
+    Need need = {.at_least = 0};
+    if (way->aside) {
+        task_end(c->tasks, &way->task);
+        need = way->need;
+        drop_way(c, way);
+    }
+    if (!need.bytes && need.at_least < smallest)
+        need = need_with(c, way->saving, 1, way->weights, smallest - 1);
+    return need.bytes < smallest ? need.bytes : 0;
 }
 
 /* Weights that are loaded need not all be trained: adapters beside them, and these beside 4-bit weights where
  * the first do not fit. */
-static void offer_adapters(Compilation *c, int64_t smallest, Infeasible *answer) {
+typedef struct Ways {
+    Way adapters, packed; /* the second is asked for where the first does not fit */
+} Ways;
+
+static bool asks_adapters(const Compilation *c) {
+    return c->spec.weights_path && !c->spec.adapt.rank;
+}
+
+static bool asks_packed(const Compilation *c) {
+    return c->spec.weights_path && dtype_bytes[c->spec.frozen_matrix];
+}
+
+/* Begins what will surely be asked. */
+static void begin_ways(const Compilation *c, Ways *ways) {
 #define ADAPT  "adapt=lora(rank = 16)"
 #define PACKED "dtype.frozen=nf4(double_quant)"
     static const Saving adapters = {"with adapters beside frozen weights (--set '" ADAPT "')", {ADAPT}},
@@ -247,18 +301,27 @@ static void offer_adapters(Compilation *c, int64_t smallest, Infeasible *answer)
                                 {ADAPT, PACKED}};
 #undef ADAPT
 #undef PACKED
-    if (!c->spec.weights_path) return;
+    *ways = (Ways){{.saving = &adapters, .weights = c->budget.device_bytes},
+                   {.saving = asks_adapters(c) ? &both : &packed, .weights = INT64_MAX}};
+    if (!c->tasks || c->policy != POLICY_OPTIMAL || batch_search_takes_seconds(batch_search_whole(c))) return;
+    int64_t surely = batch_search_surely_bytes(c) + c->device.reserved_bytes - 1;
+    if (asks_adapters(c))
+        begin_way(c, surely, &ways->adapters);
+    else if (asks_packed(c))
+        begin_way(c, surely, &ways->packed);
+}
+
+static void offer_ways(Compilation *c, int64_t smallest, Ways *ways, Infeasible *answer) {
     Text out = {.arena = c->arena};
-    bool adapted = c->spec.adapt.rank > 0, fits = false;
-    if (!adapted && weights_fit(c, &adapters)) {
-        int64_t bytes = smallest_with(c, &adapters, 1, smallest - 1);
+    bool fits = false;
+    if (asks_adapters(c)) {
+        int64_t bytes = end_way(c, &ways->adapters, smallest);
         fits = bytes && bytes <= c->budget.device_bytes;
-        if (bytes) add_saving(c, bytes, adapters.what, &out);
+        if (bytes) add_saving(c, bytes, ways->adapters.saving->what, &out);
     }
-    if (!fits && dtype_bytes[c->spec.frozen_matrix]) {
-        const Saving *saving = adapted ? &packed : &both;
-        int64_t bytes = smallest_with(c, saving, 1, smallest - 1);
-        if (bytes) add_saving(c, bytes, saving->what, &out);
+    if (!fits && asks_packed(c)) {
+        int64_t bytes = end_way(c, &ways->packed, smallest);
+        if (bytes) add_saving(c, bytes, ways->packed.saving->what, &out);
     }
     if (out.length)
         *vec_add(c->arena, &answer->help) =
@@ -344,15 +407,19 @@ static void note_parts(const Compilation *c, const Program *trial, Infeasible *a
 
 int infeasible_answer(Compilation *c) {
     char budget[24], least[24];
+    Ways ways;
+    begin_ways(c, &ways);
+    if (c->least) hasten_way(c, &ways.adapters), hasten_way(c, &ways.packed);
     /* what comes nearest is found without a budget: the same whichever was asked for */
-    Program trial = batch_search_least(c, c->policy, false);
+    const Compilation *aside = planned_least_aside(c);
+    Program trial = batch_search_least(aside, c->policy, false);
     Infeasible answer = {.spec = &c->spec,
                          .device = &c->device,
                          .policy = c->policy,
                          .budget = c->budget,
                          .batch = trial.graph->batch,
                          .context = trial.graph->context};
-    answer.smallest_bytes = planned_bytes(c, &trial);
+    answer.smallest_bytes = planned_bytes(aside, &trial);
     const char *device = device_text(&c->device, c->arena);
     format_bytes(c->budget.device_bytes, budget);
     format_bytes_up(answer.smallest_bytes, least);
@@ -371,7 +438,7 @@ int infeasible_answer(Compilation *c) {
         if (!batch_search_takes_seconds(&trial)) {
             offer_sizes(c, &trial, &answer);
             offer_savings(c, &trial, answer.smallest_bytes, &answer);
-            offer_adapters(c, answer.smallest_bytes, &answer);
+            offer_ways(c, answer.smallest_bytes, &ways, &answer);
         }
         offer_devices(c, answer.smallest_bytes, &answer);
     } else {
@@ -379,6 +446,9 @@ int infeasible_answer(Compilation *c) {
             arena_printf(c->arena, "policy optimal needs %s at least",
                          format_bytes_up(planned_least_bytes(c, POLICY_OPTIMAL), least));
     }
+    drop_way(c, &ways.adapters);
+    drop_way(c, &ways.packed);
+    planned_least_end(c);
     bool from_file = c->spec.budget_bytes && !c->budget_capped && !budget_overridden(c->options);
     diag_error(c->diag, E0701, from_file ? c->spec.budget_span : NO_SPAN, "%s", answer.message);
     for (uint32_t i = 0; i < answer.note.count; i++) diag_note(c->diag, NO_SPAN, "%s", answer.note.at[i]);

@@ -6,6 +6,8 @@
 #include "frontend/driver/message.h"
 #include "frontend/driver/output.h"
 #include "frontend/language/ast.h"
+#include "ir/tasks.h"
+#include "planner/cost/this_computer.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -171,6 +173,18 @@ static int parse_words(Options *options, Arena *arena, int argc, char **argv) {
                         verb->argument, verb->name);
 }
 
+/* How many threads plans are made with: the same plans, whatever their number. */
+static int read_threads(Options *options) {
+    const char *text = getenv("REMAT_THREADS");
+    int cores = this_computer_cores();
+    options->threads = cores < TASKS_MOST_THREADS ? (uint32_t)cores : TASKS_MOST_THREADS;
+    if (!text || !*text) return -1;
+    options->threads = (uint32_t)(text[0] - '0');
+    if (options->threads >= 1 && options->threads <= TASKS_MOST_THREADS && !text[1]) return -1;
+    return message_fail(options, EXIT_USAGE, "REMAT_THREADS: '%s' is no number from 1 to %d", text,
+                        TASKS_MOST_THREADS);
+}
+
 int options_parse(Options *options, Arena *arena, int argc, char **argv) {
     *options = (Options){.verb = VERB_COUNT};
     for (uint32_t i = 0; i < option_row_count; i++)
@@ -188,5 +202,6 @@ int options_parse(Options *options, Arena *arena, int argc, char **argv) {
     /* what is wrong with another option is answered in JSON too */
     for (int i = 2; i < argc && strcmp(argv[i], "--"); i++)
         options->json |= verb_row[options->verb].traits & ANSWERS_JSON && !strcmp(argv[i], "--json");
-    return parse_words(options, arena, argc, argv);
+    int code = parse_words(options, arena, argc, argv);
+    return code < 0 ? read_threads(options) : code;
 }

@@ -46,8 +46,9 @@ typedef struct Options {
 #include "frontend/driver/options.def"
 #undef OPTION
 #undef OPTION_ALSO
-    bool warned; /* warnings about the file were shown before */
-    char **rest; /* after `--`, for the program that is run */
+    uint32_t threads; /* at once */
+    bool warned;      /* warnings about the file were shown before */
+    char **rest;      /* after `--`, for the program that is run */
     int rest_count;
 } Options;
 

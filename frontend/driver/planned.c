@@ -4,6 +4,7 @@
 #include "frontend/driver/batch_search.h"
 #include "frontend/driver/programs.h"
 #include "frontend/lower/lower.h"
+#include "ir/tasks.h"
 
 #include <string.h>
 
@@ -145,9 +146,36 @@ Planned planned_figures(const Compilation *c, Policy policy, Budget budget) {
     return planned;
 }
 
-bool planned_by_file(const Compilation *c, Planned *out) {
+/* The smallest budget, looked for by another thread. */
+typedef struct Least {
+    Task task;
+    Compilation *aside; /* NULL: freed */
+    int64_t bytes;
+} Least;
+
+static int64_t least_bytes(const Compilation *c, Policy policy) {
+    Program least = batch_search_least(c, policy, true);
+    return planned_bytes(c, &least);
+}
+
+static void find_least(void *context) {
+    Least *least = context;
+    least->bytes = least_bytes(least->aside, least->aside->policy);
+}
+
+static void begin_least(Compilation *c) {
+    if (!c->tasks || !c->asks_least || c->policy != POLICY_OPTIMAL) return;
+    Least *least = NEW(c->arena, Least);
+    least->aside = compile_aside(c);
+    least->task = (Task){.run = find_least, .context = least};
+    task_begin(c->tasks, &least->task);
+    c->least = least;
+}
+
+bool planned_by_file(Compilation *c, Planned *out) {
     Budget arena_budget = compile_arena_budget(c, c->budget);
     if (batch_search_never_fits(c, arena_budget)) return false;
+    begin_least(c);
     *out = (Planned){.train = batch_search(c, c->policy, arena_budget, true)};
     if (out->train.result->feasible) complete(c, out, arena_budget);
     return out->fits;
@@ -165,7 +193,21 @@ int64_t planned_bytes(const Compilation *c, const Program *train) {
     return planned.request.arena_bytes + c->device.reserved_bytes;
 }
 
+const Compilation *planned_least_aside(const Compilation *c) {
+    if (!c->least) return c;
+    task_end(c->tasks, &c->least->task);
+    return c->least->aside;
+}
+
+void planned_least_end(const Compilation *c) {
+    if (!c->least || !c->least->aside) return;
+    compile_aside_end(c, c->least->aside);
+    c->least->aside = NULL;
+}
+
 int64_t planned_least_bytes(const Compilation *c, Policy policy) {
-    Program least = batch_search_least(c, policy, true);
-    return planned_bytes(c, &least);
+    if (!c->least || policy != c->policy) return least_bytes(c, policy);
+    planned_least_aside(c);
+    planned_least_end(c);
+    return c->least->bytes;
 }

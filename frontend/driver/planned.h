@@ -18,8 +18,9 @@ Planned planned_by(const Compilation *c, Policy policy, Budget budget);
  * a time. */
 Planned planned_figures(const Compilation *c, Policy policy, Budget budget);
 /* The same for the file's policy and budget, but that evaluation and sampling are left out where training
- * does not fit; whether all do. */
-bool planned_by_file(const Compilation *c, Planned *out);
+ * does not fit; whether all do. Meanwhile another thread looks for the smallest budget, if that will be
+ * asked. */
+bool planned_by_file(Compilation *c, Planned *out);
 
 /* The training program with another policy or budget, for comparisons: in brief, without its bound. */
 PlanResult *planned_again(const Compilation *c, const Planned *planned, Policy policy, Budget budget);
@@ -30,5 +31,9 @@ int64_t planned_bytes(const Compilation *c, const Program *train);
 /* The smallest budget that the file can be planned with, what the device reserves included: at whichever
  * micro-batch and tiling needs the least. */
 int64_t planned_least_bytes(const Compilation *c, Policy policy);
+/* Where another thread looked for that, the compilation that has what was found on the way, to the same
+ * answers; else `c`. */
+const Compilation *planned_least_aside(const Compilation *c);
+void planned_least_end(const Compilation *c); /* that is freed */
 
 #endif

@@ -3,6 +3,7 @@
 #include "frontend/driver/programs.h"
 
 #include "frontend/lower/lower.h"
+#include "ir/tasks.h"
 #include "planner/effort.h"
 
 #include <inttypes.h>
@@ -33,7 +34,7 @@ static bool is_same_tile(TileRule a, TileRule b) {
 static Program *keep(const Compilation *c, Program program) {
     Program *kept = *vec_add(c->arena, &c->programs->program) = NEW(c->arena, Program);
     *kept = program;
-    kept->memo = plan_memo_new(c->arena);
+    kept->memo = plan_memo_new(arena_child(c->arena)); /* searched on whichever thread */
     return kept;
 }
 
@@ -84,11 +85,40 @@ static Rank rank_of(const Compilation *c, const Program *program) {
     return (Rank){program->seconds, plan_floor(&request)};
 }
 
-static Rank rank_tile(const Compilation *c, const Program *whole, TileRule tile, Arena *scratch) {
-    arena_reset(scratch);
-    Program cut = program_new(PROGRAM_TRAIN, whole->made[STAGE_GRAPH], tile, scratch);
-    stages_run(c, &cut, STAGE_COST, scratch);
-    return rank_of(c, &cut);
+/* A tiling that is made to be ranked. */
+typedef struct Ranking {
+    const Compilation *c;
+    const Program *whole;
+    TileRule tile;
+    Rank *rank;
+    Task task;
+} Ranking;
+
+static void rank_tile(void *context) {
+    const Ranking *ranking = context;
+    Arena *scratch = arena_new();
+    Program cut = program_new(PROGRAM_TRAIN, ranking->whole->made[STAGE_GRAPH], ranking->tile, scratch);
+    stages_run(ranking->c, &cut, STAGE_COST, scratch);
+    *ranking->rank = rank_of(ranking->c, &cut);
+    arena_free(scratch);
+}
+
+typedef struct Rankings {
+    uint32_t count;
+    Ranking of[MOST_TILINGS];
+} Rankings;
+
+static void begin_ranking(const Compilation *c, const Program *whole, TileRule tile, Rank *rank,
+                          Rankings *all) {
+    Ranking *next = &all->of[all->count++];
+    *next = (Ranking){.c = c, .whole = whole, .tile = tile, .rank = rank};
+    next->task = (Task){.run = rank_tile, .context = next, .alone = true};
+    task_begin(c->tasks, &next->task);
+}
+
+/* All that were begun are ranked. */
+static void end_rankings(const Compilation *c, Rankings *all) {
+    for (uint32_t i = 0; i < all->count; i++) task_end(c->tasks, &all->of[i].task);
 }
 
 /* Of chunks and tiles together, from what each of them alone changes: neither knows of the other, but where
@@ -130,16 +160,22 @@ static void keep_unbeaten(const Tiling *all, uint32_t found, int64_t floor, Batc
 
 /* `each`: every tiling is made to be ranked. */
 static void rank_tilings(const Compilation *c, const Program *whole, const Cuts *chunks, const Cuts *tiles,
-                         bool each, Batch *batch, Arena *scratch) {
+                         bool each, Batch *batch) {
     Tiling all[MOST_TILINGS];
+    Rank both[COUNT_OF(chunks->of)][COUNT_OF(tiles->of)];
+    Rankings rankings = {0};
     uint32_t found = 0;
+    for (uint32_t i = 1; i < chunks->count && each; i++)
+        for (uint32_t k = 1; k < tiles->count; k++)
+            begin_ranking(c, whole, (TileRule){chunks->of[i], tiles->of[k]}, &both[i][k], &rankings);
+    end_rankings(c, &rankings);
     for (uint32_t i = 0; i < chunks->count; i++)
         for (uint32_t k = 0; k < tiles->count; k++) {
             TileRule tile = {chunks->of[i], tiles->of[k]};
             if (tile_is_whole(tile)) continue;
             Rank rank = !i     ? tiles->rank[k]
                         : !k   ? chunks->rank[i]
-                        : each ? rank_tile(c, whole, tile, scratch)
+                        : each ? both[i][k]
                                : rank_both(&chunks->rank[0], &chunks->rank[i], &tiles->rank[k]);
             Tiling tiling = {tile, rank.seconds / program_tokens(whole), floor_bytes(&rank)};
             uint32_t at = found++;
@@ -153,24 +189,24 @@ static void rank_tilings(const Compilation *c, const Program *whole, const Cuts 
  * nothing is. */
 static void list_tilings(const Compilation *c, const Program *whole, Batch *batch) {
     int64_t tokens = whole->graph->batch * whole->graph->context;
-    Arena *scratch = arena_new();
     Cuts chunks =
         list_cuts(tokens, EFFORT_TILES_LOSS, whole->graph->node.count < EFFORT_TILES_COARSE_LOSS_OPS ? 2 : 4);
     Cuts tiles =
         list_cuts(tokens, EFFORT_TILES_MLP, whole->graph->node.count < EFFORT_TILES_COARSE_MLP_OPS ? 2 : 4);
     chunks.rank[0] = tiles.rank[0] = rank_of(c, whole);
+    Rankings rankings = {0};
     for (uint32_t i = 1; i < chunks.count; i++)
-        chunks.rank[i] = rank_tile(c, whole, (TileRule){chunks.of[i], 1}, scratch);
+        begin_ranking(c, whole, (TileRule){chunks.of[i], 1}, &chunks.rank[i], &rankings);
     for (uint32_t k = 1; k < tiles.count; k++)
-        tiles.rank[k] = rank_tile(c, whole, (TileRule){1, tiles.of[k]}, scratch);
-    rank_tilings(c, whole, &chunks, &tiles, false, batch, scratch);
+        begin_ranking(c, whole, (TileRule){1, tiles.of[k]}, &tiles.rank[k], &rankings);
+    end_rankings(c, &rankings);
+    rank_tilings(c, whole, &chunks, &tiles, false, batch);
     if (batch->tilings) {
         const Tiling *finest = &batch->tiling[batch->tilings - 1];
         Program *made = programs_get(c, whole->made[STAGE_GRAPH], finest->tile);
         if (programs_floor_bytes(c, made) != finest->floor_bytes)
-            rank_tilings(c, whole, &chunks, &tiles, true, batch, scratch);
+            rank_tilings(c, whole, &chunks, &tiles, true, batch);
     }
-    arena_free(scratch);
 }
 
 uint32_t programs_tilings(const Compilation *c, const Program *whole, const Tiling **list) {

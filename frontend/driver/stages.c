@@ -150,7 +150,8 @@ PlanRequest stages_glance(const Compilation *c, const Program *program, Budget b
                          .device = &c->device,
                          .budget = budget,
                          .known = c->known,
-                         .stats = c->stats};
+                         .stats = c->stats,
+                         .tasks = c->tasks};
 }
 
 PlanRequest stages_request(const Compilation *c, const Program *program, Wish wish) {

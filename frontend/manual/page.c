@@ -100,6 +100,8 @@ void page_add_command(Text *out) {
              ".It Ev REMAT_HOST\nA built-in host, as\n.Ql host-avx2 ,\nwhose figures the device\n.Ql "
              "host\nhas instead of this computer's, "
              "so that plans do not\ndepend on where they are made.\n"
+             ".It Ev REMAT_THREADS\nHow many threads plans are made with, from 1 to 4; as many as there are\n"
+             "processors where it is not set.\nThe plans are the same.\n"
              ".El\n");
     add_exit_codes(out);
     text_add(out, "%s",

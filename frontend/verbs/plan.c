@@ -72,6 +72,7 @@ int verb_plan(Compilation *c) {
         return message_fail(c->options, EXIT_USAGE, "--why answers in text; it goes without --json");
     if (c->options->compare) return compare(c);
     Planned planned = {0};
+    c->asks_least = !c->options->why;
     int code = verbs_plan(c, &planned);
     if (code >= 0) return code;
     PlanSummary summary = verbs_summary(c, &planned);

@@ -16,6 +16,7 @@ int verb_report(Compilation *c) {
     RunLog *run = NULL;
     if (code < 0 && options->log) code = run_log_read(options, c->arena, &run);
     Planned planned = {0};
+    c->asks_least = true;
     if (code < 0) code = verbs_plan(c, &planned);
     if (code >= 0) return code;
     PlanSummary summary = verbs_summary(c, &planned);

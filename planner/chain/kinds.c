@@ -30,7 +30,7 @@ Text kind_key(const Kind *kind, bool explored, Arena *arena) {
     return key;
 }
 
-bool kind_recall(const Memo *memo, const Text *key, Kind *kind) {
+bool kind_recall(Memo *memo, const Text *key, Kind *kind) {
     const Kind *known = memo_recall(memo, key);
     if (!known) return false;
     kind->choice.at = known->choice.at;
@@ -39,7 +39,8 @@ bool kind_recall(const Memo *memo, const Text *key, Kind *kind) {
 }
 
 void kind_remember(Memo *memo, const Text *key, const Kind *kind) {
-    Arena *arena = memo_arena(memo);
+    Arena *arena = memo_begin(memo, key);
+    if (!arena) return;
     Kind *known = NEW(arena, Kind); /* its choices count */
     for (uint32_t i = 0; i < kind->choice.count; i++) {
         Choice choice = kind->choice.at[i];

@@ -9,7 +9,7 @@
 /* Under which a kind's choices are found again: all that they depend on, as bytes. */
 Text kind_key(const Kind *kind, bool explored, Arena *arena);
 /* Fills in the choices where they are known. */
-bool kind_recall(const Memo *memo, const Text *key, Kind *kind);
+bool kind_recall(Memo *memo, const Text *key, Kind *kind);
 void kind_remember(Memo *memo, const Text *key, const Kind *kind);
 
 #endif

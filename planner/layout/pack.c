@@ -538,7 +538,9 @@ static void pack_once(PackItem *item, uint32_t count, int64_t below, Memo *known
     if (!offset) pack_items(item, count, below, scratch);
     for (uint32_t i = 0; offset && i < count; i++) item[i].offset = offset[i];
     if (!known || offset) return;
-    int64_t *found = NEW_ARRAY(memo_arena(known), int64_t, count + 1);
+    Arena *keeps = memo_begin(known, &key);
+    if (!keeps) return;
+    int64_t *found = NEW_ARRAY(keeps, int64_t, count + 1);
     for (uint32_t i = 0; i < count; i++) found[i] = item[i].offset;
     memo_remember(known, &key, found);
 }

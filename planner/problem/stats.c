@@ -13,14 +13,26 @@ static const struct {
 #undef PHASE
 };
 
-double stats_clock(void) {
+static double seconds_of(clockid_t clock) {
     struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    clock_gettime(clock, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+double stats_clock(void) {
+    return seconds_of(CLOCK_THREAD_CPUTIME_ID);
+}
+
+void stats_add(Stats *to, const Stats *from) {
+    for (int i = 0; i < STATS_COUNT; i++) {
+        to->phase[i].seconds += from->phase[i].seconds;
+        to->phase[i].calls += from->phase[i].calls;
+        to->phase[i].results += from->phase[i].results;
+    }
+}
+
 void stats_print(const Stats *stats, Text *out) {
-    double whole = stats_clock();
+    double whole = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
     text_add(out, "%-34s %10s %7s %9s %10s\n", "phase", "seconds", "share", "calls", "results");
     for (int i = 0; i < STATS_COUNT; i++) {
         if (!stats->phase[i].calls) continue;

@@ -19,7 +19,7 @@ typedef struct Stats {
     } phase[STATS_COUNT];
 } Stats;
 
-double stats_clock(void); /* seconds that the processor gave this program */
+double stats_clock(void); /* seconds that the processor gave this thread */
 
 static inline double stats_begin(const Stats *stats) {
     return stats ? stats_clock() : 0;
@@ -32,6 +32,8 @@ static inline void stats_end(Stats *stats, StatsPhase phase, double began, uint6
     stats->phase[phase].results += results;
 }
 
+/* Adds what another thread counted. */
+void stats_add(Stats *to, const Stats *from);
 /* A table of the phases that ran, and of the whole program so far. */
 void stats_print(const Stats *stats, Text *out);
 

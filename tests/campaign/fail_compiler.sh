@@ -26,7 +26,8 @@ command_of() {
     case $1 in
     check) echo check tiny.remat ;;
     wrong) echo check tiny.remat --set H=3 --diagnostics json ;;
-    plan) echo plan tiny.remat --json ;;
+    plan | threads) echo plan tiny.remat --json ;;
+    deny) echo plan tiny.remat --budget 64KiB --json ;;
     compare) echo plan tiny.remat --compare ;;
     budget) echo plan tiny.remat --budget 90KiB --json ;;
     dump) echo dump tiny.remat --stage layout ;;
@@ -42,7 +43,7 @@ command_of() {
     data) echo data chat.remat --json ;;
     esac
 }
-[ $# -gt 0 ] || set -- check wrong plan compare budget dump sweep explain devices solve pack fmt dot emit data svg
+[ $# -gt 0 ] || set -- check wrong plan threads deny compare budget dump sweep explain devices solve pack fmt dot emit data svg
 
 place() { # what stands at the output before the run
     rm -rf output output.*
@@ -54,6 +55,9 @@ place() { # what stands at the output before the run
 }
 output_of() {
     case $1 in dot | svg) echo "output.$1" ;; pack | fmt | emit | data) echo output ;; *) echo none ;; esac
+}
+threads_of() { # with one thread the same call fails each time
+    case $1 in threads | deny) echo 2 ;; *) echo 1 ;; esac
 }
 timeless() { # seconds that a verb took are no part of its answer
     sed 's/"seconds": [0-9.]*/"seconds": 0/' "$1"
@@ -84,7 +88,7 @@ try() { # NAME KIND N ERRNO HOW
     place "$1" "$out"
     code=0
     # shellcheck disable=SC2046
-    timeout -k 1 60 env LD_PRELOAD="$shim" FAIL_KIND="$2" FAIL_N="$3" FAIL_ERRNO="$4" FAIL_HOW="$5" \
+    timeout -k 1 60 env REMAT_THREADS="$(threads_of "$1")" LD_PRELOAD="$shim" FAIL_KIND="$2" FAIL_N="$3" FAIL_ERRNO="$4" FAIL_HOW="$5" \
         "$rematc" $(command_of "$1") >stdout.txt 2>stderr.txt || code=$?
     timeless stdout.txt >answer.txt
     attempts=$((attempts + 1))
@@ -124,7 +128,7 @@ for name; do
     rm -f counts
     expected=0
     # shellcheck disable=SC2046
-    env LD_PRELOAD="$shim" FAIL_COUNT=counts "$rematc" $(command_of "$name") >stdout.txt 2>"$name.message" || expected=$?
+    env REMAT_THREADS="$(threads_of "$name")" LD_PRELOAD="$shim" FAIL_COUNT=counts "$rematc" $(command_of "$name") >stdout.txt 2>"$name.message" || expected=$?
     # of the compiler and of a child that it has: the higher number
     awk '{ if ($2 > most[$1]) most[$1] = $2 } END { for (kind in most) print kind, most[kind] + 0 }' counts | sort >calls.txt
     timeless stdout.txt >"$name.answer"

@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -201,6 +202,14 @@ pid_t fork(void) {
     if (!real) *(void **)&real = dlsym(RTLD_NEXT, "fork");
     if (armed && hit(KIND_FORK)) return errno = error_number, -1;
     return real();
+}
+
+/* A thread that cannot be made counts among processes. */
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *context) {
+    static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (!real) *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+    if (armed && hit(KIND_FORK)) return error_number;
+    return real(thread, attr, run, context);
 }
 
 /* ---- start and end ---- */

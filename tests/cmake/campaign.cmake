@@ -47,6 +47,12 @@ target_link_libraries(tokenize PRIVATE remat_text)
 add_custom_target(tokenizer_files COMMAND ${REMAT_PYTHON} ${campaign}/tokenizer_files.py $<TARGET_FILE:tokenize>
                   ${CMAKE_BINARY_DIR}/campaign/tokenizer_files DEPENDS tokenize USES_TERMINAL VERBATIM)
 
+# Also for a build with REMAT_SANITIZE_THREADS.
+if(TARGET rematc)
+  add_custom_target(same_threads COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/threads.sh $<TARGET_FILE:rematc>
+                    ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/campaign/same_threads all DEPENDS rematc USES_TERMINAL VERBATIM)
+endif()
+
 # What is watched here is the program as it is used: sanitizers have allocations and signals of their own.
 if(TARGET rematc AND NOT REMAT_SANITIZE)
   campaign(kill_campaign kill)

@@ -26,7 +26,7 @@ expect() {
     got=0
     "$@" >stdout.txt 2>stderr.txt || got=$?
     [ "$got" = "$want" ] || { cat stdout.txt stderr.txt >&2; fail "exit $got, not $want: $*"; }
-    if grep -qE 'AddressSanitizer|runtime error:|LeakSanitizer' stderr.txt; then
+    if grep -qE '(Address|Thread)Sanitizer|runtime error:|LeakSanitizer' stderr.txt; then
         cat stderr.txt >&2
         fail "sanitizer report: $*"
     fi
