@@ -23,8 +23,11 @@ for kind in 'f32 nf4' 'bf16 nf4(double_quant)'; do
     expect 0 qlora tune --budget 64MiB --folder tune --force -o $type.profile -- --each 0.0001 $(test $type = bf16 || echo --only nf4)
     grep '^variant.* linear.* nf4' $type.profile >ways.txt
     [ "$(wc -l <ways.txt)" -ge 8 ] && ! grep -v ' : dequantise_within$\| : dequantise_apart$' ways.txt || fail "$(cat ways.txt)"
+    # but for which way, by figures: times that are taken here change plans from run to run
+    time=$(grep -m 1 '^time.* dequantize' $type.profile)
     for way in within apart; do
-        sed "/^variant.* attend/d; /^variant.* nf4/s/ : .*/ : dequantise_$way/" $type.profile >$way.profile
+        { grep '^format\|^origin' $type.profile && echo "${time%% : *} : p10_us=1 median_us=1 p90_us=1 count=5" &&
+            sed "s/ : .*/ : dequantise_$way/" ways.txt; } >$way.profile
         expect 0 qlora plan --budget 64MiB --profile $way.profile --json
         mv stdout.txt $way.json
     done
@@ -49,8 +52,7 @@ for kind in 'f32 nf4' 'bf16 nf4(double_quant)'; do
     [ "$(wc -l <$type.want)" = 6 ] || fail "$(wc -l <$type.want) steps, not 6"
     [ "$(cat within.least)" -lt "$(cat apart.least)" ] && [ "$(json_int keep_all_bytes within.json)" -le "$(json_int keep_all_bytes apart.json)" ] ||
         fail "$type: $(cat within.least) bytes at least within, $(cat apart.least) apart"
-    # in tiles, where packing decides: nearly
-    [ "$(json_int smallest_bytes within.json)" -le "$(($(json_int smallest_bytes apart.json) / 500 * 501))" ] ||
+    [ "$(json_int smallest_bytes within.json)" -le "$(json_int smallest_bytes apart.json)" ] ||
         fail "$type: in tiles $(json_int smallest_bytes within.json) bytes at least within, $(json_int smallest_bytes apart.json) apart"
 done
 for operation in dequantize 'linear bf16.* < bf16.* bf16' 'linear .*nf4' 'linear_bwd_x .*nf4'; do
@@ -65,7 +67,7 @@ expect 0 qlora plan --budget 64MiB --why '*.mlp.down_proj'
 grep -q '^  its weight is dequantised within the product, as always where nothing was measured$' stdout.txt || fail "$(cat stdout.txt)"
 expect 0 qlora dump --stage fuse --profile apart.profile
 grep -q '= dequantize' stdout.txt || fail "$(cat stdout.txt)"
-grep -v '^time\|^within' apart.profile >again.profile
+cp apart.profile again.profile
 expect 0 tune/tune -o again.profile --each 0.0001 --only nf4
 grep '^variant.* nf4' again.profile >again.txt
 grep '^variant.* nf4' apart.profile | cmp - again.txt || fail "another way than the one that was chosen"
