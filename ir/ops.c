@@ -72,9 +72,13 @@ static const char *shape_cast(Shape *s) {
     return arena_printf(s->arena, "%u inputs do not go with %u outputs", s->nin, s->nout);
 }
 
+static bool is_nf4(const Type *t) {
+    return t->dtype == DT_NF4 || t->dtype == DT_NF4_F32;
+}
+
 static const char *shape_dequantize(Shape *s) {
     Type made = s->in[0];
-    if (made.dtype != DT_NF4 && made.dtype != DT_NF4_F32)
+    if (!is_nf4(&made))
         return arena_printf(s->arena, "the input is %s, must be of an nf4 type", say_type(s, &made));
     if (!s->out[0].rank) return "dequantize needs the type to give";
     made.dtype = s->out[0].dtype;
@@ -155,7 +159,7 @@ static const char *shape_linear(Shape *s) {
     if (last(x) != w->dim[1])
         return arena_printf(s->arena, "input width %lld does not match weight [%lld, %lld]",
                             (long long)last(x), (long long)w->dim[0], (long long)w->dim[1]);
-    if (w->dtype != x->dtype)
+    if (w->dtype != x->dtype && !is_nf4(w))
         return arena_printf(s->arena, "input %s and weight %s differ in type", say_type(s, x),
                             say_type(s, w));
     if (s->nin > 2) TRY(expect_vector(s, "the bias", &s->in[2], w->dim[0]));
@@ -305,7 +309,7 @@ static const char *shape_norm_bwd_g(Shape *s) {
 static const char *shape_linear_bwd_x(Shape *s) {
     const Type *dy = &s->in[0], *w = &s->in[1];
     TRY(expect_float(s, "the gradient", dy));
-    if (w->rank != 2 || w->dtype != dy->dtype || w->dim[0] != last(dy))
+    if (w->rank != 2 || (w->dtype != dy->dtype && !is_nf4(w)) || w->dim[0] != last(dy))
         return arena_printf(s->arena, "gradient %s does not match weight %s", say_type(s, dy),
                             say_type(s, w));
     return give(s, 0, with_last(dy, w->dim[1]));

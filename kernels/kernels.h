@@ -48,6 +48,7 @@ extern "C" {
 #endif
 
 enum { K_ALIGN = 256, K_LANES = 16, K_MAX_RANK = 4 };
+enum { K_PRODUCT_ROWS = 256 }; /* of a product on the host that a tile has, about (matmul.c) */
 enum {
 #define LIMIT(NAME, most, what) K_MOST_##NAME = most,
 #include "limits.def"
@@ -112,7 +113,8 @@ KFunction k_split;         /* out[i] = the next columns of the last dimension, a
 KFunction k_concat;        /* the reverse */
 KFunction k_slice_rows;    /* rows [begin, begin + n) of the first dimension; any storage type */
 KFunction k_join_rows;     /* the reverse: pieces one after the other */
-KFunction k_linear;        /* y = x w^T (+ bias), or factor * x w^T, rounded once */
+KFunction k_linear;        /* y = x w^T (+ bias), or factor * x w^T, rounded once. A packed w counts as what dequantize
+                              stores of it in x's type; so in linear_bwd_x */
 KFunction k_layernorm;     /* y = (x - mean) rstd g + b; population variance; rstd = 1/sqrt(var + eps) */
 KFunction k_rmsnorm;       /* y = x rstd g; rstd = 1/sqrt(mean x^2 + eps) */
 KFunction k_gelu;          /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */

@@ -4,8 +4,9 @@
  * chunk stays in the thread's second-level cache (Goto and van de Geijn 2008), where it lies or as a copy on
  * the stack; B's is copied in strips as wide as panel.h's register block, one after the other, and while one
  * is multiplied the next comes from memory. bf16 is widened in the copies; a bf16 C is summed in f32 and
- * rounded once. The chunks depend on the depth only, so neither the number of threads nor the tiles change a
- * bit; it is also why the products are not BLAS calls, whose bits follow the number of threads. */
+ * rounded once. A packed B is unpacked in the copies, for each tile anew; what is multiplied is what
+ * `dequantize` stores. The chunks depend on the depth only, so neither the number of threads nor the tiles
+ * change a bit; it is also why the products are not BLAS calls, whose bits follow the number of threads. */
 #include "matmul.h"
 #include "panel.h"
 
@@ -78,9 +79,33 @@ static void transpose_lanes(const KTensor *x, int64_t column, int64_t n, int64_t
     }
 }
 
+/* The same copies of a packed B. Its rows are unpacked as they lie; those that have to be turned first come
+ * together, K_LANES at a time. */
+static void unpack_strip(const Product *p, int64_t column, int64_t n, int64_t at, int64_t k, real *to) {
+    const int64_t stride = k_last(p->b.x);
+    for (int64_t l = 0; l < k; l++, to += STRIP) {
+        k_unpack_stored(p->unpack, p->a.x->dtype, (at + l) * stride + column, n, to);
+        for (int64_t j = n; j < STRIP; j++) to[j] = 0;
+    }
+}
+
+static void unpack_lanes(const Product *p, int64_t column, int64_t n, int64_t at, int64_t k, real *to) {
+    _Alignas(64) real line[K_LANES * DEPTH];
+    const int64_t stride = k_last(p->b.x);
+    const KTensor lines = {.data = line, .dtype = K_F32, .rank = 2, .dim = {K_LANES, DEPTH}};
+    for (int64_t j = 0; j < n; j++)
+        k_unpack_stored(p->unpack, p->a.x->dtype, (column + j) * stride + at, k, line + j * DEPTH);
+    transpose_lanes(&lines, 0, n, 0, k, to);
+}
+
 /* The copy of n <= STRIP columns of B: [k, STRIP], zeros past the last one. */
 static void copy_b(const Product *p, int64_t column, int64_t n, int64_t at, int64_t k, real *to) {
-    if (p->b.transposed)
+    if (p->unpack && p->b.transposed)
+        unpack_strip(p, column, n, at, k, to);
+    else if (p->unpack)
+        for (int64_t i = 0; i < STRIP; i += K_LANES)
+            unpack_lanes(p, column + i, k_min(K_LANES, n - i), at, k, to + i);
+    else if (p->b.transposed)
         copy_strip(p->b.x, column, n, at, k, to);
     else
         for (int64_t i = 0; i < STRIP; i += K_LANES)
@@ -96,11 +121,11 @@ typedef struct Piece {
 static void fetch_ahead(const Matrix *matrix, const Piece *x, int64_t i, int64_t count) {
     enum { LINE = 64 };
     const int64_t lines = matrix->transposed ? x->k : x->n, stride = k_last(matrix->x);
-    const size_t bytes = (size_t)(matrix->transposed ? x->n : x->k) * k_element_bytes(matrix->x->dtype);
+    const int64_t bytes = k_operand_bytes(matrix->x, matrix->transposed ? x->n : x->k);
     for (int64_t r = lines * i / count; r < lines * (i + 1) / count; r++) {
-        const char *from = k_at(matrix->x, matrix->transposed ? (x->at + r) * stride + x->row
-                                                              : (x->row + r) * stride + x->at);
-        for (size_t byte = 0; byte < bytes; byte += LINE) __builtin_prefetch(from + byte, 0, 2);
+        const char *from = k_operand_at(matrix->x, matrix->transposed ? (x->at + r) * stride + x->row
+                                                                      : (x->row + r) * stride + x->at);
+        for (int64_t byte = 0; byte < bytes; byte += LINE) __builtin_prefetch(from + byte, 0, 2);
     }
 }
 
@@ -199,6 +224,11 @@ typedef struct Cut {
 } Cut;
 
 static void multiply_all(Product p) {
+    KUnpack unpack;
+    if (k_is_packed(p.b.x)) {
+        k_unpack_begin(&unpack, p.b.x);
+        p.unpack = &unpack;
+    }
     const int dots = k_dots_multiply(&p);
     const Cut cut =
         dots ? (Cut){K_DOTS_ROWS, K_DOTS_BLOCK, p.columns, K_DOTS_BLOCK, K_DOTS_DEPTH, K_DOTS_BLOCK}

@@ -3,7 +3,7 @@
 #ifndef REMAT_MATMUL_H
 #define REMAT_MATMUL_H
 
-#include "host.h"
+#include "unpack.h"
 
 /* op(X)[rows, depth] of a stored matrix; transposed: X is stored [depth, rows]. */
 typedef struct Matrix {
@@ -15,10 +15,21 @@ typedef struct Product {
     int64_t rows, columns, depth, chunk; /* M, N, K, and how much of K is summed at a time */
     Matrix a, b;                         /* b is op(B)^T: [N, K] unless transposed */
     const KTensor *c, *bias;
+    const KUnpack
+        *unpack; /* of B, where it is packed: what it holds counts as stored in A's type; else NULL */
     int parts;   /* C is so many tensors, whose rows follow each other; 0: one, of any rank */
     int adds;    /* C's old contents count */
     real factor; /* of the result; 0: it stays as it is */
 } Product;
+
+/* The bytes from element `first` on of an operand that is stored as it is multiplied, or packed; for fetching
+ * ahead. */
+static inline const char *k_operand_at(const KTensor *x, int64_t first) {
+    return k_is_packed(x) ? (const char *)x->data + first / 2 : k_at(x, first);
+}
+static inline int64_t k_operand_bytes(const KTensor *x, int64_t elements) {
+    return k_is_packed(x) ? elements / 2 : elements * (int64_t)k_element_bytes(x->dtype);
+}
 
 /* The tensor that holds a row of C; its first element there. */
 static inline const KTensor *k_product_row(const Product *p, int64_t row, int64_t *first) {
@@ -50,8 +61,8 @@ static inline void k_product_scale(const Product *p, int64_t m, int64_t n, real 
 }
 
 /* ---- matmul_dots.c ---- */
-enum { K_DOTS_BLOCK = 32, K_DOTS_ROWS = 256, K_DOTS_DEPTH = 1024 };
-/* Whether this machine multiplies bf16 numbers, and both operands are of them. */
+enum { K_DOTS_BLOCK = 32, K_DOTS_ROWS = K_PRODUCT_ROWS, K_DOTS_DEPTH = 1024 };
+/* Whether this machine multiplies bf16 numbers, and both operands are of them, or B is packed. */
 int k_dots_multiply(const Product *p);
 /* Elements [row, row + m) x [column, column + n) of C, at most K_DOTS_ROWS rows; p->chunk is at most
  * K_DOTS_DEPTH. Requires k_dots_multiply. */

@@ -33,7 +33,7 @@ enum {
 };
 
 int k_dots_multiply(const Product *p) {
-    return !K_REAL_IS_DOUBLE && p->a.x->dtype == K_BF16 && p->b.x->dtype == K_BF16;
+    return !K_REAL_IS_DOUBLE && p->a.x->dtype == K_BF16 && (p->b.x->dtype == K_BF16 || p->unpack);
 }
 
 /* ---- copies ---- */
@@ -219,14 +219,41 @@ typedef struct Panel {
 
 /* The part of `panel` that is fetched while block `i` of `count` is multiplied. */
 static Ahead ahead_of(const Matrix *matrix, const Panel *panel, int64_t i, int64_t count) {
-    const int64_t stride = k_last(matrix->x), lines = matrix->transposed ? PAIRS : panel->n;
+    const KTensor *x = matrix->x;
+    const int64_t stride = k_last(x), lines = matrix->transposed ? PAIRS : panel->n;
     const int64_t from = lines * i / count, to = lines * (i + 1) / count;
-    const uint16_t *x = matrix->x->data;
     if (matrix->transposed)
-        return (Ahead){(const char *)(x + (panel->at + from) * stride + panel->column),
-                       panel->n ? to - from : 0, 2 * stride, PAIRS * 2 * stride, 2 * panel->n};
-    return (Ahead){(const char *)(x + (panel->column + from) * stride + panel->at), to - from, 2 * stride, 64,
-                   64};
+        return (Ahead){k_operand_at(x, (panel->at + from) * stride + panel->column), panel->n ? to - from : 0,
+                       k_operand_bytes(x, stride), k_operand_bytes(x, PAIRS * stride),
+                       k_operand_bytes(x, panel->n)};
+    return (Ahead){k_operand_at(x, (panel->column + from) * stride + panel->at), to - from,
+                   k_operand_bytes(x, stride), k_operand_bytes(x, PAIRS), k_operand_bytes(x, PAIRS)};
+}
+
+/* The squares of a panel of a packed B. As many lines are unpacked, as they lie, as a square has. */
+static void unpack_panel(const Product *p, const Panel *panel, uint32_t *to) {
+    _Alignas(64) uint16_t line[SIDE * PANEL_DEPTH];
+    const int64_t stride = k_last(p->b.x), along = (panel->k + PAIRS - 1) / PAIRS,
+                  across = (panel->n + K_DOTS_BLOCK - 1) / K_DOTS_BLOCK * K_DOTS_BLOCK / SIDE;
+    const int turned = p->b.transposed;
+    KTensor lines = {.data = line, .dtype = K_BF16, .rank = 2, .dim = {SIDE, PANEL_DEPTH}};
+    if (turned) lines.dim[0] = PAIRS, lines.dim[1] = PANEL;
+    const Matrix unpacked = {&lines, turned};
+    for (int64_t i = 0; i < (turned ? along : across); i++) {
+        const int64_t first = i * lines.dim[0], n = turned ? panel->n : panel->k,
+                      count = k_min(lines.dim[0], (turned ? panel->k : panel->n) - first);
+        for (int64_t r = 0; r < count; r++) {
+            const int64_t at = turned ? (panel->at + first + r) * stride + panel->column
+                                      : (panel->column + first + r) * stride + panel->at;
+            k_unpack_bf16(p->unpack, at, n, line + r * lines.dim[1]);
+        }
+        for (int64_t j = 0; j < (turned ? across : along); j++) {
+            const int64_t r = turned ? j : i, l = turned ? i : j;
+            copy_square(&unpacked, turned ? r * SIDE : 0, k_min(SIDE, panel->n - r * SIDE),
+                        turned ? 0 : l * PAIRS, k_min(PAIRS, panel->k - l * PAIRS), 0,
+                        to + (r * along + l) * SQUARE);
+        }
+    }
 }
 
 /* sums [m, n] += */
@@ -237,7 +264,10 @@ static void multiply_panel(const Product *p, const Panel *panel, const Panel *ne
     const int64_t steps = (panel->k + PAIRS - 1) / PAIRS,
                   across = (panel->n + K_DOTS_BLOCK - 1) / K_DOTS_BLOCK,
                   blocks = (m + K_DOTS_BLOCK - 1) / K_DOTS_BLOCK * across;
-    copy(&p->b, panel->column, panel->n, panel->at, panel->k, 0, b);
+    if (p->unpack)
+        unpack_panel(p, panel, b);
+    else
+        copy(&p->b, panel->column, panel->n, panel->at, panel->k, 0, b);
     for (int64_t i = 0; i < blocks; i++) {
         const int64_t row = i % (blocks / across), column = i / (blocks / across);
         const Ahead ahead = ahead_of(&p->b, next, i, blocks);

@@ -6,6 +6,7 @@
 #define REMAT_VARIANT_H
 
 #include "cuda_sizes.h"
+#include "packed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,6 +74,11 @@ static inline const KTensor *k_variant_heads(const KTensor *out, const KTensor *
 static inline int k_takes_all(const KTensor *out, const KTensor *in) {
     (void)out, (void)in;
     return 1;
+}
+/* Of a product, whose second operand is the weight. */
+static inline int k_takes_packed_weight(const KTensor *out, const KTensor *in) {
+    (void)out;
+    return k_packing(in[1].dtype).code_bits > 0;
 }
 static inline int k_takes_heads_64(const KTensor *out, const KTensor *in) {
     const KTensor *x = k_variant_heads(out, in);

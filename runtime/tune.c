@@ -175,6 +175,7 @@ static void make_numbers(const Tune *tune, int fill, int dtype, void *chunk) {
         uint32_t *word = chunk, bound = tune->tuner->vocab > 0 ? (uint32_t)tune->tuner->vocab : 1;
         for (int64_t i = 0; i < RT_CHUNK_BYTES / 4; i++) {
             word[i] = next_random(&random);
+            if (fill == RT_FILL_BYTES) word[i] = (word[i] & 0x7fffff) | 0x3c000000; /* a scale near 0.01 */
             if (fill == RT_FILL_TOKENS) word[i] %= bound;
             if (fill == RT_FILL_LAST) word[i] = (uint32_t)(tune->tuner->context - 1);
         }
@@ -220,7 +221,9 @@ typedef struct Placed {
 static void call_once(Tune *tune, const void *what, int64_t turn) {
     const Placed *placed = what;
     const RtTuneOperation *operation = placed->operation;
-    operation->call(&tune->run, placed->at + turn % placed->copies * operation->tensors);
+    const int apart = operation->apart && tune->now && !k_variant_is_first(tune->now);
+    (apart ? operation->apart : operation->call)(&tune->run,
+                                                 placed->at + turn % placed->copies * operation->tensors);
 }
 
 /* Where the operation is a product that has several algorithms, the fastest becomes its own. */
@@ -293,6 +296,7 @@ static void measure(Tune *tune, const RtTuneOperation *operation) {
     tune->now = tune->variant[operation - tune->tuner->operation];
     choose_algorithm(tune, &placed);
     choose_variant(tune, &placed);
+    if (operation->apart) tune->now = K_VARIANT_NONE; /* what else is taken has times of its own */
     Times times = take_times(tune, call_once, &placed, operation_seconds(tune));
     print_times(operation->key, operation->runs, operation->planned_seconds, &times);
     add_times(tune, operation->key, &times);
@@ -437,6 +441,7 @@ static void add_steps(Tune *tune, const double *took, int steps) {
     for (int i = 0; i < tuner->operations; i++) {
         const RtTuneOperation *operation = &tuner->operation[i];
         Times times = {.count = steps};
+        if (!operation->runs) continue;
         for (int s = 0; s < steps; s++)
             times.seconds[s] = took[(int64_t)s * tuner->operations + i] / (double)operation->runs;
         qsort(times.seconds, (size_t)steps, sizeof *times.seconds, ascending);

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /* What a tensor holds when it is measured: numbers of either sign; of 0.5 to 1.5, where others make no sense;
- * tokens of the vocabulary; the last place of a row; bytes; zeros. */
+ * tokens of the vocabulary; the last place of a row; bytes, of which four are a small number; zeros. */
 typedef enum RtFill {
     RT_FILL_NONE,
     RT_FILL_SIGNED,
@@ -34,9 +34,11 @@ typedef struct RtTuneOperation {
     void (*call)(RtRun *run, const int64_t *at); /* `at`: the offset of each tensor, in their order */
     const RtTuneTensor *tensor;
     int tensors;
-    int64_t runs;           /* a step */
-    double planned_seconds; /* one of them */
-    int family;             /* KFamily: of its kernel's variants */
+    int64_t runs;                                 /* a step; 0: the plan does not have it */
+    double planned_seconds;                       /* one of them */
+    int family;                                   /* KFamily: of its kernel's variants */
+    void (*apart)(RtRun *run, const int64_t *at); /* what the second of them is, where they are no variants of
+                                                     one kernel: the same by several operations; else NULL */
 } RtTuneOperation;
 
 struct RtTuner;

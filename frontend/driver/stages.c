@@ -4,6 +4,7 @@
 #include "ir/check.h"
 #include "ir/ops.h"
 #include "planner/check/check.h"
+#include "planner/cost/packed.h"
 #include "planner/layout/pack.h"
 
 const char *const stage_name[STAGE_COUNT] = {
@@ -120,7 +121,8 @@ void stages_run(const Compilation *c, Program *p, Stage last, Arena *arena) {
         leaves(p, has_adapters(p->graph) ? group_adapters(p->graph, arena) : p->graph);
     if (begins(p, STAGE_GRAD, last))
         leaves(p, trains ? autodiff(p->graph, &rule, arena) : graph_forward_only(p->graph, arena));
-    if (begins(p, STAGE_FUSE, last)) leaves(p, fuse(p->graph, arena));
+    const PackedRule packed = {packed_is_taken, &c->device};
+    if (begins(p, STAGE_FUSE, last)) leaves(p, fuse(p->graph, &packed, arena));
     if (begins(p, STAGE_ORDER, last))
         leaves(p, trains && updates_may_move(p->graph) ? order_updates(p->graph, arena) : p->graph);
     if (begins(p, STAGE_PAD, last)) leaves(p, cuda ? pad_rows(p->graph, arena) : p->graph);

@@ -5,6 +5,7 @@
 #include "frontend/driver/options.h"
 #include "frontend/driver/profiles.h"
 #include "ir/ops.h"
+#include "planner/cost/packed.h"
 #include "planner/layout/live.h"
 #include "runtime/sizes.h"
 
@@ -305,13 +306,26 @@ static void add_moved(const PlanSummary *summary, const Fates *fates, const Node
         format_seconds((double)bytes / summary->request->device->copy_bytes_per_second, b));
 }
 
+/* How a product has its weight, where that is packed; else which variant its kernel is. */
+static void add_way(const PlanSummary *summary, const Node *node, Text *out) {
+    const Part *part = &summary->request->train;
+    const Device *device = summary->request->device;
+    const PackedWay way = packed_way(part->graph, node);
+    const int variant = part->cost[node - part->graph->node.at].variant;
+    if (way != PACKED_NOT)
+        text_add(out, "  its weight is dequantised %s, %s\n",
+                 way == PACKED_WITHIN ? "within the product" : "apart from the product",
+                 packed_is_chosen(device, part->graph, node) ? "the faster when both were measured"
+                                                             : "as always where nothing was measured");
+    else if (variant)
+        text_add(out, "  its kernel is the variant %s, the fastest when they were measured\n",
+                 k_variant_name(variant));
+}
+
 /* `scaled`: by a profile, which does not have it. */
 static void add_source(const Cost *cost, bool scaled, Text *out) {
     const ProfileTime *time = cost->measured;
     char a[24], b[24];
-    if (cost->variant)
-        text_add(out, "  its kernel is the variant %s, the fastest when they were measured\n",
-                 k_variant_name(cost->variant));
     if (!time) {
         text_add(out, "  its time is %s: %s%s\n",
                  cost->interpolated ? "interpolated between those measured of its kind, by" : "computed from",
@@ -349,6 +363,7 @@ uint32_t summary_why(const PlanSummary *summary, const char *pattern, Text *out)
         text_add(out, "%s: %s, %s, %s a run, %" PRIu64 " run%s a step\n", node->name, op_info[node->op].name,
                  format_bytes(bytes, a), format_seconds(part->cost[n].seconds, b), runs,
                  runs == 1 ? "" : "s");
+        add_way(summary, node, out);
         add_source(&part->cost[n], summary->request->device->between != NULL, out);
         if (pin) text_add(out, "  pinned by the file: %s\n", pin);
         if (fates.again[n])
@@ -382,6 +397,17 @@ static json_t *texts(const char *const *text, uint32_t count) {
     json_t *list = json_array();
     for (uint32_t i = 0; i < count; i++) json_add(list, json_text(text[i]));
     return list;
+}
+
+/* Products with packed weights, by whether they dequantise them themselves. */
+static void add_ways(json_t *root, const Graph *g) {
+    int64_t count[] = {[PACKED_NOT] = 0, [PACKED_WITHIN] = 0, [PACKED_APART] = 0};
+    for (NodeId n = 0; n < g->node.count; n++) count[packed_way(g, &g->node.at[n])]++;
+    if (!count[PACKED_WITHIN] && !count[PACKED_APART]) return;
+    json_t *ways = json_object();
+    json_set(ways, "within", json_integer(count[PACKED_WITHIN]));
+    json_set(ways, "apart", json_integer(count[PACKED_APART]));
+    json_set(root, "products_dequantising", ways);
 }
 
 static void add_device(json_t *root, const Device *device) {
@@ -434,6 +460,7 @@ json_t *summary_plan_tree(const PlanSummary *summary, Arena *arena) {
         json_set(root, "launches", json_integer(issued.launches));
         json_set(root, "transfers", json_integer(issued.transfers));
     }
+    add_ways(root, g);
     json_set(root, "seconds", json_number(train->plan->seconds));
     json_set(root, "recompute_seconds", json_number(train->plan->recompute_seconds));
     json_set(root, "wait_seconds", json_number(train->plan->wait_seconds));

@@ -59,8 +59,17 @@ Graph *autodiff(const Graph *forward, const TrainRule *rule, Arena *arena);
  * Requires: a graph after autodiff, or a forward one. Produces: one with silu*mul, bias+gelu, residual+norm
  * and their backward nodes in single nodes, the loss and its gradient in one, sums over rows beside what has
  * the rows, and the update, where gradients wait for it, in few. Never across the border of a repeated block:
- * its input stays one value made outside it. */
-Graph *fuse(const Graph *g, Arena *arena);
+ * its input stays one value made outside it.
+ * Last, products whose weights are dequantised take them packed, where `rule` says so: `product` and
+ * `dequantize` are of that graph; `sharing` products of the same phase read the weight. It depends on nothing
+ * else but `about`. */
+/* Whether a product takes a weight packed, in place of what a node makes of it. `rule` NULL: none does. */
+typedef struct PackedRule {
+    bool (*takes)(const void *about, const Graph *g, const Node *product, const Node *dequantize,
+                  uint32_t sharing);
+    const void *about;
+} PackedRule;
+Graph *fuse(const Graph *g, const PackedRule *rule, Arena *arena);
 
 /* ---- order.c ----
  * Requires: a graph after autodiff and fuse, since they keep the update last. Produces, without clipping and

@@ -13,6 +13,7 @@
 #include "planner/cost/interpolate.h"
 #include "planner/cost/operand.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct Work {
@@ -75,10 +76,19 @@ static Work cost_cache_rows(const Graph *g, const Node *node) {
     return (Work){.bytes = bytes + (double)type_bytes(input_type(g, node, 2))};
 }
 
+/* What a packed weight stands for, in the type of the first input, passes the caches once for every tile of
+ * rows. */
+static double unpacked(const Graph *g, const Node *node) {
+    const Type *x = input_type(g, node, 0), *w = input_type(g, node, 1);
+    if (dtype_bytes[w->dtype]) return 0;
+    const double rows = (double)type_elements(x) / last_dim(x);
+    return ceil(rows / K_PRODUCT_ROWS) * (double)(type_elements(w) * dtype_bytes[x->dtype]);
+}
+
 /* The rows of the first input, each element with `width` others. */
 static Work matmul(const Graph *g, const Node *node, double width) {
     double outer = (double)type_elements(input_type(g, node, 0));
-    return (Work){.flops = 2.0 * outer * width, .bytes = traffic(g, node)};
+    return (Work){.flops = 2.0 * outer * width, .bytes = traffic(g, node) + unpacked(g, node)};
 }
 
 /* x [.., I], w [O, I] */

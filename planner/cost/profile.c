@@ -260,9 +260,11 @@ static int variant_of(const ProfileVariant *record, Arena *arena) {
     const Graph *g = variant ? profile_graph(record->key, arena) : NULL;
     if (!g) return K_VARIANT_NONE;
     const Node *node = &g->node.at[0];
-    const KTensor out = operand_of(&g->value.at[node->out[0]]), in = operand_of(&g->value.at[node->in[0]]);
+    const KTensor out = operand_of(&g->value.at[node->out[0]]);
+    KTensor *in = NEW_ARRAY(arena, KTensor, node->nin);
+    for (uint32_t i = 0; i < node->nin; i++) in[i] = operand_of(&g->value.at[node->in[i]]);
     for (int target = K_HOST; target <= K_CUDA; target++)
-        if (k_variant_family_of((KTarget)target, op_info[node->op].name, &out, &in) ==
+        if (k_variant_family_of((KTarget)target, op_info[node->op].name, &out, in) ==
             k_variant_family(variant))
             return variant;
     return K_VARIANT_NONE;

@@ -42,7 +42,7 @@ static Graph *training_graph(const char *path, int64_t batch, Spec *spec, Arena 
                       .gradient = spec->gradient,
                       .moment = spec->moment,
                       .moments_8bit = spec->moments_8bit};
-    return fuse(autodiff(forward, &rule, arena), arena);
+    return fuse(autodiff(forward, &rule, arena), NULL, arena);
 }
 
 static PlanResult *timed_plan(const PlanRequest *request, double *seconds, Arena *arena) {

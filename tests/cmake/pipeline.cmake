@@ -1,7 +1,7 @@
 # The compiler and the programs it emits, from the command line.
 set(pipeline_tests "")
-foreach(name same_numbers adapters adapters_shared accumulate adamw8bit early resume bad_input names reports tiles tune fold endings
-             data documents explain import packed sample published_runs threads)
+foreach(name same_numbers adapters adapters_shared packed_weights accumulate adamw8bit early resume bad_input names reports tiles
+             tune fold endings data documents explain import packed sample published_runs threads)
   add_test(NAME pipeline_${name} COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/pipeline/${name}.sh $<TARGET_FILE:rematc>
            ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/pipeline/${name})
   set_tests_properties(pipeline_${name} PROPERTIES TIMEOUT ${test_timeout})

@@ -21,7 +21,7 @@ Graph *train(const NetOptions *options, const TrainRule *rule, Arena *arena) {
 }
 
 Graph *fused(const Graph *g, Arena *arena) {
-    return checked(fuse(g, arena), arena);
+    return checked(fuse(g, NULL, arena), arena);
 }
 
 const Node *node_at(const Graph *g, const char *name) {

@@ -155,5 +155,5 @@ Graph *transformer_graph(const Transformer *t, Arena *arena) {
                       .accumulate = t->accumulate,
                       .gradient = t->stored,
                       .moment = DT_F32};
-    return order_updates(fuse(autodiff(g, &rule, arena), arena), arena);
+    return order_updates(fuse(autodiff(g, &rule, arena), NULL, arena), arena);
 }

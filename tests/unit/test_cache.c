@@ -155,7 +155,7 @@ typedef struct Run {
 
 /* A forward graph, planned, its logits in memory when it has run; the same seed, the same weights. */
 static Run run_new(const Graph *forward, bool fuses, bool poison, Arena *arena) {
-    Run r = {.g = fuses ? fuse(forward, arena) : graph_forward_only(forward, arena)};
+    Run r = {.g = fuses ? fuse(forward, NULL, arena) : graph_forward_only(forward, arena)};
     Cost *cost = cost_graph(r.g, device_find("host"), arena);
     PlanResult *result = plan_forward(r.g, cost, r.g->logits, arena);
     const char *wrong = graph_check(r.g, arena);

@@ -103,7 +103,7 @@ static Machine *machine_for(const Model *model, bool documents, int64_t batch, i
     assert_non_null(forward);
     assert_true(documents == (forward->first_key != NONE));
     forward->accumulate = rule.accumulate = accumulate;
-    Graph *g = fuse(autodiff(forward, &rule, model->arena), model->arena);
+    Graph *g = fuse(autodiff(forward, &rule, model->arena), NULL, model->arena);
     const char *broken = graph_check(g, model->arena);
     if (broken) fail_msg("%s", broken);
     PlanRequest request = {.graph = g,

@@ -29,7 +29,7 @@ static double forward_loss(Machine *m) {
 static void check_gradients(Graph *forward, const char *name, Arena *arena) {
     TrainRule rule = {.beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .clip_norm = 1, .accumulate = 2};
     forward->accumulate = 2;
-    Graph *g = fuse(autodiff(forward, &rule, arena), arena);
+    Graph *g = fuse(autodiff(forward, &rule, arena), NULL, arena);
     const char *broken = graph_check(g, arena);
     if (broken) fail_msg("%s: %s", name, broken);
     Cost *cost = cost_graph(g, device_find("host"), arena);

@@ -126,7 +126,7 @@ static void test_random_graphs(void **state) {
 }
 
 static Graph *trained(const Graph *forward, const TrainRule *rule, Arena *arena) {
-    return order_updates(fuse(autodiff(forward, rule, arena), arena), arena);
+    return order_updates(fuse(autodiff(forward, rule, arena), NULL, arena), arena);
 }
 
 /* Updates as early as they may run give the bits of updates after the whole backward pass, and never need
@@ -140,7 +140,7 @@ static void test_early_updates(void **state) {
         TrainRule rule = random_rule(seed);
         rule.clip_norm = 0;
         rule.accumulate = 1;
-        Graph *late = fuse(autodiff(random_graph(seed, arena), &rule, arena), arena);
+        Graph *late = fuse(autodiff(random_graph(seed, arena), &rule, arena), NULL, arena);
         Graph *early = order_updates(late, arena);
         const char *broken = graph_check(early, arena);
         if (broken) fail_msg("graph %d: %s", (int)seed, broken);

@@ -98,6 +98,7 @@ typedef struct Named {
     int index;
     Spec spec;
     double *value;
+    void *packed;
 } Named;
 typedef struct Program {
     const Call *call;
@@ -111,7 +112,7 @@ static Named *find_name(Program *p, char kind, int index) {
     return NULL;
 }
 static Named *add_name(Program *p, char kind, int index, const Spec *spec, double *value) {
-    p->name[p->names] = (Named){kind, index, *spec, value};
+    p->name[p->names] = (Named){kind, index, *spec, value, NULL};
     p->name[p->names].spec.shared = 0;
     return &p->name[p->names++];
 }
@@ -137,6 +138,7 @@ static const char *run_statement(Program *p, const char *text, const Library *li
         Named *operand = find_name(p, kind, (int)strtol(text, (char **)&text, 10));
         assert_non_null(operand);
         step.in[step.nin] = operand->spec;
+        step.packed[step.nin] = operand->packed;
         step.value[step.nin++] = operand->value;
     }
     text += strlen(")->");
@@ -145,6 +147,7 @@ static const char *run_statement(Program *p, const char *text, const Library *li
         char kind = isdigit((unsigned char)*text) ? 'd' : *text++;
         int index = (int)strtol(text, (char **)&text, 10);
         target[step.nout] = add_name(p, kind, index, target_spec(p, kind, index, &step.in[0]), NULL);
+        if (kind == 'f') target[step.nout]->spec.letter = p->call->in[0].letter;
         step.out[step.nout] = target[step.nout]->spec;
         step.nout++;
     }
@@ -363,7 +366,8 @@ static void check_accumulation(const Call *base_call, const Result *base, const 
 
 static void check_composition(const Case *c, const Call *call, const Result *base, const Library *library) {
     Program program = {.call = call};
-    for (int i = 0; i < call->nin; i++) add_name(&program, 'i', i, &call->in[i], call->value[i]);
+    for (int i = 0; i < call->nin; i++)
+        add_name(&program, 'i', i, &call->in[i], call->value[i])->packed = call->packed[i];
     run_program(&program, c->composition, library);
     int compared = 0;
     for (int o = 0; o < call->nout; o++) {
@@ -476,8 +480,9 @@ static bool variant_is_tested[K_VARIANTS];
 /* The rules hold for every variant of the kernel, and values are as near. Forwards on the host attention has
  * the same bits in all of them, where documents do not cut the keys. */
 static void check_variants(Call *call, const Result *first) {
-    const KTensor out = shape_of(call, &call->out[0]), in = shape_of(call, &call->in[0]);
-    const KFamily family = k_variant_family_of(OPS_CUDA ? K_CUDA : K_HOST, op_row[call->op].name, &out, &in);
+    const KTensor out = shape_of(call, &call->out[0]),
+                  in[] = {shape_of(call, &call->in[0]), shape_of(call, &call->in[call->nin > 1])};
+    const KFamily family = k_variant_family_of(OPS_CUDA ? K_CUDA : K_HOST, op_row[call->op].name, &out, in);
     for (int v = 1; family && v < K_VARIANTS; v++) {
         if (k_variant_family(v) != family) continue;
         Result base;

@@ -268,9 +268,51 @@ static void fusing_twice_changes_nothing(void **state) {
         graph_print(g, &after);
         assert_string_equal(before.at, after.at);
         graph_print(f, &once);
-        graph_print(fuse(f, *state), &twice);
+        graph_print(fuse(f, NULL, *state), &twice);
         assert_string_equal(once.at, twice.at);
     }
+}
+
+static bool takes(const void *all, const Graph *g, const Node *product, const Node *dequantize,
+                  uint32_t sharing) {
+    uint32_t same_phase = 0;
+    for (NodeId n = 0; n < g->node.count; n++)
+        same_phase += g->node.at[n].phase == product->phase && g->node.at[n].nin > 1 &&
+                      g->node.at[n].in[1] == dequantize->out[0];
+    assert_int_equal(sharing, same_phase);
+    assert_int_equal(product->in[1], dequantize->out[0]);
+    return *(const bool *)all || product->op == OP_LINEAR_BWD_X;
+}
+
+static uint32_t packed_products(const Graph *g, Op op) {
+    uint32_t count = 0;
+    for (NodeId n = 0; n < g->node.count; n++)
+        count += g->node.at[n].op == op && !dtype_bytes[g->value.at[g->node.at[n].in[1]].type.dtype];
+    return count;
+}
+
+/* Products take weights packed where the rule says so; what nobody reads any more is gone, and all else
+ * stays. */
+static void products_take_packed_weights(void **state) {
+    uint32_t found = 0, kept = 0;
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        arena_reset(*state);
+        TrainRule rule = random_rule(seed);
+        Graph *g = autodiff(random_graph(seed, *state), &rule, *state), *apart = fused(g, *state);
+        const uint32_t weights = count_op(apart, OP_DEQUANTIZE);
+        for (int all = 0; all < 2; all++) {
+            const bool every = all;
+            Graph *packed = checked(fuse(g, &(PackedRule){takes, &every}, *state), *state);
+            const uint32_t left = count_op(packed, OP_DEQUANTIZE),
+                           forward = packed_products(packed, OP_LINEAR),
+                           back = packed_products(packed, OP_LINEAR_BWD_X);
+            assert_int_equal(packed->node.count, apart->node.count - (weights - left));
+            assert_int_equal(left, all ? 0 : weights); /* every one is read forwards */
+            assert_true(all ? forward >= weights : forward == 0);
+            found += forward, kept += back;
+        }
+    }
+    assert_true(found > 20 && kept > 20);
 }
 
 /* The only node of an operation. */
@@ -463,6 +505,7 @@ int main(void) {
         IN_ARENA(blocks_have_one_input),
         IN_ARENA(nothing_is_fused_that_others_read),
         IN_ARENA(fusing_twice_changes_nothing),
+        IN_ARENA(products_take_packed_weights),
         IN_ARENA(adapters_share_a_product),
         IN_ARENA(adapters_share_in_tiles),
         IN_ARENA(adapters_apart),

@@ -3,6 +3,7 @@
 #include "ir/ops.h"
 #include "planner/cost/cost.h"
 #include "planner/cost/interpolate.h"
+#include "planner/cost/packed.h"
 #include "tests/support/transformer.h"
 
 #include <math.h>
@@ -183,12 +184,54 @@ static void variants_are_a_table(void **state) {
 #define CUDA_NORM(when, name, ...)               FIRST(when, name)
 #include "kernels/variant.def"
     }
-    assert_int_equal(firsts, 7);
+    assert_int_equal(firsts, 8);
     assert_int_equal(k_variant_find("none"), K_VARIANT_NONE);
     assert_int_equal(k_variant_find(""), K_VARIANT_NONE);
     /* what a device has to have for attention, in whatever variant */
     assert_int_equal(k_cuda_attend_shared_bytes(K_BF16, 64), 66560);
     assert_int_equal(k_cuda_attend_shared_bytes(K_BF16, 128), 99328);
+}
+
+#define PACKED(rows) "linear bf16[" #rows ",768] < bf16[" #rows ",2048] nf4[768,2048]"
+
+/* Whether a product of so many rows takes its weight packed; of `sharing` that read it dequantised. */
+static bool takes_packed(const Device *device, int64_t rows, uint32_t sharing, Arena *arena) {
+    Graph *g = graph_new(arena);
+    const Type x = {DT_BF16, 2, {rows, 2048}}, w = {DT_NF4, 2, {768, 2048}}, wish = {DT_BF16, 2, {768, 2048}};
+    ValueId in[2] = {graph_value(g, x, VALUE_ACTIVATION, ROLE_ACTIVATION, "x", (Span){0, 0})};
+    const ValueId q = graph_value(g, w, VALUE_FROZEN, ROLE_WEIGHT, "w", (Span){0, 0});
+    in[1] = graph_op_as(g, OP_DEQUANTIZE, &q, 1, &wish, NULL, PHASE_FORWARD, NONE, "made", (Span){0, 0});
+    graph_op(g, OP_LINEAR, in, 2, NULL, PHASE_FORWARD, NONE, "y", (Span){0, 0});
+    assert_int_equal(packed_way(g, &g->node.at[0]), PACKED_NOT);
+    assert_int_equal(packed_way(g, &g->node.at[1]), PACKED_APART);
+    return packed_is_taken(device, g, &g->node.at[1], &g->node.at[0], sharing);
+}
+
+/* Without a profile: on the host where the weight is unpacked but once, never on CUDA. Else what it says of
+ * the product, whatever else was measured. */
+static void products_take_packed_weights_as_measured(void **state) {
+    (void)state;
+    Arena *arena = arena_new();
+    Device host = *device_find("host"), card = *device_find("h100");
+    assert_true(takes_packed(&host, 256, 1, arena));
+    assert_false(takes_packed(&host, 256, 8, arena)); /* dequantised once for eight */
+    assert_false(takes_packed(&host, 1024, 1, arena));
+    assert_false(takes_packed(&card, 1, 1, arena));
+    Text text = {.arena = arena};
+    text_add(&text, "format remat-profile-1\n" ORIGIN("a", "host", "6", "12ab"));
+    text_add(&text, "time a " PACKED(256) " : p10_us=1 median_us=1 p90_us=1 count=9\n");
+    text_add(&text, "time a " PACKED(1024) " : p10_us=9000 median_us=9000 p90_us=9000 count=9\n");
+    text_add(&text,
+             "time a dequantize bf16[768,2048] < nf4[768,2048] : p10_us=1 median_us=1 p90_us=1 count=9\n");
+    host.profile = read(text.at, arena);
+    choose((Profile *)host.profile, "host", "12ab", arena);
+    assert_true(takes_packed(&host, 256, 1, arena) && !takes_packed(&host, 1024, 1, arena));
+    text_add(&text, "%s", VARIANT_LINE("a", PACKED(256), "dequantise_apart"));
+    text_add(&text, "%s", VARIANT_LINE("a", PACKED(1024), "dequantise_within"));
+    host.profile = read(text.at, arena);
+    choose((Profile *)host.profile, "host", "12ab", arena);
+    assert_true(!takes_packed(&host, 256, 1, arena) && takes_packed(&host, 1024, 8, arena));
+    arena_free(arena);
 }
 
 static void merged_profiles_say_one_thing(void **state) {
@@ -473,6 +516,7 @@ int main(void) {
                                        cmocka_unit_test(products_have_the_algorithm_of_their_origin),
                                        cmocka_unit_test(operations_have_the_variant_of_their_origin),
                                        cmocka_unit_test(variants_are_a_table),
+                                       cmocka_unit_test(products_take_packed_weights_as_measured),
                                        cmocka_unit_test(merged_profiles_say_one_thing),
                                        cmocka_unit_test(a_wrong_line_is_named),
                                        cmocka_unit_test(damaged_profiles_end_in_a_message),
