@@ -81,9 +81,11 @@ static void add_ways(const Graph *from, const Node *product, Ways *ways) {
     ValueId in[3];
     in[0] = like(g, x, x->type, VALUE_ACTIVATION, ROLE_ACTIVATION);
     const ValueId q = like(g, packed, packed->type, VALUE_FROZEN, ROLE_WEIGHT);
-    if (product->nin > 2)
-        in[2] = like(g, &from->value.at[product->in[2]], from->value.at[product->in[2]].type, VALUE_FROZEN,
-                     ROLE_WEIGHT);
+    if (product->nin > 2) { /* a bias, or the gradient that it is added to */
+        const Value *third = &from->value.at[product->in[2]];
+        in[2] = product->op == OP_LINEAR ? like(g, third, third->type, VALUE_FROZEN, ROLE_WEIGHT)
+                                         : like(g, third, third->type, VALUE_ACTIVATION, third->role);
+    }
     const NodeId first = g->node.count;
     in[1] = graph_op_as(g, OP_DEQUANTIZE, &q, 1, &stored, NULL, PHASE_FORWARD, NONE, product->name,
                         product->span);

@@ -312,7 +312,9 @@ static const char *shape_linear_bwd_x(Shape *s) {
     if (w->rank != 2 || (w->dtype != dy->dtype && !is_nf4(w)) || w->dim[0] != last(dy))
         return arena_printf(s->arena, "gradient %s does not match weight %s", say_type(s, dy),
                             say_type(s, w));
-    return give(s, 0, with_last(dy, w->dim[1]));
+    const Type dx = with_last(dy, w->dim[1]);
+    if (s->nin > 2) TRY(expect(s, "the gradient to add", &s->in[2], dx));
+    return give(s, 0, dx);
 }
 
 /* dy, x, then g and statistics (norms) or a bias (gelu), then a residual gradient to add: out like dy */

@@ -13,6 +13,8 @@ enum OpFlag {
     OPF_PITCH_IN = 8,   /* rows of the first input may lie further apart than they are wide: CUDA (pad.c) */
     OPF_PITCH_OUT = 16, /* those of the first output */
     OPF_CLEARS = 32,    /* on CUDA writes zeros past the elements of an output with more room */
+    OPF_ONTO = 64,      /* the first output may share storage with the optional input that it is added to: where
+                           that dies there, and is no other operand too */
 };
 
 /* What a node writes over: its last inputs, which its last outputs are new versions of. */
@@ -46,6 +48,12 @@ uint32_t op_sums(Op op, uint32_t nout);
 uint32_t op_tensors(const Node *node);
 /* Whether so many operands are as its row says. */
 bool op_takes(Op op, uint32_t nin, uint32_t nout);
+
+/* Whether the first output may share storage with input i, if that is of equal bytes and dies there. Where
+ * several inputs are the same storage, it has to be true of them all. */
+static inline bool op_may_share(const OpInfo *info, uint32_t i) {
+    return info->flags & OPF_INPLACE || (info->flags & OPF_ONTO && i == (uint32_t)info->min_in);
+}
 
 /* Whether multiplying by it rounds nothing, short of overflow and subnormal numbers: a power of two, of
  * either sign. */

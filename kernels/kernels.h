@@ -15,7 +15,8 @@
  *
  * An output may be the same storage as an input in two cases only: the last outputs that write over the last
  * inputs (accumulators, AdamW's state; the kernel reads the old contents through `out`), and the first output of
- * an op that op.def says runs INPLACE, which may share any one input of the same element size and count.
+ * an op that op.def says runs INPLACE, which may share any one input of the same element size and count, or ONTO,
+ * which may share the one that is added.
  *
  * NaN. Memory that nobody has written holds bytes of 0xff in tests and in a trainer's poison mode: fresh outputs,
  * the workspace before each call, buffers that died, copies that are still on their way. That is NaN in every float
@@ -143,7 +144,7 @@ KFunction k_cross_entropy; /* lse = log sum exp(logits); loss += sum mask (lse -
 KFunction k_embed_bwd;     /* dw[token] += dy, in an order that follows from the tokens alone: deterministic */
 KFunction k_positions_bwd;
 KFunction k_sum_leading;
-KFunction k_linear_bwd_x;  /* dx = dy w, or factor * dy w */
+KFunction k_linear_bwd_x;  /* dx = dy w, or factor * dy w; with a gradient to add, that plus this, rounded once */
 KFunction k_linear_bwd_w;  /* dw (+)= dy^T x; of several weights, each by the next columns of dy, as many as it has rows */
 KFunction k_layernorm_bwd_x;
 KFunction k_layernorm_bwd_g; /* dg (+)= sum over rows of dy (x - mean) rstd */

@@ -1,4 +1,4 @@
-/* Linear layers: y = x w^T + bias, dx = dy w, dw (+)= dy^T x, the last of several weights at once too.
+/* Linear layers: y = x w^T + bias, dx = dy w (+ add), dw (+)= dy^T x, the last of several weights at once too.
  *
  * C [M, N] is cut into tiles, shared out among threads. A tile sums over the depth a chunk at a time. A's
  * chunk stays in the thread's second-level cache (Goto and van de Geijn 2008), where it lies or as a copy on
@@ -194,7 +194,7 @@ static void multiply(const Product *p, const Left *a, const Piece *rows, const P
 
 static void tile(const Product *p, int64_t row, int64_t column, int64_t m, int64_t n) {
     _Alignas(64) real a[TILE_ROWS * A_STRIDE], sums[TILE_ROWS * TILE_COLUMNS];
-    const int in_place = p->c->dtype == K_F32 && !p->parts;
+    const int in_place = p->c->dtype == K_F32 && !p->parts && !p->add;
     real *c = in_place ? (real *)p->c->data + row * p->columns + column : sums;
     const int64_t c_stride = in_place ? p->columns : n;
     const int starts = k_product_start(p, row, column, m, n, c, c_stride);
@@ -203,7 +203,7 @@ static void tile(const Product *p, int64_t row, int64_t column, int64_t m, int64
         const Left left = left_of(p, row, m, at, rows.k, a);
         multiply(p, &left, &rows, &columns, starts || at > 0, c, c_stride);
     }
-    k_product_scale(p, m, n, c, c_stride);
+    k_product_end(p, row, column, m, n, c, c_stride);
     for (int64_t i = 0; i < m && !in_place; i++) {
         int64_t first;
         const KTensor *to = k_product_row(p, row + i, &first);
@@ -265,14 +265,15 @@ void k_linear(const KCtx *cx, int nout, const KTensor *out, int nin, const KTens
 
 void k_linear_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                     const KAttr *attr) {
-    (void)cx, (void)nout, (void)nin;
+    (void)cx, (void)nout;
     multiply_all((Product){.rows = k_rows(&in[0]),
                            .columns = k_last(out),
                            .depth = k_last(&in[0]),
                            .a = {&in[0], 0},
                            .b = {&in[1], 1},
                            .c = out,
-                           .factor = (real)attr->factor});
+                           .factor = (real)attr->factor,
+                           .add = nin > 2 ? &in[2] : NULL});
 }
 
 void k_linear_bwd_w(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,

@@ -1,5 +1,5 @@
-/* Linear layers on CUDA through cuBLASLt: y = x w^T + bias, dx = dy w, dw (+)= dy^T x, in full f32 arithmetic
- * (no TF32) over f32 or bf16 operands.
+/* Linear layers on CUDA through cuBLASLt: y = x w^T + bias, dx = dy w (+ add), dw (+)= dy^T x, in full f32
+ * arithmetic (no TF32) over f32 or bf16 operands.
  *
  * cuBLASLt is column-major: a row-major matrix [rows, width] is its matrix of width rows and `rows` columns
  * with leading dimension `width`. So a row-major C = op(A) op(B) is the column-major C' = op(B') op(A'), and
@@ -194,26 +194,28 @@ KChoice k_product_take(int candidate, int for_good) {
     return choice;
 }
 
+/* add: what is added, where c is perhaps; NULL: nothing */
 static void multiply(const KCtx *cx, const KShape *shape, const void *a, const void *b, const void *bias,
-                     float factor, int adds, void *c) {
+                     float factor, const void *add, void *c) {
     const cublasLtHandle_t blas = (cublasLtHandle_t)cx->blas;
     const Product *p = find_product(blas, shape, bias);
     if (bias)
         check(
             cublasLtMatmulDescSetAttribute(p->matmul, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
             "bias", shape);
-    const float beta = adds ? 1.0f : 0.0f;
-    check(cublasLtMatmul(blas, p->matmul, &factor, b, p->a, a, p->b, &beta, c, p->c, c, p->c,
+    const float beta = add ? 1.0f : 0.0f;
+    check(cublasLtMatmul(blas, p->matmul, &factor, b, p->a, a, p->b, &beta, add ? add : c, p->c, c, p->c,
                          &p->candidate[p->taken], cx->workspace, p->workspace_bytes,
                          (cudaStream_t)cx->stream),
           "product", shape);
 }
 
-/* y[i] = adds ? y[i] + x[i] : x[i], x f32 */
-__global__ void round_kernel(KView y, const float *x, int64_t count, int adds) {
+/* y[i] = add ? add[i] + x[i] : x[i]; x is f32, add of y's type */
+__global__ void round_kernel(KView y, const float *x, int64_t count, void *add) {
+    const KView old = {add, y.dtype};
     const int64_t stride = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride)
-        k_put(y, i, adds ? k_get(y, i) + x[i] : x[i]);
+        k_put(y, i, add ? k_get(old, i) + x[i] : x[i]);
 }
 /* y[r, i] = bias[i] */
 __global__ void repeat_kernel(KView y, KView bias, int64_t width, int64_t count) {
@@ -225,11 +227,12 @@ static dim3 element_grid(int64_t count) {
     return k_grid(k_cuda_clamp(k_cuda_ceil(count, ROUND_THREADS), 1, 1 << 16));
 }
 
-/* factor: of the product; 0: 1 */
+/* factor: of the product; 0: 1. add: NULL, or what may be added, and `adds` whether it is this time. */
 static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTensor *b, int transpose_b,
-                    const KTensor *bias, double factor, int adds, const KTensor *c) {
+                    const KTensor *bias, double factor, const KTensor *add, int adds, const KTensor *c) {
     const KProduct p = k_cuda_product(a, transpose_a, c);
-    const KShape s = k_product_shape(a, transpose_a, transpose_b, bias, 1, c);
+    const KShape s = k_product_shape(a, transpose_a, transpose_b, bias, add != NULL, 1, c);
+    void *old = adds ? add->data : NULL;
     const int64_t count = p.rows * p.columns;
     if (count == 0) return;
     if (a->dtype != b->dtype) {
@@ -241,29 +244,29 @@ static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTe
         KTensor wide = *c;
         wide.data = scratch;
         wide.dtype = K_F32;
-        product(cx, a, transpose_a, b, transpose_b, bias, factor, 0, &wide);
+        product(cx, a, transpose_a, b, transpose_b, bias, factor, NULL, 0, &wide);
         K_LAUNCH(round_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c),
-                 (const float *)scratch, count, adds);
+                 (const float *)scratch, count, old);
         return;
     }
     if (bias && !s.bias) { /* the epilogue takes a bias of the result's type only */
         K_LAUNCH(repeat_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c), k_view(bias),
                  s.columns, count);
         bias = NULL;
-        adds = 1;
+        old = c->data;
     }
-    multiply(cx, &s, a->data, b->data, bias ? bias->data : NULL, factor != 0 ? (float)factor : 1.0f, adds,
+    multiply(cx, &s, a->data, b->data, bias ? bias->data : NULL, factor != 0 ? (float)factor : 1.0f, old,
              c->data);
 }
 
 void k_linear(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     (void)nout;
-    product(cx, &in[0], 0, &in[1], 1, nin > 2 ? &in[2] : NULL, attr->factor, 0, &out[0]);
+    product(cx, &in[0], 0, &in[1], 1, nin > 2 ? &in[2] : NULL, attr->factor, NULL, 0, &out[0]);
 }
 void k_linear_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                     const KAttr *attr) {
-    (void)nout, (void)nin;
-    product(cx, &in[0], 0, &in[1], 0, NULL, attr->factor, 0, &out[0]);
+    (void)nout;
+    product(cx, &in[0], 0, &in[1], 0, NULL, attr->factor, nin > 2 ? &in[2] : NULL, nin > 2, &out[0]);
 }
 
 /* Rows of x, f32, that belong to several tensors of one type. */
@@ -312,14 +315,14 @@ void k_linear_bwd_w(const KCtx *cx, int nout, const KTensor *out, int nin, const
                     const KAttr *attr) {
     const int adds = nin > 2 && k_adds(cx, attr);
     if (nout == 1) {
-        product(cx, &in[0], 1, &in[1], 0, NULL, 0, adds, &out[0]);
+        product(cx, &in[0], 1, &in[1], 0, NULL, 0, nin > 2 ? &out[0] : NULL, adds, &out[0]);
         return;
     }
     const KProduct p = k_cuda_product(&in[0], 1, &out[0]);
     if (p.rows * p.columns == 0) return;
     KTensor all = {
         (char *)cx->workspace + k_cuda_blas_bytes(p.rows, p.columns), K_F32, 2, {p.rows, p.columns}, 0};
-    product(cx, &in[0], 1, &in[1], 0, NULL, 0, 0, &all);
+    product(cx, &in[0], 1, &in[1], 0, NULL, 0, NULL, 0, &all);
     if (p.columns % K_PACK == 0)
         store_parts<K_PACK>(cx, (const float *)all.data, nout, out, adds);
     else

@@ -14,7 +14,7 @@ typedef struct Matrix {
 typedef struct Product {
     int64_t rows, columns, depth, chunk; /* M, N, K, and how much of K is summed at a time */
     Matrix a, b;                         /* b is op(B)^T: [N, K] unless transposed */
-    const KTensor *c, *bias;
+    const KTensor *c, *bias, *add; /* add: of C's shape and type, C itself perhaps; added to the product */
     const KUnpack
         *unpack; /* of B, where it is packed: what it holds counts as stored in A's type; else NULL */
     int parts;   /* C is so many tensors, whose rows follow each other; 0: one, of any rank */
@@ -52,11 +52,23 @@ static inline int k_product_start(const Product *p, int64_t row, int64_t column,
     return p->bias || p->adds;
 }
 
-static inline void k_product_scale(const Product *p, int64_t m, int64_t n, real *c, int64_t c_stride) {
+/* Sums of elements [row, row + m) x [column, column + n) of C are whole: the factor, and what is added. */
+static inline void k_product_end(const Product *p, int64_t row, int64_t column, int64_t m, int64_t n, real *c,
+                                 int64_t c_stride) {
     const real factor = p->factor;
     for (int64_t i = 0; i < m && factor != 0; i++) {
 #pragma omp simd
         for (int64_t j = 0; j < n; j++) c[i * c_stride + j] *= factor;
+    }
+    for (int64_t i = 0; i < m && p->add; i++) {
+        real buffer[K_RUN];
+        for (int64_t first = 0; first < n; first += K_RUN) {
+            const int64_t count = k_min(K_RUN, n - first);
+            const real *x = k_load(p->add, (row + i) * p->columns + column + first, count, buffer);
+            real *to = c + i * c_stride + first;
+#pragma omp simd
+            for (int64_t j = 0; j < count; j++) to[j] += x[j];
+        }
     }
 }
 

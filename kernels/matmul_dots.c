@@ -327,7 +327,7 @@ static void tile(const Product *p, int64_t row, int64_t column, int64_t m, int64
                                    starts || at + l > 0, sums + (j - first), most, block);
                 }
         }
-        k_product_scale(p, m, end - first, (real *)(void *)sums, most);
+        k_product_end(p, row, first, m, end - first, (real *)(void *)sums, most);
         finish(p, row, first, m, end - first, sums, most);
     }
     _mm_sfence(); /* what was streamed is there for whoever reads it next */

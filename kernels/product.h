@@ -29,13 +29,16 @@ typedef struct KChoice {
     KAlgorithm algorithm;
 } KChoice;
 
-/* C = op(A) op(B) + bias, which may be NULL, as it is asked of the library: f32 where the result is stored
- * apart, and a bias through the epilogue only where it has the result's type. */
+/* C = op(A) op(B) + bias, which may be NULL, or `adds` to something, as it is asked of the library: f32, and
+ * added later, where the result is stored apart, and a bias through the epilogue only where it has the
+ * result's type. */
 static inline KShape k_product_shape(const KTensor *a, int transpose_a, int transpose_b, const KTensor *bias,
-                                     int parts, const KTensor *c) {
+                                     int adds, int parts, const KTensor *c) {
     const KProduct p = k_cuda_product(a, transpose_a, c);
     const int apart = k_cuda_product_is_apart(a, parts, c);
-    KShape s = {p.rows, p.columns, p.depth, transpose_a, transpose_b, a->dtype, apart ? K_F32 : c->dtype, 0};
+    KShape s = {p.rows,      p.columns, p.depth, transpose_a,
+                transpose_b, a->dtype,  c->dtype, 0,           adds && !apart};
+    if (apart) s.result = K_F32;
     s.bias = bias && bias->dtype == s.result;
     return s;
 }
@@ -43,11 +46,11 @@ static inline KShape k_product_shape(const KTensor *a, int transpose_a, int tran
 static inline int k_product_of(const char *name, int nout, const KTensor *out, int nin, const KTensor *in,
                                KShape *shape) {
     if (strcmp(name, "linear") == 0)
-        *shape = k_product_shape(&in[0], 0, 1, nin > 2 ? &in[2] : NULL, 1, &out[0]);
+        *shape = k_product_shape(&in[0], 0, 1, nin > 2 ? &in[2] : NULL, 0, 1, &out[0]);
     else if (strcmp(name, "linear_bwd_x") == 0)
-        *shape = k_product_shape(&in[0], 0, 0, NULL, 1, &out[0]);
+        *shape = k_product_shape(&in[0], 0, 0, NULL, nin > 2, 1, &out[0]);
     else if (strcmp(name, "linear_bwd_w") == 0)
-        *shape = k_product_shape(&in[0], 1, 0, NULL, nout, &out[0]);
+        *shape = k_product_shape(&in[0], 1, 0, NULL, nin > 2, nout, &out[0]);
     else
         return 0;
     return shape->rows * shape->columns > 0;

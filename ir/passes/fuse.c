@@ -13,10 +13,11 @@
  *     lse, loss = cross_entropy(y, ..)   dy, loss = cross_entropy_both(y, ..)
  *     dy = cross_entropy_bwd(y, lse, ..)
  *
- * In fuse_packed.c, a product dequantises its weight itself; in fuse_attend.c, attention reads and writes q,
- * k and v side by side; in fuse_sums.c, sums over rows join what has the rows in its hands; in fuse_casts.c,
- * a block casts its small weights at once; in fuse_update.c, where gradients wait for the update anyway, all
- * their norms become one node and all of AdamW one.
+ * In fuse_packed.c, a product dequantises its weight itself; in fuse_products.c, it is added to the gradient
+ * that it is a part of, where no norm does that; in fuse_attend.c, attention reads and writes q, k and v side
+ * by side; in fuse_sums.c, sums over rows join what has the rows in its hands; in fuse_casts.c, a block casts
+ * its small weights at once; in fuse_update.c, where gradients wait for the update anyway, all their norms
+ * become one node and all of AdamW one.
  *
  * Forward nodes are fused only within one block. The input of a repeated block is thus always one value made
  * outside it, and running the block again needs that value alone, not both operands of the sum it came from.
@@ -25,6 +26,7 @@
 #include "ir/passes/fuse_attend.h"
 #include "ir/passes/fuse_casts.h"
 #include "ir/passes/fuse_packed.h"
+#include "ir/passes/fuse_products.h"
 #include "ir/passes/fuse_sums.h"
 #include "ir/passes/fuse_update.h"
 #include "ir/ops.h"
@@ -274,6 +276,7 @@ Graph *fuse(const Graph *g, const PackedRule *rule, Arena *arena) {
     fuse_sums(&f);
     fuse_casts(&f);
     if (!updates_may_move(g)) fuse_update(&f);
+    fuse_products(&f);
     if (rule) fuse_packed(&f, rule);
 
     bool *made = NEW_ARRAY(arena, bool, g->value.count);

@@ -58,7 +58,8 @@ Graph *autodiff(const Graph *forward, const TrainRule *rule, Arena *arena);
 /* ---- fuse.c ----
  * Requires: a graph after autodiff, or a forward one. Produces: one with silu*mul, bias+gelu, residual+norm
  * and their backward nodes in single nodes, the loss and its gradient in one, sums over rows beside what has
- * the rows, and the update, where gradients wait for it, in few. Never across the border of a repeated block:
+ * the rows, products added to the gradients that they are a part of, and the update, where gradients wait for
+ * it, in few. Never across the border of a repeated block:
  * its input stays one value made outside it.
  * Last, products whose weights are dequantised take them packed, where `rule` says so: `product` and
  * `dequantize` are of that graph; `sharing` products of the same phase read the weight. It depends on nothing

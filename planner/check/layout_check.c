@@ -52,12 +52,16 @@ static bool life_begins(Check *c, uint32_t s, uint32_t b, BufKind kind, ValueId 
 static bool in_place_is_right(Check *c, uint32_t s, const Node *node, uint32_t i, ValueId held) {
     CheckReplay *r = &c->r;
     const Value *out = &r->g->value.at[node->out[i]];
-    bool allowed = false;
-    for (uint32_t k = 0; k < node->nin - node->nmut; k++) allowed |= r->home[node->in[k]] == held;
+    bool allowed = false, shares = true;
+    for (uint32_t k = 0; k < node->nin - node->nmut; k++) {
+        if (r->home[node->in[k]] != held) continue;
+        allowed = true;
+        shares &= op_may_share(&op_info[node->op], k);
+    }
     for (uint32_t k = node->nin - node->nmut; k < node->nin; k++) allowed &= r->home[node->in[k]] != held;
     const Value *in = &r->g->value.at[held];
     allowed &= r->storage[held].leaves == NONE; /* else it may still be copied from */
-    allowed &= i == 0 && op_info[node->op].flags & OPF_INPLACE && value_bytes(in) == value_bytes(out) &&
+    allowed &= i == 0 && shares && value_bytes(in) == value_bytes(out) &&
                type_elements(&in->type) == type_elements(&out->type);
     if (allowed) return true;
     return check_fail(r, "%s: output %s shares its buffer with %s, which it may not overwrite",

@@ -88,10 +88,18 @@ static void number_storages(const Graph *g, Problem *p, Arena *arena) {
     }
 }
 
+/* Whether the first output may take the place of input i: nothing else of the node is read from there. */
+static bool may_share(const Problem *p, const Node *node, uint32_t i) {
+    const uint32_t s = p->value_storage[node->in[i]];
+    for (uint32_t k = 0; k < node->nin; k++)
+        if (p->value_storage[node->in[k]] == s && !op_may_share(&op_info[node->op], k)) return false;
+    return true;
+}
+
 /* Storages whose dying instance the first output may take over: same element size, count and room. */
 static void add_takeovers(const Graph *g, const Problem *p, const Node *node, const bool *overwritten,
                           Collector *takeover) {
-    if (!(op_info[node->op].flags & OPF_INPLACE) || node->nout == 0) return;
+    if (!(op_info[node->op].flags & (OPF_INPLACE | OPF_ONTO)) || node->nout == 0) return;
     uint32_t made = p->value_storage[node->out[0]];
     if (made == NONE || p->storage_root[made] != node->out[0] || overwritten[made]) return;
     const Value *out = &g->value.at[node->out[0]];
@@ -100,7 +108,7 @@ static void add_takeovers(const Graph *g, const Problem *p, const Node *node, co
         uint32_t s = p->value_storage[node->in[i]];
         if (s != NONE && !overwritten[s] && dtype_bytes[in->type.dtype] == dtype_bytes[out->type.dtype] &&
             type_elements(&in->type) == type_elements(&out->type) && in->room == out->room &&
-            p->bytes[s] == p->bytes[made])
+            p->bytes[s] == p->bytes[made] && may_share(p, node, i))
             add_item(takeover, s);
     }
 }

@@ -275,6 +275,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t m, const vo
         !apart(d, bytes_of(d_layout), b, bytes_of(b_layout)) ||
         !apart(d, bytes_of(d_layout), workspace, workspace_bytes))
         return CUBLAS_STATUS_INVALID_VALUE;
+    /* C is added where it is not zero: it is D, and lies as D does, or lies apart */
+    if (*(const float *)beta != 0 && !apart(d, bytes_of(d_layout), c, bytes_of(c_layout)) &&
+        (c != d || c_layout->leading != d_layout->leading))
+        return CUBLAS_STATUS_INVALID_VALUE;
     const Product product = {*m,
                              *a_layout,
                              *b_layout,

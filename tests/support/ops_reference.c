@@ -382,7 +382,7 @@ static void linear_bwd_x(const Call *call, Values in, double *dx) {
         double sum = 0;
         for (int64_t o = 0; o < units; o++)
             sum += in[0][i / width * units + o] * in[1][o * width + i % width];
-        dx[i] = call->attr.factor != 0 ? sum * call->attr.factor : sum;
+        dx[i] = (call->attr.factor != 0 ? sum * call->attr.factor : sum) + (call->nin > 2 ? in[2][i] : 0);
     }
 }
 

@@ -60,12 +60,15 @@ static void forward_node(Maker *m, Phase phase) {
     Graph *g = m->g;
     ValueId in[3] = {pick(m), pick(m), pick(m)}, *out;
     int64_t same = type_elements(&g->value.at[in[0]].type);
-    switch (below(m->seed, 6)) {
+    switch (below(m->seed, 7)) {
     case 0: out = add(g, OP_RESHAPE, phase, in, 1, 0, 1, same); break;
     case 1: out = add(g, OP_LINEAR, phase, in, 2, 0, 1, size(m)); break;
     case 2: out = add(g, OP_LAYERNORM, phase, in, 3, 0, 3, same); break;
     case 3: out = add(g, OP_ATTEND, phase, in, 3, 0, 2, same); break;
     case 4: out = add(g, OP_GELU, phase, in, 1, 0, 1, same); break;
+    case 5:
+        out = add(g, OP_LINEAR_BWD_X, phase, in, 3, 0, 1, type_elements(&g->value.at[in[2]].type));
+        break;
     default: out = add(g, OP_ADD, phase, in, 2, 0, 1, same); break;
     }
     for (uint32_t i = 0; i < g->node.at[g->node.count - 1].nout; i++) *vec_add(g->arena, &m->pool) = out[i];
@@ -297,10 +300,12 @@ static bool leaves(const Plan *plan, uint32_t s, ValueId root) {
 }
 
 static ValueId in_place_input(const Graph *g, const Plan *plan, uint32_t s, const Node *node) {
-    if (!(op_info[node->op].flags & OPF_INPLACE)) return NONE;
     for (uint32_t i = 0; i < node->nin; i++) {
         ValueId root = graph_root(g, node->in[i]);
-        if (!value_persistent(g, root) &&
+        bool shares = true;
+        for (uint32_t k = 0; k < node->nin; k++)
+            shares &= graph_root(g, node->in[k]) != root || op_may_share(&op_info[node->op], k);
+        if (shares && !value_persistent(g, root) &&
             type_equal(&g->value.at[root].type, &g->value.at[node->out[0]].type) &&
             !read_later(g, plan, s, root) && !leaves(plan, s, root))
             return root;

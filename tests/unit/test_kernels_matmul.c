@@ -57,6 +57,27 @@ static void close_to(const KTensor *t, int64_t i, double want, double size) {
     if (!(fabs(got - want) <= tolerance)) fail_msg("element %ld: %.9g, want %.9g", (long)i, got, want);
 }
 
+/* dx = factor dy w + add, where `add` lies and elsewhere; in f32 with the bits of the product and a sum. */
+static void check_added(const KTensor *dy, const KTensor *w, int type, double factor) {
+    const int64_t rows = dy->dim[0], out = dy->dim[1], in = w->dim[1];
+    KTensor add = TENSOR(type, 6, rows, in), apart = TENSOR(type, 0, rows, in), onto = TENSOR(type, 6, rows, in),
+            alone = TENSOR(type, 0, rows, in);
+    const KAttr attr = {.factor = factor};
+    call(k_linear_bwd_x, "linear_bwd_x", 1, &alone, 2, (KTensor[]){*dy, *w}, attr, 0);
+    call(k_linear_bwd_x, "linear_bwd_x", 1, &apart, 3, (KTensor[]){*dy, *w, add}, attr, 0);
+    call(k_linear_bwd_x, "linear_bwd_x", 1, &onto, 3, (KTensor[]){*dy, *w, onto}, attr, 0);
+    assert_memory_equal(onto.data, apart.data, bytes_of(&apart));
+    for (int64_t i = 0; i < rows * in; i++) {
+        double sum = 0;
+        for (int64_t o = 0; o < out; o++)
+            sum += (double)k_get(dy, i / in * out + o) * (double)k_get(w, o * in + i % in);
+        if (factor != 0) sum *= factor;
+        close_to(&apart, i, sum + (double)k_get(&add, i), sqrt((double)out));
+        if (type == K_F32) assert_true(k_get(&apart, i) == k_get(&alone, i) + k_get(&add, i));
+    }
+    free(add.data), free(apart.data), free(onto.data), free(alone.data);
+}
+
 /* y = x w^T + bias, dx = dy w, dw = dy^T x (+ old), by definition. */
 static void check_linear(int64_t rows, int64_t in, int64_t out, int x_type, int w_type, int y_type) {
     KTensor x = TENSOR(x_type, 1, rows, in), w = TENSOR(w_type, 2, out, in), bias = TENSOR(K_F32, 3, out);
@@ -78,6 +99,8 @@ static void check_linear(int64_t rows, int64_t in, int64_t out, int x_type, int 
             close_to(&dx, r * in + i, sum, sqrt((double)out));
         }
     }
+    check_added(&dy, &w, x_type, 0);
+    check_added(&dy, &w, x_type, 0.25);
     for (int64_t acc = 0; acc < 3; acc++)
         for (int64_t micro = 0; micro < 2; micro++) {
             const int adds = acc == 1 || (acc == 2 && micro > 0);
@@ -150,6 +173,9 @@ static void bits_do_not_move(void **state) {
                   (KTensor[]){TENSOR(type, 1, 300, 530), TENSOR(type, 2, 700, 530)}, (KAttr){.acc = 0});
         same_bits(k_linear_bwd_x, "linear_bwd_x", 1, &dx, 2,
                   (KTensor[]){TENSOR(type, 1, 300, 700), TENSOR(type, 2, 700, 530)}, (KAttr){.acc = 0});
+        same_bits(k_linear_bwd_x, "linear_bwd_x", 1, &dx, 3,
+                  (KTensor[]){TENSOR(type, 1, 300, 700), TENSOR(type, 2, 700, 530), TENSOR(type, 3, 300, 530)},
+                  (KAttr){.acc = 0});
         same_bits(k_linear_bwd_w, "linear_bwd_w", 1, &dw, 2,
                   (KTensor[]){TENSOR(type, 1, 300, 700), TENSOR(type, 2, 300, 530)}, (KAttr){.acc = 0});
         KTensor g[] = {TENSOR(type, 0, 2, 150, 4, 32), TENSOR(type, 0, 2, 150, 2, 32),

@@ -119,7 +119,7 @@ static void fusions_are_counted(void **state) {
     assert_int_equal(count_op(g, OP_SILU) + count_op(g, OP_SILU_BWD) + count_op(g, OP_MUL), 0);
     assert_int_equal(count_op(g, OP_ADD_LAYERNORM), 3); /* ln_2; never over the border of a block */
     assert_int_equal(count_op(g, OP_LAYERNORM), 3 + 1);
-    assert_int_equal(count_op(g, OP_ADD), 3 + 3); /* block outputs; the joins of gate and up */
+    assert_int_equal(count_op(g, OP_ADD), 3); /* block outputs */
     assert_int_equal(count_op(g, OP_LAYERNORM_BWD_SUMS), 7);
     assert_int_equal(count_op(g, OP_LAYERNORM_BWD_X) + count_op(g, OP_LAYERNORM_BWD_G), 0);
 
@@ -155,6 +155,56 @@ static void fused_nodes_read_the_right_values(void **state) {
     assert_reads(g, "h.0.gelu", "h.0.fc h.0.fc.b");
     assert_reads(g, "h.0.gelu.bwd", "h.0.down.bwd_x h.0.fc h.0.fc.b");
     assert_makes(g, "h.0.gelu.bwd", "h.0.gelu.bwd h.0.fc.bwd_b");
+}
+
+static bool adds(const Graph *g, const char *product) {
+    return node_at(g, product)->nin > (uint32_t)op_info[node_at(g, product)->op].min_in;
+}
+
+/* Of several gradients of one value, all but the first are added by the products that make them. */
+static void products_add_up_gradients(void **state) {
+    const NetOptions gated = {.layers = 2, .gated = true};
+    Graph *g = fused(train(&gated, &plain, *state), *state);
+    assert_reads(g, "h.1.up.bwd_x", "h.1.mul.bwd_b h.1.up.w");
+    assert_reads(g, "h.1.gate.bwd_x", "h.1.silu.bwd h.1.gate.w h.1.up.bwd_x");
+    assert_makes(g, "h.1.gate.bwd_x", "h.1.ln_2.bwd_sum");
+    assert_int_equal(node_at(g, "h.1.gate.bwd_x")->block, 1);
+    assert_true(adds(g, "h.1.ln_2.bwd_x")); /* a norm adds what it has not made anyway */
+
+    Graph *forward = tile_tokens(small_net(&gated, *state), &(TileRule){1, 2}, *state);
+    g = fused(checked(autodiff(forward, &plain, *state), *state), *state);
+    uint32_t products = 0;
+    for (NodeId n = 0; n < g->node.count; n++)
+        products += g->node.at[n].op == OP_LINEAR_BWD_X && g->node.at[n].nin == 3;
+    assert_int_equal(products, 2 * 2); /* in each tile */
+
+    /* of one value: three layers, and between the first of them and the others an addition */
+    forward = small_net(&gated, *state);
+    const char *const layer[] = {"h.1.qkv", "h.1.gate", "h.1.up"};
+    for (int i = 0; i < 3; i++) node_at(forward, layer[i])->in[0] = value_named(forward, "h.0.out");
+    g = fused(checked(autodiff(forward, &plain, *state), *state), *state);
+    assert_false(adds(g, "h.1.up.bwd_x"));
+    assert_reads(g, "h.1.gate.bwd_x", "h.1.silu.bwd h.1.gate.w h.1.up.bwd_x");
+    assert_reads(g, "h.0.out.bwd_sum_2", "h.0.out.bwd_sum ln_f.bwd_x");
+    assert_reads(g, "h.1.qkv.bwd_x", "h.1.split.bwd h.1.qkv.w h.0.out.bwd_sum_2");
+}
+
+/* What somebody else reads too, or what stands further away, is added by a node of its own; so is what comes
+ * from another block. */
+static void products_stay_apart(void **state) {
+    for (int variant = 0; variant < 4; variant++) {
+        Graph *g = train(&(NetOptions){.layers = 2, .gated = true}, &plain, *state);
+        Node *add = NULL;
+        const ValueId d = node_at(g, "h.1.gate.bwd_x")->out[0];
+        for (NodeId n = 0; n < g->node.count; n++)
+            if (g->node.at[n].op == OP_ADD && g->node.at[n].in[1] == d) add = &g->node.at[n];
+        assert_non_null(add);
+        if (variant == 1) node_at(g, "h.0.mul.bwd_b")->in[0] = d;
+        if (variant == 2) add->block = 0;
+        if (variant == 3) add->in[0] = d;
+        g = fuse(g, NULL, *state);
+        assert_int_equal(adds(g, "h.1.gate.bwd_x"), variant == 0);
+    }
 }
 
 /* The loss is taken with its gradient, chunk by chunk too; not where somebody asks for it in between. */
@@ -504,6 +554,8 @@ int main(void) {
         IN_ARENA(fused_nodes_read_the_right_values),
         IN_ARENA(blocks_have_one_input),
         IN_ARENA(nothing_is_fused_that_others_read),
+        IN_ARENA(products_add_up_gradients),
+        IN_ARENA(products_stay_apart),
         IN_ARENA(fusing_twice_changes_nothing),
         IN_ARENA(products_take_packed_weights),
         IN_ARENA(adapters_share_a_product),

@@ -20,7 +20,7 @@
 #define LINEAR  "linear bf16[4,96] < bf16[4,64] bf16[96,64] bf16[96]"
 #define SECONDS " : p10_us=1.5 median_us=2 p90_us=2.5e0 count=31\n"
 
-#define SHAPE_TEXT "rows=4 columns=96 depth=64 transpose_a=0 transpose_b=1 operands=1 result=1 bias=1"
+#define SHAPE_TEXT "rows=4 columns=96 depth=64 transpose_a=0 transpose_b=1 operands=1 result=1 bias=1 adds=0"
 #define CHOICE     " : id=66 tile=20 stages=35 splits=1 reduction=0 swizzle=1 custom=0 inner=0 cluster=2\n"
 
 static const char whole[] = "# what two machines said\n"
@@ -94,7 +94,7 @@ static void products_have_the_algorithm_of_their_origin(void **state) {
     Arena *arena = arena_new();
     Profile *p = read(whole, arena);
     choose(p, "h100", "12ab", arena);
-    KShape shape = {4, 96, 64, 0, 1, K_BF16, K_BF16, 1};
+    KShape shape = {4, 96, 64, 0, 1, K_BF16, K_BF16, 1, 0};
     const KChoice *choice = profile_product(p, &shape);
     assert_non_null(choice);
     assert_true(choice->algorithm.id == 66 && choice->algorithm.tile == 20 && choice->algorithm.cluster == 2);
@@ -305,8 +305,9 @@ static void a_wrong_line_is_named(void **state) {
         {"rows=4", "rows=-4", 9, "product: 'rows'"},
         {"depth=64", "depth=64x", 9, "product: 'depth'"},
         {"depth=64", "depth=99999999999999999999", 9, "product: 'depth'"},
-        {" bias=1 :", " :", 9, "product: 'bias'"},
-        {"bias=1 : id", "bias=1 id", 9, "product: ':'"},
+        {" bias=1 adds", " adds", 9, "product: 'bias'"},
+        {" adds=0 :", " :", 9, "product: 'adds'"},
+        {"adds=0 : id", "adds=0 id", 9, "product: ':'"},
         {"id=66 tile=20", "tile=20 id=66", 9, "product: 'id'"},
         {"cluster=2", "cluster=70000", 9, "product: 'cluster'"},
         {"cluster=2", "", 9, "product: 'cluster'"},
