@@ -155,6 +155,7 @@ static const char *shape_join_rows(Shape *s) {
 static const char *shape_linear(Shape *s) {
     const Type *x = &s->in[0], *w = &s->in[1];
     TRY(expect_float(s, "the input", x));
+    if (x->rank < 2) return arena_printf(s->arena, "the input must have rows, is %s", say_type(s, x));
     if (w->rank != 2) return arena_printf(s->arena, "the weight must be [O, I], is %s", say_type(s, w));
     if (last(x) != w->dim[1])
         return arena_printf(s->arena, "input width %lld does not match weight [%lld, %lld]",
@@ -162,9 +163,12 @@ static const char *shape_linear(Shape *s) {
     if (w->dtype != x->dtype && !is_nf4(w))
         return arena_printf(s->arena, "input %s and weight %s differ in type", say_type(s, x),
                             say_type(s, w));
-    if (s->nin > 2) TRY(expect_vector(s, "the bias", &s->in[2], w->dim[0]));
-    if (s->nin > 2 && s->attr->factor != 0) return "a product with a bias is not scaled";
-    return give(s, 0, with_last(x, w->dim[0]));
+    const Type y = with_last(x, w->dim[0]);
+    const bool adds = s->nin > 2 && s->in[s->nin - 1].rank == y.rank, biased = s->nin > 2 + (uint32_t)adds;
+    if (biased) TRY(expect_vector(s, "the bias", &s->in[2], w->dim[0]));
+    if (biased && s->attr->factor != 0) return "a product with a bias is not scaled";
+    if (s->nin > 3 || adds) TRY(expect(s, "what is added", &s->in[s->nin - 1], y));
+    return give(s, 0, y);
 }
 
 static const char *shape_layernorm(Shape *s) {
@@ -480,6 +484,11 @@ uint32_t op_tensors(const Node *node) {
 bool scaling_is_exact(double factor) {
     int exponent;
     return fabs(frexp(factor, &exponent)) == 0.5;
+}
+
+bool node_may_share(const Graph *g, const Node *node, uint32_t i) {
+    return op_may_share(&op_info[node->op], i, g->value.at[node->in[i]].type.rank,
+                        g->value.at[node->out[0]].type.rank);
 }
 
 bool op_takes(Op op, uint32_t nin, uint32_t nout) {

@@ -49,11 +49,14 @@ uint32_t op_tensors(const Node *node);
 /* Whether so many operands are as its row says. */
 bool op_takes(Op op, uint32_t nin, uint32_t nout);
 
-/* Whether the first output may share storage with input i, if that is of equal bytes and dies there. Where
- * several inputs are the same storage, it has to be true of them all. */
-static inline bool op_may_share(const OpInfo *info, uint32_t i) {
-    return info->flags & OPF_INPLACE || (info->flags & OPF_ONTO && i == (uint32_t)info->min_in);
+/* Whether the first output may share storage with input i, if that is of equal bytes and dies there; of these
+ * ranks: a bias is not what is added. Where several inputs are the same storage, it has to be true of them
+ * all. */
+static inline bool op_may_share(const OpInfo *info, uint32_t i, uint32_t rank, uint32_t out_rank) {
+    return info->flags & OPF_INPLACE ||
+           (info->flags & OPF_ONTO && i >= (uint32_t)info->min_in && rank == out_rank);
 }
+bool node_may_share(const Graph *g, const Node *node, uint32_t i);
 
 /* Whether multiplying by it rounds nothing, short of overflow and subnormal numbers: a power of two, of
  * either sign. */

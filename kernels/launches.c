@@ -28,7 +28,7 @@ int k_launches(const char *name, int nout, const KTensor *out, int nin, const KT
                int first_micro_step) {
     const KCtx cx = {.micro = !first_micro_step};
     const int adds = k_adds(&cx, attr);
-    if (strcmp(name, "linear") == 0) return of_product(in, nin > 2 ? &in[2] : NULL, 1, out);
+    if (strcmp(name, "linear") == 0) return of_product(in, k_bias_of(nin, in, out), 1, out);
     if (strcmp(name, "linear_bwd_x") == 0) return of_product(in, NULL, 1, out);
     if (strcmp(name, "linear_bwd_w") == 0) return of_product(in, NULL, nout, out);
     if (strcmp(name, "attend_bwd") == 0 || strcmp(name, "attend_packed_bwd") == 0)

@@ -1,4 +1,4 @@
-/* Linear layers: y = x w^T + bias, dx = dy w (+ add), dw (+)= dy^T x, the last of several weights at once too.
+/* Linear layers: y = x w^T + bias (+ add), dx = dy w (+ add), dw (+)= dy^T x, the last of several weights at once too.
  *
  * C [M, N] is cut into tiles, shared out among threads. A tile sums over the depth a chunk at a time. A's
  * chunk stays in the thread's second-level cache (Goto and van de Geijn 2008), where it lies or as a copy on
@@ -260,7 +260,8 @@ void k_linear(const KCtx *cx, int nout, const KTensor *out, int nin, const KTens
                            .b = {&in[1], 0},
                            .c = out,
                            .factor = (real)attr->factor,
-                           .bias = nin > 2 ? &in[2] : NULL});
+                           .bias = k_bias_of(nin, in, out),
+                           .add = k_added_to(nin, in, out)});
 }
 
 void k_linear_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
@@ -273,7 +274,7 @@ void k_linear_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const
                            .b = {&in[1], 1},
                            .c = out,
                            .factor = (real)attr->factor,
-                           .add = nin > 2 ? &in[2] : NULL});
+                           .add = k_added_to(nin, in, out)});
 }
 
 void k_linear_bwd_w(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,

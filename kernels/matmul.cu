@@ -1,4 +1,4 @@
-/* Linear layers on CUDA through cuBLASLt: y = x w^T + bias, dx = dy w (+ add), dw (+)= dy^T x, in full f32
+/* Linear layers on CUDA through cuBLASLt: y = x w^T + bias (+ add), dx = dy w (+ add), dw (+)= dy^T x, in full f32
  * arithmetic (no TF32) over f32 or bf16 operands.
  *
  * cuBLASLt is column-major: a row-major matrix [rows, width] is its matrix of width rows and `rows` columns
@@ -217,11 +217,12 @@ __global__ void round_kernel(KView y, const float *x, int64_t count, void *add) 
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride)
         k_put(y, i, add ? k_get(old, i) + x[i] : x[i]);
 }
-/* y[r, i] = bias[i] */
-__global__ void repeat_kernel(KView y, KView bias, int64_t width, int64_t count) {
+/* y[r, i] = bias[i], or add[r, i] + bias[i]; add of y's type */
+__global__ void repeat_kernel(KView y, KView bias, void *add, int64_t width, int64_t count) {
+    const KView old = {add, y.dtype};
     const int64_t stride = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride)
-        k_put(y, i, k_get(bias, i % width));
+        k_put(y, i, add ? k_get(old, i) + k_get(bias, i % width) : k_get(bias, i % width));
 }
 static dim3 element_grid(int64_t count) {
     return k_grid(k_cuda_clamp(k_cuda_ceil(count, ROUND_THREADS), 1, 1 << 16));
@@ -250,7 +251,7 @@ static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTe
         return;
     }
     if (bias && !s.bias) { /* the epilogue takes a bias of the result's type only */
-        K_LAUNCH(repeat_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c), k_view(bias),
+        K_LAUNCH(repeat_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c), k_view(bias), old,
                  s.columns, count);
         bias = NULL;
         old = c->data;
@@ -261,12 +262,14 @@ static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTe
 
 void k_linear(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     (void)nout;
-    product(cx, &in[0], 0, &in[1], 1, nin > 2 ? &in[2] : NULL, attr->factor, NULL, 0, &out[0]);
+    const KTensor *add = k_added_to(nin, in, out);
+    product(cx, &in[0], 0, &in[1], 1, k_bias_of(nin, in, out), attr->factor, add, add != NULL, &out[0]);
 }
 void k_linear_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                     const KAttr *attr) {
     (void)nout;
-    product(cx, &in[0], 0, &in[1], 0, NULL, attr->factor, nin > 2 ? &in[2] : NULL, nin > 2, &out[0]);
+    const KTensor *add = k_added_to(nin, in, out);
+    product(cx, &in[0], 0, &in[1], 0, NULL, attr->factor, add, add != NULL, &out[0]);
 }
 
 /* Rows of x, f32, that belong to several tensors of one type. */

@@ -29,7 +29,7 @@ typedef struct KChoice {
     KAlgorithm algorithm;
 } KChoice;
 
-/* C = op(A) op(B) + bias, which may be NULL, or `adds` to something, as it is asked of the library: f32, and
+/* C = op(A) op(B) + bias, which may be NULL, and `adds` to something, as it is asked of the library: f32, and
  * added later, where the result is stored apart, and a bias through the epilogue only where it has the
  * result's type. */
 static inline KShape k_product_shape(const KTensor *a, int transpose_a, int transpose_b, const KTensor *bias,
@@ -46,7 +46,8 @@ static inline KShape k_product_shape(const KTensor *a, int transpose_a, int tran
 static inline int k_product_of(const char *name, int nout, const KTensor *out, int nin, const KTensor *in,
                                KShape *shape) {
     if (strcmp(name, "linear") == 0)
-        *shape = k_product_shape(&in[0], 0, 1, nin > 2 ? &in[2] : NULL, 0, 1, &out[0]);
+        *shape = k_product_shape(&in[0], 0, 1, k_bias_of(nin, in, out), k_added_to(nin, in, out) != NULL, 1,
+                                 &out[0]);
     else if (strcmp(name, "linear_bwd_x") == 0)
         *shape = k_product_shape(&in[0], 0, 0, NULL, nin > 2, 1, &out[0]);
     else if (strcmp(name, "linear_bwd_w") == 0)

@@ -56,7 +56,7 @@ static bool in_place_is_right(Check *c, uint32_t s, const Node *node, uint32_t i
     for (uint32_t k = 0; k < node->nin - node->nmut; k++) {
         if (r->home[node->in[k]] != held) continue;
         allowed = true;
-        shares &= op_may_share(&op_info[node->op], k);
+        shares &= node_may_share(r->g, node, k);
     }
     for (uint32_t k = node->nin - node->nmut; k < node->nin; k++) allowed &= r->home[node->in[k]] != held;
     const Value *in = &r->g->value.at[held];

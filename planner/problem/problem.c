@@ -89,10 +89,10 @@ static void number_storages(const Graph *g, Problem *p, Arena *arena) {
 }
 
 /* Whether the first output may take the place of input i: nothing else of the node is read from there. */
-static bool may_share(const Problem *p, const Node *node, uint32_t i) {
+static bool may_share(const Graph *g, const Problem *p, const Node *node, uint32_t i) {
     const uint32_t s = p->value_storage[node->in[i]];
     for (uint32_t k = 0; k < node->nin; k++)
-        if (p->value_storage[node->in[k]] == s && !op_may_share(&op_info[node->op], k)) return false;
+        if (p->value_storage[node->in[k]] == s && !node_may_share(g, node, k)) return false;
     return true;
 }
 
@@ -108,7 +108,7 @@ static void add_takeovers(const Graph *g, const Problem *p, const Node *node, co
         uint32_t s = p->value_storage[node->in[i]];
         if (s != NONE && !overwritten[s] && dtype_bytes[in->type.dtype] == dtype_bytes[out->type.dtype] &&
             type_elements(&in->type) == type_elements(&out->type) && in->room == out->room &&
-            p->bytes[s] == p->bytes[made] && may_share(p, node, i))
+            p->bytes[s] == p->bytes[made] && may_share(g, p, node, i))
             add_item(takeover, s);
     }
 }

@@ -304,7 +304,7 @@ static ValueId in_place_input(const Graph *g, const Plan *plan, uint32_t s, cons
         ValueId root = graph_root(g, node->in[i]);
         bool shares = true;
         for (uint32_t k = 0; k < node->nin; k++)
-            shares &= graph_root(g, node->in[k]) != root || op_may_share(&op_info[node->op], k);
+            shares &= graph_root(g, node->in[k]) != root || node_may_share(g, node, k);
         if (shares && !value_persistent(g, root) &&
             type_equal(&g->value.at[root].type, &g->value.at[node->out[0]].type) &&
             !read_later(g, plan, s, root) && !leaves(plan, s, root))
