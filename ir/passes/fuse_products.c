@@ -2,8 +2,8 @@
  *
  *     d = linear_bwd_x(dy, w); s = add(r, d)        s = linear_bwd_x(dy, w, r)
  *
- * as where several layers read one value. Only where the two are neighbours, as autodiff leaves them: what the
- * product reads then lives no longer than before, and r is there. d is not rounded before it is added. */
+ * as where several layers read one value. Only where the two are neighbours, as autodiff leaves them: what
+ * the product reads then lives no longer than before, and r is there. d is not rounded before it is added. */
 #include "ir/passes/fuse_products.h"
 
 /* The node behind `n`; the number of nodes, where it is the last. */
