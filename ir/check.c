@@ -318,7 +318,8 @@ static const char *check_room(Check *c, NodeId id) {
     bool fine = g->value.at[y].room == type_elements(t) / t->dim[t->rank - 1] * wide;
     if (node->op == OP_LINEAR || node->op == OP_LINEAR_BWD_X)
         fine &= has_room(c, node->in[1], wide * g->value.at[node->in[1]].type.dim[1]);
-    if (node->op == OP_LINEAR && node->nin > 2 && g->value.at[node->in[2]].type.rank == 1) fine &= has_room(c, node->in[2], wide);
+    if (node->op == OP_LINEAR && node->nin > 2 && g->value.at[node->in[2]].type.rank == 1)
+        fine &= has_room(c, node->in[2], wide);
     if (node->op == OP_LINEAR_BWD_W)
         fine &= g->value.at[node->out[0]].room >= wide * g->value.at[node->out[0]].type.dim[1];
     return fine ? NULL : node_wrong(c, id, "an operand has no room for rows of %lld", (long long)wide);

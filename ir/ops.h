@@ -13,8 +13,8 @@ enum OpFlag {
     OPF_PITCH_IN = 8,   /* rows of the first input may lie further apart than they are wide: CUDA (pad.c) */
     OPF_PITCH_OUT = 16, /* those of the first output */
     OPF_CLEARS = 32,    /* on CUDA writes zeros past the elements of an output with more room */
-    OPF_ONTO = 64,      /* the first output may share storage with the optional input that it is added to: where
-                           that dies there, and is no other operand too */
+    OPF_ONTO = 64, /* the first output may share storage with the optional input that it is added to: where
+                      that dies there, and is no other operand too */
 };
 
 /* What a node writes over: its last inputs, which its last outputs are new versions of. */

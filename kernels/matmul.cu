@@ -210,12 +210,11 @@ static void multiply(const KCtx *cx, const KShape *shape, const void *a, const v
           "product", shape);
 }
 
-/* y[i] = add ? add[i] + x[i] : x[i]; x is f32, add of y's type */
-__global__ void round_kernel(KView y, const float *x, int64_t count, void *add) {
-    const KView old = {add, y.dtype};
+/* y[i] = adds ? y[i] + x[i] : x[i], x f32 */
+__global__ void round_kernel(KView y, const float *x, int64_t count, int adds) {
     const int64_t stride = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride)
-        k_put(y, i, add ? k_get(old, i) + x[i] : x[i]);
+        k_put(y, i, adds ? k_get(y, i) + x[i] : x[i]);
 }
 /* y[r, i] = bias[i], or add[r, i] + bias[i]; add of y's type */
 __global__ void repeat_kernel(KView y, KView bias, void *add, int64_t width, int64_t count) {
@@ -233,21 +232,25 @@ static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTe
                     const KTensor *bias, double factor, const KTensor *add, int adds, const KTensor *c) {
     const KProduct p = k_cuda_product(a, transpose_a, c);
     const KShape s = k_product_shape(a, transpose_a, transpose_b, bias, add != NULL, 1, c);
-    void *old = adds ? add->data : NULL;
+    const void *old = adds ? add->data : NULL;
     const int64_t count = p.rows * p.columns;
     if (count == 0) return;
     if (a->dtype != b->dtype) {
         fprintf(stderr, "train: error: a product of f32 and bf16 operands: cast one of them first\n");
         exit(K_EXIT_INTERNAL);
     }
-    if (k_cuda_product_is_apart(a, 1, c)) { /* f32 operands, bf16 result */
+    if (k_cuda_product_is_apart(a, 1, c)) { /* f32 operands, bf16 result: of weights' gradients, added in place */
+        if (old && old != c->data) {
+            fprintf(stderr, "train: error: a product of f32 operands cannot be added to bf16 elsewhere\n");
+            exit(K_EXIT_INTERNAL);
+        }
         float *scratch = (float *)((char *)cx->workspace + k_cuda_blas_bytes(p.rows, p.columns));
         KTensor wide = *c;
         wide.data = scratch;
         wide.dtype = K_F32;
         product(cx, a, transpose_a, b, transpose_b, bias, factor, NULL, 0, &wide);
         K_LAUNCH(round_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c),
-                 (const float *)scratch, count, old);
+                 (const float *)scratch, count, old != NULL);
         return;
     }
     if (bias && !s.bias) { /* the epilogue takes a bias of the result's type only */

@@ -36,8 +36,7 @@ static inline KShape k_product_shape(const KTensor *a, int transpose_a, int tran
                                      int adds, int parts, const KTensor *c) {
     const KProduct p = k_cuda_product(a, transpose_a, c);
     const int apart = k_cuda_product_is_apart(a, parts, c);
-    KShape s = {p.rows,      p.columns, p.depth, transpose_a,
-                transpose_b, a->dtype,  c->dtype, 0,           adds && !apart};
+    KShape s = {p.rows, p.columns, p.depth, transpose_a, transpose_b, a->dtype, c->dtype, 0, adds && !apart};
     if (apart) s.result = K_F32;
     s.bias = bias && bias->dtype == s.result;
     return s;

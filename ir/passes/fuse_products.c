@@ -4,9 +4,10 @@
  *     d = linear(x, w, bias?); s = add(r, d)        s = linear(x, w, bias?, r)
  *     d = linear(x, w); s = add_scaled(r, d)        s = factor * linear(x, w) + r
  *
- * as where several layers read one value, an adapter adds to its base's result, or a block to its input. Only where
- * the two are neighbours, as lowering and autodiff leave them: what the product reads then lives no longer than
- * before, and r is there. d is not rounded before it is added, which a low-rank adapter in PEFT's hands is. */
+ * as where several layers read one value, an adapter adds to its base's result, or a block to its input. Only
+ * where the two are neighbours, as lowering and autodiff leave them: what the product reads then lives no
+ * longer than before, and r is there. d is not rounded before it is added, which a low-rank adapter in PEFT's
+ * hands is. */
 #include "ir/passes/fuse_products.h"
 
 #include "ir/ops.h"

@@ -66,9 +66,7 @@ static void forward_node(Maker *m, Phase phase) {
     case 2: out = add(g, OP_LAYERNORM, phase, in, 3, 0, 3, same); break;
     case 3: out = add(g, OP_ATTEND, phase, in, 3, 0, 2, same); break;
     case 4: out = add(g, OP_GELU, phase, in, 1, 0, 1, same); break;
-    case 5:
-        out = add(g, OP_LINEAR_BWD_X, phase, in, 3, 0, 1, type_elements(&g->value.at[in[2]].type));
-        break;
+    case 5: out = add(g, OP_LINEAR_BWD_X, phase, in, 3, 0, 1, type_elements(&g->value.at[in[2]].type)); break;
     default: out = add(g, OP_ADD, phase, in, 2, 0, 1, same); break;
     }
     for (uint32_t i = 0; i < g->node.at[g->node.count - 1].nout; i++) *vec_add(g->arena, &m->pool) = out[i];

@@ -60,8 +60,8 @@ static void close_to(const KTensor *t, int64_t i, double want, double size) {
 /* dx = factor dy w + add, where `add` lies and elsewhere; in f32 with the bits of the product and a sum. */
 static void check_added(const KTensor *dy, const KTensor *w, int type, double factor) {
     const int64_t rows = dy->dim[0], out = dy->dim[1], in = w->dim[1];
-    KTensor add = TENSOR(type, 6, rows, in), apart = TENSOR(type, 0, rows, in), onto = TENSOR(type, 6, rows, in),
-            alone = TENSOR(type, 0, rows, in);
+    KTensor add = TENSOR(type, 6, rows, in), apart = TENSOR(type, 0, rows, in),
+            onto = TENSOR(type, 6, rows, in), alone = TENSOR(type, 0, rows, in);
     const KAttr attr = {.factor = factor};
     call(k_linear_bwd_x, "linear_bwd_x", 1, &alone, 2, (KTensor[]){*dy, *w}, attr, 0);
     call(k_linear_bwd_x, "linear_bwd_x", 1, &apart, 3, (KTensor[]){*dy, *w, add}, attr, 0);
@@ -173,9 +173,10 @@ static void bits_do_not_move(void **state) {
                   (KTensor[]){TENSOR(type, 1, 300, 530), TENSOR(type, 2, 700, 530)}, (KAttr){.acc = 0});
         same_bits(k_linear_bwd_x, "linear_bwd_x", 1, &dx, 2,
                   (KTensor[]){TENSOR(type, 1, 300, 700), TENSOR(type, 2, 700, 530)}, (KAttr){.acc = 0});
-        same_bits(k_linear_bwd_x, "linear_bwd_x", 1, &dx, 3,
-                  (KTensor[]){TENSOR(type, 1, 300, 700), TENSOR(type, 2, 700, 530), TENSOR(type, 3, 300, 530)},
-                  (KAttr){.acc = 0});
+        same_bits(
+            k_linear_bwd_x, "linear_bwd_x", 1, &dx, 3,
+            (KTensor[]){TENSOR(type, 1, 300, 700), TENSOR(type, 2, 700, 530), TENSOR(type, 3, 300, 530)},
+            (KAttr){.acc = 0});
         same_bits(k_linear_bwd_w, "linear_bwd_w", 1, &dw, 2,
                   (KTensor[]){TENSOR(type, 1, 300, 700), TENSOR(type, 2, 300, 530)}, (KAttr){.acc = 0});
         KTensor g[] = {TENSOR(type, 0, 2, 150, 4, 32), TENSOR(type, 0, 2, 150, 2, 32),

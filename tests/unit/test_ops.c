@@ -241,7 +241,9 @@ static void check_bits(const Call *call, const Result *base, const Library *libr
     CHECK(same_bits(call, base, &other), "shifted by %d bytes", K_ALIGN);
     int may = 0, eligible = 0;
     for (int i = 0; i < call->nin; i++) {
-        if (!op_may_share(&op_row[call->op], (uint32_t)i, (uint32_t)call->in[i].rank, (uint32_t)call->out[0].rank)) continue;
+        if (!op_may_share(&op_row[call->op], (uint32_t)i, (uint32_t)call->in[i].rank,
+                          (uint32_t)call->out[0].rank))
+            continue;
         may++;
         if (call->in[i].count != call->out[0].count || call->in[i].shared ||
             call->in[i].room != call->out[0].room ||

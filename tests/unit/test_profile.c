@@ -434,7 +434,7 @@ static void keys_are_nodes(void **state) {
     uint32_t compared = 0, several = 0;
     for (int gated = 0; gated < 2; gated++) {
         Transformer shape = gated ? llama3_8b : gpt2_124m;
-        shape.layers = 2;
+        shape.layers = 3;
         const Graph *g = transformer_graph(&shape, arena);
         for (int d = 0; d < 2; d++) {
             const Device *device = device_find(d ? "h100" : "host");
