@@ -168,6 +168,8 @@ static const char *shape_linear(Shape *s) {
     if (biased) TRY(expect_vector(s, "the bias", &s->in[2], w->dim[0]));
     if (biased && s->attr->factor != 0) return "a product with a bias is not scaled";
     if (s->nin > 3 || adds) TRY(expect(s, "what is added", &s->in[s->nin - 1], y));
+    if (biased && adds && s->in[2].dtype != y.dtype)
+        return "a bias of another type stands beside what is added";
     return give(s, 0, y);
 }
 

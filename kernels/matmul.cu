@@ -216,12 +216,11 @@ __global__ void round_kernel(KView y, const float *x, int64_t count, int adds) {
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride)
         k_put(y, i, adds ? k_get(y, i) + x[i] : x[i]);
 }
-/* y[r, i] = bias[i], or add[r, i] + bias[i]; add of y's type */
-__global__ void repeat_kernel(KView y, KView bias, void *add, int64_t width, int64_t count) {
-    const KView old = {add, y.dtype};
+/* y[r, i] = bias[i] */
+__global__ void repeat_kernel(KView y, KView bias, int64_t width, int64_t count) {
     const int64_t stride = (int64_t)gridDim.x * blockDim.x;
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride)
-        k_put(y, i, add ? k_get(old, i) + k_get(bias, i % width) : k_get(bias, i % width));
+        k_put(y, i, k_get(bias, i % width));
 }
 static dim3 element_grid(int64_t count) {
     return k_grid(k_cuda_clamp(k_cuda_ceil(count, ROUND_THREADS), 1, 1 << 16));
@@ -253,8 +252,8 @@ static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTe
                  (const float *)scratch, count, old != NULL);
         return;
     }
-    if (bias && !s.bias) { /* the epilogue takes a bias of the result's type only */
-        K_LAUNCH(repeat_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c), k_view(bias), old,
+    if (bias && !s.bias) { /* the epilogue takes a bias of the result's type only; nothing is added then */
+        K_LAUNCH(repeat_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c), k_view(bias),
                  s.columns, count);
         bias = NULL;
         old = c->data;

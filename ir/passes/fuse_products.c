@@ -29,8 +29,10 @@ static bool is_together(const Node *a, const Node *b) {
 static bool is_product(const Graph *g, const Node *node) {
     if (!node->nout || (node->op != OP_LINEAR && node->op != OP_LINEAR_BWD_X)) return false;
     const Value *y = &g->value.at[node->out[0]];
-    return node->out[0] != g->logits && !y->room &&
-           (node->nin == 2 || g->value.at[node->in[node->nin - 1]].type.rank != y->type.rank);
+    if (node->out[0] == g->logits || y->room || node->nin > 3) return false;
+    if (node->nin == 2) return true;
+    const Type *bias = &g->value.at[node->in[2]].type;
+    return bias->rank != y->type.rank && bias->dtype == y->type.dtype;
 }
 
 /* Whether `add` adds the product, scaled by what it was not yet: by how much. */

@@ -172,7 +172,7 @@ static const char *run_node(Machine *m, uint32_t s, NodeId n) {
         if (out[i].bad) return wrong(m, s, "no place to write", node->out[i]);
         for (uint32_t k = 0; k < node->nin; k++) {
             bool over = i + node->nmut >= node->nout && k + node->nout == i + node->nin;
-            bool in_place = i == 0 && op_may_share(&op_info[node->op], k) && out[i].bytes == in[k].bytes;
+            bool in_place = i == 0 && node_may_share(m->g, node, k) && out[i].bytes == in[k].bytes;
             if (over && out[i].offset != in[k].offset) return wrong(m, s, "not written over", node->in[k]);
             if (meet(out[i], in[k]) && !over && !(in_place && out[i].offset == in[k].offset))
                 return wrong(m, s, "writes into its input", node->in[k]);

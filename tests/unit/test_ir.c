@@ -104,6 +104,7 @@ static const ShapeCase bad_shape[] = {
     {OP_LINEAR, {F(2, 8), F(3, 8), F(4)}, 1, {0}, 0, "the bias is f32[4], must be f32[3]"},
     {OP_LINEAR, {F(8), F(3, 8)}, 1, {0}, 0, "the input must have rows, is f32[8]"},
     {OP_LINEAR, {F(2, 8), F(3, 8), F(2, 8)}, 1, {0}, 0, "what is added is f32[2, 8], must be f32[2, 3]"},
+    {OP_LINEAR, {H(2, 8), H(3, 8), F(3), H(2, 3)}, 1, {0}, 0, "a bias of another type"},
     {OP_LINEAR, {F(2, 8), F(3, 8), F(3), F(3)}, 1, {0}, 0, "what is added is f32[3], must be f32[2, 3]"},
     {OP_LINEAR, {H(2, 8), F(3, 8)}, 1, {0}, 0, "differ in type"},
     {OP_LINEAR_BWD_X,
