@@ -131,6 +131,7 @@ static const Row rows[] = {
     {"linear_bwd_w", "a:16384x50257 " D " s+:50257x768", "s:50257x768", PLAIN},
     {"linear", L " w:8192x2048", F, PLAIN},
     {"linear_bwd_x", F " w:8192x2048", L, PLAIN},
+    {"linear_bwd_x", F " w:8192x2048 " L, L, PLAIN},
     {"linear_bwd_w", F " " L " w+:8192x2048", "w:8192x2048", PLAIN},
 };
 
