@@ -37,8 +37,8 @@ typedef struct RtTuneOperation {
     int64_t runs;                                 /* a step; 0: the plan does not have it */
     double planned_seconds;                       /* one of them */
     int family;                                   /* KFamily: of its kernel's variants */
-    void (*apart)(RtRun *run, const int64_t *at); /* what the second of them is, where they are no variants of
-                                                     one kernel: the same by several operations; else NULL */
+    void (*apart)(RtRun *run, const int64_t *at); /* what the one is that dequantises a weight apart
+                                                     (k_variant_is_apart): the same by several operations; or NULL */
 } RtTuneOperation;
 
 struct RtTuner;
