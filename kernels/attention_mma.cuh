@@ -19,9 +19,9 @@ static __device__ inline uint16_t *row_of(const AttendMma &p, AttendRows x, int 
 template <int WIDTH, int ROWS, int THREADS>
 static __device__ inline void copy_tile(const AttendMma &p, uint32_t tile, AttendRows from, int b, int t,
                                         int head) {
-    const Chunk at = chunk_of<WIDTH>();
-    copy_rows<WIDTH, ROWS, THREADS>(tile, at, row_of(p, from, b, t + at.row, head, at.column), from.stride,
-                                    at.column < p.width ? p.time - t - at.row : 0);
+    copy_rows<WIDTH, ROWS, THREADS>(
+        tile, from.stride, [&](int row, int column) { return row_of(p, from, b, t + row, head, column); },
+        [&](int row, int column) { return column < p.width ? p.time - t - row : 0; });
 }
 
 /* ---- products ---- */

@@ -231,9 +231,6 @@ __global__ void __launch_bounds__(THREADS, RESIDENT)
                                   : corner_at<WIDTH>(corner_of<WIDTH>(w_tiles, false), across * PAIRS, 0);
 
     const Half<BACKWARD, COLUMNS> mine(p, tile.column);
-    const Chunk at = chunk_of<DEPTH>();
-    const uint16_t *x = p.x + (int64_t)(tile.row + at.row) * p.x_stride + at.column;
-    const int x_rows = p.rows - tile.row - at.row;
     const float offset = p.w.scale_codes ? p.w.scale[p.w.groups] : 0;
     const auto copy_codes = [&](int s, int stage) {
         k_copy_async(code_tiles + (uint32_t)(stage * CODE_BYTES),
@@ -242,10 +239,14 @@ __global__ void __launch_bounds__(THREADS, RESIDENT)
     };
     /* x of a step, and the codes of the one after it */
     const auto copy_step = [&](int s, int stage) {
-        const int rows = s * DEPTH + at.column < p.depth ? x_rows : 0;
+        const int column0 = s * DEPTH;
         if (s < steps)
-            copy_rows<DEPTH, ROWS, THREADS>(x_tiles + (uint32_t)(stage * X_BYTES), at, x + s * DEPTH,
-                                            p.x_stride, rows);
+            copy_rows<DEPTH, ROWS, THREADS>(
+                x_tiles + (uint32_t)(stage * X_BYTES), p.x_stride,
+                [&](int row, int column) { return p.x + ((tile.row + row) * p.x_stride + column0 + column); },
+                [&](int row, int column) {
+                    return column0 + column < p.depth ? p.rows - tile.row - row : 0;
+                });
         if (s + 1 < steps) copy_codes(s + 1, stage + 1 < STAGES ? stage + 1 : 0);
         k_copy_commit();
     };

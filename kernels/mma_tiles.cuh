@@ -29,28 +29,21 @@ template <int WIDTH> static __device__ inline uint32_t chunk_address(uint32_t ti
     return tile + (uint32_t)(row * WIDTH * 2) + (uint32_t)((chunk ^ (row % 8)) * 16);
 }
 
-/* The first chunk of a tile that a thread copies: others follow at the same column. */
-struct Chunk {
-    int row, column;
-};
-template <int WIDTH> static __device__ inline Chunk chunk_of(void) {
-    constexpr int CHUNKS = WIDTH / 8;
-    return {(int)threadIdx.x / CHUNKS, (int)threadIdx.x % CHUNKS * 8};
-}
-
-/* ROWS rows, `stride` elements apart: issued, not yet there. `from` is where the thread's own chunk lies, and
- * `rows` how many there are from its row on: those after them are zero. */
-template <int WIDTH, int ROWS, int THREADS>
-static __device__ inline void copy_rows(uint32_t tile, Chunk at, const uint16_t *from, int64_t stride,
-                                        int rows) {
-    constexpr int STEP = THREADS / (WIDTH / 8);
+/* ROWS rows, `stride` elements apart: issued, not yet there. Of a thread's first chunk, from(row, column) is
+ * where it lies and rows(row, column) how many rows there are from its own on: those after them are zero. */
+template <int WIDTH, int ROWS, int THREADS, class From, class Rows>
+static __device__ inline void copy_rows(uint32_t tile, int64_t stride, const From &from, const Rows &rows) {
+    constexpr int CHUNKS = WIDTH / 8, STEP = THREADS / CHUNKS;
     static_assert(STEP % 8 == 0 && ROWS % STEP == 0, "a thread's rows have one swizzle");
+    const int first = (int)threadIdx.x / CHUNKS, chunk = (int)threadIdx.x % CHUNKS;
     const int64_t step = STEP * stride;
-    const uint32_t to = chunk_address<WIDTH>(tile, at.row, at.column / 8);
+    const uint16_t *row = from(first, chunk * 8);
+    const uint32_t to = chunk_address<WIDTH>(tile, first, chunk);
+    const int left = rows(first, chunk * 8);
 #pragma unroll
     for (int i = 0; i < ROWS; i += STEP) {
-        k_copy_async(to + (uint32_t)(i * WIDTH * 2), from, i < rows);
-        from += step;
+        k_copy_async(to + (uint32_t)(i * WIDTH * 2), row, i < left);
+        row += step;
     }
 }
 

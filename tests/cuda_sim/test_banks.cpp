@@ -158,7 +158,7 @@ static std::vector<uint16_t> attend(int width, int causal, bool documents, int f
 
 /* ---- products with 4-bit weights ---- */
 
-enum { ROWS = 130, OUTPUTS = 136, INPUTS = 192 };
+enum { ROWS = 70, OUTPUTS = 136, INPUTS = 128 };
 
 static std::vector<uint16_t> multiply(int dtype, int backward, int variant) {
     const int depth = backward ? OUTPUTS : INPUTS, columns = backward ? INPUTS : OUTPUTS;
