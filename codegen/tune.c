@@ -35,7 +35,7 @@ enum { WAY_DEQUANTIZE, WAY_APART, WAY_WITHIN, WAYS };
 typedef struct Ways {
     Graph *graph;
     Cost *cost;
-    Map *of_key; /* the first node of three, by the key of the last */
+    Map *of_key; /* the first node of three, by the key of the last, where the target has a choice */
 } Ways;
 
 typedef struct Kinds {
@@ -69,9 +69,8 @@ static const char *key_of(const Graph *g, const Node *node, Arena *arena) {
     return key.at;
 }
 
-/* The ways of a product, where its weight is packed or dequantised. */
-static void add_ways(const Graph *from, const Node *product, Ways *ways) {
-    Graph *g = ways->graph;
+/* The ways of a product, where its weight is packed or dequantised; `known`: of which there are some. */
+static void add_ways(const Graph *from, const Node *product, Graph *g, Map *known) {
     const Value *x = &from->value.at[product->in[0]], *weight = &from->value.at[product->in[1]];
     const Node *made = weight->def == NONE ? NULL : &from->node.at[weight->def];
     const Value *packed = made && made->op == OP_DEQUANTIZE ? &from->value.at[made->in[0]] : weight;
@@ -93,23 +92,27 @@ static void add_ways(const Graph *from, const Node *product, Ways *ways) {
         graph_node(g, product->op, in, product->nin, 0, 1, &product->attr, PHASE_FORWARD, NONE, product->name,
                    product->span);
     const char *key = key_of(g, &g->node.at[first + WAY_WITHIN], g->arena);
-    if (map_get(ways->of_key, key) == NONE)
-        map_set(ways->of_key, key, first);
+    if (map_get(known, key) == NONE)
+        map_set(known, key, first);
     else
         g->node.count = first; /* as one before */
 }
 
+static bool is_choice(const Ways *ways, NodeId first) {
+    return ways->cost[first + WAY_WITHIN].family != K_FAMILY_NONE;
+}
+
 static Ways find_ways(const Graph *from, const Device *device, Arena *arena) {
     Ways ways = {.graph = graph_new(arena), .of_key = map_new(arena)};
+    Map *known = map_new(arena);
     for (NodeId n = 0; n < from->node.count; n++) {
         const Node *node = &from->node.at[n];
-        if (node->op == OP_LINEAR || node->op == OP_LINEAR_BWD_X) add_ways(from, node, &ways);
+        if (node->op == OP_LINEAR || node->op == OP_LINEAR_BWD_X) add_ways(from, node, ways.graph, known);
     }
     ways.cost = cost_graph(ways.graph, device, arena);
-    if (ways.graph->node.count && !ways.cost[WAY_WITHIN].family) { /* the target has no choice */
-        ways.graph->node.count = 0;
-        ways.of_key = map_new(arena);
-    }
+    for (NodeId first = 0; first < ways.graph->node.count; first += WAYS)
+        if (is_choice(&ways, first))
+            map_set(ways.of_key, key_of(ways.graph, &ways.graph->node.at[first + WAY_WITHIN], arena), first);
     return ways;
 }
 
@@ -131,6 +134,7 @@ static void add_other_ways(Kinds *kinds, Arena *arena) {
     for (NodeId first = 0; first < ways->graph->node.count; first += WAYS) {
         uint32_t k[WAYS];
         double step = 0;
+        if (!is_choice(ways, first)) continue;
         for (int way = 0; way < WAYS; way++) {
             k[way] = kind_of(kinds, ways->graph, ways->cost, first + (NodeId)way, arena);
             const Kind *kind = &kinds->list.at[k[way]];

@@ -24,7 +24,7 @@ enum { K_NF4_CODES = 16 };
 /* ---- the dynamic map: 256 values of 8-bit codes, ascending ---- */
 
 /* Point j of 2^k + 1 evenly from 0.1 to 1, in f32 but for the product, which is exact. */
-static inline K_BOTH float k_dynamic_point(int k, int j) {
+static inline K_BOTH K_CONSTEXPR float k_dynamic_point(int k, int j) {
     const int n = 1 << k;
     const double step = (double)((1.0f - 0.1f) / (float)n);
     return j < (n + 1) / 2 ? (float)((double)0.1f + step * j) : (float)(1.0 - step * (n - j));
@@ -32,7 +32,7 @@ static inline K_BOTH float k_dynamic_point(int k, int j) {
 
 /* Of the seven decades up to 1 the values are the means of neighbouring points: 1, 2, 4 .. 64 of them where
  * the map has negative ones as well, else 2, 4 .. 128. Then there are 0 and 1. */
-static inline K_BOTH float k_dynamic_value(int is_signed, int code) {
+static inline K_BOTH K_CONSTEXPR float k_dynamic_value(int is_signed, int code) {
     const float decade[] = {1e-6f, 1e-5f, 1e-4f, 1e-3f, 1e-2f, 1e-1f, 1.0f};
     const int zero = is_signed ? 127 : 0, place = code < zero ? zero - code : code - zero;
     if (place == 0) return 0;

@@ -171,6 +171,11 @@ static inline size_t k_cuda_blas_bytes(int64_t rows, int64_t columns) {
     const size_t bytes = parts > 1 ? (size_t)(parts * elements) * sizeof(float) : 0;
     return k_cuda_aligned(bytes < 1 << 20 ? 1 << 20 : bytes);
 }
+/* A product whose weight is in 4 bits, in tiles of so many rows and columns (matmul_packed.cu): shared memory
+ * for two tiles of the weight, 64 deep, and for each stage one of the other operand and its codes. */
+static inline int64_t k_cuda_packed_bytes(int64_t rows, int64_t columns, int64_t stages) {
+    return 64 * (2 * 2 * columns + stages * (2 * rows + columns / 2));
+}
 /* cuBLASLt has no bf16 result of f32 operands, and none that is `parts` tensors: the product is made in f32
  * behind its workspace, and then stored. */
 static inline int k_cuda_product_is_apart(const KTensor *a, int parts, const KTensor *c) {

@@ -226,7 +226,7 @@ typedef struct Cut {
 
 static void multiply_all(Product p) {
     KUnpack unpack;
-    if (k_is_packed(p.b.x)) {
+    if (k_is_packed(p.b.x->dtype)) {
         k_unpack_begin(&unpack, p.b.x);
         p.unpack = &unpack;
     }

@@ -7,12 +7,14 @@
  * makes descriptors and takes the algorithm that was chosen for them (product.h), or else the first of the
  * heuristic under the planned workspace; later calls use them again. Buffers are always K_ALIGN-aligned, so
  * the choice, and with it the bits, never depends on where they lie; partial results of a split depth are
- * kept in f32.
+ * kept in f32. A weight in 4 bits is for matmul_packed.cu.
  *
  * Where rows of logits lie further apart than they are wide, the product is over their whole pitch and the
  * rows behind the weight's last (kernels.h). A leading dimension alone would not help: the library has fast
  * kernels only for extents that are multiples of 16 bytes, too. */
 #include "blocks.cuh"
+#include "matmul_packed.h"
+#include "packed.h"
 #include "product.h"
 
 #include <cublasLt.h>
@@ -264,14 +266,20 @@ static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTe
 
 void k_linear(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in, const KAttr *attr) {
     (void)nout;
-    const KTensor *add = k_added_to(nin, in, out);
-    product(cx, &in[0], 0, &in[1], 1, k_bias_of(nin, in, out), attr->factor, add, add != NULL, &out[0]);
+    const KTensor *bias = k_bias_of(nin, in, out), *add = k_added_to(nin, in, out);
+    if (k_is_packed(in[1].dtype))
+        k_product_packed(cx, &in[0], &in[1], 0, bias, attr->factor, add, &out[0]);
+    else
+        product(cx, &in[0], 0, &in[1], 1, bias, attr->factor, add, add != NULL, &out[0]);
 }
 void k_linear_bwd_x(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                     const KAttr *attr) {
     (void)nout;
     const KTensor *add = k_added_to(nin, in, out);
-    product(cx, &in[0], 0, &in[1], 0, NULL, attr->factor, add, add != NULL, &out[0]);
+    if (k_is_packed(in[1].dtype))
+        k_product_packed(cx, &in[0], &in[1], 1, NULL, attr->factor, add, &out[0]);
+    else
+        product(cx, &in[0], 0, &in[1], 0, NULL, attr->factor, add, add != NULL, &out[0]);
 }
 
 /* Rows of x, f32, that belong to several tensors of one type. */

@@ -25,10 +25,10 @@ typedef struct Product {
 /* The bytes from element `first` on of an operand that is stored as it is multiplied, or packed; for fetching
  * ahead. */
 static inline const char *k_operand_at(const KTensor *x, int64_t first) {
-    return k_is_packed(x) ? (const char *)x->data + first / 2 : k_at(x, first);
+    return k_is_packed(x->dtype) ? (const char *)x->data + first / 2 : k_at(x, first);
 }
 static inline int64_t k_operand_bytes(const KTensor *x, int64_t elements) {
-    return k_is_packed(x) ? elements / 2 : elements * (int64_t)k_element_bytes(x->dtype);
+    return k_is_packed(x->dtype) ? elements / 2 : elements * (int64_t)k_element_bytes(x->dtype);
 }
 
 /* The tensor that holds a row of C; its first element there. */

@@ -7,23 +7,17 @@ enum { SERIAL_ELEMENTS = 16384 };
 
 static const float nf4[K_NF4_CODES] = K_NF4_VALUES;
 
-static int bits_of(int power) {
-    int bits = 0;
-    while (power >> (bits + 1)) bits++;
-    return bits;
-}
-
 void k_unpack_begin(KUnpack *u, const KTensor *w) {
     const KPacking packing = k_packing(w->dtype);
     const KSections at = k_sections(packing, k_count(w));
     const char *data = w->data;
     u->codes = w->data;
     u->scale_codes = NULL;
-    u->block_bits = bits_of(packing.block);
+    u->block_bits = k_bits_of(packing.block);
     u->scales = (const float *)(const void *)(data + (packing.group ? at.group_scales : at.scales));
     if (!packing.group) return;
     u->scale_codes = (const unsigned char *)data + at.scales;
-    u->group_bits = bits_of(packing.group);
+    u->group_bits = k_bits_of(packing.group);
     u->offset = u->scales[at.groups];
     for (int c = 0; c < 256; c++) u->map[c] = k_dynamic_value(1, c);
 }

@@ -1,9 +1,7 @@
 /* Packed weights to floats on CUDA, at the speed of memory: a thread reads the codes of eight elements at
  * once and writes the elements as one pack; a warp's packs lie side by side. The values of codes, and of
  * scale codes, are looked up in shared memory. */
-#include "codes.h"
-#include "packed.h"
-#include "cuda.cuh"
+#include "packed.cuh"
 
 constexpr int THREADS = 256; /* as many as the dynamic map has values */
 constexpr int PACKS = 4;     /* of a thread, loaded before the first is used */
@@ -12,21 +10,15 @@ constexpr int SPAN = THREADS * PACKS * ROUNDS * K_PACK; /* elements of a block *
 
 static __device__ const float nf4_value[K_NF4_CODES] = K_NF4_VALUES;
 
-struct Packed {
-    const unsigned char *codes, *scale_codes; /* scale_codes NULL: no groups */
-    const float *scale;                       /* of groups, or of blocks */
-    int64_t groups, count;
-    int block, group;
-};
-
 struct Tables { /* in shared memory */
     float value[K_NF4_CODES], map[256];
 };
 
 static __device__ inline float scale_of(const Packed &w, const Tables *table, int64_t element) {
-    const int64_t block = element / w.block;
+    const int64_t block = element >> w.block_bits;
     if (!w.scale_codes) return w.scale[block];
-    return k_grouped_scale(table->map[w.scale_codes[block]], w.scale[block / w.group], w.scale[w.groups]);
+    return k_grouped_scale(table->map[w.scale_codes[block]], w.scale[block >> w.group_bits],
+                           w.scale[w.groups]);
 }
 
 template <class T> __global__ void dequantize_kernel(T *y, Packed w) {
@@ -70,17 +62,7 @@ template <class T> __global__ void dequantize_kernel(T *y, Packed w) {
 void k_dequantize(const KCtx *cx, int nout, const KTensor *out, int nin, const KTensor *in,
                   const KAttr *attr) {
     (void)nout, (void)nin, (void)attr;
-    const KPacking packing = k_packing(in[0].dtype);
-    const KSections at = k_sections(packing, k_count(&in[0]));
-    const unsigned char *data = (const unsigned char *)in[0].data;
-    Packed w;
-    w.codes = data;
-    w.scale_codes = packing.group ? data + at.scales : NULL;
-    w.scale = (const float *)(data + (packing.group ? at.group_scales : at.scales));
-    w.groups = at.groups;
-    w.count = k_count(&in[0]);
-    w.block = packing.block;
-    w.group = packing.group;
+    const Packed w = packed_of(&in[0]);
     if (w.count == 0) return;
     k_by_type(out[0].dtype, [&](auto t) {
         using T = decltype(t);

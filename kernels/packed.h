@@ -31,6 +31,17 @@ static inline KPacking k_packing(int dtype) {
     return packing[dtype];
 }
 
+/* Of 2^n: n. */
+static inline int k_bits_of(int number) {
+    int bits = 0;
+    while (number >> (bits + 1)) bits++;
+    return bits;
+}
+
+static inline int k_is_packed(int dtype) {
+    return k_packing(dtype).code_bits > 0;
+}
+
 typedef struct KSections {  /* byte offsets from the tensor's start, where the codes lie */
     int64_t blocks, groups; /* how many */
     int64_t scales, group_scales, end;

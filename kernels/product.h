@@ -5,6 +5,7 @@
 #define REMAT_PRODUCT_H
 
 #include "cuda_sizes.h"
+#include "packed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,9 +42,10 @@ static inline KShape k_product_shape(const KTensor *a, int transpose_a, int tran
     s.bias = bias && bias->dtype == s.result;
     return s;
 }
-/* The product of an operation; false where it has none. */
+/* The library's product of an operation; false where it has none. */
 static inline int k_product_of(const char *name, int nout, const KTensor *out, int nin, const KTensor *in,
                                KShape *shape) {
+    if (nin > 1 && k_is_packed(in[1].dtype)) return 0;
     if (strcmp(name, "linear") == 0)
         *shape = k_product_shape(&in[0], 0, 1, k_bias_of(nin, in, out), k_added_to(nin, in, out) != NULL, 1,
                                  &out[0]);

@@ -4,6 +4,7 @@
 #include "rate.h"
 
 #include "cuda_sizes.h"
+#include "packed.h"
 
 typedef enum Variant {
     ANY,
@@ -14,6 +15,8 @@ typedef enum Variant {
     MMA_128,
     WHOLE_64,
     WHOLE_128,
+    PACKED,
+    PACKED_WHOLE,
     NARROW
 } Variant;
 
@@ -45,11 +48,13 @@ static int mma_is_whole(int capability) {
     return capability < 90 || capability == 120;
 }
 
-/* cuBLASLt is fast where rows of both operands and of the result begin at multiples of 16 bytes. */
+/* cuBLASLt is fast where rows of both operands and of the result begin at multiples of 16 bytes. A weight in
+ * 4 bits is for mma.sync. */
 static Variant variant_product(int capability, const KTensor *out, const KTensor *in) {
     const int64_t bf16_pack = 8;
     if (in[0].dtype == K_F32) return SINGLE;
     if (!capability) return ANY;
+    if (k_is_packed(in[1].dtype)) return mma_is_whole(capability) ? PACKED_WHOLE : PACKED;
     const int unaligned = in[0].dtype == K_BF16 && (k_pitch(&in[0]) % bf16_pack ||
                                                     k_pitch(&in[1]) % bf16_pack || k_pitch(out) % bf16_pack);
     return unaligned ? UNALIGNED : is_graphics(capability) ? GRAPHICS : ANY;

@@ -17,10 +17,6 @@ typedef struct KUnpack {
     float map[256];
 } KUnpack;
 
-static inline int k_is_packed(const KTensor *x) {
-    return k_packing(x->dtype).code_bits > 0;
-}
-
 /* Of a tensor of an nf4 type. */
 void k_unpack_begin(KUnpack *unpack, const KTensor *w);
 /* Elements [first, first + n), in f32. */

@@ -65,6 +65,14 @@ static inline int k_variant_is_first(int variant) {
     return variant > 0 && k_variant_family(variant) != k_variant_family(variant - 1);
 }
 
+/* Of a product with a packed weight: that this is dequantised apart, by an operation of its own. */
+static inline int k_variant_is_apart(int variant) {
+#define WEIGHT_APART(family, name)                                                                           \
+    if (variant == K_VARIANT_##name) return 1;
+#include "variant.def"
+    return 0;
+}
+
 /* ---- whose operands they take ---- */
 
 /* The tensor of an attention, forwards or backwards, whose last two dimensions are the heads'. */
@@ -78,7 +86,15 @@ static inline int k_takes_all(const KTensor *out, const KTensor *in) {
 /* Of a product, whose second operand is the weight. */
 static inline int k_takes_packed_weight(const KTensor *out, const KTensor *in) {
     (void)out;
-    return k_packing(in[1].dtype).code_bits > 0;
+    return k_is_packed(in[1].dtype);
+}
+/* Of those, on CUDA: rows of bf16 that begin at multiples of 16 bytes, in both ways, and rows of the weight
+ * that begin with a block. */
+static inline int k_takes_packed_product(const KTensor *out, const KTensor *in) {
+    const KTensor *w = &in[1];
+    return k_packing(w->dtype).code_bits == 4 && in->dtype == K_BF16 && out->dtype == K_BF16 &&
+           w->dim[1] % k_packing(w->dtype).block == 0 && w->dim[0] % 8 == 0 && k_pitch(in) % 8 == 0 &&
+           k_pitch(out) % 8 == 0;
 }
 static inline int k_takes_heads_64(const KTensor *out, const KTensor *in) {
     const KTensor *x = k_variant_heads(out, in);

@@ -2,6 +2,7 @@
  * Pure arithmetic: the planner calls it when it plans, the kernels carve what was planned. */
 #include "attention.h"
 #include "cuda_sizes.h"
+#include "packed.h"
 
 /* Partial sums over the rows of `x`. */
 static size_t lanes_bytes(const KTensor *out, const KTensor *x) {
@@ -25,6 +26,7 @@ static size_t host_bytes(const char *name, int nout, const KTensor *out, const K
 }
 
 static size_t cuda_bytes(const char *name, int nout, const KTensor *out, int nin, const KTensor *in) {
+    if (strncmp(name, "linear", strlen("linear")) == 0 && k_is_packed(in[1].dtype)) return 0;
     if (strcmp(name, "linear") == 0 || strcmp(name, "linear_bwd_x") == 0 || strcmp(name, "linear_bwd_w") == 0)
         return k_cuda_product_bytes(in, strcmp(name, "linear_bwd_w") == 0, nout, out);
     if (strcmp(name, "attend_bwd") == 0 || strcmp(name, "attend_packed_bwd") == 0)

@@ -221,9 +221,8 @@ typedef struct Placed {
 static void call_once(Tune *tune, const void *what, int64_t turn) {
     const Placed *placed = what;
     const RtTuneOperation *operation = placed->operation;
-    const int apart = operation->apart && tune->now && !k_variant_is_first(tune->now);
-    (apart ? operation->apart : operation->call)(&tune->run,
-                                                 placed->at + turn % placed->copies * operation->tensors);
+    (operation->apart && k_variant_is_apart(tune->now) ? operation->apart : operation->call)(
+        &tune->run, placed->at + turn % placed->copies * operation->tensors);
 }
 
 /* Where the operation is a product that has several algorithms, the fastest becomes its own. */
@@ -255,15 +254,33 @@ static int variant_now(RtRun *run) {
     return ((const Tune *)run->watch)->now;
 }
 
+/* Of a product with a packed weight: the variant that dequantises it apart, or, of the others, the one that
+ * took the least, the first where none was tried. */
+static int way_of(const RtTuneOperation *operation, int apart, const double *least) {
+    int found = K_VARIANT_NONE;
+    for (int v = 1; v < K_VARIANTS; v++)
+        if ((int)k_variant_family(v) == operation->family && k_variant_is_apart(v) == apart &&
+            (!found || least[v] < least[found]))
+            found = v;
+    return found;
+}
+
+/* What a call of the operation takes whose time stands under its key. Where a product's weight is packed,
+ * that is within, whichever was chosen: what is done apart has times of its own. */
+static int timed_variant(const Tune *tune, const RtTuneOperation *operation, const double *least) {
+    const int chosen = tune->variant[operation - tune->tuner->operation];
+    return operation->apart && (!chosen || k_variant_is_apart(chosen)) ? way_of(operation, 0, least) : chosen;
+}
+
 /* Where the operation's kernel has several variants, the fastest becomes its own: the least of their medians,
- * and the first where no other is clearly faster. */
-static void choose_variant(Tune *tune, const Placed *placed) {
+ * and the first where no other is clearly faster. `least` [K_VARIANTS]: zeros; seconds of those that were
+ * tried. */
+static void choose_variant(Tune *tune, const Placed *placed, double *least) {
     const RtTuneOperation *operation = placed->operation;
     int *variant = &tune->variant[operation - tune->tuner->operation], first = 1, last;
     if (!operation->family || *variant) return;
     while ((int)k_variant_family(first) != operation->family) first++;
     for (last = first; (int)k_variant_family(last + 1) == operation->family;) last++;
-    double least[K_VARIANTS] = {0};
     const double each = operation_seconds(tune) < TRIAL_SECONDS ? operation_seconds(tune) : TRIAL_SECONDS;
     for (int i = 0; i < ROUNDS * (last + 1 - first); i++) {
         tune->now = first + i % (last + 1 - first);
@@ -274,7 +291,6 @@ static void choose_variant(Tune *tune, const Placed *placed) {
     *variant = first;
     for (int v = first + 1; v <= last; v++)
         if (least[v] < least[*variant] && least[v] < WORTH * least[first]) *variant = v;
-    tune->now = *variant;
     char *text = rt_text("%s : %s", operation->key, k_variant_name(*variant));
     rt_tune_profile_add(&tune->profile, RT_RECORD_VARIANT, text);
     free(text);
@@ -293,10 +309,13 @@ static void measure(Tune *tune, const RtTuneOperation *operation) {
             fill(tune, &operation->tensor[i], offset);
             offset += rt_aligned(operation->tensor[i].bytes, K_ALIGN);
         }
-    tune->now = tune->variant[operation - tune->tuner->operation];
+    double least[K_VARIANTS] = {0};
+    /* only what is done apart is the library's product */
+    tune->now =
+        operation->apart ? way_of(operation, 1, least) : tune->variant[operation - tune->tuner->operation];
     choose_algorithm(tune, &placed);
-    choose_variant(tune, &placed);
-    if (operation->apart) tune->now = K_VARIANT_NONE; /* what else is taken has times of its own */
+    choose_variant(tune, &placed, least);
+    tune->now = timed_variant(tune, operation, least);
     Times times = take_times(tune, call_once, &placed, operation_seconds(tune));
     print_times(operation->key, operation->runs, operation->planned_seconds, &times);
     add_times(tune, operation->key, &times);
@@ -385,7 +404,8 @@ static Beside beside_copies(Tune *tune, double copy_seconds) {
         fill(tune, &product->tensor[i], offset);
         offset += rt_aligned(product->tensor[i].bytes, K_ALIGN);
     }
-    tune->now = tune->variant[product - tune->tuner->operation];
+    const double none[K_VARIANTS] = {0};
+    tune->now = timed_variant(tune, product, none);
     return beside;
 }
 

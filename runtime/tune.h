@@ -34,11 +34,11 @@ typedef struct RtTuneOperation {
     void (*call)(RtRun *run, const int64_t *at); /* `at`: the offset of each tensor, in their order */
     const RtTuneTensor *tensor;
     int tensors;
-    int64_t runs;                                 /* a step; 0: the plan does not have it */
-    double planned_seconds;                       /* one of them */
-    int family;                                   /* KFamily: of its kernel's variants */
-    void (*apart)(RtRun *run, const int64_t *at); /* what the second of them is, where they are no variants of
-                                                     one kernel: the same by several operations; else NULL */
+    int64_t runs;           /* a step; 0: the plan does not have it */
+    double planned_seconds; /* one of them */
+    int family;             /* KFamily: of its kernel's variants */
+    /* what k_variant_is_apart says it of: the same by several operations; else NULL */
+    void (*apart)(RtRun *run, const int64_t *at);
 } RtTuneOperation;
 
 struct RtTuner;

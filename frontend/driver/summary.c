@@ -310,13 +310,15 @@ static void add_moved(const PlanSummary *summary, const Fates *fates, const Node
 static void add_way(const PlanSummary *summary, const Node *node, Text *out) {
     const Part *part = &summary->request->train;
     const Device *device = summary->request->device;
+    static const char *const why[] = {[PACKED_MEASURED] = "the faster when both were measured",
+                                      [PACKED_ASSUMED] = "as always where nothing was measured",
+                                      [PACKED_ONLY] = "the only way for these shapes and types"};
     const PackedWay way = packed_way(part->graph, node);
     const int variant = part->cost[node - part->graph->node.at].variant;
     if (way != PACKED_NOT)
         text_add(out, "  its weight is dequantised %s, %s\n",
                  way == PACKED_WITHIN ? "within the product" : "apart from the product",
-                 packed_is_chosen(device, part->graph, node) ? "the faster when both were measured"
-                                                             : "as always where nothing was measured");
+                 why[packed_reason(device, part->graph, node)]);
     else if (variant)
         text_add(out, "  its kernel is the variant %s, the fastest when they were measured\n",
                  k_variant_name(variant));

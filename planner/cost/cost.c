@@ -18,6 +18,7 @@
 
 typedef struct Work {
     double flops, bytes;
+    double unpacked; /* bytes that pass the caches on the host alone, of a packed weight */
 } Work;
 
 static const Type *input_type(const Graph *g, const Node *node, uint32_t i) {
@@ -37,7 +38,7 @@ static double traffic(const Graph *g, const Node *node) {
 
 static Work cost_view(const Graph *g, const Node *node) {
     (void)g, (void)node;
-    return (Work){0, 0};
+    return (Work){.flops = 0};
 }
 
 /* Operations by the element: a few each. */
@@ -76,8 +77,8 @@ static Work cost_cache_rows(const Graph *g, const Node *node) {
     return (Work){.bytes = bytes + (double)type_bytes(input_type(g, node, 2))};
 }
 
-/* What a packed weight stands for, in the type of the first input, passes the caches once for every tile of
- * rows. */
+/* What a packed weight stands for, in the type of the first input, passes the caches of the host once for
+ * every tile of rows; on CUDA it does not leave a multiprocessor. */
 static double unpacked(const Graph *g, const Node *node) {
     const Type *x = input_type(g, node, 0), *w = input_type(g, node, 1);
     if (dtype_bytes[w->dtype]) return 0;
@@ -88,7 +89,7 @@ static double unpacked(const Graph *g, const Node *node) {
 /* The rows of the first input, each element with `width` others. */
 static Work matmul(const Graph *g, const Node *node, double width) {
     double outer = (double)type_elements(input_type(g, node, 0));
-    return (Work){.flops = 2.0 * outer * width, .bytes = traffic(g, node) + unpacked(g, node)};
+    return (Work){.flops = 2.0 * outer * width, .bytes = traffic(g, node), .unpacked = unpacked(g, node)};
 }
 
 /* x [.., I], w [O, I] */
@@ -180,8 +181,9 @@ static double seconds_of(const Graph *g, const Node *node, const Device *device,
     DType dtype = rate->unit == K_UNIT_MATRIX ? input_type(g, node, 0)->dtype : DT_F32;
     double flops = device->flops_per_second[dtype];
     if (flops <= 0) flops = device->flops_per_second[DT_F32];
+    const double bytes = work->bytes + (device->cuda ? 0 : work->unpacked);
     double compute = work->flops / (flops * rate->arithmetic),
-           move = work->bytes / (device->bytes_per_second * rate->memory);
+           move = bytes / (device->bytes_per_second * rate->memory);
     const bool in_turn = !device->cuda && rate->unit == K_UNIT_MATRIX;
     return (in_turn ? compute + move : compute > move ? compute : move) + device->launch_seconds;
 }
@@ -222,7 +224,7 @@ static Cost cost_node(const Graph *g, const Node *node, const Device *device, Ar
     Operands x = operands_of(g, node, scratch);
     KRate rate = k_rate(device->capability, rate_class[node->op], x.out, x.in);
     cost.flops = work.flops;
-    cost.bytes = work.bytes;
+    cost.bytes = work.bytes + (device->cuda ? 0 : work.unpacked);
     const KTarget target = device->cuda ? K_CUDA : K_HOST;
     cost.workspace_bytes = workspace(node, target, &x);
     cost.family = k_variant_family_of(target, op_info[node->op].name, x.out, x.in);

@@ -17,19 +17,22 @@ static Node packed_product(const Node *product, const Node *dequantize, Arena *a
     return packed;
 }
 
-/* What the profile says of a product with a packed weight; K_VARIANT_NONE: nothing. */
-static int chosen_way(const Device *device, const Graph *g, const Node *packed, Arena *scratch) {
-    if (!device->profile) return K_VARIANT_NONE;
-    Text key = {.arena = scratch};
-    profile_key(g, packed, &key);
-    return profile_variant(device->profile, key.at);
-}
-
-static bool has_choice(const Graph *g, const Node *packed, const Device *device) {
+/* The ways of a product with a packed weight; K_FAMILY_NONE: its kernel takes no such weight, of these
+ * shapes. */
+static KFamily ways_of(const Device *device, const Graph *g, const Node *packed) {
     const KTensor out = operand_of(&g->value.at[packed->out[0]]),
                   in[] = {operand_of(&g->value.at[packed->in[0]]), operand_of(&g->value.at[packed->in[1]])};
-    return k_variant_family_of(device->cuda ? K_CUDA : K_HOST, op_info[packed->op].name, &out, in) !=
-           K_FAMILY_NONE;
+    return k_variant_family_of(device->cuda ? K_CUDA : K_HOST, op_info[packed->op].name, &out, in);
+}
+
+/* Which of them the profile says; K_VARIANT_NONE: none. */
+static int chosen_way(const Device *device, const Graph *g, const Node *packed, Arena *scratch) {
+    const KFamily ways = ways_of(device, g, packed);
+    if (!device->profile || !ways) return K_VARIANT_NONE;
+    Text key = {.arena = scratch};
+    profile_key(g, packed, &key);
+    const int variant = profile_variant(device->profile, key.at);
+    return k_variant_family(variant) == ways ? variant : K_VARIANT_NONE;
 }
 
 bool packed_is_taken(const void *about, const Graph *g, const Node *product, const Node *dequantize,
@@ -37,14 +40,14 @@ bool packed_is_taken(const void *about, const Graph *g, const Node *product, con
     const Device *device = about;
     Arena *scratch = arena_new();
     const Node packed = packed_product(product, dequantize, scratch);
-    bool taken = has_choice(g, &packed, device);
-    const int chosen = taken ? chosen_way(device, g, &packed, scratch) : K_VARIANT_NONE;
+    bool taken = false;
+    const int chosen = chosen_way(device, g, &packed, scratch);
     if (chosen)
-        taken = k_variant_is_first(chosen);
-    else if (taken)
-        taken = !device->cuda && cost_roofline(g, &packed, device, scratch) <=
-                                     cost_roofline(g, product, device, scratch) +
-                                         cost_roofline(g, dequantize, device, scratch) / sharing;
+        taken = !k_variant_is_apart(chosen);
+    else if (!device->cuda && ways_of(device, g, &packed))
+        taken = cost_roofline(g, &packed, device, scratch) <=
+                cost_roofline(g, product, device, scratch) +
+                    cost_roofline(g, dequantize, device, scratch) / sharing;
     arena_free(scratch);
     return taken;
 }
@@ -56,12 +59,14 @@ PackedWay packed_way(const Graph *g, const Node *node) {
     return weight->def != NONE && g->node.at[weight->def].op == OP_DEQUANTIZE ? PACKED_APART : PACKED_NOT;
 }
 
-bool packed_is_chosen(const Device *device, const Graph *g, const Node *product) {
+PackedReason packed_reason(const Device *device, const Graph *g, const Node *product) {
     Arena *scratch = arena_new();
     Node packed = *product;
     if (packed_way(g, product) == PACKED_APART)
         packed = packed_product(product, &g->node.at[g->value.at[product->in[1]].def], scratch);
-    const bool chosen = has_choice(g, &packed, device) && chosen_way(device, g, &packed, scratch);
+    const PackedReason reason = !ways_of(device, g, &packed)              ? PACKED_ONLY
+                                : chosen_way(device, g, &packed, scratch) ? PACKED_MEASURED
+                                                                          : PACKED_ASSUMED;
     arena_free(scratch);
-    return chosen;
+    return reason;
 }

@@ -9,9 +9,11 @@
  * measured time: which is taken does not change while more is measured. */
 bool packed_is_taken(const void *device, const Graph *g, const Node *product, const Node *dequantize,
                      uint32_t sharing);
-/* Which way a node of a fused graph has; whether that is what the device's profile says. */
+/* Which way a node of a fused graph has; why: the device's profile says so, says nothing of it, or there is
+ * no other for operands of these shapes. */
 typedef enum PackedWay { PACKED_NOT, PACKED_WITHIN, PACKED_APART } PackedWay;
 PackedWay packed_way(const Graph *g, const Node *node);
-bool packed_is_chosen(const Device *device, const Graph *g, const Node *product);
+typedef enum PackedReason { PACKED_MEASURED, PACKED_ASSUMED, PACKED_ONLY } PackedReason;
+PackedReason packed_reason(const Device *device, const Graph *g, const Node *product);
 
 #endif

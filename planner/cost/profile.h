@@ -31,7 +31,8 @@
  *
  * A line that begins with `variant` says which variant of its kernel (kernels/variant.def) was the fastest
  * for an operation; its times are of that one, and programs planned with the profile take it. Of two the
- * first counts.
+ * first counts. Of a product with a packed weight it also says which way that is dequantised
+ * (planner/cost/packed.h): this changes the graph.
  *
  *     variant 5f0e3a91 rmsnorm bf16[16384,768] .. < bf16[16384,768] .. eps : norm_rows8
  *

@@ -46,19 +46,24 @@ if(CMAKE_CXX_COMPILER)
   # those of the source; clang copies structures by memcpy, of which nobody tells.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set(planted ${CMAKE_CURRENT_BINARY_DIR}/planted_banks)
-    set(attention ${CMAKE_SOURCE_DIR}/kernels/attention_mma)
-    add_custom_command(OUTPUT ${planted}/attention_mma.cuh ${planted}/attention_mma.cu DEPENDS ${attention}.cuh ${attention}.cu VERBATIM
-                       COMMAND sed "s/chunk ^ (row % 8)/chunk/w ${planted}/changed" ${attention}.cuh > ${planted}/attention_mma.cuh
+    set(on_tiles attention_mma.cu matmul_packed.cu)
+    list(TRANSFORM on_tiles PREPEND ${CMAKE_SOURCE_DIR}/kernels/ OUTPUT_VARIABLE tiled)
+    list(TRANSFORM on_tiles PREPEND ${planted}/ OUTPUT_VARIABLE planted_tiled)
+    list(APPEND tiled ${CMAKE_SOURCE_DIR}/kernels/attention_mma.cuh)
+    set(tiles ${CMAKE_SOURCE_DIR}/kernels/mma_tiles.cuh)
+    add_custom_command(OUTPUT ${planted_tiled} ${planted}/mma_tiles.cuh DEPENDS ${tiled} ${tiles} VERBATIM
+                       COMMAND sed "s/chunk ^ (row % 8)/chunk/w ${planted}/changed" ${tiles} > ${planted}/mma_tiles.cuh
                        COMMAND test -s ${planted}/changed
-                       COMMAND cp ${attention}.cu ${planted}/attention_mma.cu)
+                       COMMAND cp ${tiled} ${planted})
     file(MAKE_DIRECTORY ${planted})
-    set_source_files_properties(${planted}/attention_mma.cu PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+    set_source_files_properties(${planted_tiled} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
     foreach(layout swizzled planted)
       set(folder ${CMAKE_SOURCE_DIR}/kernels)
       if(layout STREQUAL "planted")
         set(folder ${planted})
       endif()
-      add_library(banks_${layout} OBJECT ${cuda_sim}/test_banks.cpp ${folder}/attention_mma.cu)
+      list(TRANSFORM on_tiles PREPEND ${folder}/ OUTPUT_VARIABLE kernels_on_tiles)
+      add_library(banks_${layout} OBJECT ${cuda_sim}/test_banks.cpp ${kernels_on_tiles})
       set_target_properties(banks_${layout} PROPERTIES POSITION_INDEPENDENT_CODE ON)
       add_executable(test_banks_${layout} $<TARGET_OBJECTS:banks_${layout}> ${cuda_device})
       set_target_properties(test_banks_${layout} PROPERTIES LINKER_LANGUAGE CXX)

@@ -53,6 +53,13 @@ static inline float __uint_as_float(unsigned bits) {
 static inline float __fdividef(float x, float y) {
     return x / y;
 }
+/* Four of the eight bytes x and y, the lower ones of x first; which, a nibble each. */
+static inline unsigned __byte_perm(unsigned x, unsigned y, unsigned which) {
+    const uint64_t both = (uint64_t)y << 32 | x;
+    unsigned out = 0;
+    for (int i = 0; i < 4; i++) out |= (unsigned)(both >> 8 * (which >> 4 * i & 7) & 255) << 8 * i;
+    return out;
+}
 static inline unsigned __float_as_uint(float x) {
     unsigned bits;
     memcpy(&bits, &x, sizeof bits);

@@ -249,15 +249,16 @@ static size_t shared_limit(const void *kernel) {
     return FREE_SHARED_BYTES;
 }
 
-/* Launches of a shape that REMAT_SIM_SLOW_LAUNCH names take a millisecond more: "128:49152 256:128", threads
- * and shared bytes. */
+/* Launches of a shape that REMAT_SIM_SLOW_LAUNCH names take a millisecond more, or so many: "128:49152
+ * 256:128=20", threads and shared bytes. */
 static void be_slow(unsigned block, size_t shared_bytes) {
     static const char *const slow = getenv("REMAT_SIM_SLOW_LAUNCH");
     char shape[40], list[160];
     if (!slow) return;
-    snprintf(shape, sizeof shape, " %u:%zu ", block, shared_bytes);
+    snprintf(shape, sizeof shape, " %u:%zu", block, shared_bytes);
     snprintf(list, sizeof list, " %s ", slow);
-    if (strstr(list, shape)) usleep(1000);
+    const char *found = strstr(list, shape), *end = found ? found + strlen(shape) : "";
+    if (*end == ' ' || *end == '=') usleep(1000 * (*end == '=' ? (unsigned)atoi(end + 1) : 1));
 }
 
 void sim_launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,

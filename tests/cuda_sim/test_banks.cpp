@@ -1,9 +1,10 @@
-/* Banks of shared memory: accesses whose passes are known are counted right; attention on tensor cores has no
- * conflict, in any of its kernels, and has them where its tiles are not swizzled. Compiled so that every
- * access shows (banks.cpp), once with the kernels and once, as PLANTED, with kernels whose tiles lie as they
- * come. */
+/* Banks of shared memory: accesses whose passes are known are counted right; attention on tensor cores, and
+ * products with 4-bit weights, have no conflict, in any of their kernels, and have them where their tiles are
+ * not swizzled. Compiled so that every access shows (banks.cpp), once with the kernels and once, as PLANTED,
+ * with kernels whose tiles lie as they come. */
 #include "kernels/variant.h"
 #include "kernels/attention_mma.h"
+#include "kernels/matmul_packed.h"
 #include "sim.h"
 
 #include "cuda_runtime.h"
@@ -80,13 +81,17 @@ static void check_counts(void) {
 
 enum { BATCH = 1, TIME = 150, HEADS = 4, KV_HEADS = 2 };
 
-static std::vector<uint16_t> rows_of(int heads, int width, unsigned seed) {
-    std::vector<uint16_t> rows((size_t)(BATCH * TIME * heads * width));
+static std::vector<uint16_t> numbers_of(size_t count, unsigned seed) {
+    std::vector<uint16_t> rows(count);
     for (uint16_t &x : rows) {
         seed = seed * 1664525u + 1013904223u;
         x = __float2bfloat16_rn((float)(seed >> 16) / 32768.0f - 1).bits;
     }
     return rows;
+}
+
+static std::vector<uint16_t> rows_of(int heads, int width, unsigned seed) {
+    return numbers_of((size_t)(BATCH * TIME * heads * width), seed);
 }
 
 /* Variants of the kernels, forwards and backwards, for heads of a width. */
@@ -151,9 +156,39 @@ static std::vector<uint16_t> attend(int width, int causal, bool documents, int f
     return o;
 }
 
+/* ---- products with 4-bit weights ---- */
+
+enum { ROWS = 70, OUTPUTS = 136, INPUTS = 128 };
+
+static std::vector<uint16_t> multiply(int dtype, int backward, int variant) {
+    const int depth = backward ? OUTPUTS : INPUTS, columns = backward ? INPUTS : OUTPUTS;
+    auto x = numbers_of((size_t)(ROWS * depth), 5), y = numbers_of((size_t)(ROWS * columns), 6);
+    auto w =
+        numbers_of((size_t)k_storage_bytes(dtype, OUTPUTS * INPUTS) / 2, 7); /* scales are numbers, too */
+    const KTensor tx = {x.data(), K_BF16, 2, {ROWS, depth}, 0},
+                  ty = {y.data(), K_BF16, 2, {ROWS, columns}, 0},
+                  tw = {w.data(), dtype, 2, {OUTPUTS, INPUTS}, 0};
+    KCtx cx = {};
+    cx.variant = variant;
+    k_product_packed(&cx, &tx, &tw, backward, NULL, 0, NULL, &ty);
+    const long found = sim_bank_conflicts();
+    char what[120];
+    snprintf(what, sizeof what, "product with a 4-bit weight%s: %ld conflicts (%s)",
+             backward ? ", backward" : "", found, k_variant_name(variant));
+    expect(PLANTED ? found > 0 : found == 0, what);
+    return y;
+}
+
 int main() {
     check_counts();
     unsigned sum = 0;
+    for (int dtype : {K_NF4, K_NF4_F32})
+        for (int backward : {0, 1})
+#define CUDA_WEIGHT(when, name, ...)                                                                         \
+    for (uint16_t x : multiply(dtype, backward, K_VARIANT_##name)) sum = sum * 31 + x;
+        {
+#include "kernels/variant.def"
+        }
     for (int width : {8, 64, 72, 128})
         for (int causal : {0, 1})
             for (bool documents : {false, true}) {

@@ -4,7 +4,9 @@
  *     bench_kernels [NAME]      only the operations whose names contain NAME
  * Tensors are random; calls rotate among copies of them that together are larger than the L2 cache. */
 #include "tests/support/ops_engine.h"
+#include "kernels/packed.h"
 #include "kernels/step.h"
+#include "kernels/variant.h"
 
 #include <cublasLt.h>
 #include <cuda_runtime.h>
@@ -41,8 +43,16 @@ typedef struct Row {
 #define D4 "a:16384x3072"
 #define R  "s:16384"
 /* Llama */
-#define L       "a:16384x2048"
-#define F       "a:16384x8192"
+#define L "a:16384x2048"
+#define F "a:16384x8192"
+/* y [rows, n] = x [rows, k] w [n, k]^T, and backwards */
+#define PACKED_OR_NOT(rows, n, k)                                                                            \
+    {"dequantize", "q:" #n "x" #k, "w:" #n "x" #k, PLAIN},                                                   \
+        {"linear", "a:" #rows "x" #k " w:" #n "x" #k, "a:" #rows "x" #n, PLAIN},                             \
+        {"linear", "a:" #rows "x" #k " q:" #n "x" #k, "a:" #rows "x" #n, PLAIN},                             \
+        {"linear_bwd_x", "a:" #rows "x" #n " w:" #n "x" #k, "a:" #rows "x" #k, PLAIN}, {                     \
+        "linear_bwd_x", "a:" #rows "x" #n " q:" #n "x" #k, "a:" #rows "x" #k, PLAIN                          \
+    }
 #define MOMENTS ATTR(.eps = 1e-8, .beta1 = 0.9, .beta2 = 0.95, .decay = 0.1)
 static const Row rows[] = {
     {"add", D " " D, D, PLAIN},
@@ -133,6 +143,14 @@ static const Row rows[] = {
     {"linear_bwd_x", F " w:8192x2048", L, PLAIN},
     {"linear_bwd_x", F " w:8192x2048 " L, L, PLAIN},
     {"linear_bwd_w", F " " L " w+:8192x2048", "w:8192x2048", PLAIN},
+    /* Llama 3.1 8B with 4-bit weights (B = 1): dequantised within products, and apart, of which a product's
+     * time is that of dequantize and of linear */
+    PACKED_OR_NOT(512, 4096, 4096),
+    PACKED_OR_NOT(512, 14336, 4096),
+    PACKED_OR_NOT(512, 4096, 14336),
+    PACKED_OR_NOT(4096, 4096, 4096),
+    PACKED_OR_NOT(4096, 14336, 4096),
+    PACKED_OR_NOT(4096, 4096, 14336),
 };
 
 enum {
@@ -187,7 +205,7 @@ static void make_patterns(void) {
 }
 
 static size_t tensor_bytes(const KTensor *t) {
-    return (size_t)k_count(t) * (t->dtype == K_BF16 ? 2 : 4);
+    return (size_t)k_storage_bytes(t->dtype, k_count(t));
 }
 static void fill(const Spec *spec, const KTensor *t) {
     const size_t bytes = tensor_bytes(t);
@@ -236,7 +254,7 @@ static size_t least_bytes(const Bench *b, const char *name, const Spec *in) {
         const KTensor *t = i < b->nout ? &b->out[0][i] : &b->in[0][i - b->nout];
         if (i >= b->nout && in[i - b->nout].shared == '+' && !b->attr.acc) continue;
         const int64_t count = k_count(t), most = most_touched(b, name);
-        bytes += tensor_bytes(t) / (size_t)count * (size_t)(count < most ? count : most);
+        bytes += count < most ? tensor_bytes(t) : tensor_bytes(t) / (size_t)count * (size_t)most;
     }
     return bytes;
 }
@@ -305,7 +323,8 @@ static double median_seconds(const Bench *b) {
 
 static double copy_rate; /* bytes read and written a second */
 
-static void measure(const Row *row, cublasLtHandle_t blas) {
+/* `variant`: of the kernel (variant.h). */
+static void measure(const Row *row, int variant, cublasLtHandle_t blas) {
     static Bench b;
     const size_t mark = device_used;
     Spec in[MAX_OPERANDS], out[MAX_OPERANDS];
@@ -318,7 +337,7 @@ static void measure(const Row *row, cublasLtHandle_t blas) {
     if (b.copies > MOST_COPIES) b.copies = MOST_COPIES;
     if (2 * footprint > (size_t)1 << (POOL_BYTES_LOG2 - 1)) b.copies = 1;
     for (int copy = 1; copy < b.copies; copy++) place(&b, copy, in, out);
-    b.cx = (KCtx){.blas = blas, .seed = 1, .learning_rate = 1e-4f, .loss_scale = 1};
+    b.cx = (KCtx){.variant = variant, .blas = blas, .seed = 1, .learning_rate = 1e-4f, .loss_scale = 1};
     b.cx.workspace_bytes = cuda_k_workspace(K_CUDA, row->name, b.nout, b.out[0], b.nin, b.in[0], &b.attr);
     b.cx.workspace = device_alloc(b.cx.workspace_bytes);
     const KStep now = k_step(&b.cx, 0.9, 0.95);
@@ -328,7 +347,7 @@ static void measure(const Row *row, cublasLtHandle_t blas) {
     check(cudaDeviceSynchronize(), "fill");
 
     const double seconds = median_seconds(&b), work = flops(&b, row->name);
-    printf("%-18s %-60.60s %9.1f us ", row->name, row->in, seconds * 1e6);
+    printf("%-18s %-60.60s %9.1f us ", variant ? k_variant_name(variant) : row->name, row->in, seconds * 1e6);
     if (work > 0)
         printf("%8.1f TFLOP/s\n", work / seconds * 1e-12);
     else
@@ -336,6 +355,20 @@ static void measure(const Row *row, cublasLtHandle_t blas) {
                100 * (double)moved / seconds / copy_rate);
     fflush(stdout);
     device_used = mark;
+}
+
+/* A product whose weight is packed, in each of its variants. */
+static void measure_ways(const Row *row, cublasLtHandle_t blas) {
+    static Spec in[MAX_OPERANDS], out[MAX_OPERANDS];
+    parse_specs(row->in, in);
+    parse_specs(row->out, out);
+    const KTensor of_out = tensor_of(&out[0]), of_in[] = {tensor_of(&in[0]), tensor_of(&in[1])};
+    if (k_variant_family_of(K_CUDA, row->name, &of_out, of_in) != K_FAMILY_cuda_packed) {
+        measure(row, K_VARIANT_NONE, blas);
+        return;
+    }
+    for (int v = 1; v < K_VARIANTS; v++)
+        if (k_variant_family(v) == K_FAMILY_cuda_packed && !k_variant_is_apart(v)) measure(row, v, blas);
 }
 
 static void measure_copy(void) {
@@ -365,6 +398,6 @@ int main(int argc, char **argv) {
     make_patterns();
     measure_copy();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (argc < 2 || strstr(rows[i].name, argv[1])) measure(&rows[i], blas);
+        if (argc < 2 || strstr(rows[i].name, argv[1])) measure_ways(&rows[i], blas);
     return 0;
 }

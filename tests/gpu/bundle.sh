@@ -11,7 +11,7 @@ for folder in ir kernels; do
 done
 cp "$source"/kernels/*.cu "$source"/kernels/*.cuh "$bundle/source/kernels"
 cp "$source/tests/unit/test_ops.c" "$bundle/source/tests/unit"
-cp "$source"/tests/support/ops_* "$bundle/source/tests/support"
+cp "$source"/tests/support/ops_* "$source"/tests/support/packed.[ch] "$bundle/source/tests/support"
 cp -r "$source/tests/cuda_sim" "$source/tests/gpu" "$bundle/source/tests"
 cp "$source/tests/gpu/check.sh" "$bundle"
 sh "$source/examples/corpus.sh" "$bundle/corpus.txt"

@@ -60,12 +60,15 @@ build_all() {
             -lcublasLt -Xlinker -rpath -Xlinker "$cuda/lib64"
         ${CC:-cc} -std=gnu11 -O1 -fopenmp -I. -Itests/gpu -DOPS_CUDA=1 -DOPS_FLOAT="\"./build/cuda.so\"" \
             -DOPS_DOUBLE="\"./build/double.so\"" -o ../build/test_ops tests/unit/test_ops.c tests/support/ops_engine.c \
-            tests/support/ops_reference.c -lm -ldl
+            tests/support/ops_reference.c tests/support/packed.c -lm -ldl
         # the rates of the kernels
         ${CC:-cc} -std=gnu11 -O1 -fopenmp -I. -I../build/names -I"$cuda/include" -c -o ../build/bench_kernels.o \
             tests/gpu/bench_kernels.c
-        ${CC:-cc} -std=gnu11 -O1 -fopenmp -I. -c -o ../build/ops_engine.o tests/support/ops_engine.c
-        "$NVCC" -arch=$arch -o ../build/bench_kernels ../build/bench_kernels.o ../build/ops_engine.o ../build/*.cu.o \
+        for file in ops_engine ops_reference packed; do
+            ${CC:-cc} -std=gnu11 -O1 -fopenmp -I. -c -o ../build/$file.o tests/support/$file.c
+        done
+        "$NVCC" -arch=$arch -o ../build/bench_kernels ../build/bench_kernels.o ../build/ops_engine.o ../build/ops_reference.o \
+            ../build/packed.o ../build/*.cu.o \
             ../build/workspace.o -lcublasLt -lgomp -ldl -lm -Xlinker -rpath -Xlinker "$cuda/lib64"
         # tensors of more than 2^31 elements
         ${CC:-cc} -std=gnu11 -O1 -I. -I../build/names -I"$cuda/include" -c -o ../build/large.o tests/gpu/large.c

@@ -12,6 +12,8 @@ struct CMUnitTest {
     void (*test)(void **state);
     void *setup, *teardown, *state;
 };
+#define cmocka_unit_test(test)                                                                               \
+    { #test, test, NULL, NULL, NULL }
 static jmp_buf cmocka_failed;
 static const char *cmocka_filter = "*";
 

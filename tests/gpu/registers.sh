@@ -1,9 +1,9 @@
 #!/bin/sh
 # registers.sh LOG OBJECTS TABLE: what ptxas -v said of the kernels in LOG (nvcc for sm_80 and sm_90, some of them twice), beside TABLE:
 # registers and shared bytes of every kernel, which only a change on purpose changes (REMAT_UPDATE=1 writes TABLE anew).
-# None may spill, attention has no local memory at all. With cuobjdump and nvdisasm (PyPI: nvidia-cuda-cuobjdump and
-# nvidia-cuda-nvdisasm) the machine code in OBJECTS is read too: attention on tensor cores has HMMA in every kernel and no
-# local load or store, and every element-wise kernel but those for odd rows, an element at a time, loads 16 bytes.
+# None may spill, what is on tensor cores has no local memory at all. With cuobjdump and nvdisasm (PyPI: nvidia-cuda-cuobjdump and
+# nvidia-cuda-nvdisasm) the machine code in OBJECTS is read too: attention on tensor cores and products with
+# 4-bit weights have HMMA in every kernel and no local load or store, and every element-wise kernel but those for odd rows, an element at a time, loads 16 bytes.
 # Registers are one compiler's: with another release than TABLE's they are not compared.
 set -eu
 log=$1 objects=$2 table=$3
@@ -25,8 +25,8 @@ awk '/Compiling entry function/ { split($0, part, "\047"); name = part[2]; arch 
      }' "$log" | sort -u >"$log.kernels"
 kernels=$(cut -d ' ' -f 1 "$log.kernels" | sort -u | wc -l)
 [ "$kernels" -ge 100 ] && [ "$(wc -l <"$log.kernels")" = $((2 * kernels)) ] || fail "$log has $kernels kernels, not each of them twice"
-local=$(awk '$1 ~ /attend/ && $5 > 0 { print $1, $2 }' "$log.kernels")
-[ -z "$local" ] || fail "attention has local memory: $local"
+local=$(awk '$1 ~ /attend|packed_product/ && $5 > 0 { print $1, $2 }' "$log.kernels")
+[ -z "$local" ] || fail "what is on tensor cores has local memory: $local"
 
 {
     echo "# Registers and shared bytes of every kernel, for sm_80 and for sm_90, by nvcc $release; made by registers.sh"
@@ -56,13 +56,17 @@ counts() {
         END { for (name in products) print products[name], slow[name], wide[name], name }'
 }
 for arch in sm_80 sm_90; do
-    counts attention_mma $arch >"$log.sass"
-    [ "$(grep -c attend_mma "$log.sass")" -ge 10 ] || fail "$arch: attention has only the kernels $(cat "$log.sass")"
-    wrong=$(awk '$4 ~ /attend_mma/ && (!$1 || $2)' "$log.sass")
-    [ -z "$wrong" ] || fail "$arch: attention without HMMA, or with local memory: $wrong"
+    for of in 'attention_mma attend_mma 10' 'matmul_packed packed_product 4'; do
+        # shellcheck disable=SC2086
+        set -- $of
+        counts $1 $arch | grep "$2" >"$log.sass"
+        [ "$(wc -l <"$log.sass")" -ge $3 ] || fail "$arch: $1 has only the kernels $(cat "$log.sass")"
+        wrong=$(awk '!$1 || $2' "$log.sass")
+        [ -z "$wrong" ] || fail "$arch: $1 without HMMA, or with local memory: $wrong"
+    done
     counts elem $arch | grep -E 'map_kernel|map_rows_kernelILi[2-9]' >"$log.sass"
     [ "$(wc -l <"$log.sass")" -ge 20 ] || fail "$arch: only these element-wise kernels: $(cat "$log.sass")"
     wrong=$(awk '!$3' "$log.sass")
     [ -z "$wrong" ] || fail "$arch: element-wise kernels without a load of 16 bytes: $wrong"
 done
-echo "machine code: attention has HMMA in every kernel and no local memory, element-wise kernels load 16 bytes"
+echo "machine code: attention and products with 4-bit weights have HMMA in every kernel and no local memory, element-wise kernels load 16 bytes"

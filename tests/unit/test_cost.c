@@ -56,7 +56,9 @@ static void check_graph(const Graph *g, const Device *device, Arena *arena) {
 static void nothing_is_faster_than_its_units(void **state) {
     (void)state;
     assert_true(file_has("kernels/tensor_core.cuh", "mma.sync"));
-    assert_true(file_has("kernels/attention_mma.cuh", "tensor_core.cuh"));
+    assert_true(file_has("kernels/mma_tiles.cuh", "tensor_core.cuh"));
+    assert_true(file_has("kernels/attention_mma.cuh", "mma_tiles.cuh"));
+    assert_true(file_has("kernels/matmul_packed.cu", "mma_tiles.cuh"));
     assert_false(file_has("kernels/attention.cu", "tensor_core.cuh"));
     uint32_t count, checked = 0;
     const Device *list = device_list(&count);

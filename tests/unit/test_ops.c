@@ -367,16 +367,31 @@ static void check_accumulation(const Call *base_call, const Result *base, const 
     check_bits(call, &added, library);
 }
 
+/* Operands as the choice of a variant sees them. */
+static KTensor shape_of(const Call *call, const Spec *spec) {
+    KTensor shape = {.dtype = spec_dtype(spec, call->mode), .rank = spec->rank};
+    memcpy(shape.dim, spec->dim, sizeof shape.dim);
+    return shape;
+}
+
+static KFamily family_of(const Call *call) {
+    const KTensor out = shape_of(call, &call->out[0]),
+                  in[] = {shape_of(call, &call->in[0]), shape_of(call, &call->in[call->nin > 1])};
+    return k_variant_family_of(OPS_CUDA ? K_CUDA : K_HOST, op_row[call->op].name, &out, in);
+}
+
 static void check_composition(const Case *c, const Call *call, const Result *base, const Library *library) {
     Program program = {.call = call};
     for (int i = 0; i < call->nin; i++)
         add_name(&program, 'i', i, &call->in[i], call->value[i])->packed = call->packed[i];
     run_program(&program, c->composition, library);
+    const bool exact =
+        c->exact && family_of(call) != K_FAMILY_cuda_packed; /* which adds up in another order */
     int compared = 0;
     for (int o = 0; o < call->nout; o++) {
         const Named *expected = find_name(&program, 'e', o);
         if (!expected) continue;
-        CHECK(close_to(&call->out[o], base->value[o], expected->value, c->exact ? 0 : tolerance_of(call)),
+        CHECK(close_to(&call->out[o], base->value[o], expected->value, exact ? 0 : tolerance_of(call)),
               "output %d against \"%s\"", o, c->composition);
         compared++;
     }
@@ -456,10 +471,21 @@ static void check_values(const Call *call, const Result *base) {
               "output %d against its formula", o);
 }
 
-/* The graph's shape rules leave no product of two types, and cuBLASLt has none. */
+/* The graph's shape rules leave no product of two types, and cuBLASLt has none; some packed weights our own
+ * kernel takes. */
 static bool refused(const Call *call) {
     return OPS_CUDA && (call->op == OP_LINEAR || call->op == OP_LINEAR_BWD_X) &&
-           spec_dtype(&call->in[0], call->mode) != spec_dtype(&call->in[1], call->mode);
+           spec_dtype(&call->in[0], call->mode) != spec_dtype(&call->in[1], call->mode) && !family_of(call);
+}
+
+/* What a call takes that names no variant; where that is no kernel of the operation, the first that is. */
+static int first_variant(const Call *call) {
+    int v = 1;
+    const KFamily family = family_of(call);
+    if (!family) return K_VARIANT_NONE;
+    while (k_variant_family(v) != family) v++;
+    if (!k_variant_is_apart(v)) return K_VARIANT_NONE;
+    return v + 1;
 }
 
 /* Scores so far apart that a row's maximum keeps rising from tile to tile. */
@@ -471,23 +497,46 @@ static void check_steep_scores(const Call *call) {
     check_values(call, &result);
 }
 
-/* Operands as the choice of a variant sees them. */
-static KTensor shape_of(const Call *call, const Spec *spec) {
-    KTensor shape = {.dtype = spec_dtype(spec, call->mode), .rank = spec->rank};
-    memcpy(shape.dim, spec->dim, sizeof shape.dim);
-    return shape;
+static bool variant_is_tested[K_VARIANTS], weight_is_exact[OP_COUNT];
+
+/* A product dequantises a packed weight as `dequantize` does: a row of x that is 1 at one place and 0
+ * elsewhere yields what is stored there. Where there are rows enough for the whole depth. */
+static void check_weight(const Call *call) {
+    Call unit = *call;
+    const Spec *x = &call->in[0], *w = &call->in[1];
+    const int64_t depth = x->dim[x->rank - 1], rows = x->count / depth, columns = call->out[0].count / rows;
+    if (!OPS_CUDA || family_of(call) != K_FAMILY_cuda_packed || rows < depth) return;
+    unit.nin = 2;
+    unit.attr.factor = 0;
+    unit.value[0] = pool_alloc(sizeof(double) * (size_t)x->count);
+    for (int64_t i = 0; i < x->count; i++) unit.value[0][i] = i % depth == i / depth % depth;
+    Result result;
+    How how = how_of(&library_float);
+    CHECK(execute(&unit, &how, &result), "rows of ones");
+    for (int64_t i = 0; i < call->out[0].count; i++) {
+        const int64_t row = i / columns % depth, column = i % columns;
+        const double want = round_to(
+            K_BF16,
+            call->value[1][call->op == OP_LINEAR ? column * w->dim[1] + row : row * w->dim[1] + column]);
+        if (result.value[0][i] == want) continue;
+        CHECK("is not as dequantize stores it", "%s: element %lld of the weight's row: %.9g, not %.9g",
+              k_variant_name(call->cx.variant), (long long)column, result.value[0][i], want);
+    }
+    weight_is_exact[call->op] = true;
 }
 
-static bool variant_is_tested[K_VARIANTS];
-
 /* The rules hold for every variant of the kernel, and values are as near. Forwards on the host attention has
- * the same bits in all of them, where documents do not cut the keys. */
-static void check_variants(Call *call, const Result *first) {
-    const KTensor out = shape_of(call, &call->out[0]),
-                  in[] = {shape_of(call, &call->in[0]), shape_of(call, &call->in[call->nin > 1])};
-    const KFamily family = k_variant_family_of(OPS_CUDA ? K_CUDA : K_HOST, op_row[call->op].name, &out, in);
+ * the same bits in all of them, where documents do not cut the keys. A weight that is dequantised apart is
+ * that of the case's composition. */
+static void check_variants(const Case *c, Call *call, const Result *first) {
+    const KFamily family = family_of(call);
+    const int begun = call->cx.variant;
     for (int v = 1; family && v < K_VARIANTS; v++) {
         if (k_variant_family(v) != family) continue;
+        if (k_variant_is_apart(v)) {
+            variant_is_tested[v] |= c->composition != NULL;
+            continue;
+        }
         Result base;
         How how = how_of(&library_float);
         call->cx.variant = v;
@@ -496,12 +545,14 @@ static void check_variants(Call *call, const Result *first) {
         check_values(call, &base);
         check_nan(call, &base, &library_float);
         check_unwritten(call, &library_float);
-        if (k_variant_is_first(v)) CHECK(same_bits(call, first, &base), "%s by its name", k_variant_name(v));
+        if (begun ? v == begun : k_variant_is_first(v))
+            CHECK(same_bits(call, first, &base), "%s by its name", k_variant_name(v));
         if (family == K_FAMILY_host_attend && !strchr("fl", call->in[call->nin - 1].letter))
             CHECK(same_bits(call, first, &base), "%s", k_variant_name(v));
+        check_weight(call);
         variant_is_tested[v] = true;
     }
-    call->cx.variant = K_VARIANT_NONE;
+    call->cx.variant = begun;
 }
 
 /* Of all operations; with a filter, of none. */
@@ -511,6 +562,9 @@ static void test_variants(void **state) {
         const bool cuda = strncmp(k_family_name((int)k_variant_family(v)), "cuda", 4) == 0;
         if (cuda == OPS_CUDA && !variant_is_tested[v]) fail_msg("no case takes %s", k_variant_name(v));
     }
+    for (int back = 0; OPS_CUDA && back < 2; back++)
+        if (!weight_is_exact[back ? OP_LINEAR_BWD_X : OP_LINEAR])
+            fail_msg("no case has rows for a whole packed weight");
 }
 
 static const char *case_file; /* NULL: the cases are those above */
@@ -522,6 +576,7 @@ static void check_case(const Case *c) {
         Call made = call_of(c, mode), *call = &made;
         if (mode && !has_bf16(call)) break;
         if (refused(call)) continue;
+        call->cx.variant = first_variant(call);
         Result base;
         How how = how_of(&library_float);
         CHECK(execute(call, &how, &base), "out of place");
@@ -532,7 +587,7 @@ static void check_case(const Case *c) {
         check_seed(call, &base, &library_float);
         if (call->in[call->nin - 1].shared == '+') check_accumulation(call, &base, &library_float);
         if (c->composition) check_composition(c, call, &base, &library_float);
-        check_variants(call, &base);
+        check_variants(c, call, &base);
         if (call->op == OP_ATTEND && !case_file) check_steep_scores(call);
         pool_release(mark);
     }

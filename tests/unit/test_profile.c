@@ -182,9 +182,15 @@ static void variants_are_a_table(void **state) {
 #define CUDA_ATTEND(when, family, name, ...)     FIRST(when, name)
 #define CUDA_ATTEND_BWD(when, family, name, ...) FIRST(when, name)
 #define CUDA_NORM(when, name, ...)               FIRST(when, name)
+#define CUDA_WEIGHT(when, name, ...)             FIRST(when, name)
 #include "kernels/variant.def"
     }
-    assert_int_equal(firsts, 8);
+    assert_int_equal(firsts, 9);
+    for (int v = 1; v < K_VARIANTS; v++) /* either way to have a packed weight, in each family of them */
+        if (k_variant_is_apart(v))
+            assert_true(k_variant_family(v) == K_FAMILY_host_packed ? !k_variant_is_first(v)
+                                                                    : k_variant_is_first(v));
+    assert_true(k_variant_is_apart(K_VARIANT_dequantise_apart) && k_variant_is_apart(K_VARIANT_weight_apart));
     assert_int_equal(k_variant_find("none"), K_VARIANT_NONE);
     assert_int_equal(k_variant_find(""), K_VARIANT_NONE);
     /* what a device has to have for attention, in whatever variant */
@@ -208,7 +214,7 @@ static bool takes_packed(const Device *device, int64_t rows, uint32_t sharing, A
 }
 
 /* Without a profile: on the host where the weight is unpacked but once, never on CUDA. Else what it says of
- * the product, whatever else was measured. */
+ * the product, whatever else was measured, where it is of ways that the target has. */
 static void products_take_packed_weights_as_measured(void **state) {
     (void)state;
     Arena *arena = arena_new();
@@ -231,6 +237,29 @@ static void products_take_packed_weights_as_measured(void **state) {
     host.profile = read(text.at, arena);
     choose((Profile *)host.profile, "host", "12ab", arena);
     assert_true(!takes_packed(&host, 256, 1, arena) && takes_packed(&host, 1024, 8, arena));
+    card.profile = host.profile; /* of other ways */
+    assert_false(takes_packed(&card, 1024, 1, arena));
+    text_add(&text, "%s", ORIGIN("b", "h100", "6", "12ab"));
+    text_add(&text, "%s", VARIANT_LINE("b", PACKED(256), "weight_within_64x128"));
+    text_add(&text, "%s", VARIANT_LINE("b", PACKED(1024), "weight_apart"));
+    text_add(&text, "time b " PACKED(512) " : p10_us=1 median_us=1 p90_us=1 count=9\n");
+    card.profile = read(text.at, arena);
+    choose((Profile *)card.profile, "h100", "12ab", arena);
+    assert_true(takes_packed(&card, 256, 8, arena) && !takes_packed(&card, 1024, 1, arena) &&
+                !takes_packed(&card, 512, 1, arena));
+    const Cost *cost = cost_graph(profile_graph(PACKED(256), arena), &card, arena);
+    assert_int_equal(cost->variant, K_VARIANT_weight_within_64x128);
+    assert_true(cost->workspace_bytes == 0 && !cost->product && cost->launches[0] == 1);
+    /* of shapes that its kernel does not take there is no choice: the record is refused */
+    static const char *const other[] = {"linear bf16[8,768] < bf16[8,96] nf4[768,96]",
+                                        "linear bf16[8,12] < bf16[8,64] nf4[12,64]",
+                                        "linear f32[8,768] < f32[8,64] nf4[768,64]"};
+    for (size_t i = 0; i < COUNT_OF(other); i++) {
+        ProfileError error = {0};
+        Profile *p = read(arena_printf(arena, "%svariant b %s : weight_apart\n", text.at, other[i]), arena);
+        assert_false(profile_choose(p, "h100", "12ab", arena, &error));
+        assert_non_null(strstr(error.text, "is no variant of"));
+    }
     arena_free(arena);
 }
 
