@@ -257,8 +257,10 @@ static void be_slow(unsigned block, size_t shared_bytes) {
     if (!slow) return;
     snprintf(shape, sizeof shape, " %u:%zu", block, shared_bytes);
     snprintf(list, sizeof list, " %s ", slow);
-    const char *found = strstr(list, shape), *end = found ? found + strlen(shape) : "";
-    if (*end == ' ' || *end == '=') usleep(1000 * (*end == '=' ? (unsigned)atoi(end + 1) : 1));
+    for (const char *found = list; (found = strstr(found, shape)); found++) {
+        const char *end = found + strlen(shape);
+        if (*end == ' ' || *end == '=') usleep(1000 * (*end == '=' ? (unsigned)atoi(end + 1) : 1));
+    }
 }
 
 void sim_launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared_bytes,

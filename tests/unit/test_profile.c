@@ -118,6 +118,36 @@ static void products_have_the_algorithm_of_their_origin(void **state) {
     arena_free(arena);
 }
 
+/* Products that read what they are added to are other products, with an algorithm of their own; the key tells
+ * them apart, too. */
+static void products_that_add_are_others(void **state) {
+    (void)state;
+    const KTensor dy = {.dtype = K_BF16, .rank = 2, .dim = {4, 96}},
+                  w = {.dtype = K_BF16, .rank = 2, .dim = {96, 64}},
+                  dx = {.dtype = K_BF16, .rank = 2, .dim = {4, 64}},
+                  dw = {.dtype = K_F32, .rank = 2, .dim = {96, 64}};
+    KShape alone, adds;
+    assert_true(k_product_of("linear_bwd_x", 1, &dx, 2, (KTensor[]){dy, w}, &alone));
+    assert_true(k_product_of("linear_bwd_x", 1, &dx, 3, (KTensor[]){dy, w, dx}, &adds));
+    assert_false(k_product_same(&alone, &adds));
+    adds.adds = 0;
+    assert_true(k_product_same(&alone, &adds));
+    assert_true(k_product_of("linear_bwd_w", 1, &dw, 2, (KTensor[]){dy, dx}, &alone));
+    assert_true(k_product_of("linear_bwd_w", 1, &dw, 3, (KTensor[]){dy, dx, dw}, &adds));
+    assert_true(!alone.adds && adds.adds);
+    /* of several weights: the product alone, its rows are added later */
+    assert_true(k_product_of("linear_bwd_w", 2, (KTensor[]){dw, dw}, 4, (KTensor[]){dy, dx, dw, dw}, &adds));
+    assert_false(adds.adds);
+    Arena *arena = arena_new();
+    const char *key = "linear_bwd_x bf16[4,64] < bf16[4,96] bf16[96,64] bf16[4,64]";
+    Graph *g = profile_graph(key, arena);
+    assert_int_equal(g->node.at[0].nin, 3);
+    Text again = {.arena = arena};
+    profile_key(g, &g->node.at[0], &again);
+    assert_string_equal(again.at, key);
+    arena_free(arena);
+}
+
 #define NORM                            "rmsnorm bf16[4,64] f32[4] < bf16[4,64] f32[64] eps"
 #define FLAT                            "rmsnorm f32[4,9] f32[4] < f32[4,9] f32[9] eps"
 #define VARIANT_LINE(origin, key, name) "variant " origin " " key " : " name "\n"
@@ -544,6 +574,7 @@ static void times_between_are_interpolated(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(what_fits_is_used),
                                        cmocka_unit_test(products_have_the_algorithm_of_their_origin),
+                                       cmocka_unit_test(products_that_add_are_others),
                                        cmocka_unit_test(operations_have_the_variant_of_their_origin),
                                        cmocka_unit_test(variants_are_a_table),
                                        cmocka_unit_test(products_take_packed_weights_as_measured),
