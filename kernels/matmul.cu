@@ -254,7 +254,11 @@ static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTe
                  (const float *)scratch, count, old != NULL);
         return;
     }
-    if (bias && !s.bias) { /* the epilogue takes a bias of the result's type only; nothing is added then */
+    if (bias && !s.bias) { /* the epilogue takes a bias of the result's type only */
+        if (old) {
+            fprintf(stderr, "train: error: a bias of another type stands beside what is added\n");
+            exit(K_EXIT_INTERNAL);
+        }
         K_LAUNCH(repeat_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c), k_view(bias),
                  s.columns, count);
         bias = NULL;
