@@ -61,6 +61,7 @@ if(TARGET rematc AND NOT REMAT_SANITIZE)
   campaign(damage_campaign damage damage)
   campaign(valgrind valgrind)
   campaign(adapters_campaign adapters)
+  campaign(longest_contexts longest)
   add_custom_target(published COMMAND ${REMAT_PYTHON} ${campaign}/published.py $<TARGET_FILE:rematc>
                     ${CMAKE_BINARY_DIR}/campaign/published DEPENDS rematc USES_TERMINAL VERBATIM)
   add_custom_target(published_plans COMMAND ${REMAT_PYTHON} ${campaign}/published_plans.py $<TARGET_FILE:rematc>
