@@ -1,13 +1,14 @@
 /* A product is added to what it is a part of:
  *
  *     d = linear_bwd_x(dy, w); s = add(r, d)        s = linear_bwd_x(dy, w, r)
- *     d = linear(x, w, bias?); s = add(r, d)        s = linear(x, w, bias?, r)
- *     d = linear(x, w); s = add_scaled(r, d)        s = factor * linear(x, w) + r
+ *     d = linear(x, B); s = add(r, d)               s = linear(x, B, r)
+ *     d = linear(x, B); s = add_scaled(r, d)        s = factor * linear(x, B) + r
  *
- * as where several layers read one value, an adapter adds to its base's result, or a block to its input. Only
- * where the two are neighbours, as lowering and autodiff leave them: what the product reads then lives no
- * longer than before, and r is there. d is not rounded before it is added, which a low-rank adapter in PEFT's
- * hands is. */
+ * as where several layers read one value, and forwards where an adapter adds to its base's result. Only where
+ * the two are neighbours, as lowering and autodiff leave them: what the product reads then lives no longer
+ * than before, and r is there. d is not rounded before it is added, which a low-rank adapter in PEFT's hands
+ * is. A layer that is added to a block's input is left alone: in tiles it ends in a join, and a loss in tiles
+ * is that of the whole. */
 #include "ir/passes/fuse_products.h"
 
 #include "ir/ops.h"
@@ -25,9 +26,24 @@ static bool is_together(const Node *a, const Node *b) {
     return a->phase == b->phase && a->block == b->block;
 }
 
-/* A product of rows that lie one behind the other, and are not added to anything yet. */
-static bool is_product(const Graph *g, const Node *node) {
-    if (!node->nout || (node->op != OP_LINEAR && node->op != OP_LINEAR_BWD_X)) return false;
+/* By value: an adapter's weight, or what it is cast to. */
+static bool *find_adapters(const Fuse *f) {
+    const Graph *g = f->g;
+    bool *adapter = NEW_ARRAY(f->arena, bool, g->value.count);
+    for (uint32_t p = 0; p < g->param.count; p++) adapter[g->param.at[p].value] = g->param.at[p].adapter;
+    for (NodeId n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        for (uint32_t i = 0; node->op == OP_CAST && i < node->nout; i++)
+            adapter[node->out[i]] = adapter[node->in[i]];
+    }
+    return adapter;
+}
+
+/* A gradient or an adapter's result, of rows that lie one behind the other, that is not added to anything
+ * yet. */
+static bool is_product(const Graph *g, const Node *node, const bool *adapter) {
+    if (!node->nout || (node->op != OP_LINEAR_BWD_X && (node->op != OP_LINEAR || !adapter[node->in[1]])))
+        return false;
     const Value *y = &g->value.at[node->out[0]];
     if (node->out[0] == g->logits || y->room || node->nin > 3) return false;
     if (node->nin == 2) return true;
@@ -46,13 +62,14 @@ static bool scales(const Node *product, const Node *add, double *factor) {
 
 void fuse_products(Fuse *f) {
     const Graph *g = f->g;
+    const bool *adapter = find_adapters(f);
     uint32_t *reads = NEW_ARRAY(f->arena, uint32_t, g->value.count);
     for (NodeId n = 0; n < g->node.count; n++)
         for (uint32_t i = 0; i < f->node[n].nin && f->node[n].nout; i++) reads[f->node[n].in[i]]++;
     for (NodeId n = 0; n < g->node.count; n++) {
         const Node *product = &f->node[n];
         const NodeId next = next_node(f, n);
-        if (!is_product(g, product) || next == g->node.count) continue;
+        if (!is_product(g, product, adapter) || next == g->node.count) continue;
         const ValueId d = product->out[0];
         const Node *add = &f->node[next];
         double factor;
