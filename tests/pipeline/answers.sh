@@ -116,14 +116,14 @@ says "76.67 GiB without clipping and accumulation, with the optimizer's moments 
 needs 76.67GiB $early $moments
 expect 3 "$rematc" plan "$llama" --budget 100GiB
 cp stderr.txt llama.txt
-says "90.74 GiB with the optimizer's moments in bf16 ($moments), which fits; 76.67 GiB without" llama.txt
+says "90.75 GiB with the optimizer's moments in bf16 ($moments), which fits; 76.67 GiB without" llama.txt
 hushed "accumulation ($early)" llama.txt
 expect 3 "$rematc" plan "$llama" --budget 110GiB
 cp stderr.txt llama.txt
-says "without clipping and accumulation ($early), which fits; 90.74 GiB" llama.txt
+says "without clipping and accumulation ($early), which fits; 90.75 GiB" llama.txt
 says "with the optimizer's moments in bf16 ($moments), which fits; 76.67 GiB with both, which fits" llama.txt
 needs 106.58GiB $early
-needs 90.74GiB $moments
+needs 90.75GiB $moments
 needs 76.67GiB $early $moments
 
 # a size that is pretended is asked for, and said wherever the device is named
