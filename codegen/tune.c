@@ -77,13 +77,13 @@ static void add_ways(const Graph *from, const Node *product, Graph *g, Map *know
     if (dtype_bytes[packed->type.dtype]) return;
     Type stored = packed->type;
     stored.dtype = x->type.dtype;
-    ValueId in[4];
+    ValueId in[3];
     in[0] = like(g, x, x->type, VALUE_ACTIVATION, ROLE_ACTIVATION);
     const ValueId q = like(g, packed, packed->type, VALUE_FROZEN, ROLE_WEIGHT);
-    for (uint32_t i = 2; i < product->nin; i++) { /* a bias, and what it is added to */
-        const Value *other = &from->value.at[product->in[i]];
-        in[i] = other->type.rank == 1 ? like(g, other, other->type, VALUE_FROZEN, ROLE_WEIGHT)
-                                      : like(g, other, other->type, VALUE_ACTIVATION, other->role);
+    if (product->nin > 2) { /* a bias, or what it is added to */
+        const Value *third = &from->value.at[product->in[2]];
+        in[2] = third->type.rank == 1 ? like(g, third, third->type, VALUE_FROZEN, ROLE_WEIGHT)
+                                      : like(g, third, third->type, VALUE_ACTIVATION, third->role);
     }
     const NodeId first = g->node.count;
     in[1] = graph_op_as(g, OP_DEQUANTIZE, &q, 1, &stored, NULL, PHASE_FORWARD, NONE, product->name,

@@ -164,12 +164,12 @@ static const char *shape_linear(Shape *s) {
         return arena_printf(s->arena, "input %s and weight %s differ in type", say_type(s, x),
                             say_type(s, w));
     const Type y = with_last(x, w->dim[0]);
-    const bool adds = s->nin > 2 && s->in[s->nin - 1].rank == y.rank, biased = s->nin > 2 + (uint32_t)adds;
-    if (biased) TRY(expect_vector(s, "the bias", &s->in[2], w->dim[0]));
-    if (biased && s->attr->factor != 0) return "a product with a bias is not scaled";
-    if (s->nin > 3 || adds) TRY(expect(s, "what is added", &s->in[s->nin - 1], y));
-    if (biased && adds && s->in[2].dtype != y.dtype)
-        return "a bias of another type stands beside what is added";
+    if (s->nin > 2 && s->in[2].rank == y.rank) {
+        TRY(expect(s, "what is added", &s->in[2], y));
+    } else if (s->nin > 2) {
+        TRY(expect_vector(s, "the bias", &s->in[2], w->dim[0]));
+        if (s->attr->factor != 0) return "a product with a bias is not scaled";
+    }
     return give(s, 0, y);
 }
 

@@ -114,8 +114,8 @@ KFunction k_split;         /* out[i] = the next columns of the last dimension, a
 KFunction k_concat;        /* the reverse */
 KFunction k_slice_rows;    /* rows [begin, begin + n) of the first dimension; any storage type */
 KFunction k_join_rows;     /* the reverse: pieces one after the other */
-KFunction k_linear;        /* y = x w^T (+ bias), or factor * x w^T; with something to add, that plus this; rounded once. A packed w counts
-                              as what dequantize stores of it in x's type; so in linear_bwd_x */
+KFunction k_linear;        /* y = x w^T (+ bias), or factor * x w^T, with something to add that plus this, rounded once. A
+                              packed w counts as what dequantize stores of it in x's type; so in linear_bwd_x */
 KFunction k_layernorm;     /* y = (x - mean) rstd g + b; population variance; rstd = 1/sqrt(var + eps) */
 KFunction k_rmsnorm;       /* y = x rstd g; rstd = 1/sqrt(mean x^2 + eps) */
 KFunction k_gelu;          /* 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
@@ -189,13 +189,13 @@ static inline int64_t k_count(const KTensor *t) {
     for (int i = 0; i < t->rank; i++) n *= t->dim[i];
     return n;
 }
-/* What `linear` and `linear_bwd_x` take behind two operands, NULL where there is none: a bias has one dimension, what is
- * added as many as the result. */
+/* The third operand of `linear` and `linear_bwd_x`, NULL where it is not that: a bias has one dimension, what is added
+ * as many as the result. */
 static inline const KTensor *k_bias_of(int nin, const KTensor *in, const KTensor *out) {
     return nin > 2 && in[2].rank != out->rank ? &in[2] : NULL;
 }
 static inline const KTensor *k_added_to(int nin, const KTensor *in, const KTensor *out) {
-    return nin > 2 && in[nin - 1].rank == out->rank ? &in[nin - 1] : NULL;
+    return nin > 2 && in[2].rank == out->rank ? &in[2] : NULL;
 }
 static inline int64_t k_last(const KTensor *t) { return t->rank ? t->dim[t->rank - 1] : 1; }
 static inline int64_t k_room(const KTensor *t) { return t->room ? t->room : k_count(t); }

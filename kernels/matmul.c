@@ -1,5 +1,5 @@
-/* Linear layers: y = x w^T + bias (+ add), dx = dy w (+ add), dw (+)= dy^T x, the last of several weights at
- * once too.
+/* Linear layers: y = x w^T + bias or what is added, dx = dy w (+ add), dw (+)= dy^T x, the last of several
+ * weights at once too.
  *
  * C [M, N] is cut into tiles, shared out among threads. A tile sums over the depth a chunk at a time. A's
  * chunk stays in the thread's second-level cache (Goto and van de Geijn 2008), where it lies or as a copy on

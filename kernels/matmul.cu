@@ -1,5 +1,5 @@
-/* Linear layers on CUDA through cuBLASLt: y = x w^T + bias (+ add), dx = dy w (+ add), dw (+)= dy^T x, in full f32
- * arithmetic (no TF32) over f32 or bf16 operands.
+/* Linear layers on CUDA through cuBLASLt: y = x w^T + bias or what is added, dx = dy w (+ add), dw (+)= dy^T
+ * x, in full f32 arithmetic (no TF32) over f32 or bf16 operands.
  *
  * cuBLASLt is column-major: a row-major matrix [rows, width] is its matrix of width rows and `rows` columns
  * with leading dimension `width`. So a row-major C = op(A) op(B) is the column-major C' = op(B') op(A'), and
@@ -240,7 +240,8 @@ static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTe
         fprintf(stderr, "train: error: a product of f32 and bf16 operands: cast one of them first\n");
         exit(K_EXIT_INTERNAL);
     }
-    if (k_cuda_product_is_apart(a, 1, c)) { /* f32 operands, bf16 result: of weights' gradients, added in place */
+    if (k_cuda_product_is_apart(a, 1,
+                                c)) { /* f32 operands, bf16 result: of weights' gradients, added in place */
         if (old && old != c->data) {
             fprintf(stderr, "train: error: a product of f32 operands cannot be added to bf16 elsewhere\n");
             exit(K_EXIT_INTERNAL);
@@ -255,10 +256,6 @@ static void product(const KCtx *cx, const KTensor *a, int transpose_a, const KTe
         return;
     }
     if (bias && !s.bias) { /* the epilogue takes a bias of the result's type only */
-        if (old) {
-            fprintf(stderr, "train: error: a bias of another type stands beside what is added\n");
-            exit(K_EXIT_INTERNAL);
-        }
         K_LAUNCH(repeat_kernel, element_grid(count), ROUND_THREADS, 0, cx->stream, k_view(c), k_view(bias),
                  s.columns, count);
         bias = NULL;

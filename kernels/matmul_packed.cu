@@ -1,6 +1,6 @@
 /* Products of bf16 rows with 4-bit weights, which are dequantised on their way to the tensor cores: y = x w^T
- * (+ bias) and, backwards, y = x w, both (+ add), of w [N, K] in an nf4 type. The weight is read as codes, once for every
- * tile of rows; no bf16 copy of it is in memory.
+ * (+ bias, or what is added) and, backwards, y = x w (+ add), of w [N, K] in an nf4 type. The weight is read
+ * as codes, once for every tile of rows; no bf16 copy of it is in memory.
  *
  * A block has a tile of y and walks the depth 64 at a time, which along a row of w is a block of codes with
  * one scale. Of each step it needs a tile of x [ROWS, 64] and one of w, COLUMNS blocks of codes:
@@ -207,9 +207,9 @@ static __device__ inline void store_tile(const PackedProduct &p, int row, int co
             }
 #pragma unroll
             for (int n = 0; n < N; n++)
-                x[n] = k_pack_bf16(
-                    sum[m][n][2 * half] * p.factor + bias[n][0] + k_from_bits(add[n] << 16),
-                    sum[m][n][2 * half + 1] * p.factor + bias[n][1] + k_from_bits(add[n] & 0xffff0000u));
+                x[n] = k_pack_bf16(sum[m][n][2 * half] * p.factor + bias[n][0] + k_from_bits(add[n] << 16),
+                                   sum[m][n][2 * half + 1] * p.factor + bias[n][1] +
+                                       k_from_bits(add[n] & 0xffff0000u));
             turn_quad(x);
             if (there) *(uint4 *)(p.y + at * p.y_stride + column) = make_uint4(x[0], x[1], x[2], x[3]);
         }

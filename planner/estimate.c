@@ -4,7 +4,7 @@
 
 #include "planner/chain/chain.h"
 #include "planner/layout/live.h"
-#include "planner/layout/pack.h"
+#include "planner/layout/layout.h"
 #include "planner/retain/policy.h"
 
 #include <math.h>

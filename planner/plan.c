@@ -7,7 +7,7 @@
 #include "planner/chain/revolve.h"
 #include "planner/retain/policy.h"
 #include "planner/layout/live.h"
-#include "planner/layout/pack.h"
+#include "planner/layout/layout.h"
 #include "planner/search.h"
 #include "ir/tasks.h"
 #include "planner/bound/instants.h"

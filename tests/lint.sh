@@ -14,7 +14,7 @@ whole=false
 if [ $# = 0 ]; then
     # the headers that people read as a whole are aligned by hand
     by_hand='^(ir/graph.h|planner/plan.h|kernels/kernels.h|runtime/rt.h|runtime/internal.h)$'
-    git ls-files '*.c' '*.h' | grep -Ev "$by_hand" | xargs "$format" --dry-run -Werror
+    git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp' | grep -Ev "$by_hand" | xargs "$format" --dry-run -Werror
     # what is compiled for the compiler and the host; sources made by flex and bison are not ours
     whole=true
     set -- $(git ls-files 'codegen/*.c' 'frontend/*.c' 'ir/*.c' 'planner/*.c' 'runtime/*.c' | grep -v _cuda.c)

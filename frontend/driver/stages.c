@@ -5,7 +5,7 @@
 #include "ir/ops.h"
 #include "planner/check/check.h"
 #include "planner/cost/packed.h"
-#include "planner/layout/pack.h"
+#include "planner/layout/layout.h"
 
 const char *const stage_name[STAGE_COUNT] = {
 #define STAGE(NAME, name, leaves) name,

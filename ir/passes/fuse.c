@@ -14,10 +14,10 @@
  *     dy = cross_entropy_bwd(y, lse, ..)
  *
  * In fuse_packed.c, a product dequantises its weight itself; in fuse_products.c, it is added to the gradient
- * that it is a part of, where no norm does that; in fuse_attend.c, attention reads and writes q, k and v side
- * by side; in fuse_sums.c, sums over rows join what has the rows in its hands; in fuse_casts.c, a block casts
- * its small weights at once; in fuse_update.c, where gradients wait for the update anyway, all their norms
- * become one node and all of AdamW one.
+ * that it is a part of, where no norm does that, or to the result that it adapts; in fuse_attend.c, attention
+ * reads and writes q, k and v side by side; in fuse_sums.c, sums over rows join what has the rows in its
+ * hands; in fuse_casts.c, a block casts its small weights at once; in fuse_update.c, where gradients wait for
+ * the update anyway, all their norms become one node and all of AdamW one.
  *
  * Forward nodes are fused only within one block. The input of a repeated block is thus always one value made
  * outside it, and running the block again needs that value alone, not both operands of the sum it came from.
@@ -58,7 +58,7 @@ bool fuse_is(const Fuse *f, NodeId n, Op op) {
     return n != NONE && f->g->node.at[n].op == op && !f->taken[n];
 }
 
-static bool is_together(const Fuse *f, NodeId a, NodeId b) {
+bool fuse_together(const Fuse *f, NodeId a, NodeId b) {
     return f->g->node.at[a].phase == f->g->node.at[b].phase &&
            f->g->node.at[a].block == f->g->node.at[b].block;
 }
@@ -106,7 +106,7 @@ static void fuse_swiglu(Fuse *f, NodeId silu) {
     ValueId g = graph->node.at[silu].in[0], a = graph->node.at[silu].out[0];
     if (fuse_readers(f, a) < 1 || fuse_readers(f, a) > 2 || a == graph->logits) return;
     NodeId mul = fuse_reader(f, a, 0);
-    if (!fuse_is(f, mul, OP_MUL) || !is_together(f, silu, mul)) return;
+    if (!fuse_is(f, mul, OP_MUL) || !fuse_together(f, silu, mul)) return;
     ValueId u = beside(f, mul, a);
     if (u == NONE) return;
 
@@ -134,7 +134,7 @@ static void fuse_bias_gelu(Fuse *f, NodeId linear) {
     NodeId back = fuse_readers(f, y) == 2 ? fuse_reader(f, y, 1) : NONE;
     if (node->nin != 3 || fuse_readers(f, y) < 1 || fuse_readers(f, y) > 2 || y == f->g->logits) return;
     NodeId gelu = fuse_reader(f, y, 0);
-    if (!fuse_is(f, gelu, OP_GELU) || !is_together(f, linear, gelu)) return;
+    if (!fuse_is(f, gelu, OP_GELU) || !fuse_together(f, linear, gelu)) return;
     if (back != NONE && !fuse_is(f, back, OP_GELU_BWD)) return;
 
     ValueId bias = node->in[2];
@@ -151,7 +151,7 @@ static void fuse_add_norm(Fuse *f, NodeId norm) {
     const Node *node = &f->g->node.at[norm];
     ValueId s = node->in[0], in[4], out[4];
     NodeId add = f->g->value.at[s].def;
-    if (!fuse_is(f, add, OP_ADD) || !is_together(f, add, norm) || fuse_reader(f, s, 0) != norm) return;
+    if (!fuse_is(f, add, OP_ADD) || !fuse_together(f, add, norm) || fuse_reader(f, s, 0) != norm) return;
     memcpy(in, f->g->node.at[add].in, sizeof in[0] * 2);
     memcpy(in + 2, node->in + 1, sizeof in[0] * (node->nin - 1));
     out[0] = s;
@@ -188,7 +188,7 @@ static bool takes_factor(const Fuse *f, ValueId y, NodeId scale) {
     const NodeId product = f->g->value.at[y].def;
     const bool is_product = fuse_is(f, product, OP_LINEAR) || fuse_is(f, product, OP_LINEAR_BWD_X);
     return is_product && f->g->node.at[product].nin == 2 && f->g->node.at[product].attr.factor == 0 &&
-           is_together(f, product, scale) && fuse_readers(f, y) == 1 && y != f->g->logits;
+           fuse_together(f, product, scale) && fuse_readers(f, y) == 1 && y != f->g->logits;
 }
 
 static void give_factor(Fuse *f, ValueId y, double factor, const ValueId *out) {
@@ -207,7 +207,7 @@ static void fuse_scale(Fuse *f, NodeId scale) {
     if (takes_factor(f, x, scale)) {
         give_factor(f, x, factor, node->out);
     } else {
-        if (!fuse_is(f, from, OP_CONCAT) || !is_together(f, from, scale) || fuse_readers(f, x) != 1) return;
+        if (!fuse_is(f, from, OP_CONCAT) || !fuse_together(f, from, scale) || fuse_readers(f, x) != 1) return;
         const Node *concat = &f->g->node.at[from];
         for (uint32_t i = 0; i < concat->nin; i++)
             if (!takes_factor(f, concat->in[i], scale)) return;
@@ -223,7 +223,7 @@ static bool fuse_add_scaled(Fuse *f, NodeId add) {
         ValueId s = node->in[i];
         NodeId scale = f->g->value.at[s].def;
         if (!fuse_is(f, scale, OP_SCALE) || fuse_readers(f, s) != 1 || s == f->g->logits) continue;
-        if (!is_together(f, scale, add)) continue;
+        if (!fuse_together(f, scale, add)) continue;
         const Node *from = &f->g->node.at[scale];
         fuse_become(f, add, OP_ADD_SCALED, (ValueId[]){node->in[1 - i], from->in[0]}, 2, node->out, 1);
         f->node[add].attr = from->attr;

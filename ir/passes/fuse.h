@@ -17,6 +17,7 @@ typedef struct Fuse {
 bool fuse_is(const Fuse *f, NodeId n, Op op); /* of what is not taken yet */
 uint32_t fuse_readers(const Fuse *f, ValueId v);
 NodeId fuse_reader(const Fuse *f, ValueId v, uint32_t i);
+bool fuse_together(const Fuse *f, NodeId a, NodeId b); /* of one phase and block */
 void fuse_drop(Fuse *f, NodeId n);
 /* Makes node `n` into `op` of these operands. */
 void fuse_become(Fuse *f, NodeId n, Op op, const ValueId *in, uint32_t nin, const ValueId *out,

@@ -9,8 +9,7 @@
 
 static bool is_product_with(const Node *node, ValueId weight) {
     return (node->op == OP_LINEAR || node->op == OP_LINEAR_BWD_X) && node->in[1] == weight &&
-           node->in[0] != weight && (node->nin < 3 || node->in[2] != weight) &&
-           (node->nin < 4 || node->in[3] != weight);
+           node->in[0] != weight && (node->nin < 3 || node->in[2] != weight);
 }
 
 static void take_packed(Fuse *f, NodeId product, ValueId packed) {

@@ -11,9 +11,7 @@
  * is that of the whole. */
 #include "ir/passes/fuse_products.h"
 
-#include "ir/ops.h"
-
-#include <string.h>
+#include "ir/passes/passes.h"
 
 /* The node behind `n`; the number of nodes, where it is the last. */
 static NodeId next_node(const Fuse *f, NodeId n) {
@@ -22,47 +20,26 @@ static NodeId next_node(const Fuse *f, NodeId n) {
     return n;
 }
 
-static bool is_together(const Node *a, const Node *b) {
-    return a->phase == b->phase && a->block == b->block;
-}
-
-/* By value: an adapter's weight, or what it is cast to. */
-static bool *find_adapters(const Fuse *f) {
-    const Graph *g = f->g;
-    bool *adapter = NEW_ARRAY(f->arena, bool, g->value.count);
-    for (uint32_t p = 0; p < g->param.count; p++) adapter[g->param.at[p].value] = g->param.at[p].adapter;
-    for (NodeId n = 0; n < g->node.count; n++) {
-        const Node *node = &g->node.at[n];
-        for (uint32_t i = 0; node->op == OP_CAST && i < node->nout; i++)
-            adapter[node->out[i]] = adapter[node->in[i]];
-    }
-    return adapter;
-}
-
 /* A gradient or an adapter's result, of rows that lie one behind the other, that is not added to anything
  * yet. */
 static bool is_product(const Graph *g, const Node *node, const bool *adapter) {
     if (!node->nout || (node->op != OP_LINEAR_BWD_X && (node->op != OP_LINEAR || !adapter[node->in[1]])))
         return false;
-    const Value *y = &g->value.at[node->out[0]];
-    if (node->out[0] == g->logits || y->room || node->nin > 3) return false;
-    if (node->nin == 2) return true;
-    const Type *bias = &g->value.at[node->in[2]].type;
-    return bias->rank != y->type.rank && bias->dtype == y->type.dtype;
+    return node->nin == 2 && node->out[0] != g->logits && !g->value.at[node->out[0]].room;
 }
 
 /* Whether `add` adds the product, scaled by what it was not yet: by how much. */
 static bool scales(const Node *product, const Node *add, double *factor) {
     *factor = product->attr.factor;
     if (add->op == OP_ADD) return true;
-    if (add->op != OP_ADD_SCALED || product->nin > 2 || *factor != 0) return false;
+    if (add->op != OP_ADD_SCALED || *factor != 0) return false;
     *factor = add->attr.factor;
     return add->in[1] == product->out[0];
 }
 
 void fuse_products(Fuse *f) {
     const Graph *g = f->g;
-    const bool *adapter = find_adapters(f);
+    const bool *adapter = adapter_weights(g, f->arena);
     uint32_t *reads = NEW_ARRAY(f->arena, uint32_t, g->value.count);
     for (NodeId n = 0; n < g->node.count; n++)
         for (uint32_t i = 0; i < f->node[n].nin && f->node[n].nout; i++) reads[f->node[n].in[i]]++;
@@ -73,13 +50,11 @@ void fuse_products(Fuse *f) {
         const ValueId d = product->out[0];
         const Node *add = &f->node[next];
         double factor;
-        if (reads[d] != 1 || !is_together(product, add) || !scales(product, add, &factor) ||
+        if (reads[d] != 1 || !fuse_together(f, n, next) || !scales(product, add, &factor) ||
             (add->in[0] != d && add->in[1] != d))
             continue;
-        ValueId in[4];
-        memcpy(in, product->in, sizeof in[0] * product->nin);
-        in[product->nin] = add->in[add->in[0] == d];
-        fuse_become(f, n, product->op, in, product->nin + 1, add->out, 1);
+        const ValueId in[] = {product->in[0], product->in[1], add->in[add->in[0] == d]};
+        fuse_become(f, n, product->op, in, 3, add->out, 1);
         f->node[n].attr.factor = factor;
         fuse_drop(f, next);
     }

@@ -291,6 +291,17 @@ Graph *group_adapters(const Graph *from, Arena *arena) {
     return g;
 }
 
+bool *adapter_weights(const Graph *g, Arena *arena) {
+    bool *adapter = NEW_ARRAY(arena, bool, g->value.count);
+    for (uint32_t p = 0; p < g->param.count; p++) adapter[g->param.at[p].value] = g->param.at[p].adapter;
+    for (NodeId n = 0; n < g->node.count; n++) {
+        const Node *node = &g->node.at[n];
+        for (uint32_t i = 0; node->op == OP_CAST && i < node->nout; i++)
+            adapter[node->out[i]] = adapter[node->in[i]];
+    }
+    return adapter;
+}
+
 bool has_adapters(const Graph *g) {
     bool any = false;
     for (uint32_t p = 0; p < g->param.count; p++) any |= g->param.at[p].adapter;

@@ -41,6 +41,8 @@ enum { MOST_ROWS = 8 };
  * value is added up in another order. */
 Graph *group_adapters(const Graph *from, Arena *arena);
 bool has_adapters(const Graph *g); /* else that is a copy */
+/* By value: a weight of a low-rank adapter, or what it is cast to. */
+bool *adapter_weights(const Graph *g, Arena *arena);
 
 /* ---- autodiff.c ----
  * Requires: a forward graph, in tiles or not. Produces: forward + backward + update. Ids of forward values
@@ -58,12 +60,11 @@ Graph *autodiff(const Graph *forward, const TrainRule *rule, Arena *arena);
 /* ---- fuse.c ----
  * Requires: a graph after autodiff, or a forward one. Produces: one with silu*mul, bias+gelu, residual+norm
  * and their backward nodes in single nodes, the loss and its gradient in one, sums over rows beside what has
- * the rows, products added to the gradients that they are a part of, and the update, where gradients wait for
- * it, in few. Never across the border of a repeated block:
- * its input stays one value made outside it.
- * Last, products whose weights are dequantised take them packed, where `rule` says so: `product` and
- * `dequantize` are of that graph; `sharing` products of the same phase read the weight. It depends on nothing
- * else but `about`. */
+ * the rows, products added to the gradients and adapted results that they are a part of, and the update,
+ * where gradients wait for it, in few. Never across the border of a repeated block: its input stays one value
+ * made outside it. Last, products whose weights are dequantised take them packed, where `rule` says so:
+ * `product` and `dequantize` are of that graph; `sharing` products of the same phase read the weight. It
+ * depends on nothing else but `about`. */
 /* Whether a product takes a weight packed, in place of what a node makes of it. `rule` NULL: none does. */
 typedef struct PackedRule {
     bool (*takes)(const void *about, const Graph *g, const Node *product, const Node *dequantize,

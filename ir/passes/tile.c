@@ -60,12 +60,11 @@ static bool is_adapter(const Tile *t, const Node *node) {
  * scaled may be the first product, too. */
 static void find_adapters(Tile *t) {
     const Graph *g = t->from;
-    for (uint32_t p = 0; p < g->param.count; p++) t->adapter[g->param.at[p].value] = g->param.at[p].adapter;
+    t->adapter = adapter_weights(g, t->scratch);
     for (NodeId n = 0; n < g->node.count; n++) {
         const Node *node = &g->node.at[n];
         t->base[n] = NONE;
         t->begins[n] = node->op == OP_LINEAR;
-        if (node->op == OP_CAST) t->adapter[node->out[0]] = t->adapter[node->in[0]];
         if (node->op != OP_ADD) continue;
         ValueId part = node->in[1];
         const Node *def = maker(t, part);
@@ -381,7 +380,6 @@ Graph *tile_tokens(const Graph *forward, const TileRule *rule, Arena *arena) {
     t.reads = NEW_ARRAY(t.scratch, uint32_t, forward->value.count);
     t.inside = NEW_ARRAY(t.scratch, uint32_t, forward->value.count);
     t.region = NEW_ARRAY(t.scratch, uint32_t, forward->node.count);
-    t.adapter = NEW_ARRAY(t.scratch, bool, forward->value.count);
     t.base = NEW_ARRAY(t.scratch, NodeId, forward->node.count);
     t.second = NEW_ARRAY(t.scratch, NodeId, forward->node.count);
     t.adapted = NEW_ARRAY(t.scratch, bool, forward->node.count);

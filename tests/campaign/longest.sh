@@ -20,12 +20,12 @@ row() {
 }
 echo '| model | card | transformers | Unsloth | planned | of host memory |'
 echo '|---|---|---|---|---|---|'
-row llama3-8b 8 2,972 '-' rtx3060 --device-memory 8008MiB
+row llama3-8b 8 2,972 'out of memory' rtx3060 --device-memory 8008MiB
 row llama3-8b 12 21,848 932 rtx3060
 row llama3-8b 16 40,724 2,551 rtx4080
 row llama3-8b 24 78,475 5,789 rtx4090
 row llama3-8b 40 153,977 12,264 a100-40
 row llama3-8b 48 191,728 15,502 rtx6000-ada
 row llama3-8b 80 342,733 28,454 h100
-row llama3-70b 48 12,106 '-' rtx6000-ada
+row llama3-70b 48 12,106 'out of memory' rtx6000-ada
 row llama3-70b 80 89,389 6,916 h100

@@ -4,7 +4,7 @@
  *     u(i)  OFFLOAD   x FREE     y FETCH  u(i+1)        OFFLOAD only in the first such gap, anywhere before x
  */
 #include "tests/support/copies.h"
-#include "planner/layout/pack.h"
+#include "planner/layout/layout.h"
 #include "planner/layout/live.h"
 
 static uint32_t below(uint64_t *seed, uint32_t n) {

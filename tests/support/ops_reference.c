@@ -369,11 +369,11 @@ static void adamw(const Call *call, Values in, Values out, int t, int tensors) {
 static void linear(const Call *call, Values in, double *y) {
     const int64_t width = last(&call->in[0]), units = call->in[1].dim[0];
     for (int64_t i = 0; i < call->out[0].count; i++) {
-        const int last_in = call->nin - 1, adds = last_in > 1 && call->in[last_in].rank == call->out[0].rank;
-        double sum = last_in > 1 + adds ? in[2][i % units] : 0;
+        const int third = call->nin > 2, adds = third && call->in[2].rank == call->out[0].rank;
+        double sum = third && !adds ? in[2][i % units] : 0;
         for (int64_t k = 0; k < width; k++)
             sum += in[0][i / units * width + k] * in[1][i % units * width + k];
-        y[i] = (call->attr.factor != 0 ? sum * call->attr.factor : sum) + (adds ? in[last_in][i] : 0);
+        y[i] = (call->attr.factor != 0 ? sum * call->attr.factor : sum) + (adds ? in[2][i] : 0);
     }
 }
 

@@ -2,7 +2,7 @@
  */
 #include "tests/support/toy.h"
 #include "ir/ops.h"
-#include "planner/layout/pack.h"
+#include "planner/layout/layout.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #include "tests/support/random_graph.h"
 #include "tests/support/toy.h"
 #include "tests/support/both_checks.h"
-#include "planner/layout/pack.h"
+#include "planner/layout/layout.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
