@@ -92,7 +92,10 @@ static bool surely_fits(const Compilation *c, const Program *trial, Budget budge
 /* How many of the finest tilings are searched for the smallest budget: what every block checkpointed needs
  * ranks only nearly, so that the last one need not be what comes nearest. */
 static uint32_t finest_tries(const Program *whole, uint32_t count) {
-    uint32_t tries = whole->graph->node.count < EFFORT_TILES_COARSE_LOSS_OPS ? EFFORT_TILES_NEAREST : 1;
+    uint32_t ops = whole->graph->node.count;
+    uint32_t tries = ops < EFFORT_TILES_NEAREST_OPS       ? EFFORT_TILES_NEAREST
+                     : ops < EFFORT_TILES_COARSE_LOSS_OPS ? 2
+                                                          : 1;
     return tries < count ? tries : count;
 }
 

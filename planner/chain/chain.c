@@ -1,6 +1,7 @@
 /* From the recursion over a chain of blocks (planner/chain/chain_tables.c) to plans. In: a problem; out:
  * retentions for memories from keep-all's down to the least, and what they are foreseen to cost. Invariant:
- * what was decided takes, where nothing is pinned, the seconds its table says, and peaks at most as high. */
+ * what was decided takes, where nothing is pinned, the seconds its table says; its peak is higher by no more
+ * than what a block's backward pass makes before it first needs the block's input. */
 #include "planner/chain/chain_tables.h"
 #include "planner/chain/chain.h"
 #include "planner/effort.h"

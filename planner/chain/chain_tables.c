@@ -30,10 +30,10 @@ int64_t chain_grown_bytes(const Chain *c, uint32_t first, uint32_t last) {
 }
 
 /* Least bytes a forward pass over a kind takes. */
-static int64_t least_forward_bytes(const Kind *kind) {
+static int64_t least_pass_bytes(const Kind *kind) {
     int64_t least = INT64_MAX;
     for (uint32_t k = 0; k < kind->choice.count; k++)
-        if (kind->choice.at[k].forward_bytes < least) least = kind->choice.at[k].forward_bytes;
+        if (kind->choice.at[k].again_bytes < least) least = kind->choice.at[k].again_bytes;
     return least;
 }
 
@@ -45,7 +45,8 @@ static uint32_t single_moves(Chain *c, uint32_t i, bool end) {
         const Choice *choice = &kind->choice.at[k];
         if (!end && choice->kept_bytes > 0) continue; /* it runs again just before its backward pass */
         int64_t bytes = choice->backward_bytes - (end && !c->again ? 0 : c->incoming_least);
-        if (end && choice->forward_bytes > bytes) bytes = choice->forward_bytes;
+        int64_t forward = c->again ? choice->again_bytes : choice->forward_bytes;
+        if (end && forward > bytes) bytes = forward;
         c->move[count++] = (Move){.seconds = choice->seconds + (end && c->again ? kind->forward_seconds : 0),
                                   .least = chain_slots(c, bytes),
                                   .choice = k,
@@ -63,7 +64,7 @@ uint32_t chain_moves(Chain *c, uint32_t i, uint32_t j) {
     int64_t credit = head ? 0 : c->incoming_least;
     for (uint32_t k = 0; k < kind->choice.count; k++) {
         const Choice *choice = &kind->choice.at[k];
-        uint32_t forward = chain_slots(c, choice->forward_bytes);
+        uint32_t forward = chain_slots(c, head ? choice->forward_bytes : choice->again_bytes);
         uint32_t backward = chain_slots(c, choice->backward_bytes + chain_grown_bytes(c, i + 1, j) - credit);
         c->move[count++] =
             (Move){.seconds = choice->seconds + (head ? 0 : kind->forward_seconds),
@@ -219,7 +220,7 @@ void chain_solve(Chain *c, uint32_t end, bool again, int64_t unit, uint32_t most
 
 void chain_explore(Chain *c, bool explored, Arena *scratch) {
     c->kinds = choices_kinds(c->p, &c->links, explored, scratch);
-    for (uint32_t i = 0; i < c->links.count; i++) c->pass_bytes[i] = least_forward_bytes(chain_kind(c, i));
+    for (uint32_t i = 0; i < c->links.count; i++) c->pass_bytes[i] = least_pass_bytes(chain_kind(c, i));
 }
 
 bool chain_of(Chain *c, const Problem *p, uint32_t boundary, Arena *tables, Arena *scratch) {

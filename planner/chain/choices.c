@@ -8,6 +8,7 @@
 #include "planner/chain/choices.h"
 #include "planner/bound/closure.h"
 #include "planner/chain/kinds.h"
+#include "planner/retain/policy.h"
 #include "planner/retain/trim.h"
 #include "planner/effort.h"
 
@@ -36,6 +37,7 @@ static uint32_t take(Builder *b, uint32_t s, uint32_t maker) {
     b->own_storage[s] = own->storages;
     own->bytes[own->storages] = b->p->bytes[s];
     own->maker[own->storages] = maker;
+    if (own->dequantized) own->dequantized[own->storages] = b->p->dequantized[s];
     return own->storages++;
 }
 
@@ -157,6 +159,7 @@ static void build(const Problem *p, const Link *link, Kind *kind, Arena *arena) 
     own->rerun_end = NEW_ARRAY(arena, uint32_t, own->ops + 1);
     own->bytes = NEW_ARRAY(arena, int64_t, p->storages + 1);
     own->maker = NEW_ARRAY(arena, uint32_t, p->storages + 1);
+    if (p->dequantized) own->dequantized = NEW_ARRAY(arena, bool, p->storages + 1);
     take_storages(&b);
     kind->grown_bytes = left_for_update(&b);
     take_ops(&b);
@@ -223,8 +226,10 @@ static void note(Sweep *w, Choice choice, const Keep *retain) {
     *vec_add(w->arena, &w->found) = choice;
 }
 
-/* Whether `a` is as good as `b` in every respect, but for so many bytes and seconds. */
+/* Whether `a` is as good as `b` in every respect, but for so many bytes and seconds. A block that runs again
+ * just before its backward pass takes what keeps nothing, which next to nothing is not. */
 static bool as_good(const Choice *a, const Choice *b, int64_t bytes, double seconds) {
+    if (a->kept_bytes > 0 && b->kept_bytes == 0) return false;
     return a->kept_bytes <= b->kept_bytes + bytes && a->seconds <= b->seconds + seconds &&
            a->forward_bytes <= b->forward_bytes + bytes && a->backward_bytes <= b->backward_bytes + bytes;
 }
@@ -338,6 +343,7 @@ static void explore(Sweep *w) {
 /* How much a choice lacks where another takes its place: the largest share of bytes or seconds. */
 static double loss(const Sweep *w, const Choice *of, const Choice *by) {
     double bytes = (double)w->found.at[0].backward_bytes, seconds = w->kind->forward_seconds;
+    if (by->kept_bytes > 0 && of->kept_bytes == 0) return HUGE_VAL;
     double share = (by->seconds - of->seconds) / seconds;
     share = fmax(share, (double)(by->kept_bytes - of->kept_bytes) / bytes);
     share = fmax(share, (double)(by->forward_bytes - of->forward_bytes) / bytes);
@@ -396,6 +402,59 @@ static void keep_best(Sweep *w) {
     qsort(w->kind->choice.at, w->kind->choice.count, sizeof *w->kind->choice.at, by_kept);
 }
 
+/* What a cut keeps over the middle; the rest is made again after it. */
+static void retain_cut(const Sweep *w, const bool *keep, Keep *retain) {
+    const Problem *own = w->kind->own;
+    uint32_t middle = w->kind->forward_ops;
+    memset(retain, 0, sizeof *retain * own->gaps);
+    for (uint32_t gap = 0, s = 0; gap < own->gaps; gap++) {
+        while (gap >= own->gap_first[s + 1]) s++;
+        bool over = own->gap_begin[gap] < middle && own->gap_end[gap] > middle;
+        if (over && own->may_drop[gap] && !keep[s]) retain[gap] = (Keep){.from = middle + 1};
+    }
+}
+
+/* A cut and what trimming makes of it, and the same with no dequantised weight kept: trimmed one after the
+ * other these last long. */
+static void try_cut(Sweep *w, Trimmer *trimmer, const bool *keep, Keep *retain) {
+    const Problem *own = w->kind->own;
+    for (int bare = 0; bare <= (own->dequantized != NULL); bare++) {
+        retain_cut(w, keep, retain);
+        if (bare) retain_none_dequantized(own, w->kind->forward_ops, retain);
+        replay(w->replay, retain, &w->sequence);
+        note(w, measure(w), retain);
+        for (uint32_t step = 0; step < EFFORT_CHOICES_TRIMS; step++) {
+            int64_t target = w->sequence.peak_bytes - w->sequence.peak_bytes / 16 - 1;
+            if (!trim_to(trimmer, target, retain, &w->sequence)) break;
+            note(w, measure(w), retain);
+        }
+    }
+}
+
+/* Whether something is dropped within the forward pass; it no longer is. */
+static bool keep_forward(const Kind *kind, Keep *retain) {
+    const Problem *own = kind->own;
+    bool drops = false;
+    for (uint32_t gap = 0; gap < own->gaps; gap++)
+        if (own->gap_end[gap] <= kind->forward_ops && retain[gap].from > own->gap_begin[gap]) {
+            retain[gap] = (Keep){0};
+            drops = true;
+        }
+    return drops;
+}
+
+/* What the choices take in a forward pass that runs again. */
+static void measure_again(Sweep *w, Keep *retain) {
+    for (uint32_t i = 0; i < w->kind->choice.count; i++) {
+        Choice *choice = &w->kind->choice.at[i];
+        choice->again_bytes = choice->forward_bytes;
+        memcpy(retain, choice->retain, sizeof *retain * w->kind->own->gaps);
+        if (!keep_forward(w->kind, retain)) continue;
+        replay(w->replay, retain, &w->sequence);
+        choice->again_bytes = measure(w).forward_bytes;
+    }
+}
+
 static void sweep(Kind *kind, bool explored, Arena *arena) {
     const Problem *own = kind->own;
     Sweep w = {.kind = kind, .arena = arena, .replay = replay_new(own, arena)};
@@ -406,25 +465,10 @@ static void sweep(Kind *kind, bool explored, Arena *arena) {
     replay(w.replay, retain, &w.sequence);
     note(&w, measure(&w), retain);
     Trades hull = closure_hull(closure_new(own, kind->forward_ops, arena), EFFORT_CHOICES_CUTS, arena);
-    for (uint32_t t = 0; t < hull.count; t++) {
-        memset(retain, 0, sizeof *retain * own->gaps);
-        for (uint32_t gap = 0, s = 0; gap < own->gaps; gap++) {
-            while (gap >= own->gap_first[s + 1]) s++;
-            bool over = own->gap_begin[gap] < kind->forward_ops && own->gap_end[gap] > kind->forward_ops;
-            if (over && own->may_drop[gap] && !hull.at[t].keep[s])
-                retain[gap] = (Keep){.from = kind->forward_ops + 1};
-        }
-        replay(w.replay, retain, &w.sequence);
-        note(&w, measure(&w), retain);
-        for (uint32_t step = 0; step < EFFORT_CHOICES_TRIMS; step++) {
-            if (!trim_to(trimmer, w.sequence.peak_bytes - w.sequence.peak_bytes / 16 - 1, retain,
-                         &w.sequence))
-                break;
-            note(&w, measure(&w), retain);
-        }
-    }
+    for (uint32_t t = 0; t < hull.count; t++) try_cut(&w, trimmer, hull.at[t].keep, retain);
     if (explored) explore(&w);
     keep_best(&w);
+    measure_again(&w, retain);
 }
 
 Kind choices_kind(const Problem *p, const Link *link, Arena *arena) {

@@ -9,6 +9,8 @@
 typedef struct Choice {
     int64_t kept_bytes;     /* across the boundary, output not counted */
     int64_t forward_bytes;  /* highest during its forward pass, output included */
+    int64_t again_bytes;    /* of a forward pass that runs again: one group of runs, in which nothing is made
+                               twice */
     int64_t backward_bytes; /* highest during its backward pass */
     double seconds;         /* of recomputation */
     Keep *retain;           /* by gap of the block's own problem */

@@ -24,6 +24,8 @@ Text kind_key(const Kind *kind, bool explored, Arena *arena) {
     add_numbers(&key, own->rerun_end, own->ops);
     text_add_n(&key, (const char *)own->bytes, sizeof *own->bytes * own->storages);
     add_numbers(&key, own->maker, own->storages);
+    if (own->dequantized)
+        text_add_n(&key, (const char *)own->dequantized, sizeof *own->dequantized * own->storages);
     add_lists(&key, &own->reads, own->ops);
     add_lists(&key, &own->makes, own->ops);
     add_lists(&key, &own->takeover, own->ops);

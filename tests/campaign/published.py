@@ -3,8 +3,8 @@ written as transformers writes them, every other one in shards, and the folders 
 trained for ten steps on the same tokens by both: whole, with low-rank adapters, where peft begins with the adapters
 that the trainer begins with, and with these beside 4-bit weights, which bitsandbytes quantises there. The losses, the
 first of which is the forward pass alone, the first gradient norm and, of adapters, the first gradient of each tensor must
-agree. In bf16 both are held against transformers in f32 with the same weights: losses and gradients here may be no more
-than a quarter further away than transformers' own.
+agree. In bf16 both are held against transformers in f32 with the same weights, whole and with adapters that were trained
+for an epoch: losses and gradients here may be no more than a quarter further away than transformers' own.
 
     python3 published.py REMATC WORK_DIR [MODEL...]      (needs torch, transformers, peft and bitsandbytes)
 """
@@ -22,6 +22,8 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GPT2Config, L
 from transformers.utils import logging
 
 CONTEXT, BATCH, STEPS, RATE = 96, 4, 10, 1e-3
+WINDOWS = 64  # whose losses in bf16 are compared
+EACH_WINDOW = ["B=1", f"tokens_per_step={CONTEXT}"]
 FIRST_LOSS, LATER_LOSS, GRADIENT = 1e-6, 3e-6, 1e-5  # relative differences that are allowed: rounding in f32
 # with double quantisation: the mean of the scales is summed in another order, which moves a scale's code here and there
 LOOSE_LOSS, LOOSE_GRADIENT = 1e-4, 1e-3
@@ -95,22 +97,32 @@ def build_program(rematc, folder, work, tokens, steps, *more):
     return program, work / "log.jsonl"
 
 
-def by_remat(rematc, folder, work, tokens, *more):
+def by_remat(rematc, folder, work, tokens, *more, goes_on=False):
+    """Losses and gradient norms of a run: from the start, or from where the last of these stood, whose checkpoint stays."""
     program, log = build_program(rematc, folder, work, tokens, STEPS, *more)
-    save = ["--save-dir", work / "saves", "--fresh"]
-    subprocess.run([program / "train", "--quiet", "--log", log, *save], check=True)
+    saves = work / ("saves on" if goes_on else "saves")
+    shutil.rmtree(saves, ignore_errors=True)
+    log.unlink(missing_ok=True)
+    if goes_on:
+        shutil.copytree(work / "saves", saves)
+    subprocess.run([program / "train", "--quiet", "--log", log, "--save-dir", saves, "--resume" if goes_on else "--fresh"],
+                   check=True, stderr=subprocess.DEVNULL if goes_on else None)  # a warning: the data is another
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     steps = [line for line in lines if "loss" in line]
     return [step["loss"] for step in steps], [step["grad_norm"] for step in steps]
 
 
-def checkpoint(work):
-    (path,) = (work / "saves").glob("step-*.safetensors")
-    return load_file(path)
+def checkpoint(work, saves="saves"):
+    paths = (work / saves).glob("step-*.safetensors")
+    return load_file(max(paths, key=lambda path: int(path.stem.split("-")[1])))
 
 
 def our_name(theirs):
     return theirs.removeprefix("base_model.model.").removeprefix("transformer.").replace(".default", "")
+
+
+def adapters_setting(stabilized):
+    return f"adapt=lora(rank={RANK}, alpha={ALPHA[stabilized]}{', rslora' if stabilized else ''})"
 
 
 def with_adapters(model, work, stabilized):
@@ -118,7 +130,7 @@ def with_adapters(model, work, stabilized):
     with no learning rate the first moment is a tenth of it."""
     config = peft.LoraConfig(r=RANK, lora_alpha=ALPHA[stabilized], target_modules="all-linear", use_rslora=stabilized,
                              fan_in_fan_out="gpt2" in work.name)
-    adapted = peft.get_peft_model(model, config)
+    adapted = peft.get_peft_model(model, config)  # adapters in f32, whatever the model is in
     saved, gradient = checkpoint(work), {}
     with torch.no_grad():
         for name, p in adapted.named_parameters():
@@ -141,7 +153,7 @@ def compare(name, ours, our_norms, theirs, their_norms, loose=False):
 
 
 def compare_adapters(rematc, name, folder, place, model, tokens, stabilized, *more, loose=False):
-    settings = [f"adapt=lora(rank={RANK}, alpha={ALPHA[stabilized]}{', rslora' if stabilized else ''})", *more]
+    settings = [adapters_setting(stabilized), *more]
     by_remat(rematc, folder, place, tokens, *settings, "steps=1", "optimizer.lr=0")
     adapted, ours_first = with_adapters(model, place, stabilized)
     ours, our_norms = by_remat(rematc, folder, place, tokens, *settings)
@@ -181,21 +193,22 @@ def four_bits(rematc, name, place, config, tokens):
     return failed
 
 
-def window_losses(model, tokens, count):
+def window_losses(model, tokens, cast):
     model.eval()
-    with torch.no_grad():
-        windows = torch.stack([tokens[i * CONTEXT : i * CONTEXT + CONTEXT + 1] for i in range(count)])
+    windows = torch.stack([tokens[i * CONTEXT : i * CONTEXT + CONTEXT + 1] for i in range(WINDOWS)])
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=cast):
         logits = model(windows[:, :-1], use_cache=False).logits.float()
-        flat = torch.nn.functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten(), reduction="none")
-        return flat.view(count, -1).mean(1).double()
+    flat = torch.nn.functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten(), reduction="none")
+    return flat.view(WINDOWS, -1).mean(1).double()
 
 
-def gradients(model, tokens):
+def gradients(model, tokens, cast):
     model.train()
     windows = torch.stack([tokens[i * CONTEXT : i * CONTEXT + CONTEXT + 1] for i in range(BATCH)])
-    logits = model(windows[:, :-1], use_cache=False).logits
+    with torch.autocast("cpu", torch.bfloat16, enabled=cast):
+        logits = model(windows[:, :-1], use_cache=False).logits
     torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten()).backward()
-    return {our_name(name): p.grad.double() for name, p in model.named_parameters()}
+    return {our_name(name): p.grad.double() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def apart(these, exact):
@@ -203,32 +216,58 @@ def apart(these, exact):
                      sum(exact[n].pow(2).sum().item() for n in exact))
 
 
-def rounding(rematc, name, place, model, seed):
-    """Loss by loss over windows (a batch of one, a step each at no learning rate), and the gradient of a batch."""
-    count, folder = 64, place / "rounded"
-    model.to(torch.bfloat16).save_pretrained(folder)
-    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    exact = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    torch.manual_seed(seed)
-    tokens = torch.randint(0, exact.config.vocab_size, (count * CONTEXT + 1,))
-    types = [f"dtype.{what}=bf16" for what in ("compute", "trained", "gradient")]
-    # each window once, in an order of the trainer's own: compared sorted by the exact loss
-    one = ["B=1", f"tokens_per_step={CONTEXT}", f"steps={count}", "optimizer.lr=0"]
-    ours_losses = by_remat(rematc, folder, place, tokens, *types, *one)[0]
-    want = window_losses(exact, tokens, count).sort()
-    ours = (torch.tensor(ours_losses, dtype=torch.float64).sort()[0] - want[0]).pow(2).mean().sqrt().item()
-    their = (window_losses(theirs, tokens, count)[want[1]] - want[0]).pow(2).mean().sqrt().item()
-    by_remat(rematc, folder, place, tokens[: BATCH * CONTEXT + 1], *types, "steps=1", "optimizer.lr=0")
-    saved, precise = checkpoint(place), gradients(exact, tokens)
-    turned = {n for n, m in exact.named_modules() if type(m).__name__ == "Conv1D"}
-    turned = {our_name(n) + ".weight" for n in turned}
-    here = {n: saved["m." + n].double() / 0.1 for n in precise}
-    here = {n: g.T if n in turned else g for n, g in here.items()}
-    our_gradient, their_gradient = apart(here, precise), apart(gradients(theirs, tokens), precise)
+def judge_rounding(name, tokens, our_losses, our_gradients, exact, theirs, cast=False):
+    """Losses of windows, each once, in an order of the trainer's own: compared sorted by the exact loss."""
+    want = window_losses(exact, tokens, False).sort()
+    ours = (torch.tensor(our_losses, dtype=torch.float64).sort()[0] - want[0]).pow(2).mean().sqrt().item()
+    their = (window_losses(theirs, tokens, cast)[want[1]] - want[0]).pow(2).mean().sqrt().item()
+    precise = gradients(exact, tokens, False)
+    our_gradient, their_gradient = apart(our_gradients(precise), precise), apart(gradients(theirs, tokens, cast), precise)
     fine = ours <= 1.25 * their and our_gradient <= 1.25 * their_gradient
-    print(f"{name + ' bf16':28} loss {ours:.1e} from f32's, {ours / their:.2f} of transformers' own; gradient "
+    print(f"{name:28} loss {ours:.1e} from f32's, {ours / their:.2f} of transformers' own; gradient "
           f"{our_gradient:.1e}, {our_gradient / their_gradient:.2f}{'' if fine else '  FAILED'}", flush=True)
     return not fine
+
+
+def rounded(folder, dtype):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+
+
+def rounding(rematc, name, place, folder, tokens):
+    """Loss by loss over windows (a batch of one, a step each at no learning rate), and the gradient of a batch."""
+    exact, theirs = (rounded(folder, dtype) for dtype in (torch.float32, torch.bfloat16))
+    types = [f"dtype.{what}=bf16" for what in ("compute", "trained", "gradient")]
+    losses = by_remat(rematc, folder, place, tokens, *types, *EACH_WINDOW, f"steps={WINDOWS}", "optimizer.lr=0")[0]
+    by_remat(rematc, folder, place, tokens[: BATCH * CONTEXT + 1], *types, "steps=1", "optimizer.lr=0")
+    saved = checkpoint(place)
+    turned = {n for n, m in exact.named_modules() if type(m).__name__ == "Conv1D"}
+    turned = {our_name(n) + ".weight" for n in turned}
+
+    def here(names):
+        moment = {n: saved["m." + n].double() / 0.1 for n in names}
+        return {n: g.T if n in turned else g for n, g in moment.items()}
+
+    return judge_rounding(name + " bf16", tokens, losses, here, exact, theirs)
+
+
+def rounding_adapters(rematc, name, place, folder, tokens, stabilized):
+    """The same with adapters that were trained for an epoch of windows. peft runs them as its users' trainers do:
+    weights in f32, products under autocast."""
+    types = ["dtype.compute=bf16", "dtype.frozen=bf16", "dtype.trained=f32", "dtype.gradient=f32", adapters_setting(stabilized)]
+    by_remat(rematc, folder, place, tokens, *types, *EACH_WINDOW, f"steps={WINDOWS}", "optimizer.lr=0.003")
+    before = checkpoint(place)
+    exact, theirs = (with_adapters(rounded(folder, dtype), place, stabilized)[0]
+                     for dtype in (torch.float32, torch.bfloat16))
+    losses = by_remat(rematc, folder, place, tokens, *types, *EACH_WINDOW, f"steps={2 * WINDOWS}", "optimizer.lr=0",
+                      goes_on=True)[0]
+    by_remat(rematc, folder, place, tokens[: BATCH * CONTEXT + 1], *types, f"steps={WINDOWS + 1}", "optimizer.lr=0",
+             goes_on=True)
+    after = checkpoint(place, "saves on")
+
+    def here(names):
+        return {n: (after["m." + n].double() - 0.9 * before["m." + n].double()) / 0.1 for n in names}
+
+    return judge_rounding(name + " bf16 lora", tokens, losses, here, exact, theirs, cast=True)
 
 
 def main():
@@ -252,8 +291,13 @@ def main():
         failed += compare(name, *by_remat(rematc, folder, place, tokens), *by_transformers(model, tokens)[:2])
         fresh = AutoModelForCausalLM.from_pretrained(folder)
         failed += compare_adapters(rematc, name + " lora", folder, place, fresh, tokens, seed % 2 == 1)
-        failed += rounding(rematc, name, place, random_model(config, seed), seed)
-        tried += 3
+        folder = place / "rounded"
+        random_model(config, seed).to(torch.bfloat16).save_pretrained(folder)
+        torch.manual_seed(seed)
+        many = torch.randint(0, config.vocab_size, (WINDOWS * CONTEXT + 1,))
+        failed += rounding(rematc, name, place, folder, many)
+        failed += rounding_adapters(rematc, name, place, folder, many, seed % 2 == 1)
+        tried += 4
         if name in FOUR_BITS:
             failed += four_bits(rematc, name, place, config, tokens)
             tried += 2

@@ -1,5 +1,5 @@
 /* Which tilings are listed: those that no other beats, as if each were made and its plan of checkpointed
- * blocks replayed, though few are. */
+ * blocks replayed, though few are. And what is foreseen of a tiling's plan. */
 #include "frontend/driver/programs.h"
 #include "planner/effort.h"
 
@@ -11,9 +11,13 @@
 
 #include <cmocka.h>
 
-static Compilation lowered(const char *file, const char *set, Options *options, Arena *arena) {
-    const char *words[] = {"rematc", "plan", file, "--set", set, "--set", "B=1", "--device", "rtx4090"};
-    assert_int_equal(options_parse(options, arena, (int)COUNT_OF(words), (char **)words), -1);
+/* `more`: another setting, or NULL. */
+static Compilation lowered(const char *file, const char *set, const char *more, Options *options,
+                           Arena *arena) {
+    const char *words[] = {"rematc",  "plan",  file, "--set", "B=1", "--device",
+                           "rtx4090", "--set", set,  "--set", more};
+    int count = (int)COUNT_OF(words) - (more ? 0 : 2);
+    assert_int_equal(options_parse(options, arena, count, (char **)words), -1);
     Compilation c = {.arena = arena, .options = options};
     assert_int_equal(compile_parse(&c), -1);
     assert_int_equal(compile_lower(&c), -1);
@@ -55,7 +59,7 @@ static void listed_as_if_made(void **state) {
         Arena *arena = arena_new();
         Options options = {0};
         const char *file = arena_printf(arena, "%s/%s", SOURCE_DIR, model[m].file);
-        Compilation c = lowered(file, model[m].set, &options, arena);
+        Compilation c = lowered(file, model[m].set, NULL, &options, arena);
         const Program *whole = programs_get(&c, c.forward, (TileRule){1, 1});
         const Tiling *list;
         uint32_t count = programs_tilings(&c, programs_of_batch(&c, 0), &list), next = 0;
@@ -82,7 +86,40 @@ static void listed_as_if_made(void **state) {
     }
 }
 
+/* At budgets from a 32nd above its largest operation on, the plan takes about as long as the recursion over
+ * its blocks foresees, dequantised weights and pieces of tokens among what they hold. */
+static void planned_as_foreseen(void **state) {
+    (void)state;
+    static const struct {
+        const char *file, *set;
+    } model[] = {{"tests/cases/import/Qwen2.5-0.5B", "dtype.frozen=nf4"},
+                 {"tests/cases/import/Llama-3.2-1B", "dtype.frozen=nf4"},
+                 {"tests/cases/import/Phi-4", "dtype.frozen=nf4"},
+                 {"tests/cases/import/Llama-3.2-1B", "dtype.frozen=bf16"}};
+    for (size_t m = 0; m < COUNT_OF(model); m++)
+        for (int64_t pieces = 1; pieces <= 2; pieces++) {
+            Arena *arena = arena_new();
+            Options options = {0};
+            const char *file = arena_printf(arena, "%s/%s", SOURCE_DIR, model[m].file);
+            Compilation c = lowered(file, "adapt=lora(rank = 16)", model[m].set, &options, arena);
+            Program *program = programs_get(&c, c.forward, (TileRule){pieces, pieces});
+            PlanRequest request = stages_glance(&c, program, (Budget){0});
+            int64_t least = plan_operations_bytes(&request);
+            for (int64_t part = 32; part >= 2; part /= 2) {
+                Wish wish = {POLICY_OPTIMAL, budget_limited(least + least / part, 0), ASK_PLAN};
+                request = stages_glance(&c, program, wish.budget);
+                double foreseen = plan_estimate(&request);
+                if (foreseen > 2 * program->seconds) continue; /* few such plans are looked for */
+                stages_plan(&c, program, wish, arena);
+                assert_true(program->result->feasible);
+                assert_true(fabs(program->result->plan.seconds / foreseen - 1) < 0.02);
+            }
+            arena_free(arena);
+        }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(listed_as_if_made)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(listed_as_if_made),
+                                       cmocka_unit_test(planned_as_foreseen)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
