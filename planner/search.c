@@ -35,7 +35,9 @@ typedef struct Search {
     Offloader *offloader;
     double forward_seconds; /* before the boundary, nothing recomputed */
     Sequence sequence;
-    Keep *retain; /* the one being built */
+    Keep *retain;                                  /* the one being built */
+    Candidate start[EFFORT_SEARCH_OFFLOAD_STARTS]; /* with copies, each of another plan (`number`) without;
+                                                      retain NULL: none */
     Front front;
     uint32_t replays_left;
     uint32_t number;   /* of the plan being looked at, in the order in which all would be without a goal */
@@ -231,6 +233,27 @@ static int64_t above_bytes(const Search *s, int64_t peak) {
     return peak - (copied < (double)most ? (int64_t)copied : most);
 }
 
+/* Where the next one goes that was made of plan `of`: in the place of another that was, or in a free one, or
+ * in the place of the largest. */
+static Candidate *start_place(Search *s, uint32_t of) {
+    Candidate *place = s->start;
+    for (uint32_t i = 0; i < COUNT_OF(s->start); i++)
+        if (s->start[i].retain && s->start[i].number == of) return &s->start[i];
+    for (uint32_t i = 1; i < COUNT_OF(s->start) && place->retain; i++)
+        if (!s->start[i].retain || s->start[i].peak_bytes > place->peak_bytes) place = &s->start[i];
+    return place;
+}
+
+/* Takes the plan replayed last, with copies, among the smallest few, if it is one: on the front few are. */
+static void note_start(Search *s, uint32_t of) {
+    Candidate *place = start_place(s, of);
+    if (place->retain && place->peak_bytes <= s->sequence.peak_bytes) return;
+    if (!place->retain) place->retain = NEW_ARRAY(s->scratch, Keep, s->p->gaps + 1);
+    memcpy(place->retain, s->retain, sizeof *s->retain * s->p->gaps);
+    place->peak_bytes = s->sequence.peak_bytes;
+    place->number = of;
+}
+
 /* The plans so far, with what they keep sent to host memory. */
 static void try_offload(Search *s, uint32_t most) {
     const Problem *p = s->p;
@@ -246,7 +269,9 @@ static void try_offload(Search *s, uint32_t most) {
                 k < COUNT_OF(lags) ? above_bytes(s, before[i].peak_bytes) : p->persistent_bytes;
             memcpy(s->retain, before[i].retain, sizeof *s->retain * p->gaps);
             replay(s->replay, s->retain, &s->sequence);
-            if (offload_more(s->offloader, &s->sequence, &rule, s->retain)) consider(s, s->retain);
+            if (!offload_more(s->offloader, &s->sequence, &rule, s->retain)) continue;
+            consider(s, s->retain);
+            note_start(s, i);
         }
 }
 
@@ -336,6 +361,25 @@ static bool descend_to_floor(Search *s, SearchGoal goal, bool small) {
     return knows_smallest(s);
 }
 
+/* Ever smaller plans from one of `peak` bytes, each from the one before. */
+static void descend_from(Search *s, Keep *least, int64_t peak) {
+    const Problem *p = s->p;
+    for (uint32_t round = 0; round < EFFORT_SEARCH_FLOOR_ROUNDS; round++) {
+        memcpy(s->retain, least, sizeof *least * p->gaps);
+        if (!descend_on(s, peak - (peak - p->persistent_bytes) / FLOOR_STEP - 1, 0)) break;
+        peak = s->sequence.peak_bytes;
+        memcpy(least, s->retain, sizeof *least * p->gaps);
+    }
+}
+
+/* The same from the smallest few plans with copies. */
+static void descend_from_starts(Search *s) {
+    s->floor_bytes = 0; /* what is below counts again */
+    for (uint32_t i = 0; i < COUNT_OF(s->start); i++)
+        if (s->start[i].retain) descend_from(s, s->start[i].retain, s->start[i].peak_bytes);
+    s->floor_bytes = s->front.at[0].peak_bytes;
+}
+
 /* Ever smaller plans from the smallest segments in which no dequantised weight is kept. In a block whose
  * weights are larger than its activations the way down from the front stops earlier, with most of them in
  * memory. Each starts from the one before: on the front may be others. */
@@ -356,12 +400,7 @@ static void descend_without_dequantized(Search *s) {
             peak = s->sequence.peak_bytes;
             memcpy(least, s->retain, sizeof *least * p->gaps);
         }
-    for (uint32_t round = 0; round < EFFORT_SEARCH_FLOOR_ROUNDS; round++) {
-        memcpy(s->retain, least, sizeof *least * p->gaps);
-        if (!descend_on(s, peak - (peak - p->persistent_bytes) / FLOOR_STEP - 1, 0)) break;
-        peak = s->sequence.peak_bytes;
-        memcpy(least, s->retain, sizeof *least * p->gaps);
-    }
+    descend_from(s, least, peak);
     s->floor_bytes = s->front.at[0].peak_bytes;
 }
 
@@ -443,6 +482,7 @@ static bool search_on(Search *s, SearchGoal goal, Front *families, Front *smalle
     }
     bool small = p->ops < EFFORT_SEARCH_SMALL_OPS;
     bool known = descend_to_floor(s, goal, small);
+    if (known && p->host_bytes > 0) descend_from_starts(s);
     if (known && EFFORT_SEARCH_DEQUANTIZED) {
         descend_without_dequantized(s);
         known = knows_smallest(s);
