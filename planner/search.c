@@ -509,7 +509,8 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, S
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
     s.replay = replay_new(p, s.scratch);
-    s.trimmer = trim_new(p, pinned, s.replay, s.scratch);
+    bool small = p->ops < EFFORT_SEARCH_SMALL_OPS;
+    s.trimmer = trim_new(p, pinned, small, s.replay, s.scratch);
     s.offloader = offload_new(p, pinned, s.replay, s.scratch);
     for (uint32_t op = 0; op < p->update_begin && (!blocks || op < blocks->boundary); op++)
         s.forward_seconds += p->seconds[op];

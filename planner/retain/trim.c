@@ -29,6 +29,7 @@ struct Trimmer {
     const Problem *p;
     const Keep *pinned;
     Replay *r;
+    bool singly; /* one drop that does alone may take the place of several */
     Arena *arena;
     uint32_t *gap_at;     /* by storage, while scanning */
     uint32_t *touched;    /* by storage: last run that made or read it */
@@ -48,10 +49,11 @@ struct Trimmer {
     Keep *before;     /* a retention to go back to */
 };
 
-Trimmer *trim_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena) {
+Trimmer *trim_new(const Problem *p, const Keep *pinned, bool singly, Replay *r, Arena *arena) {
     Trimmer *trimmer = NEW(arena, Trimmer);
     trimmer->p = p;
     trimmer->pinned = pinned;
+    trimmer->singly = singly;
     trimmer->r = r;
     trimmer->arena = trimmer->room.arena = arena;
     trimmer->gap_at = NEW_ARRAY(arena, uint32_t, p->storages + 1);
@@ -256,6 +258,46 @@ static void note_reruns(Trimmer *trimmer, const Sequence *sequence) {
             trimmer->rerun_time[sequence->run.at[i].op] = replay_time(trimmer->r)[i];
 }
 
+static double drop_seconds(const Trimmer *trimmer, const Drop *drop) {
+    return drop->price * (double)trimmer->p->bytes[drop->storage];
+}
+
+/* Puts the one of the drops from `first` on that gives so many bytes for the fewest seconds there, if that is
+ * fewer than `most`. */
+static bool put_single(Trimmer *trimmer, uint32_t first, int64_t bytes, double most) {
+    uint32_t best = NONE;
+    for (uint32_t d = first; d < trimmer->drop.count; d++) {
+        const Drop *drop = &trimmer->drop.at[d];
+        if (trimmer->p->bytes[drop->storage] < bytes || drop_seconds(trimmer, drop) >= most) continue;
+        best = d;
+        most = drop_seconds(trimmer, drop);
+    }
+    if (best == NONE) return false;
+    Drop swap = trimmer->drop.at[first];
+    trimmer->drop.at[first] = trimmer->drop.at[best];
+    trimmer->drop.at[best] = swap;
+    return true;
+}
+
+/* How many of the drops, which are sorted by price, are taken to lower the peak by so many bytes: the
+ * cheapest a byte, but for the last of them, or for all of them, one that does alone for fewer seconds. */
+static uint32_t choose_drops(Trimmer *trimmer, int64_t bytes) {
+    uint32_t drops = 0;
+    int64_t given = 0;
+    double seconds = 0;
+    while (drops < trimmer->drop.count && given < bytes) {
+        const Drop *drop = &trimmer->drop.at[drops++];
+        given += trimmer->p->bytes[drop->storage];
+        seconds += drop_seconds(trimmer, drop);
+    }
+    if (!trimmer->singly || given < bytes || drops == 0) return drops;
+    if (put_single(trimmer, 0, bytes, seconds)) return 1;
+    const Drop *last = &trimmer->drop.at[drops - 1];
+    given -= trimmer->p->bytes[last->storage];
+    put_single(trimmer, drops - 1, bytes - given, drop_seconds(trimmer, last));
+    return drops;
+}
+
 /* Chooses drops at the highest runs above the target. False when there is nothing to drop at one of them. */
 static bool lower_peaks(Trimmer *trimmer, int64_t target, const Sequence *sequence, Keep *retain) {
     uint32_t runs = sequence->run.count;
@@ -269,9 +311,7 @@ static bool lower_peaks(Trimmer *trimmer, int64_t target, const Sequence *sequen
         if (bytes <= target) break;
         find_drops(trimmer, sequence, at, retain);
         if (!trimmer->drop.count) return peak > 0;
-        uint32_t drops = 0;
-        while (drops < trimmer->drop.count && bytes > target)
-            bytes -= trimmer->p->bytes[trimmer->drop.at[drops++].storage];
+        uint32_t drops = choose_drops(trimmer, bytes - target);
         find_untils(trimmer, sequence, at, drops);
         for (uint32_t d = 0; d < drops; d++) {
             const Drop *drop = &trimmer->drop.at[d];

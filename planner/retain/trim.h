@@ -6,7 +6,9 @@
 #include "planner/problem/replay.h"
 
 typedef struct Trimmer Trimmer;
-Trimmer *trim_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena);
+/* `singly`: one drop that lowers a peak alone, for fewer seconds, takes the place of several that are cheaper
+ * a byte: in a large graph that takes longer and finds nothing better. */
+Trimmer *trim_new(const Problem *p, const Keep *pinned, bool singly, Replay *r, Arena *arena);
 /* Drops what is cheapest a byte at the highest instants until the peak is at most `target_bytes`, if it can.
  * `sequence` is the replay of the result. */
 bool trim_to(Trimmer *trimmer, int64_t target_bytes, Keep *retain, Sequence *sequence);
