@@ -361,6 +361,28 @@ static bool descend_to_floor(Search *s, SearchGoal goal, bool small) {
     return knows_smallest(s);
 }
 
+/* In a small graph, twice from the same front, by drops that are chosen in either way (trim_singly). */
+static bool descend_both_ways(Search *s, SearchGoal goal) {
+    Front before = {0};
+    for (uint32_t i = 0; i < s->front.count; i++) *vec_add(s->arena, &before) = s->front.at[i];
+    bool known = descend_to_floor(s, goal, true);
+    Front found = s->front;
+    s->front = before;
+    s->floor_bytes = 0;
+    trim_singly(s->trimmer, true);
+    known = descend_to_floor(s, goal, true) && known;
+    trim_singly(s->trimmer, false);
+    s->floor_bytes = 0;
+    for (uint32_t i = 0; i < found.count; i++) {
+        memcpy(s->retain, found.at[i].retain, sizeof *s->retain * s->p->gaps);
+        s->number = found.at[i].number;
+        consider(s, s->retain);
+    }
+    s->number = UINT32_MAX;
+    s->floor_bytes = s->front.at[0].peak_bytes;
+    return known;
+}
+
 /* Ever smaller plans from one of `peak` bytes, each from the one before. */
 static void descend_from(Search *s, Keep *least, int64_t peak) {
     const Problem *p = s->p;
@@ -481,7 +503,7 @@ static bool search_on(Search *s, SearchGoal goal, Front *families, Front *smalle
         lap_end(s, &lap, STATS_OFFLOAD);
     }
     bool small = p->ops < EFFORT_SEARCH_SMALL_OPS;
-    bool known = descend_to_floor(s, goal, small);
+    bool known = small ? descend_both_ways(s, goal) : descend_to_floor(s, goal, false);
     if (known && p->host_bytes > 0) descend_from_starts(s);
     if (known && EFFORT_SEARCH_DEQUANTIZED) {
         descend_without_dequantized(s);
@@ -509,8 +531,7 @@ Front search_front(const Problem *p, const Blocks *blocks, const Keep *pinned, S
     Search s = {.p = p, .blocks = blocks, .pinned = pinned, .arena = arena};
     s.scratch = arena_new();
     s.replay = replay_new(p, s.scratch);
-    bool small = p->ops < EFFORT_SEARCH_SMALL_OPS;
-    s.trimmer = trim_new(p, pinned, small, s.replay, s.scratch);
+    s.trimmer = trim_new(p, pinned, s.replay, s.scratch);
     s.offloader = offload_new(p, pinned, s.replay, s.scratch);
     for (uint32_t op = 0; op < p->update_begin && (!blocks || op < blocks->boundary); op++)
         s.forward_seconds += p->seconds[op];

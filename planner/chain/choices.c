@@ -458,7 +458,7 @@ static void measure_again(Sweep *w, Keep *retain) {
 static void sweep(Kind *kind, bool explored, Arena *arena) {
     const Problem *own = kind->own;
     Sweep w = {.kind = kind, .arena = arena, .replay = replay_new(own, arena)};
-    Trimmer *trimmer = trim_new(own, NULL, false, w.replay, arena);
+    Trimmer *trimmer = trim_new(own, NULL, w.replay, arena);
     Keep *retain = NEW_ARRAY(arena, Keep, own->gaps + 1);
     for (uint32_t op = 0; op < own->ops; op++) w.base_seconds += own->seconds[op];
     for (EACH(k, own->reads, kind->forward_ops)) w.output_bytes += own->bytes[own->reads.list[k]];

@@ -49,11 +49,10 @@ struct Trimmer {
     Keep *before;     /* a retention to go back to */
 };
 
-Trimmer *trim_new(const Problem *p, const Keep *pinned, bool singly, Replay *r, Arena *arena) {
+Trimmer *trim_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena) {
     Trimmer *trimmer = NEW(arena, Trimmer);
     trimmer->p = p;
     trimmer->pinned = pinned;
-    trimmer->singly = singly;
     trimmer->r = r;
     trimmer->arena = trimmer->room.arena = arena;
     trimmer->gap_at = NEW_ARRAY(arena, uint32_t, p->storages + 1);
@@ -66,6 +65,10 @@ Trimmer *trim_new(const Problem *p, const Keep *pinned, bool singly, Replay *r, 
     trimmer->stamp = NEW_ARRAY(arena, uint32_t, p->ops + 1);
     trimmer->before = NEW_ARRAY(arena, Keep, p->gaps + 1);
     return trimmer;
+}
+
+void trim_singly(Trimmer *trimmer, bool singly) {
+    trimmer->singly = singly;
 }
 
 static bool is_free(const Trimmer *trimmer, uint32_t gap) {

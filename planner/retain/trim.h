@@ -6,9 +6,10 @@
 #include "planner/problem/replay.h"
 
 typedef struct Trimmer Trimmer;
-/* `singly`: one drop that lowers a peak alone, for fewer seconds, takes the place of several that are cheaper
- * a byte: in a large graph that takes longer and finds nothing better. */
-Trimmer *trim_new(const Problem *p, const Keep *pinned, bool singly, Replay *r, Arena *arena);
+Trimmer *trim_new(const Problem *p, const Keep *pinned, Replay *r, Arena *arena);
+/* Whether one drop that lowers a peak alone, for fewer seconds, takes the place of several that are cheaper a
+ * byte; at first none does. */
+void trim_singly(Trimmer *trimmer, bool singly);
 /* Drops what is cheapest a byte at the highest instants until the peak is at most `target_bytes`, if it can.
  * `sequence` is the replay of the result. */
 bool trim_to(Trimmer *trimmer, int64_t target_bytes, Keep *retain, Sequence *sequence);

@@ -49,10 +49,13 @@ for budget in "${least}B" "$((least * 5 / 4))B"; do
     cmp less.save/step-*6.safetensors all.save/step-*6.safetensors || fail "$budget: other adapters"
 done
 # -- what it saves --
+# nor memory: but for gradients of the last pieces, which wait for their sum, at the smallest budget (of 0.2% here)
 for figure in smallest_bytes keep_all_bytes; do
     together=$(adapted plan 0 --json | json_int $figure /dev/stdin)
     separate=$(adapted plan $apart --json | json_int $figure /dev/stdin)
-    [ "$together" -le "$separate" ] || fail "$figure: $together together, $separate apart"
+    more=0
+    [ $figure = keep_all_bytes ] || more=$((separate / 200))
+    [ "$together" -le $((separate + more)) ] || fail "$figure: $together together, $separate apart"
 done
 launches() { adapted plan "$@" --target cuda --device h100 --budget 60GiB --json | json_int launches /dev/stdin; }
 [ "$(launches 0)" -lt "$(launches $apart)" ] || fail "$(launches 0) launches together, $(launches $apart) apart"
