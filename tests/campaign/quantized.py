@@ -134,6 +134,15 @@ def adamw(count):
 
 # ---- the kernel itself ----
 
+def fields_of(header, name):
+    """A structure's fields, which are numbers and pointers."""
+    body = re.search(rf"typedef struct {name} {{(.*?)}} {name};", re.sub(r"/\*.*?\*/", "", header, flags=re.S), re.S)[1]
+    plain = {"size_t": ctypes.c_size_t, "int": ctypes.c_int, "uint64_t": ctypes.c_uint64, "int64_t": ctypes.c_int64,
+             "float": ctypes.c_float, "double": ctypes.c_double}
+    declared = re.findall(r"([\w ]+?)\s*(\*?)(\w+);", body)
+    return [(field, ctypes.c_void_p if pointer else plain[kind.strip()]) for kind, pointer, field in declared]
+
+
 def ours(source, path):
     """k_adamw8bit of the operation tests' module."""
     kernel = load_library(path).k_adamw8bit
@@ -148,9 +157,7 @@ def ours(source, path):
         _fields_ = [(name, ctypes.c_double if kind == "F" else ctypes.c_int64) for kind, name in fields]
 
     class Context(ctypes.Structure):
-        _fields_ = [("workspace", ctypes.c_void_p), ("workspace_bytes", ctypes.c_size_t), ("stream", ctypes.c_void_p),
-                    ("blas", ctypes.c_void_p), ("seed", ctypes.c_uint64), ("step", ctypes.c_int64),
-                    ("micro", ctypes.c_int64), ("learning_rate", ctypes.c_float), ("loss_scale", ctypes.c_float)]
+        _fields_ = fields_of(open(f"{source}/kernels/kernels.h").read(), "KCtx")
 
     def tensor(data, dtype, count):
         return Tensor(data.data_ptr(), types.index(dtype), 1, (ctypes.c_int64 * 4)(count))
@@ -179,8 +186,9 @@ def compare(source, path):
         share = (apart > 0).double().mean().item()
         print(f"{name}: {share:.2e} of {count} codes differ, by {apart.max().item()} at most")
         worst = max(worst, share / 1e-4, apart.max().item())
-    print(f"w: {(w - library.w).abs().max().item():.2e} apart at most")
-    sys.exit(worst > 1)
+    apart = (w - library.w).abs().max().item()  # a code that is another moves its weight by a part of a step
+    print(f"w: {apart:.2e} apart at most")
+    sys.exit(not (worst <= 1 and apart <= STEPS * RATE / 10))
 
 
 if len(sys.argv) == 3:
